@@ -1,0 +1,1 @@
+"""Speed, memory and error of pairtile beside its peers. Run `python -m bench --help`."""

@@ -1,0 +1,461 @@
+"""What is measured: the inputs, the work they imply, and how wrong an answer is.
+
+One frozen class per kind of work. `harness` lets one process `make` the arrays and the float64
+`reference` of a case and store both; every contender loads the same files, is timed on the function
+of its module named `task`, and has its last answer judged by `errors`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+SEED = 20240607
+LEAST_ROWS = 32
+BLOCK = 512  # rows at a time in the float64 references
+JUDGED = 64  # rows whose neighbours or gradients are compared with float64
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the benchmark. Sizes are the fields; `n` and `m` are numbers of rows."""
+
+    n: int
+    m: int
+    d: int
+
+    family: ClassVar[str]
+    task: ClassVar[str]
+    contenders: ClassVar[tuple[str, ...]]
+    tolerances: ClassVar[dict[str, float]]  # an answer of ours beyond these is a failure
+    large: ClassVar[bool] = False
+
+    def scaled(self, scale: float) -> Self:
+        """Return the same case with the numbers of rows multiplied by `scale`."""
+        return replace(
+            self,
+            n=max(LEAST_ROWS, round(self.n * scale)),
+            m=max(LEAST_ROWS, round(self.m * scale)),
+        )
+
+    @property
+    def title(self) -> str:
+        return f"{self.family}: {self.n} + {self.m} rows, d={self.d}, float32"
+
+    @property
+    def flops(self) -> float:
+        """Count the unavoidable multiply-adds, times two: what sgemm would be charged for."""
+        raise NotImplementedError
+
+    @property
+    def keys(self) -> int:
+        """Number of keys that are sorted."""
+        return 0
+
+    def make(self) -> Arrays:
+        """Draw the inputs; the same on every machine."""
+        rng = np.random.default_rng(SEED)
+        x = rng.standard_normal((self.n, self.d), dtype=np.float32)
+        y = rng.standard_normal((self.m, self.d), dtype=np.float32)
+        y += np.float32(0.1)
+        return {"x": x, "y": y}
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        """Compute in float64 what `errors` compares with."""
+        raise NotImplementedError
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        """Compare a contender's answer with the float64 one; names as in `tolerances`."""
+        value = float(reference["value"])
+        return {"relative": abs(float(result) - value) / abs(value)}
+
+
+def squared_distances(
+    x: NDArray[Any], y: NDArray[Any]
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield (first row, d² to all of y) block by block.
+
+    The expansion through norms is accurate enough in float64: the inputs are centred, float32, and
+    no two rows are close.
+    """
+    wide = y.astype(np.float64)
+    norms = np.einsum("ij,ij->i", wide, wide)
+    for first in range(0, len(x), BLOCK):
+        rows = x[first : first + BLOCK].astype(np.float64)
+        block = rows @ wide.T
+        block *= -2
+        block += norms
+        block += np.einsum("ij,ij->i", rows, rows)[:, None]
+        yield first, np.maximum(block, 0, out=block)
+
+
+@dataclass(frozen=True)
+class Knn(Case):
+    """The k nearest rows of the reference set, or of the own set (`m` = 0), Euclidean."""
+
+    k: int
+
+    family = "knn"
+    task = "knn"
+    contenders: ClassVar[tuple[str, ...]] = ("pairtile", "faiss", "torch", "sklearn")
+    tolerances: ClassVar = {"distance": 1e-6, "misplaced": 0.0}
+
+    def scaled(self, scale: float) -> Self:
+        scaled = super().scaled(scale)
+        return replace(scaled, m=0) if self.self_join else scaled
+
+    @property
+    def self_join(self) -> bool:
+        return self.m == 0
+
+    @property
+    def fetched(self) -> int:
+        """How many neighbours a peer without self-exclusion must fetch."""
+        return self.k + self.self_join
+
+    @property
+    def title(self) -> str:
+        sets = f"{self.n} rows among themselves" if self.self_join else f"{self.n} × {self.m} rows"
+        return f"{self.family}: {sets}, d={self.d}, k={self.k}, float32"
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.n * (self.m or self.n) * self.d
+
+    def make(self) -> Arrays:
+        rng = np.random.default_rng(SEED)
+        arrays = {"queries": rng.standard_normal((self.n, self.d), dtype=np.float32)}
+        if not self.self_join:
+            arrays["reference"] = rng.standard_normal((self.m, self.d), dtype=np.float32)
+        return arrays
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        """Exact neighbours of some queries: screened by the expansion, ranked by differences."""
+        queries, others = arrays["queries"], arrays.get("reference", arrays["queries"])
+        rows = np.linspace(0, self.n - 1, min(JUDGED, self.n)).astype(np.int64)
+        distances = np.empty((len(rows), self.k))
+        indices = np.empty((len(rows), self.k), dtype=np.int64)
+        for first, block in squared_distances(queries[rows], others):
+            for i, screened in enumerate(block, start=first):
+                if self.self_join:
+                    screened[rows[i]] = np.inf
+                near = np.sort(np.argsort(screened)[: 2 * self.k + 16])
+                near = near[np.isfinite(screened[near])]
+                difference = others[near].astype(np.float64) - queries[rows[i]]
+                exact = np.sqrt((difference**2).sum(axis=1))
+                order = np.argsort(exact, kind="stable")[: self.k]
+                distances[i], indices[i] = exact[order], near[order]
+        return {"rows": rows, "distances": distances, "indices": indices}
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        rows, exact = reference["rows"], reference["distances"]
+        distances, indices = result
+        return {
+            "distance": float(np.max(np.abs(distances[rows] - exact) / exact)),
+            "misplaced": float(np.mean(indices[rows] != reference["indices"])),
+        }
+
+
+def exclude_self(
+    case: Knn, distances: NDArray[Any], indices: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Drop each query's own row, by index, from lists one entry too long (self-joins only)."""
+    if not case.self_join:
+        return distances, indices
+    own = indices == np.arange(len(indices))[:, None]
+    own[~own.any(axis=1), -1] = True
+    shape = len(indices), case.k
+    return distances[~own].reshape(shape), indices[~own].reshape(shape)
+
+
+def pairs(n: int, m: int) -> float:
+    """Unordered pairs of the pooled sample, each counted once, the diagonals included."""
+    return n * n / 2 + m * m / 2 + n * m
+
+
+class GaussianKernel(Case):
+    """What the kernel cases share: a bandwidth of the order of the median distance."""
+
+    @property
+    def sigma(self) -> float:
+        return float(np.sqrt(2 * self.d))
+
+    @property
+    def gamma(self) -> float:
+        return 1 / (2 * self.sigma**2)
+
+
+@dataclass(frozen=True)
+class Mmd(GaussianKernel):
+    """Unbiased MMD² with a Gaussian kernel of given bandwidth."""
+
+    family = "mmd"
+    task = "mmd"
+    contenders = ("pairtile", "torch", "sklearn")
+    tolerances: ClassVar = {"relative": 1e-3}  # of the statistic: three means near ½ cancel in it
+
+    @property
+    def title(self) -> str:
+        return f"{super().title}, Gaussian, σ={self.sigma:.3g} given"
+
+    @property
+    def flops(self) -> float:
+        return 2 * self.d * pairs(self.n, self.m)
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        def total(a: NDArray[Any], b: NDArray[Any]) -> float:
+            blocks = squared_distances(a, b)
+            return float(
+                sum(np.exp(np.multiply(s, -self.gamma, out=s), out=s).sum() for _, s in blocks)
+            )
+
+        x, y, n, m = arrays["x"], arrays["y"], self.n, self.m
+        within = (total(x, x) - n) / (n * (n - 1)) + (total(y, y) - m) / (m * (m - 1))
+        return {"value": np.asarray(within - 2 * total(x, y) / (n * m))}
+
+
+@dataclass(frozen=True)
+class Median(Case):
+    """The exact median distance of the pooled sample: the usual bandwidth, a cost of its own."""
+
+    family = "mmd"
+    task = "median"
+    contenders = ("pairtile", "torch", "scipy")
+    tolerances: ClassVar = {"relative": 1e-6}
+
+    @property
+    def title(self) -> str:
+        return f"{super().title}, the median distance alone"
+
+    @property
+    def flops(self) -> float:
+        return 2 * self.d * pairs(self.n, self.m)
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        pooled = np.concatenate([arrays["x"], arrays["y"]])
+        squared = np.empty(len(pooled) * (len(pooled) - 1) // 2)
+        filled = 0
+        for first, block in squared_distances(pooled, pooled):
+            for i, row in enumerate(block, start=first):
+                squared[filled : filled + len(row) - i - 1] = row[i + 1 :]
+                filled += len(row) - i - 1
+        low, high = (len(squared) - 1) // 2, len(squared) // 2
+        squared.partition([low, high])
+        return {"value": np.asarray((np.sqrt(squared[low]) + np.sqrt(squared[high])) / 2)}
+
+
+@dataclass(frozen=True)
+class Permutation(GaussianKernel):
+    """The permutation test of the unbiased MMD²; every contender draws the same relabellings."""
+
+    permutations: int
+    seed: int = 7
+
+    family = "permutation"
+    task = "permutation"
+    contenders = ("pairtile", "torch", "numpy")
+    tolerances: ClassVar = {"statistic": 1e-3, "null": 1e-3}
+
+    @property
+    def title(self) -> str:
+        return f"{super().title}, Gaussian, {self.permutations} permutations"
+
+    @property
+    def flops(self) -> float:
+        """Count the distances, and for each relabelling one multiply-add per pair."""
+        return 2 * (self.d + self.permutations) * pairs(self.n, self.m)
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        n, m = self.n, self.m
+        pooled = np.concatenate([arrays["x"], arrays["y"]])
+        kernel = np.concatenate(
+            [np.exp(-self.gamma * s) for _, s in squared_distances(pooled, pooled)]
+        )
+        np.fill_diagonal(kernel, 0)
+        rng = np.random.default_rng(self.seed)
+        orders = [np.arange(n + m)] + [rng.permutation(n + m) for _ in range(self.permutations)]
+        signs = np.zeros((n + m, len(orders)))
+        for column, order in enumerate(orders):
+            signs[order[:n], column] = 1
+        others = 1 - signs
+        products = kernel @ signs
+        within_x = np.einsum("ib,ib->b", signs, products) / (n * (n - 1))
+        within_y = np.einsum("ib,ib->b", others, kernel @ others) / (m * (m - 1))
+        between = np.einsum("ib,ib->b", others, products) / (n * m)
+        values = within_x + within_y - 2 * between
+        return {"statistic": values[0], "null": values[1:]}
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        statistic, null = result
+        value, exact = float(reference["statistic"]), reference["null"]
+        return {
+            "statistic": abs(statistic - value) / abs(value),
+            "null": float(np.max(np.abs(null - exact)) / np.max(np.abs(exact))),
+        }
+
+
+@dataclass(frozen=True)
+class Energy(Case):
+    """The energy distance 2E‖X−Y‖ − E‖X−X'‖ − E‖Y−Y'‖."""
+
+    family = "energy"
+    task = "energy"
+    contenders = ("pairtile", "torch", "scipy", "dcor")
+    tolerances: ClassVar = {
+        "relative": 1e-3
+    }  # of the statistic: three means near √(2d) cancel in it
+
+    @property
+    def flops(self) -> float:
+        return 2 * self.d * pairs(self.n, self.m)
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        def mean(a: NDArray[Any], b: NDArray[Any]) -> float:
+            total = sum(np.sqrt(s, out=s).sum() for _, s in squared_distances(a, b))
+            return float(total) / (len(a) * len(b))
+
+        x, y = arrays["x"], arrays["y"]
+        return {"value": np.asarray(2 * mean(x, y) - mean(x, x) - mean(y, y))}
+
+
+@dataclass(frozen=True)
+class Sliced(Case):
+    """The sliced 2-Wasserstein distance over given directions."""
+
+    directions: int
+
+    family = "sliced"
+    task = "sliced"
+    contenders = ("pairtile", "pot", "numpy")
+    tolerances: ClassVar = {"relative": 1e-5}
+
+    @property
+    def title(self) -> str:
+        return f"{super().title}, W₂, {self.directions} directions"
+
+    @property
+    def flops(self) -> float:
+        """Count the projection only; the sort is priced by `keys`."""
+        return 2.0 * (self.n + self.m) * self.d * self.directions
+
+    @property
+    def keys(self) -> int:
+        return (self.n + self.m) * self.directions
+
+    def make(self) -> Arrays:
+        directions = np.random.default_rng(SEED + 1).standard_normal((self.d, self.directions))
+        directions /= np.linalg.norm(directions, axis=0)
+        return super().make() | {"directions": directions.astype(np.float32)}
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        cost = 0.0
+        for direction in arrays["directions"].T.astype(np.float64):
+            along_x, along_y = np.sort(arrays["x"] @ direction), np.sort(arrays["y"] @ direction)
+            cost += np.mean((along_x - along_y) ** 2) / self.directions
+        return {"value": np.asarray(np.sqrt(cost))}
+
+
+@dataclass(frozen=True)
+class Clip(Case):
+    """The symmetric contrastive loss of CLIP with its gradients; rows normalised beforehand."""
+
+    logit_scale: float = 1 / 0.07
+
+    family = "contrastive"
+    task = "contrastive"
+    contenders = ("pairtile", "torch")
+    tolerances: ClassVar = {"loss": 1e-5, "gradient": 1e-4}
+
+    @property
+    def title(self) -> str:
+        return f"{self.family}: CLIP loss and gradient, {self.n} pairs, d={self.d}, float32"
+
+    @property
+    def flops(self) -> float:
+        """Count three products: the logits once and each gradient once."""
+        return 3 * 2.0 * self.n * self.m * self.d
+
+    def make(self) -> Arrays:
+        rng = np.random.default_rng(SEED)
+        x = rng.standard_normal((self.n, self.d), dtype=np.float32)
+        y = x + rng.standard_normal((self.m, self.d), dtype=np.float32) * np.float32(2)
+        return {
+            name: a / np.linalg.norm(a, axis=1, keepdims=True) for name, a in (("x", x), ("y", y))
+        }
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        """Compute the loss over all pairs, and the gradients at some rows of x and of y."""
+        x, y = arrays["x"].astype(np.float64), arrays["y"].astype(np.float64)
+        scale, n = self.logit_scale, self.n
+        by_row, by_column = np.empty(n), np.zeros(n)
+        for first in range(0, n, BLOCK):
+            # Logits of unit rows lie within ±scale, far inside the range of exp in float64.
+            block = np.exp(scale * (x[first : first + BLOCK] @ y.T))
+            by_row[first : first + BLOCK] = block.sum(axis=1)
+            by_column += block.sum(axis=0)
+        matching = scale * np.einsum("ij,ij->i", x, y)
+        loss = np.mean((np.log(by_row) + np.log(by_column)) / 2 - matching)
+
+        rows = np.linspace(0, n - 1, min(JUDGED, n)).astype(np.int64)
+
+        def gradient(
+            a: NDArray[Any], b: NDArray[Any], a_sums: NDArray[Any], b_sums: NDArray[Any]
+        ) -> NDArray[Any]:
+            weights = np.exp(scale * (a[rows] @ b.T)) * (1 / a_sums[rows, None] + 1 / b_sums) / 2
+            weights[np.arange(len(rows)), rows] -= 1
+            return np.asarray(weights @ b * (scale / n))
+
+        return {
+            "rows": rows,
+            "loss": np.asarray(loss),
+            "grad_x": gradient(x, y, by_row, by_column),
+            "grad_y": gradient(y, x, by_column, by_row),
+        }
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        loss, *gradients = result
+        rows, value = reference["rows"], float(reference["loss"])
+        worst = 0.0
+        for computed, exact in zip(
+            gradients, (reference["grad_x"], reference["grad_y"]), strict=True
+        ):
+            worst = max(
+                worst, float(np.max(np.abs(computed[rows] - exact)) / np.max(np.abs(exact)))
+            )
+        return {"loss": abs(loss - value) / abs(value), "gradient": worst}
+
+
+@dataclass(frozen=True)
+class LargeClip(Clip):
+    """The size at which the matrix of logits alone takes 17 GB; minutes per call."""
+
+    large = True
+
+
+@dataclass(frozen=True)
+class LowKnn(Knn):
+    """Few dimensions, where a tree beats brute force and is therefore among the peers."""
+
+    contenders = ("pairtile", "faiss", "torch", "sklearn", "scipy")
+
+
+CASES: tuple[Case, ...] = (
+    Knn(10_000, 100_000, 128, k=10),
+    Knn(20_000, 100_000, 16, k=10),
+    LowKnn(50_000, 0, 3, k=10),
+    Knn(10_000, 50_000, 768, k=10),
+    Mmd(10_000, 10_000, 64),
+    Mmd(10_000, 10_000, 16),
+    Mmd(10_000, 10_000, 768),
+    Median(10_000, 10_000, 64),
+    Permutation(2_000, 2_000, 64, permutations=100),
+    Energy(10_000, 10_000, 64),
+    Sliced(100_000, 100_000, 64, directions=128),
+    Clip(8_192, 8_192, 512),
+    LargeClip(65_536, 65_536, 512),
+)
+FAMILIES = tuple(dict.fromkeys(case.family for case in CASES))

@@ -1,0 +1,35 @@
+"""The contenders: one module each, named after what it drives.
+
+A module is imported only inside the contender's own process (`bench.worker`). It offers
+
+- `start(threads)`, which sets the size of the library's thread pool, and `describe()`, its version;
+- one function per task it can do, named after the task (`knn`, `mmd`, …; see `bench.cases`).
+  Called as `task(case, arrays, threads)` it converts the arrays, untimed, and returns the call to
+  be timed;
+- `<task>_prebuilt` where the library has an index that is built once and queried often.
+
+Every module does the work as a careful user of that library would: in chunks where one matrix
+would be too large or slower, in place where that is the idiom, but with its public functions only.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+# Contender -> the distribution pip installs for it.
+DISTRIBUTIONS = {
+    "pairtile": "pairtile",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "faiss": "faiss-cpu",
+    "torch": "torch",
+    "pot": "POT",
+    "dcor": "dcor",
+}
+
+
+def distribution_version(contender: str) -> str:
+    """Return the installed version, or "source tree" where it was put on the path by hand."""
+    try:
+        return version(DISTRIBUTIONS[contender])
+    except PackageNotFoundError:
+        return "source tree"

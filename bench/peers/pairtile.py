@@ -1,0 +1,67 @@
+"""pairtile itself, through its public functions."""
+
+import importlib
+from collections.abc import Callable
+
+import pairtile as pt
+from bench.cases import Arrays, Clip, Energy, Knn, Median, Mmd, Permutation, Sliced
+from bench.peers import distribution_version
+
+
+def start(threads: int) -> None:
+    pt.set_num_threads(threads)
+
+
+def describe() -> str:
+    """Name the backend too and, for the compiled one, its instruction set."""
+    serving = pt.backend()
+    if serving == "native":
+        serving += f" {importlib.import_module('pairtile._native').isa()}"
+    return f"{distribution_version('pairtile')}, {serving}"
+
+
+def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
+    queries, reference = arrays["queries"], arrays.get("reference")
+    return lambda: tuple(pt.knn(queries, reference, case.k, workers=threads))
+
+
+def mmd(case: Mmd, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y, kernel = arrays["x"], arrays["y"], pt.Gaussian(sigma=case.sigma)
+    return lambda: pt.mmd(x, y, kernel=kernel, workers=threads)
+
+
+def median(case: Median, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+    return lambda: pt.median_distance(x, y, workers=threads)
+
+
+def permutation(case: Permutation, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y, kernel = arrays["x"], arrays["y"], pt.Gaussian(sigma=case.sigma)
+
+    def call() -> object:
+        result = pt.mmd_test(
+            x, y, kernel=kernel, n_permutations=case.permutations, rng=case.seed, workers=threads
+        )
+        return result.statistic, result.null_distribution
+
+    return call
+
+
+def energy(case: Energy, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+    return lambda: pt.energy_distance(x, y, workers=threads)
+
+
+def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
+    return lambda: pt.sliced_wasserstein(x, y, p=2, directions=directions, workers=threads)
+
+
+def contrastive(case: Clip, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+
+    def call() -> object:
+        result = pt.clip_loss(x, y, logit_scale=case.logit_scale, grad=True, workers=threads)
+        return result.loss, result.grad_x, result.grad_y
+
+    return call

@@ -1,0 +1,119 @@
+"""PyTorch on the CPU, eager: matrix products and `cdist` in chunks of rows, and autograd."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from bench.cases import Arrays, Clip, Energy, Knn, Median, Mmd, Permutation
+from bench.peers import distribution_version
+
+ROWS = 1000  # of a chunk; the whole matrix at once is slower and larger
+
+
+def start(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def describe() -> str:
+    return distribution_version("torch")
+
+
+def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
+    queries = torch.from_numpy(arrays["queries"])
+    reference = torch.from_numpy(arrays.get("reference", arrays["queries"]))
+
+    def call() -> object:
+        norms = reference.square().sum(1)
+        distances, indices = [], []
+        for first in range(0, len(queries), ROWS):
+            chunk = queries[first : first + ROWS]
+            # ‖y‖² − 2x·y orders like the distance; ‖x‖² is added to the winners only.
+            scores = torch.addmm(norms, chunk, reference.T, alpha=-2)
+            if case.self_join:
+                scores.diagonal(first).fill_(torch.inf)
+            best, where = scores.topk(case.k, largest=False)
+            distances.append((best + chunk.square().sum(1)[:, None]).clamp_(min=0).sqrt_())
+            indices.append(where)
+        return torch.cat(distances).numpy(), torch.cat(indices).numpy()
+
+    return call
+
+
+def _kernel_sum(x: torch.Tensor, y: torch.Tensor, gamma: float) -> float:
+    total = 0.0
+    for chunk in x.split(ROWS):
+        block = torch.cdist(chunk, y).square_().mul_(-gamma).exp_()
+        total += block.sum(dtype=torch.float64).item()
+    return total
+
+
+def mmd(case: Mmd, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"])
+    n, m = len(x), len(y)
+
+    def call() -> object:
+        within_x = (_kernel_sum(x, x, case.gamma) - n) / (n * (n - 1))
+        within_y = (_kernel_sum(y, y, case.gamma) - m) / (m * (m - 1))
+        return within_x + within_y - 2 * _kernel_sum(x, y, case.gamma) / (n * m)
+
+    return call
+
+
+def median(case: Median, arrays: Arrays, threads: int) -> Callable[[], object]:
+    pooled = torch.from_numpy(np.concatenate([arrays["x"], arrays["y"]]))
+    return lambda: torch.pdist(pooled).median().item()
+
+
+def permutation(case: Permutation, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """The kernel matrix once; each relabelling gathers rows and columns and takes block means."""
+    x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"])
+    n, m = len(x), len(y)
+
+    def statistic(kernel: torch.Tensor) -> float:
+        within_x = kernel[:n, :n].sum(dtype=torch.float64) / (n * (n - 1))
+        within_y = kernel[n:, n:].sum(dtype=torch.float64) / (m * (m - 1))
+        return float(within_x + within_y - 2 * kernel[:n, n:].mean(dtype=torch.float64))
+
+    def call() -> object:
+        pooled = torch.cat([x, y])
+        kernel = torch.cdist(pooled, pooled).square_().mul_(-case.gamma).exp_()
+        kernel.fill_diagonal_(0)
+        rng = np.random.default_rng(case.seed)
+        null = []
+        for _ in range(case.permutations):
+            order = torch.from_numpy(rng.permutation(n + m))
+            null.append(statistic(kernel[order][:, order]))
+        return statistic(kernel), np.asarray(null)
+
+    return call
+
+
+def energy(case: Energy, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"])
+
+    def mean(a: torch.Tensor, b: torch.Tensor) -> float:
+        total = sum(
+            torch.cdist(chunk, b).sum(dtype=torch.float64).item() for chunk in a.split(ROWS)
+        )
+        return float(total / (len(a) * len(b)))
+
+    return lambda: 2 * mean(x, y) - mean(x, x) - mean(y, y)
+
+
+def contrastive(case: Clip, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x = torch.from_numpy(arrays["x"]).requires_grad_()
+    y = torch.from_numpy(arrays["y"]).requires_grad_()
+    scale = torch.tensor(case.logit_scale, requires_grad=True)
+    targets = torch.arange(len(x))
+
+    def call() -> object:
+        logits = scale * x @ y.T
+        rows = functional.cross_entropy(logits, targets)
+        columns = functional.cross_entropy(logits.T, targets)
+        loss = (rows + columns) / 2
+        grad_x, grad_y, _ = torch.autograd.grad(loss, [x, y, scale])
+        return loss.item(), grad_x.numpy(), grad_y.numpy()
+
+    return call

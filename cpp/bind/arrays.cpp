@@ -1,0 +1,68 @@
+#include "bind/arrays.hpp"
+
+namespace pairtile {
+namespace {
+
+Dtype dtype_of(const py::dtype& dtype) {
+    const char kind = dtype.kind();
+    const auto size = dtype.itemsize();
+    if (kind == 'f' && size == 2) return Dtype::float16;
+    if (kind == 'f' && size == 4) return Dtype::float32;
+    if (kind == 'f' && size == 8) return Dtype::float64;
+    if (kind == 'i' && size == 1) return Dtype::int8;
+    if (kind == 'u' && size == 1) return Dtype::uint8;
+    // NumPy has no bfloat16; the type that ml_dtypes registers is known by its name
+    if (size == 2 && py::str(dtype.attr("name")).cast<std::string>() == "bfloat16") {
+        return Dtype::bfloat16;
+    }
+    throw py::type_error("the engine takes float16, bfloat16, int8, uint8, float32 and float64, not " +
+                         py::str(static_cast<py::object>(dtype)).cast<std::string>());
+}
+
+template <class Id>
+Id find(const std::string& name, const char* what, const char* const* names, int count) {
+    for (int i = 0; i < count; ++i) {
+        if (name == names[i]) return static_cast<Id>(i);
+    }
+    throw py::value_error("unknown " + std::string(what) + " '" + name + "'");
+}
+
+#define PT_NAME(name, type) #name,
+constexpr const char* metric_names[] = {PAIRTILE_METRICS(PT_NAME)};
+constexpr const char* kernel_names[] = {PAIRTILE_KERNELS(PT_NAME)};
+#undef PT_NAME
+constexpr const char* precision_names[] = {"default", "float64", "fast"};
+
+}  // namespace
+
+Array view_of(const py::array& array) {
+    if (array.ndim() != 2) throw py::value_error("the engine takes 2-D arrays");
+    Array view;
+    view.data = static_cast<const char*>(array.data());
+    view.rows = array.shape(0);
+    view.cols = array.shape(1);
+    view.row_stride = array.strides(0);
+    view.col_stride = array.strides(1);
+    view.dtype = dtype_of(array.dtype());
+    const char order = array.dtype().byteorder();
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    view.swapped = order == '>';
+#else
+    view.swapped = order == '<';
+#endif
+    return view;
+}
+
+MetricId metric_of(const std::string& name) {
+    return find<MetricId>(name, "metric", metric_names, static_cast<int>(MetricId::count));
+}
+
+KernelId kernel_of(const std::string& name) {
+    return find<KernelId>(name, "kernel", kernel_names, static_cast<int>(KernelId::count));
+}
+
+Precision precision_of(const std::string& name) {
+    return find<Precision>(name, "precision", precision_names, 3);
+}
+
+}  // namespace pairtile

@@ -1,0 +1,13 @@
+// One function per family of statistics, each in its own file beside this one.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pairtile {
+
+void register_neighbors(pybind11::module_& m);
+void register_kernels(pybind11::module_& m);
+void register_slices(pybind11::module_& m);
+void register_contrastive(pybind11::module_& m);
+
+}  // namespace pairtile

@@ -1,0 +1,55 @@
+// The extension module: one register call per family, and what the engine says about itself.
+#include "bind/arrays.hpp"
+#include "bind/families.hpp"
+#include "engine/isa.hpp"
+#include "engine/plan.hpp"
+
+#include <pybind11/stl.h>
+
+#include <cstdlib>
+
+namespace pairtile {
+namespace {
+
+std::vector<std::string> isa_names() {
+    std::vector<std::string> names;
+    for (const IsaOps* one : supported_isas()) names.emplace_back(one->name);
+    return names;
+}
+
+py::dict build_config() {
+    py::dict config;
+#if defined(__clang__)
+    config["compiler"] = "clang " __clang_version__;
+#else
+    config["compiler"] = "gcc " __VERSION__;
+#endif
+#define PT_NAME(name, type) #name " "
+    config["metrics"] = PAIRTILE_METRICS(PT_NAME);
+    config["kernels"] = PAIRTILE_KERNELS(PT_NAME);
+#undef PT_NAME
+    return config;
+}
+
+}  // namespace
+}  // namespace pairtile
+
+PYBIND11_MODULE(_native, m) {
+    using namespace pairtile;
+    m.doc() = "The compiled engine of pairtile; see the public package for documentation.";
+    m.attr("__version__") = PAIRTILE_VERSION;
+    const char* forced = std::getenv("PAIRTILE_ISA");
+    try {
+        choose_isa(forced ? forced : "");
+    } catch (const std::runtime_error& error) {
+        throw py::import_error(error.what());
+    }
+    m.def("isa", [] { return std::string(isa().name); });
+    m.def("isas", isa_names);
+    m.def("build_config", build_config);
+    m.def("set_tile", force_tile, py::arg("rows"), py::arg("cols"));
+    register_neighbors(m);
+    register_kernels(m);
+    register_slices(m);
+    register_contrastive(m);
+}

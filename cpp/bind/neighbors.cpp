@@ -1,0 +1,116 @@
+// Neighbours and plain distances; and the check for NaN and Inf that every call starts with.
+#include <cmath>
+
+#include "bind/arrays.hpp"
+#include "bind/families.hpp"
+#include "engine/knn.hpp"
+#include "engine/survey.hpp"
+
+namespace pairtile {
+namespace {
+
+using Optional = py::object;  // None or an array
+
+struct Request {
+    Source queries, references;
+    int64_t k;
+    MetricId metric;
+    Predicate predicate;
+    Precision precision;
+    int workers;
+};
+
+template <class D>
+py::tuple search(const Request& request, const py::object& progress) {
+    py::array_t<D> distances({request.queries.rows(), request.k});
+    py::array_t<int64_t> indices({request.queries.rows(), request.k});
+    D* distance = distances.mutable_data();
+    int64_t* index = indices.mutable_data();
+    run_released(progress, [&](Control& control) {
+        knn<D>(request.queries, request.references, request.k, request.metric, request.predicate,
+               request.precision, request.workers, control, distance, index);
+    });
+    return py::make_tuple(distances, indices);
+}
+
+py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t k,
+                   const std::string& metric, const std::string& dtype,
+                   const std::string& precision, const Optional& query_groups,
+                   const Optional& reference_groups, const std::string& group_rule,
+                   const Optional& query_times, const Optional& reference_times,
+                   const Optional& reference_mask, int workers, const py::object& progress) {
+    const Source q(view_of(queries));
+    const Source r(reference.is_none() ? view_of(queries)
+                                       : view_of(reference.cast<py::array>()));
+    if (r.rows() > int64_t{0xffffffff}) {
+        throw py::value_error("at most 4294967295 reference rows, got " + std::to_string(r.rows()));
+    }
+    Predicate predicate;
+    predicate.exclude_self = reference.is_none();
+    predicate.same_group = group_rule == "same";
+    predicate.query_groups = vector_of<int64_t>(query_groups, q.rows(), "query_groups");
+    predicate.reference_groups = vector_of<int64_t>(reference_groups, r.rows(), "reference_groups");
+    predicate.reference_mask = vector_of<bool>(reference_mask, r.rows(), "reference_mask");
+    if (!query_times.is_none()) {
+        if (query_times.cast<py::array>().dtype().kind() == 'i') {
+            predicate.query_ticks = vector_of<int64_t>(query_times, q.rows(), "query_times");
+            predicate.reference_ticks =
+                vector_of<int64_t>(reference_times, r.rows(), "reference_times");
+        } else {
+            predicate.query_times = vector_of<double>(query_times, q.rows(), "query_times");
+            predicate.reference_times =
+                vector_of<double>(reference_times, r.rows(), "reference_times");
+        }
+    }
+    const Request request{q,         r, k, metric_of(metric), predicate, precision_of(precision),
+                          workers};
+    return dtype == "float32" ? search<float>(request, progress)
+                              : search<double>(request, progress);
+}
+
+template <class D>
+py::array distances_as(const Source& x, const Source& y, MetricId metric, bool self, int workers,
+                       const py::object& progress) {
+    py::array_t<D> out({x.rows(), y.rows()});
+    D* data = out.mutable_data();
+    run_released(progress, [&](Control& control) {
+        pairwise_distances<D>(x, y, metric, workers, control, data);
+    });
+    if (self && metric != MetricId::inner_product) {
+        for (int64_t i = 0; i < x.rows(); ++i) data[i * x.rows() + i] = D(0);
+    }
+    return out;
+}
+
+py::array bind_pairwise(const py::array& x, const Optional& y, const std::string& metric,
+                        const std::string& dtype, int workers, const py::object& progress) {
+    const Source rows(view_of(x));
+    const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
+    const auto compute = dtype == "float32" ? distances_as<float> : distances_as<double>;
+    return compute(rows, cols, metric_of(metric), y.is_none(), workers, progress);
+}
+
+int64_t bind_first_nonfinite(const py::array& x, int workers) {
+    const Array view = view_of(x);
+    int64_t found = -1;
+    run_released(py::none(), [&](Control& control) {
+        found = first_nonfinite(view, workers, control);
+    });
+    return found;
+}
+
+}  // namespace
+
+void register_neighbors(py::module_& m) {
+    using py::arg;
+    m.def("first_nonfinite", bind_first_nonfinite, arg("x"), py::kw_only(), arg("workers"));
+    m.def("knn", bind_knn, arg("queries"), arg("reference").none(true), arg("k"), arg("metric"),
+          py::kw_only(), arg("dtype"), arg("precision"), arg("query_groups") = py::none(),
+          arg("reference_groups") = py::none(), arg("group_rule") = "",
+          arg("query_times") = py::none(), arg("reference_times") = py::none(),
+          arg("reference_mask") = py::none(), arg("workers"), arg("progress") = py::none());
+    m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
+          py::kw_only(), arg("dtype"), arg("workers"), arg("progress") = py::none());
+}
+
+}  // namespace pairtile

@@ -1,0 +1,67 @@
+// Canonical values of pairs read straight from the sources: what screened candidates are rescored
+// with and what inexact tile entries are replaced by.
+#pragma once
+
+#include <cmath>
+
+#include "engine/buffer.hpp"
+#include "engine/isa.hpp"
+#include "engine/source.hpp"
+
+namespace pairtile {
+
+class Canonical {
+  public:
+    Canonical(MetricId metric, const Source& rows, const Source& cols)
+        : metric_(metric), rows_(rows), cols_(cols), ops_(isa().canonical),
+          row_(rows.d()), col_(rows.d()) {}
+
+    void set_row(int64_t i) {
+        if (i == current_) return;
+        rows_.read(i, row_.data());
+        current_ = i;
+        if (metric_ == MetricId::cosine) row_is_zero_ = is_zero(row_.data());
+    }
+
+    // The ordered canonical value of (current row, j).
+    double operator()(int64_t j) {
+        const int id = static_cast<int>(metric_);
+        if (const float* y = cols_.float32_row(j)) return ops_.f32[id](row_.data(), y, rows_.d());
+        if (const double* y = cols_.float64_row(j)) return ops_.f64[id](row_.data(), y, rows_.d());
+        cols_.read(j, col_.data());
+        if (metric_ == MetricId::cosine && (row_is_zero_ || is_zero(col_.data()))) return 1.0;
+        return ops_.f64[id](row_.data(), col_.data(), rows_.d());
+    }
+
+  private:
+    bool is_zero(const double* row) const {
+        for (int64_t j = 0; j < rows_.d(); ++j) {
+            if (row[j] != 0.0) return false;
+        }
+        return true;
+    }
+
+    MetricId metric_;
+    const Source& rows_;
+    const Source& cols_;
+    const CanonicalOps& ops_;
+    Buffer<double> row_, col_;
+    int64_t current_ = -1;
+    bool row_is_zero_ = false;
+};
+
+// From the ordered canonical value to what the user sees.
+inline double reported(MetricId metric, double ordered) {
+    switch (metric) {
+#define PAIRTILE_REPORTED(name, type) \
+    case MetricId::name:              \
+        return type::reported(ordered);
+        PAIRTILE_METRICS(PAIRTILE_REPORTED)
+#undef PAIRTILE_REPORTED
+        case MetricId::count:
+            break;
+    }
+    return ordered;
+}
+
+}  // namespace pairtile

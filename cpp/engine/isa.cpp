@@ -1,0 +1,67 @@
+#include "engine/isa.hpp"
+
+#include <stdexcept>
+
+namespace pairtile {
+
+#if defined(__x86_64__)
+namespace v2 {
+extern const IsaOps isa_ops;
+}
+namespace v3 {
+extern const IsaOps isa_ops;
+}
+namespace v4 {
+extern const IsaOps isa_ops;
+}
+#elif defined(__aarch64__)
+namespace neon {
+extern const IsaOps isa_ops;
+}
+#endif
+
+namespace {
+const IsaOps* chosen = nullptr;
+}
+
+std::vector<const IsaOps*> supported_isas() {
+    std::vector<const IsaOps*> found;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool has_v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+    const bool has_v3 = has_v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    const bool has_v4 = has_v3 && __builtin_cpu_supports("avx512f") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (has_v2) found.push_back(&v2::isa_ops);
+    if (has_v3) found.push_back(&v3::isa_ops);
+    if (has_v4) found.push_back(&v4::isa_ops);
+#elif defined(__aarch64__)
+    found.push_back(&neon::isa_ops);
+#endif
+    return found;
+}
+
+void choose_isa(const std::string& forced) {
+    const auto found = supported_isas();
+    if (found.empty()) throw std::runtime_error("this processor is older than x86-64-v2");
+    if (forced.empty()) {
+        chosen = found.back();
+        return;
+    }
+    std::string known;
+    for (const IsaOps* one : found) {
+        if (forced == one->name) {
+            chosen = one;
+            return;
+        }
+        known += known.empty() ? one->name : std::string(", ") + one->name;
+    }
+    throw std::runtime_error("PAIRTILE_ISA='" + forced + "' is not available here; this processor has: " +
+                             known);
+}
+
+const IsaOps& isa() { return *chosen; }
+
+}  // namespace pairtile

@@ -1,0 +1,275 @@
+// Screening and confirming: tiles give each pair a cheap argument with a proven error; a row keeps
+// whatever may still be among its k best, and only those are rescored by their canonical value.
+#include "engine/knn.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/canonical.hpp"
+#include "engine/sweep.hpp"
+#include "pairtile/fold/top_k.hpp"
+
+namespace pairtile {
+namespace {
+
+template <class T>
+T rounded_up(double value) {
+    const T rounded = static_cast<T>(value);
+    return static_cast<double>(rounded) < value
+               ? std::nextafter(rounded, std::numeric_limits<T>::infinity())
+               : rounded;
+}
+
+// A pair that may be a neighbour: its ordered value, in packed units, lies in [low, high].
+struct Candidate {
+    double low, high;
+    uint32_t index;
+};
+
+// The candidates of one row within one segment of the references.
+struct Shortlist {
+    double bound = INFINITY;  // k-th smallest `high` so far: the k-th best value is not above it
+    int64_t count = 0;
+};
+
+template <class T, class D>
+class TopK {
+  public:
+    TopK(const Source& queries, const Source& references, int64_t k, MetricId metric,
+         const Predicate& predicate, const Pairing& pairing, bool rescore, int workers,
+         Control& control, D* distances, int64_t* indices)
+        : queries_(queries), references_(references), k_(k), capacity_(capacity_for(k)),
+          metric_(metric), predicate_(predicate), pairing_(pairing),
+          exact_(pairing.slope == 0.0 && pairing.floor == 0.0), rescore_(rescore),
+          workers_(workers), control_(control), distances_(distances), indices_(indices),
+          hits_(static_cast<size_t>(workers)) {
+        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
+    }
+
+    static int64_t capacity_for(int64_t k) { return k + std::max<int64_t>(32, k); }
+
+    void begin_rows(const Panels<T>& rows, int64_t segments) {
+        segments_ = segments;
+        lists_.assign(static_cast<size_t>(rows.count * segments), Shortlist{});
+        candidates_.reserve(rows.count * segments * capacity_);
+    }
+
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+        std::vector<int32_t>& hits = hits_[static_cast<size_t>(task.worker)];
+        hits.resize(static_cast<size_t>(tile.cols));
+        const Ops<T>& ops = ops_of<T>(isa());
+        for (int i = 0; i < tile.rows; ++i) {
+            const int64_t local = tile.local_row + i;
+            const int64_t state = local * segments_ + task.segment;
+            Shortlist& list = lists_[static_cast<size_t>(state)];
+            Candidate* candidates = candidates_.data() + state * capacity_;
+            const double norm = pairing_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
+            const double error = pairing_.error(rows.reach[local] + tile.col_reach);
+            T limit = limit_for(list, error, norm);
+            const T* row = tile.data + i * tile.ld;
+            const int found = ops.select_below(row, tile.cols, limit, hits.data());
+            for (int h = 0; h < found; ++h) {
+                const int32_t j = hits[static_cast<size_t>(h)];
+                if (!(row[j] <= limit) || !predicate_.admits(tile.row + i, tile.col + j)) continue;
+                const double value = norm + static_cast<double>(row[j]);
+                candidates[list.count++] = {value - error, value + error,
+                                            static_cast<uint32_t>(tile.col + j)};
+                if (list.count == capacity_) {
+                    tighten(list, candidates, tile.row + i,
+                            canonical_[static_cast<size_t>(task.worker)]);
+                    limit = limit_for(list, error, norm);
+                }
+            }
+        }
+    }
+
+    void end_rows(const Panels<T>& rows) {
+        constexpr int64_t rows_per_block = 64;
+        const int64_t blocks = (rows.count + rows_per_block - 1) / rows_per_block;
+        parallel_for(blocks, workers_, control_, [&](int64_t block, int worker) {
+            std::vector<Candidate> all;
+            std::vector<Neighbor> best;
+            const int64_t end = std::min(rows.count, (block + 1) * rows_per_block);
+            for (int64_t i = block * rows_per_block; i < end; ++i) {
+                control_.tick(worker);
+                gather(i, all);
+                confirm(rows.first + i, all, best, canonical_[static_cast<size_t>(worker)]);
+                write(rows.first + i, best);
+            }
+        });
+    }
+
+  private:
+    // Tile values up to the limit may belong to the k best. Where values are exact, references come
+    // in ascending order and a tie with the k-th loses.
+    T limit_for(const Shortlist& list, double error, double norm) const {
+        const double limit = list.bound + error - norm;
+        if (exact_ && limit < INFINITY) {
+            return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
+        }
+        return rounded_up<T>(limit);
+    }
+
+    static bool by_high(const Candidate& a, const Candidate& b) {
+        return a.high < b.high || (a.high == b.high && a.index < b.index);
+    }
+
+    // Lowers the bound and drops what lies above it; returns how many remain.
+    int64_t screen(double& bound, Candidate* candidates, int64_t count) const {
+        if (count < k_) return count;
+        std::nth_element(candidates, candidates + k_ - 1, candidates + count, by_high);
+        bound = std::min(bound, candidates[k_ - 1].high);
+        if (exact_) return k_;
+        const double limit = bound;
+        return std::partition(candidates + k_, candidates + count,
+                              [limit](const Candidate& one) { return one.low <= limit; }) -
+               candidates;
+    }
+
+    // Makes room in a full list. Near-ties that the error cannot tell apart are rescored, after
+    // which exactly k remain: a full list never overflows.
+    void tighten(Shortlist& list, Candidate* candidates, int64_t row, Canonical& canonical) const {
+        list.count = screen(list.bound, candidates, list.count);
+        if (list.count <= k_ + (capacity_ - k_) / 2) return;
+        canonical.set_row(row);
+        constexpr double outward = 1e-15;
+        for (int64_t c = 0; c < list.count; ++c) {
+            const double value = pairing_.unit * canonical(candidates[c].index);
+            candidates[c] = {value, value, candidates[c].index};
+        }
+        std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
+        list.count = k_;
+        for (int64_t c = 0; c < k_; ++c) {
+            const double slack = std::fabs(candidates[c].high) * outward;
+            candidates[c].low -= slack;
+            candidates[c].high += slack;
+        }
+        list.bound = std::min(list.bound, candidates[k_ - 1].high);
+    }
+
+    void gather(int64_t local_row, std::vector<Candidate>& all) const {
+        all.clear();
+        for (int64_t s = 0; s < segments_; ++s) {
+            const int64_t state = local_row * segments_ + s;
+            const Candidate* from = candidates_.data() + state * capacity_;
+            all.insert(all.end(), from, from + lists_[static_cast<size_t>(state)].count);
+        }
+    }
+
+    void confirm(int64_t row, std::vector<Candidate>& all, std::vector<Neighbor>& best,
+                 Canonical& canonical) const {
+        double bound = INFINITY;
+        all.resize(static_cast<size_t>(
+            screen(bound, all.data(), static_cast<int64_t>(all.size()))));
+        best.clear();
+        if (rescore_) canonical.set_row(row);
+        for (const Candidate& one : all) {
+            const double value = rescore_ ? canonical(one.index) : one.high / pairing_.unit;
+            if (value == value) best.push_back({value, one.index});
+        }
+        std::sort(best.begin(), best.end(),
+                  [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
+    }
+
+    void write(int64_t row, const std::vector<Neighbor>& best) const {
+        const int64_t found = std::min(k_, static_cast<int64_t>(best.size()));
+        for (int64_t c = 0; c < k_; ++c) {
+            const bool have = c < found;
+            double value = have ? best[static_cast<size_t>(c)].value : INFINITY;
+            if (pairing_.core == Core::dot && pairing_.add_norms && value < 0.0) value = 0.0;
+            distances_[row * k_ + c] = static_cast<D>(reported(metric_, value));
+            indices_[row * k_ + c] = have ? best[static_cast<size_t>(c)].index : -1;
+        }
+    }
+
+    const Source& queries_;
+    const Source& references_;
+    int64_t k_, capacity_, segments_ = 1;
+    MetricId metric_;
+    const Predicate& predicate_;
+    Pairing pairing_;
+    bool exact_, rescore_;
+    int workers_;
+    Control& control_;
+    D* distances_;
+    int64_t* indices_;
+    std::vector<std::vector<int32_t>> hits_;
+    std::vector<Canonical> canonical_;
+    std::vector<Shortlist> lists_;
+    Buffer<Candidate> candidates_;
+};
+
+bool translation_invariant(MetricId metric) { return metric != MetricId::inner_product; }
+
+template <class T, class D>
+void knn_screened_in(const Source& queries, const Source& references, int64_t k, MetricId metric,
+                     const Predicate& predicate, Precision precision, int workers, Control& control,
+                     D* distances, int64_t* indices) {
+    Frame frame =
+        choose_frame(queries, references, translation_invariant(metric), workers, control);
+    const bool zero_rows = metric == MetricId::cosine && frame.has_zero_row;
+    if (zero_rows) frame = choose_frame(queries, references, false, workers, control);
+    Pairing pairing = pairing_for_metric<T>(metric, frame, queries.d(), zero_rows);
+    if (zero_rows) {  // 1 − xy needs the unit vectors as they are
+        frame.scale = 1.0;
+    }
+    bool rescore = pairing.slope > 0.0 || pairing.floor > 0.0;
+    if (precision == Precision::fast) {
+        pairing.slope = pairing.floor = 0.0;
+        rescore = false;
+    }
+    CutLimits limits;
+    limits.state_bytes_per_row =
+        TopK<T, D>::capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
+    const Cut cut = choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(),
+                               limits);
+    const Sweep<T> sweep{queries, references, frame,   pairing, cut, false,
+                         false,   false,      workers, control};
+    expect(sweep);
+    TopK<T, D> fold(queries, references, k, metric, predicate, pairing, rescore, workers, control,
+                    distances, indices);
+    run(sweep, fold);
+}
+
+}  // namespace
+
+template <class D>
+void knn(Source queries, Source references, int64_t k, MetricId metric, const Predicate& predicate,
+         Precision precision, int workers, Control& control, D* distances, int64_t* indices) {
+    if (metric == MetricId::cosine) {
+        queries.normalise();
+        references.normalise();
+    }
+    const auto screened = precision == Precision::float64 ? knn_screened_in<double, D>
+                                                          : knn_screened_in<float, D>;
+    screened(queries, references, k, metric, predicate, precision, workers, control, distances,
+             indices);
+}
+
+template <class D>
+void pairwise_distances(Source x, Source y, MetricId metric, int workers, Control& control,
+                        D* distances) {
+    if (metric == MetricId::cosine) {
+        x.normalise();
+        y.normalise();
+    }
+    control.expect(x.rows() * y.rows());
+    parallel_for(x.rows(), workers, control, [&](int64_t i, int worker) {
+        Canonical canonical(metric, x, y);
+        canonical.set_row(i);
+        for (int64_t j = 0; j < y.rows(); ++j) {
+            if (j % 4096 == 0) control.tick(worker);
+            distances[i * y.rows() + j] = static_cast<D>(reported(metric, canonical(j)));
+        }
+        control.advance(y.rows());
+    });
+}
+
+template void knn<float>(Source, Source, int64_t, MetricId, const Predicate&, Precision, int,
+                         Control&, float*, int64_t*);
+template void knn<double>(Source, Source, int64_t, MetricId, const Predicate&, Precision, int,
+                          Control&, double*, int64_t*);
+template void pairwise_distances<float>(Source, Source, MetricId, int, Control&, float*);
+template void pairwise_distances<double>(Source, Source, MetricId, int, Control&, double*);
+
+}  // namespace pairtile

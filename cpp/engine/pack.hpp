@@ -1,0 +1,86 @@
+// Panels: rows of a source, brought into the frame of the plan, rounded once to the tile's type and
+// laid out as the micro-kernel reads them. Second station of the data flow.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "engine/buffer.hpp"
+#include "engine/plan.hpp"
+
+namespace pairtile {
+
+template <class T>
+struct Panels {
+    int64_t first = 0, count = 0;
+    int width = 0;
+    int64_t d = 0;
+    Buffer<T> data;       // [panel][feature][width]
+    Buffer<T> norms;      // per row; padded with zeros to whole panels
+    Buffer<double> reach;  // per row: √(Σ x²), Σ|x| or max|x|
+    Buffer<T> features;   // [feature panel][row][cols]: the right operand of a product
+
+    const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
+
+    double largest_reach(int64_t from, int64_t to) const {
+        double largest = 0.0;
+        for (int64_t i = from; i < to; ++i) {
+            // written so that a NaN row does not hide the others
+            if (reach[i] > largest) largest = reach[i];
+        }
+        return largest;
+    }
+};
+
+// Packs rows [first, first + count) in panels of `width`; with `with_features`, also as the right
+// operand of products, uncentred and unscaled by `factor`.
+template <class T>
+void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
+               const Frame& frame, Norm norm, double factor, int width, bool with_features,
+               int workers, Control& control, Panels<T>& out) {
+    const int64_t d = source.d();
+    const int64_t panels = (count + width - 1) / width;
+    const int64_t feature_panels = (d + ops.cols - 1) / ops.cols;
+    out.first = first;
+    out.count = count;
+    out.width = width;
+    out.d = d;
+    out.data.reserve(panels * width * d);
+    out.norms.reserve(panels * width);
+    out.reach.reserve(panels * width);
+    if (with_features) out.features.reserve(feature_panels * count * ops.cols);
+
+    constexpr int64_t panels_per_block = 8;
+    const int64_t blocks = (panels + panels_per_block - 1) / panels_per_block;
+    const int used = panels * width * d < (1 << 15) ? 1 : workers;
+    parallel_for(blocks, used, control, [&](int64_t block, int) {
+        Buffer<double> rows(width * d);
+        std::vector<double> norms(static_cast<size_t>(width));
+        const int64_t end = std::min(panels, (block + 1) * panels_per_block);
+        for (int64_t p = block * panels_per_block; p < end; ++p) {
+            const int64_t from = p * width;
+            const int here = static_cast<int>(std::min<int64_t>(width, count - from));
+            for (int i = 0; i < here; ++i) source.read(first + from + i, rows.data() + i * d);
+            ops.pack(rows.data(), here, d, frame.centre.data(), frame.scale, factor, norm, width,
+                     out.data.data() + p * width * d, norms.data());
+            for (int i = 0; i < width; ++i) {
+                const double value = i < here ? norms[static_cast<size_t>(i)] : 0.0;
+                out.norms[from + i] = static_cast<T>(value);
+                out.reach[from + i] = norm == Norm::squares ? std::sqrt(value) : value;
+            }
+            if (!with_features) continue;
+            for (int64_t panel = 0; panel < feature_panels; ++panel) {
+                const int64_t left = std::min<int64_t>(ops.cols, d - panel * ops.cols);
+                for (int i = 0; i < here; ++i) {
+                    T* to = out.features.data() + (panel * count + from + i) * ops.cols;
+                    const double* row = rows.data() + i * d + panel * ops.cols;
+                    for (int64_t j = 0; j < left; ++j) to[j] = static_cast<T>(row[j]);
+                    for (int64_t j = left; j < ops.cols; ++j) to[j] = T(0);
+                }
+            }
+        }
+    });
+}
+
+}  // namespace pairtile

@@ -1,0 +1,285 @@
+#include "engine/plan.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+namespace pairtile {
+namespace {
+
+constexpr int64_t centre_sample = 4096;
+constexpr int64_t scan_rows = 1024;
+
+std::atomic<int64_t> forced_rows{0}, forced_cols{0};
+
+int64_t round_up(int64_t value, int64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+bool all_finite(const double* row, int64_t d) {
+    double zero = 0.0;
+    for (int64_t j = 0; j < d; ++j) zero += row[j] * 0.0;
+    return zero == 0.0;
+}
+
+// What one pass over the rows finds out.
+struct Survey {
+    double largest = 0.0;         // max |x − centre|
+    double largest_square = 0.0;  // max ‖x − centre‖²
+    double largest_raw = 0.0;     // max |x|
+    bool integral = true;
+    bool zero_row = false;
+
+    void merge(const Survey& other) {
+        largest = std::max(largest, other.largest);
+        largest_square = std::max(largest_square, other.largest_square);
+        largest_raw = std::max(largest_raw, other.largest_raw);
+        integral = integral && other.integral;
+        zero_row = zero_row || other.zero_row;
+    }
+    void add(const double* row, const double* centre, int64_t d) {
+        double top[8] = {}, top_raw[8] = {}, square[8] = {};
+        int64_t whole = 0;
+        const auto one = [&](int64_t j, int64_t l) {
+            const double shifted = std::fabs(row[j] - centre[j]);
+            top[l] = shifted > top[l] ? shifted : top[l];
+            const double size = std::fabs(row[j]);
+            top_raw[l] = size > top_raw[l] ? size : top_raw[l];
+            square[l] += shifted * shifted;
+        };
+        int64_t j = 0;
+        for (; j + 8 <= d; j += 8) {
+            for (int64_t l = 0; l < 8; ++l) one(j + l, l);
+        }
+        for (int64_t l = 0; j + l < d; ++l) one(j + l, l);
+        double row_top = 0.0, row_square = 0.0;
+        for (int l = 0; l < 8; ++l) {
+            largest = std::max(largest, top[l]);
+            row_top = std::max(row_top, top_raw[l]);
+            row_square += square[l];
+        }
+        largest_raw = std::max(largest_raw, row_top);
+        largest_square = std::max(largest_square, row_square);
+        zero_row = zero_row || row_top == 0.0;
+        for (; integral && whole < d; ++whole) integral = row[whole] == std::nearbyint(row[whole]);
+    }
+};
+
+std::vector<double> sample_mean(const Source& x, const Source& y, bool& integral) {
+    const int64_t d = x.d();
+    std::vector<double> mean(static_cast<size_t>(d)), row(static_cast<size_t>(d));
+    const int64_t rows = x.rows() + y.rows();
+    const int64_t step = std::max<int64_t>(1, (rows + centre_sample - 1) / centre_sample);
+    int64_t count = 0;
+    for (int64_t i = 0; i < rows; i += step) {
+        if (i < x.rows()) {
+            x.read(i, row.data());
+        } else {
+            y.read(i - x.rows(), row.data());
+        }
+        if (!all_finite(row.data(), d)) continue;
+        ++count;
+        for (size_t j = 0; j < row.size(); ++j) {
+            // a running mean cannot overflow where a sum would
+            mean[j] += row[j] / static_cast<double>(count) - mean[j] / static_cast<double>(count);
+            integral = integral && row[j] == std::nearbyint(row[j]);
+        }
+    }
+    return mean;
+}
+
+Survey survey(const Source& source, const std::vector<double>& centre, int workers,
+              Control& control) {
+    Survey total;
+    std::mutex lock;
+    const int64_t blocks = (source.rows() + scan_rows - 1) / scan_rows;
+    parallel_for(blocks, workers, control, [&](int64_t block, int) {
+        Survey mine;
+        std::vector<double> row(centre.size());
+        const int64_t end = std::min(source.rows(), (block + 1) * scan_rows);
+        for (int64_t i = block * scan_rows; i < end; ++i) {
+            source.read(i, row.data());
+            if (all_finite(row.data(), source.d())) mine.add(row.data(), centre.data(), source.d());
+        }
+        const std::lock_guard guard(lock);  // maxima and ands: the order cannot matter
+        total.merge(mine);
+    });
+    return total;
+}
+
+// Roundings in a float sum of d products, cut every feature_block.
+double chain(int64_t d) {
+    return static_cast<double>(std::min(d, feature_block) + (d + feature_block - 1) / feature_block);
+}
+
+template <class T>
+void set_error(Pairing& pairing, int64_t d) {
+    // u counts the packed rounding of x − centre (twice, times up to 2(a+b)), the norms, the chain
+    // with its two roundings per step where there is no fused multiply-add, and the final sum; the
+    // canonical value's own rounding is the d/8 term in float64 units.
+    const double u = std::numeric_limits<T>::epsilon() / 2;
+    const double canonical = static_cast<double>(d) / 8 + 8;
+    pairing.slope = 1.01 * (u * (2 * chain(d) + 10) +
+                            canonical * std::numeric_limits<double>::epsilon());
+    pairing.floor = static_cast<double>(d + 8) * std::numeric_limits<T>::min();
+    pairing.typical_slope = u * (2 + std::sqrt(chain(d)));
+}
+
+}  // namespace
+
+Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
+    Frame frame;
+    const size_t d = static_cast<size_t>(x.d());
+    bool integral = true;
+    if (centred) {
+        frame.centre = sample_mean(x, y, integral);
+        if (integral) {
+            for (double& c : frame.centre) c = std::nearbyint(c);
+        }
+    } else {
+        frame.centre.assign(d, 0.0);
+    }
+    Survey found = survey(x, frame.centre, workers, control);
+    found.merge(survey(y, frame.centre, workers, control));
+    frame.has_zero_row = found.zero_row;
+    frame.integral = found.integral && integral && 4 * found.largest_square < 0x1p53;
+    frame.extreme = found.largest_raw > 1e150 || (found.largest > 0.0 && found.largest < 1e-140);
+    if (!frame.integral && found.largest > 0.0) {
+        int exponent;
+        std::frexp(found.largest, &exponent);
+        frame.scale = std::ldexp(1.0, std::clamp(-exponent, -1000, 1000));
+    }
+    frame.largest_square = found.largest_square * frame.scale * frame.scale;
+    return frame;
+}
+
+template <class T>
+Pairing pairing_for_metric(MetricId metric, const Frame& frame, int64_t d, bool zero_rows) {
+    Pairing pairing;
+    const double square = frame.scale * frame.scale;
+    double exact_limit = 0.0;  // every number the micro-kernel meets stays below it
+    switch (metric) {
+        case MetricId::euclidean:
+        case MetricId::sqeuclidean:
+            pairing.unit = square;
+            exact_limit = 4 * frame.largest_square;
+            if (d <= direct_dimensions) {
+                pairing.core = Core::squared_difference;
+            } else {
+                pairing.row_factor = -2.0;
+                pairing.add_norms = true;
+            }
+            break;
+        case MetricId::cosine:
+            exact_limit = INFINITY;
+            if (zero_rows) {  // 1 − xy is right for a zero row too
+                pairing.row_factor = -1.0;
+                pairing.constant_bias = 1.0;
+                pairing.unit = 1.0;
+            } else {
+                pairing.row_factor = -2.0;
+                pairing.add_norms = true;
+                pairing.unit = 2.0 * square;
+            }
+            break;
+        case MetricId::inner_product:
+            pairing.row_factor = -1.0;
+            pairing.unit = square;
+            exact_limit = frame.largest_square;
+            break;
+        case MetricId::manhattan:
+            pairing.core = Core::absolute_difference;
+            pairing.norm = Norm::absolutes;
+            pairing.unit = frame.scale;
+            exact_limit = 2 * frame.largest_square;  // Σ|x| <= Σx² for integers
+            break;
+        case MetricId::chebyshev:
+            pairing.core = Core::largest_difference;
+            pairing.norm = Norm::largest;
+            pairing.unit = frame.scale;
+            exact_limit = 2 * frame.largest_square;
+            break;
+        case MetricId::count:
+            break;
+    }
+    const double exact_range = std::ldexp(1.0, std::numeric_limits<T>::digits);
+    if (frame.integral && exact_limit <= exact_range) return pairing;  // exact: no error at all
+    set_error<T>(pairing, d);
+    if (pairing.constant_bias != 0.0) pairing.floor += pairing.slope;  // the 1 of 1 − xy
+    if (frame.extreme && metric != MetricId::cosine) {  // squares overflow: confirm every pair
+        pairing.floor = INFINITY;
+        pairing.unit = 1.0;
+    }
+    return pairing;
+}
+
+template <class T>
+Pairing pairing_for_argument(Argument argument, int64_t d) {
+    Pairing pairing;
+    if (argument == Argument::squared_distance) {
+        if (d <= direct_dimensions) {
+            pairing.core = Core::squared_difference;
+        } else {
+            pairing.row_factor = -2.0;
+            pairing.add_norms = true;
+        }
+    } else if (argument == Argument::l1_distance) {
+        pairing.core = Core::absolute_difference;
+        pairing.norm = Norm::absolutes;
+    }
+    set_error<T>(pairing, d);
+    return pairing;
+}
+
+template <class T>
+Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimits& limits) {
+    const int64_t rows = ops.rows, cols = ops.cols;
+    const int64_t row_bytes = std::max<int64_t>(d, 1) * static_cast<int64_t>(sizeof(T));
+    Cut cut;
+    const int64_t forced_row = forced_rows.load(), forced_col = forced_cols.load();
+    if (forced_row > 0 && forced_col > 0) {
+        cut.row_block = round_up(forced_row, rows);
+        cut.strip = std::min(round_up(forced_col, cols), round_up(limits.strip_cols, cols));
+        cut.row_super = 3 * cut.row_block;
+        cut.col_super = 3 * cut.strip;
+        cut.segment = 2 * cut.strip;
+        return cut;
+    }
+    // a strip of columns stays in L2 while the row panels of a task pass over it
+    constexpr int64_t strip_bytes = 256 << 10, block_bytes = 384 << 10;
+    cut.strip = std::clamp(strip_bytes / row_bytes / cols * cols, cols,
+                           std::max(cols, limits.strip_cols / cols * cols));
+    cut.col_super = std::max(cut.strip, limits.col_bytes / row_bytes / cut.strip * cut.strip);
+    cut.col_super = std::min(cut.col_super, round_up(m, cut.strip));
+
+    int64_t super = limits.row_bytes / row_bytes;
+    if (limits.state_bytes_per_row > 0) {
+        super = std::min(super, (int64_t{24} << 20) / limits.state_bytes_per_row);
+    }
+    cut.row_super = std::min(std::max(rows, super / rows * rows), round_up(n, rows));
+    // enough tasks to share out evenly, each with enough rows to pay for loading its strips
+    const int64_t wanted = std::min(block_bytes / row_bytes, cut.row_super / 48);
+    cut.row_block = std::clamp(wanted / rows * rows, std::min(4 * rows, cut.row_super), cut.row_super);
+
+    const int64_t tasks = (cut.row_super + cut.row_block - 1) / cut.row_block;
+    const int64_t strips = (cut.col_super + cut.strip - 1) / cut.strip;
+    const int64_t segments = std::clamp<int64_t>(16 / tasks, 1, strips);
+    cut.segment = (strips + segments - 1) / segments * cut.strip;
+    return cut;
+}
+
+void force_tile(int64_t rows, int64_t cols) {
+    forced_rows = rows;
+    forced_cols = cols;
+}
+
+template Pairing pairing_for_metric<float>(MetricId, const Frame&, int64_t, bool);
+template Pairing pairing_for_metric<double>(MetricId, const Frame&, int64_t, bool);
+template Pairing pairing_for_argument<float>(Argument, int64_t);
+template Pairing pairing_for_argument<double>(Argument, int64_t);
+template Cut choose_cut<float>(const Ops<float>&, int64_t, int64_t, int64_t, const CutLimits&);
+template Cut choose_cut<double>(const Ops<double>&, int64_t, int64_t, int64_t, const CutLimits&);
+
+}  // namespace pairtile

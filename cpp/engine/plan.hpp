@@ -1,0 +1,79 @@
+// Decides, before any pair is computed, in which frame rows are packed (centre, power-of-two scale),
+// which micro-kernel screens them with which error, and how the work is cut into blocks.
+//
+// A plan depends on the data, the question and the instruction set, never on the number of
+// threads.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/parallel_for.hpp"
+#include "engine/source.hpp"
+#include "isa/ops.hpp"
+
+namespace pairtile {
+
+// The affine frame of the packed rows: (x − centre)·scale.
+struct Frame {
+    std::vector<double> centre;
+    double scale = 1.0;
+    bool integral = false;        // every (x − centre)·scale is an integer
+    double largest_square = 0.0;  // max ‖(x − centre)·scale‖² over all rows
+    bool has_zero_row = false;    // before centring
+    bool extreme = false;         // squares of the raw data leave the range of float64
+};
+
+// `centred` for what is invariant to translation. Both sources share one frame.
+Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control);
+
+// How a pair of packed rows becomes an argument: core(row, col) [+ row norm + column norm].
+struct Pairing {
+    Core core = Core::dot;
+    Norm norm = Norm::squares;
+    double row_factor = 1.0;      // −2 for ‖x‖² + ‖y‖² − 2xy, −1 where large products come first
+    bool add_norms = false;       // argument = tile + row norm, the column norm being the bias
+    double constant_bias = 0.0;   // 1 for 1 − xy
+    double unit = 1.0;            // argument in packed units = unit · canonical ordered value
+
+    // |argument − unit · canonical value| <= slope·(a + b)^2 [squares], slope·(a + b) [other
+    // norms], with a, b the norms of the two rows, plus floor.
+    double slope = 0.0, floor = 0.0;
+    // The same for the typical pair instead of the worst one (rounding errors are a random walk).
+    double typical_slope = 0.0;
+
+    double error(double reach) const {
+        return slope * (norm == Norm::squares ? reach * reach : reach) + floor;
+    }
+};
+
+template <class T>
+Pairing pairing_for_metric(MetricId metric, const Frame& frame, int64_t d, bool zero_rows);
+template <class T>
+Pairing pairing_for_argument(Argument argument, int64_t d);
+
+// Low dimensions are taken by direct differences: no norms, no cancellation.
+constexpr int64_t direct_dimensions = 4;
+
+// The blocking of an n × m sweep.
+struct Cut {
+    int64_t row_super, col_super;  // packed at a time
+    int64_t row_block;             // rows of one task
+    int64_t strip;                 // columns of one tile
+    int64_t segment;               // columns of one task
+};
+
+struct CutLimits {
+    int64_t row_bytes = int64_t{8} << 20;   // packed rows held at a time
+    int64_t col_bytes = int64_t{16} << 20;  // packed columns held at a time
+    int64_t state_bytes_per_row = 0;        // fold state per row and segment
+    int64_t strip_cols = 256;               // at most
+};
+
+template <class T>
+Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimits& limits);
+
+// Tests force small tiles; 0 = choose.
+void force_tile(int64_t rows, int64_t cols);
+
+}  // namespace pairtile

@@ -1,0 +1,127 @@
+#include "engine/source.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "pairtile/math.hpp"
+#include "pairtile/metric/canonical.hpp"
+#include "pairtile/metric/inner_product.hpp"
+
+namespace pairtile {
+namespace {
+
+template <class Bits>
+Bits load_bits(const char* at, bool swapped) {
+    Bits bits;
+    std::memcpy(&bits, at, sizeof bits);
+    if (swapped) {
+        if constexpr (sizeof(Bits) == 2) bits = __builtin_bswap16(bits);
+        if constexpr (sizeof(Bits) == 4) bits = __builtin_bswap32(bits);
+        if constexpr (sizeof(Bits) == 8) bits = __builtin_bswap64(bits);
+    }
+    return bits;
+}
+
+double from_float16(uint16_t bits) {
+    const int exponent = (bits >> 10) & 31;
+    const double mantissa = bits & 1023;
+    double value;
+    if (exponent == 31) {
+        value = mantissa == 0 ? INFINITY : NAN;
+    } else if (exponent == 0) {
+        value = std::ldexp(mantissa, -24);
+    } else {
+        value = std::ldexp(mantissa + 1024, exponent - 25);
+    }
+    return bits & 0x8000 ? -value : value;
+}
+
+template <class Convert>
+void read_strided(const Array& array, int64_t row, double* out, Convert convert) {
+    const char* at = array.data + row * array.row_stride;
+    for (int64_t j = 0; j < array.cols; ++j, at += array.col_stride) out[j] = convert(at);
+}
+
+}  // namespace
+
+bool Array::contiguous_native() const {
+    const int64_t size = dtype == Dtype::float64 ? 8 : 4;
+    return !swapped && (col_stride == size || cols == 1) &&
+           reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size) == 0 &&
+           row_stride % size == 0;
+}
+
+void Array::read(int64_t row, double* out) const {
+    const bool swap = swapped;
+    switch (dtype) {
+        case Dtype::float64:
+            return read_strided(*this, row, out, [swap](const char* at) {
+                return bits_as<double>(load_bits<uint64_t>(at, swap));
+            });
+        case Dtype::float32:
+            if (contiguous_native()) {
+                const float* in = reinterpret_cast<const float*>(data + row * row_stride);
+                for (int64_t j = 0; j < cols; ++j) out[j] = in[j];
+                return;
+            }
+            return read_strided(*this, row, out, [swap](const char* at) {
+                return static_cast<double>(bits_as<float>(load_bits<uint32_t>(at, swap)));
+            });
+        case Dtype::float16:
+            return read_strided(*this, row, out, [swap](const char* at) {
+                return from_float16(load_bits<uint16_t>(at, swap));
+            });
+        case Dtype::bfloat16:
+            return read_strided(*this, row, out, [swap](const char* at) {
+                return static_cast<double>(
+                    bits_as<float>(static_cast<uint32_t>(load_bits<uint16_t>(at, swap)) << 16));
+            });
+        case Dtype::int8:
+            return read_strided(*this, row, out, [](const char* at) {
+                return static_cast<double>(static_cast<int8_t>(*at));
+            });
+        case Dtype::uint8:
+            return read_strided(*this, row, out, [](const char* at) {
+                return static_cast<double>(static_cast<uint8_t>(*at));
+            });
+    }
+}
+
+bool Source::holds_float64() const {
+    return parts_[0].dtype == Dtype::float64 ||
+           (split_ < rows_ && parts_[1].dtype == Dtype::float64);
+}
+
+void Source::read(int64_t row, double* out) const {
+    const Array& part = part_of(row);
+    part.read(row, out);
+    if (normalised_) normalise_row(out, d());
+}
+
+const float* Source::float32_row(int64_t row) const {
+    const Array& part = part_of(row);
+    if (normalised_ || part.dtype != Dtype::float32 || !part.contiguous_native()) return nullptr;
+    return reinterpret_cast<const float*>(part.data + row * part.row_stride);
+}
+
+const double* Source::float64_row(int64_t row) const {
+    const Array& part = part_of(row);
+    if (normalised_ || part.dtype != Dtype::float64 || !part.contiguous_native()) return nullptr;
+    return reinterpret_cast<const double*>(part.data + row * part.row_stride);
+}
+
+void normalise_row(double* row, int64_t d) {
+    double largest = 0.0;
+    for (int64_t j = 0; j < d; ++j) largest = std::fmax(largest, std::fabs(row[j]));
+    if (largest == 0.0) return;
+    if (std::isfinite(largest)) {
+        int exponent;
+        std::frexp(largest, &exponent);
+        for (int64_t j = 0; j < d; ++j) row[j] = std::ldexp(row[j], -exponent);
+    }
+    // InnerProduct orders largest first, hence the sign
+    const double norm = std::sqrt(-canonical<InnerProduct>(row, row, d));
+    for (int64_t j = 0; j < d; ++j) row[j] /= norm;
+}
+
+}  // namespace pairtile

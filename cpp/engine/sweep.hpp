@@ -1,0 +1,164 @@
+// One pass over all tiles of pairs with one fold: the loop that every statistic shares.
+//
+//   for each row super-block                     fold.begin_rows
+//     for each column super-block                (both packed once)
+//       for each task = row block × segment      (in parallel)
+//         for each strip of columns              (in L2)
+//           for each row panel                   micro-kernel → L1 tile → fold.tile
+//           fold.strip                           contractions work on the whole strip
+//     fold.end_cols
+//   fold.end_rows
+//
+// A task belongs to one state of the fold; states are merged by the fold in a fixed order.
+#pragma once
+
+#include "engine/isa.hpp"
+#include "engine/pack.hpp"
+
+namespace pairtile {
+
+template <class T>
+struct Tile {
+    T* data;
+    int64_t ld;
+    int rows, cols;           // valid part
+    int64_t row, col;         // global position of its first pair
+    int64_t local_row;        // row within the row super-block
+    int64_t local_col;        // column within the column super-block
+    double row_reach, col_reach;  // largest norm of a row of the tile, of the strip's columns
+};
+
+// Where a task stands: which rows of the super-block, which segment, which worker.
+struct Task {
+    int64_t row_block, segment, segments;
+    int64_t first_row, rows;  // within the row super-block
+    int worker;
+};
+
+template <class T>
+struct Sweep {
+    const Source& rows;
+    const Source& cols;
+    const Frame& frame;
+    Pairing pairing;
+    Cut cut;
+    bool triangle = false;  // rows and columns are the same set: only tiles that reach j > i
+    bool row_features = false, col_features = false;
+    int workers = 1;
+    Control& control;
+};
+
+// Adds the work of a sweep to the progress bar's total.
+template <class T>
+void expect(const Sweep<T>& sweep) {
+    const int64_t pairs = sweep.rows.rows() * sweep.cols.rows();
+    sweep.control.expect(sweep.triangle ? pairs / 2 : pairs);
+}
+
+namespace detail {
+
+template <class T>
+void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
+    const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
+    bias.reserve(padded);
+    for (int64_t j = 0; j < padded; ++j) {
+        bias[j] = sweep.pairing.add_norms ? cols.norms[j]
+                                          : static_cast<T>(sweep.pairing.constant_bias);
+    }
+}
+
+// The tiles of one task.
+template <class T, class Fold>
+void run_task(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
+              const Panels<T>& cols, const Buffer<T>& bias, const Task& task, Buffer<T>& memory,
+              Fold& fold) {
+    const auto core = ops.core[static_cast<int>(sweep.pairing.core)];
+    const T* all_bias = sweep.pairing.core == Core::dot ? bias.data() : nullptr;
+    const int64_t ld = sweep.cut.strip;
+    memory.reserve(ops.rows * ld);
+    const int64_t last_col = std::min(cols.count, (task.segment + 1) * sweep.cut.segment);
+    for (int64_t col = task.segment * sweep.cut.segment; col < last_col; col += sweep.cut.strip) {
+        const int64_t width = std::min(sweep.cut.strip, last_col - col);
+        const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
+        const double col_reach = cols.largest_reach(col, col + width);
+        int64_t pairs = 0;
+        for (int64_t row = task.first_row; row < task.first_row + task.rows; row += ops.rows) {
+            const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
+            if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
+            sweep.control.tick(task.worker);
+            core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
+                 all_bias ? all_bias + col : nullptr, memory.data(), ld);
+            Tile<T> tile{memory.data(),
+                         ld,
+                         static_cast<int>(height),
+                         static_cast<int>(width),
+                         rows.first + row,
+                         cols.first + col,
+                         row,
+                         col,
+                         rows.largest_reach(row, row + height),
+                         col_reach};
+            fold.tile(tile, task, rows, cols);
+            pairs += height * width;
+        }
+        if (pairs == 0) continue;
+        if constexpr (requires { fold.strip(task, rows, cols, col, width); }) {
+            fold.strip(task, rows, cols, col, width);
+        }
+        sweep.control.advance(pairs);
+    }
+}
+
+}  // namespace detail
+
+template <class T, class Fold>
+void run(const Sweep<T>& sweep, Fold& fold) {
+    const Ops<T>& ops = ops_of<T>(isa());
+    const Cut& cut = sweep.cut;
+    const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
+    Panels<T> rows, cols;
+    Buffer<T> bias;
+    std::vector<Buffer<T>> memory(static_cast<size_t>(sweep.workers));
+    cols.count = -1;
+    for (int64_t row = 0; row < n; row += cut.row_super) {
+        const int64_t row_count = std::min(cut.row_super, n - row);
+        pack_rows(ops, sweep.rows, row, row_count, sweep.frame, sweep.pairing.norm,
+                  sweep.pairing.row_factor, ops.rows, sweep.row_features, sweep.workers,
+                  sweep.control, rows);
+        const int64_t row_blocks = (row_count + cut.row_block - 1) / cut.row_block;
+        const int64_t most = std::min(cut.col_super, m);
+        const int64_t segments = (most + cut.segment - 1) / cut.segment;
+        fold.begin_rows(rows, segments);
+        for (int64_t col = 0; col < m; col += cut.col_super) {
+            const int64_t col_count = std::min(cut.col_super, m - col);
+            if (sweep.triangle && col + col_count <= row + 1) continue;
+            if (cols.first != col || cols.count != col_count) {
+                pack_rows(ops, sweep.cols, col, col_count, sweep.frame, sweep.pairing.norm, 1.0,
+                          ops.cols, sweep.col_features, sweep.workers, sweep.control, cols);
+                detail::fill_bias(sweep, cols, bias);
+            }
+            if constexpr (requires { fold.begin_cols(cols, row_blocks); }) {
+                fold.begin_cols(cols, row_blocks);
+            }
+            const int64_t here = (col_count + cut.segment - 1) / cut.segment;
+            parallel_for(row_blocks * here, sweep.workers, sweep.control,
+                         [&](int64_t block, int worker) {
+                             const int64_t first = block / here * cut.row_block;
+                             const Task task{block / here,
+                                             block % here,
+                                             segments,
+                                             first,
+                                             std::min(cut.row_block, row_count - first),
+                                             worker};
+                             detail::run_task(sweep, ops, rows, cols, bias, task,
+                                              memory[static_cast<size_t>(worker)], fold);
+                         });
+            if constexpr (requires { fold.end_cols(cols, row_blocks); }) {
+                fold.end_cols(cols, row_blocks);
+            }
+        }
+        fold.end_rows(rows);
+    }
+}
+
+}  // namespace pairtile

@@ -1,0 +1,28 @@
+// Cosine kernel, the dot product of L2-normalised rows; 0 for a zero row.
+#pragma once
+
+#include "pairtile/kernel/kernel.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct CosineKernel {
+    static constexpr Argument argument = Argument::cosine;
+
+    template <class T>
+    static PT_HD T value(T t, const T* p) {
+        (void)p;
+        return t;
+    }
+    static void rescale(double* p, double& weight, double scale) {
+        (void)p;
+        weight /= scale;
+    }
+    static double exact_below(const double* p, double error, double tolerance, double reach) {
+        (void)p, (void)error, (void)tolerance, (void)reach;
+        return -1.0;
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,29 @@
+// Gaussian kernel exp(−γ s), s = ‖x − y‖². p = {γ}.
+#pragma once
+
+#include "pairtile/kernel/kernel.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct Gaussian {
+    static constexpr Argument argument = Argument::squared_distance;
+
+    template <class T>
+    static PT_HD T value(T s, const T* p) {
+        return exponential(-p[0] * s);
+    }
+    static void rescale(double* p, double& weight, double scale) {
+        (void)weight;
+        p[0] /= scale;
+    }
+    static double exact_below(const double* p, double error, double tolerance, double reach) {
+        // the slope is γ e^{−γ s}
+        (void)reach;
+        const double shift = p[0] * error;
+        return shift <= tolerance ? -1.0 : error + std::log(shift / tolerance) / p[0];
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,21 @@
+// What a kernel is to the engine.
+//
+// A kernel is a struct with
+//   argument                   which number of a pair it reads
+//   value(t, p)                the similarity, for any floating type, from that number
+//   rescale(p, weight, s)      the same kernel for an argument that carries the factor s
+//   exact_below(p, e, tol, r)  where an argument error e moves the value by more than tol times the
+//                              kernel's largest value on arguments up to r: pairs whose argument is
+//                              below the returned number are recomputed from canonical values
+// Parameters are at most three numbers p[], in the order of the list in registry.hpp's headers.
+#pragma once
+
+#include "pairtile/math.hpp"
+
+namespace pairtile {
+
+enum class Argument : int { squared_distance, l1_distance, dot, cosine };
+
+constexpr int kernel_params = 3;
+
+}  // namespace pairtile

@@ -1,0 +1,28 @@
+// Linear kernel x·y.
+#pragma once
+
+#include "pairtile/kernel/kernel.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct Linear {
+    static constexpr Argument argument = Argument::dot;
+
+    template <class T>
+    static PT_HD T value(T t, const T* p) {
+        (void)p;
+        return t;
+    }
+    static void rescale(double* p, double& weight, double scale) {
+        (void)p;
+        weight /= scale;
+    }
+    static double exact_below(const double* p, double error, double tolerance, double reach) {
+        (void)p, (void)error, (void)tolerance, (void)reach;
+        return -1.0;
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,32 @@
+// Matérn kernel of order 3/2, (1 + r d) e^{−r d}, d = √s. p = {r = √3/ℓ}.
+#pragma once
+
+#include "pairtile/kernel/kernel.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct Matern32 {
+    static constexpr Argument argument = Argument::squared_distance;
+
+    template <class T>
+    static PT_HD T value(T s, const T* p) {
+        const T x = p[0] * root(s);
+        return (x + T(1)) * exponential(-x);
+    }
+    static void rescale(double* p, double& weight, double scale) {
+        (void)weight;
+        p[0] /= std::sqrt(scale);
+    }
+    static double exact_below(const double* p, double error, double tolerance, double reach) {
+        // the slope is r²/2 e^{−r d}
+        (void)reach;
+        const double shift = 0.5 * p[0] * p[0] * error;
+        if (shift <= tolerance) return -1.0;
+        const double distance = std::log(shift / tolerance) / p[0];
+        return error + distance * distance;
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,30 @@
+// Rational quadratic kernel (1 + q s)^−α, s = ‖x − y‖², q = 1/(2αℓ²). p = {q, α}.
+#pragma once
+
+#include "pairtile/kernel/kernel.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct RationalQuadratic {
+    static constexpr Argument argument = Argument::squared_distance;
+
+    template <class T>
+    static PT_HD T value(T s, const T* p) {
+        return power(mul_add(p[0], s, T(1)), -p[1]);
+    }
+    static void rescale(double* p, double& weight, double scale) {
+        (void)weight;
+        p[0] /= scale;
+    }
+    static double exact_below(const double* p, double error, double tolerance, double reach) {
+        // the slope is α q (1 + q s)^{−α−1}
+        (void)reach;
+        const double shift = p[1] * p[0] * error;
+        if (shift <= tolerance) return -1.0;
+        return error + (std::pow(shift / tolerance, 1.0 / (p[1] + 1.0)) - 1.0) / p[0];
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,32 @@
+// The canonical value of a pair: the float64 number by which neighbours are ordered everywhere.
+//
+// Eight partial results over features j mod 8, combined ((0+4)+(2+6))+((1+5)+(3+7)), no fused
+// multiply-add: every backend, instruction set and tile size computes the same bits.
+#pragma once
+
+#include "pairtile/config.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class Metric, class Y>
+PT_HD double canonical(const double* x, const Y* y, int64_t d) {
+    double lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    int64_t j = 0;
+    for (; j + 8 <= d; j += 8) {
+        for (int l = 0; l < 8; ++l) {
+            lane[l] = Metric::accumulate(lane[l], x[j + l], static_cast<double>(y[j + l]));
+        }
+    }
+    for (int l = 0; j + l < d; ++l) {
+        lane[l] = Metric::accumulate(lane[l], x[j + l], static_cast<double>(y[j + l]));
+    }
+    const double even =
+        Metric::combine(Metric::combine(lane[0], lane[4]), Metric::combine(lane[2], lane[6]));
+    const double odd =
+        Metric::combine(Metric::combine(lane[1], lane[5]), Metric::combine(lane[3], lane[7]));
+    return Metric::order(Metric::combine(even, odd));
+}
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

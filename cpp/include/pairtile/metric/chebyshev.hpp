@@ -1,0 +1,27 @@
+// Chebyshev distance max |x_j − y_j|.
+#pragma once
+
+#include "pairtile/config.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct Chebyshev {
+    template <class T>
+    static PT_HD T accumulate(T sum, T x, T y) {
+        const T difference = x - y;
+        const T size = difference < T(0) ? -difference : difference;
+        return size > sum ? size : sum;
+    }
+    template <class T>
+    static PT_HD T combine(T a, T b) {
+        return a > b ? a : b;
+    }
+    // ascending order of neighbours
+    static PT_HD double order(double combined) { return combined; }
+    // what the user sees, from the ordered value
+    static PT_HD double reported(double ordered) { return ordered; }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

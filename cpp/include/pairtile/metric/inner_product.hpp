@@ -1,0 +1,25 @@
+// Inner product Σ x_j y_j, largest first.
+#pragma once
+
+#include "pairtile/config.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct InnerProduct {
+    template <class T>
+    static PT_HD T accumulate(T sum, T x, T y) {
+        return sum + x * y;
+    }
+    template <class T>
+    static PT_HD T combine(T a, T b) {
+        return a + b;
+    }
+    // ascending order of neighbours
+    static PT_HD double order(double combined) { return -combined; }
+    // what the user sees, from the ordered value
+    static PT_HD double reported(double ordered) { return -ordered; }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,189 @@
+// The micro-kernels, written once over Vec<T>: a block of rows × (vectors of columns) kept in
+// registers while the features (or the inner index of a product) stream by.
+#pragma once
+
+#include "isa/ops.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class T>
+struct Block {
+    using V = Vec<T>;
+    using Reg = typename V::Reg;
+    static constexpr int rows = V::block_rows;
+    static constexpr int vectors = V::block_vectors;
+    static constexpr int cols = vectors * V::lanes;
+};
+
+template <Core core, class V, class Reg>
+PT_HD Reg step(Reg x, Reg y, Reg sum) {
+    if constexpr (core == Core::dot) {
+        return V::fma(x, y, sum);
+    } else if constexpr (core == Core::squared_difference) {
+        const Reg difference = V::sub(x, y);
+        return V::fma(difference, difference, sum);
+    } else if constexpr (core == Core::absolute_difference) {
+        return V::add(sum, V::abs(V::sub(x, y)));
+    } else {
+        // the order of the operands makes a NaN difference win
+        return V::max(sum, V::abs(V::sub(x, y)));
+    }
+}
+
+template <Core core, class T>
+PT_HD typename Block<T>::Reg combine(typename Block<T>::Reg a, typename Block<T>::Reg b) {
+    if constexpr (core == Core::largest_difference) {
+        return Vec<T>::max(a, b);
+    } else {
+        return Vec<T>::add(a, b);
+    }
+}
+
+// One register block over k steps. `a` advances by k_stride, its rows lie row_stride apart.
+template <Core core, class T>
+PT_HD void accumulate(typename Block<T>::Reg (&sum)[Block<T>::rows][Block<T>::vectors], int64_t k,
+                      const T* a, int64_t row_stride, int64_t k_stride, const T* b) {
+    using V = Vec<T>;
+    constexpr int rows = Block<T>::rows, vectors = Block<T>::vectors, cols = Block<T>::cols;
+    for (int64_t f = 0; f < k; ++f) {
+        typename V::Reg y[vectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) y[v] = V::load(b + v * V::lanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) {
+            const typename V::Reg x = V::spread(a[i * row_stride]);
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; ++v) sum[i][v] = step<core, V>(x, y[v], sum[i][v]);
+        }
+        a += k_stride;
+        b += cols;
+    }
+}
+
+template <Core core, class T>
+void core_tile(const T* row_panel, const T* col_panels, int64_t d, int panels, const T* bias,
+               T* tile, int64_t ld) {
+    using V = Vec<T>;
+    constexpr int rows = Block<T>::rows, vectors = Block<T>::vectors, cols = Block<T>::cols;
+    for (int64_t first = 0; first == 0 || first < d; first += feature_block) {
+        const int64_t k = d - first < feature_block ? d - first : feature_block;
+        for (int p = 0; p < panels; ++p) {
+            typename V::Reg sum[rows][vectors];
+            if (first == 0 && bias) {
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; ++v) {
+                    const typename V::Reg start = V::load(bias + p * cols + v * V::lanes);
+#pragma GCC unroll 16
+                    for (int i = 0; i < rows; ++i) sum[i][v] = start;
+                }
+            } else {
+#pragma GCC unroll 16
+                for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+                    for (int v = 0; v < vectors; ++v) sum[i][v] = V::spread(T(0));
+                }
+            }
+            accumulate<core, T>(sum, k, row_panel + first * rows, 1, rows,
+                                col_panels + (p * d + first) * cols);
+            T* out = tile + p * cols;
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; ++v) {
+                    T* at = out + i * ld + v * V::lanes;
+                    V::store(at,
+                             first == 0 ? sum[i][v] : combine<core, T>(V::load(at), sum[i][v]));
+                }
+            }
+        }
+    }
+}
+
+template <class T>
+void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride, const T* b,
+             T* c, int64_t ld) {
+    using V = Vec<T>;
+    constexpr int rows = Block<T>::rows, vectors = Block<T>::vectors, cols = Block<T>::cols;
+    if (m < rows) {
+        // a short block: one row at a time, so that no row outside the matrix is read
+        for (int i = 0; i < m; ++i) {
+            T sum[cols] = {};
+            for (int64_t f = 0; f < k; ++f) {
+                const T x = a[i * row_stride + f * k_stride];
+                for (int j = 0; j < cols; ++j) sum[j] = mul_add(x, b[f * cols + j], sum[j]);
+            }
+            for (int j = 0; j < n; ++j) c[i * ld + j] += sum[j];
+        }
+        return;
+    }
+    typename V::Reg sum[rows][vectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) sum[i][v] = V::spread(T(0));
+    }
+    accumulate<Core::dot, T>(sum, k, a, row_stride, k_stride, b);
+    if (n == cols) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; ++v) {
+                T* at = c + i * ld + v * V::lanes;
+                V::store(at, V::add(V::load(at), sum[i][v]));
+            }
+        }
+        return;
+    }
+    T edge[rows * cols];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) V::store(edge + i * cols + v * V::lanes, sum[i][v]);
+    }
+    for (int i = 0; i < rows; ++i) {
+        for (int j = 0; j < n; ++j) c[i * ld + j] += edge[i * cols + j];
+    }
+}
+
+// Positions j with keep(row[j]): a bit per column, a block of columns at a time.
+template <class T, class Bits, class Keep>
+PT_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
+    using V = Vec<T>;
+    int found = 0;
+    int j = 0;
+    for (; j + Block<T>::cols <= n; j += Block<T>::cols) {
+        uint32_t bits = 0;
+#pragma GCC unroll 4
+        for (int v = 0; v < Block<T>::vectors; ++v) {
+            bits |= bits_of(V::load(row + j + v * V::lanes)) << (v * V::lanes);
+        }
+        for (; bits; bits &= bits - 1) out[found++] = j + __builtin_ctz(bits);
+    }
+    for (; j < n; ++j) {
+        if (keep(row[j])) out[found++] = j;
+    }
+    return found;
+}
+
+template <class T>
+int select_below(const T* row, int n, T threshold, int32_t* out) {
+    using V = Vec<T>;
+    const typename V::Reg limit = V::spread(threshold);
+    return select(
+        row, n, out, [=](typename V::Reg v) { return V::below(v, limit); },
+        [=](T v) { return v <= threshold; });
+}
+
+template <class T>
+int select_between(const T* row, int n, T low, T high, int32_t* out) {
+    using V = Vec<T>;
+    const typename V::Reg above = V::spread(low), limit = V::spread(high);
+    return select(
+        row, n, out,
+        [=](typename V::Reg v) { return V::below(v, limit) & ~V::below(v, above); },
+        [=](T v) { return v <= high && !(v <= low); });
+}
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,51 @@
+// aarch64 Advanced SIMD: 8 × 3 accumulators of 4 floats or 2 doubles.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+    using Reg = float32x4_t;
+    static constexpr int lanes = 4, block_rows = 8, block_vectors = 3;
+    static Reg load(const float* p) { return vld1q_f32(p); }
+    static void store(float* p, Reg v) { vst1q_f32(p, v); }
+    static Reg spread(float x) { return vdupq_n_f32(x); }
+    static Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
+    static Reg sub(Reg a, Reg b) { return vsubq_f32(a, b); }
+    static Reg max(Reg a, Reg b) { return vmaxq_f32(a, b); }
+    static Reg abs(Reg a) { return vabsq_f32(a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
+    static uint32_t below(Reg a, Reg t) {
+        const uint32x4_t bit = {1, 2, 4, 8};
+        return vaddvq_u32(vandq_u32(vcleq_f32(a, t), bit));
+    }
+};
+
+template <>
+struct Vec<double> {
+    using Reg = float64x2_t;
+    static constexpr int lanes = 2, block_rows = 8, block_vectors = 3;
+    static Reg load(const double* p) { return vld1q_f64(p); }
+    static void store(double* p, Reg v) { vst1q_f64(p, v); }
+    static Reg spread(double x) { return vdupq_n_f64(x); }
+    static Reg add(Reg a, Reg b) { return vaddq_f64(a, b); }
+    static Reg sub(Reg a, Reg b) { return vsubq_f64(a, b); }
+    static Reg max(Reg a, Reg b) { return vmaxq_f64(a, b); }
+    static Reg abs(Reg a) { return vabsq_f64(a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f64(c, a, b); }
+    static uint32_t below(Reg a, Reg t) {
+        const uint64x2_t bit = {1, 2};
+        return static_cast<uint32_t>(vaddvq_u64(vandq_u64(vcleq_f64(a, t), bit)));
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,57 @@
+// Fills the table of isa/ops.hpp for the instruction set named by PAIRTILE_ISA. Compiled once per
+// instruction set; nothing here may come from a template outside that namespace.
+#define PT_QUOTED(path) #path
+#define PT_PASTE(folder, name) PT_QUOTED(folder/name.hpp)
+#define PT_ISA_HEADER(name) PT_PASTE(isa, name)
+#include PT_ISA_HEADER(PAIRTILE_ISA)
+
+#include "isa/micro.hpp"
+#include "isa/tile.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class T>
+constexpr Ops<T> table() {
+    Ops<T> ops{};
+    ops.rows = Block<T>::rows;
+    ops.cols = Block<T>::cols;
+    ops.core[static_cast<int>(Core::dot)] = core_tile<Core::dot, T>;
+    ops.core[static_cast<int>(Core::squared_difference)] = core_tile<Core::squared_difference, T>;
+    ops.core[static_cast<int>(Core::absolute_difference)] = core_tile<Core::absolute_difference, T>;
+    ops.core[static_cast<int>(Core::largest_difference)] = core_tile<Core::largest_difference, T>;
+    ops.product = product<T>;
+    ops.pack = pack<T>;
+    ops.select_below = select_below<T>;
+    ops.select_between = select_between<T>;
+    ops.count_below = count_below<T>;
+    ops.add_row_norms = add_row_norms<T>;
+#define PT_KERNEL(name, type) ops.kernel[static_cast<int>(KernelId::name)] = kernel_tile<type, T>;
+    PAIRTILE_KERNELS(PT_KERNEL)
+#undef PT_KERNEL
+    ops.row_sums = row_sums<T>;
+    ops.scale = scale_tile<T>;
+    ops.log_sum_exp_rows = log_sum_exp_rows<T>;
+    ops.log_sum_exp_cols = log_sum_exp_cols<T>;
+    ops.softmax_weights = softmax_weights<T>;
+    ops.block_dot = block_dot<T>;
+    return ops;
+}
+
+constexpr CanonicalOps canonical_table() {
+    CanonicalOps ops{};
+#define PT_METRIC(name, type)                                                 \
+    ops.f32[static_cast<int>(MetricId::name)] = canonical<type, float>;       \
+    ops.f64[static_cast<int>(MetricId::name)] = canonical<type, double>;
+    PAIRTILE_METRICS(PT_METRIC)
+#undef PT_METRIC
+    return ops;
+}
+
+#define PT_NAME_OF(isa) PT_QUOTED(isa)
+extern const IsaOps isa_ops;
+constinit const IsaOps isa_ops = {PT_NAME_OF(PAIRTILE_ISA), table<float>(), table<double>(),
+                                  canonical_table()};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,101 @@
+// The table of everything that is compiled once per instruction set: micro-kernels, and the maps
+// and folds of one L1 tile. The engine, compiled for the baseline, reaches them through this table
+// alone.
+//
+// A *panel* holds `rows()` (or `cols()`) points feature by feature: panel[f * width + i]. A *tile*
+// is row-major, `ld` apart, and never larger than L1.
+#pragma once
+
+#include <cstdint>
+
+#include "pairtile/kernel/registry.hpp"
+#include "pairtile/metric/registry.hpp"
+
+namespace pairtile {
+
+// The number a micro-kernel computes for a pair of packed rows.
+enum class Core : int { dot, squared_difference, absolute_difference, largest_difference };
+constexpr int core_count = 4;
+
+// Which norm of a packed row goes with a core: Σ x², Σ |x|, max |x|.
+enum class Norm : int { squares, absolutes, largest };
+
+// Float sums of more than this many products are cut, so that rounding grows with the block.
+constexpr int64_t feature_block = 256;
+
+template <class T>
+struct Ops {
+    int rows, cols;  // micro-kernel block: a row panel is `rows` wide, a column panel `cols`
+
+    // tile = core(row panel, column panels), plus a bias per column for the dot product
+    using CoreFn = void (*)(const T* row_panel, const T* col_panels, int64_t d, int panels,
+                            const T* bias, T* tile, int64_t ld);
+    CoreFn core[core_count];
+
+    // C[m × n] += A·B for m <= rows, n <= cols; A strided, B one panel of k rows `cols` wide
+    void (*product)(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride,
+                    const T* b, T* c, int64_t ld);
+
+    // `count` rows of float64 -> (x − centre)·scale, rounded once, as one panel `width` wide;
+    // norm[i] in float64 of what was packed. A row with NaN or Inf is packed as NaN throughout.
+    void (*pack)(const double* rows, int count, int64_t d, const double* centre, double scale,
+                 double factor, Norm norm, int width, T* panel, double* norms);
+
+    // positions of tile values v <= threshold, and of low < v <= high
+    int (*select_below)(const T* row, int n, T threshold, int32_t* out);
+    int (*select_between)(const T* row, int n, T low, T high, int32_t* out);
+    int64_t (*count_below)(const T* row, int n, T threshold);
+
+    // tile = max(tile + row_norm, 0)
+    void (*add_row_norms)(T* tile, int64_t ld, int rows, int cols, const T* row_norms);
+
+    // out (+)= weight · kernel(tile)
+    using KernelFn = void (*)(const T* tile, int64_t ld, int rows, int cols, const T* params,
+                              T weight, bool accumulate, T* out, int64_t out_ld);
+    KernelFn kernel[static_cast<int>(KernelId::count)];
+
+    // sums[i] += Σ_j w_j tile[i][j]; w = nullptr for ones
+    void (*row_sums)(const T* tile, int64_t ld, int rows, int cols, const double* weights,
+                     double* sums);
+
+    // scale the tile, then fold it into (max, sum) of each row and, if asked, of each column
+    void (*scale)(T* tile, int64_t ld, int rows, int cols, T factor);
+    void (*log_sum_exp_rows)(const T* tile, int64_t ld, int rows, int cols, double* max,
+                             double* sum);
+    void (*log_sum_exp_cols)(const T* tile, int64_t ld, int rows, int cols, double* max,
+                             double* sum);
+
+    // out = Σ of the softmax weights of the pair's row and column (col_* may be null)
+    void (*softmax_weights)(const T* tile, int64_t ld, int rows, int cols, const T* row_upstream,
+                            const T* row_lse, const T* col_upstream, const T* col_lse, T* out,
+                            int64_t out_ld);
+    // Σ a·b over a block
+    double (*block_dot)(const T* a, int64_t a_ld, const T* b, int64_t b_ld, int rows, int cols);
+};
+
+struct CanonicalOps {
+    using F32 = double (*)(const double* x, const float* y, int64_t d);
+    using F64 = double (*)(const double* x, const double* y, int64_t d);
+    F32 f32[static_cast<int>(MetricId::count)];
+    F64 f64[static_cast<int>(MetricId::count)];
+};
+
+struct IsaOps {
+    const char* name;
+    Ops<float> f32;
+    Ops<double> f64;
+    CanonicalOps canonical;
+};
+
+template <class T>
+const Ops<T>& ops_of(const IsaOps& isa);
+template <>
+inline const Ops<float>& ops_of<float>(const IsaOps& isa) {
+    return isa.f32;
+}
+template <>
+inline const Ops<double>& ops_of<double>(const IsaOps& isa) {
+    return isa.f64;
+}
+
+}  // namespace pairtile

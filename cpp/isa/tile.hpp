@@ -1,0 +1,237 @@
+// Maps and folds of one L1 tile, as plain loops that the compiler vectorises for the instruction
+// set at hand. Sums run over explicit lanes: their order is fixed by the source, not the compiler.
+#pragma once
+
+#include "isa/ops.hpp"
+#include "pairtile/fold/log_sum_exp.hpp"
+#include "pairtile/fold/softmax_weight.hpp"
+#include "pairtile/fold/sum.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+constexpr int sum_lanes = 16;
+
+template <class T>
+double norm_of(const T* x, int64_t d, Norm norm) {
+    double lane[8] = {};
+    const auto fold = [&](auto push) {
+        int64_t j = 0;
+        for (; j + 8 <= d; j += 8) {
+            for (int l = 0; l < 8; ++l) lane[l] = push(lane[l], static_cast<double>(x[j + l]));
+        }
+        for (int l = 0; j + l < d; ++l) lane[l] = push(lane[l], static_cast<double>(x[j + l]));
+        for (int half = 4; half; half /= 2) {
+            for (int l = 0; l < half; ++l) {
+                lane[l] = norm == Norm::largest ? (lane[l] > lane[l + half] ? lane[l] : lane[l + half])
+                                                : lane[l] + lane[l + half];
+            }
+        }
+        return lane[0];
+    };
+    if (norm == Norm::squares) return fold([](double s, double v) { return s + v * v; });
+    if (norm == Norm::absolutes) return fold([](double s, double v) { return s + (v < 0 ? -v : v); });
+    return fold([](double s, double v) {
+        const double size = v < 0 ? -v : v;
+        return size > s ? size : s;
+    });
+}
+
+template <class T>
+void pack(const double* rows, int count, int64_t d, const double* centre, double scale,
+          double factor, Norm norm, int width, T* panel, double* norms) {
+    constexpr int64_t strip = 512;
+    T shifted[strip];
+    double squares[8] = {};
+    (void)squares;
+    for (int i = 0; i < count; ++i) {
+        const double* row = rows + i * d;
+        double finite = 0.0;  // stays 0 unless the row holds NaN or Inf
+        double total = 0.0;
+        for (int64_t first = 0; first < d; first += strip) {
+            const int64_t n = d - first < strip ? d - first : strip;
+            for (int64_t j = 0; j < n; ++j) {
+                shifted[j] = static_cast<T>((row[first + j] - centre[first + j]) * scale);
+            }
+            const double part = norm_of(shifted, n, norm);
+            total = norm == Norm::largest ? (part > total ? part : total) : total + part;
+            double bad[8] = {};
+            int64_t j = 0;
+            for (; j + 8 <= n; j += 8) {
+                for (int l = 0; l < 8; ++l) bad[l] += row[first + j + l] * 0.0;
+            }
+            for (int l = 0; j + l < n; ++l) bad[l] += row[first + j + l] * 0.0;
+            for (int l = 0; l < 8; ++l) finite += bad[l];
+            T* out = panel + first * width + i;
+            for (int64_t f = 0; f < n; ++f) out[f * width] = shifted[f] * static_cast<T>(factor);
+        }
+        if (!(finite == 0.0)) {
+            total = __builtin_nan("");
+            for (int64_t f = 0; f < d; ++f) panel[f * width + i] = static_cast<T>(total);
+        }
+        norms[i] = total;
+    }
+    for (int64_t f = 0; f < d; ++f) {
+        for (int i = count; i < width; ++i) panel[f * width + i] = T(0);
+    }
+}
+
+template <class T>
+int64_t count_below(const T* row, int n, T threshold) {
+    int32_t lane[sum_lanes] = {};
+    int j = 0;
+    for (; j + sum_lanes <= n; j += sum_lanes) {
+        for (int l = 0; l < sum_lanes; ++l) lane[l] += row[j + l] <= threshold;
+    }
+    int64_t total = 0;
+    for (; j < n; ++j) total += row[j] <= threshold;
+    for (int l = 0; l < sum_lanes; ++l) total += lane[l];
+    return total;
+}
+
+template <class T>
+void add_row_norms(T* tile, int64_t ld, int rows, int cols, const T* row_norms) {
+    for (int i = 0; i < rows; ++i) {
+        T* row = tile + i * ld;
+        const T norm = row_norms[i];
+        for (int j = 0; j < cols; ++j) {
+            const T value = row[j] + norm;
+            row[j] = value < T(0) ? T(0) : value;
+        }
+    }
+}
+
+template <class Kernel, class T>
+void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params, T weight,
+                 bool accumulate, T* out, int64_t out_ld) {
+    const T p[kernel_params] = {params[0], params[1], params[2]};
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict from = tile + i * ld;
+        T* __restrict to = out + i * out_ld;
+        if (accumulate) {
+            for (int j = 0; j < cols; ++j) to[j] += weight * Kernel::value(from[j], p);
+        } else if (weight == T(1)) {
+            for (int j = 0; j < cols; ++j) to[j] = Kernel::value(from[j], p);
+        } else {
+            for (int j = 0; j < cols; ++j) to[j] = weight * Kernel::value(from[j], p);
+        }
+    }
+}
+
+// Σ over a row of map(j), over fixed lanes merged by a fixed tree.
+template <class Map>
+PT_HD double lane_sum(int cols, Map map) {
+    Sum lane[sum_lanes] = {};
+    int j = 0;
+    for (; j + sum_lanes <= cols; j += sum_lanes) {
+        for (int l = 0; l < sum_lanes; ++l) lane[l].push(map(j + l));
+    }
+    for (int l = 0; j + l < cols; ++l) lane[l].push(map(j + l));
+    for (int half = sum_lanes / 2; half; half /= 2) {
+        for (int l = 0; l < half; ++l) lane[l].merge(lane[l + half]);
+    }
+    return lane[0].finish();
+}
+
+template <class T>
+void row_sums(const T* tile, int64_t ld, int rows, int cols, const double* weights, double* sums) {
+    for (int i = 0; i < rows; ++i) {
+        const T* row = tile + i * ld;
+        if (weights) {
+            sums[i] += lane_sum(cols, [=](int j) { return weights[j] * static_cast<double>(row[j]); });
+        } else {
+            sums[i] += lane_sum(cols, [=](int j) { return static_cast<double>(row[j]); });
+        }
+    }
+}
+
+template <class T>
+void scale_tile(T* tile, int64_t ld, int rows, int cols, T factor) {
+    for (int i = 0; i < rows; ++i) {
+        for (int j = 0; j < cols; ++j) tile[i * ld + j] *= factor;
+    }
+}
+
+template <class T>
+PT_HD T largest_of(const T* row, int cols) {
+    T lane[sum_lanes];
+    for (int l = 0; l < sum_lanes; ++l) lane[l] = -static_cast<T>(__builtin_inf());
+    int j = 0;
+    for (; j + sum_lanes <= cols; j += sum_lanes) {
+        for (int l = 0; l < sum_lanes; ++l) lane[l] = row[j + l] > lane[l] ? row[j + l] : lane[l];
+    }
+    for (int l = 0; j + l < cols; ++l) lane[l] = row[j + l] > lane[l] ? row[j + l] : lane[l];
+    T largest = lane[0];
+    for (int l = 1; l < sum_lanes; ++l) largest = lane[l] > largest ? lane[l] : largest;
+    return largest;
+}
+
+template <class T>
+void log_sum_exp_rows(const T* tile, int64_t ld, int rows, int cols, double* max, double* sum) {
+    for (int i = 0; i < rows; ++i) {
+        const T* row = tile + i * ld;
+        const T top = largest_of(row, cols);
+        const double part =
+            lane_sum(cols, [=](int j) { return static_cast<double>(exponential(row[j] - top)); });
+        LogSumExp state{max[i], sum[i]};
+        state.merge(LogSumExp{static_cast<double>(top), part});
+        max[i] = state.max;
+        sum[i] = state.sum;
+    }
+}
+
+template <class T>
+void log_sum_exp_cols(const T* tile, int64_t ld, int rows, int cols, double* max, double* sum) {
+    constexpr int strip = 64;
+    for (int first = 0; first < cols; first += strip) {
+        const int n = cols - first < strip ? cols - first : strip;
+        T top[strip], part[strip];
+        for (int j = 0; j < n; ++j) top[j] = tile[first + j], part[j] = T(0);
+        for (int i = 1; i < rows; ++i) {
+            const T* row = tile + i * ld + first;
+            for (int j = 0; j < n; ++j) top[j] = row[j] > top[j] ? row[j] : top[j];
+        }
+        for (int i = 0; i < rows; ++i) {
+            const T* row = tile + i * ld + first;
+            for (int j = 0; j < n; ++j) part[j] += exponential(row[j] - top[j]);
+        }
+        for (int j = 0; j < n; ++j) {
+            LogSumExp state{max[first + j], sum[first + j]};
+            state.merge(LogSumExp{static_cast<double>(top[j]), static_cast<double>(part[j])});
+            max[first + j] = state.max;
+            sum[first + j] = state.sum;
+        }
+    }
+}
+
+template <class T>
+void softmax_weights(const T* tile, int64_t ld, int rows, int cols, const T* row_upstream,
+                     const T* row_lse, const T* col_upstream, const T* col_lse, T* out,
+                     int64_t out_ld) {
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict logit = tile + i * ld;
+        T* __restrict to = out + i * out_ld;
+        const T upstream = row_upstream[i], lse = row_lse[i];
+        for (int j = 0; j < cols; ++j) to[j] = softmax_weight(logit[j], upstream, lse);
+        if (col_lse) {
+            for (int j = 0; j < cols; ++j) {
+                to[j] += softmax_weight(logit[j], col_upstream[j], col_lse[j]);
+            }
+        }
+    }
+}
+
+template <class T>
+double block_dot(const T* a, int64_t a_ld, const T* b, int64_t b_ld, int rows, int cols) {
+    double total = 0.0;
+    for (int i = 0; i < rows; ++i) {
+        const T* x = a + i * a_ld;
+        const T* y = b + i * b_ld;
+        total += lane_sum(
+            cols, [=](int j) { return static_cast<double>(x[j]) * static_cast<double>(y[j]); });
+    }
+    return total;
+}
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,49 @@
+// x86-64-v2 (SSE4.2, no FMA): 4 × 2 accumulators of 4 floats or 2 doubles.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+    using Reg = __m128;
+    static constexpr int lanes = 4, block_rows = 4, block_vectors = 2;
+    static Reg load(const float* p) { return _mm_loadu_ps(p); }
+    static void store(float* p, Reg v) { _mm_storeu_ps(p, v); }
+    static Reg spread(float x) { return _mm_set1_ps(x); }
+    static Reg add(Reg a, Reg b) { return _mm_add_ps(a, b); }
+    static Reg sub(Reg a, Reg b) { return _mm_sub_ps(a, b); }
+    static Reg max(Reg a, Reg b) { return _mm_max_ps(a, b); }
+    static Reg abs(Reg a) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+    static uint32_t below(Reg a, Reg t) {
+        return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmple_ps(a, t)));
+    }
+};
+
+template <>
+struct Vec<double> {
+    using Reg = __m128d;
+    static constexpr int lanes = 2, block_rows = 4, block_vectors = 2;
+    static Reg load(const double* p) { return _mm_loadu_pd(p); }
+    static void store(double* p, Reg v) { _mm_storeu_pd(p, v); }
+    static Reg spread(double x) { return _mm_set1_pd(x); }
+    static Reg add(Reg a, Reg b) { return _mm_add_pd(a, b); }
+    static Reg sub(Reg a, Reg b) { return _mm_sub_pd(a, b); }
+    static Reg max(Reg a, Reg b) { return _mm_max_pd(a, b); }
+    static Reg abs(Reg a) { return _mm_andnot_pd(_mm_set1_pd(-0.0), a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }
+    static uint32_t below(Reg a, Reg t) {
+        return static_cast<uint32_t>(_mm_movemask_pd(_mm_cmple_pd(a, t)));
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,49 @@
+// x86-64-v3 (AVX2 with FMA): 6 × 2 accumulators of 8 floats or 4 doubles.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+    using Reg = __m256;
+    static constexpr int lanes = 8, block_rows = 6, block_vectors = 2;
+    static Reg load(const float* p) { return _mm256_loadu_ps(p); }
+    static void store(float* p, Reg v) { _mm256_storeu_ps(p, v); }
+    static Reg spread(float x) { return _mm256_set1_ps(x); }
+    static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
+    static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
+    static Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
+    static Reg abs(Reg a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+    static uint32_t below(Reg a, Reg t) {
+        return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, t, _CMP_LE_OQ)));
+    }
+};
+
+template <>
+struct Vec<double> {
+    using Reg = __m256d;
+    static constexpr int lanes = 4, block_rows = 6, block_vectors = 2;
+    static Reg load(const double* p) { return _mm256_loadu_pd(p); }
+    static void store(double* p, Reg v) { _mm256_storeu_pd(p, v); }
+    static Reg spread(double x) { return _mm256_set1_pd(x); }
+    static Reg add(Reg a, Reg b) { return _mm256_add_pd(a, b); }
+    static Reg sub(Reg a, Reg b) { return _mm256_sub_pd(a, b); }
+    static Reg max(Reg a, Reg b) { return _mm256_max_pd(a, b); }
+    static Reg abs(Reg a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
+    static uint32_t below(Reg a, Reg t) {
+        return static_cast<uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(a, t, _CMP_LE_OQ)));
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,45 @@
+// x86-64-v4 (AVX-512 F/BW/DQ/VL): 14 × 2 accumulators of 16 floats or 8 doubles.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+    using Reg = __m512;
+    static constexpr int lanes = 16, block_rows = 14, block_vectors = 2;
+    static Reg load(const float* p) { return _mm512_loadu_ps(p); }
+    static void store(float* p, Reg v) { _mm512_storeu_ps(p, v); }
+    static Reg spread(float x) { return _mm512_set1_ps(x); }
+    static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+    static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
+    static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
+    static Reg abs(Reg a) { return _mm512_abs_ps(a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+    static uint32_t below(Reg a, Reg t) { return _mm512_cmp_ps_mask(a, t, _CMP_LE_OQ); }
+};
+
+template <>
+struct Vec<double> {
+    using Reg = __m512d;
+    static constexpr int lanes = 8, block_rows = 14, block_vectors = 2;
+    static Reg load(const double* p) { return _mm512_loadu_pd(p); }
+    static void store(double* p, Reg v) { _mm512_storeu_pd(p, v); }
+    static Reg spread(double x) { return _mm512_set1_pd(x); }
+    static Reg add(Reg a, Reg b) { return _mm512_add_pd(a, b); }
+    static Reg sub(Reg a, Reg b) { return _mm512_sub_pd(a, b); }
+    static Reg max(Reg a, Reg b) { return _mm512_max_pd(a, b); }
+    static Reg abs(Reg a) { return _mm512_abs_pd(a); }
+    static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
+    static uint32_t below(Reg a, Reg t) { return _mm512_cmp_pd_mask(a, t, _CMP_LE_OQ); }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,135 @@
+#include "slices/project.hpp"
+
+#include <algorithm>
+
+namespace pairtile {
+namespace {
+
+constexpr int64_t strip_bytes = 128 << 10;  // packed rows of one task, which stay in L2
+constexpr int64_t block_rows = 512;         // rows of one task where nothing is packed
+
+int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
+
+}  // namespace
+
+template <class T>
+Coordinates<T>::Coordinates(int64_t directions, int64_t rows, const Ops<T>& ops)
+    : ld_(blocks_of(rows, ops.cols) * ops.cols) {
+    // lists a multiple of 4 KB apart would all fall into the same few cache lines
+    if (ld_ * static_cast<int64_t>(sizeof(T)) % 4096 == 0) ld_ += ops.cols;
+    values_.reserve(blocks_of(directions, ops.rows) * ops.rows * ld_);
+}
+
+template <class T>
+Batch<T>::Batch(const Slices& slices, int64_t first, int64_t count)
+    : ops_(ops_of<T>(isa())),
+      first_(first),
+      count_(count),
+      d_(slices.x.cols),
+      axes_(slices.directions == nullptr) {
+    if (axes_) return;
+    const int64_t row_panels = blocks_of(count, ops_.rows);
+    const int64_t col_panels = blocks_of(d_, ops_.cols);
+    as_rows_.reserve(row_panels * ops_.rows * d_);
+    as_columns_.reserve(col_panels * ops_.cols * count);
+    std::fill_n(as_rows_.data(), row_panels * ops_.rows * d_, T(0));
+    std::fill_n(as_columns_.data(), col_panels * ops_.cols * count, T(0));
+    std::vector<double> feature(static_cast<size_t>(slices.directions->cols));
+    for (int64_t f = 0; f < d_; ++f) {
+        slices.directions->read(f, feature.data());
+        for (int64_t l = 0; l < count; ++l) {
+            const T value = static_cast<T>(feature[static_cast<size_t>(first + l)]);
+            as_rows_[(l / ops_.rows * d_ + f) * ops_.rows + l % ops_.rows] = value;
+            as_columns_[(f / ops_.cols * count + l) * ops_.cols + f % ops_.cols] = value;
+        }
+    }
+}
+
+template <class T>
+void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& out, int workers,
+                       Control& control) const {
+    if (axes_) return pick_columns(rows, out, workers, control);
+    const int64_t panel_bytes = ops_.cols * d_ * static_cast<int64_t>(sizeof(T));
+    const int64_t panels = std::clamp<int64_t>(strip_bytes / panel_bytes, 1, 16);
+    const int64_t strip = panels * ops_.cols;
+    const int64_t direction_panels = blocks_of(count_, ops_.rows);
+
+    struct Workspace {
+        Buffer<double> rows, norms;
+        Buffer<T> packed;
+    };
+    std::vector<Workspace> workspace(static_cast<size_t>(workers));
+    parallel_for(blocks_of(rows.rows, strip), workers, control, [&](int64_t block, int worker) {
+        Workspace& mine = workspace[static_cast<size_t>(worker)];
+        mine.rows.reserve(ops_.cols * d_);
+        mine.norms.reserve(ops_.cols);
+        mine.packed.reserve(strip * d_);
+        const int64_t begin = block * strip, end = std::min(rows.rows, begin + strip);
+        const int64_t used = blocks_of(end - begin, ops_.cols);
+        for (int64_t panel = 0; panel < used; ++panel) {
+            const int64_t from = begin + panel * ops_.cols;
+            const int64_t have = std::min<int64_t>(ops_.cols, end - from);
+            for (int64_t i = 0; i < have; ++i) rows.read(from + i, &mine.rows[i * d_]);
+            ops_.pack(mine.rows.data(), static_cast<int>(have), d_, frame.centre.data(),
+                      frame.scale, 1.0, Norm::squares, ops_.cols,
+                      &mine.packed[panel * ops_.cols * d_], mine.norms.data());
+        }
+        const auto product = ops_.core[static_cast<int>(Core::dot)];
+        for (int64_t panel = 0; panel < direction_panels; ++panel) {
+            product(&as_rows_[panel * ops_.rows * d_], mine.packed.data(), d_,
+                    static_cast<int>(used), nullptr, out.of(panel * ops_.rows) + begin, out.ld());
+        }
+    });
+}
+
+template <class T>
+void Batch<T>::pick_columns(const Array& rows, Coordinates<T>& out, int workers,
+                            Control& control) const {
+    Array columns = rows;
+    columns.data += first_ * rows.col_stride;
+    columns.cols = count_;
+    std::vector<std::vector<double>> values(static_cast<size_t>(workers));
+    parallel_for(blocks_of(rows.rows, block_rows), workers, control,
+                 [&](int64_t block, int worker) {
+                     auto& row = values[static_cast<size_t>(worker)];
+                     row.resize(static_cast<size_t>(count_));
+                     const int64_t end = std::min(rows.rows, (block + 1) * block_rows);
+                     for (int64_t i = block * block_rows; i < end; ++i) {
+                         columns.read(i, row.data());
+                         for (int64_t l = 0; l < count_; ++l) {
+                             out.of(l)[i] = static_cast<T>(row[static_cast<size_t>(l)]);
+                         }
+                     }
+                 });
+}
+
+template <class T>
+void Batch<T>::pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, int workers,
+                         Control& control) const {
+    parallel_for(blocks_of(rows.rows, block_rows), workers, control, [&](int64_t block, int) {
+        const int64_t begin = block * block_rows, end = std::min(rows.rows, begin + block_rows);
+        if (axes_) {
+            for (int64_t l = 0; l < count_; ++l) {
+                for (int64_t i = begin; i < end; ++i) {
+                    gradient[i * d_ + first_ + l] = slopes.of(l)[i];
+                }
+            }
+            return;
+        }
+        for (int64_t i = begin; i < end; i += ops_.rows) {
+            for (int64_t f = 0; f < d_; f += ops_.cols) {
+                ops_.product(static_cast<int>(std::min<int64_t>(ops_.rows, end - i)),
+                             static_cast<int>(std::min<int64_t>(ops_.cols, d_ - f)), count_,
+                             slopes.of(0) + i, 1, slopes.ld(), &as_columns_[f * count_],
+                             gradient + i * d_ + f, d_);
+            }
+        }
+    });
+}
+
+template class Coordinates<float>;
+template class Coordinates<double>;
+template class Batch<float>;
+template class Batch<double>;
+
+}  // namespace pairtile

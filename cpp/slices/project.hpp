@@ -1,0 +1,56 @@
+// Projection of a batch of directions, and the way back: first stage of the slices pipeline and,
+// for gradients, its last. Both are small matrix products by the engine's micro-kernels.
+//
+// Rows are read through Source, a strip at a time, into the frame of the plan (centred, scaled by a
+// power of two): what is projected is (x − centre)·scale, so offsets cost no digits in float32.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/buffer.hpp"
+#include "engine/isa.hpp"
+#include "engine/plan.hpp"
+#include "slices/slices.hpp"
+
+namespace pairtile {
+
+// Values of the rows along the directions of a batch, later the derivatives with respect to them:
+// one contiguous list per direction.
+template <class T>
+class Coordinates {
+  public:
+    // Rounded up to whole micro-kernel blocks, which are written without edges.
+    Coordinates(int64_t directions, int64_t rows, const Ops<T>& ops);
+    T* of(int64_t direction) { return values_.data() + direction * ld_; }
+    int64_t ld() const { return ld_; }
+
+  private:
+    int64_t ld_;
+    Buffer<T> values_;
+};
+
+// The directions first, first + count of the slices, packed for the micro-kernels.
+template <class T>
+class Batch {
+  public:
+    Batch(const Slices& slices, int64_t first, int64_t count);
+
+    // out[l][i] = row i along direction first + l
+    void project(const Array& rows, const Frame& frame, Coordinates<T>& out, int workers,
+                 Control& control) const;
+    // gradient[i][:] += Σ_l slopes[l][i] · direction first + l
+    void pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, int workers,
+                   Control& control) const;
+
+  private:
+    void pick_columns(const Array& rows, Coordinates<T>& out, int workers, Control& control) const;
+
+    const Ops<T>& ops_;
+    int64_t first_, count_, d_;
+    bool axes_;
+    Buffer<T> as_rows_;     // row panels: [direction / rows][feature][direction % rows]
+    Buffer<T> as_columns_;  // column panels: [feature / cols][direction][feature % cols]
+};
+
+}  // namespace pairtile

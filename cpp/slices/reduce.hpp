@@ -1,0 +1,182 @@
+// From two sorted projections to one number, and to its derivative along the direction.
+//
+// The last stages of project → sort → merge → reduce: transport walks the two quantile functions
+// together, energy the two distribution functions. Keys are compared as integers, so that NaN in
+// the data cannot derail a walk; sums are float64.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "slices/sort.hpp"
+
+namespace pairtile {
+
+// |δ|^p and its derivative, for the three kinds of p worth telling apart.
+struct AbsoluteCost {
+    double value(double difference) const { return std::fabs(difference); }
+    double slope(double difference) const { return (difference > 0) - (difference < 0); }
+};
+struct SquaredCost {
+    double value(double difference) const { return difference * difference; }
+    double slope(double difference) const { return 2 * difference; }
+};
+struct PowerCost {
+    double p;
+    double value(double difference) const { return std::pow(std::fabs(difference), p); }
+    double slope(double difference) const {
+        const double size = p * std::pow(std::fabs(difference), p - 1);
+        return difference > 0 ? size : (difference < 0 ? -size : 0.0);
+    }
+};
+
+// One sorted projection: its items, and the weights of the rows (null: all equal).
+template <class T, class Item>
+struct Sorted {
+    const Item* items;
+    int64_t size;
+    const double* weights = nullptr;
+
+    double value(int64_t i) const { return static_cast<double>(value_of_key<T>(items[i].key)); }
+    double total_weight() const {
+        double total = 0;
+        for (int64_t i = 0; i < size; ++i) total += weight(i);
+        return total;
+    }
+    double weight(int64_t i) const {
+        if constexpr (requires { items->row; }) {
+            if (weights) return weights[items[i].row];
+        }
+        return 1.0;
+    }
+};
+
+// The monotone coupling: visit(i, j, mass) for every piece that the i-th smallest x shares with
+// the j-th smallest y, in order; masses add up to 1.
+template <class X, class Y, class Visit>
+void couple(const X& x, const Y& y, const Tick& tick, Visit&& visit) {
+    int64_t i = 0, j = 0, steps = 0;
+    if (!x.weights && !y.weights) {
+        // in units of 1/(nm), so that the pieces are integers: no rounding decides who meets whom
+        const double unit = 1 / (static_cast<double>(x.size) * static_cast<double>(y.size));
+        int64_t left_x = y.size, left_y = x.size;
+        while (i < x.size && j < y.size) {
+            if ((++steps & 0xffff) == 0) tick();
+            const int64_t piece = std::min(left_x, left_y);
+            visit(i, j, static_cast<double>(piece) * unit);
+            left_x -= piece;
+            left_y -= piece;
+            if (left_x == 0) ++i, left_x = y.size;
+            if (left_y == 0) ++j, left_y = x.size;
+        }
+        return;
+    }
+    // Cumulative masses end at exactly 1 on both sides, being divided by their own last value.
+    const double total_x = x.total_weight(), total_y = y.total_weight();
+    double sum_x = x.weight(0), sum_y = y.weight(0), level = 0;
+    while (i < x.size && j < y.size) {
+        if ((++steps & 0xffff) == 0) tick();
+        const double up_x = sum_x / total_x, up_y = sum_y / total_y;
+        const double next = std::min(up_x, up_y);
+        visit(i, j, next - level);
+        level = next;
+        if (up_x <= next && ++i < x.size) sum_x += x.weight(i);
+        if (up_y <= next && ++j < y.size) sum_y += y.weight(j);
+    }
+}
+
+// W_p^p of two sorted projections.
+template <class Cost, class T, class Item>
+double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T, Item>& y,
+                      const Tick& tick) {
+    if (x.size != y.size || x.weights || y.weights) {
+        double sum = 0;
+        couple(x, y, tick, [&](int64_t i, int64_t j, double mass) {
+            sum += mass * cost.value(x.value(i) - y.value(j));
+        });
+        return sum;
+    }
+    // explicit lanes, which the compiler may keep in one vector
+    constexpr int lanes = 8;
+    double lane[lanes] = {};
+    int64_t i = 0;
+    for (; i + lanes <= x.size; i += lanes) {
+        if ((i & 0xffff) == 0) tick();
+        for (int l = 0; l < lanes; ++l) lane[l] += cost.value(x.value(i + l) - y.value(i + l));
+    }
+    for (int l = 0; i < x.size; ++i, ++l) lane[l] += cost.value(x.value(i) - y.value(i));
+    for (int half = lanes / 2; half; half /= 2) {
+        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+    }
+    return lane[0] / static_cast<double>(x.size);
+}
+
+// factor · ∂W_p^p/∂(projected row), written for every row of both sets.
+template <class Cost, class T>
+void transport_slopes(const Cost& cost, const Sorted<T, Ranked<T>>& x,
+                      const Sorted<T, Ranked<T>>& y, double factor, T* slopes_x, T* slopes_y,
+                      const Tick& tick) {
+    // the pieces of one point come one after another: add them up in float64, write once
+    std::fill(slopes_x, slopes_x + x.size, T(0));
+    std::fill(slopes_y, slopes_y + y.size, T(0));
+    double sum_x = 0, sum_y = 0;
+    int64_t at_x = 0, at_y = 0;
+    const auto write = [factor](T* slopes, const Ranked<T>& item, double sum) {
+        slopes[item.row] = static_cast<T>(factor * sum);
+    };
+    couple(x, y, tick, [&](int64_t i, int64_t j, double mass) {
+        if (i != at_x) write(slopes_x, x.items[at_x], std::exchange(sum_x, 0.0)), at_x = i;
+        if (j != at_y) write(slopes_y, y.items[at_y], std::exchange(sum_y, 0.0)), at_y = j;
+        const double slope = mass * cost.slope(x.value(i) - y.value(j));
+        sum_x += slope;
+        sum_y -= slope;
+    });
+    write(slopes_x, x.items[at_x], sum_x);
+    write(slopes_y, y.items[at_y], sum_y);
+}
+
+// Energy distance 2 ∫ (F − G)² dt of two sorted projections. `visit(x_begin, x_end, y_begin,
+// y_end)` sees the positions of each distinct value.
+template <class T, class Item, class Visit>
+double energy_cost(const Sorted<T, Item>& x, const Sorted<T, Item>& y, const Tick& tick,
+                   Visit&& visit) {
+    const int64_t n = x.size, m = y.size;
+    double sum = 0, previous = 0;
+    int64_t i = 0, j = 0, steps = 0;
+    while (i < n || j < m) {
+        if ((++steps & 0xffff) == 0) tick();
+        const bool from_x = j == m || (i < n && x.items[i].key <= y.items[j].key);
+        const auto key = from_x ? x.items[i].key : y.items[j].key;
+        const double value = static_cast<double>(value_of_key<T>(key));
+        // F − G = (i·m − j·n) / (n·m), an exact integer above
+        const double rise = static_cast<double>(i * m - j * n);
+        // 0 before the first value and after the last: there is nothing to integrate
+        if (rise != 0) sum += rise * rise * (value - previous);
+        previous = value;
+        const int64_t x_begin = i, y_begin = j;
+        while (i < n && x.items[i].key == key) ++i;
+        while (j < m && y.items[j].key == key) ++j;
+        visit(x_begin, i, y_begin, j);
+    }
+    const double pairs = static_cast<double>(n) * static_cast<double>(m);
+    return 2 * sum / pairs / pairs;
+}
+
+// energy_cost, and factor · its derivative with respect to every projected row: twice the mean sign
+// of the difference to the other set less the one to its own set, over the size of its own set.
+template <class T>
+double energy_slopes(const Sorted<T, Ranked<T>>& x, const Sorted<T, Ranked<T>>& y, double factor,
+                     T* slopes_x, T* slopes_y, const Tick& tick) {
+    const double n = static_cast<double>(x.size), m = static_cast<double>(y.size);
+    return energy_cost(x, y, tick, [=](int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+        // #{< value} − #{> value}, over the size
+        const double sign_x = (static_cast<double>(i0 + i1) - n) / n;
+        const double sign_y = (static_cast<double>(j0 + j1) - m) / m;
+        const T slope_x = static_cast<T>(factor * 2 * (sign_y - sign_x) / n);
+        const T slope_y = static_cast<T>(factor * 2 * (sign_x - sign_y) / m);
+        for (int64_t i = i0; i < i1; ++i) slopes_x[x.items[i].row] = slope_x;
+        for (int64_t j = j0; j < j1; ++j) slopes_y[y.items[j].row] = slope_y;
+    });
+}
+
+}  // namespace pairtile

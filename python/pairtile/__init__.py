@@ -1,0 +1,75 @@
+"""Exact all-pairs statistics on two point sets, without ever holding the n x m matrix.
+
+Nearest neighbours, kernel two-sample statistics and tests, energy distance, sliced Wasserstein,
+contrastive losses. Every public function takes the same way: `_arrays` validates, `_backend`
+chooses the compiled engine, the NumPy fallback or CUDA, and the function wraps what comes back.
+
+`reference` and `x` are the reference sample, `queries` and `y` the new one; statistics are
+squared unless ``squared=False``; results are named tuples.
+"""
+
+from pairtile._backend import backend, set_backend, set_num_threads, show_config
+from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
+from pairtile.kernels import (
+    Cosine,
+    Energy,
+    Gaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplace,
+    Linear,
+    Matern,
+    Polynomial,
+    RationalQuadratic,
+    kernel_sum,
+    median_distance,
+    witness,
+)
+from pairtile.neighbors import Neighbors, knn, pairwise_distances
+from pairtile.slices import (
+    SlicedResult,
+    sliced_energy,
+    sliced_wasserstein,
+    sphere_directions,
+    wasserstein_1d,
+)
+from pairtile.two_sample import TestResult, energy_distance, energy_test, mmd, mmd_test
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ContrastiveResult",
+    "Cosine",
+    "Energy",
+    "Gaussian",
+    "InverseMultiquadric",
+    "Kernel",
+    "Laplace",
+    "Linear",
+    "Matern",
+    "Neighbors",
+    "Polynomial",
+    "RationalQuadratic",
+    "SlicedResult",
+    "TestResult",
+    "__version__",
+    "backend",
+    "clip_loss",
+    "energy_distance",
+    "energy_test",
+    "info_nce",
+    "kernel_sum",
+    "knn",
+    "median_distance",
+    "mmd",
+    "mmd_test",
+    "pairwise_distances",
+    "set_backend",
+    "set_num_threads",
+    "show_config",
+    "sliced_energy",
+    "sliced_wasserstein",
+    "sphere_directions",
+    "wasserstein_1d",
+    "witness",
+]

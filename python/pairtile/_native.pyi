@@ -1,0 +1,134 @@
+"""The compiled engine: the seam between Python and C++, shared by every backend.
+
+Arrays are validated before they get here: 2-D, of one of the six engine dtypes (float16,
+bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` is at least 1.
+`progress` is called with (done, total) from the calling thread; raising in it aborts the call.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+_Floats = NDArray[np.float64]
+_Progress = Callable[[int, int], object] | None
+_Term = tuple[float, str, tuple[float, ...]]
+
+class _Contrastive(TypedDict):
+    per_row: _Floats
+    lse_row: _Floats
+    lse_col: _Floats | None
+    grad_x: _Array | None
+    grad_y: _Array | None
+    grad_scale: float | None
+
+__version__: str
+
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def build_config() -> dict[str, str]: ...
+def set_tile(rows: int, cols: int) -> None: ...
+def first_nonfinite(x: _Array, *, workers: int) -> int: ...
+def knn(
+    queries: _Array,
+    reference: _Array | None,
+    k: int,
+    metric: str,
+    *,
+    dtype: str,
+    precision: str,
+    query_groups: NDArray[np.int64] | None = None,
+    reference_groups: NDArray[np.int64] | None = None,
+    group_rule: str = "",
+    query_times: _Array | None = None,
+    reference_times: _Array | None = None,
+    reference_mask: NDArray[np.bool_] | None = None,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Array, NDArray[np.int64]]: ...
+def pairwise_distances(
+    x: _Array,
+    y: _Array | None,
+    metric: str,
+    *,
+    dtype: str,
+    workers: int,
+    progress: _Progress = None,
+) -> _Array: ...
+def kernel_total(
+    x: _Array,
+    y: _Array | None,
+    terms: Sequence[_Term],
+    x_weights: _Floats | None,
+    y_weights: _Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: _Progress = None,
+) -> float: ...
+def kernel_row_sums(
+    z: _Array,
+    y: _Array,
+    terms: Sequence[_Term],
+    y_weights: _Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
+def kernel_label_sums(
+    x: _Array,
+    y: _Array,
+    labels: NDArray[np.uint8],
+    terms: Sequence[_Term],
+    *,
+    n_labels: int,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, float]: ...
+def distance_quantile(
+    x: _Array,
+    y: _Array | None,
+    metric: str,
+    q: float,
+    squared: bool,
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> float: ...
+def sliced_costs(
+    x: _Array,
+    y: _Array,
+    directions: _Array | None,
+    p: float,
+    x_weights: _Floats | None,
+    y_weights: _Floats | None,
+    *,
+    gradient: bool,
+    direction_weights: _Floats | None,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Array | None, _Array | None]: ...
+def sliced_energy_costs(
+    x: _Array,
+    y: _Array,
+    directions: _Array | None,
+    *,
+    gradient: bool,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Array | None, _Array | None]: ...
+def contrastive(
+    x: _Array,
+    y: _Array,
+    scale: float,
+    targets: NDArray[np.int64] | None,
+    symmetric: bool,
+    *,
+    grad: bool,
+    row_upstream: _Floats | None,
+    workers: int,
+    progress: _Progress = None,
+) -> _Contrastive: ...

@@ -1,0 +1,28 @@
+"""The NumPy backend: every function of `_native`, with the same signature, in plain NumPy.
+
+It serves where the compiled engine is missing, and it is what the engine is tested against:
+float64 throughout, direct differences, a block of rows at a time.
+"""
+
+from pairtile._numpy.contrastive import contrastive
+from pairtile._numpy.kernels import kernel_label_sums, kernel_row_sums, kernel_total
+from pairtile._numpy.neighbors import (
+    distance_quantile,
+    first_nonfinite,
+    knn,
+    pairwise_distances,
+)
+from pairtile._numpy.slices import sliced_costs, sliced_energy_costs
+
+__all__ = [
+    "contrastive",
+    "distance_quantile",
+    "first_nonfinite",
+    "kernel_label_sums",
+    "kernel_row_sums",
+    "kernel_total",
+    "knn",
+    "pairwise_distances",
+    "sliced_costs",
+    "sliced_energy_costs",
+]

@@ -1,0 +1,193 @@
+"""Kernel sums in plain NumPy: totals, row sums, and the sums of a permutation test.
+
+Uses the block cores of `neighbors`; every kernel is one line in `_FORMULA`, a function of the
+squared distance, the l1 distance or the dot product of a block of pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pairtile._numpy.neighbors import dot, manhattan, normalised, spans, sq_distance, widen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Report = Callable[[int, int], object]
+    Term = tuple[float, str, tuple[float, ...]]
+
+
+def _matern32(s: Floats, r: float) -> Floats:
+    z = r * np.sqrt(s)
+    return (1 + z) * np.exp(-z)
+
+
+def _matern52(s: Floats, r: float) -> Floats:
+    z = r * np.sqrt(s)
+    return (1 + z + z * z / 3) * np.exp(-z)
+
+
+def _cosine(a: Floats, b: Floats) -> Floats:
+    return dot(normalised(a), normalised(b))
+
+
+_FORMULA: dict[str, tuple[Callable[[Floats, Floats], Floats], Callable[..., Floats]]] = {
+    "gaussian": (sq_distance, lambda s, gamma: np.exp(-gamma * s)),
+    "laplace": (sq_distance, lambda s, gamma: np.exp(-gamma * np.sqrt(s))),
+    "laplace_l1": (manhattan, lambda a, gamma: np.exp(-gamma * a)),
+    "rational_quadratic": (sq_distance, lambda s, scale, alpha: (1 + s * scale) ** -alpha),
+    "inverse_multiquadric": (sq_distance, lambda s, c2, beta: (c2 + s) ** -beta),
+    "matern32": (sq_distance, _matern32),
+    "matern52": (sq_distance, _matern52),
+    "polynomial": (dot, lambda t, degree, gamma, coef0: (gamma * t + coef0) ** int(degree)),
+    "linear": (dot, lambda t: t),
+    "cosine": (_cosine, lambda t: t),
+    "energy": (sq_distance, lambda s, exponent: -(np.sqrt(s) ** exponent)),
+}
+
+
+def evaluate(a: Floats, b: Floats, terms: Sequence[Term]) -> Floats:
+    """Weighted sum of kernels for every pair of rows of two blocks."""
+    cores: dict[Callable[[Floats, Floats], Floats], Floats] = {}
+    total = np.zeros((len(a), len(b)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for weight, name, params in terms:
+            core, formula = _FORMULA[name]
+            if core not in cores:
+                cores[core] = core(a, b)
+            total += weight * formula(cores[core], *params)
+    return total
+
+
+def kernel_matrix(
+    x: NDArray[Any], y: NDArray[Any], terms: Sequence[Term], *, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """The whole n x m matrix, for small sets; no part of the seam."""
+    out = np.empty((len(x), len(y)), dtype=dtype)
+    for rows in spans(len(x)):
+        a = widen(x, rows)
+        for cols in spans(len(y)):
+            with np.errstate(over="ignore"):
+                out[rows, cols] = evaluate(a, widen(y, cols), terms)
+    return out
+
+
+def evaluate_diagonal(a: Floats, terms: Sequence[Term]) -> Floats:
+    """The kernel of each row with itself; no part of the seam."""
+    nothing = np.zeros(len(a))
+    total = np.zeros(len(a))
+    with np.errstate(over="ignore", invalid="ignore"):
+        cores: dict[Callable[[Floats, Floats], Floats], Floats] = {
+            sq_distance: nothing,
+            manhattan: nothing,
+            dot: np.einsum("ij,ij->i", a, a),
+            _cosine: np.where(a.any(axis=1), 1.0, 0.0),
+        }
+        for weight, name, params in terms:
+            core, formula = _FORMULA[name]
+            total += weight * formula(cores[core], *params)
+    return total
+
+
+def kernel_total(
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    terms: Sequence[Term],
+    x_weights: Floats | None,
+    y_weights: Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> float:
+    """Sum over ordered pairs of w_i w_j k(x_i, y_j); y None: over i != j of x."""
+    del precision, workers
+    itself = y is None
+    y, y_weights = (x, x_weights) if y is None else (y, y_weights)
+    sums = []
+    for rows in spans(len(x)):
+        a = widen(x, rows)
+        for cols in spans(len(y)):
+            k = evaluate(a, widen(y, cols), terms)
+            if itself and rows == cols:
+                np.fill_diagonal(k, 0.0)
+            if x_weights is not None:
+                k *= x_weights[rows, None]
+            if y_weights is not None:
+                k *= y_weights[None, cols]
+            sums.append(float(k.sum()))
+        if progress is not None:
+            progress(rows.stop, len(x))
+    return math.fsum(sums) if np.isfinite(sums).all() else sum(sums)
+
+
+def kernel_row_sums(
+    z: NDArray[Any],
+    y: NDArray[Any],
+    terms: Sequence[Term],
+    y_weights: Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Floats:
+    """Sum over j of w_j k(z_i, y_j), for each i."""
+    del precision, workers
+    out = np.zeros(len(z))
+    for rows in spans(len(z)):
+        a = widen(z, rows)
+        for cols in spans(len(y)):
+            k = evaluate(a, widen(y, cols), terms)
+            if y_weights is not None:
+                k *= y_weights[None, cols]
+            out[rows] += k.sum(axis=1)
+        if progress is not None:
+            progress(rows.stop, len(z))
+    return out
+
+
+def kernel_label_sums(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    labels: NDArray[np.uint8],
+    terms: Sequence[Term],
+    *,
+    n_labels: int,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, float]:
+    """For each 0/1 labelling V_b of the pooled sample: V_b'KV_b and V_b'K1; besides 1'K1.
+
+    K has a zero diagonal. The bits of V lie column by column in the bytes of `labels`.
+    """
+    del workers
+    blocks = [(s, rows) for s in (x, y) for rows in spans(len(s))]
+    starts = np.cumsum([0] + [rows.stop - rows.start for _, rows in blocks])
+    within = np.zeros(n_labels)
+    row = np.zeros(n_labels)
+    totals = []
+
+    def bits(i: int) -> Floats:
+        packed = labels[starts[i] : starts[i + 1]]
+        return np.unpackbits(packed, axis=1, count=n_labels, bitorder="little").astype(np.float64)
+
+    for i, (left, rows) in enumerate(blocks):
+        a, v = widen(left, rows), bits(i)
+        sums = np.zeros(len(a))
+        for j, (right, cols) in enumerate(blocks):
+            k = evaluate(a, widen(right, cols), terms)
+            if i == j:
+                np.fill_diagonal(k, 0.0)
+            within += np.einsum("ib,ib->b", v, k @ bits(j))
+            sums += k.sum(axis=1)
+        row += sums @ v
+        totals.append(float(sums.sum()))
+        if progress is not None:
+            progress(i + 1, len(blocks))
+    return within, row, sum(totals)

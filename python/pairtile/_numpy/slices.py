@@ -1,0 +1,171 @@
+"""NumPy twin of `cpp/slices`: one-dimensional transport and energy of many projections.
+
+Same functions and signatures as `pairtile._native`, in float64 throughout: project a few
+directions at a time, sort each projection, merge the two sorted lists, reduce. It serves where
+the compiled module is missing and is the oracle of the tests.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+Float64 = NDArray[np.float64]
+Progress = Callable[[int, int], object] | None
+
+_BUFFER = 1 << 22  # float64 numbers in one chunk of rows or one batch of projections (32 MB)
+
+
+def sliced_costs(
+    x: Array,
+    y: Array,
+    directions: Array | None,
+    p: float,
+    x_weights: Float64 | None,
+    y_weights: Float64 | None,
+    *,
+    gradient: bool,
+    direction_weights: Float64 | None,
+    workers: int,
+    progress: Progress = None,
+) -> tuple[Float64, Array | None, Array | None]:
+    """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
+    costs = np.empty(_n_slices(x, directions))
+    weights = np.ones(len(costs)) if direction_weights is None else direction_weights
+    grad_x, grad_y = _zero_gradients(x, y, gradient)
+    for batch in _batches(len(costs), len(x) + len(y)):
+        px, py = _project(x, directions, batch), _project(y, directions, batch)
+        slopes_x, slopes_y = np.zeros_like(px), np.zeros_like(py)
+        for column, slice_ in enumerate(range(batch.start, batch.stop)):
+            x_order = np.argsort(px[:, column], kind="stable")
+            y_order = np.argsort(py[:, column], kind="stable")
+            mass, i, j = _coupling(
+                _cumulative_mass(x_order, x_weights), _cumulative_mass(y_order, y_weights)
+            )
+            i, j = x_order[i], y_order[j]
+            difference = px[i, column] - py[j, column]
+            costs[slice_] = mass @ np.abs(difference) ** p
+            if gradient:
+                slope = mass * p * np.abs(difference) ** (p - 1) * np.sign(difference)
+                slopes_x[:, column] = np.bincount(i, slope, minlength=len(x))
+                slopes_y[:, column] = -np.bincount(j, slope, minlength=len(y))
+        _pull_back(grad_x, slopes_x * weights[batch], directions, batch)
+        _pull_back(grad_y, slopes_y * weights[batch], directions, batch)
+        if progress is not None:
+            progress(batch.stop, len(costs))
+    return costs, *_in_working_dtype(x, y, grad_x, grad_y)
+
+
+def sliced_energy_costs(
+    x: Array,
+    y: Array,
+    directions: Array | None,
+    *,
+    gradient: bool,
+    workers: int,
+    progress: Progress = None,
+) -> tuple[Float64, Array | None, Array | None]:
+    """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
+    n, m = len(x), len(y)
+    costs = np.empty(_n_slices(x, directions))
+    grad_x, grad_y = _zero_gradients(x, y, gradient)
+    for batch in _batches(len(costs), n + m):
+        px, py = _project(x, directions, batch), _project(y, directions, batch)
+        slopes_x, slopes_y = np.zeros_like(px), np.zeros_like(py)
+        for column, slice_ in enumerate(range(batch.start, batch.stop)):
+            u, v = np.sort(px[:, column]), np.sort(py[:, column])
+            t = np.sort(np.concatenate([u, v]))
+            gap = np.searchsorted(u, t, "right") / n - np.searchsorted(v, t, "right") / m
+            costs[slice_] = 2.0 * (gap[:-1] ** 2 @ np.diff(t))
+            if gradient:
+                for slopes, own, other, points in ((slopes_x, u, v, px), (slopes_y, v, u, py)):
+                    at = points[:, column]
+                    slopes[:, column] = (
+                        2.0 / len(own) * (_mean_sign(other, at) - _mean_sign(own, at))
+                    )
+        _pull_back(grad_x, slopes_x / len(costs), directions, batch)
+        _pull_back(grad_y, slopes_y / len(costs), directions, batch)
+        if progress is not None:
+            progress(batch.stop, len(costs))
+    return costs, *_in_working_dtype(x, y, grad_x, grad_y)
+
+
+def _n_slices(x: Array, directions: Array | None) -> int:
+    return int(x.shape[1] if directions is None else directions.shape[1])
+
+
+def _batches(n_slices: int, n_points: int) -> Iterator[slice]:
+    step = max(1, _BUFFER // n_points)
+    return (slice(a, min(a + step, n_slices)) for a in range(0, n_slices, step))
+
+
+def _row_chunks(x: Array) -> Iterator[slice]:
+    step = max(1, _BUFFER // x.shape[1])
+    return (slice(a, a + step) for a in range(0, len(x), step))
+
+
+def _project(x: Array, directions: Array | None, batch: slice) -> Float64:
+    """Coordinates of the rows of x along one batch of directions, (n, batch)."""
+    if directions is None:
+        return x[:, batch].astype(np.float64)
+    along = directions[:, batch].astype(np.float64)
+    return np.concatenate([x[rows].astype(np.float64) @ along for rows in _row_chunks(x)])
+
+
+def _cumulative_mass(order: NDArray[np.intp], weights: Float64 | None) -> Float64:
+    """Mass up to each point in sorted order, ending at 1."""
+    mass: Float64
+    if weights is None:
+        mass = np.arange(1, len(order) + 1) / len(order)
+    else:
+        mass = np.cumsum(weights[order])
+        mass /= mass[-1]
+    return mass
+
+
+def _coupling(
+    x_mass: Float64, y_mass: Float64
+) -> tuple[Float64, NDArray[np.intp], NDArray[np.intp]]:
+    """Monotone coupling: its masses, and which sorted x and y each of them joins."""
+    levels = np.union1d(x_mass, y_mass)
+    return (
+        np.diff(levels, prepend=0.0),
+        np.searchsorted(x_mass, levels, side="left"),
+        np.searchsorted(y_mass, levels, side="left"),
+    )
+
+
+def _mean_sign(sorted_values: Float64, at: Float64) -> Float64:
+    """Mean over the values v of sign(at − v)."""
+    below = np.searchsorted(sorted_values, at, "left")
+    above = len(sorted_values) - np.searchsorted(sorted_values, at, "right")
+    return np.asarray((below - above) / len(sorted_values), dtype=np.float64)
+
+
+def _zero_gradients(
+    x: Array, y: Array, gradient: bool
+) -> tuple[Float64, Float64] | tuple[None, None]:
+    return (np.zeros(x.shape), np.zeros(y.shape)) if gradient else (None, None)
+
+
+def _pull_back(
+    grad: Float64 | None, slopes: Float64, directions: Array | None, batch: slice
+) -> None:
+    """Add the derivatives along a batch of directions to the gradient of the points."""
+    if grad is None:
+        return
+    if directions is None:
+        grad[:, batch] += slopes
+    else:
+        grad += slopes @ directions[:, batch].astype(np.float64).T
+
+
+def _in_working_dtype(
+    x: Array, y: Array, grad_x: Float64 | None, grad_y: Float64 | None
+) -> tuple[Array | None, Array | None]:
+    if grad_x is None or grad_y is None:
+        return None, None
+    # Any byte order may arrive, so float64 is told by its size.
+    dtype = np.float64 if 8 in (x.dtype.itemsize, y.dtype.itemsize) else np.float32
+    return grad_x.astype(dtype), grad_y.astype(dtype)

@@ -1,0 +1,320 @@
+"""Nearest neighbours, and the small matrix of distances to check them against.
+
+Validates (`_arrays`), chooses the backend (`_backend`) and wraps what comes back; the search
+itself is one sweep over tiles of pairs with a top-k fold.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pairtile import _arrays, _backend
+from pairtile._progress import reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from pairtile._progress import Progress
+
+METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
+
+
+class Neighbors(NamedTuple):
+    """Nearest neighbours of each query, nearest first.
+
+    Attributes
+    ----------
+    distances : ndarray of shape (n, k), float32 or float64
+        In the unit of the metric; +inf (inner_product: -inf) where there is no neighbour left.
+    indices : ndarray of shape (n, k), int64
+        Rows of the reference set; -1 where there is no neighbour left.
+    """
+
+    distances: NDArray[np.floating[Any]]
+    indices: NDArray[np.int64]
+
+
+def _metric(metric: str, metric_params: Mapping[str, Any] | None) -> str:
+    _arrays.choice("metric", metric, METRICS)
+    if metric_params:
+        raise ValueError(f"metric {metric!r} takes no metric_params, got {sorted(metric_params)}")
+    return metric
+
+
+def _groups(
+    query_groups: ArrayLike | None, reference_groups: ArrayLike | None, n: int, m: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    query = _arrays.labels("query_groups", query_groups, "queries", n)
+    reference = _arrays.labels("reference_groups", reference_groups, "reference", m)
+    if query.dtype.kind != reference.dtype.kind:
+        raise TypeError(
+            "query_groups and reference_groups must both be integers or both be strings, "
+            f"got dtypes {query.dtype} and {reference.dtype}"
+        )
+    if query.dtype.kind == "U":
+        codes = np.unique(np.concatenate([query, reference]), return_inverse=True)[1]
+        query, reference = codes[:n], codes[n:]
+    return query.astype(np.int64, copy=False), reference.astype(np.int64, copy=False)
+
+
+def _times(
+    query_times: ArrayLike | None, reference_times: ArrayLike | None, n: int, m: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    found = []
+    for name, values, rows, count in (
+        ("query_times", query_times, "queries", n),
+        ("reference_times", reference_times, "reference", m),
+    ):
+        a = _arrays.host(values)
+        if a.shape != (count,):
+            raise ValueError(
+                f"{name} must have shape ({count},), one per row of {rows}, got {a.shape}"
+            )
+        if a.dtype.kind not in "iuf":
+            raise TypeError(f"{name} must be integers or floats, got dtype {a.dtype}")
+        if a.dtype.kind == "f" and np.isnan(a).any():
+            raise ValueError(f"{name} contains NaN; the first bad row is {np.isnan(a).argmax()}")
+        found.append(a)
+    # int64 keeps nanosecond stamps apart that float64 would merge.
+    whole = all(a.dtype.kind in "iu" and a.dtype != np.uint64 for a in found)
+    dtype = np.int64 if whole else np.float64
+    query, reference = (np.ascontiguousarray(a, dtype=dtype) for a in found)
+    return query, reference
+
+
+def knn(
+    queries: ArrayLike,
+    reference: ArrayLike | None = None,
+    k: int = 10,
+    *,
+    metric: str = "euclidean",
+    metric_params: Mapping[str, Any] | None = None,
+    query_groups: ArrayLike | None = None,
+    reference_groups: ArrayLike | None = None,
+    group_rule: str | None = None,
+    query_times: ArrayLike | None = None,
+    reference_times: ArrayLike | None = None,
+    reference_mask: ArrayLike | None = None,
+    distance_dtype: str | None = None,
+    precision: str = "default",
+    workers: int | None = None,
+    check_finite: bool = True,
+    progress: Progress = False,
+) -> Neighbors:
+    r"""The k nearest rows of a reference set, for each query, exactly.
+
+    Neighbours come in the order of (canonical float64 value, index), so the result is the same
+    on every backend, instruction set and number of threads, and the list for k is a prefix of
+    the list for any larger k. For euclidean and sqeuclidean the value that orders is
+    :math:`d^2`; equal float32 distances therefore need not have ascending indices.
+
+    Parameters
+    ----------
+    queries : array_like of shape (n, d)
+        Real numbers. float16, bfloat16, int8, uint8 and float32 are searched in float32,
+        everything else in float64; the order is that of float64 either way.
+    reference : array_like of shape (m, d), optional
+        None searches the queries among themselves, each row's own index excluded: duplicates of
+        a row remain its neighbours, at distance 0.
+    k : int, default 10
+        Neighbours per query, 1 to m (to n - 1 when `reference` is None).
+    metric : str, default "euclidean"
+        ======================== ==========================================================
+        euclidean, sqeuclidean   :math:`d = \sqrt{\sum_j (x_j - y_j)^2}`, :math:`d^2`
+        cosine                   :math:`\tfrac12 \|x/\|x\| - y/\|y\|\,\|^2 = 1 - \cos`; a zero
+                                 row has distance 1 to every other row
+        inner_product            :math:`\sum_j x_j y_j`, largest first
+        manhattan                :math:`\sum_j |x_j - y_j|`
+        chebyshev                :math:`\max_j |x_j - y_j|`
+        ======================== ==========================================================
+    metric_params : mapping, optional
+        None of these metrics takes a parameter.
+    query_groups, reference_groups : array_like of shape (n,) and (m,), optional
+        Integers or strings. `reference_groups` defaults to `query_groups` when `reference` is
+        None.
+    group_rule : {"same", "different"}, optional
+        Which group a neighbour must be of; required with groups, forbidden without.
+    query_times, reference_times : array_like of shape (n,) and (m,), optional
+        Integers or floats. A reference is admissible if its time is not after the query's.
+        `reference_times` defaults to `query_times` when `reference` is None.
+    reference_mask : array_like of shape (m,), bool, optional
+        True for admissible references.
+    distance_dtype : {"float32", "float64"}, optional
+        Of the distances; by default float64 as soon as one input is, else float32.
+    precision : {"default", "float64", "fast"}
+        "default" screens in float32 under an error bound and confirms in float64; "float64"
+        computes everything in float64, with the same result; "fast" does not confirm.
+    workers : int, optional
+        Threads. None is the setting of `set_num_threads`, -1 all allowed cores.
+    check_finite : bool, default True
+        False skips the search for NaN and Inf; a NaN distance is then never a neighbour.
+    progress : bool or callable, default False
+        True for a bar on standard error if that is a terminal, or a callable(done, total).
+
+    Returns
+    -------
+    Neighbors
+        ``(distances, indices)``. Where predicates leave fewer than k references, the rest of the
+        row has index -1 and distance +inf (inner_product: -inf). Torch tensors in, torch
+        tensors out, on the same device; likewise CuPy.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind: object, string or complex arrays, ``knn(x, 5)`` for
+        ``knn(x, k=5)``, a mask that is not boolean.
+    ValueError
+        If shapes disagree, a set is empty, k is out of range (whatever the predicates leave),
+        `metric` is unknown, groups come without a rule or a rule without groups, or the data
+        hold NaN or Inf.
+
+    Notes
+    -----
+    O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m.
+
+    Examples
+    --------
+    >>> import pairtile as pt
+    >>> pt.knn([[0.0], [1.0], [5.0]], k=1).indices.ravel().tolist()
+    [1, 0, 1]
+    """
+    if isinstance(reference, numbers.Integral):
+        raise TypeError(
+            f"reference must be an array or None, got the integer {reference}; "
+            f"for that many neighbours write k={reference}"
+        )
+    _metric(metric, metric_params)
+    _arrays.choice("precision", precision, _arrays.PRECISIONS)
+    workers = _arrays.resolve_workers(workers)
+    wrap = _arrays.like(queries, reference)
+    k = _arrays.count("k", k)
+    if reference is None:
+        q = _arrays.matrix("queries", queries, check_finite=check_finite, workers=workers)
+        r, n, m = None, len(q), len(q)
+        if k > n - 1:
+            raise ValueError(
+                f"k={k} is too large: each of the {n} rows has {n - 1} others, its own excluded"
+            )
+    else:
+        q, r = _arrays.pair(
+            "queries", queries, "reference", reference, check_finite=check_finite, workers=workers
+        )
+        n, m = len(q), len(r)
+        if k > m:
+            raise ValueError(f"k={k} is too large: reference has {m} rows")
+
+    predicates: dict[str, Any] = {}
+    if query_groups is not None or reference_groups is not None:
+        if group_rule is None:
+            raise ValueError("groups need group_rule='same' or group_rule='different'")
+        predicates["group_rule"] = _arrays.choice("group_rule", group_rule, ("same", "different"))
+        if reference_groups is None and reference is None:
+            reference_groups = query_groups
+        if query_groups is None or reference_groups is None:
+            raise ValueError("query_groups and reference_groups must be given together")
+        predicates["query_groups"], predicates["reference_groups"] = _groups(
+            query_groups, reference_groups, n, m
+        )
+    elif group_rule is not None:
+        raise ValueError(f"group_rule={group_rule!r} needs query_groups")
+    if query_times is not None or reference_times is not None:
+        if reference_times is None and reference is None:
+            reference_times = query_times
+        if query_times is None or reference_times is None:
+            raise ValueError("query_times and reference_times must be given together")
+        predicates["query_times"], predicates["reference_times"] = _times(
+            query_times, reference_times, n, m
+        )
+    if reference_mask is not None:
+        mask = _arrays.host(reference_mask)
+        if mask.dtype.kind != "b":
+            raise TypeError(f"reference_mask must be boolean, got dtype {mask.dtype}")
+        if mask.shape != (m,):
+            raise ValueError(
+                f"reference_mask must have shape ({m},), one per reference row, got {mask.shape}"
+            )
+        predicates["reference_mask"] = np.ascontiguousarray(mask)
+
+    dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
+    with reporting(progress, n * m) as (report,):
+        distances, indices = _backend.module(q, r).knn(
+            q,
+            r,
+            k,
+            metric,
+            dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
+            precision=precision,
+            workers=workers,
+            progress=report,
+            **predicates,
+        )
+    return Neighbors(wrap(distances), wrap(indices))
+
+
+def pairwise_distances(
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    metric: str = "euclidean",
+    metric_params: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    check_finite: bool = True,
+    progress: Progress = False,
+) -> NDArray[np.floating[Any]]:
+    """All distances between two small sets: the only result of size n x m.
+
+    Parameters
+    ----------
+    x : array_like of shape (n, d)
+        Real numbers.
+    y : array_like of shape (m, d), optional
+        None stands for x.
+    metric, metric_params, workers, check_finite, progress
+        As in `knn`. inner_product gives dot products.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        Canonical float64 values, rounded once to float32 unless an input is float64. Never
+        negative; exactly 0 between equal rows (cosine: except two zero rows, whose distance is 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays or the metric are not acceptable, as in `knn`.
+
+    Notes
+    -----
+    O(n m d) operations in float64 and n m numbers of memory.
+
+    Examples
+    --------
+    >>> import pairtile as pt
+    >>> float(pt.pairwise_distances([[512695.0]], [[512804.0]])[0, 0])
+    109.0
+    """
+    _metric(metric, metric_params)
+    workers = _arrays.resolve_workers(workers)
+    wrap = _arrays.like(x, y)
+    if y is None:
+        a = _arrays.matrix("x", x, check_finite=check_finite, workers=workers)
+        b = None
+    else:
+        a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    with reporting(progress, len(a) * len(a if b is None else b)) as (report,):
+        distances: NDArray[np.floating[Any]] = wrap(
+            _backend.module(a, b).pairwise_distances(
+                a,
+                b,
+                metric,
+                dtype=_arrays.working_dtype(a, a if b is None else b).name,
+                workers=workers,
+                progress=report,
+            )
+        )
+    return distances
