@@ -53,10 +53,14 @@ py::dict losses(const Request& request, const py::object& progress) {
 }
 
 py::dict bind_contrastive(const py::array& x, const py::array& y, double scale,
-                          const py::object& targets, bool symmetric, bool grad,
+                          const py::object& targets, bool symmetric, bool normalize, bool grad,
                           const py::object& row_upstream, int workers,
                           const py::object& progress) {
-    const Source rows(view_of(x)), cols(view_of(y));
+    Source rows(view_of(x)), cols(view_of(y));
+    if (normalize) {
+        rows.normalise();
+        cols.normalise();
+    }
     const size_t n = static_cast<size_t>(rows.rows());
     std::vector<int64_t> own(n);
     std::iota(own.begin(), own.end(), int64_t{0});
@@ -74,8 +78,8 @@ py::dict bind_contrastive(const py::array& x, const py::array& y, double scale,
 void register_contrastive(py::module_& m) {
     using py::arg;
     m.def("contrastive", bind_contrastive, arg("x"), arg("y"), arg("scale"),
-          arg("targets").none(true), arg("symmetric"), py::kw_only(), arg("grad"),
-          arg("row_upstream").none(true), arg("workers"), arg("progress") = py::none());
+          arg("targets").none(true), arg("symmetric"), py::kw_only(), arg("normalize"),
+          arg("grad"), arg("row_upstream").none(true), arg("workers"), arg("progress") = py::none());
 }
 
 }  // namespace pairtile

@@ -4,6 +4,7 @@
 #include "engine/contrastive.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -96,13 +97,29 @@ class LogSumExpFold {
     std::vector<double> row_max_, row_sum_, col_max_, col_sum_;
 };
 
-// The vectors that turn a logit into ∂loss/∂S: weight and log-sum-exp of each row and column.
+// One side of the softmax in the tile's type.
+template <class T>
+struct Softmax {
+    std::vector<T> upstream, max, log_sum;
+
+    void add(double weight, const LogSumExp& fold) {
+        upstream.push_back(static_cast<T>(weight));
+        max.push_back(static_cast<T>(fold.max));
+        log_sum.push_back(static_cast<T>(logarithm(fold.sum)));
+    }
+    SoftmaxSide<T> from(size_t first) const {
+        if (upstream.empty()) return {nullptr, nullptr, nullptr};
+        return {upstream.data() + first, max.data() + first, log_sum.data() + first};
+    }
+};
+
+// What turns a logit into ∂loss/∂S. Positives have their weight u(p − 1) at hand from the loss
+// itself, in float64: p − 1 is tiny where the loss is.
 template <class T>
 struct SoftmaxWeights {
-    std::vector<T> row_upstream, row_lse, col_upstream, col_lse;
-    const double* upstream;
+    Softmax<T> row, col;
+    std::vector<T> positive;
     const int64_t* targets;
-    bool symmetric;
 };
 
 // Gradients of one chunk of rows against one chunk of columns.
@@ -138,17 +155,13 @@ class Backward {
             ops.scale(tile, ld, here, static_cast<int>(width), static_cast<T>(scale_));
             const size_t global_row = static_cast<size_t>(rows.first + row + i);
             const size_t global_col = static_cast<size_t>(cols.first + col);
-            ops.softmax_weights(
-                tile, ld, here, static_cast<int>(width), weights_.row_upstream.data() + global_row,
-                weights_.row_lse.data() + global_row,
-                weights_.symmetric ? weights_.col_upstream.data() + global_col : nullptr,
-                weights_.symmetric ? weights_.col_lse.data() + global_col : nullptr, block, ld);
+            ops.softmax_weights(tile, ld, here, static_cast<int>(width),
+                                weights_.row.from(global_row), weights_.col.from(global_col), block,
+                                ld);
             for (int r = 0; r < here; ++r) {
                 const size_t global = global_row + static_cast<size_t>(r);
                 const int64_t at = weights_.targets[global] - static_cast<int64_t>(global_col);
-                if (at >= 0 && at < width) {
-                    block[r * ld + at] -= static_cast<T>(weights_.upstream[global]);
-                }
+                if (at >= 0 && at < width) block[r * ld + at] = weights_.positive[global];
             }
             weighted_logits += ops.block_dot(block, ld, tile, ld, here, static_cast<int>(width));
             ops.scale(block, ld, here, static_cast<int>(width), static_cast<T>(scale_));
@@ -241,28 +254,31 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
     LogSumExpFold<T> forward(scale, targets, symmetric, n, m);
     run(sweep, forward);
     SoftmaxWeights<T> weights;
+    weights.targets = targets;
     for (int64_t i = 0; i < n; ++i) {
         const size_t at = static_cast<size_t>(i);
-        const LogSumExp& row = forward.rows[at];
         const double positive = forward.positives[at];
+        const auto loss_of = [positive](const LogSumExp& fold) {
+            return (fold.max - positive) + logarithm(fold.sum);
+        };
+        const LogSumExp& row = forward.rows[at];
+        const double share = (symmetric ? 0.5 : 1.0) * upstream[i];
+        const double row_loss = loss_of(row);
         out.lse_row[i] = row.finish();
-        const double share = symmetric ? 0.5 : 1.0;
-        double loss = (row.max - positive) + logarithm(row.sum);
+        out.per_row[i] = row_loss;
+        weights.row.add(share, row);
+        double weight = share * std::expm1(-row_loss);
         if (symmetric) {
             const LogSumExp& col = forward.cols[at];
+            const double col_loss = loss_of(col);
             out.lse_col[i] = col.finish();
-            loss = 0.5 * (loss + ((col.max - positive) + logarithm(col.sum)));
-            weights.col_upstream.push_back(static_cast<T>(share * upstream[i]));
-            weights.col_lse.push_back(static_cast<T>(out.lse_col[i]));
+            out.per_row[i] = 0.5 * (row_loss + col_loss);
+            weights.col.add(share, col);
+            weight += share * std::expm1(-col_loss);
         }
-        out.per_row[i] = loss;
-        weights.row_upstream.push_back(static_cast<T>(share * upstream[i]));
-        weights.row_lse.push_back(static_cast<T>(out.lse_row[i]));
+        weights.positive.push_back(static_cast<T>(weight));
     }
     if (!out.grad_x) return;
-    weights.upstream = upstream;
-    weights.targets = targets;
-    weights.symmetric = symmetric;
     const double weighted_logits =
         backward<T>(x, y, scale, frame, weights, workers, control, out);
     out.grad_scale = scale != 0.0 ? weighted_logits / scale : 0.0;

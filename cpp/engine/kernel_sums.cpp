@@ -101,6 +101,9 @@ class KernelMap {
         hits_.resize(static_cast<size_t>(workers));
     }
 
+    KernelMap(const KernelMap&) = delete;  // canonical_ refers to x_ and y_
+    KernelMap& operator=(const KernelMap&) = delete;
+
     // Tile of packed arguments -> kernel values, in units of factor().
     void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
                     int64_t out_ld) {

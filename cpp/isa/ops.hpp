@@ -23,6 +23,12 @@ enum class Norm : int { squares, absolutes, largest };
 // Float sums of more than this many products are cut, so that rounding grows with the block.
 constexpr int64_t feature_block = 256;
 
+// Weight, largest logit and log Σ e^{logit − largest} of each row, or of each column.
+template <class T>
+struct SoftmaxSide {
+    const T *upstream, *max, *log_sum;
+};
+
 template <class T>
 struct Ops {
     int rows, cols;  // micro-kernel block: a row panel is `rows` wide, a column panel `cols`
@@ -65,9 +71,9 @@ struct Ops {
     void (*log_sum_exp_cols)(const T* tile, int64_t ld, int rows, int cols, double* max,
                              double* sum);
 
-    // out = Σ of the softmax weights of the pair's row and column (col_* may be null)
-    void (*softmax_weights)(const T* tile, int64_t ld, int rows, int cols, const T* row_upstream,
-                            const T* row_lse, const T* col_upstream, const T* col_lse, T* out,
+    // out = sum of the softmax weights of the pair's row and, unless its vectors are null, column
+    void (*softmax_weights)(const T* tile, int64_t ld, int rows, int cols,
+                            const SoftmaxSide<T>& row, const SoftmaxSide<T>& col, T* out,
                             int64_t out_ld);
     // Σ a·b over a block
     double (*block_dot)(const T* a, int64_t a_ld, const T* b, int64_t b_ld, int rows, int cols);

@@ -42,8 +42,6 @@ void pack(const double* rows, int count, int64_t d, const double* centre, double
           double factor, Norm norm, int width, T* panel, double* norms) {
     constexpr int64_t strip = 512;
     T shifted[strip];
-    double squares[8] = {};
-    (void)squares;
     for (int i = 0; i < count; ++i) {
         const double* row = rows + i * d;
         double finite = 0.0;  // stays 0 unless the row holds NaN or Inf
@@ -105,16 +103,23 @@ template <class Kernel, class T>
 void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params, T weight,
                  bool accumulate, T* out, int64_t out_ld) {
     const T p[kernel_params] = {params[0], params[1], params[2]};
-    for (int i = 0; i < rows; ++i) {
-        const T* __restrict from = tile + i * ld;
-        T* __restrict to = out + i * out_ld;
-        if (accumulate) {
-            for (int j = 0; j < cols; ++j) to[j] += weight * Kernel::value(from[j], p);
-        } else if (weight == T(1)) {
-            for (int j = 0; j < cols; ++j) to[j] = Kernel::value(from[j], p);
-        } else {
-            for (int j = 0; j < cols; ++j) to[j] = weight * Kernel::value(from[j], p);
+    const auto loop = [=](auto value) {
+        for (int i = 0; i < rows; ++i) {
+            const T* __restrict from = tile + i * ld;
+            T* __restrict to = out + i * out_ld;
+            if (accumulate) {
+                for (int j = 0; j < cols; ++j) to[j] += weight * value(from[j]);
+            } else if (weight == T(1)) {
+                for (int j = 0; j < cols; ++j) to[j] = value(from[j]);
+            } else {
+                for (int j = 0; j < cols; ++j) to[j] = weight * value(from[j]);
+            }
         }
+    };
+    if constexpr (requires { Kernel::specialise(p, loop); }) {
+        Kernel::specialise(p, loop);
+    } else {
+        loop([&p](T argument) { return Kernel::value(argument, p); });
     }
 }
 
@@ -205,18 +210,19 @@ void log_sum_exp_cols(const T* tile, int64_t ld, int rows, int cols, double* max
 }
 
 template <class T>
-void softmax_weights(const T* tile, int64_t ld, int rows, int cols, const T* row_upstream,
-                     const T* row_lse, const T* col_upstream, const T* col_lse, T* out,
-                     int64_t out_ld) {
+void softmax_weights(const T* tile, int64_t ld, int rows, int cols, const SoftmaxSide<T>& row,
+                     const SoftmaxSide<T>& col, T* out, int64_t out_ld) {
+    const T* __restrict upstream = col.upstream;
+    const T* __restrict max = col.max;
+    const T* __restrict log_sum = col.log_sum;
     for (int i = 0; i < rows; ++i) {
         const T* __restrict logit = tile + i * ld;
         T* __restrict to = out + i * out_ld;
-        const T upstream = row_upstream[i], lse = row_lse[i];
-        for (int j = 0; j < cols; ++j) to[j] = softmax_weight(logit[j], upstream, lse);
-        if (col_lse) {
-            for (int j = 0; j < cols; ++j) {
-                to[j] += softmax_weight(logit[j], col_upstream[j], col_lse[j]);
-            }
+        const T mine = row.upstream[i], top = row.max[i], log = row.log_sum[i];
+        for (int j = 0; j < cols; ++j) to[j] = softmax_weight(logit[j], mine, top, log);
+        if (!upstream) continue;
+        for (int j = 0; j < cols; ++j) {
+            to[j] += softmax_weight(logit[j], upstream[j], max[j], log_sum[j]);
         }
     }
 }

@@ -14,7 +14,7 @@
 namespace pairtile {
 namespace {
 
-constexpr int64_t batch_bytes = int64_t{48} << 20;  // projections held at a time
+constexpr int64_t batch_bytes = int64_t{40} << 20;  // projections held at a time
 constexpr int64_t least_batch = 8;  // directions shared out to threads, however many rows there are
 
 // How many directions are projected together. The number of workers has no say: gradients are added

@@ -127,6 +127,7 @@ def contrastive(
     targets: NDArray[np.int64] | None,
     symmetric: bool,
     *,
+    normalize: bool,
     grad: bool,
     row_upstream: _Floats | None,
     workers: int,

@@ -1,8 +1,7 @@
 """Contrastive losses with their gradients, the score matrix never formed.
 
-The public face of the log-sum-exp fold: validate, normalise rows if asked, let the backend sweep
-the pairs (once for the log-sum-exp, once more for gradients), pull gradients back through the
-normalisation.
+The public face of the log-sum-exp fold: validate, let the backend sweep the pairs (once for the
+log-sum-exp, once more for gradients), pull gradients back through the normalisation.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def info_nce(
     Notes
     -----
     2nmd flops for the loss and 6nmd more for the gradients; memory is inputs, gradients and a
-    few tiles, with `normalize` also the normalised rows.
+    few tiles.
 
     References
     ----------
@@ -165,7 +164,7 @@ def clip_loss(
     Notes
     -----
     2n²d flops for the loss and 6n²d more for the gradients; memory is inputs, gradients and a
-    few tiles, with `normalize` also the normalised rows.
+    few tiles.
 
     References
     ----------
@@ -202,12 +201,10 @@ def _contrastive(
     if grad_rows is not None and not grad:
         raise ValueError("grad_rows weights the gradients; it needs grad=True")
     upstream = _arrays.weights("grad_rows", grad_rows, n, signed=True)
-    dtype = _arrays.working_dtype(a, b)
-    left, right = (_normalized(a, dtype), _normalized(b, dtype)) if normalize else (a, b)
     with _progress.reporting(progress, n * m) as (report,):
         found = _backend.module(a, b).contrastive(
-            left, right, scale, targets, symmetric,
-            grad=grad, row_upstream=upstream, workers=workers, progress=report,
+            a, b, scale, targets, symmetric,
+            normalize=normalize, grad=grad, row_upstream=upstream, workers=workers, progress=report,
         )  # fmt: skip
     if normalize and grad:
         _through_normalization(a, found["grad_x"])
@@ -267,13 +264,6 @@ def _unit_rows(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.floa
     length[length == 0] = np.inf
     unit /= length
     return unit, largest * length
-
-
-def _normalized(a: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    unit = np.empty(a.shape, dtype)
-    for rows in _row_chunks(a):
-        unit[rows] = _unit_rows(a[rows])[0]
-    return unit
 
 
 def _through_normalization(a: NDArray[Any], grad: NDArray[Any]) -> None:

@@ -33,14 +33,17 @@ def contrastive(
     targets: NDArray[np.int64] | None,
     symmetric: bool,
     *,
+    normalize: bool,
     grad: bool,
     row_upstream: Float64 | None,
     workers: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> Contrastive:
-    """InfoNCE or (symmetric) CLIP losses of the rows, and gradients of Σ u_i · per_row_i."""
+    """InfoNCE or (symmetric) CLIP losses of the rows, and gradients of Σ u_i · per_row_i.
+
+    With `normalize`, of the L2-normalised rows; gradients are with respect to those."""
     n, m = len(x), len(y)
-    y64 = y.astype(np.float64)
+    y64 = _rows(y, normalize)
     chosen = np.arange(n) if targets is None else targets
     upstream = np.full(n, 1.0 / n) if row_upstream is None else row_upstream
     total = 2 * n if grad else n
@@ -48,7 +51,7 @@ def contrastive(
     positive, row_max, row_sum = np.empty(n), np.empty(n), np.empty(n)
     col_max, col_sum = np.full(m, -np.inf), np.zeros(m)
     for rows in _row_chunks(n, max(m, x.shape[1])):
-        scores = scale * (x[rows].astype(np.float64) @ y64.T)
+        scores = scale * (_rows(x[rows], normalize) @ y64.T)
         positive[rows] = scores[np.arange(len(scores)), chosen[rows]]
         row_max[rows] = scores.max(axis=1)
         row_sum[rows] = np.exp(scores - row_max[rows, None]).sum(axis=1)
@@ -73,7 +76,7 @@ def contrastive(
 
     grad_x, grad_y, grad_scale = np.empty(x.shape), np.zeros(y.shape), 0.0
     for rows in _row_chunks(n, max(m, x.shape[1])):
-        x64 = x[rows].astype(np.float64)
+        x64 = _rows(x[rows], normalize)
         products = x64 @ y64.T
         u = upstream[rows, None]
         weights = u * np.exp((scale * products - row_max[rows, None]) - np.log(row_sum[rows, None]))
@@ -92,6 +95,16 @@ def contrastive(
         per_row=per_row, lse_row=lse_row, lse_col=lse_col,
         grad_x=grad_x.astype(dtype), grad_y=grad_y.astype(dtype), grad_scale=grad_scale,
     )  # fmt: skip
+
+
+def _rows(a: Array, normalize: bool) -> Float64:
+    rows = a.astype(np.float64)
+    if normalize:
+        largest = np.abs(rows).max(axis=1, keepdims=True)
+        rows /= np.where(largest == 0, 1, largest)
+        length = np.sqrt(np.sum(rows**2, axis=1, keepdims=True))
+        rows /= np.where(length == 0, 1, length)
+    return rows
 
 
 def _row_chunks(n: int, row_length: int) -> Iterator[slice]:

@@ -1,5 +1,5 @@
-// The scalar map of the contrastive backward contraction: ∂loss/∂S of one pair, before the
-// positives are subtracted. Out_row += W·B and Out_col += Wᵀ·A turn it into gradients.
+// The scalar map of the contrastive backward contraction: ∂loss/∂S of one pair that is not a
+// positive. Out_row += W·B and Out_col += Wᵀ·A turn it into gradients.
 #pragma once
 
 #include "pairtile/math.hpp"
@@ -7,10 +7,11 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
-// u e^{S − lse}: what a softmax row (or column) of weight u gives to a pair of logit S.
+// u e^{S − lse}: what a softmax row (or column) of weight u gives to a pair of logit S. The
+// log-sum-exp comes as (max, log Σ e^{S − max}): their sum would round away what S − max keeps.
 template <class T>
-PT_HD T softmax_weight(T logit, T upstream, T log_sum_exp) {
-    return upstream * exponential(logit - log_sum_exp);
+PT_HD T softmax_weight(T logit, T upstream, T max, T log_sum) {
+    return upstream * exponential((logit - max) - log_sum);
 }
 
 }  // namespace PAIRTILE_ISA

@@ -15,6 +15,18 @@ struct Energy {
         if (p[0] == T(2)) return -s;
         return -power(s, T(0.5) * p[0]);
     }
+    // The same without a branch per pair: loop(value) once, with value(s) for this exponent.
+    template <class T, class Loop>
+    static PT_HD void specialise(const T* p, Loop loop) {
+        const T half = T(0.5) * p[0];
+        if (p[0] == T(1)) {
+            loop([](T s) { return -root(s); });
+        } else if (p[0] == T(2)) {
+            loop([](T s) { return -s; });
+        } else {
+            loop([half](T s) { return -power(s, half); });
+        }
+    }
     static void rescale(double* p, double& weight, double scale) {
         weight *= std::pow(scale, -0.5 * p[0]);
     }

@@ -7,6 +7,7 @@
 //   exact_below(p, e, tol, r)  where an argument error e moves the value by more than tol times the
 //                              kernel's largest value on arguments up to r: pairs whose argument is
 //                              below the returned number are recomputed from canonical values
+//   specialise(p, loop)        optional: value() with what does not depend on the pair decided once
 // Parameters are at most three numbers p[], in the order of the list in registry.hpp's headers.
 #pragma once
 

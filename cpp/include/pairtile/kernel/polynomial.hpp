@@ -11,17 +11,45 @@ struct Polynomial {
 
     template <class T>
     static PT_HD T value(T t, const T* p) {
-        const T base = mul_add(p[1], t, p[2]);
-        T result = T(1), square = base;
-        for (int n = static_cast<int>(p[0]); n > 0; n >>= 1) {
-            if (n & 1) result *= square;
-            square *= square;
+        return whole_power(mul_add(p[1], t, p[2]), static_cast<int>(p[0]));
+    }
+    // The usual degrees without a loop per pair: loop(value) once, with value(t) for this degree.
+    template <class T, class Loop>
+    static PT_HD void specialise(const T* p, Loop loop) {
+        const T slope = p[1], offset = p[2];
+        const int degree = static_cast<int>(p[0]);
+        if (degree == 2) {
+            loop([=](T t) {
+                const T base = mul_add(slope, t, offset);
+                return base * base;
+            });
+        } else if (degree == 3) {
+            loop([=](T t) {
+                const T base = mul_add(slope, t, offset);
+                return base * (base * base);
+            });
+        } else {
+            loop([=](T t) { return whole_power(mul_add(slope, t, offset), degree); });
+        }
+    }
+    template <class T>
+    static PT_HD T whole_power(T base, int n) {
+        T result = T(1);
+        for (; n > 0; n >>= 1) {
+            if (n & 1) result *= base;
+            base *= base;
         }
         return result;
     }
     static void rescale(double* p, double& weight, double scale) {
-        (void)weight;
+        // a power of two out of the base into the weight: the degree may take t far beyond float32
         p[1] /= scale;
+        const double size = std::fmax(p[1], std::fabs(p[2]));
+        if (!(size > 0.0)) return;
+        const double unit = std::ldexp(1.0, std::ilogb(size));
+        p[1] /= unit;
+        p[2] /= unit;
+        weight *= std::pow(unit, p[0]);
     }
     static double exact_below(const double* p, double error, double tolerance, double reach) {
         // an error of the dot product is relative to ‖x‖‖y‖, as the largest value is: nothing to redo
