@@ -67,27 +67,61 @@ struct Survey {
     }
 };
 
-std::vector<double> sample_mean(const Source& x, const Source& y, bool& integral) {
-    const int64_t d = x.d();
-    std::vector<double> mean(static_cast<size_t>(d)), row(static_cast<size_t>(d));
+// Calls visit(row) for the finite rows among at most `most` rows at a fixed stride of both sources.
+template <class Visit>
+void visit_sample(const Source& x, const Source& y, int64_t most, Visit visit) {
+    std::vector<double> row(static_cast<size_t>(x.d()));
     const int64_t rows = x.rows() + y.rows();
-    const int64_t step = std::max<int64_t>(1, (rows + centre_sample - 1) / centre_sample);
-    int64_t count = 0;
+    const int64_t step = std::max<int64_t>(1, (rows + most - 1) / most);
     for (int64_t i = 0; i < rows; i += step) {
         if (i < x.rows()) {
             x.read(i, row.data());
         } else {
             y.read(i - x.rows(), row.data());
         }
-        if (!all_finite(row.data(), d)) continue;
-        ++count;
-        for (size_t j = 0; j < row.size(); ++j) {
-            // a running mean cannot overflow where a sum would
-            mean[j] += row[j] / static_cast<double>(count) - mean[j] / static_cast<double>(count);
-            integral = integral && row[j] == std::nearbyint(row[j]);
-        }
+        if (all_finite(row.data(), x.d())) visit(row);
     }
-    return mean;
+}
+
+double middle(std::vector<double>& values) {
+    const auto at = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), at, values.end());
+    return *at;
+}
+
+double squared_distance(const std::vector<double>& a, const std::vector<double>& b) {
+    double total = 0.0;
+    for (size_t j = 0; j < a.size(); ++j) total += (a[j] - b[j]) * (a[j] - b[j]);
+    return total;
+}
+
+// The mean of a sample without its outliers: one row far away would move the centre off all
+// others, and their norms are what the rounding errors grow with.
+std::vector<double> robust_mean(const Source& x, const Source& y, bool& integral) {
+    constexpr int64_t median_sample = 255;
+    constexpr double far = 64.0;  // times the median squared distance from the medians
+    const size_t d = static_cast<size_t>(x.d());
+    std::vector<std::vector<double>> few;
+    visit_sample(x, y, median_sample, [&](const std::vector<double>& row) { few.push_back(row); });
+    std::vector<double> mean(d), medians(d), column;
+    if (few.empty()) return mean;
+    for (size_t j = 0; j < d; ++j) {
+        column.clear();
+        for (const auto& row : few) column.push_back(row[j]);
+        medians[j] = middle(column);
+    }
+    column.clear();
+    for (const auto& row : few) column.push_back(squared_distance(row, medians));
+    const double limit = far * middle(column);
+    double count = 0.0;
+    visit_sample(x, y, centre_sample, [&](const std::vector<double>& row) {
+        for (const double value : row) integral = integral && value == std::nearbyint(value);
+        if (!(squared_distance(row, medians) <= limit)) return;
+        count += 1.0;
+        // a running mean cannot overflow where a sum would
+        for (size_t j = 0; j < d; ++j) mean[j] += row[j] / count - mean[j] / count;
+    });
+    return count > 0.0 ? mean : medians;
 }
 
 Survey survey(const Source& source, const std::vector<double>& centre, int workers,
@@ -134,7 +168,7 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
     const size_t d = static_cast<size_t>(x.d());
     bool integral = true;
     if (centred) {
-        frame.centre = sample_mean(x, y, integral);
+        frame.centre = robust_mean(x, y, integral);
         if (integral) {
             for (double& c : frame.centre) c = std::nearbyint(c);
         }

@@ -117,7 +117,10 @@ void normalise_row(double* row, int64_t d) {
     if (std::isfinite(largest)) {
         int exponent;
         std::frexp(largest, &exponent);
-        for (int64_t j = 0; j < d; ++j) row[j] = std::ldexp(row[j], -exponent);
+        // in two factors, because 2^-exponent alone may leave the range of float64
+        const double first = std::ldexp(1.0, -exponent / 2);
+        const double second = std::ldexp(1.0, -exponent - (-exponent / 2));
+        for (int64_t j = 0; j < d; ++j) row[j] = row[j] * first * second;
     }
     // InnerProduct orders largest first, hence the sign
     const double norm = std::sqrt(-canonical<InnerProduct>(row, row, d));

@@ -9,6 +9,16 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
+// The eight partial results as one.
+template <class Metric, class T>
+PT_HD T canonical_tree(const T* lane) {
+    const T even =
+        Metric::combine(Metric::combine(lane[0], lane[4]), Metric::combine(lane[2], lane[6]));
+    const T odd =
+        Metric::combine(Metric::combine(lane[1], lane[5]), Metric::combine(lane[3], lane[7]));
+    return Metric::combine(even, odd);
+}
+
 template <class Metric, class Y>
 PT_HD double canonical(const double* x, const Y* y, int64_t d) {
     double lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
@@ -21,11 +31,7 @@ PT_HD double canonical(const double* x, const Y* y, int64_t d) {
     for (int l = 0; j + l < d; ++l) {
         lane[l] = Metric::accumulate(lane[l], x[j + l], static_cast<double>(y[j + l]));
     }
-    const double even =
-        Metric::combine(Metric::combine(lane[0], lane[4]), Metric::combine(lane[2], lane[6]));
-    const double odd =
-        Metric::combine(Metric::combine(lane[1], lane[5]), Metric::combine(lane[3], lane[7]));
-    return Metric::order(Metric::combine(even, odd));
+    return Metric::order(canonical_tree<Metric>(lane));
 }
 
 }  // namespace PAIRTILE_ISA
