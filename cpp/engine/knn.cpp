@@ -36,12 +36,11 @@ template <class T, class D>
 class TopK {
   public:
     TopK(const Source& queries, const Source& references, int64_t k, MetricId metric,
-         const Predicate& predicate, const Pairing& pairing, bool rescore, int workers,
-         Control& control, D* distances, int64_t* indices)
+         const Predicate& predicate, const Pairing& pairing, int workers, Control& control,
+         D* distances, int64_t* indices)
         : queries_(queries), references_(references), k_(k), capacity_(capacity_for(k)),
           metric_(metric), predicate_(predicate), pairing_(pairing),
-          exact_(pairing.slope == 0.0 && pairing.floor == 0.0), rescore_(rescore),
-          workers_(workers), control_(control), distances_(distances), indices_(indices),
+          exact_(pairing.exact()), workers_(workers), control_(control), distances_(distances), indices_(indices),
           hits_(static_cast<size_t>(workers)) {
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
     }
@@ -162,9 +161,9 @@ class TopK {
         all.resize(static_cast<size_t>(
             screen(bound, all.data(), static_cast<int64_t>(all.size()))));
         best.clear();
-        if (rescore_) canonical.set_row(row);
+        if (!exact_) canonical.set_row(row);
         for (const Candidate& one : all) {
-            const double value = rescore_ ? canonical(one.index) : one.high / pairing_.unit;
+            const double value = exact_ ? one.high / pairing_.unit : canonical(one.index);
             if (value == value) best.push_back({value, one.index});
         }
         std::sort(best.begin(), best.end(),
@@ -188,7 +187,7 @@ class TopK {
     MetricId metric_;
     const Predicate& predicate_;
     Pairing pairing_;
-    bool exact_, rescore_;
+    bool exact_;  // tile values are the values: nothing to rescore (always so when "fast")
     int workers_;
     Control& control_;
     D* distances_;
@@ -201,23 +200,75 @@ class TopK {
 
 bool translation_invariant(MetricId metric) { return metric != MetricId::inner_product; }
 
-template <class T, class D>
-void knn_screened_in(const Source& queries, const Source& references, int64_t k, MetricId metric,
-                     const Predicate& predicate, Precision precision, int workers, Control& control,
-                     D* distances, int64_t* indices) {
-    Frame frame =
+// The frame of one search, and the pairings of its tiles in either precision.
+struct Screen {
+    Frame frame;
+    Pairing float32, float64;
+};
+
+Screen choose_screen(const Source& queries, const Source& references, MetricId metric, int workers,
+                     Control& control) {
+    Screen screen;
+    screen.frame =
         choose_frame(queries, references, translation_invariant(metric), workers, control);
-    const bool zero_rows = metric == MetricId::cosine && frame.has_zero_row;
-    if (zero_rows) frame = choose_frame(queries, references, false, workers, control);
-    Pairing pairing = pairing_for_metric<T>(metric, frame, queries.d(), zero_rows);
+    const bool zero_rows = metric == MetricId::cosine && screen.frame.has_zero_row;
     if (zero_rows) {  // 1 − xy needs the unit vectors as they are
-        frame.scale = 1.0;
+        screen.frame = choose_frame(queries, references, false, workers, control);
+        screen.frame.scale = 1.0;
     }
-    bool rescore = pairing.slope > 0.0 || pairing.floor > 0.0;
-    if (precision == Precision::fast) {
-        pairing.slope = pairing.floor = 0.0;
-        rescore = false;
+    screen.float32 = pairing_for_metric<float>(metric, screen.frame, queries.d(), zero_rows);
+    screen.float64 = pairing_for_metric<double>(metric, screen.frame, queries.d(), zero_rows);
+    return screen;
+}
+
+// The share of all references that a screen with this error would leave to be rescored, from a
+// sample: those within twice the error of a query's k-th neighbour.
+double ambiguous_share(const Source& queries, const Source& references, int64_t k, MetricId metric,
+                       const Frame& frame, const Pairing& pairing) {
+    constexpr int64_t sample_queries = 16, sample_references = 256;
+    const int64_t n = queries.rows(), m = references.rows();
+    const int64_t few = std::min(n, sample_queries), many = std::min(m, sample_references);
+    Canonical canonical(metric, queries, references);
+    Buffer<double> row(queries.d());
+    const auto reach_of = [&](const Source& source, int64_t i) {
+        source.read(i, row.data());
+        double reach = 0.0;
+        for (int64_t j = 0; j < source.d(); ++j) {
+            const double x = (row[j] - frame.centre[static_cast<size_t>(j)]) * frame.scale;
+            if (pairing.norm == Norm::squares) reach += x * x;
+            if (pairing.norm == Norm::absolutes) reach += std::fabs(x);
+            if (pairing.norm == Norm::largest) reach = std::max(reach, std::fabs(x));
+        }
+        return pairing.norm == Norm::squares ? std::sqrt(reach) : reach;
+    };
+    std::vector<double> reaches;
+    for (int64_t r = 0; r < many; ++r) reaches.push_back(reach_of(references, r * m / many));
+    std::vector<double> values(static_cast<size_t>(many)), sorted;
+    int64_t ambiguous = 0;
+    for (int64_t q = 0; q < few; ++q) {
+        const int64_t i = q * n / few;
+        canonical.set_row(i);
+        for (int64_t r = 0; r < many; ++r) {
+            values[static_cast<size_t>(r)] = pairing.unit * canonical(r * m / many);
+        }
+        sorted = values;
+        const auto at = sorted.begin() + std::min(many - 1, k * many / m);
+        std::nth_element(sorted.begin(), at, sorted.end());
+        const double reach = reach_of(queries, i);
+        for (int64_t r = 0; r < many; ++r) {
+            const size_t s = static_cast<size_t>(r);
+            const double margin = 2.0 * pairing.error(reach + reaches[s]);
+            ambiguous += std::fabs(values[s] - *at) <= margin;
+        }
     }
+    return static_cast<double>(ambiguous) / static_cast<double>(few * many);
+}
+
+template <class T, class D>
+void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& queries,
+                     const Source& references, int64_t k, MetricId metric,
+                     const Predicate& predicate, int workers, Control& control, D* distances,
+                     int64_t* indices) {
     CutLimits limits;
     limits.state_bytes_per_row =
         TopK<T, D>::capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
@@ -226,8 +277,8 @@ void knn_screened_in(const Source& queries, const Source& references, int64_t k,
     const Sweep<T> sweep{queries, references, frame,   pairing, cut, false,
                          false,   false,      workers, control};
     expect(sweep);
-    TopK<T, D> fold(queries, references, k, metric, predicate, pairing, rescore, workers, control,
-                    distances, indices);
+    TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
+                    indices);
     run(sweep, fold);
 }
 
@@ -240,10 +291,27 @@ void knn(Source queries, Source references, int64_t k, MetricId metric, const Pr
         queries.normalise();
         references.normalise();
     }
-    const auto screened = precision == Precision::float64 ? knn_screened_in<double, D>
-                                                          : knn_screened_in<float, D>;
-    screened(queries, references, k, metric, predicate, precision, workers, control, distances,
-             indices);
+    Screen screen = choose_screen(queries, references, metric, workers, control);
+    bool wide = precision == Precision::float64;
+    if (precision == Precision::fast) {
+        screen.float32.slope = screen.float32.floor = 0.0;
+    } else if (!wide && !screen.float32.exact()) {
+        // Float64 tiles cost twice as much, a rescored pair some fifty times: where float32 cannot
+        // tell many pairs apart and float64 can, screen in float64.
+        constexpr double worth_it = 0.02;
+        const auto share = [&](const Pairing& pairing) {
+            return ambiguous_share(queries, references, k, metric, screen.frame, pairing);
+        };
+        const double kept = share(screen.float32);
+        wide = kept > worth_it && share(screen.float64) < 0.5 * kept;
+    }
+    if (wide) {
+        knn_screened_in<double, D>(screen.frame, screen.float64, queries, references, k, metric,
+                                   predicate, workers, control, distances, indices);
+    } else {
+        knn_screened_in<float, D>(screen.frame, screen.float32, queries, references, k, metric,
+                                  predicate, workers, control, distances, indices);
+    }
 }
 
 template <class D>

@@ -42,6 +42,7 @@ struct Pairing {
     // The same for the typical pair instead of the worst one (rounding errors are a random walk).
     double typical_slope = 0.0;
 
+    bool exact() const { return slope == 0.0 && floor == 0.0; }
     double error(double reach) const {
         return slope * (norm == Norm::squares ? reach * reach : reach) + floor;
     }

@@ -38,7 +38,7 @@ class RankCount {
     // Values inside are kept with probability `keep`, at most keep_at_most of them.
     RankCount(const Source& pooled, MetricId metric, const Pairing& pairing, const Bracket& bracket,
               double keep, int workers)
-        : pairing_(pairing), exact_(pairing.slope == 0.0 && pairing.floor == 0.0),
+        : pairing_(pairing), exact_(pairing.exact()),
           bracket_(bracket), keep_all_(keep >= 1.0),
           keep_below_(keep >= 1.0 ? ~uint64_t{0} : static_cast<uint64_t>(keep * 0x1p64)),
           work_(static_cast<size_t>(workers)) {
