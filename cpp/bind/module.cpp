@@ -3,6 +3,7 @@
 #include "bind/families.hpp"
 #include "engine/isa.hpp"
 #include "engine/plan.hpp"
+#include "engine/screen.hpp"
 
 #include <pybind11/stl.h>
 
@@ -48,6 +49,7 @@ PYBIND11_MODULE(_native, m) {
     m.def("isas", isa_names);
     m.def("build_config", build_config);
     m.def("set_tile", force_tile, py::arg("rows"), py::arg("cols"));
+    m.def("set_screen", force_screen, py::arg("name"));
     register_neighbors(m);
     register_kernels(m);
     register_slices(m);

@@ -3,7 +3,9 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "engine/canonical.hpp"
 #include "engine/knn.hpp"
+#include "engine/radius.hpp"
 #include "engine/survey.hpp"
 
 namespace pairtile {
@@ -90,6 +92,96 @@ py::array bind_pairwise(const py::array& x, const Optional& y, const std::string
     return compute(rows, cols, metric_of(metric), y.is_none(), workers, progress);
 }
 
+// Radii in the dtype of the distances -> limits of the ordered canonical values.
+template <class D>
+std::vector<double> limits_as(const py::object& radii, int64_t rows, MetricId metric, bool closed,
+                              const char* name) {
+    std::vector<double> limits;
+    const D* given = vector_of<D>(radii, rows, name);
+    for (int64_t i = 0; given && i < rows; ++i) {
+        // radii often repeat
+        const bool again = i > 0 && given[i] == given[i - 1];
+        limits.push_back(again ? limits.back() : ordered_limit<D>(metric, given[i], closed));
+    }
+    return limits;
+}
+
+std::vector<double> limits_of(const py::object& radii, int64_t rows, MetricId metric, bool closed,
+                              const std::string& dtype, const char* name) {
+    return dtype == "float32" ? limits_as<float>(radii, rows, metric, closed, name)
+                              : limits_as<double>(radii, rows, metric, closed, name);
+}
+
+py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
+                             const std::string& metric, const Optional& query_radii,
+                             const Optional& reference_radii, bool closed,
+                             const std::string& dtype, int workers, const py::object& progress) {
+    const Source q(view_of(queries));
+    const Source r(reference.is_none() ? view_of(queries)
+                                       : view_of(reference.cast<py::array>()));
+    const MetricId id = metric_of(metric);
+    const auto row_limits = limits_of(query_radii, q.rows(), id, closed, dtype, "query_radii");
+    const auto col_limits =
+        limits_of(reference_radii, r.rows(), id, closed, dtype, "reference_radii");
+    const auto counts = [](const std::vector<double>& limits, const Source& side, int64_t*& data) {
+        if (limits.empty()) return py::object(py::none());
+        auto array = zeros<int64_t>({side.rows()});
+        data = array.mutable_data();
+        return py::object(array);
+    };
+    RadiusCounts by_row, by_col;
+    py::tuple out(4);
+    out[0] = counts(row_limits, q, by_row.rows);
+    out[1] = counts(row_limits, r, by_row.cols);
+    out[2] = counts(col_limits, q, by_col.rows);
+    out[3] = counts(col_limits, r, by_col.cols);
+    run_released(progress, [&](Control& control) {
+        radius_count(q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
+                     col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row,
+                     by_col);
+    });
+    return out;
+}
+
+template <class D>
+py::array reported_as(const std::vector<double>& values, MetricId metric) {
+    py::array_t<D> out(static_cast<py::ssize_t>(values.size()));
+    D* to = out.mutable_data();
+    for (size_t i = 0; i < values.size(); ++i) to[i] = static_cast<D>(reported(metric, values[i]));
+    return out;
+}
+
+py::tuple bind_radius_neighbors(const py::array& queries, const Optional& reference,
+                                const std::string& metric, const py::object& radii, bool closed,
+                                const std::string& dtype, int workers,
+                                const py::object& progress) {
+    const Source q(view_of(queries));
+    const Source r(reference.is_none() ? view_of(queries)
+                                       : view_of(reference.cast<py::array>()));
+    const MetricId id = metric_of(metric);
+    const bool self = reference.is_none();
+    const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
+    py::array_t<int64_t> indptr(q.rows() + 1);
+    int64_t* start = indptr.mutable_data();
+    std::fill_n(start, q.rows() + 1, int64_t{0});
+    run_released(progress, [&](Control& control) {
+        RadiusCounts counts;
+        counts.rows = start + 1;
+        radius_count(q, r, id, self, limits.data(), nullptr, workers, control, counts, {});
+    });
+    for (int64_t i = 0; i < q.rows(); ++i) start[i + 1] += start[i];
+    py::array_t<int64_t> indices(start[q.rows()]);
+    int64_t* index = indices.mutable_data();
+    std::vector<double> values(static_cast<size_t>(start[q.rows()]));
+    run_released(progress, [&](Control& control) {
+        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, index,
+                         values.data());
+    });
+    return py::make_tuple(indptr, indices,
+                          dtype == "float32" ? reported_as<float>(values, id)
+                                             : reported_as<double>(values, id));
+}
+
 int64_t bind_first_nonfinite(const py::array& x, int workers) {
     const Array view = view_of(x);
     int64_t found = -1;
@@ -109,6 +201,13 @@ void register_neighbors(py::module_& m) {
           arg("reference_groups") = py::none(), arg("group_rule") = "",
           arg("query_times") = py::none(), arg("reference_times") = py::none(),
           arg("reference_mask") = py::none(), arg("workers"), arg("progress") = py::none());
+    m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
+          arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
+          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
+          arg("progress") = py::none());
+    m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
+          arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
+          arg("progress") = py::none());
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
           py::kw_only(), arg("dtype"), arg("workers"), arg("progress") = py::none());
 }

@@ -129,7 +129,7 @@ class KernelMap {
   private:
     // Replaces arguments that are not accurate enough for the kernel at that place.
     void patch(const Tile<T>& tile, int worker) {
-        const double reach = tile.row_reach + tile.col_reach;
+        const double reach = tile.row_extent.reach + tile.col_extent.reach;
         const double size = pairing_.norm == Norm::squares ? reach * reach : reach;
         const double error = pairing_.typical_slope * size;
         if (!(error > 0.0)) return;

@@ -6,19 +6,12 @@
 #include <cmath>
 
 #include "engine/canonical.hpp"
+#include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/fold/top_k.hpp"
 
 namespace pairtile {
 namespace {
-
-template <class T>
-T rounded_up(double value) {
-    const T rounded = static_cast<T>(value);
-    return static_cast<double>(rounded) < value
-               ? std::nextafter(rounded, std::numeric_limits<T>::infinity())
-               : rounded;
-}
 
 // A pair that may be a neighbour: its ordered value, in packed units, lies in [low, high].
 struct Candidate {
@@ -63,7 +56,7 @@ class TopK {
             Shortlist& list = lists_[static_cast<size_t>(state)];
             Candidate* candidates = candidates_.data() + state * capacity_;
             const double norm = pairing_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
-            const double error = pairing_.error(rows.reach[local] + tile.col_reach);
+            const double error = pairing_.error(rows.extents[local], tile.col_extent);
             T limit = limit_for(list, error, norm);
             const T* row = tile.data + i * tile.ld;
             const int found = ops.select_below(row, tile.cols, limit, hits.data());
@@ -175,7 +168,7 @@ class TopK {
         for (int64_t c = 0; c < k_; ++c) {
             const bool have = c < found;
             double value = have ? best[static_cast<size_t>(c)].value : INFINITY;
-            if (pairing_.core == Core::dot && pairing_.add_norms && value < 0.0) value = 0.0;
+            if (pairing_.add_norms && value < 0.0) value = 0.0;  // rounding, where not rescored
             distances_[row * k_ + c] = static_cast<D>(reported(metric_, value));
             indices_[row * k_ + c] = have ? best[static_cast<size_t>(c)].index : -1;
         }
@@ -197,72 +190,6 @@ class TopK {
     std::vector<Shortlist> lists_;
     Buffer<Candidate> candidates_;
 };
-
-bool translation_invariant(MetricId metric) { return metric != MetricId::inner_product; }
-
-// The frame of one search, and the pairings of its tiles in either precision.
-struct Screen {
-    Frame frame;
-    Pairing float32, float64;
-};
-
-Screen choose_screen(const Source& queries, const Source& references, MetricId metric, int workers,
-                     Control& control) {
-    Screen screen;
-    screen.frame =
-        choose_frame(queries, references, translation_invariant(metric), workers, control);
-    const bool zero_rows = metric == MetricId::cosine && screen.frame.has_zero_row;
-    if (zero_rows) {  // 1 − xy needs the unit vectors as they are
-        screen.frame = choose_frame(queries, references, false, workers, control);
-        screen.frame.scale = 1.0;
-    }
-    screen.float32 = pairing_for_metric<float>(metric, screen.frame, queries.d(), zero_rows);
-    screen.float64 = pairing_for_metric<double>(metric, screen.frame, queries.d(), zero_rows);
-    return screen;
-}
-
-// The share of all references that a screen with this error would leave to be rescored, from a
-// sample: those within twice the error of a query's k-th neighbour.
-double ambiguous_share(const Source& queries, const Source& references, int64_t k, MetricId metric,
-                       const Frame& frame, const Pairing& pairing) {
-    constexpr int64_t sample_queries = 16, sample_references = 256;
-    const int64_t n = queries.rows(), m = references.rows();
-    const int64_t few = std::min(n, sample_queries), many = std::min(m, sample_references);
-    Canonical canonical(metric, queries, references);
-    Buffer<double> row(queries.d());
-    const auto reach_of = [&](const Source& source, int64_t i) {
-        source.read(i, row.data());
-        double reach = 0.0;
-        for (int64_t j = 0; j < source.d(); ++j) {
-            const double x = (row[j] - frame.centre[static_cast<size_t>(j)]) * frame.scale;
-            if (pairing.norm == Norm::squares) reach += x * x;
-            if (pairing.norm == Norm::absolutes) reach += std::fabs(x);
-            if (pairing.norm == Norm::largest) reach = std::max(reach, std::fabs(x));
-        }
-        return pairing.norm == Norm::squares ? std::sqrt(reach) : reach;
-    };
-    std::vector<double> reaches;
-    for (int64_t r = 0; r < many; ++r) reaches.push_back(reach_of(references, r * m / many));
-    std::vector<double> values(static_cast<size_t>(many)), sorted;
-    int64_t ambiguous = 0;
-    for (int64_t q = 0; q < few; ++q) {
-        const int64_t i = q * n / few;
-        canonical.set_row(i);
-        for (int64_t r = 0; r < many; ++r) {
-            values[static_cast<size_t>(r)] = pairing.unit * canonical(r * m / many);
-        }
-        sorted = values;
-        const auto at = sorted.begin() + std::min(many - 1, k * many / m);
-        std::nth_element(sorted.begin(), at, sorted.end());
-        const double reach = reach_of(queries, i);
-        for (int64_t r = 0; r < many; ++r) {
-            const size_t s = static_cast<size_t>(r);
-            const double margin = 2.0 * pairing.error(reach + reaches[s]);
-            ambiguous += std::fabs(values[s] - *at) <= margin;
-        }
-    }
-    return static_cast<double>(ambiguous) / static_cast<double>(few * many);
-}
 
 template <class T, class D>
 void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& queries,
@@ -291,27 +218,12 @@ void knn(Source queries, Source references, int64_t k, MetricId metric, const Pr
         queries.normalise();
         references.normalise();
     }
-    Screen screen = choose_screen(queries, references, metric, workers, control);
-    bool wide = precision == Precision::float64;
-    if (precision == Precision::fast) {
-        screen.float32.slope = screen.float32.floor = 0.0;
-    } else if (!wide && !screen.float32.exact()) {
-        // Float64 tiles cost twice as much, a rescored pair some fifty times: where float32 cannot
-        // tell many pairs apart and float64 can, screen in float64.
-        constexpr double worth_it = 0.02;
-        const auto share = [&](const Pairing& pairing) {
-            return ambiguous_share(queries, references, k, metric, screen.frame, pairing);
-        };
-        const double kept = share(screen.float32);
-        wide = kept > worth_it && share(screen.float64) < 0.5 * kept;
-    }
-    if (wide) {
-        knn_screened_in<double, D>(screen.frame, screen.float64, queries, references, k, metric,
-                                   predicate, workers, control, distances, indices);
-    } else {
-        knn_screened_in<float, D>(screen.frame, screen.float32, queries, references, k, metric,
-                                  predicate, workers, control, distances, indices);
-    }
+    const Screen screen = choose_screen(queries, references, metric, workers, control);
+    const Choice choice =
+        choose_precision(screen, queries, references, k, metric, precision);
+    const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
+    search(screen.frame, choice.pairing, queries, references, k, metric, predicate, workers, control,
+           distances, indices);
 }
 
 template <class D>

@@ -15,19 +15,20 @@ template <class T>
 struct Panels {
     int64_t first = 0, count = 0;
     int width = 0;
-    int64_t d = 0;
-    Buffer<T> data;       // [panel][feature][width]
-    Buffer<T> norms;      // per row; padded with zeros to whole panels
-    Buffer<double> reach;  // per row: √(Σ x²), Σ|x| or max|x|
+    int64_t d = 0;           // features, or words of two bfloat16
+    Buffer<T> data;          // [panel][feature][width]
+    Buffer<T> norms;         // per row; padded with zeros to whole panels
+    Buffer<Extent> extents;  // per row: √(Σ x²), Σ|x| or max|x|, and the same of the residual
     Buffer<T> features;   // [feature panel][row][cols]: the right operand of a product
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
 
-    double largest_reach(int64_t from, int64_t to) const {
-        double largest = 0.0;
+    Extent largest_extent(int64_t from, int64_t to) const {
+        Extent largest;
         for (int64_t i = from; i < to; ++i) {
             // written so that a NaN row does not hide the others
-            if (reach[i] > largest) largest = reach[i];
+            if (extents[i].reach > largest.reach) largest.reach = extents[i].reach;
+            if (extents[i].residual > largest.residual) largest.residual = extents[i].residual;
         }
         return largest;
     }
@@ -37,18 +38,20 @@ struct Panels {
 // operand of products, uncentred and unscaled by `factor`.
 template <class T>
 void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
-               const Frame& frame, Norm norm, double factor, int width, bool with_features,
-               int workers, Control& control, Panels<T>& out) {
+               const Frame& frame, const Pairing& pairing, double factor, int width,
+               bool with_features, int workers, Control& control, Panels<T>& out) {
     const int64_t d = source.d();
+    const bool coarse = pairing.core == Core::dot_bfloat16;
+    const int64_t words = coarse ? (d + 1) / 2 : d;
     const int64_t panels = (count + width - 1) / width;
     const int64_t feature_panels = (d + ops.cols - 1) / ops.cols;
     out.first = first;
     out.count = count;
     out.width = width;
-    out.d = d;
-    out.data.reserve(panels * width * d);
+    out.d = words;
+    out.data.reserve(panels * width * words);
     out.norms.reserve(panels * width);
-    out.reach.reserve(panels * width);
+    out.extents.reserve(panels * width);
     if (with_features) out.features.reserve(feature_panels * count * ops.cols);
 
     constexpr int64_t panels_per_block = 8;
@@ -56,18 +59,27 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     const int used = panels * width * d < (1 << 15) ? 1 : workers;
     parallel_for(blocks, used, control, [&](int64_t block, int) {
         Buffer<double> rows(width * d);
-        std::vector<double> norms(static_cast<size_t>(width));
+        std::vector<double> norms(static_cast<size_t>(width)), residuals(norms);
         const int64_t end = std::min(panels, (block + 1) * panels_per_block);
         for (int64_t p = block * panels_per_block; p < end; ++p) {
             const int64_t from = p * width;
             const int here = static_cast<int>(std::min<int64_t>(width, count - from));
             for (int i = 0; i < here; ++i) source.read(first + from + i, rows.data() + i * d);
-            ops.pack(rows.data(), here, d, frame.centre.data(), frame.scale, factor, norm, width,
-                     out.data.data() + p * width * d, norms.data());
+            T* panel = out.data.data() + p * width * words;
+            if (coarse) {
+                ops.pack_bfloat16(rows.data(), here, d, frame.centre.data(), frame.scale, factor,
+                                  width, panel, norms.data(), residuals.data());
+            } else {
+                ops.pack(rows.data(), here, d, frame.centre.data(), frame.scale, factor,
+                         pairing.norm, width, panel, norms.data());
+            }
             for (int i = 0; i < width; ++i) {
-                const double value = i < here ? norms[static_cast<size_t>(i)] : 0.0;
+                const size_t at = static_cast<size_t>(i);
+                const double value = i < here ? norms[at] : 0.0;
+                const double lost = i < here ? residuals[at] : 0.0;
                 out.norms[from + i] = static_cast<T>(value);
-                out.reach[from + i] = norm == Norm::squares ? std::sqrt(value) : value;
+                out.extents[from + i] = {
+                    pairing.norm == Norm::squares ? std::sqrt(value) : value, std::sqrt(lost)};
             }
             if (!with_features) continue;
             for (int64_t panel = 0; panel < feature_panels; ++panel) {

@@ -5,6 +5,7 @@
 // threads.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -27,6 +28,11 @@ struct Frame {
 // `centred` for what is invariant to translation. Both sources share one frame.
 Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control);
 
+// Norm of a row, and of what packing it to bfloat16 left out (0 otherwise); or bounds of several.
+struct Extent {
+    double reach = 0.0, residual = 0.0;
+};
+
 // How a pair of packed rows becomes an argument: core(row, col) [+ row norm + column norm].
 struct Pairing {
     Core core = Core::dot;
@@ -37,14 +43,18 @@ struct Pairing {
     double unit = 1.0;            // argument in packed units = unit · canonical ordered value
 
     // |argument − unit · canonical value| <= slope·(a + b)^2 [squares], slope·(a + b) [other
-    // norms], with a, b the norms of the two rows, plus floor.
+    // norms], with a, b the norms of the two rows, plus floor, plus what the residuals of rows
+    // packed more coarsely can amount to (Cauchy–Schwarz).
     double slope = 0.0, floor = 0.0;
     // The same for the typical pair instead of the worst one (rounding errors are a random walk).
     double typical_slope = 0.0;
 
     bool exact() const { return slope == 0.0 && floor == 0.0; }
-    double error(double reach) const {
-        return slope * (norm == Norm::squares ? reach * reach : reach) + floor;
+    double error(const Extent& row, const Extent& col) const {
+        const double reach = row.reach + col.reach;
+        const double coarse = std::fabs(row_factor) * (row.residual * (col.reach + col.residual) +
+                                                       row.reach * col.residual);
+        return slope * (norm == Norm::squares ? reach * reach : reach) + floor + coarse;
     }
 };
 

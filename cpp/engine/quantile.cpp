@@ -62,7 +62,7 @@ class RankCount {
             const T* values = tile.data + i * tile.ld + skip;
             const double norm =
                 pairing_.add_norms ? static_cast<double>(rows.norms[tile.local_row + i]) : 0.0;
-            const double error = pairing_.error(rows.reach[tile.local_row + i] + tile.col_reach);
+            const double error = pairing_.error(rows.extents[tile.local_row + i], tile.col_extent);
             // surely below up to `below`; surely above beyond `above`
             const T below = toward(pairing_.unit * bracket_.low - error - norm, -1);
             const T above = toward(pairing_.unit * bracket_.high + error - norm, +1);

@@ -25,7 +25,7 @@ struct Tile {
     int64_t row, col;         // global position of its first pair
     int64_t local_row;        // row within the row super-block
     int64_t local_col;        // column within the column super-block
-    double row_reach, col_reach;  // largest norm of a row of the tile, of the strip's columns
+    Extent row_extent, col_extent;  // bounds over the rows of the tile, the columns of the strip
 };
 
 // Where a task stands: which rows of the super-block, which segment, which worker.
@@ -67,20 +67,22 @@ void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
     }
 }
 
+inline bool takes_bias(Core core) { return core == Core::dot || core == Core::dot_bfloat16; }
+
 // The tiles of one task.
 template <class T, class Fold>
 void run_task(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
               const Panels<T>& cols, const Buffer<T>& bias, const Task& task, Buffer<T>& memory,
               Fold& fold) {
     const auto core = ops.core[static_cast<int>(sweep.pairing.core)];
-    const T* all_bias = sweep.pairing.core == Core::dot ? bias.data() : nullptr;
+    const T* all_bias = takes_bias(sweep.pairing.core) ? bias.data() : nullptr;
     const int64_t ld = sweep.cut.strip;
     memory.reserve(ops.rows * ld);
     const int64_t last_col = std::min(cols.count, (task.segment + 1) * sweep.cut.segment);
     for (int64_t col = task.segment * sweep.cut.segment; col < last_col; col += sweep.cut.strip) {
         const int64_t width = std::min(sweep.cut.strip, last_col - col);
         const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
-        const double col_reach = cols.largest_reach(col, col + width);
+        const Extent col_extent = cols.largest_extent(col, col + width);
         int64_t pairs = 0;
         for (int64_t row = task.first_row; row < task.first_row + task.rows; row += ops.rows) {
             const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
@@ -96,8 +98,8 @@ void run_task(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
                          cols.first + col,
                          row,
                          col,
-                         rows.largest_reach(row, row + height),
-                         col_reach};
+                         rows.largest_extent(row, row + height),
+                         col_extent};
             fold.tile(tile, task, rows, cols);
             pairs += height * width;
         }
@@ -122,7 +124,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
     cols.count = -1;
     for (int64_t row = 0; row < n; row += cut.row_super) {
         const int64_t row_count = std::min(cut.row_super, n - row);
-        pack_rows(ops, sweep.rows, row, row_count, sweep.frame, sweep.pairing.norm,
+        pack_rows(ops, sweep.rows, row, row_count, sweep.frame, sweep.pairing,
                   sweep.pairing.row_factor, ops.rows, sweep.row_features, sweep.workers,
                   sweep.control, rows);
         const int64_t row_blocks = (row_count + cut.row_block - 1) / cut.row_block;
@@ -133,7 +135,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             const int64_t col_count = std::min(cut.col_super, m - col);
             if (sweep.triangle && col + col_count <= row + 1) continue;
             if (cols.first != col || cols.count != col_count) {
-                pack_rows(ops, sweep.cols, col, col_count, sweep.frame, sweep.pairing.norm, 1.0,
+                pack_rows(ops, sweep.cols, col, col_count, sweep.frame, sweep.pairing, 1.0,
                           ops.cols, sweep.col_features, sweep.workers, sweep.control, cols);
                 detail::fill_bias(sweep, cols, bias);
             }

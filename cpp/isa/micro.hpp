@@ -25,6 +25,10 @@ PT_HD Reg step(Reg x, Reg y, Reg sum) {
         return V::fma(difference, difference, sum);
     } else if constexpr (core == Core::absolute_difference) {
         return V::add(sum, V::abs(V::sub(x, y)));
+    } else if constexpr (core == Core::dot_bfloat16) {
+#ifdef PT_HAS_BFLOAT16
+        return dot_of_pairs(x, y, sum);
+#endif
     } else {
         // the order of the operands makes a NaN difference win
         return V::max(sum, V::abs(V::sub(x, y)));
@@ -146,7 +150,7 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
     }
 }
 
-// Positions j with keep(row[j]): a bit per column, a block of columns at a time.
+// Positions that are to be kept: bits_of(values, first) says which of a vector, keep(j) which single.
 template <class T, class Bits, class Keep>
 PT_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
     using V = Vec<T>;
@@ -156,12 +160,13 @@ PT_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
         uint32_t bits = 0;
 #pragma GCC unroll 4
         for (int v = 0; v < Block<T>::vectors; ++v) {
-            bits |= bits_of(V::load(row + j + v * V::lanes)) << (v * V::lanes);
+            const int first = j + v * V::lanes;
+            bits |= bits_of(V::load(row + first), first) << (v * V::lanes);
         }
         for (; bits; bits &= bits - 1) out[found++] = j + __builtin_ctz(bits);
     }
     for (; j < n; ++j) {
-        if (keep(row[j])) out[found++] = j;
+        if (keep(j)) out[found++] = j;
     }
     return found;
 }
@@ -171,8 +176,8 @@ int select_below(const T* row, int n, T threshold, int32_t* out) {
     using V = Vec<T>;
     const typename V::Reg limit = V::spread(threshold);
     return select(
-        row, n, out, [=](typename V::Reg v) { return V::below(v, limit); },
-        [=](T v) { return v <= threshold; });
+        row, n, out, [=](typename V::Reg v, int) { return V::below(v, limit); },
+        [=](int j) { return row[j] <= threshold; });
 }
 
 template <class T>
@@ -181,8 +186,20 @@ int select_between(const T* row, int n, T low, T high, int32_t* out) {
     const typename V::Reg above = V::spread(low), limit = V::spread(high);
     return select(
         row, n, out,
-        [=](typename V::Reg v) { return V::below(v, limit) & ~V::below(v, above); },
-        [=](T v) { return v <= high && !(v <= low); });
+        [=](typename V::Reg v, int) { return V::below(v, limit) & ~V::below(v, above); },
+        [=](int j) { return row[j] <= high && !(row[j] <= low); });
+}
+
+template <class T>
+int select_below_each(const T* row, int n, T offset, const T* thresholds, int32_t* out) {
+    using V = Vec<T>;
+    const typename V::Reg shift = V::spread(offset);
+    return select(
+        row, n, out,
+        [=](typename V::Reg v, int first) {
+            return V::below(V::add(v, shift), V::load(thresholds + first));
+        },
+        [=](int j) { return row[j] + offset <= thresholds[j]; });
 }
 
 }  // namespace PAIRTILE_ISA

@@ -20,11 +20,18 @@ constexpr Ops<T> table() {
     ops.core[static_cast<int>(Core::squared_difference)] = core_tile<Core::squared_difference, T>;
     ops.core[static_cast<int>(Core::absolute_difference)] = core_tile<Core::absolute_difference, T>;
     ops.core[static_cast<int>(Core::largest_difference)] = core_tile<Core::largest_difference, T>;
+#ifdef PT_HAS_BFLOAT16
+    if constexpr (sizeof(T) == 4) {
+        ops.core[static_cast<int>(Core::dot_bfloat16)] = core_tile<Core::dot_bfloat16, T>;
+        ops.pack_bfloat16 = pack_bfloat16<T>;
+    }
+#endif
     ops.product = product<T>;
     ops.pack = pack<T>;
     ops.select_below = select_below<T>;
     ops.select_between = select_between<T>;
     ops.count_below = count_below<T>;
+    ops.select_below_each = select_below_each<T>;
     ops.add_row_norms = add_row_norms<T>;
 #define PT_KERNEL(name, type) ops.kernel[static_cast<int>(KernelId::name)] = kernel_tile<type, T>;
     PAIRTILE_KERNELS(PT_KERNEL)
@@ -48,9 +55,8 @@ constexpr CanonicalOps canonical_table() {
     return ops;
 }
 
-#define PT_NAME_OF(isa) PT_QUOTED(isa)
 extern const IsaOps isa_ops;
-constinit const IsaOps isa_ops = {PT_NAME_OF(PAIRTILE_ISA), table<float>(), table<double>(),
+constinit const IsaOps isa_ops = {isa_name, table<float>(), table<double>(),
                                   canonical_table()};
 
 }  // namespace PAIRTILE_ISA

@@ -13,9 +13,16 @@
 
 namespace pairtile {
 
-// The number a micro-kernel computes for a pair of packed rows.
-enum class Core : int { dot, squared_difference, absolute_difference, largest_difference };
-constexpr int core_count = 4;
+// The number a micro-kernel computes for a pair of packed rows. dot_bfloat16 reads panels of words
+// of two bfloat16 each and exists only where the hardware multiplies them faster.
+enum class Core : int {
+    dot,
+    squared_difference,
+    absolute_difference,
+    largest_difference,
+    dot_bfloat16
+};
+constexpr int core_count = 5;
 
 // Which norm of a packed row goes with a core: Σ x², Σ |x|, max |x|.
 enum class Norm : int { squares, absolutes, largest };
@@ -47,10 +54,18 @@ struct Ops {
     void (*pack)(const double* rows, int count, int64_t d, const double* centre, double scale,
                  double factor, Norm norm, int width, T* panel, double* norms);
 
+    // The same as words of two bfloat16, for `norms` of the rows before rounding and `residuals` of
+    // what rounding took off them (both Σ x²). Null without the hardware, and for float64.
+    void (*pack_bfloat16)(const double* rows, int count, int64_t d, const double* centre,
+                          double scale, double factor, int width, T* panel, double* norms,
+                          double* residuals);
+
     // positions of tile values v <= threshold, and of low < v <= high
     int (*select_below)(const T* row, int n, T threshold, int32_t* out);
     int (*select_between)(const T* row, int n, T low, T high, int32_t* out);
     int64_t (*count_below)(const T* row, int n, T threshold);
+    // positions of value + offset <= thresholds[position]
+    int (*select_below_each)(const T* row, int n, T offset, const T* thresholds, int32_t* out);
 
     // tile = max(tile + row_norm, 0)
     void (*add_row_norms)(T* tile, int64_t ld, int rows, int cols, const T* row_norms);

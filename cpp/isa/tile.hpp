@@ -74,6 +74,51 @@ void pack(const double* rows, int count, int64_t d, const double* centre, double
     }
 }
 
+// The nearest bfloat16, ties to even, as the high half of a float; x is finite.
+PT_HD uint32_t bfloat16_bits(float x) {
+    const uint32_t bits = bits_as<uint32_t>(x);
+    return (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+}
+
+template <class T>
+void pack_bfloat16(const double* rows, int count, int64_t d, const double* centre, double scale,
+                   double factor, int width, T* panel, double* norms, double* residuals) {
+    constexpr int64_t strip = 512;
+    const int64_t words = (d + 1) / 2;
+    double exact[strip], lost[strip];
+    uint32_t rounded[strip + 1];
+    for (int i = 0; i < count; ++i) {
+        const double* row = rows + i * d;
+        double norm = 0.0, residual = 0.0;
+        for (int64_t first = 0; first < d; first += strip) {
+            const int64_t n = d - first < strip ? d - first : strip;
+            for (int64_t j = 0; j < n; ++j) {
+                exact[j] = (row[first + j] - centre[first + j]) * scale;
+                rounded[j] = bfloat16_bits(static_cast<float>(exact[j]));
+                const double kept = static_cast<double>(bits_as<float>(rounded[j]));
+                lost[j] = exact[j] - kept;
+                rounded[j] = bits_as<uint32_t>(static_cast<float>(kept * factor));
+            }
+            if (n % 2) rounded[n] = 0;
+            norm += norm_of(exact, n, Norm::squares);
+            residual += norm_of(lost, n, Norm::squares);
+            T* out = panel + first / 2 * width + i;
+            for (int64_t f = 0; f < (n + 1) / 2; ++f) {
+                out[f * width] = bits_as<T>((rounded[2 * f] >> 16) | rounded[2 * f + 1]);
+            }
+        }
+        if (!(norm < __builtin_inf())) {  // NaN or Inf in the row: NaN with every other
+            norm = residual = __builtin_nan("");
+            for (int64_t f = 0; f < words; ++f) panel[f * width + i] = bits_as<T>(0x7fc07fc0u);
+        }
+        norms[i] = norm;
+        residuals[i] = residual;
+    }
+    for (int64_t f = 0; f < words; ++f) {
+        for (int i = count; i < width; ++i) panel[f * width + i] = T(0);
+    }
+}
+
 template <class T>
 int64_t count_below(const T* row, int n, T threshold) {
     int32_t lane[sum_lanes] = {};

@@ -8,6 +8,8 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
+constexpr const char* isa_name = "v3";
+
 template <class T>
 struct Vec;
 

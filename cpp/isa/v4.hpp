@@ -8,6 +8,10 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
+#ifndef PT_HAS_BFLOAT16
+constexpr const char* isa_name = "v4";
+#endif
+
 template <class T>
 struct Vec;
 

@@ -1,4 +1,4 @@
-// Chebyshev distance max |x_j − y_j|.
+// Chebyshev distance max |x_j − y_j|; NaN if a difference is, as for every other metric.
 #pragma once
 
 #include "pairtile/config.hpp"
@@ -11,11 +11,11 @@ struct Chebyshev {
     static PT_HD T accumulate(T sum, T x, T y) {
         const T difference = x - y;
         const T size = difference < T(0) ? -difference : difference;
-        return size > sum ? size : sum;
+        return size > sum || size != size ? size : sum;
     }
     template <class T>
     static PT_HD T combine(T a, T b) {
-        return a > b ? a : b;
+        return a > b || a != a ? a : b;
     }
     // ascending order of neighbours
     static PT_HD double order(double combined) { return combined; }

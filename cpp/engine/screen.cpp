@@ -1,0 +1,161 @@
+#include "engine/screen.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "engine/canonical.hpp"
+#include "engine/isa.hpp"
+
+namespace pairtile {
+namespace {
+
+std::string forced;  // set by tests alone
+
+bool translation_invariant(MetricId metric) { return metric != MetricId::inner_product; }
+
+// The share of all references that a screen with this error would leave to be rescored, from a
+// sample: those beyond a query's k-th neighbour by no more than twice the error.
+class AmbiguousShare {
+  public:
+    AmbiguousShare(const Source& queries, const Source& references, int64_t k, MetricId metric,
+                   const Screen& screen)
+        : many_(std::min(references.rows(), sample_references)),
+          few_(std::min(queries.rows(), sample_queries)) {
+        const int64_t n = queries.rows(), m = references.rows();
+        const Pairing& pairing = screen.float32;
+        Canonical canonical(metric, queries, references);
+        Buffer<double> row(queries.d());
+        const auto reach_of = [&](const Source& source, int64_t i) {
+            source.read(i, row.data());
+            double reach = 0.0;
+            for (int64_t j = 0; j < source.d(); ++j) {
+                const double x =
+                    (row[j] - screen.frame.centre[static_cast<size_t>(j)]) * screen.frame.scale;
+                if (pairing.norm == Norm::squares) reach += x * x;
+                if (pairing.norm == Norm::absolutes) reach += std::fabs(x);
+                if (pairing.norm == Norm::largest) reach = std::max(reach, std::fabs(x));
+            }
+            return pairing.norm == Norm::squares ? std::sqrt(reach) : reach;
+        };
+        for (int64_t r = 0; r < many_; ++r) references_.push_back(reach_of(references, r * m / many_));
+        for (int64_t q = 0; q < few_; ++q) {
+            canonical.set_row(q * n / few_);
+            queries_.push_back(reach_of(queries, q * n / few_));
+            std::vector<double> values;
+            for (int64_t r = 0; r < many_; ++r) {
+                values.push_back(pairing.unit * canonical(r * m / many_));
+            }
+            const auto at = values.begin() + std::min(many_ - 1, k * many_ / m);
+            std::vector<double> beyond = values;
+            std::nth_element(beyond.begin(), beyond.begin() + (at - values.begin()), beyond.end());
+            const double kth = beyond[static_cast<size_t>(at - values.begin())];
+            for (double& value : values) value -= kth;
+            beyond_kth_.push_back(std::move(values));
+        }
+    }
+
+    double operator()(const Pairing& pairing) const {
+        // what bfloat16 leaves of a row, as a share of its norm, where mantissas are spread evenly
+        const double lost = pairing.core == Core::dot_bfloat16 ? 0x1p-10 : 0.0;
+        int64_t ambiguous = 0;
+        for (size_t q = 0; q < queries_.size(); ++q) {
+            for (size_t r = 0; r < references_.size(); ++r) {
+                const double margin =
+                    2.0 * pairing.error({queries_[q], lost * queries_[q]},
+                                        {references_[r], lost * references_[r]});
+                const double beyond = beyond_kth_[q][r];
+                ambiguous += beyond > 0.0 ? beyond <= margin : beyond < 0.0 ? 0 : margin > 0.0;
+            }
+            ambiguous -= 1;  // the k-th neighbour itself
+        }
+        return static_cast<double>(std::max<int64_t>(0, ambiguous)) /
+               static_cast<double>(few_ * many_);
+    }
+
+  private:
+    static constexpr int64_t sample_queries = 8, sample_references = 2048;
+    int64_t many_, few_;
+    std::vector<double> queries_, references_;     // norms
+    std::vector<std::vector<double>> beyond_kth_;  // value − k-th value, in packed units
+};
+
+}  // namespace
+
+Screen choose_screen(const Source& queries, const Source& references, MetricId metric, int workers,
+                     Control& control) {
+    Screen screen;
+    screen.frame =
+        choose_frame(queries, references, translation_invariant(metric), workers, control);
+    const bool zero_rows = metric == MetricId::cosine && screen.frame.has_zero_row;
+    if (zero_rows) {  // 1 − xy needs the unit vectors as they are
+        screen.frame = choose_frame(queries, references, false, workers, control);
+        screen.frame.scale = 1.0;
+    }
+    screen.float32 = pairing_for_metric<float>(metric, screen.frame, queries.d(), zero_rows);
+    screen.float64 = pairing_for_metric<double>(metric, screen.frame, queries.d(), zero_rows);
+    return screen;
+}
+
+Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
+                        int64_t k, MetricId metric, Precision precision) {
+    if (precision == Precision::float64) return {true, screen.float64};
+    if (precision == Precision::fast) {
+        Pairing inexact = screen.float32;
+        inexact.slope = inexact.floor = 0.0;
+        return {false, inexact};
+    }
+    Pairing coarse = screen.float32;
+    coarse.core = Core::dot_bfloat16;
+    const bool has_coarse = isa().f32.pack_bfloat16 && screen.float32.core == Core::dot;
+    if (!forced.empty() && !screen.float32.exact()) {
+        if (forced == "float64") return {true, screen.float64};
+        return {false, forced == "bfloat16" && has_coarse ? coarse : screen.float32};
+    }
+    constexpr int64_t small = int64_t{1} << 22;  // pairs that are not worth a sample
+    if (screen.float32.exact() || queries.rows() * references.rows() <= small) {
+        return {false, screen.float32};
+    }
+    // Costs of a pair: its share of the micro-kernel, in features at float32's rate, and of the
+    // rescoring of what the screen cannot decide, at about the same work as 8 features each plus
+    // the fetching of a row.
+    const AmbiguousShare share(queries, references, k, metric, screen);
+    const double d = static_cast<double>(queries.d());
+    const double rescore = 8.0 * d + 4000.0;
+    Choice best{false, screen.float32};
+    double least = d + share(screen.float32) * rescore;
+    const double wide = 2.0 * d + share(screen.float64) * rescore;
+    if (wide < least) {
+        best = {true, screen.float64};
+        least = wide;
+    }
+    constexpr int64_t worth_packing = 64;  // features from which the micro-kernel dominates
+    if (has_coarse && queries.d() >= worth_packing &&
+        0.5 * d + share(coarse) * rescore < least) {
+        best = {false, coarse};
+    }
+    return best;
+}
+
+void force_screen(const std::string& name) { forced = name; }
+
+template <class T>
+T rounded_up(double value) {
+    const T rounded = static_cast<T>(value);
+    return static_cast<double>(rounded) < value
+               ? std::nextafter(rounded, std::numeric_limits<T>::infinity())
+               : rounded;
+}
+
+template <class T>
+T rounded_down(double value) {
+    return -rounded_up<T>(-value);
+}
+
+template float rounded_up<float>(double);
+template double rounded_up<double>(double);
+template float rounded_down<float>(double);
+template double rounded_down<double>(double);
+
+}  // namespace pairtile

@@ -1,0 +1,18 @@
+// x86-64-v4 with AVX512-BF16: v4, and a dot product of pairs of bfloat16 at twice the rate.
+#pragma once
+
+#define PT_HAS_BFLOAT16
+#include "isa/v4.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+constexpr const char* isa_name = "v4-bf16";
+
+// sum + x0·y0 + x1·y1 in every lane; a lane of x and y holds two bfloat16.
+inline __m512 dot_of_pairs(__m512 x, __m512 y, __m512 sum) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)y);
+}
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile
