@@ -15,8 +15,9 @@ Dtype dtype_of(const py::dtype& dtype) {
     if (size == 2 && py::str(dtype.attr("name")).cast<std::string>() == "bfloat16") {
         return Dtype::bfloat16;
     }
-    throw py::type_error("the engine takes float16, bfloat16, int8, uint8, float32 and float64, not " +
-                         py::str(static_cast<py::object>(dtype)).cast<std::string>());
+    throw py::type_error(
+        "the engine takes float16, bfloat16, int8, uint8, float32 and float64, not " +
+        py::str(static_cast<py::object>(dtype)).cast<std::string>());
 }
 
 template <class Id>

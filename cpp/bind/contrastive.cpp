@@ -54,8 +54,7 @@ py::dict losses(const Request& request, const py::object& progress) {
 
 py::dict bind_contrastive(const py::array& x, const py::array& y, double scale,
                           const py::object& targets, bool symmetric, bool normalize, bool grad,
-                          const py::object& row_upstream, int workers,
-                          const py::object& progress) {
+                          const py::object& row_upstream, int workers, const py::object& progress) {
     Source rows(view_of(x)), cols(view_of(y));
     if (normalize) {
         rows.normalise();
@@ -67,8 +66,14 @@ py::dict bind_contrastive(const py::array& x, const py::array& y, double scale,
     const std::vector<double> even(n, 1.0 / static_cast<double>(rows.rows()));
     const int64_t* wanted = vector_of<int64_t>(targets, rows.rows(), "targets");
     const double* upstream = vector_of<double>(row_upstream, rows.rows(), "row_upstream");
-    const Request request{rows, cols, scale, wanted ? wanted : own.data(), symmetric, grad,
-                          upstream ? upstream : even.data(), workers};
+    const Request request{rows,
+                          cols,
+                          scale,
+                          wanted ? wanted : own.data(),
+                          symmetric,
+                          grad,
+                          upstream ? upstream : even.data(),
+                          workers};
     const bool wide = rows.holds_float64() || cols.holds_float64();
     return wide ? losses<double>(request, progress) : losses<float>(request, progress);
 }
@@ -78,8 +83,8 @@ py::dict bind_contrastive(const py::array& x, const py::array& y, double scale,
 void register_contrastive(py::module_& m) {
     using py::arg;
     m.def("contrastive", bind_contrastive, arg("x"), arg("y"), arg("scale"),
-          arg("targets").none(true), arg("symmetric"), py::kw_only(), arg("normalize"),
-          arg("grad"), arg("row_upstream").none(true), arg("workers"), arg("progress") = py::none());
+          arg("targets").none(true), arg("symmetric"), py::kw_only(), arg("normalize"), arg("grad"),
+          arg("row_upstream").none(true), arg("workers"), arg("progress") = py::none());
 }
 
 }  // namespace pairtile

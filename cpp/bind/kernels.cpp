@@ -61,8 +61,8 @@ double bind_total(const py::array& x, const py::object& y, const std::vector<Ter
     const Source cols(view_of(y.cast<py::array>()));
     const double* col_weights = vector_of<double>(y_weights, cols.rows(), "y_weights");
     run_released(progress, [&](Control& control) {
-        total = kernel_total(rows, cols, kernel, row_weights, col_weights, wanted, workers,
-                             control);
+        total =
+            kernel_total(rows, cols, kernel, row_weights, col_weights, wanted, workers, control);
     });
     return total;
 }
@@ -91,8 +91,7 @@ py::tuple bind_label_sums(const py::array& x, const py::array& y,
 double bind_quantile(const py::array& x, const py::object& y, const std::string& metric, double q,
                      bool squared, int workers, const py::object& progress) {
     const Array first = view_of(x);
-    const Source pooled =
-        y.is_none() ? Source(first) : Source(first, view_of(y.cast<py::array>()));
+    const Source pooled = y.is_none() ? Source(first) : Source(first, view_of(y.cast<py::array>()));
     const MetricId id = metric_of(metric);
     double value = 0.0;
     run_released(progress, [&](Control& control) {
@@ -106,8 +105,8 @@ double bind_quantile(const py::array& x, const py::object& y, const std::string&
 void register_kernels(py::module_& m) {
     using py::arg;
     m.def("kernel_total", bind_total, arg("x"), arg("y").none(true), arg("terms"),
-          arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
-          arg("precision"), arg("workers"), arg("progress") = py::none());
+          arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(), arg("precision"),
+          arg("workers"), arg("progress") = py::none());
     m.def("kernel_row_sums", bind_row_sums, arg("z"), arg("y"), arg("terms"),
           arg("y_weights").none(true), py::kw_only(), arg("precision"), arg("workers"),
           arg("progress") = py::none());

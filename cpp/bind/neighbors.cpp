@@ -42,8 +42,7 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const Optional& query_times, const Optional& reference_times,
                    const Optional& reference_mask, int workers, const py::object& progress) {
     const Source q(view_of(queries));
-    const Source r(reference.is_none() ? view_of(queries)
-                                       : view_of(reference.cast<py::array>()));
+    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     if (r.rows() > int64_t{0xffffffff}) {
         throw py::value_error("at most 4294967295 reference rows, got " + std::to_string(r.rows()));
     }
@@ -64,8 +63,7 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                 vector_of<double>(reference_times, r.rows(), "reference_times");
         }
     }
-    const Request request{q,         r, k, metric_of(metric), predicate, precision_of(precision),
-                          workers};
+    const Request request{q, r, k, metric_of(metric), predicate, precision_of(precision), workers};
     return dtype == "float32" ? search<float>(request, progress)
                               : search<double>(request, progress);
 }
@@ -114,11 +112,10 @@ std::vector<double> limits_of(const py::object& radii, int64_t rows, MetricId me
 
 py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
                              const std::string& metric, const Optional& query_radii,
-                             const Optional& reference_radii, bool closed,
-                             const std::string& dtype, int workers, const py::object& progress) {
+                             const Optional& reference_radii, bool closed, const std::string& dtype,
+                             int workers, const py::object& progress) {
     const Source q(view_of(queries));
-    const Source r(reference.is_none() ? view_of(queries)
-                                       : view_of(reference.cast<py::array>()));
+    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const MetricId id = metric_of(metric);
     const auto row_limits = limits_of(query_radii, q.rows(), id, closed, dtype, "query_radii");
     const auto col_limits =
@@ -136,9 +133,9 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     out[2] = counts(col_limits, q, by_col.rows);
     out[3] = counts(col_limits, r, by_col.cols);
     run_released(progress, [&](Control& control) {
-        radius_count(q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
-                     col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row,
-                     by_col);
+        radius_count(
+            q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
+            col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row, by_col);
     });
     return out;
 }
@@ -153,11 +150,9 @@ py::array reported_as(const std::vector<double>& values, MetricId metric) {
 
 py::tuple bind_radius_neighbors(const py::array& queries, const Optional& reference,
                                 const std::string& metric, const py::object& radii, bool closed,
-                                const std::string& dtype, int workers,
-                                const py::object& progress) {
+                                const std::string& dtype, int workers, const py::object& progress) {
     const Source q(view_of(queries));
-    const Source r(reference.is_none() ? view_of(queries)
-                                       : view_of(reference.cast<py::array>()));
+    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const MetricId id = metric_of(metric);
     const bool self = reference.is_none();
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
@@ -177,17 +172,16 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
         radius_neighbors(q, r, id, self, limits.data(), start, workers, control, index,
                          values.data());
     });
-    return py::make_tuple(indptr, indices,
-                          dtype == "float32" ? reported_as<float>(values, id)
-                                             : reported_as<double>(values, id));
+    return py::make_tuple(
+        indptr, indices,
+        dtype == "float32" ? reported_as<float>(values, id) : reported_as<double>(values, id));
 }
 
 int64_t bind_first_nonfinite(const py::array& x, int workers) {
     const Array view = view_of(x);
     int64_t found = -1;
-    run_released(py::none(), [&](Control& control) {
-        found = first_nonfinite(view, workers, control);
-    });
+    run_released(py::none(),
+                 [&](Control& control) { found = first_nonfinite(view, workers, control); });
     return found;
 }
 
@@ -203,8 +197,7 @@ void register_neighbors(py::module_& m) {
           arg("reference_mask") = py::none(), arg("workers"), arg("progress") = py::none());
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
-          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
-          arg("progress") = py::none());
+          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"), arg("progress") = py::none());
     m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
           arg("progress") = py::none());

@@ -13,8 +13,12 @@ namespace pairtile {
 class Canonical {
   public:
     Canonical(MetricId metric, const Source& rows, const Source& cols)
-        : metric_(metric), rows_(rows), cols_(cols), ops_(isa().canonical),
-          row_(rows.d()), col_(rows.d()) {}
+        : metric_(metric),
+          rows_(rows),
+          cols_(cols),
+          ops_(isa().canonical),
+          row_(rows.d()),
+          col_(rows.d()) {}
 
     void set_row(int64_t i) {
         if (i == current_) return;

@@ -18,8 +18,11 @@ template <class T>
 class LogSumExpFold {
   public:
     LogSumExpFold(double scale, const int64_t* targets, bool with_cols, int64_t n, int64_t m)
-        : positives(static_cast<size_t>(n)), rows(static_cast<size_t>(n)),
-          cols(with_cols ? static_cast<size_t>(m) : 0), scale_(scale), targets_(targets),
+        : positives(static_cast<size_t>(n)),
+          rows(static_cast<size_t>(n)),
+          cols(with_cols ? static_cast<size_t>(m) : 0),
+          scale_(scale),
+          targets_(targets),
           with_cols_(with_cols) {}
 
     void begin_rows(const Panels<T>& panels, int64_t segments) {
@@ -128,8 +131,12 @@ class Backward {
   public:
     Backward(const SoftmaxWeights<T>& weights, double scale, int64_t d, int64_t chunk_rows,
              int64_t chunk_cols, ContrastiveOutput<T>& out)
-        : weights_(weights), scale_(scale), d_(d), chunk_rows_(chunk_rows),
-          chunk_cols_(chunk_cols), out_(out) {}
+        : weights_(weights),
+          scale_(scale),
+          d_(d),
+          chunk_rows_(chunk_rows),
+          chunk_cols_(chunk_cols),
+          out_(out) {}
 
     struct Memory {
         Buffer<T> tile, block;
@@ -215,8 +222,8 @@ double backward(const Source& x, const Source& y, double scale, const Frame& fra
     double weighted_logits = 0.0;
     for (int64_t col = 0; col < y.rows(); col += col_super) {
         const int64_t col_count = std::min(col_super, y.rows() - col);
-        pack_rows(ops, y, col, col_count, frame, Pairing{}, 1.0, ops.cols, true, workers,
-                  control, cols);
+        pack_rows(ops, y, col, col_count, frame, Pairing{}, 1.0, ops.cols, true, workers, control,
+                  cols);
         for (int64_t row = 0; row < x.rows(); row += row_super) {
             const int64_t row_count = std::min(row_super, x.rows() - row);
             pack_rows(ops, x, row, row_count, frame, Pairing{}, 1.0, ops.rows, true, workers,
@@ -224,13 +231,12 @@ double backward(const Source& x, const Source& y, double scale, const Frame& fra
             const int64_t grid_rows = (row_count + chunk - 1) / chunk;
             const int64_t grid_cols = (col_count + chunk - 1) / chunk;
             std::vector<double> parts(static_cast<size_t>(grid_rows * grid_cols));
-            parallel_grid(grid_rows, grid_cols, workers, control,
-                          [&](int64_t i, int64_t j, int worker) {
-                              parts[static_cast<size_t>(i * grid_cols + j)] =
-                                  fold.chunk(rows, cols, i * chunk, j * chunk,
-                                             memory[static_cast<size_t>(worker)]);
-                              control.advance(3 * chunk * chunk);
-                          });
+            parallel_grid(
+                grid_rows, grid_cols, workers, control, [&](int64_t i, int64_t j, int worker) {
+                    parts[static_cast<size_t>(i * grid_cols + j)] = fold.chunk(
+                        rows, cols, i * chunk, j * chunk, memory[static_cast<size_t>(worker)]);
+                    control.advance(3 * chunk * chunk);
+                });
             weighted_logits = std::accumulate(parts.begin(), parts.end(), weighted_logits);
         }
     }
@@ -279,8 +285,7 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
         weights.positive.push_back(static_cast<T>(weight));
     }
     if (!out.grad_x) return;
-    const double weighted_logits =
-        backward<T>(x, y, scale, frame, weights, workers, control, out);
+    const double weighted_logits = backward<T>(x, y, scale, frame, weights, workers, control, out);
     out.grad_scale = scale != 0.0 ? weighted_logits / scale : 0.0;
 }
 

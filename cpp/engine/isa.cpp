@@ -62,8 +62,8 @@ void choose_isa(const std::string& forced) {
         }
         known += known.empty() ? one->name : std::string(", ") + one->name;
     }
-    throw std::runtime_error("PAIRTILE_ISA='" + forced + "' is not available here; this processor has: " +
-                             known);
+    throw std::runtime_error("PAIRTILE_ISA='" + forced +
+                             "' is not available here; this processor has: " + known);
 }
 
 const IsaOps& isa() { return *chosen; }

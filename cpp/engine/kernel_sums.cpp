@@ -30,9 +30,9 @@ Argument argument_of(KernelId kernel) {
 
 void rescale(KernelTerm& term, double scale) {
     switch (term.kernel) {
-#define PT_RESCALE(name, type)                             \
-    case KernelId::name:                                   \
-        type::rescale(term.params, term.weight, scale);    \
+#define PT_RESCALE(name, type)                          \
+    case KernelId::name:                                \
+        type::rescale(term.params, term.weight, scale); \
         break;
         PAIRTILE_KERNELS(PT_RESCALE)
 #undef PT_RESCALE
@@ -92,8 +92,8 @@ class KernelMap {
             std::array<T, kernel_params> params;
             for (int p = 0; p < kernel_params; ++p) params[p] = static_cast<T>(term.params[p]);
             params_.push_back(params);
-            weights_.push_back(
-                largest_weight_ > 0.0 ? static_cast<T>(term.weight / largest_weight_) : T(0));
+            weights_.push_back(largest_weight_ > 0.0 ? static_cast<T>(term.weight / largest_weight_)
+                                                     : T(0));
         }
         const MetricId metric =
             argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
@@ -144,8 +144,7 @@ class KernelMap {
         hits.resize(static_cast<size_t>(tile.cols));
         for (int i = 0; i < tile.rows; ++i) {
             T* row = tile.data + i * tile.ld;
-            const int found =
-                ops.select_below(row, tile.cols, static_cast<T>(limit), hits.data());
+            const int found = ops.select_below(row, tile.cols, static_cast<T>(limit), hits.data());
             if (found > 0) canonical.set_row(tile.row + i);
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
@@ -181,7 +180,10 @@ template <class T>
 class RowSums {
   public:
     RowSums(KernelMap<T>& map, bool triangle, const double* weights, int workers, double* sums)
-        : map_(map), triangle_(triangle), weights_(weights), sums_(sums),
+        : map_(map),
+          triangle_(triangle),
+          weights_(weights),
+          sums_(sums),
           memory_(static_cast<size_t>(workers)) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
@@ -227,8 +229,8 @@ class RowSums {
 // Calls body(terms, argument) for each group of terms that share an argument, and so a tile.
 template <class Body>
 void for_each_argument(const std::vector<KernelTerm>& terms, Body body) {
-    for (const Argument argument : {Argument::squared_distance, Argument::l1_distance,
-                                    Argument::dot, Argument::cosine}) {
+    for (const Argument argument :
+         {Argument::squared_distance, Argument::l1_distance, Argument::dot, Argument::cosine}) {
         std::vector<KernelTerm> group;
         for (const KernelTerm& term : terms) {
             if (argument_of(term.kernel) == argument) group.push_back(term);
@@ -283,8 +285,12 @@ class LabelSums {
   public:
     LabelSums(KernelMap<double>& map, const uint8_t* labels, int64_t n_labels, int64_t row_block,
               int64_t strip, int workers)
-        : map_(map), labels_(labels), n_labels_(n_labels), bytes_((n_labels + 7) / 8),
-          strip_(strip), work_(static_cast<size_t>(workers)) {
+        : map_(map),
+          labels_(labels),
+          n_labels_(n_labels),
+          bytes_((n_labels + 7) / 8),
+          strip_(strip),
+          work_(static_cast<size_t>(workers)) {
         const Ops<double>& ops = ops_of<double>(isa());
         for (Work& work : work_) {
             work.kernel.reserve((row_block + ops.rows) * strip);
@@ -323,8 +329,8 @@ class LabelSums {
                int64_t col, int64_t width) {
         Work& work = work_[static_cast<size_t>(task.worker)];
         const Ops<double>& ops = ops_of<double>(isa());
-        double* state = states_.data() + (task.row_block * segments_ + task.segment) *
-                                             (2 * padded() + 1);
+        double* state =
+            states_.data() + (task.row_block * segments_ + task.segment) * (2 * padded() + 1);
         double* state_within = state + 1;
         double* state_row = state_within + padded();
         for (int64_t i = 0; i < work.rows; ++i) state[0] += work.row_sums[static_cast<size_t>(i)];
@@ -431,8 +437,8 @@ double kernel_self_total(const Source& x, const std::vector<KernelTerm>& terms,
 double kernel_label_sums(const Source& pooled, const uint8_t* labels, int64_t n_labels,
                          const std::vector<KernelTerm>& terms, int workers, Control& control,
                          double* within, double* row) {
-    const Cut cut = choose_cut(ops_of<double>(isa()), pooled.rows(), pooled.rows(), pooled.d(),
-                               CutLimits{});
+    const Cut cut =
+        choose_cut(ops_of<double>(isa()), pooled.rows(), pooled.rows(), pooled.d(), CutLimits{});
     std::fill(within, within + n_labels, 0.0);
     std::fill(row, row + n_labels, 0.0);
     double total = 0.0;

@@ -31,9 +31,18 @@ class TopK {
     TopK(const Source& queries, const Source& references, int64_t k, MetricId metric,
          const Predicate& predicate, const Pairing& pairing, int workers, Control& control,
          D* distances, int64_t* indices)
-        : queries_(queries), references_(references), k_(k), capacity_(capacity_for(k)),
-          metric_(metric), predicate_(predicate), pairing_(pairing),
-          exact_(pairing.exact()), workers_(workers), control_(control), distances_(distances), indices_(indices),
+        : queries_(queries),
+          references_(references),
+          k_(k),
+          capacity_(capacity_for(k)),
+          metric_(metric),
+          predicate_(predicate),
+          pairing_(pairing),
+          exact_(pairing.exact()),
+          workers_(workers),
+          control_(control),
+          distances_(distances),
+          indices_(indices),
           hits_(static_cast<size_t>(workers)) {
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
     }
@@ -151,8 +160,8 @@ class TopK {
     void confirm(int64_t row, std::vector<Candidate>& all, std::vector<Neighbor>& best,
                  Canonical& canonical) const {
         double bound = INFINITY;
-        all.resize(static_cast<size_t>(
-            screen(bound, all.data(), static_cast<int64_t>(all.size()))));
+        all.resize(
+            static_cast<size_t>(screen(bound, all.data(), static_cast<int64_t>(all.size()))));
         best.clear();
         if (!exact_) canonical.set_row(row);
         for (const Candidate& one : all) {
@@ -199,10 +208,10 @@ void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& q
     CutLimits limits;
     limits.state_bytes_per_row =
         TopK<T, D>::capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
-    const Cut cut = choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(),
-                               limits);
-    const Sweep<T> sweep{queries, references, frame,   pairing, cut, false,
-                         false,   false,      workers, control};
+    const Cut cut =
+        choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
+    const Sweep<T> sweep{queries, references, frame, pairing, cut,
+                         false,   false,      false, workers, control};
     expect(sweep);
     TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
                     indices);
@@ -219,11 +228,10 @@ void knn(Source queries, Source references, int64_t k, MetricId metric, const Pr
         references.normalise();
     }
     const Screen screen = choose_screen(queries, references, metric, workers, control);
-    const Choice choice =
-        choose_precision(screen, queries, references, k, metric, precision);
+    const Choice choice = choose_precision(screen, queries, references, k, metric, precision);
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
-    search(screen.frame, choice.pairing, queries, references, k, metric, predicate, workers, control,
-           distances, indices);
+    search(screen.frame, choice.pairing, queries, references, k, metric, predicate, workers,
+           control, distances, indices);
 }
 
 template <class D>

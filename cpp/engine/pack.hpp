@@ -19,7 +19,7 @@ struct Panels {
     Buffer<T> data;          // [panel][feature][width]
     Buffer<T> norms;         // per row; padded with zeros to whole panels
     Buffer<Extent> extents;  // per row: √(Σ x²), Σ|x| or max|x|, and the same of the residual
-    Buffer<T> features;   // [feature panel][row][cols]: the right operand of a product
+    Buffer<T> features;      // [feature panel][row][cols]: the right operand of a product
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
 
@@ -78,8 +78,8 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
                 const double value = i < here ? norms[at] : 0.0;
                 const double lost = i < here ? residuals[at] : 0.0;
                 out.norms[from + i] = static_cast<T>(value);
-                out.extents[from + i] = {
-                    pairing.norm == Norm::squares ? std::sqrt(value) : value, std::sqrt(lost)};
+                out.extents[from + i] = {pairing.norm == Norm::squares ? std::sqrt(value) : value,
+                                         std::sqrt(lost)};
             }
             if (!with_features) continue;
             for (int64_t panel = 0; panel < feature_panels; ++panel) {

@@ -70,8 +70,8 @@ void parallel_for(int64_t blocks, int workers, Control& control,
 void parallel_grid(int64_t rows, int64_t cols, int workers, Control& control,
                    const std::function<void(int64_t, int64_t, int)>& body) {
     // In round t, row i meets column (i + t) mod n. Cells are handed out round by round; each waits
-    // for the cell before it in its row and in its column. Every predecessor was handed out earlier,
-    // so somebody is working on it and the wait ends.
+    // for the cell before it in its row and in its column. Every predecessor was handed out
+    // earlier, so somebody is working on it and the wait ends.
     const int64_t n = std::max(rows, cols);
     std::vector<std::atomic<int64_t>> row_done(static_cast<size_t>(n));
     std::vector<std::atomic<int64_t>> col_done(static_cast<size_t>(n));

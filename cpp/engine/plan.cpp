@@ -145,7 +145,8 @@ Survey survey(const Source& source, const std::vector<double>& centre, int worke
 
 // Roundings in a float sum of d products, cut every feature_block.
 double chain(int64_t d) {
-    return static_cast<double>(std::min(d, feature_block) + (d + feature_block - 1) / feature_block);
+    return static_cast<double>(std::min(d, feature_block) +
+                               (d + feature_block - 1) / feature_block);
 }
 
 template <class T>
@@ -155,8 +156,8 @@ void set_error(Pairing& pairing, int64_t d) {
     // canonical value's own rounding is the d/8 term in float64 units.
     const double u = std::numeric_limits<T>::epsilon() / 2;
     const double canonical = static_cast<double>(d) / 8 + 8;
-    pairing.slope = 1.01 * (u * (2 * chain(d) + 10) +
-                            canonical * std::numeric_limits<double>::epsilon());
+    pairing.slope =
+        1.01 * (u * (2 * chain(d) + 10) + canonical * std::numeric_limits<double>::epsilon());
     pairing.floor = static_cast<double>(d + 8) * std::numeric_limits<T>::min();
     pairing.typical_slope = u * (2 + std::sqrt(chain(d)));
 }
@@ -295,7 +296,8 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
     cut.row_super = std::min(std::max(rows, super / rows * rows), round_up(n, rows));
     // enough tasks to share out evenly, each with enough rows to pay for loading its strips
     const int64_t wanted = std::min(block_bytes / row_bytes, cut.row_super / 48);
-    cut.row_block = std::clamp(wanted / rows * rows, std::min(4 * rows, cut.row_super), cut.row_super);
+    cut.row_block =
+        std::clamp(wanted / rows * rows, std::min(4 * rows, cut.row_super), cut.row_super);
 
     const int64_t tasks = (cut.row_super + cut.row_block - 1) / cut.row_block;
     const int64_t strips = (cut.col_super + cut.strip - 1) / cut.strip;

@@ -1,5 +1,5 @@
-// Decides, before any pair is computed, in which frame rows are packed (centre, power-of-two scale),
-// which micro-kernel screens them with which error, and how the work is cut into blocks.
+// Decides, before any pair is computed, in which frame rows are packed (centre, power-of-two
+// scale), which micro-kernel screens them with which error, and how the work is cut into blocks.
 //
 // A plan depends on the data, the question and the instruction set, never on the number of
 // threads.
@@ -37,10 +37,10 @@ struct Extent {
 struct Pairing {
     Core core = Core::dot;
     Norm norm = Norm::squares;
-    double row_factor = 1.0;      // −2 for ‖x‖² + ‖y‖² − 2xy, −1 where large products come first
-    bool add_norms = false;       // argument = tile + row norm, the column norm being the bias
-    double constant_bias = 0.0;   // 1 for 1 − xy
-    double unit = 1.0;            // argument in packed units = unit · canonical ordered value
+    double row_factor = 1.0;  // −2 for ‖x‖² + ‖y‖² − 2xy, −1 where large products come first
+    bool add_norms = false;      // argument = tile + row norm, the column norm being the bias
+    double constant_bias = 0.0;  // 1 for 1 − xy
+    double unit = 1.0;           // argument in packed units = unit · canonical ordered value
 
     // |argument − unit · canonical value| <= slope·(a + b)^2 [squares], slope·(a + b) [other
     // norms], with a, b the norms of the two rows, plus floor, plus what the residuals of rows

@@ -38,8 +38,10 @@ class RankCount {
     // Values inside are kept with probability `keep`, at most keep_at_most of them.
     RankCount(const Source& pooled, MetricId metric, const Pairing& pairing, const Bracket& bracket,
               double keep, int workers)
-        : pairing_(pairing), exact_(pairing.exact()),
-          bracket_(bracket), keep_all_(keep >= 1.0),
+        : pairing_(pairing),
+          exact_(pairing.exact()),
+          bracket_(bracket),
+          keep_all_(keep >= 1.0),
           keep_below_(keep >= 1.0 ? ~uint64_t{0} : static_cast<uint64_t>(keep * 0x1p64)),
           work_(static_cast<size_t>(workers)) {
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, pooled, pooled);
@@ -72,7 +74,8 @@ class RankCount {
             canonical.set_row(row);
             for (int h = 0; h < found; ++h) {
                 const int64_t j = tile.col + skip + work.hits[static_cast<size_t>(h)];
-                const double value = norm + static_cast<double>(values[work.hits[static_cast<size_t>(h)]]);
+                const double value =
+                    norm + static_cast<double>(values[work.hits[static_cast<size_t>(h)]]);
                 settle(work, canonical, row, j, value, error);
             }
         }
@@ -119,8 +122,7 @@ class RankCount {
         const int64_t before = work.rank.inside;
         work.rank.push(ordered);
         const int64_t room = keep_at_most / static_cast<int64_t>(work_.size());
-        if (work.rank.inside > before && wanted &&
-            static_cast<int64_t>(work.kept.size()) < room) {
+        if (work.rank.inside > before && wanted && static_cast<int64_t>(work.kept.size()) < room) {
             work.kept.push_back(ordered);
         }
     }
@@ -178,19 +180,20 @@ struct Search {
     // The values of ranks `first` and `last` (= first or first + 1), counted from 0.
     std::pair<double, double> order_statistics(int64_t first, int64_t last) {
         std::vector<double> sample = sample_of_pairs(pooled, metric, control);
-        Bracket bracket = bracket_from(sample, static_cast<double>(first),
-                                       static_cast<double>(pairs));
+        Bracket bracket =
+            bracket_from(sample, static_cast<double>(first), static_cast<double>(pairs));
         double share = 1.0;  // of all pairs that the bracket is thought to hold
         if (std::isfinite(bracket.low) && std::isfinite(bracket.high)) {
-            share = static_cast<double>(std::upper_bound(sample.begin(), sample.end(), bracket.high) -
-                                        std::lower_bound(sample.begin(), sample.end(), bracket.low)) /
-                    static_cast<double>(sample.size());
+            share =
+                static_cast<double>(std::upper_bound(sample.begin(), sample.end(), bracket.high) -
+                                    std::lower_bound(sample.begin(), sample.end(), bracket.low)) /
+                static_cast<double>(sample.size());
         }
         for (;;) {
             const double expected = share * static_cast<double>(pairs);
             const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
-            const Sweep<float> sweep{pooled, pooled, frame,   pairing, cut, true,
-                                     false,  false,  workers, control};
+            const Sweep<float> sweep{pooled, pooled, frame, pairing, cut,
+                                     true,   false,  false, workers, control};
             expect(sweep);
             RankCount<float> fold(pooled, metric, pairing, bracket, keep, workers);
             run(sweep, fold);
@@ -220,10 +223,10 @@ struct Search {
                                             static_cast<double>(rank.inside));
             narrower.low = std::max(narrower.low, bracket.low);
             narrower.high = std::min(narrower.high, bracket.high);
-            share = std::min(1.0, 4.0 * static_cast<double>(rank.inside) /
-                                      static_cast<double>(pairs) *
-                                      (5.0 / std::sqrt(static_cast<double>(values.size()) + 1.0) +
-                                       12.0 / (static_cast<double>(values.size()) + 1.0)));
+            share =
+                std::min(1.0, 4.0 * static_cast<double>(rank.inside) / static_cast<double>(pairs) *
+                                  (5.0 / std::sqrt(static_cast<double>(values.size()) + 1.0) +
+                                   12.0 / (static_cast<double>(values.size()) + 1.0)));
             bracket = narrower;
         }
     }

@@ -117,8 +117,11 @@ class Count {
   public:
     Count(Inside<T>& inside, const double* row_limits, const double* col_limits,
           RadiusCounts by_row_limit, RadiusCounts by_col_limit)
-        : inside_(inside), row_limits_(row_limits), col_limits_(col_limits),
-          by_row_limit_(by_row_limit), by_col_limit_(by_col_limit) {}
+        : inside_(inside),
+          row_limits_(row_limits),
+          col_limits_(col_limits),
+          by_row_limit_(by_row_limit),
+          by_col_limit_(by_col_limit) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         segments_ = segments;
@@ -131,7 +134,8 @@ class Count {
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         const auto count_into = [&](int which) {
             int64_t* row = rows_.data() + (tile.local_row * segments_ + task.segment) * 2 + which;
-            int32_t* col = cols_.data() + (task.row_block * cols.count + tile.local_col) * 2 + which;
+            int32_t* col =
+                cols_.data() + (task.row_block * cols.count + tile.local_col) * 2 + which;
             const int64_t stride = segments_ * 2;
             return [row, col, stride](int i, int32_t j) {
                 ++row[i * stride];
@@ -189,9 +193,8 @@ class Collect {
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         int64_t* next = next_.data() + tile.local_row;
-        inside_.for_row_limits(tile, rows, task.worker, row_limits_, [&](int i, int32_t j) {
-            indices_[next[i]++] = tile.col + j;
-        });
+        inside_.for_row_limits(tile, rows, task.worker, row_limits_,
+                               [&](int i, int32_t j) { indices_[next[i]++] = tile.col + j; });
     }
 
   private:
@@ -257,8 +260,8 @@ double ordered_limit(MetricId metric, D radius, bool closed) {
 }
 
 void radius_count(Source queries, Source references, MetricId metric, bool exclude_self,
-                  const double* row_limits, const double* col_limits, int workers,
-                  Control& control, RadiusCounts by_row_limit, RadiusCounts by_col_limit) {
+                  const double* row_limits, const double* col_limits, int workers, Control& control,
+                  RadiusCounts by_row_limit, RadiusCounts by_col_limit) {
     normalise_if_cosine(metric, queries, references);
     const Screen screen = choose_screen(queries, references, metric, workers, control);
     in_chosen_precision(
@@ -283,8 +286,8 @@ void radius_neighbors(Source queries, Source references, MetricId metric, bool e
             using T = decltype(zero);
             Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
             Collect<T> fold(inside, row_limits, indptr, indices);
-            const Sweep<T> sweep = radius_sweep<T>(queries, references, screen.frame, pairing, true,
-                                                   workers, control);
+            const Sweep<T> sweep =
+                radius_sweep<T>(queries, references, screen.frame, pairing, true, workers, control);
             expect(sweep);
             run(sweep, fold);
         });
@@ -302,9 +305,9 @@ void radius_neighbors(Source queries, Source references, MetricId metric, bool e
                          for (int64_t at = indptr[i]; at < indptr[i + 1]; ++at) {
                              row.push_back({canonical(indices[at]), indices[at]});
                          }
-                         std::sort(row.begin(), row.end(), [](const Neighbor& a, const Neighbor& b) {
-                             return a.before(b);
-                         });
+                         std::sort(
+                             row.begin(), row.end(),
+                             [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
                          for (size_t c = 0; c < row.size(); ++c) {
                              const size_t at = static_cast<size_t>(indptr[i]) + c;
                              indices[at] = row[c].index;

@@ -25,8 +25,8 @@ struct RadiusCounts {
 // Pairs (i, j) with ordered value <= row_limits[i] are counted into `by_row_limit`, those with
 // value <= col_limits[j] into `by_col_limit`; either vector of limits may be null.
 void radius_count(Source queries, Source references, MetricId metric, bool exclude_self,
-                  const double* row_limits, const double* col_limits, int workers,
-                  Control& control, RadiusCounts by_row_limit, RadiusCounts by_col_limit);
+                  const double* row_limits, const double* col_limits, int workers, Control& control,
+                  RadiusCounts by_row_limit, RadiusCounts by_col_limit);
 
 // Fills indices and ordered canonical values of the pairs counted per row before, row i at
 // [indptr[i], indptr[i + 1]), sorted by (value, index).

@@ -39,7 +39,8 @@ class AmbiguousShare {
             }
             return pairing.norm == Norm::squares ? std::sqrt(reach) : reach;
         };
-        for (int64_t r = 0; r < many_; ++r) references_.push_back(reach_of(references, r * m / many_));
+        for (int64_t r = 0; r < many_; ++r)
+            references_.push_back(reach_of(references, r * m / many_));
         for (int64_t q = 0; q < few_; ++q) {
             canonical.set_row(q * n / few_);
             queries_.push_back(reach_of(queries, q * n / few_));
@@ -62,9 +63,8 @@ class AmbiguousShare {
         int64_t ambiguous = 0;
         for (size_t q = 0; q < queries_.size(); ++q) {
             for (size_t r = 0; r < references_.size(); ++r) {
-                const double margin =
-                    2.0 * pairing.error({queries_[q], lost * queries_[q]},
-                                        {references_[r], lost * references_[r]});
+                const double margin = 2.0 * pairing.error({queries_[q], lost * queries_[q]},
+                                                          {references_[r], lost * references_[r]});
                 const double beyond = beyond_kth_[q][r];
                 ambiguous += beyond > 0.0 ? beyond <= margin : beyond < 0.0 ? 0 : margin > 0.0;
             }
@@ -131,8 +131,7 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
         least = wide;
     }
     constexpr int64_t worth_packing = 64;  // features from which the micro-kernel dominates
-    if (has_coarse && queries.d() >= worth_packing &&
-        0.5 * d + share(coarse) * rescore < least) {
+    if (has_coarse && queries.d() >= worth_packing && 0.5 * d + share(coarse) * rescore < least) {
         best = {false, coarse};
     }
     return best;

@@ -21,10 +21,10 @@ template <class T>
 struct Tile {
     T* data;
     int64_t ld;
-    int rows, cols;           // valid part
-    int64_t row, col;         // global position of its first pair
-    int64_t local_row;        // row within the row super-block
-    int64_t local_col;        // column within the column super-block
+    int rows, cols;                 // valid part
+    int64_t row, col;               // global position of its first pair
+    int64_t local_row;              // row within the row super-block
+    int64_t local_col;              // column within the column super-block
     Extent row_extent, col_extent;  // bounds over the rows of the tile, the columns of the strip
 };
 
@@ -62,8 +62,8 @@ void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
     const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
     bias.reserve(padded);
     for (int64_t j = 0; j < padded; ++j) {
-        bias[j] = sweep.pairing.add_norms ? cols.norms[j]
-                                          : static_cast<T>(sweep.pairing.constant_bias);
+        bias[j] =
+            sweep.pairing.add_norms ? cols.norms[j] : static_cast<T>(sweep.pairing.constant_bias);
     }
 }
 

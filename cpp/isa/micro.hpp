@@ -96,8 +96,7 @@ void core_tile(const T* row_panel, const T* col_panels, int64_t d, int panels, c
 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; ++v) {
                     T* at = out + i * ld + v * V::lanes;
-                    V::store(at,
-                             first == 0 ? sum[i][v] : combine<core, T>(V::load(at), sum[i][v]));
+                    V::store(at, first == 0 ? sum[i][v] : combine<core, T>(V::load(at), sum[i][v]));
                 }
             }
         }
@@ -150,7 +149,8 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
     }
 }
 
-// Positions that are to be kept: bits_of(values, first) says which of a vector, keep(j) which single.
+// Positions that are to be kept: bits_of(values, first) says which of a vector, keep(j) which
+// single.
 template <class T, class Bits, class Keep>
 PT_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
     using V = Vec<T>;

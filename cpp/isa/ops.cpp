@@ -1,7 +1,7 @@
 // Fills the table of isa/ops.hpp for the instruction set named by PAIRTILE_ISA. Compiled once per
 // instruction set; nothing here may come from a template outside that namespace.
 #define PT_QUOTED(path) #path
-#define PT_PASTE(folder, name) PT_QUOTED(folder/name.hpp)
+#define PT_PASTE(folder, name) PT_QUOTED(folder / name.hpp)
 #define PT_ISA_HEADER(name) PT_PASTE(isa, name)
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 
@@ -47,8 +47,8 @@ constexpr Ops<T> table() {
 
 constexpr CanonicalOps canonical_table() {
     CanonicalOps ops{};
-#define PT_METRIC(name, type)                                                 \
-    ops.f32[static_cast<int>(MetricId::name)] = canonical<type, float>;       \
+#define PT_METRIC(name, type)                                           \
+    ops.f32[static_cast<int>(MetricId::name)] = canonical<type, float>; \
     ops.f64[static_cast<int>(MetricId::name)] = canonical<type, double>;
     PAIRTILE_METRICS(PT_METRIC)
 #undef PT_METRIC
@@ -56,8 +56,7 @@ constexpr CanonicalOps canonical_table() {
 }
 
 extern const IsaOps isa_ops;
-constinit const IsaOps isa_ops = {isa_name, table<float>(), table<double>(),
-                                  canonical_table()};
+constinit const IsaOps isa_ops = {isa_name, table<float>(), table<double>(), canonical_table()};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

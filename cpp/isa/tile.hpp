@@ -23,14 +23,16 @@ double norm_of(const T* x, int64_t d, Norm norm) {
         for (int l = 0; j + l < d; ++l) lane[l] = push(lane[l], static_cast<double>(x[j + l]));
         for (int half = 4; half; half /= 2) {
             for (int l = 0; l < half; ++l) {
-                lane[l] = norm == Norm::largest ? (lane[l] > lane[l + half] ? lane[l] : lane[l + half])
-                                                : lane[l] + lane[l + half];
+                lane[l] = norm == Norm::largest
+                              ? (lane[l] > lane[l + half] ? lane[l] : lane[l + half])
+                              : lane[l] + lane[l + half];
             }
         }
         return lane[0];
     };
     if (norm == Norm::squares) return fold([](double s, double v) { return s + v * v; });
-    if (norm == Norm::absolutes) return fold([](double s, double v) { return s + (v < 0 ? -v : v); });
+    if (norm == Norm::absolutes)
+        return fold([](double s, double v) { return s + (v < 0 ? -v : v); });
     return fold([](double s, double v) {
         const double size = v < 0 ? -v : v;
         return size > s ? size : s;
@@ -188,7 +190,8 @@ void row_sums(const T* tile, int64_t ld, int rows, int cols, const double* weigh
     for (int i = 0; i < rows; ++i) {
         const T* row = tile + i * ld;
         if (weights) {
-            sums[i] += lane_sum(cols, [=](int j) { return weights[j] * static_cast<double>(row[j]); });
+            sums[i] +=
+                lane_sum(cols, [=](int j) { return weights[j] * static_cast<double>(row[j]); });
         } else {
             sums[i] += lane_sum(cols, [=](int j) { return static_cast<double>(row[j]); });
         }

@@ -52,7 +52,8 @@ struct Polynomial {
         weight *= std::pow(unit, p[0]);
     }
     static double exact_below(const double* p, double error, double tolerance, double reach) {
-        // an error of the dot product is relative to ‖x‖‖y‖, as the largest value is: nothing to redo
+        // an error of the dot product is relative to ‖x‖‖y‖, as the largest value is: nothing to
+        // redo
         (void)p, (void)error, (void)tolerance, (void)reach;
         return -1.0;
     }

@@ -14,17 +14,17 @@
 #include "pairtile/kernel/polynomial.hpp"
 #include "pairtile/kernel/rational_quadratic.hpp"
 
-#define PAIRTILE_KERNELS(X)                         \
-    X(gaussian, Gaussian)                           \
-    X(laplace, Laplace)                             \
-    X(laplace_l1, LaplaceL1)                        \
-    X(rational_quadratic, RationalQuadratic)        \
-    X(inverse_multiquadric, InverseMultiquadric)    \
-    X(matern32, Matern32)                           \
-    X(matern52, Matern52)                           \
-    X(polynomial, Polynomial)                       \
-    X(linear, Linear)                               \
-    X(cosine, CosineKernel)                         \
+#define PAIRTILE_KERNELS(X)                      \
+    X(gaussian, Gaussian)                        \
+    X(laplace, Laplace)                          \
+    X(laplace_l1, LaplaceL1)                     \
+    X(rational_quadratic, RationalQuadratic)     \
+    X(inverse_multiquadric, InverseMultiquadric) \
+    X(matern32, Matern32)                        \
+    X(matern52, Matern52)                        \
+    X(polynomial, Polynomial)                    \
+    X(linear, Linear)                            \
+    X(cosine, CosineKernel)                      \
     X(energy, Energy)
 
 namespace pairtile {

@@ -10,12 +10,12 @@
 #include "pairtile/metric/manhattan.hpp"
 #include "pairtile/metric/sqeuclidean.hpp"
 
-#define PAIRTILE_METRICS(X)            \
-    X(euclidean, Euclidean)            \
-    X(sqeuclidean, SquaredEuclidean)   \
-    X(cosine, Cosine)                  \
-    X(inner_product, InnerProduct)     \
-    X(manhattan, Manhattan)            \
+#define PAIRTILE_METRICS(X)          \
+    X(euclidean, Euclidean)          \
+    X(sqeuclidean, SquaredEuclidean) \
+    X(cosine, Cosine)                \
+    X(inner_product, InnerProduct)   \
+    X(manhattan, Manhattan)          \
     X(chebyshev, Chebyshev)
 
 namespace pairtile {
