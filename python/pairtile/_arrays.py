@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISIONS = ("default", "float64", "fast")
+# Each costs a thread and its buffers, and no result depends on how many there are.
+_MOST_WORKERS = 1024
 _ENGINE_DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 
 
@@ -51,7 +53,8 @@ def _from_torch(name: str, x: Any) -> Any:
         _backend.require_cuda(name)
         import cupy
 
-        return cupy.from_dlpack(x)
+        # bfloat16 has no place in CuPy; widening is exact and float32 is what it works as
+        return cupy.from_dlpack(x.float() if str(x.dtype) == "torch.bfloat16" else x)
     if x.device.type != "cpu":
         raise TypeError(f"{name} is on device {x.device}; only CPU and CUDA tensors are supported")
     x = x.resolve_conj().resolve_neg()
@@ -149,7 +152,15 @@ def like(*inputs: Any) -> Callable[[Any], Any]:
     if tensor is None:
         return lambda result: result
     torch = sys.modules["torch"]
-    return lambda result: None if result is None else torch.as_tensor(result, device=tensor.device)
+
+    def to_tensor(result: Any) -> Any:
+        if result is None:
+            return None
+        if _is_cupy(result):  # DLPack orders the result after CuPy's stream
+            return torch.from_dlpack(result)
+        return torch.as_tensor(result, device=tensor.device)
+
+    return to_tensor
 
 
 def host(x: Any) -> NDArray[Any]:
@@ -270,13 +281,16 @@ def float_dtype(name: str, value: Any) -> str | None:
 
 
 def resolve_workers(workers: int | None, name: str = "workers") -> int:
-    """Number of threads: None is the default of `set_num_threads`, -1 every allowed core."""
+    """Number of threads: None is the default of `set_num_threads`, -1 every allowed core.
+
+    More than any machine has use for count as `_MOST_WORKERS`.
+    """
     if workers is None:
         workers = _backend.default_workers()
     threads = count(name, workers, least=-1)
     if threads == 0:
         raise ValueError(f"{name} must be at least 1, or -1 for all allowed cores; got 0")
-    return allowed_cores() if threads == -1 else threads
+    return min(allowed_cores() if threads == -1 else threads, _MOST_WORKERS)
 
 
 def allowed_cores() -> int:

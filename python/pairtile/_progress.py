@@ -69,7 +69,9 @@ def reporting(progress: Any, *sizes: int) -> Iterator[list[Report | None]]:
     def part(offset: int, size: int) -> Report:
         def report(done: int, total: int) -> None:
             nonlocal told
-            told = offset + size * done // total
+            # Nothing is expected yet while data are surveyed, and a search that has to sweep once
+            # more expects more than before: what the user sees never goes back.
+            told = max(told, offset + (size * done // total if total else 0))
             tell(told, whole)
 
         return report

@@ -41,7 +41,8 @@ def contrastive(
 ) -> Contrastive:
     """InfoNCE or (symmetric) CLIP losses of the rows, and gradients of Σ u_i · per_row_i.
 
-    With `normalize`, of the L2-normalised rows; gradients are with respect to those."""
+    With `normalize`, of the L2-normalised rows; gradients are with respect to those.
+    """
     n, m = len(x), len(y)
     y64 = _rows(y, normalize)
     chosen = np.arange(n) if targets is None else targets

@@ -1,0 +1,39 @@
+// Sums of kernel values over pairs on the GPU: Ê k of MMD and energy distance, witness rows.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "engine/sweep.hpp"
+#include "pairtile/kernel/registry.hpp"
+
+namespace pairtile::gpu {
+
+// weight · kernel(params); a kernel is a list of them, one call each.
+struct Term {
+    double weight;
+    KernelId kernel;
+    double params[kernel_params];
+};
+
+struct Summation {
+    Sweep sweep;
+    const double* reference_weights;  // may be null
+    double* partial;                  // (segments, rows of the sweep)
+};
+
+constexpr int64_t sums_state_bytes = sizeof(double);  // of one (row, segment)
+constexpr int64_t sums_least_width = 256;
+
+bool reads_normalised_rows(KernelId kernel);
+
+// sums[i] += weight · Σ_j w_j k(x_i, y_j) for the rows of the sweep.
+// T is the type in which differences and kernel values are computed; sums are float64.
+template <class T>
+void kernel_row_sums(const Summation& summation, const Term& term, double* sums,
+                     cudaStream_t stream);
+
+// total[0] = Σ_i w_i sums[i], in an order that depends on n only. Weights may be null.
+void weighted_total(const double* sums, int64_t n, const double* weights, double* total,
+                    cudaStream_t stream);
+
+}  // namespace pairtile::gpu

@@ -1,0 +1,131 @@
+// Canonical float64 values, each compared with the k-th best of its query so far; what is better
+// goes into that query's sorted list. Then the lists of all segments are merged.
+#include "engine/knn.hpp"
+
+#include <type_traits>
+
+#include "engine/launch.hpp"
+#include "engine/sweep.cuh"
+
+namespace pairtile::gpu {
+namespace {
+
+// Lists up to this long stay in shared memory.
+constexpr int short_list = 32;
+
+// The first warp owns the lists, lane by lane; all warps screen the values they computed against
+// the k-th best, and most tiles have nothing better.
+template <class Metric>
+struct TopK {
+    const Search& search;
+    const Place& place;
+    double (&values)[tile_rows][tile_cols + 1];
+    double (&worst)[tile_rows];
+    Neighbor* list;
+    int64_t length = 0;
+
+    __device__ bool owns_list() const { return place.slot == 0 && place.has_query(); }
+
+    // A pair with a zero row has cosine distance 1, whatever the other row (unless that is NaN).
+    __device__ double ordered(double value, int64_t j) const {
+        if constexpr (std::is_same_v<Metric, Cosine>) {
+            const bool zero = search.sweep.query_scales[place.query].norm == 0.0 ||
+                              search.sweep.reference_scales[j].norm == 0.0;
+            if (zero && value == value) return 1.0;
+        }
+        return value;
+    }
+
+    __device__ void operator()(const CanonicalPairs<Metric>& pairs, int64_t first) {
+        bool better = false;
+#pragma unroll
+        for (int p = 0; p < pairs_per_thread; ++p) {
+            const int64_t j = first + place.column(p);
+            double value = NAN;  // never a neighbour
+            if (place.has_query() && j < place.end) value = ordered(pairs.value(p), j);
+            values[place.row][place.column(p)] = value;
+            better |= value <= worst[place.row];
+        }
+        if (!__syncthreads_or(better) || !owns_list()) return;
+        double limit = worst[place.row];
+        for (int c = 0; c < tile_cols; ++c) {
+            const Neighbor one = {values[place.row][c], first + c};
+            if (!(one.value <= limit) || !search.predicate.admits(place.query, one.index)) continue;
+            length = top_k_push(list, length, search.k, one);
+            if (length == search.k) limit = list[search.k - 1].value;
+        }
+        worst[place.row] = limit;
+    }
+};
+
+template <class Metric>
+__global__ void __launch_bounds__(block_threads, 2)
+    knn_sweep(const __grid_constant__ Search search) {
+    __shared__ double values[tile_rows][tile_cols + 1];
+    __shared__ double worst[tile_rows];
+    __shared__ Neighbor lists[tile_rows][short_list];
+    const Place place(search.sweep);
+    const int64_t state =
+        (place.query - search.sweep.first_row) * search.sweep.cut.segments + blockIdx.y;
+    Neighbor* out = search.lists + state * search.k;
+    const bool is_short = search.k <= short_list;
+
+    TopK<Metric> fold{search, place, values, worst, is_short ? lists[place.row] : out};
+    if (place.slot == 0) worst[place.row] = INFINITY;
+    run<CanonicalPairs<Metric>>(search.sweep, place, fold);
+    if (!fold.owns_list()) return;
+    search.lengths[state] = fold.length;
+    if (!is_short) return;
+    for (int64_t c = 0; c < fold.length; ++c) out[c] = fold.list[c];
+}
+
+template <class Metric, class D>
+__global__ void __launch_bounds__(block_threads, 4)
+    knn_merge(const __grid_constant__ Search search, D* distances, int64_t* indices) {
+    const int64_t local = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+    if (local >= search.sweep.rows) return;
+    const int64_t segments = search.sweep.cut.segments, k = search.k;
+    Neighbor* lists = search.lists + local * segments * k;
+    const int64_t* lengths = search.lengths + local * segments;
+    int64_t length = lengths[0];
+    for (int64_t s = 1; s < segments; ++s) {
+        length = top_k_merge(lists, length, k, lists + s * k, lengths[s]);
+    }
+    const int64_t row = search.sweep.first_row + local;
+    for (int64_t c = 0; c < k; ++c) {
+        const Neighbor one = c < length ? lists[c] : Neighbor{INFINITY, -1};
+        distances[row * k + c] = static_cast<D>(Metric::reported(one.value));
+        indices[row * k + c] = one.index;
+    }
+}
+
+template <class Metric, class D>
+void search_with(const Search& search, D* distances, int64_t* indices, cudaStream_t stream) {
+    const dim3 grid(static_cast<unsigned>(search.sweep.row_blocks()),
+                    static_cast<unsigned>(search.sweep.cut.segments));
+    launch("knn sweep", knn_sweep<Metric>, grid, block_threads, stream, search);
+    const auto rows = static_cast<unsigned>(divided_up(search.sweep.rows, block_threads));
+    launch("knn merge", knn_merge<Metric, D>, rows, block_threads, stream, search, distances,
+           indices);
+}
+
+}  // namespace
+
+template <class D>
+void knn(const Search& search, MetricId metric, D* distances, int64_t* indices,
+         cudaStream_t stream) {
+    switch (metric) {
+#define PT_SEARCH(name, type) \
+    case MetricId::name:      \
+        return search_with<type>(search, distances, indices, stream);
+        PAIRTILE_METRICS(PT_SEARCH)
+#undef PT_SEARCH
+        case MetricId::count:
+            break;
+    }
+}
+
+template void knn(const Search&, MetricId, float*, int64_t*, cudaStream_t);
+template void knn(const Search&, MetricId, double*, int64_t*, cudaStream_t);
+
+}  // namespace pairtile::gpu

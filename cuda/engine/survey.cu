@@ -1,0 +1,110 @@
+// NaN and Inf, the largest magnitude, and the norms that cosine divides by.
+#include "engine/survey.hpp"
+
+#include "engine/launch.hpp"
+#include "engine/sweep.cuh"
+#include "pairtile/metric/inner_product.hpp"
+
+namespace pairtile::gpu {
+namespace {
+
+// Non-negative doubles order like their bit patterns, and integer atomics give the same result in
+// any order.
+struct Found {
+    unsigned long long first_bad, largest;
+};
+static_assert(sizeof(Found) == sizeof(Findings));
+
+__global__ void __launch_bounds__(block_threads) survey_elements(Array array, Found* found) {
+    __shared__ Found block;
+    if (threadIdx.x == 0) block = {~0ull, 0ull};
+    __syncthreads();
+    const bool row_major = array.row_major();
+    const int64_t count = array.rows * array.cols;
+    const int64_t step = int64_t{gridDim.x} * block_threads;
+    Found mine = {~0ull, 0ull};
+    for (int64_t e = int64_t{blockIdx.x} * block_threads + threadIdx.x; e < count; e += step) {
+        const int64_t i = row_major ? e / array.cols : e % array.rows;
+        const int64_t j = row_major ? e % array.cols : e / array.rows;
+        const double size = fabs(element<double>(array, i, j));
+        if (!(size < INFINITY)) {
+            const auto row = static_cast<unsigned long long>(i);
+            if (row < mine.first_bad) mine.first_bad = row;
+        } else if (bits_as<unsigned long long>(size) > mine.largest) {
+            mine.largest = bits_as<unsigned long long>(size);
+        }
+    }
+    atomicMin(&block.first_bad, mine.first_bad);
+    atomicMax(&block.largest, mine.largest);
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        atomicMin(&found->first_bad, block.first_bad);
+        atomicMax(&found->largest, block.largest);
+    }
+}
+
+// A warp per canonical lane: thread (row, l) takes the features j ≡ l mod 8 of its row.
+__global__ void __launch_bounds__(block_threads) row_scales_of(Array array, RowScale* scales) {
+    __shared__ Staged<double> staged;
+    __shared__ double partial[8][tile_rows + 1];
+    __shared__ int exponents[tile_rows];
+    static_assert(slots == 8);
+    const int row = static_cast<int>(threadIdx.x) % tile_rows;
+    const int lane = static_cast<int>(threadIdx.x) / tile_rows;
+    const int64_t first = int64_t{blockIdx.x} * tile_rows;
+
+    double largest = 0.0;
+    for (int64_t feature = 0; feature < array.cols; feature += chunk) {
+        stage(staged, array, nullptr, first, array.rows, feature);
+        __syncthreads();
+        for (int f = lane; f < chunk; f += 8) largest = fmax(largest, fabs(staged[f][row]));
+        __syncthreads();
+    }
+    partial[lane][row] = largest;
+    __syncthreads();
+    if (lane == 0) {
+        for (int l = 1; l < 8; ++l) largest = fmax(largest, partial[l][row]);
+        int exponent = 0;
+        if (largest < INFINITY) frexp(largest, &exponent);
+        exponents[row] = exponent;
+    }
+    __syncthreads();
+
+    const int exponent = exponents[row];
+    double sum = 0.0;
+    for (int64_t feature = 0; feature < array.cols; feature += chunk) {
+        stage(staged, array, nullptr, first, array.rows, feature);
+        __syncthreads();
+        for (int f = lane; f < chunk; f += 8) {
+            const double x = ldexp(staged[f][row], -exponent);
+            sum = InnerProduct::accumulate(sum, x, x);
+        }
+        __syncthreads();
+    }
+    partial[lane][row] = sum;
+    __syncthreads();
+    if (lane == 0 && first + row < array.rows) {
+        double lanes[8];
+        for (int l = 0; l < 8; ++l) lanes[l] = partial[l][row];
+        scales[first + row] = {root(canonical_tree<InnerProduct>(lanes)), exponent};
+    }
+}
+
+}  // namespace
+
+void survey(const Array& array, Findings* findings, cudaStream_t stream) {
+    static_assert(offsetof(Findings, largest) == offsetof(Found, largest));
+    auto* found = reinterpret_cast<Found*>(findings);
+    check(cudaMemsetAsync(&found->first_bad, 0xff, sizeof found->first_bad, stream), "memset");
+    check(cudaMemsetAsync(&found->largest, 0, sizeof found->largest, stream), "memset");
+    const int64_t blocks = divided_up(array.rows * array.cols, block_threads);
+    const auto grid = static_cast<unsigned>(std::min(blocks, wanted_blocks));
+    launch("survey", survey_elements, grid, block_threads, stream, array, found);
+}
+
+void row_scales(const Array& array, RowScale* scales, cudaStream_t stream) {
+    const auto grid = static_cast<unsigned>(divided_up(array.rows, tile_rows));
+    launch("row_scales", row_scales_of, grid, block_threads, stream, array, scales);
+}
+
+}  // namespace pairtile::gpu

@@ -1,0 +1,416 @@
+"""The CUDA backend against the NumPy twin, and the plan of its launches, which needs no GPU.
+
+Neighbours must agree bit for bit: their values are canonical. Kernel sums must agree within the
+rounding of the type they are computed in.
+"""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import pairtile as pt
+from pairtile import _numpy
+from pairtile._numpy.kernels import _FORMULA
+from pairtile.neighbors import METRICS
+
+DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
+# Around the tile of 32 rows and 32 features; 700 references are cut into two segments.
+SHAPES = [(1, 1, 1), (5, 40, 3), (33, 31, 8), (31, 65, 33), (40, 700, 5), (64, 64, 70)]
+TERMS: dict[str, tuple[float, ...]] = {
+    "gaussian": (0.05,),
+    "laplace": (0.3,),
+    "laplace_l1": (0.1,),
+    "rational_quadratic": (0.2, 1.3),
+    "inverse_multiquadric": (1.5, 0.7),
+    "matern32": (0.4,),
+    "matern52": (0.6,),
+    "polynomial": (3.0, 0.1, 1.0),
+    "linear": (),
+    "cosine": (),
+    "energy": (1.0,),
+}
+SUMS: dict[str, Any] = {"precision": "default", "workers": 1}
+SEARCH: dict[str, Any] = {"precision": "default", "workers": 1}
+
+
+def data(n: int, d: int, dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng([seed, n, d])
+    x = rng.normal(size=(n, d)) * (20 if "int" in dtype else 1)
+    x = np.abs(x) if dtype == "uint8" else x
+    x[n // 2] = x[0]  # a repeated row
+    x[n // 3] = 0  # a zero row
+    return x.astype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
+
+
+# --- The plan, without a GPU ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def cuda() -> Any:
+    return pytest.importorskip("pairtile._cuda", exc_type=ImportError)
+
+
+def covers(ranges: list[tuple[int, int]], n: int) -> bool:
+    starts, stops = zip(*ranges, strict=True)
+    ordered = all(start < stop for start, stop in ranges)
+    return ordered and starts[0] == 0 and stops[-1] == n and stops[:-1] == starts[1:]
+
+
+SIZES = [1, 31, 32, 33, 255, 256, 257, 1000, 46341, 10**6, 2**33 + 1]
+
+
+@pytest.mark.parametrize("d", [1, 100, 10**5])
+@pytest.mark.parametrize("m", SIZES)
+def test_every_pair_is_visited_once(cuda: Any, m: int, d: int) -> None:
+    for n in (1, 33, 1000, 10**5):
+        for k in {1, min(m, 40), min(m, 5000)}:
+            batches = cuda.knn_batches(n, m, d, k)
+            assert covers(batches, n)
+            rows = batches[0][1]
+            segments = cuda.knn_segments(rows, m, k)
+            assert covers(segments, m)
+            # a list and its length for each row and segment
+            assert cuda.knn_workspace(rows, m, k) == rows * len(segments) * (16 * k + 8)
+        batches = cuda.sums_batches(n, m, d)
+        assert covers(batches, n)
+        segments = cuda.sums_segments(batches[0][1], m)
+        assert covers(segments, m)
+        assert cuda.sums_workspace(batches[0][1], m) == 8 * batches[0][1] * len(segments)
+
+
+def test_workspace_stays_small(cuda: Any) -> None:
+    limit = 1 << 28
+    for n in (32, 1000, 10**6):
+        for k in (1, 10, 1000, 10**5):
+            first, stop = cuda.knn_batches(n, 10**6, 16, k)[0]
+            assert cuda.knn_workspace(stop - first, 10**6, k) <= limit
+    # one list for each of the fewest rows that a launch can have, and no more
+    first, stop = cuda.knn_batches(32, 10**7, 16, 10**7)[0]
+    assert (stop - first, len(cuda.knn_segments(32, 10**7, 10**7))) == (32, 1)
+
+
+def test_few_queries_are_spread_over_the_references(cuda: Any) -> None:
+    assert len(cuda.knn_segments(1, 10**6, 10)) >= 512
+    assert len(cuda.sums_segments(1, 10**6)) >= 512
+    assert len(cuda.knn_segments(10**6, 10**6, 10)) == 1
+
+
+def test_module_knows_what_it_was_built_for(cuda: Any) -> None:
+    assert cuda.__version__ == pt.__version__
+    assert cuda.architectures()
+    assert {name for name in _FORMULA if cuda.reads_normalised_rows(name)} == {"cosine"}
+    with pytest.raises(ValueError, match="unknown kernel 'sinc'"):
+        cuda.reads_normalised_rows("sinc")
+
+
+def test_stub_names_what_the_module_exports(cuda: Any) -> None:
+    stated = set()
+    for node in ast.parse(Path(pt.__file__).with_name("_cuda.pyi").read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            stated.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            stated.add(node.target.id)
+    assert stated == {name for name in dir(cuda) if name[0] != "_"} | {"__version__"}
+
+
+def test_cuda_errors_carry_cuda_s_words(cuda: Any) -> None:
+    view = (0, 1, 1, 4, 4, "float32")
+    with pytest.raises(RuntimeError, match=r"CUDA error in cudaSetDevice: .*(device|driver)"):
+        cuda.survey(view, 0, (4096, 0))  # no machine has that many
+
+
+def test_every_kernel_is_tested() -> None:
+    assert TERMS.keys() == _FORMULA.keys()
+
+
+# --- With a GPU -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cupy() -> Any:
+    return pytest.importorskip("cupy", exc_type=ImportError)
+
+
+@pytest.fixture
+def gpu(cupy: Any) -> Any:
+    from pairtile import _cuda_backend
+
+    return _cuda_backend
+
+
+def host(results: Any) -> list[Any]:
+    return [r.get() for r in results]
+
+
+def same_neighbors(found: Any, wanted: Any) -> None:
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("n", "m", "d"), SHAPES)
+def test_knn(cupy: Any, gpu: Any, metric: str, n: int, m: int, d: int) -> None:
+    x, y = data(n, d, "float32"), data(m, d, "float32", 1)
+    for k in sorted({1, min(m, 10), m}):
+        wanted = _numpy.knn(x, y, k, metric, dtype="float32", **SEARCH)
+        found = gpu.knn(cupy.asarray(x), cupy.asarray(y), k, metric, dtype="float32", **SEARCH)
+        same_neighbors(host(found), wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_knn_of_every_dtype(gpu: Any, metric: str, dtype: str) -> None:
+    x, y = data(40, 17, dtype), data(70, 17, dtype, 1)
+    out = "float64" if dtype == "float64" else "float32"
+    found = gpu.knn(x, y, 9, metric, dtype=out, **SEARCH)
+    same_neighbors(found, _numpy.knn(x, y, 9, metric, dtype=out, **SEARCH))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", METRICS)
+def test_knn_self_join(cupy: Any, gpu: Any, metric: str) -> None:
+    x = data(300, 6, "float64")
+    for k in (1, 50, 299):  # short lists, long lists, everything
+        wanted = _numpy.knn(x, None, k, metric, dtype="float64", **SEARCH)
+        found = gpu.knn(cupy.asarray(x), None, k, metric, dtype="float64", **SEARCH)
+        same_neighbors(host(found), wanted)
+
+
+@pytest.mark.gpu
+def test_knn_predicates(cupy: Any, gpu: Any) -> None:
+    rng = np.random.default_rng(3)
+    x, y = data(50, 4, "float32"), data(600, 4, "float32", 1)
+    groups = rng.integers(0, 3, 50), rng.integers(0, 3, 600)
+    ticks = rng.integers(0, 9, 50), rng.integers(0, 9, 600)
+    of_groups = {"query_groups": groups[0], "reference_groups": groups[1]}
+    cases: list[dict[str, Any]] = [
+        {**of_groups, "group_rule": "same"},
+        {**of_groups, "group_rule": "different"},
+        {"query_times": ticks[0], "reference_times": ticks[1]},
+        {"query_times": ticks[0] / 2, "reference_times": ticks[1] / 2},
+        {"reference_mask": rng.random(600) < 0.02},  # fewer than k are left
+        {"reference_mask": np.zeros(600, bool)},
+    ]
+    for case in cases:
+        wanted = _numpy.knn(x, y, 40, "euclidean", dtype="float32", **case, **SEARCH)
+        found = gpu.knn(
+            cupy.asarray(x), cupy.asarray(y), 40, "euclidean", dtype="float32", **case, **SEARCH
+        )
+        same_neighbors(host(found), wanted)
+    inadmissible = {"reference_mask": np.zeros(600, bool)}
+    for metric, missing in (("inner_product", -np.inf), ("cosine", np.inf)):
+        distances, indices = gpu.knn(x, y, 2, metric, dtype="float32", **inadmissible, **SEARCH)
+        assert (distances == missing).all()
+        assert (indices == -1).all()
+
+
+@pytest.mark.gpu
+def test_ties_come_in_order_of_index(gpu: Any) -> None:
+    lattice = np.random.default_rng(0).integers(0, 2, (700, 3)).astype(np.int8)
+    for k in (5, 100):
+        found = gpu.knn(lattice, None, k, "sqeuclidean", dtype="float32", **SEARCH)
+        wanted = _numpy.knn(lattice, None, k, "sqeuclidean", dtype="float32", **SEARCH)
+        same_neighbors(found, wanted)
+
+
+@pytest.mark.gpu
+def test_extreme_rows(gpu: Any) -> None:
+    x = data(40, 9, "float64")
+    x[1] *= 1e200  # overflows where squares are not scaled
+    x[2] *= 1e-200
+    x[3] = 5e-324
+    x[4, 2] = np.nan
+    x[5, 7] = np.inf
+    for metric in METRICS:
+        found = gpu.knn(x, None, 39, metric, dtype="float64", **SEARCH)
+        same_neighbors(found, _numpy.knn(x, None, 39, metric, dtype="float64", **SEARCH))
+    assert gpu.first_nonfinite(x, workers=1) == 4
+    assert gpu.first_nonfinite(x[:4], workers=1) == -1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-13)])
+def test_kernel_sums(cupy: Any, gpu: Any, name: str, dtype: str, tolerance: float) -> None:
+    x, y = data(50, 37, dtype), data(600, 37, dtype, 1)
+    rng = np.random.default_rng(5)
+    v, w = rng.normal(size=50), rng.normal(size=600)
+    terms = [(1.5, name, TERMS[name])]
+    largest = np.abs(_numpy.kernel_row_sums(x, x, [(1.5, name, TERMS[name])], None, **SUMS)).max()
+    bound = tolerance * max(1.0, largest)
+    a, b = cupy.asarray(x), cupy.asarray(y)
+    for weights in (None, w):
+        found = gpu.kernel_row_sums(a, b, terms, weights, **SUMS).get()
+        wanted = _numpy.kernel_row_sums(x, y, terms, weights, **SUMS)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=bound * 600 / 50)
+    for xw, yw in ((None, None), (v, w)):
+        found = gpu.kernel_total(a, b, terms, xw, yw, **SUMS)
+        wanted = _numpy.kernel_total(x, y, terms, xw, yw, **SUMS)
+        assert found == pytest.approx(wanted, rel=tolerance, abs=bound * 600)
+        found = gpu.kernel_total(b, None, terms, yw, None, **SUMS)
+        wanted = _numpy.kernel_total(y, None, terms, yw, None, **SUMS)
+        assert found == pytest.approx(wanted, rel=tolerance, abs=bound * 600 * 12)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_sum_of_kernels(gpu: Any, dtype: str) -> None:
+    x, y = data(40, 5, dtype), data(300, 5, dtype, 1)
+    terms = [(0.5, "gaussian", (0.01,)), (-2.0, "cosine", ()), (1.0, "energy", (1.3,))]
+    for precision in ("default", "float64", "fast"):
+        found = gpu.kernel_row_sums(x, y, terms, None, precision=precision, workers=1)
+        wanted = _numpy.kernel_row_sums(x, y, terms, None, precision=precision, workers=1)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12 if precision == "float64" else 2e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("scale", [1e-25, 1e-15, 1e15, 1e18])
+def test_kernel_sums_far_from_one(gpu: Any, scale: float) -> None:
+    x = (data(60, 8, "float64") * scale).astype(np.float32)
+    terms = [(1.0, "energy", (1.0,))]
+    found = gpu.kernel_total(x, None, terms, None, None, **SUMS)
+    wanted = _numpy.kernel_total(x, None, terms, None, None, **SUMS)
+    assert found == pytest.approx(wanted, rel=1e-6)
+    for term in (
+        ("gaussian", (0.1 / scale**2,)),
+        ("polynomial", (3.0, 0.1, 1.0)),
+        ("inverse_multiquadric", (scale**2, 0.5)),
+    ):
+        found = gpu.kernel_total(x, None, [(1.0, *term)], None, None, **SUMS)
+        wanted = _numpy.kernel_total(x, None, [(1.0, *term)], None, None, **SUMS)
+        assert found == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.gpu
+def test_strides_are_read_in_place(cupy: Any, gpu: Any) -> None:
+    whole = data(140, 26, "float32")
+    on_device = cupy.asarray(whole)
+    views = [np.s_[::2, ::2], np.s_[::-1, 3:], np.s_[:70, ::-1], np.s_[7:9, :]]
+    for view in views:
+        for x, a in ((whole[view], on_device[view]), (whole[view].T, on_device[view].T)):
+            k = min(3, len(x) - 1)
+            wanted = _numpy.knn(x, None, k, "cosine", dtype="float32", **SEARCH)
+            found = gpu.knn(a, None, k, "cosine", dtype="float32", **SEARCH)
+            same_neighbors(host(found), wanted)
+            assert gpu.first_nonfinite(a, workers=1) == -1
+    np.testing.assert_array_equal(on_device.get(), whole)
+
+
+@pytest.mark.gpu
+def test_batches_change_nothing(cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = data(150, 5, "float32"), data(90, 5, "float32", 1)
+    terms = [(1.0, "laplace", (0.4,))]
+
+    def results() -> list[Any]:
+        return [
+            *gpu.knn(x, y, 7, "manhattan", dtype="float32", **SEARCH),
+            gpu.kernel_row_sums(x, y, terms, None, **SUMS),
+            gpu.kernel_total(x, None, terms, None, None, **SUMS),
+        ]
+
+    def batches(rows: int, *_: int) -> list[tuple[int, int]]:
+        return [(0, 32), (32, 96), (96, rows)]
+
+    whole = results()
+    monkeypatch.setattr(gpu._cuda, "knn_batches", batches)
+    monkeypatch.setattr(gpu._cuda, "sums_batches", batches)
+    for a, b in zip(results(), whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.gpu
+def test_same_bits_every_time_and_on_any_stream(cupy: Any, gpu: Any) -> None:
+    x, y = (cupy.asarray(data(n, 30, "float32")) for n in (100, 3000))
+    terms = [(1.0, "gaussian", (0.02,))]
+
+    def results() -> list[Any]:
+        return [
+            *host(gpu.knn(x, y, 40, "euclidean", dtype="float32", **SEARCH)),
+            gpu.kernel_row_sums(x, y, terms, None, **SUMS).get(),
+            gpu.kernel_total(y, None, terms, None, None, **SUMS),
+        ]
+
+    first = results()
+    cupy.cuda.Device().synchronize()
+    with cupy.cuda.Stream(non_blocking=True):
+        second = results()
+    for a, b, c in zip(first, second, results(), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+@pytest.mark.gpu
+def test_progress_reports_and_can_abort(cupy: Any) -> None:
+    x = cupy.asarray(data(100, 4, "float32"))
+    told: list[tuple[int, int]] = []
+    pt.knn(x, k=3, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (10_000, 10_000)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pt.knn(x, k=3, progress=stop)
+    same_neighbors(host(pt.knn(x, k=3)), pt.knn(x.get(), k=3))
+
+
+@pytest.mark.gpu
+def test_public_functions_keep_the_kind_of_array(cupy: Any) -> None:
+    x, y = data(60, 5, "float32"), data(80, 5, "float32", 1)
+    a, b = cupy.asarray(x), cupy.asarray(y)
+    found = pt.knn(a, b, k=4)
+    assert isinstance(found.distances, cupy.ndarray)
+    same_neighbors(host(found), pt.knn(x, y, k=4))
+    kernel = pt.Gaussian(2.0)
+    assert pt.mmd(a, b, kernel=kernel) == pytest.approx(pt.mmd(x, y, kernel=kernel), abs=1e-6)
+    assert pt.energy_distance(a, b) == pytest.approx(pt.energy_distance(x, y), rel=1e-5)
+    values = pt.witness(a, a, b, kernel=kernel)
+    assert isinstance(values, cupy.ndarray)
+    np.testing.assert_allclose(values.get(), pt.witness(x, x, y, kernel=kernel), atol=1e-6)
+    with pytest.raises(TypeError, match="both must be on one device"):
+        pt.knn(a, y, k=1)
+    bad = cupy.asarray(np.where(np.arange(60)[:, None] == 7, np.nan, x))
+    with pytest.raises(ValueError, match="first bad row is 7"):
+        pt.knn(bad, k=1)
+    with pytest.raises(NotImplementedError, match="copy the arrays to host memory"):
+        pt.sliced_wasserstein(a, b)
+
+
+@pytest.mark.gpu
+def test_torch_tensors_stay_torch_tensors(cupy: Any) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    x = data(60, 5, "float32")
+    tensor = torch.as_tensor(x, device="cuda")
+    for given in (tensor, tensor.T.contiguous().T, tensor.bfloat16()):
+        found = pt.knn(given, k=4)
+        assert found.distances.device == found.indices.device == tensor.device
+        same_neighbors([t.cpu().numpy() for t in found], pt.knn(given.float().cpu().numpy(), k=4))
+
+
+@pytest.mark.gpu
+def test_host_arrays_when_cuda_is_chosen(cupy: Any) -> None:
+    x = data(60, 5, "float32")
+    wanted = pt.knn(x, k=4)
+    chosen = pt.backend()
+    pt.set_backend("cuda")
+    try:
+        for given in (x, x.astype(">f4"), np.asfortranarray(x), x[::-1][::-1]):
+            same_neighbors(pt.knn(given, k=4), wanted)
+    finally:
+        pt.set_backend(chosen)
+
+
+@pytest.mark.gpu
+def test_known_failures_of_other_packages(cupy: Any) -> None:
+    far = cupy.asarray(np.array([[512695.0], [512804.0]], dtype=np.float32))
+    assert pt.knn(far, k=1).distances.get().ravel().tolist() == [109.0, 109.0]
