@@ -138,6 +138,11 @@ class TopK {
             const double value = pairing_.unit * canonical(candidates[c].index);
             candidates[c] = {value, value, candidates[c].index};
         }
+        // an infinite product less another has no place in an order
+        list.count = std::partition(candidates, candidates + list.count,
+                                    [](const Candidate& one) { return one.high == one.high; }) -
+                     candidates;
+        if (list.count < k_) return;
         std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
         list.count = k_;
         for (int64_t c = 0; c < k_; ++c) {
@@ -177,7 +182,8 @@ class TopK {
         for (int64_t c = 0; c < k_; ++c) {
             const bool have = c < found;
             double value = have ? best[static_cast<size_t>(c)].value : INFINITY;
-            if (pairing_.add_norms && value < 0.0) value = 0.0;  // rounding, where not rescored
+            if (metric_ != MetricId::inner_product && value < 0.0)
+                value = 0.0;  // where not rescored
             distances_[row * k_ + c] = static_cast<D>(reported(metric_, value));
             indices_[row * k_ + c] = have ? best[static_cast<size_t>(c)].index : -1;
         }

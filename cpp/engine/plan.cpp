@@ -178,6 +178,11 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
     }
     Survey found = survey(x, frame.centre, workers, control);
     found.merge(survey(y, frame.centre, workers, control));
+    if (!std::isfinite(found.largest)) {  // x − centre leaves the range of float64
+        frame.centre.assign(d, 0.0);
+        found = survey(x, frame.centre, workers, control);
+        found.merge(survey(y, frame.centre, workers, control));
+    }
     frame.has_zero_row = found.zero_row;
     frame.integral = found.integral && integral && 4 * found.largest_square < 0x1p53;
     frame.extreme = found.largest_raw > 1e150 || (found.largest > 0.0 && found.largest < 1e-140);

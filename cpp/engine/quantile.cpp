@@ -28,8 +28,8 @@ uint64_t mix(uint64_t x) {
 }
 
 struct Bracket {
-    double low = -INFINITY, high = INFINITY;  // ordered values in [low, high)
-    bool single() const { return high == std::nextafter(low, INFINITY); }
+    double low = -INFINITY, high = INFINITY;  // ordered values in [low, high]
+    bool single() const { return low == high; }
 };
 
 template <class T>
@@ -113,7 +113,8 @@ class RankCount {
         const bool wanted = keep_all_ || mix(static_cast<uint64_t>(i) * 0x100000001b3ull ^
                                              static_cast<uint64_t>(j)) < keep_below_;
         const bool surely_inside = value - error >= pairing_.unit * bracket_.low &&
-                                   value + error < pairing_.unit * bracket_.high;
+                                   value + error <= pairing_.unit * bracket_.high &&
+                                   std::isfinite(error);
         if (surely_inside && !wanted) {
             ++work.rank.inside;
             return;
@@ -145,7 +146,7 @@ Bracket bracket_from(std::vector<double>& sample, double rank, double count) {
     Bracket bracket;
     if (at - margin >= 0.0) bracket.low = sample[static_cast<size_t>(at - margin)];
     if (at + margin + 1.0 < size) {
-        bracket.high = std::nextafter(sample[static_cast<size_t>(at + margin + 1.0)], INFINITY);
+        bracket.high = sample[static_cast<size_t>(at + margin + 1.0)];
     }
     return bracket;
 }
@@ -199,15 +200,17 @@ struct Search {
             run(sweep, fold);
             const Rank rank = fold.rank();
             if (first < rank.below) {
-                bracket = {-INFINITY, bracket.low};
+                bracket = {-INFINITY, std::nextafter(bracket.low, -INFINITY)};
                 share = static_cast<double>(rank.below) / static_cast<double>(pairs);
                 continue;
             }
             if (last >= rank.below + rank.inside) {
+                // only NaN is neither below nor inside nor above
+                if (bracket.high == INFINITY) return {NAN, NAN};
                 if (first < rank.below + rank.inside) {  // the two ranks straddle the bracket
                     bracket.high = INFINITY;
                 } else {
-                    bracket = {bracket.high, INFINITY};
+                    bracket = {std::nextafter(bracket.high, INFINITY), INFINITY};
                 }
                 share = 1.0 - static_cast<double>(rank.below) / static_cast<double>(pairs);
                 continue;

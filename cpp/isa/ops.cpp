@@ -1,8 +1,10 @@
 // Fills the table of isa/ops.hpp for the instruction set named by PAIRTILE_ISA. Compiled once per
 // instruction set; nothing here may come from a template outside that namespace.
+// clang-format off
 #define PT_QUOTED(path) #path
-#define PT_PASTE(folder, name) PT_QUOTED(folder / name.hpp)
+#define PT_PASTE(folder, name) PT_QUOTED(folder/name.hpp)
 #define PT_ISA_HEADER(name) PT_PASTE(isa, name)
+// clang-format on
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 
 #include "isa/micro.hpp"

@@ -1,4 +1,4 @@
-// How many values lie below a bracket [low, high) and how many inside it. The fold behind exact
+// How many values lie below a bracket [low, high] and how many inside it. The fold behind exact
 // medians and quantiles: the order statistic is found once the bracket holds few values.
 #pragma once
 
@@ -14,7 +14,7 @@ struct Rank {
 
     PT_HD void push(double x) {
         below += x < low;
-        inside += x >= low && x < high;
+        inside += x >= low && x <= high;
     }
     PT_HD void merge(const Rank& other) {
         below += other.below;
