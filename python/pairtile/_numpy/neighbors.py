@@ -103,8 +103,8 @@ def _cosine(a: Floats, b: Floats) -> Floats:
     return distance
 
 
-# What neighbours are ordered by, smallest first; `_finish` turns it into the distance returned.
-_ORDER = {
+# What neighbours are ordered by, smallest first; `finish` turns it into the distance returned.
+ORDER = {
     "euclidean": sq_distance,
     "sqeuclidean": sq_distance,
     "cosine": _cosine,
@@ -114,7 +114,7 @@ _ORDER = {
 }
 
 
-def _finish(metric: str, order: Floats) -> Floats:
+def finish(metric: str, order: Floats) -> Floats:
     if metric == "euclidean":
         return np.sqrt(order)
     return 0.0 - order if metric == "inner_product" else order
@@ -168,7 +168,7 @@ def knn(
         for cols in spans(m, BLOCK * BLOCK // height):
             number = np.arange(cols.start, cols.stop)[None, :]
             with np.errstate(over="ignore", invalid="ignore"):
-                value = _ORDER[metric](a, widen(reference, cols))
+                value = ORDER[metric](a, widen(reference, cols))
             if itself:
                 value[number == np.arange(rows.start, rows.stop)[:, None]] = np.nan
             if query_groups is not None and reference_groups is not None:
@@ -188,7 +188,7 @@ def knn(
                 progress(rows.start * m + len(a) * cols.stop, n * m)
         missing = -np.inf if metric == "inner_product" else np.inf
         with np.errstate(over="ignore"):
-            distances[rows] = np.where(index < 0, missing, _finish(metric, best))
+            distances[rows] = np.where(index < 0, missing, finish(metric, best))
         indices[rows] = index
     return distances, indices
 
@@ -211,7 +211,7 @@ def pairwise_distances(
         a = widen(x, rows)
         for cols in spans(len(y)):
             with np.errstate(over="ignore", invalid="ignore"):
-                value = _finish(metric, _ORDER[metric](a, widen(y, cols)))
+                value = finish(metric, ORDER[metric](a, widen(y, cols)))
                 if itself and rows == cols and metric == "cosine":
                     np.fill_diagonal(value, 0.0 * np.diagonal(value))
                 out[rows, cols] = value
@@ -253,7 +253,7 @@ def distance_quantile(
             for j in range(i, len(blocks)):
                 right, cols = blocks[j]
                 with np.errstate(over="ignore", invalid="ignore"):
-                    value = np.abs(_ORDER[metric](a, widen(right, cols)))
+                    value = np.abs(ORDER[metric](a, widen(right, cols)))
                 upper = value[np.triu_indices(len(a), 1)] if i == j else value.ravel()
                 yield upper.view(np.int64)
             done += 1
@@ -290,4 +290,5 @@ def distance_quantile(
         found = np.sqrt(found)
     elif metric != "euclidean" and squared:
         found = found * found
-    return float(np.quantile(found, position - rank if len(found) > 1 else 0.0))
+    with np.errstate(invalid="ignore"):  # between two infinities lies NaN
+        return float(np.quantile(found, position - rank if len(found) > 1 else 0.0))

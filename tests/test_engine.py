@@ -1,0 +1,572 @@
+"""How the engine works, whatever it computes: threads, tiles, ISAs, interruption, memory.
+
+`CALLS` holds one call of each public function that computes; nearly every test runs all of them.
+"""
+
+import concurrent.futures
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pairtile as pt
+from backends import forced_tile, on_backend
+
+pytestmark = pytest.mark.native
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(230, 19)).astype(np.float32)
+Y = (RNG.normal(size=(290, 19)) + 0.2).astype(np.float32)
+Y64 = Y.astype(np.float64)
+V = RNG.random(len(X))
+W = RNG.random(len(Y))
+U = RNG.normal(size=len(X))
+WEIGHTS = {"x_weights": V, "y_weights": W}
+ALL_KERNELS = (
+    pt.Gaussian(5.0)
+    + pt.Laplace(5.0)
+    + pt.Laplace(20.0, norm="l1")
+    + pt.RationalQuadratic(3.0)
+    + pt.InverseMultiquadric(3.0)
+    + pt.Matern(5.0)
+    + pt.Matern(5.0, nu=2.5)
+    + pt.Polynomial()
+    + pt.Linear()
+    + pt.Cosine()
+    + pt.Energy(1.5)
+)
+
+# Decided by the order of canonical values: the same bits on every tile size and instruction set.
+ORDERED = {
+    **{
+        f"knn {metric}": lambda w, metric=metric: pt.knn(X, Y, 12, metric=metric, workers=w)
+        for metric in ("euclidean", "cosine", "inner_product", "manhattan", "chebyshev")
+    },
+    "knn self": lambda w: pt.knn(X, k=3, workers=w),
+    "knn float64": lambda w: pt.knn(X, Y64, 3, precision="float64", workers=w),
+    "knn long": lambda w: pt.knn(X, Y, 200, workers=w),
+    "knn predicates": lambda w: pt.knn(
+        Y, k=5, query_groups=np.arange(len(Y)) % 5, group_rule="different", workers=w
+    ),
+    "pairwise_distances": lambda w: (pt.pairwise_distances(X, Y, workers=w),),
+    "median_distance": lambda w: (pt.median_distance(X, Y, workers=w),),
+    "median_distance squared": lambda w: (
+        pt.median_distance(Y64, squared=True, quantile=0.9, workers=w),
+    ),
+}
+
+# Sums of floats: the same bits on any number of workers, within `SUM_BOUND` on other tiles.
+SUMS = {
+    "mmd": lambda w: (pt.mmd(X, Y, workers=w),),
+    "mmd all kernels": lambda w: (pt.mmd(X, Y, kernel=ALL_KERNELS, estimator="biased", workers=w),),
+    "mmd weights": lambda w: (pt.mmd(X, Y, kernel="laplace", **WEIGHTS, workers=w),),
+    "mmd float64": lambda w: (pt.mmd(X, Y, precision="float64", workers=w),),
+    "energy_distance": lambda w: (pt.energy_distance(X, Y64, workers=w),),
+    "kernel_sum": lambda w: (
+        pt.kernel_sum(X, kernel=pt.Gaussian(4.0), x_weights=U, workers=w),
+        pt.kernel_sum(X, Y, kernel=pt.Matern(4.0), **WEIGHTS, workers=w),
+    ),
+    "witness": lambda w: (pt.witness(X, X, Y, workers=w),),
+    "mmd_test": lambda w: pt.mmd_test(X, Y, n_permutations=70, rng=1, workers=w),
+    "energy_test": lambda w: pt.energy_test(X, Y, n_permutations=9, rng=1, workers=w),
+    "wasserstein_1d": lambda w: (pt.wasserstein_1d(X, Y, p=2, **WEIGHTS, workers=w),),
+    "sliced_wasserstein": lambda w: pt.sliced_wasserstein(
+        X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
+    ),
+    "sliced_wasserstein weights": lambda w: pt.sliced_wasserstein(
+        X, Y64, p=1, n_projections=9, rng=2, return_gradient=True, **WEIGHTS, workers=w
+    ),
+    "sliced_energy": lambda w: pt.sliced_energy(
+        X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
+    ),
+    "info_nce": lambda w: fields(pt.info_nce(X, Y, temperature=9.0, grad=True, workers=w)),
+    "info_nce float64": lambda w: fields(
+        pt.info_nce(X, Y64, logit_scale=0.1, grad=True, grad_rows=U, workers=w)
+    ),
+    "clip_loss": lambda w: fields(
+        pt.clip_loss(X, Y[: len(X)], temperature=0.1, normalize=True, grad=True, workers=w)
+    ),
+}
+CALLS = ORDERED | SUMS
+SUM_BOUND = 1e-5  # of values, nulls and gradients here, in units of the largest
+
+
+def fields(result):
+    return tuple(vars(result).values())
+
+
+def flat(result):
+    """The arrays and numbers of a result, None left out."""
+    return [np.asarray(part) for part in result if part is not None]
+
+
+def assert_same_bits(result, right):
+    for a, b in zip(flat(result), flat(right), strict=True):
+        assert a.dtype == b.dtype
+        assert a.tobytes() == b.tobytes()
+
+
+def assert_near(result, right):
+    for a, b in zip(flat(result), flat(right), strict=True):
+        scale = max(np.abs(b).max(), 1e-3)
+        np.testing.assert_allclose(a, b, rtol=0, atol=SUM_BOUND * scale)
+
+
+@pytest.fixture(autouse=True)
+def native():
+    with on_backend("native"):
+        yield
+
+
+def run_python(script, **environment):
+    """Standard output of a script in a process of its own, which must succeed."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        env={**os.environ, "PAIRTILE_BACKEND": "native", **environment},
+        cwd=Path(__file__).parent,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    ).stdout
+
+
+# --- the same answer -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tile", [(0, 0), (1, 1), (20, 64)])
+@pytest.mark.parametrize("name", CALLS)
+def test_same_bits_for_any_number_of_workers(name, tile):
+    with forced_tile(*tile):
+        alone = CALLS[name](1)
+        for workers in (2, 3, 7, 7):
+            assert_same_bits(CALLS[name](workers), alone)
+
+
+def test_same_bits_on_large_sets():
+    """Sizes at which the plan itself cuts both sides into several blocks."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(2, 9000, 7)).astype(np.float32)
+    wide = rng.normal(size=(5000, 600)).astype(np.float32)
+    calls = [
+        lambda w: pt.knn(x, y, 5, workers=w),
+        lambda w: pt.knn(wide, k=3, workers=w),
+        lambda w: (pt.mmd(x, y, workers=w),),
+        lambda w: (pt.energy_distance(wide[:2500], wide[2500:], workers=w),),
+        lambda w: (pt.witness(x, x, y, kernel="laplace", workers=w),),
+        lambda w: pt.mmd_test(x[:2000], y[:2000], n_permutations=19, rng=0, workers=w),
+        lambda w: fields(pt.clip_loss(x, y, logit_scale=1.0, grad=True, workers=w)),
+        lambda w: pt.sliced_energy(x, y, n_projections=64, rng=0, return_gradient=True, workers=w),
+    ]
+    for call in calls:
+        alone = call(1)
+        for workers in (2, 3):
+            assert_same_bits(call(workers), alone)
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (14, 32), (33, 100), (500, 40)])
+@pytest.mark.parametrize("name", CALLS)
+def test_forced_tiles(name, tile):
+    chosen = CALLS[name](2)
+    with forced_tile(*tile):
+        forced = CALLS[name](2)
+    (assert_same_bits if name in ORDERED else assert_near)(forced, chosen)
+
+
+@pytest.fixture(scope="module")
+def results_by_isa(tmp_path_factory):
+    """What each instruction set of this machine computes for every call."""
+    from pairtile import _native
+
+    folder = tmp_path_factory.mktemp("isas")
+    found = {}
+    for isa in _native.isas():
+        said = run_python(
+            """
+            import os
+            import numpy as np
+            from pairtile import _native
+            from test_engine import CALLS, flat
+
+            print(_native.isa())
+            np.savez(os.environ["RESULTS"], **{
+                f"{name}/{i}": part
+                for name, call in CALLS.items()
+                for i, part in enumerate(flat(call(2)))
+            })
+            """,
+            PAIRTILE_ISA=isa,
+            RESULTS=str(folder / f"{isa}.npz"),
+        )
+        assert said.strip() == isa
+        with np.load(folder / f"{isa}.npz") as stored:
+            found[isa] = {name: stored[name] for name in stored.files}
+    return found
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_instruction_set(name, results_by_isa):
+    first, *others = (
+        [part for key, part in results.items() if key.startswith(f"{name}/")]
+        for results in results_by_isa.values()
+    )
+    assert first
+    for result in others:
+        (assert_same_bits if name in ORDERED else assert_near)(result, first)
+
+
+@pytest.mark.parametrize("isa", ["v1", "sse", "V3", "neon-but-better"])
+def test_an_unsupported_instruction_set_is_an_import_error(isa):
+    said = run_python(
+        """
+        try:
+            import pairtile
+        except ImportError as error:
+            print(error)
+        """,
+        PAIRTILE_ISA=isa,
+        PAIRTILE_BACKEND="",
+    )
+    from pairtile import _native
+
+    assert f"PAIRTILE_ISA='{isa}'" in said
+    assert all(known in said for known in _native.isas())
+
+
+def test_two_threads_call_at_once():
+    names = list(CALLS)
+    right = [CALLS[name](1) for name in names]
+    order = np.random.default_rng(4).permutation(np.repeat(np.arange(len(names)), 4))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda i: CALLS[names[i]](2), order)
+        for i, result in zip(order, found, strict=True):
+            assert_same_bits(result, right[i])
+
+
+def test_a_forked_child_can_call():
+    right = [call(2) for call in CALLS.values()]
+
+    def child():
+        with on_backend("native"):
+            for call, result in zip(CALLS.values(), right, strict=True):
+                assert_same_bits(call(2), result)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    hung = process.is_alive()
+    if hung:
+        process.kill()
+        process.join()
+    assert not hung
+    assert process.exitcode == 0
+
+
+def test_workers():
+    """None is the default of set_num_threads, −1 every core, and no number is too many."""
+    right = pt.knn(X, Y, 3, workers=1)
+    try:
+        for setting in (1, 3, -1, None):
+            pt.set_num_threads(setting)
+            assert_same_bits(pt.knn(X, Y, 3), right)
+    finally:
+        pt.set_num_threads(None)
+    for workers in (-1, 100_000, 2**40):
+        assert_same_bits(pt.knn(X, Y, 3, workers=workers), right)
+        assert pt.mmd(X, Y, workers=workers) == pt.mmd(X, Y, workers=1)
+
+
+def test_inputs_are_never_written_to():
+    """Read-only and writable arrays, whole and strided, keep their bytes."""
+    before = [a.copy() for a in (X, Y, Y64, V, W, U)]
+    for call in CALLS.values():
+        call(2)
+    for a, b in zip((X, Y, Y64, V, W, U), before, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+# --- interruption and progress ---------------------------------------------------------------
+
+
+def random_float32(n, d):
+    return np.random.default_rng(5).random((n, d), dtype=np.float32)
+
+
+# Calls that take far longer than any test waits, each with the sizes of its two sets.
+LONG = {
+    "knn": lambda x, y, **o: pt.knn(x, y, 10, **o),
+    "knn ties": lambda x, y, **o: pt.knn(x[:20_000] * 0, y * 0, 10, **o),
+    "knn near ties": lambda x, y, **o: pt.knn(
+        x[:20_000] * np.float32(1e-3) + 1, y + 1000 * (np.arange(len(y)) % 2)[:, None], 10, **o
+    ),
+    "knn manhattan": lambda x, y, **o: pt.knn(x, y, 10, metric="manhattan", **o),
+    "knn long": lambda x, y, **o: pt.knn(x[:3000], y, 3000, **o),
+    "pairwise_distances": lambda x, y, **o: pt.pairwise_distances(
+        np.tile(x[:5000], 30), np.tile(y[:5000], 30), **o
+    ),
+    "median_distance": lambda x, y, **o: pt.median_distance(x, y, **o),
+    "mmd": lambda x, y, **o: pt.mmd(x, y, kernel=pt.Gaussian(1.0), **o),
+    "mmd polynomial": lambda x, y, **o: pt.mmd(x, y, kernel="polynomial", **o),
+    "energy_distance": lambda x, y, **o: pt.energy_distance(x, y.astype(np.float64), **o),
+    "witness": lambda x, y, **o: pt.witness(x, x, y, kernel=pt.Laplace(1.0), **o),
+    "kernel_sum": lambda x, y, **o: pt.kernel_sum(x, kernel=pt.Laplace(1.0, norm="l1"), **o),
+    "mmd_test": lambda x, y, **o: pt.mmd_test(
+        x[:30_000], y[:30_000], kernel=pt.Gaussian(1.0), n_permutations=99, **o
+    ),
+    "sliced_wasserstein": lambda x, y, **o: pt.sliced_wasserstein(
+        x, y, n_projections=20_000, return_gradient=True, **o
+    ),
+    "sliced_energy": lambda x, y, **o: pt.sliced_energy(
+        x, y, n_projections=20_000, return_gradient=True, **o
+    ),
+    "wasserstein_1d": lambda x, y, **o: pt.wasserstein_1d(
+        np.tile(x[:50_000], 60), np.tile(y[:49_999], 60), p=3, **o
+    ),
+    "info_nce": lambda x, y, **o: pt.info_nce(x, y, temperature=1.0, grad=True, **o),
+    "clip_loss": lambda x, y, **o: pt.clip_loss(x, y, temperature=1.0, grad=True, **o),
+}
+
+
+@pytest.fixture(scope="module")
+def large():
+    return random_float32(300_000, 16), random_float32(300_000, 16)
+
+
+def seconds_to_stop(call, delay):
+    """From Ctrl-C after `delay` seconds of the call to KeyboardInterrupt out of it."""
+    sent = []
+
+    def interrupt():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(delay, interrupt)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        stopped = time.monotonic()
+    finally:
+        timer.join()
+    return stopped - sent[0]
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_ctrl_c(name, large):
+    # The best of a few tries: on a busy machine the scheduler alone takes its time.
+    for delay in (0.15, 0.4):
+        tries = []
+        while not tries or (min(tries) > 0.2 and len(tries) < 4):
+            tries.append(seconds_to_stop(lambda: LONG[name](*large, workers=2), delay))
+        assert min(tries) <= 0.2
+    assert_same_bits(pt.knn(X, Y, 3), pt.knn(X, Y, 3, workers=1))
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_an_exception_in_progress_aborts(name, large):
+    class Stop(Exception):
+        pass
+
+    def progress(done, total):
+        assert threading.current_thread() is threading.main_thread()
+        raise Stop(done, total)
+
+    start = time.monotonic()
+    with pytest.raises(Stop) as stop:
+        LONG[name](*large, workers=2, progress=progress)
+    assert time.monotonic() - start < 5
+    done, total = stop.value.args
+    assert type(done) is type(total) is int
+    assert 0 <= done < total
+
+
+def test_interrupted_again_and_again():
+    """No thread, lock or state survives an interrupted call."""
+    x = random_float32(100_000, 8)
+    threads = threading.active_count()
+    names = ["knn", "mmd", "median_distance", "sliced_energy", "clip_loss"]
+    for round_ in range(4):
+        for name in names:
+            seconds_to_stop(lambda name=name: LONG[name](x, x, workers=3), 0.02 + 0.03 * round_)
+    assert threading.active_count() == threads
+    status = Path("/proc/self/status")
+    if status.exists() and threads == 1:
+        (count,) = (line for line in status.read_text().splitlines() if line.startswith("Threads"))
+        # scipy's and scikit-learn's BLAS keep theirs
+        assert int(count.split()[1]) < threads + 64
+
+
+MEDIUM = {
+    "knn": lambda x, y, **o: pt.knn(x, y, 10, **o),
+    "median_distance": lambda x, y, **o: pt.median_distance(x, y, **o),
+    "mmd": lambda x, y, **o: pt.mmd(x, y, **o),
+    "energy_distance": lambda x, y, **o: pt.energy_distance(x, y, **o),
+    "witness": lambda x, y, **o: pt.witness(x, x, y, **o),
+    "mmd_test": lambda x, y, **o: pt.mmd_test(x[:5000], y[:5000], n_permutations=99, **o),
+    "sliced_wasserstein": lambda x, y, **o: pt.sliced_wasserstein(x, y, n_projections=900, **o),
+    "wasserstein_1d": lambda x, y, **o: pt.wasserstein_1d(x, y, **o),
+    "clip_loss": lambda x, y, **o: pt.clip_loss(
+        x[:9000], y[:9000], temperature=1.0, grad=True, **o
+    ),
+    "pairwise_distances": lambda x, y, **o: pt.pairwise_distances(x[:3000], y[:3000], **o),
+}
+
+
+@pytest.mark.parametrize("name", MEDIUM)
+def test_progress(name):
+    told = []
+    x = random_float32(15_000, 16)
+    MEDIUM[name](x, x[::-1], workers=2, progress=lambda *numbers: told.append(numbers))
+    assert told[-1][0] == told[-1][1] > 0
+    assert all(0 <= done <= total == told[-1][1] for done, total in told)
+    done = [part for part, _ in told]
+    assert done == sorted(done)
+    quiet = MEDIUM[name](x, x[::-1], workers=2)
+    loud = MEDIUM[name](x, x[::-1], workers=2, progress=lambda *_: None)
+    if name not in ("mmd_test", "sliced_wasserstein"):  # random, unless seeded
+        parts = [fields(r) if hasattr(r, "loss") else np.atleast_1d(r) for r in (quiet, loud)]
+        if isinstance(quiet, tuple):
+            parts = [quiet, loud]
+        assert_same_bits(*parts)
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+
+
+@needs_proc
+def test_nothing_leaks():
+    """Neither results nor what an aborted call had allocated; a callable is let go."""
+
+    def progress(done, total):
+        raise ZeroDivisionError
+
+    bad = X.copy()
+    bad[100, 3] = np.nan
+
+    def everything():
+        for call in CALLS.values():
+            call(2)
+        for call in (
+            lambda: pt.knn(X, bad, 3),
+            lambda: pt.knn(X, Y, 3, progress=progress),
+            lambda: pt.mmd_test(X, Y, n_permutations=9, progress=progress),
+            lambda: pt.clip_loss(X, Y, temperature=1.0),
+            lambda: pt.median_distance(X, bad),
+        ):
+            with pytest.raises((ValueError, ZeroDivisionError)):
+                call()
+
+    for _ in range(4):
+        everything()
+    gc.collect()
+    before = resident_bytes()
+    references = [sys.getrefcount(a) for a in (X, Y, Y64, V, progress)]
+    for _ in range(10):
+        everything()
+    gc.collect()
+    assert resident_bytes() - before < 3 << 20
+    assert [sys.getrefcount(a) for a in (X, Y, Y64, V, progress)] == references
+
+
+PEAK = """
+    import numpy as np
+    import pairtile as pt
+
+    def status(field):
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
+
+    def growth(call):
+        '''Bytes by which the peak of a call exceeds what was resident before.'''
+        before = status("VmRSS")
+        with open("/proc/self/clear_refs", "w") as peak:
+            peak.write("5")
+        call()
+        return status("VmHWM") - before
+
+    rng = np.random.default_rng(0)
+"""
+
+
+@needs_proc
+def test_memory_is_tiles():
+    """Every sweep over 2·10⁸ pairs and more fits in 100 MB beyond inputs and results."""
+    said = run_python(
+        textwrap.dedent(PEAK)
+        + textwrap.dedent("""
+        x, y = rng.random((2, 15_000, 16), dtype=np.float32)
+        pt.knn(x[:50], y[:50], 3)
+        calls = {
+            "knn": (lambda: pt.knn(x, y, 10), 15_000 * 10 * 12),
+            "knn k=1000": (lambda: pt.knn(x[:2000], y, 1000), 2000 * 1000 * 12),
+            "mmd": (lambda: pt.mmd(x, y), 0),
+            "energy": (lambda: pt.energy_distance(x, y), 0),
+            "median": (lambda: pt.median_distance(x), 0),
+            "witness": (lambda: pt.witness(x, x, y), 0),
+            "mmd_test": (lambda: pt.mmd_test(x[:4000], y[:4000], n_permutations=99), 0),
+            "clip_loss": (
+                lambda: pt.clip_loss(x[:9000], y[:9000], temperature=1.0, grad=True),
+                9000 * 16 * 4 * 2,
+            ),
+            "sliced": (
+                lambda: pt.sliced_wasserstein(x, y, n_projections=500, return_gradient=True),
+                15_000 * 16 * 4 * 2,
+            ),
+        }
+        for name, (call, result) in calls.items():
+            print(name, growth(call) - result, sep=":")
+        """)
+    )
+    used = {name: int(number) for name, number in (line.split(":") for line in said.splitlines())}
+    assert len(used) == 9
+    assert {name: number for name, number in used.items() if number > 100e6} == {}
+
+
+@needs_proc
+@pytest.mark.slow
+def test_memory_of_a_large_search():
+    said = run_python(
+        textwrap.dedent(PEAK)
+        + textwrap.dedent("""
+        x, y = rng.random((2, 200_000, 16), dtype=np.float32)
+        found = pt.knn(x, y, 10)
+        assert (np.diff(found.distances, axis=1) >= 0).all()
+        print(status("VmHWM"))
+        """)
+    )
+    assert int(said) < 1e9
+
+
+@needs_proc
+@pytest.mark.slow
+def test_memory_of_a_large_loss():
+    """CLIP loss with gradients: inputs, gradients and at most 64 MB."""
+    said = run_python(
+        textwrap.dedent(PEAK)
+        + textwrap.dedent("""
+        x, y = rng.normal(size=(2, 8192, 512)).astype(np.float32)
+        pt.clip_loss(x[:50], y[:50], temperature=1.0, grad=True)
+        print(growth(lambda: pt.clip_loss(x, y, temperature=20.0, grad=True)))
+        print(growth(lambda: pt.clip_loss(x, y, temperature=0.05, normalize=True, grad=True)))
+        """)
+    )
+    gradients = 2 * 8192 * 512 * 4
+    plain, normalized = map(int, said.split())
+    assert plain < gradients + 64e6
+    assert normalized < gradients + 64e6

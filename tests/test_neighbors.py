@@ -1,0 +1,486 @@
+"""Nearest neighbours: bit for bit those of the NumPy twin, and right by SciPy and scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from sklearn.neighbors import NearestNeighbors
+
+import pairtile as pt
+from backends import forced_tile, native_and_twin, on_backend
+from pairtile.neighbors import METRICS
+from strategies import DTYPES, KINDS, cast, pairs_of_sets, point_sets
+
+SCIPY_NAMES = {"manhattan": "cityblock"}
+# Of data that no metric finds degenerate, and of what float32 alone gets wrong.
+HARD_KINDS = ("clusters", "near_ties", "near_unit_vectors", "offset", "outlier", "uneven_columns")
+
+
+def brute_force(x, y, metric):
+    """Distances by SciPy, smaller is nearer."""
+    if metric == "inner_product":
+        return -(x @ y.T)
+    return cdist(x, y, SCIPY_NAMES.get(metric, metric))
+
+
+def assert_same(native, twin):
+    np.testing.assert_array_equal(native.indices, twin.indices)
+    np.testing.assert_array_equal(native.distances, twin.distances)
+    assert native.distances.dtype == twin.distances.dtype
+    assert native.indices.dtype == np.int64
+
+
+# --- against the twin ------------------------------------------------------------------------
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("precision", ["default", "float64"])
+@pytest.mark.parametrize("metric", METRICS)
+@given(data=st.data(), sets=pairs_of_sets())
+def test_equals_twin(metric, precision, data, sets):
+    x, y = (s.array for s in sets)
+    k = data.draw(st.one_of(st.just(len(y)), st.integers(1, len(y))), label="k")
+    tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
+    with forced_tile(*tile):
+        native, twin = native_and_twin(
+            pt.knn, x, y, k, metric=metric, precision=precision, workers=2
+        )
+    assert_same(native, twin)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", METRICS)
+@given(data=st.data(), points=point_sets(rows=st.integers(2, 70)))
+def test_self_join_equals_twin(metric, data, points):
+    k = data.draw(st.integers(1, len(points.array) - 1), label="k")
+    assert_same(*native_and_twin(pt.knn, points.array, k=k, metric=metric))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "inner_product"])
+def test_every_tail_of_every_block(metric, dtype):
+    """Rows in blocks of 4, 6 or 14, columns of 4 to 32, features of 8 and 256, direct up to 4."""
+    rng = np.random.default_rng(0)
+    for d in (1, 2, 3, 4, 5, 7, 8, 9, 255, 256, 257, 513):
+        points = rng.normal(size=(110, d)).astype(dtype)
+        sizes = [(n, 33) for n in (1, 3, 4, 5, 6, 7, 13, 14, 15, 29)]
+        sizes += [(5, m) for m in (3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 65)]
+        for n, m in sizes:
+            assert_same(*native_and_twin(pt.knn, points[:n], points[-m:], 3, metric=metric))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_more_near_ties_than_a_list_holds(metric, kind):
+    """Far more references than a shortlist has room for, ordered by no float32 arithmetic."""
+    points = KINDS[kind](np.random.default_rng(1), 1020, 11).astype(np.float32)
+    for k in (1, 37):
+        assert_same(*native_and_twin(pt.knn, points[:20], points[20:], k, metric=metric))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", ["bytes", "one_hot", "wide_bytes", "far_bytes", "lattice"])
+def test_integers_with_massive_ties(metric, kind):
+    """Data whose float32 tiles are exact take a path of their own, which cuts ties by index."""
+    rng = np.random.default_rng(2)
+    side = rng.integers(0, 2, size=(300, 1)) ^ rng.integers(0, 2, size=1024)
+    points = {
+        "bytes": lambda: rng.integers(0, 3, size=(900, 12), dtype=np.uint8),
+        # two clusters, whose squared norms are beyond 2²⁴: no longer exact in float32
+        "far_bytes": lambda: np.where(side, 254, 0) + rng.integers(0, 2, size=(300, 1024)),
+        "wide_bytes": lambda: rng.integers(0, 256, size=(300, 700), dtype=np.uint8),
+        "one_hot": lambda: KINDS["one_hot"](rng, 900, 20).astype(np.float32),
+        "lattice": lambda: rng.integers(-2, 3, size=(900, 3)) + 1_000_000,
+    }[kind]()
+    for k in (1, 10, 200):
+        assert_same(*native_and_twin(pt.knn, points[:40], points[40:], k, metric=metric))
+    assert_same(*native_and_twin(pt.knn, points, k=5, metric=metric))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("exponent", [-320, -200, -160, -140, -75, 75, 140, 155, 200, 290])
+@pytest.mark.parametrize("metric", sorted(set(METRICS) - {"inner_product"}))
+def test_range_of_float64(metric, exponent):
+    """Squares overflow and vanish; what is left of the order is that of the canonical value."""
+    rng = np.random.default_rng(3)
+    with np.errstate(under="ignore"):
+        points = rng.normal(size=(90, 9)) * 10.0**exponent
+    for d in (3, 9):
+        x, y = points[:30, :d], points[30:, :d]
+        for precision in ("default", "float64"):
+            assert_same(*native_and_twin(pt.knn, x, y, 4, metric=metric, precision=precision))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("exponent", [-320, -200, -75, 75, 150, 154, 200])
+@pytest.mark.parametrize("precision", ["default", "float64"])
+def test_range_of_float64_for_dot_products(exponent, precision):
+    rng = np.random.default_rng(3)
+    with np.errstate(under="ignore"):
+        # Infinities of both signs in one sum have no order: one column, or one sign.
+        column = rng.normal(size=(330, 1)) * 10.0**exponent
+        positive = rng.random(size=(330, 9)) * 10.0**exponent
+    for points in (column, positive):
+        for k in (1, 4, 100, 300):
+            native, twin = native_and_twin(
+                pt.knn, points[:30], points[30:], k, metric="inner_product", precision=precision
+            )
+            assert_same(native, twin)
+
+
+@pytest.mark.native
+def test_dot_products_without_a_value_are_never_neighbours():
+    """∞ − ∞ of finite rows is NaN, and NaN has no place in an order."""
+    points = np.random.default_rng(3).normal(size=(430, 3)) * 1e200
+    for k in (1, 4, 100, 400):
+        assert_same(*native_and_twin(pt.knn, points[:30], points[30:], k, metric="inner_product"))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+def test_differences_beyond_float64(metric):
+    """x − c overflows for finite x and c; the neighbours are those of the canonical values."""
+    points = 1.7e308 * np.random.default_rng(4).uniform(-1, 1, size=(90, 9))
+    assert_same(*native_and_twin(pt.knn, points[:30], points[30:], 4, metric=metric))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("exponent", [8, 17, 19, 20, 21, 22, 25, 37])
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_huge_row(metric, exponent):
+    """Beside it squares of all others are denormal in float32, or nothing."""
+    points = np.random.default_rng(18).normal(size=(300, 9)).astype(np.float32)
+    points[77] *= np.float32(10.0**exponent)
+    for d in (3, 9):
+        for k in (1, 5, 100):
+            assert_same(*native_and_twin(pt.knn, points[:, :d].copy(), k=k, metric=metric))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("scale", [3e38, 1e30, 1e-30, 1e-38, 1e-44])
+@pytest.mark.parametrize("metric", METRICS)
+def test_range_of_float32(metric, scale):
+    points = np.random.default_rng(5).uniform(-1, 1, size=(90, 9))
+    with np.errstate(under="ignore"):
+        points = (points * scale).astype(np.float32)
+    native, twin = native_and_twin(
+        pt.knn, points[:30], points[30:], 4, metric=metric, distance_dtype="float64"
+    )
+    assert_same(native, twin)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", METRICS)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_predicates_equal_twin(metric, data, seed):
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(1, 40, size=2) + 1
+    itself = data.draw(st.booleans(), label="self-join")
+    m = n if itself else m
+    points = rng.integers(-2, 3, size=(n + m, 6)).astype(np.float32)
+    options = {}
+    if data.draw(st.booleans(), label="groups"):
+        options |= {
+            "query_groups": rng.integers(3, size=n),
+            "reference_groups": rng.integers(3, size=m),
+            "group_rule": data.draw(st.sampled_from(["same", "different"]), label="rule"),
+        }
+    if data.draw(st.booleans(), label="times"):
+        kind = data.draw(st.sampled_from([np.int64, np.float64]), label="time dtype")
+        options |= {
+            "query_times": rng.integers(5, size=n).astype(kind),
+            "reference_times": rng.integers(5, size=m).astype(kind),
+        }
+    if data.draw(st.booleans(), label="mask"):
+        options["reference_mask"] = rng.random(m) < 0.7
+    k = int(rng.integers(1, m))
+    reference = None if itself else points[n:]
+    assert_same(
+        *native_and_twin(pt.knn, points[:n], reference, k, metric=metric, workers=2, **options)
+    )
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", METRICS)
+@given(sets=pairs_of_sets(rows=st.integers(1, 40)))
+def test_pairwise_distances_equal_twin(metric, sets):
+    x, y = (s.array for s in sets)
+    native, twin = native_and_twin(pt.pairwise_distances, x, y, metric=metric, workers=2)
+    np.testing.assert_array_equal(native, twin)
+    assert native.dtype == twin.dtype
+    native, twin = native_and_twin(pt.pairwise_distances, x, metric=metric)
+    np.testing.assert_array_equal(native, twin)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", METRICS)
+@given(sets=pairs_of_sets(kinds=HARD_KINDS))
+def test_fast_is_near(metric, sets):
+    """Unconfirmed, but the distances are those of float32 and never negative."""
+    x, y = (s.array for s in sets)
+    k = min(5, len(y))
+    with on_backend("native"):
+        fast = pt.knn(x, y, k, metric=metric, precision="fast")
+        right = pt.knn(x, y, k, metric=metric)
+    if metric != "inner_product":
+        assert (fast.distances >= 0).all()
+    every = pt.pairwise_distances(x, y, metric=metric)
+    span = {
+        # of squares of what is left after centring; the root of an error may be large
+        "euclidean": 1e-2 * np.abs(every).max(),
+        "cosine": 1e-4,
+        "inner_product": 1e-4
+        * np.linalg.norm(sets[0].values, axis=1).max()
+        * np.linalg.norm(sets[1].values, axis=1).max(),
+    }.get(metric, 1e-4 * np.abs(every).max())
+    assert np.abs(fast.distances - right.distances).max() <= span + 1e-30
+
+
+@pytest.mark.native
+def test_fast_cosine_is_not_negative_beside_zero_rows():
+    points = np.repeat(np.random.default_rng(6).normal(size=(60, 9)), 2, axis=0)
+    points[10:14] = 0
+    with on_backend("native"):
+        found = pt.knn(points.astype(np.float32), k=3, metric="cosine", precision="fast")
+    assert found.distances.min() >= 0
+
+
+# --- against other packages and by definition ------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(
+    sets=pairs_of_sets(
+        rows=st.integers(1, 40), kinds=("normal", "offset", "huge", "tiny", "constant_columns")
+    )
+)
+def test_distances_by_scipy(metric, sets):
+    (x, a), (y, b) = sets
+    wide = "float64" in (x.dtype.name, y.dtype.name)
+    found = pt.pairwise_distances(x, y, metric=metric)
+    assert found.dtype == (np.float64 if wide else np.float32)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        right = brute_force(a, b, metric)
+        if metric == "inner_product":
+            right = -right
+            slack = 1e-13 * (np.abs(a) @ np.abs(b).T)
+        elif metric == "cosine":  # as 1 − cos, which is what cancels
+            slack = 1e-12
+        else:
+            slack = 1e-12 * right
+        right = right.astype(found.dtype)
+    usable = np.isfinite(right) & np.isfinite(found)
+    assert usable.mean() > 0.5 or metric == "cosine"
+    difference = np.abs(found.astype(np.float64) - right)[usable]
+    rounding = np.finfo(found.dtype).eps * np.abs(right.astype(np.float64))
+    rounding += float(np.finfo(found.dtype).tiny)
+    assert (difference <= (slack + rounding)[usable]).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_neighbours_by_brute_force(metric, dtype):
+    """Ranks by SciPy's distances; pairs it cannot tell apart may swap."""
+    rng = np.random.default_rng(7)
+    points = cast(20 * rng.normal(size=(130, 10)), dtype)
+    x, y = points[:50], points[50:]
+    right = brute_force(x.astype(np.float64), y.astype(np.float64), metric)
+    for k in (1, 7, 80):
+        found = pt.knn(x, y, k, metric=metric)
+        ranked = np.take_along_axis(right, found.indices, axis=1)
+        np.testing.assert_allclose(ranked, np.sort(right, axis=1)[:, :k], rtol=1e-12, atol=1e-12)
+        sign = -1 if metric == "inner_product" else 1
+        np.testing.assert_allclose(sign * found.distances, ranked, rtol=1e-6, atol=1e-7)
+        assert all(len(set(row)) == k for row in found.indices.tolist())
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
+def test_neighbours_by_scikit_learn(metric):
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(200, 12)), rng.normal(size=(700, 12))
+    peer = NearestNeighbors(n_neighbors=15, metric=metric, algorithm="brute").fit(y)
+    distances, indices = peer.kneighbors(x)
+    found = pt.knn(x, y, 15, metric=metric)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_lists_are_prefixes(metric):
+    rng = np.random.default_rng(9)
+    for x in (rng.normal(size=(60, 7)), rng.integers(0, 2, size=(60, 7)).astype(np.float32)):
+        longest = pt.knn(x, k=59, metric=metric)
+        for k in (1, 2, 10, 58):
+            found = pt.knn(x, k=k, metric=metric)
+            np.testing.assert_array_equal(found.indices, longest.indices[:, :k])
+            np.testing.assert_array_equal(found.distances, longest.distances[:, :k])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_ties_go_by_index(metric):
+    """Every reference is there three times; equal ones come in ascending order."""
+    rng = np.random.default_rng(10)
+    x, y = rng.normal(size=(20, 6)), np.tile(rng.normal(size=(25, 6)), (3, 1))
+    found = pt.knn(x, y, 75, metric=metric)
+    triples = found.indices.reshape(20, 25, 3)
+    np.testing.assert_array_equal(triples[:, :, 1], triples[:, :, 0] + 25)
+    np.testing.assert_array_equal(triples[:, :, 2], triples[:, :, 0] + 50)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "manhattan", "chebyshev", "cosine"])
+def test_self_join_excludes_the_index_only(metric):
+    points = np.repeat(np.random.default_rng(11).normal(size=(20, 5)), 3, axis=0)
+    found = pt.knn(points, k=2, metric=metric)
+    own = np.arange(60)[:, None]
+    assert (found.indices != own).all()
+    np.testing.assert_array_equal(found.indices // 3, np.broadcast_to(own // 3, (60, 2)))
+    np.testing.assert_array_equal(found.distances, 0)
+
+
+def test_given_as_reference_a_row_finds_itself():
+    x = np.random.default_rng(12).normal(size=(30, 4)).astype(np.float32)
+    found = pt.knn(x, x, 1)
+    np.testing.assert_array_equal(found.indices.ravel(), np.arange(30))
+    np.testing.assert_array_equal(found.distances, 0)
+
+
+def test_zero_rows_have_cosine_distance_one():
+    x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [-3.0, 0.0]])
+    found = pt.knn(x, k=3, metric="cosine")
+    np.testing.assert_array_equal(found.indices[0], [1, 2, 3])
+    np.testing.assert_array_equal(found.distances[0], [1, 1, 1])
+    np.testing.assert_array_equal(found.distances[1], [1, 1, 2])
+    every = pt.pairwise_distances(x, metric="cosine")
+    np.testing.assert_array_equal(every, [[0, 1, 1, 1], [1, 0, 1, 2], [1, 1, 0, 1], [1, 2, 1, 0]])
+
+
+def expected_neighbours(values, admissible, k):
+    """Indices by (value, index) among the admissible, −1 for what is missing."""
+    out = np.full((len(values), k), -1)
+    for i, row in enumerate(values):
+        order = [j for j in np.argsort(row, kind="stable") if admissible[i, j]][:k]
+        out[i, : len(order)] = order
+    return out
+
+
+def predicate_cases(n, m, rng):
+    groups = rng.integers(3, size=n), rng.integers(3, size=m)
+    names = np.array(["a", "bb", "ccc"])
+    times = rng.integers(6, size=n), rng.integers(6, size=m)
+    same = groups[0][:, None] == groups[1]
+    earlier = times[1] <= times[0][:, None]
+    mask = rng.random(m) < 0.4
+    grouped = {"query_groups": groups[0], "reference_groups": groups[1]}
+    timed = {"query_times": times[0], "reference_times": times[1]}
+    named = {"query_groups": names[groups[0]], "reference_groups": names[groups[1]].tolist()}
+    return {
+        "same": ({**grouped, "group_rule": "same"}, same),
+        "different": ({**grouped, "group_rule": "different"}, ~same),
+        "strings": ({**named, "group_rule": "same"}, same),
+        "times": (timed, earlier),
+        "float times": ({name: t + 0.5 for name, t in timed.items()}, earlier),
+        "mask": ({"reference_mask": mask}, np.broadcast_to(mask, (n, m))),
+        "all": (
+            {**grouped, **timed, "group_rule": "different", "reference_mask": mask},
+            ~same & earlier & mask,
+        ),
+        "nobody": ({"reference_mask": np.zeros(m, bool)}, np.zeros((n, m), bool)),
+    }
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("case", predicate_cases(1, 1, np.random.default_rng(0)))
+def test_predicates(metric, case):
+    rng = np.random.default_rng(13)
+    x, y = rng.normal(size=(2, 40, 5)).round(1)
+    options, admissible = predicate_cases(40, 40, rng)[case]
+    found = pt.knn(x, y, 12, metric=metric, **options)
+    values = pt.pairwise_distances(x, y, metric=metric)
+    ordered = -values if metric == "inner_product" else values
+    right = expected_neighbours(ordered, admissible, 12)
+    # Two values may tie after the root where their squares do not.
+    same = found.indices == right
+    at = np.take_along_axis(ordered, np.maximum(found.indices, 0), axis=1)
+    tied = np.isclose(at, np.take_along_axis(ordered, np.maximum(right, 0), axis=1), rtol=1e-15)
+    np.testing.assert_array_equal(found.indices < 0, right < 0)
+    assert (same | tied).all()
+    assert same.mean() > 0.9
+    missing = -np.inf if metric == "inner_product" else np.inf
+    np.testing.assert_array_equal(found.distances[right < 0], missing)
+
+
+def test_groups_and_times_default_to_the_queries():
+    rng = np.random.default_rng(14)
+    x, groups, times = rng.normal(size=(30, 4)), rng.integers(3, size=30), rng.integers(4, size=30)
+    found = pt.knn(x, k=4, query_groups=groups, group_rule="different", query_times=times)
+    given_twice = pt.knn(
+        x,
+        k=4,
+        query_groups=groups,
+        reference_groups=groups,
+        group_rule="different",
+        query_times=times,
+        reference_times=times,
+    )
+    np.testing.assert_array_equal(found.indices, given_twice.indices)
+    kept = found.indices >= 0
+    rows = np.broadcast_to(np.arange(30)[:, None], kept.shape)[kept]
+    assert (groups[found.indices[kept]] != groups[rows]).all()
+    assert (times[found.indices[kept]] <= times[rows]).all()
+
+
+def test_nanosecond_times_stay_apart():
+    """Consecutive stamps of 2⁶² ns are one float64."""
+    stamp = 1 << 62
+    x = np.zeros((2, 1))
+    found = pt.knn(x, x, 1, query_times=[stamp, stamp + 1], reference_times=[stamp + 1, stamp + 2])
+    np.testing.assert_array_equal(found.indices, [[-1], [0]])
+
+
+def test_an_all_equal_set_lists_by_index():
+    x = np.full((50, 3), 0.1, np.float32)
+    found = pt.knn(x, k=3)
+    np.testing.assert_array_equal(found.distances, 0)
+    np.testing.assert_array_equal(found.indices[0], [1, 2, 3])
+    np.testing.assert_array_equal(found.indices[49], [0, 1, 2])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("precision", ["default", "float64", "fast"])
+def test_rows_with_nan_are_never_neighbours(metric, dtype, precision):
+    rng = np.random.default_rng(15)
+    for d in (3, 20):
+        x, y = rng.normal(size=(2, 60, d)).astype(dtype)
+        x[5, 1] = np.nan
+        bad = [0, 7, 8, 59]
+        y[bad, rng.integers(d, size=4)] = np.nan
+        y[8] = np.nan
+        found = pt.knn(x, y, 60, metric=metric, precision=precision, check_finite=False, workers=2)
+        assert not np.isin(found.indices, bad).any()
+        assert (found.indices[5] == -1).all()
+        others = np.delete(found.indices, 5, axis=0)
+        assert (np.sum(others < 0, axis=1) == len(bad)).all()
+        assert not np.isnan(found.distances).any()
+        only_nan = pt.knn(np.full((3, d), np.nan, dtype), k=2, metric=metric, check_finite=False)
+        assert (only_nan.indices == -1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_distance_dtype(dtype):
+    x = np.random.default_rng(16).normal(size=(20, 5)).astype(np.float32)
+    found = pt.knn(x, k=3, distance_dtype=dtype)
+    assert found.distances.dtype == np.dtype(dtype)
+    right = np.sort(cdist(x.astype(float), x.astype(float)), axis=1)[:, 1:4]
+    np.testing.assert_allclose(found.distances, right, rtol=np.finfo(dtype).eps)
+
+
+def test_k_in_the_thousands():
+    rng = np.random.default_rng(17)
+    x, y = rng.normal(size=(30, 6)), rng.normal(size=(4000, 6))
+    found = pt.knn(x, y, 3000)
+    np.testing.assert_array_equal(found.indices, np.argsort(cdist(x, y), axis=1)[:, :3000])
