@@ -116,13 +116,30 @@ def test_json_fields_are_those_of_the_public_functions(tmp_path, rows, capsys):
     assert report["mmd"] == {"statistic": mmd.statistic, "pvalue": mmd.pvalue, "sigma": sigma}
     assert report["energy"] == {"statistic": energy.statistic, "pvalue": energy.pvalue}
     assert report["sliced_wasserstein"] == pt.sliced_wasserstein(x, y, rng=5)
-    if hasattr(pt, "precision_recall_density_coverage"):
-        expected = pt.precision_recall_density_coverage(x, y, k=5)._asdict()
-        assert report["prdc"] == expected
-    else:
-        assert report["prdc"] is None
+    assert report["prdc"] == pt.precision_recall_density_coverage(x, y, k=5)._asdict()
     order = np.argsort(witness, kind="stable")[:10]
     assert report["top_rows"] == [{"index": i, "witness": witness[i]} for i in order]
+
+
+def test_table_shows_precision_recall_density_and_coverage(tmp_path, rows, capsys):
+    x, y = rows[0], rows[2]
+    run(save(tmp_path / "x.npy", x), save(tmp_path / "y.npy", y))
+    shown = dict(
+        line.split() for line in capsys.readouterr().out.splitlines() if len(line.split()) == 2
+    )
+    for name, value in pt.precision_recall_density_coverage(x, y)._asdict().items():
+        assert shown[name] == f"{value:.4g}"
+
+
+def test_too_few_rows_for_five_neighbours(tmp_path, rows, capsys):
+    files = save(tmp_path / "x.npy", rows[0]), save(tmp_path / "y.npy", rows[1][:5])
+    run(*files, "--json")
+    assert json.loads(capsys.readouterr().out)["prdc"] is None
+    run(*files)
+    assert "precision" not in capsys.readouterr().out
+    files = save(tmp_path / "x.npy", rows[0]), save(tmp_path / "y.npy", rows[1][:6])
+    run(*files, "--json")
+    assert json.loads(capsys.readouterr().out)["prdc"] is not None
 
 
 def test_table_lists_the_ten_most_negative_witnesses(tmp_path, rows, capsys):

@@ -57,6 +57,17 @@ ORDERED = {
     "knn predicates": lambda w: pt.knn(
         Y, k=5, query_groups=np.arange(len(Y)) % 5, group_rule="different", workers=w
     ),
+    "kth_distance": lambda w: (pt.kth_distance(X, Y, (20, 3), workers=w),),
+    "radius_count": lambda w: (
+        pt.radius_count(X, Y, 6.0 + 0.01 * W, radius_of="reference", workers=w),
+        pt.radius_count(X, radius=5.0, metric="manhattan", workers=w),
+    ),
+    "radius_neighbors": lambda w: pt.radius_neighbors(X, Y64, 5.5 + V, workers=w),
+    "precision_recall_density_coverage": lambda w: pt.precision_recall_density_coverage(
+        X, Y, workers=w
+    ),
+    "authenticity": lambda w: (pt.authenticity(X, Y, workers=w),),
+    "distance_to_closest_record": lambda w: pt.distance_to_closest_record(X, Y, workers=w),
     "pairwise_distances": lambda w: (pt.pairwise_distances(X, Y, workers=w),),
     "median_distance": lambda w: (pt.median_distance(X, Y, workers=w),),
     "median_distance squared": lambda w: (
@@ -310,6 +321,12 @@ LONG = {
     ),
     "knn manhattan": lambda x, y, **o: pt.knn(x, y, 10, metric="manhattan", **o),
     "knn long": lambda x, y, **o: pt.knn(x[:3000], y, 3000, **o),
+    "radius_count": lambda x, y, **o: pt.radius_count(x, y, 0.5, **o),
+    "radius_count manhattan": lambda x, y, **o: pt.radius_count(x, y, 2.0, metric="manhattan", **o),
+    "radius_neighbors": lambda x, y, **o: pt.radius_neighbors(x, y, 0.3, **o),
+    "precision_recall_density_coverage": lambda x, y, **o: pt.precision_recall_density_coverage(
+        x, y, **o
+    ),
     "pairwise_distances": lambda x, y, **o: pt.pairwise_distances(
         np.tile(x[:5000], 30), np.tile(y[:5000], 30), **o
     ),
@@ -407,6 +424,10 @@ def test_interrupted_again_and_again():
 
 MEDIUM = {
     "knn": lambda x, y, **o: pt.knn(x, y, 10, **o),
+    "radius_neighbors": lambda x, y, **o: pt.radius_neighbors(x, y, 0.5, **o),
+    "precision_recall_density_coverage": lambda x, y, **o: pt.precision_recall_density_coverage(
+        x, y, **o
+    ),
     "median_distance": lambda x, y, **o: pt.median_distance(x, y, **o),
     "mmd": lambda x, y, **o: pt.mmd(x, y, **o),
     "energy_distance": lambda x, y, **o: pt.energy_distance(x, y, **o),
@@ -433,9 +454,9 @@ def test_progress(name):
     quiet = MEDIUM[name](x, x[::-1], workers=2)
     loud = MEDIUM[name](x, x[::-1], workers=2, progress=lambda *_: None)
     if name not in ("mmd_test", "sliced_wasserstein"):  # random, unless seeded
-        parts = [fields(r) if hasattr(r, "loss") else np.atleast_1d(r) for r in (quiet, loud)]
-        if isinstance(quiet, tuple):
-            parts = [quiet, loud]
+        parts = [quiet, loud]
+        if not isinstance(quiet, tuple):
+            parts = [fields(r) if hasattr(r, "loss") else np.atleast_1d(r) for r in parts]
         assert_same_bits(*parts)
 
 
@@ -515,6 +536,8 @@ def test_memory_is_tiles():
         calls = {
             "knn": (lambda: pt.knn(x, y, 10), 15_000 * 10 * 12),
             "knn k=1000": (lambda: pt.knn(x[:2000], y, 1000), 2000 * 1000 * 12),
+            "radius_count": (lambda: pt.radius_count(x, y, 1.0), 15_000 * 8),
+            "prdc": (lambda: pt.precision_recall_density_coverage(x, y), 0),
             "mmd": (lambda: pt.mmd(x, y), 0),
             "energy": (lambda: pt.energy_distance(x, y), 0),
             "median": (lambda: pt.median_distance(x), 0),
@@ -534,7 +557,7 @@ def test_memory_is_tiles():
         """)
     )
     used = {name: int(number) for name, number in (line.split(":") for line in said.splitlines())}
-    assert len(used) == 9
+    assert len(used) == 11
     assert {name: number for name, number in used.items() if number > 100e6} == {}
 
 

@@ -484,3 +484,17 @@ def test_k_in_the_thousands():
     x, y = rng.normal(size=(30, 6)), rng.normal(size=(4000, 6))
     found = pt.knn(x, y, 3000)
     np.testing.assert_array_equal(found.indices, np.argsort(cdist(x, y), axis=1)[:, :3000])
+
+
+@pytest.mark.parametrize("n", [2, 3, 9, 33])
+@pytest.mark.parametrize("d", [2, 20])
+def test_every_order_statistic_of_the_distances(n, d):
+    """Quantiles that fall on one distance each give all of them, no pair lost or counted twice."""
+    x = np.random.default_rng(19).normal(size=(n, d))
+    distances = np.sort(pt.pairwise_distances(x)[np.triu_indices(n, 1)])
+    ranks = np.unique(np.linspace(0, len(distances) - 1, 36).astype(int))
+    found = [
+        pt.median_distance(x, quantile=rank / max(1, len(distances) - 1), workers=2)
+        for rank in ranks
+    ]
+    np.testing.assert_allclose(found, distances[ranks], rtol=1e-12)

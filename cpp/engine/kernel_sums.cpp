@@ -68,27 +68,90 @@ class Compensated {
     double sum_ = 0.0, lost_ = 0.0;
 };
 
-// The terms that read one argument, ready to turn a tile of that argument into kernel values.
-template <class T>
-class KernelMap {
-  public:
-    KernelMap(const Source& x, const Source& y, std::vector<KernelTerm> terms, Argument argument,
-              Precision precision, int workers, Control& control)
-        : x_(x), y_(y), terms_(std::move(terms)), patch_(precision != Precision::fast) {
+// The terms that read one argument, and the frame of the rows that give it.
+struct KernelFrame {
+    Source x, y;
+    Argument argument;
+    Frame frame;
+    double unit;                    // argument of packed rows = unit · argument
+    std::vector<KernelTerm> terms;  // for the argument of packed rows
+
+    KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
+                Argument read, int workers, Control& control)
+        : x(rows), y(cols), argument(read), terms(std::move(wanted)) {
         const bool distance =
             argument == Argument::squared_distance || argument == Argument::l1_distance;
         if (argument == Argument::cosine) {
-            x_.normalise();
-            y_.normalise();
+            x.normalise();
+            y.normalise();
         }
-        frame_ = choose_frame(x_, y_, distance, workers, control);
-        pairing_ = pairing_for_argument<T>(argument, x.d());
-        unit_ = argument == Argument::l1_distance ? frame_.scale : frame_.scale * frame_.scale;
-        for (KernelTerm& term : terms_) {
-            rescale(term, unit_);
+        frame = choose_frame(x, y, distance, workers, control);
+        unit = argument == Argument::l1_distance ? frame.scale : frame.scale * frame.scale;
+        for (KernelTerm& term : terms) {
+            if (term.kernel == KernelId::inverse_multiquadric) {
+                // (c² + s)^−β = c^−2β (1 + s/c²)^−β, whose values stay near 1
+                const double square = term.params[0], beta = term.params[1];
+                term = {term.weight * std::pow(square, -beta),
+                        KernelId::rational_quadratic,
+                        {1.0 / square, beta}};
+            }
+            rescale(term, unit);
+        }
+    }
+
+    // Whether float32 holds the parameters, and dot products that do not cancel too far in it.
+    bool fits_float32() const {
+        constexpr double range = 1e30;
+        for (const KernelTerm& term : terms) {
+            for (const double p : term.params) {
+                const double size = std::fabs(p);
+                if (size > range || (size > 0.0 && size < 1.0 / range)) return false;
+            }
+        }
+        if (argument != Argument::dot && argument != Argument::cosine) return true;
+        // The error of a dot product goes with the norms of the rows, its value may be far smaller.
+        constexpr double tolerated = 1e-5;
+        const double error =
+            pairing_for_argument<float>(argument, x.d()).typical_slope * frame.largest_square;
+        const double largest = largest_sampled_dot();
+        for (const KernelTerm& term : terms) {
+            const bool polynomial = term.kernel == KernelId::polynomial;
+            const double degree = polynomial ? term.params[0] : 1.0;
+            const double slope = polynomial ? term.params[1] : 1.0;
+            const double offset = polynomial ? std::fabs(term.params[2]) : 0.0;
+            if (degree * slope * error > tolerated * (slope * largest + offset)) return false;
+        }
+        return true;
+    }
+
+  private:
+    double largest_sampled_dot() const {
+        constexpr int64_t sample = 64;
+        Canonical dot(MetricId::inner_product, x, y);
+        const int64_t n = std::min(sample, x.rows()), m = std::min(sample, y.rows());
+        double largest = 0.0;
+        for (int64_t i = 0; i < n; ++i) {
+            dot.set_row(i * x.rows() / n);
+            for (int64_t j = 0; j < m; ++j) {
+                largest = std::max(largest, std::fabs(unit * dot(j * y.rows() / m)));
+            }
+        }
+        return largest;
+    }
+};
+
+// Turns tiles of packed arguments into kernel values.
+template <class T>
+class KernelMap {
+  public:
+    KernelMap(const KernelFrame& from, Precision precision, int workers)
+        : from_(from),
+          patch_(precision != Precision::fast),
+          pairing_(pairing_for_argument<T>(from.argument, from.x.d())) {
+        for (const KernelTerm& term : from.terms) {
             largest_weight_ = std::max(largest_weight_, std::fabs(term.weight));
         }
-        for (const KernelTerm& term : terms_) {
+        for (const KernelTerm& term : from.terms) {
             std::array<T, kernel_params> params;
             for (int p = 0; p < kernel_params; ++p) params[p] = static_cast<T>(term.params[p]);
             params_.push_back(params);
@@ -96,13 +159,10 @@ class KernelMap {
                                                      : T(0));
         }
         const MetricId metric =
-            argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
-        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, x_, y_);
+            from.argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
+        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, from.x, from.y);
         hits_.resize(static_cast<size_t>(workers));
     }
-
-    KernelMap(const KernelMap&) = delete;  // canonical_ refers to x_ and y_
-    KernelMap& operator=(const KernelMap&) = delete;
 
     // Tile of packed arguments -> kernel values, in units of factor().
     void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
@@ -113,17 +173,18 @@ class KernelMap {
                               rows.norms.data() + tile.local_row);
         }
         if (patch_) patch(tile, worker);
-        for (size_t t = 0; t < terms_.size(); ++t) {
-            ops.kernel[static_cast<int>(terms_[t].kernel)](tile.data, tile.ld, tile.rows, tile.cols,
-                                                           params_[t].data(), weights_[t], t > 0,
-                                                           out, out_ld);
+        for (size_t t = 0; t < from_.terms.size(); ++t) {
+            ops.kernel[static_cast<int>(from_.terms[t].kernel)](tile.data, tile.ld, tile.rows,
+                                                                tile.cols, params_[t].data(),
+                                                                weights_[t], t > 0, out, out_ld);
         }
     }
 
     double factor() const { return largest_weight_; }
 
     Sweep<T> sweep(const Cut& cut, bool triangle, int workers, Control& control) const {
-        return {x_, y_, frame_, pairing_, cut, triangle, false, false, workers, control};
+        return {from_.x,  from_.y, from_.frame, pairing_, cut,
+                triangle, false,   false,       workers,  control};
     }
 
   private:
@@ -134,7 +195,7 @@ class KernelMap {
         const double error = pairing_.typical_slope * size;
         if (!(error > 0.0)) return;
         double limit = -1.0;
-        for (const KernelTerm& term : terms_) {
+        for (const KernelTerm& term : from_.terms) {
             limit = std::max(limit, exact_below(term, error, tolerance<T>, size));
         }
         if (limit < 0.0) return;
@@ -148,17 +209,14 @@ class KernelMap {
             if (found > 0) canonical.set_row(tile.row + i);
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
-                row[j] = static_cast<T>(unit_ * canonical(tile.col + j));
+                row[j] = static_cast<T>(from_.unit * canonical(tile.col + j));
             }
         }
     }
 
-    Source x_, y_;
-    std::vector<KernelTerm> terms_;
+    const KernelFrame& from_;
     bool patch_;
-    Frame frame_;
     Pairing pairing_;
-    double unit_ = 1.0;
     double largest_weight_ = 0.0;
     std::vector<std::array<T, kernel_params>> params_;
     std::vector<T> weights_;
@@ -240,27 +298,28 @@ void for_each_argument(const std::vector<KernelTerm>& terms, Body body) {
 }
 
 template <class T>
-void add_row_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                  bool triangle, const double* weights, Precision precision, int workers,
-                  Control& control, double* sums) {
-    const Cut cut = choose_cut(ops_of<T>(isa()), x.rows(), y.rows(), x.d(), CutLimits{});
-    for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        KernelMap<T> map(x, y, group, argument, precision, workers, control);
-        const Sweep<T> sweep = map.sweep(cut, triangle, workers, control);
-        expect(sweep);
-        RowSums<T> fold(map, triangle, weights, workers, sums);
-        run(sweep, fold);
-    });
+void add_row_sums(const KernelFrame& from, bool triangle, const double* weights,
+                  Precision precision, int workers, Control& control, double* sums) {
+    const Cut cut =
+        choose_cut(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), CutLimits{});
+    KernelMap<T> map(from, precision, workers);
+    const Sweep<T> sweep = map.sweep(cut, triangle, workers, control);
+    expect(sweep);
+    RowSums<T> fold(map, triangle, weights, workers, sums);
+    run(sweep, fold);
 }
 
-void row_sums_in_working_type(const Source& x, const Source& y,
-                              const std::vector<KernelTerm>& terms, bool triangle,
-                              const double* weights, Precision precision, int workers,
-                              Control& control, double* sums) {
+void row_sums_of(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
+                 bool triangle, const double* weights, Precision precision, int workers,
+                 Control& control, double* sums) {
     std::fill(sums, sums + x.rows(), 0.0);
-    const bool wide = precision == Precision::float64 || x.holds_float64() || y.holds_float64();
-    const auto add = wide ? add_row_sums<double> : add_row_sums<float>;
-    add(x, y, terms, triangle, weights, precision, workers, control, sums);
+    const bool asked = precision == Precision::float64 || x.holds_float64() || y.holds_float64();
+    for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
+        const KernelFrame from(x, y, group, argument, workers, control);
+        const bool wide = asked || (precision != Precision::fast && !from.fits_float32());
+        const auto add = wide ? add_row_sums<double> : add_row_sums<float>;
+        add(from, triangle, weights, precision, workers, control, sums);
+    });
 }
 
 double weighted_total(const std::vector<double>& sums, const double* weights) {
@@ -414,15 +473,14 @@ class LabelSums {
 void kernel_row_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
                      const double* weights, Precision precision, int workers, Control& control,
                      double* sums) {
-    row_sums_in_working_type(x, y, terms, false, weights, precision, workers, control, sums);
+    row_sums_of(x, y, terms, false, weights, precision, workers, control, sums);
 }
 
 double kernel_total(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
                     const double* x_weights, const double* y_weights, Precision precision,
                     int workers, Control& control) {
     std::vector<double> sums(static_cast<size_t>(x.rows()));
-    row_sums_in_working_type(x, y, terms, false, y_weights, precision, workers, control,
-                             sums.data());
+    row_sums_of(x, y, terms, false, y_weights, precision, workers, control, sums.data());
     return weighted_total(sums, x_weights);
 }
 
@@ -430,7 +488,7 @@ double kernel_self_total(const Source& x, const std::vector<KernelTerm>& terms,
                          const double* weights, Precision precision, int workers,
                          Control& control) {
     std::vector<double> sums(static_cast<size_t>(x.rows()));
-    row_sums_in_working_type(x, x, terms, true, weights, precision, workers, control, sums.data());
+    row_sums_of(x, x, terms, true, weights, precision, workers, control, sums.data());
     return 2.0 * weighted_total(sums, weights);
 }
 
@@ -443,8 +501,8 @@ double kernel_label_sums(const Source& pooled, const uint8_t* labels, int64_t n_
     std::fill(row, row + n_labels, 0.0);
     double total = 0.0;
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        KernelMap<double> map(pooled, pooled, group, argument, Precision::float64, workers,
-                              control);
+        const KernelFrame from(pooled, pooled, group, argument, workers, control);
+        KernelMap<double> map(from, Precision::float64, workers);
         const Sweep<double> sweep = map.sweep(cut, true, workers, control);
         expect(sweep);
         LabelSums fold(map, labels, n_labels, cut.row_block, cut.strip, workers);

@@ -1,8 +1,9 @@
 """Exact all-pairs statistics on two point sets, without ever holding the n x m matrix.
 
-Nearest neighbours, kernel two-sample statistics and tests, energy distance, sliced Wasserstein,
-contrastive losses. Every public function takes the same way: `_arrays` validates, `_backend`
-chooses the compiled engine, the NumPy fallback or CUDA, and the function wraps what comes back.
+Nearest neighbours, counts within a radius, precision and recall of generated sets, kernel
+two-sample statistics and tests, energy distance, sliced Wasserstein, contrastive losses. Every
+public function takes the same way: `_arrays` validates, `_backend` chooses the compiled engine, the
+NumPy fallback or CUDA, and the function wraps what comes back.
 
 `reference` and `x` are the reference sample, `queries` and `y` the new one; statistics are
 squared unless ``squared=False``; results are named tuples.
@@ -10,6 +11,12 @@ squared unless ``squared=False``; results are named tuples.
 
 from pairtile._backend import backend, set_backend, set_num_threads, show_config
 from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
+from pairtile.fidelity import (
+    PRDC,
+    authenticity,
+    distance_to_closest_record,
+    precision_recall_density_coverage,
+)
 from pairtile.kernels import (
     Cosine,
     Energy,
@@ -25,7 +32,8 @@ from pairtile.kernels import (
     median_distance,
     witness,
 )
-from pairtile.neighbors import Neighbors, knn, pairwise_distances
+from pairtile.neighbors import Neighbors, knn, kth_distance, pairwise_distances
+from pairtile.radius import RadiusNeighbors, radius_count, radius_neighbors
 from pairtile.slices import (
     SlicedResult,
     sliced_energy,
@@ -38,6 +46,7 @@ from pairtile.two_sample import TestResult, energy_distance, energy_test, mmd, m
 __version__ = "0.1.0"
 
 __all__ = [
+    "PRDC",
     "ContrastiveResult",
     "Cosine",
     "Energy",
@@ -49,21 +58,28 @@ __all__ = [
     "Matern",
     "Neighbors",
     "Polynomial",
+    "RadiusNeighbors",
     "RationalQuadratic",
     "SlicedResult",
     "TestResult",
     "__version__",
+    "authenticity",
     "backend",
     "clip_loss",
+    "distance_to_closest_record",
     "energy_distance",
     "energy_test",
     "info_nce",
     "kernel_sum",
     "knn",
+    "kth_distance",
     "median_distance",
     "mmd",
     "mmd_test",
     "pairwise_distances",
+    "precision_recall_density_coverage",
+    "radius_count",
+    "radius_neighbors",
     "set_backend",
     "set_num_threads",
     "show_config",

@@ -175,8 +175,7 @@ def _standardize(x: Array, y: Array) -> tuple[Array, Array]:
 
 def _prdc(x: Array, y: Array) -> dict[str, float] | None:
     """Precision, recall, density and coverage; None where too few rows have five neighbours."""
-    measure = getattr(pairtile, "precision_recall_density_coverage", None)
     k = 5
-    if measure is None or min(len(x), len(y)) <= k:
+    if min(len(x), len(y)) <= k:
         return None
-    return {name: float(value) for name, value in measure(x, y, k=k)._asdict().items()}
+    return pairtile.precision_recall_density_coverage(x, y, k=k, progress=True)._asdict()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
+_Counts = NDArray[np.int64]
 _Floats = NDArray[np.float64]
 _Progress = Callable[[int, int], object] | None
 _Term = tuple[float, str, tuple[float, ...]]
@@ -58,6 +59,29 @@ def pairwise_distances(
     workers: int,
     progress: _Progress = None,
 ) -> _Array: ...
+def radius_counts(
+    queries: _Array,
+    reference: _Array | None,
+    metric: str,
+    query_radii: _Array | None,
+    reference_radii: _Array | None,
+    *,
+    closed: bool,
+    dtype: str,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Counts | None, _Counts | None, _Counts | None, _Counts | None]: ...
+def radius_neighbors(
+    queries: _Array,
+    reference: _Array | None,
+    metric: str,
+    radii: _Array,
+    *,
+    closed: bool,
+    dtype: str,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Counts, _Counts, _Array]: ...
 def kernel_total(
     x: _Array,
     y: _Array | None,

@@ -1,12 +1,14 @@
-"""Nearest neighbours, and the small matrix of distances to check them against.
+"""Nearest neighbours, distances to the k-th, and the small matrix to check them against.
 
 Validates (`_arrays`), chooses the backend (`_backend`) and wraps what comes back; the search
-itself is one sweep over tiles of pairs with a top-k fold.
+itself is one sweep over tiles of pairs with a top-k fold. `radius` and `fidelity` take their
+metrics and their words for the two sets from here.
 """
 
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -39,17 +41,51 @@ class Neighbors(NamedTuple):
     indices: NDArray[np.int64]
 
 
-def _metric(metric: str, metric_params: Mapping[str, Any] | None) -> str:
+def check_metric(metric: str, metric_params: Mapping[str, Any] | None) -> None:
+    """Raise unless there is a metric of this name, with these parameters."""
     _arrays.choice("metric", metric, METRICS)
     if metric_params:
         raise ValueError(f"metric {metric!r} takes no metric_params, got {sorted(metric_params)}")
-    return metric
+
+
+def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None:
+    """`check_metric`, and raise unless it grows as rows move apart."""
+    check_metric(metric, metric_params)
+    if metric == "inner_product":
+        distances = ", ".join(name for name in METRICS if name != "inner_product")
+        raise ValueError(
+            "metric 'inner_product' is largest for the nearest rows; "
+            f"a distance is needed here: {distances}"
+        )
+
+
+def point_sets(
+    name: str, queries: Any, reference: Any, *, check_finite: bool, workers: int
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Queries, under the name of their argument, and references, None for a self-join."""
+    if reference is None:
+        return _arrays.matrix(name, queries, check_finite=check_finite, workers=workers), None
+    return _arrays.pair(
+        name, queries, "reference", reference, check_finite=check_finite, workers=workers
+    )
+
+
+def enough_others(k: int, n: int, of: str = "") -> None:
+    """ValueError where a self-join of n rows has fewer than k neighbours for each."""
+    if k > n - 1:
+        raise ValueError(
+            f"k={k} is too large: each of the {n} rows{of} has {n - 1} others, its own excluded"
+        )
 
 
 def _groups(
-    query_groups: ArrayLike | None, reference_groups: ArrayLike | None, n: int, m: int
+    name: str,
+    query_groups: ArrayLike | None,
+    reference_groups: ArrayLike | None,
+    n: int,
+    m: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    query = _arrays.labels("query_groups", query_groups, "queries", n)
+    query = _arrays.labels("query_groups", query_groups, name, n)
     reference = _arrays.labels("reference_groups", reference_groups, "reference", m)
     if query.dtype.kind != reference.dtype.kind:
         raise TypeError(
@@ -63,28 +99,122 @@ def _groups(
 
 
 def _times(
-    query_times: ArrayLike | None, reference_times: ArrayLike | None, n: int, m: int
+    name: str,
+    query_times: ArrayLike | None,
+    reference_times: ArrayLike | None,
+    n: int,
+    m: int,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     found = []
-    for name, values, rows, count in (
-        ("query_times", query_times, "queries", n),
+    for argument, values, rows, count in (
+        ("query_times", query_times, name, n),
         ("reference_times", reference_times, "reference", m),
     ):
         a = _arrays.host(values)
         if a.shape != (count,):
             raise ValueError(
-                f"{name} must have shape ({count},), one per row of {rows}, got {a.shape}"
+                f"{argument} must have shape ({count},), one per row of {rows}, got {a.shape}"
             )
         if a.dtype.kind not in "iuf":
-            raise TypeError(f"{name} must be integers or floats, got dtype {a.dtype}")
+            raise TypeError(f"{argument} must be integers or floats, got dtype {a.dtype}")
         if a.dtype.kind == "f" and np.isnan(a).any():
-            raise ValueError(f"{name} contains NaN; the first bad row is {np.isnan(a).argmax()}")
+            raise ValueError(
+                f"{argument} contains NaN; the first bad row is {np.isnan(a).argmax()}"
+            )
         found.append(a)
     # int64 keeps nanosecond stamps apart that float64 would merge.
     whole = all(a.dtype.kind in "iu" and a.dtype != np.uint64 for a in found)
     dtype = np.int64 if whole else np.float64
     query, reference = (np.ascontiguousarray(a, dtype=dtype) for a in found)
     return query, reference
+
+
+def _not_k(reference: object) -> None:
+    """TypeError where k came in the place of the reference set."""
+    if isinstance(reference, numbers.Integral):
+        raise TypeError(
+            f"reference must be an array or None, got the integer {reference}; "
+            f"for that many neighbours write k={reference}"
+        )
+
+
+def _search(
+    name: str,
+    queries: ArrayLike,
+    reference: ArrayLike | None,
+    k: int,
+    *,
+    metric: str,
+    metric_params: Mapping[str, Any] | None,
+    query_groups: ArrayLike | None,
+    reference_groups: ArrayLike | None,
+    group_rule: str | None,
+    query_times: ArrayLike | None,
+    reference_times: ArrayLike | None,
+    reference_mask: ArrayLike | None,
+    distance_dtype: str | None,
+    precision: str,
+    workers: int | None,
+    check_finite: bool,
+    progress: Progress,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
+    check_metric(metric, metric_params)
+    _arrays.choice("precision", precision, _arrays.PRECISIONS)
+    workers = _arrays.resolve_workers(workers)
+    q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
+    n, m = len(q), len(q if r is None else r)
+    if r is None:
+        enough_others(k, n)
+    elif k > m:
+        raise ValueError(f"k={k} is too large: reference has {m} rows")
+
+    predicates: dict[str, Any] = {}
+    if query_groups is not None or reference_groups is not None:
+        if group_rule is None:
+            raise ValueError("groups need group_rule='same' or group_rule='different'")
+        predicates["group_rule"] = _arrays.choice("group_rule", group_rule, ("same", "different"))
+        if reference_groups is None and r is None:
+            reference_groups = query_groups
+        if query_groups is None or reference_groups is None:
+            raise ValueError("query_groups and reference_groups must be given together")
+        predicates["query_groups"], predicates["reference_groups"] = _groups(
+            name, query_groups, reference_groups, n, m
+        )
+    elif group_rule is not None:
+        raise ValueError(f"group_rule={group_rule!r} needs query_groups")
+    if query_times is not None or reference_times is not None:
+        if reference_times is None and r is None:
+            reference_times = query_times
+        if query_times is None or reference_times is None:
+            raise ValueError("query_times and reference_times must be given together")
+        predicates["query_times"], predicates["reference_times"] = _times(
+            name, query_times, reference_times, n, m
+        )
+    if reference_mask is not None:
+        mask = _arrays.host(reference_mask)
+        if mask.dtype.kind != "b":
+            raise TypeError(f"reference_mask must be boolean, got dtype {mask.dtype}")
+        if mask.shape != (m,):
+            raise ValueError(
+                f"reference_mask must have shape ({m},), one per reference row, got {mask.shape}"
+            )
+        predicates["reference_mask"] = np.ascontiguousarray(mask)
+
+    dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
+    with reporting(progress, n * m) as (report,):
+        found: tuple[NDArray[Any], NDArray[Any]] = _backend.module(q, r).knn(
+            q,
+            r,
+            k,
+            metric,
+            dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
+            precision=precision,
+            workers=workers,
+            progress=report,
+            **predicates,
+        )
+    return found
 
 
 def knn(
@@ -183,77 +313,123 @@ def knn(
     >>> pt.knn([[0.0], [1.0], [5.0]], k=1).indices.ravel().tolist()
     [1, 0, 1]
     """
-    if isinstance(reference, numbers.Integral):
-        raise TypeError(
-            f"reference must be an array or None, got the integer {reference}; "
-            f"for that many neighbours write k={reference}"
-        )
-    _metric(metric, metric_params)
-    _arrays.choice("precision", precision, _arrays.PRECISIONS)
-    workers = _arrays.resolve_workers(workers)
+    _not_k(reference)
+    distances, indices = _search(
+        "queries",
+        queries,
+        reference,
+        _arrays.count("k", k),
+        metric=metric,
+        metric_params=metric_params,
+        query_groups=query_groups,
+        reference_groups=reference_groups,
+        group_rule=group_rule,
+        query_times=query_times,
+        reference_times=reference_times,
+        reference_mask=reference_mask,
+        distance_dtype=distance_dtype,
+        precision=precision,
+        workers=workers,
+        check_finite=check_finite,
+        progress=progress,
+    )
     wrap = _arrays.like(queries, reference)
-    k = _arrays.count("k", k)
-    if reference is None:
-        q = _arrays.matrix("queries", queries, check_finite=check_finite, workers=workers)
-        r, n, m = None, len(q), len(q)
-        if k > n - 1:
-            raise ValueError(
-                f"k={k} is too large: each of the {n} rows has {n - 1} others, its own excluded"
-            )
-    else:
-        q, r = _arrays.pair(
-            "queries", queries, "reference", reference, check_finite=check_finite, workers=workers
-        )
-        n, m = len(q), len(r)
-        if k > m:
-            raise ValueError(f"k={k} is too large: reference has {m} rows")
-
-    predicates: dict[str, Any] = {}
-    if query_groups is not None or reference_groups is not None:
-        if group_rule is None:
-            raise ValueError("groups need group_rule='same' or group_rule='different'")
-        predicates["group_rule"] = _arrays.choice("group_rule", group_rule, ("same", "different"))
-        if reference_groups is None and reference is None:
-            reference_groups = query_groups
-        if query_groups is None or reference_groups is None:
-            raise ValueError("query_groups and reference_groups must be given together")
-        predicates["query_groups"], predicates["reference_groups"] = _groups(
-            query_groups, reference_groups, n, m
-        )
-    elif group_rule is not None:
-        raise ValueError(f"group_rule={group_rule!r} needs query_groups")
-    if query_times is not None or reference_times is not None:
-        if reference_times is None and reference is None:
-            reference_times = query_times
-        if query_times is None or reference_times is None:
-            raise ValueError("query_times and reference_times must be given together")
-        predicates["query_times"], predicates["reference_times"] = _times(
-            query_times, reference_times, n, m
-        )
-    if reference_mask is not None:
-        mask = _arrays.host(reference_mask)
-        if mask.dtype.kind != "b":
-            raise TypeError(f"reference_mask must be boolean, got dtype {mask.dtype}")
-        if mask.shape != (m,):
-            raise ValueError(
-                f"reference_mask must have shape ({m},), one per reference row, got {mask.shape}"
-            )
-        predicates["reference_mask"] = np.ascontiguousarray(mask)
-
-    dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
-    with reporting(progress, n * m) as (report,):
-        distances, indices = _backend.module(q, r).knn(
-            q,
-            r,
-            k,
-            metric,
-            dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
-            precision=precision,
-            workers=workers,
-            progress=report,
-            **predicates,
-        )
     return Neighbors(wrap(distances), wrap(indices))
+
+
+def kth_distance(
+    x: ArrayLike,
+    reference: ArrayLike | None = None,
+    k: int | Sequence[int] | NDArray[np.integer[Any]] = 10,
+    *,
+    metric: str = "euclidean",
+    metric_params: Mapping[str, Any] | None = None,
+    query_groups: ArrayLike | None = None,
+    reference_groups: ArrayLike | None = None,
+    group_rule: str | None = None,
+    query_times: ArrayLike | None = None,
+    reference_times: ArrayLike | None = None,
+    reference_mask: ArrayLike | None = None,
+    distance_dtype: str | None = None,
+    precision: str = "default",
+    workers: int | None = None,
+    check_finite: bool = True,
+    progress: Progress = False,
+) -> NDArray[np.floating[Any]]:
+    r"""Distance of each row to its k-th nearest neighbour, for one k or several at once.
+
+    :math:`r_i(k)`, the radius of a ball around row i that k neighbours reach: what density and
+    entropy estimates, bandwidth rules and precision and recall are made of.
+
+    Parameters
+    ----------
+    x : array_like of shape (n, d)
+        Real numbers.
+    reference : array_like of shape (m, d), optional
+        Among whom neighbours are looked for. None: among the rows of x, each row's own index
+        excluded.
+    k : int or sequence of int, default 10
+        Each 1 to m (to n - 1 when `reference` is None), in any order.
+    query_groups, reference_groups, group_rule, query_times, reference_times, reference_mask
+        As in `knn`; those of "queries" are those of the rows of x.
+    metric, metric_params, distance_dtype, precision, workers, check_finite, progress
+        As in `knn`.
+
+    Returns
+    -------
+    ndarray of shape (n,), or (n, len(k)) for a sequence, float32 or float64
+        Columns in the order in which k was asked for; +inf (inner_product: -inf) where
+        predicates leave fewer than k references.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `knn`; also for an empty sequence of k.
+
+    Notes
+    -----
+    One search for the largest k: O(n m d) operations, and n max(k) neighbours of memory beyond
+    inputs and result.
+
+    Examples
+    --------
+    >>> import pairtile as pt
+    >>> pt.kth_distance([[0.0], [1.0], [5.0]], k=(2, 1))
+    array([[5., 1.],
+           [4., 1.],
+           [5., 4.]])
+    """
+    _not_k(reference)
+    if isinstance(k, Sequence) or (isinstance(k, np.ndarray) and k.ndim == 1):
+        ks = [_arrays.count("k", one) for one in k]
+        columns: int | list[int] = [one - 1 for one in ks]
+    else:
+        ks = [_arrays.count("k", k)]
+        columns = ks[0] - 1
+    if not ks:
+        raise ValueError("k is an empty sequence; give at least one number of neighbours")
+    distances, _ = _search(
+        "x",
+        x,
+        reference,
+        max(ks),
+        metric=metric,
+        metric_params=metric_params,
+        query_groups=query_groups,
+        reference_groups=reference_groups,
+        group_rule=group_rule,
+        query_times=query_times,
+        reference_times=reference_times,
+        reference_mask=reference_mask,
+        distance_dtype=distance_dtype,
+        precision=precision,
+        workers=workers,
+        check_finite=check_finite,
+        progress=progress,
+    )
+    wrap = _arrays.like(x, reference)
+    kth: NDArray[np.floating[Any]] = wrap(distances.take(columns, axis=1))
+    return kth
 
 
 def pairwise_distances(
@@ -298,7 +474,7 @@ def pairwise_distances(
     >>> float(pt.pairwise_distances([[512695.0]], [[512804.0]])[0, 0])
     109.0
     """
-    _metric(metric, metric_params)
+    check_metric(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     wrap = _arrays.like(x, y)
     if y is None:

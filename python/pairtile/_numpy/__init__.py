@@ -12,6 +12,7 @@ from pairtile._numpy.neighbors import (
     knn,
     pairwise_distances,
 )
+from pairtile._numpy.radius import radius_counts, radius_neighbors
 from pairtile._numpy.slices import sliced_costs, sliced_energy_costs
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "kernel_total",
     "knn",
     "pairwise_distances",
+    "radius_counts",
+    "radius_neighbors",
     "sliced_costs",
     "sliced_energy_costs",
 ]

@@ -1,0 +1,284 @@
+"""Generated sets beside real ones: equal to prdc and to the definitions, bit for bit the twin."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+import pairtile as pt
+from backends import forced_tile, native_and_twin, on_backend
+from pairtile.neighbors import METRICS
+from strategies import cast, pairs_of_sets
+
+DISTANCES = [metric for metric in METRICS if metric != "inner_product"]
+SCIPY_NAMES = {"manhattan": "cityblock"}
+
+
+def prdc(real, fake, k):
+    """What the package of that name says."""
+    package = pytest.importorskip("prdc", reason="prdc is compared with where it is installed")
+    return pt.PRDC(**{name: float(v) for name, v in package.compute_prdc(real, fake, k).items()})
+
+
+def by_definition(real, fake, k, metric="euclidean"):
+    """The four formulas, on matrices of SciPy's distances."""
+    name = SCIPY_NAMES.get(metric, metric)
+    own = []
+    for points in (real, fake):
+        distances = cdist(points, points, name)
+        np.fill_diagonal(distances, np.inf)
+        own.append(np.sort(distances, axis=1)[:, k - 1])
+    r, s = own
+    d = cdist(real, fake, name)
+    return pt.PRDC(
+        precision=(d < r[:, None]).any(axis=0).mean(),
+        recall=(d < s).any(axis=1).mean(),
+        density=(1.0 / k) * (d < r[:, None]).sum(axis=0).mean(),
+        coverage=(d.min(axis=1) < r).mean(),
+    )
+
+
+def sample(seed, n=150, m=120, d=6):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)), 1.2 * rng.normal(size=(m, d)) + 0.3
+
+
+# --- precision, recall, density, coverage ----------------------------------------------------
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [1, 3, 5, 50])
+def test_equals_prdc(k, dtype):
+    """The very floats, no pair being near enough to a radius for rounding to decide."""
+    for seed in range(3):
+        real, fake = (points.astype(dtype) for points in sample(seed))
+        assert pt.precision_recall_density_coverage(real, fake, k=k) == prdc(real, fake, k)
+
+
+@pytest.mark.filterwarnings("default")
+def test_equals_prdc_on_real_images():
+    digits = pytest.importorskip("sklearn.datasets").load_digits().data
+    real, fake = digits[::2], np.clip(digits[1::2] + 0.5, 0, 16)
+    ours = pt.precision_recall_density_coverage(real, fake)
+    assert ours == pytest.approx(prdc(real, fake, 5), abs=2e-3)  # distances of pixels often tie
+    assert 0.5 < ours.coverage < 1
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_equals_the_definition(metric, k):
+    real, fake = sample(3)
+    found = pt.precision_recall_density_coverage(real, fake, k=k, metric=metric)
+    assert found == by_definition(real, fake, k, metric)
+    assert all(type(value) is float for value in found)
+    swapped = pt.precision_recall_density_coverage(fake, real, k=k, metric=metric)
+    assert (swapped.precision, swapped.recall) == (found.recall, found.precision)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "bfloat16"])
+def test_narrow_inputs_are_their_values(dtype):
+    real, fake = (cast(20 * points, dtype) for points in sample(4))
+    right = by_definition(real.astype(np.float64), fake.astype(np.float64), 5)
+    assert pt.precision_recall_density_coverage(real, fake) == pytest.approx(right, abs=0.02)
+    wide = pt.precision_recall_density_coverage(real.astype(np.float64), fake.astype(np.float64))
+    assert pt.precision_recall_density_coverage(real, fake) == wide
+
+
+def test_a_pair_at_the_radius_is_outside():
+    real, fake = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[-1.0], [4.0], [10.0]])
+    assert pt.precision_recall_density_coverage(real, fake, k=1) == (0, 1, 0, 0)
+    nearer = np.nextafter(fake, 1.5)
+    found = pt.precision_recall_density_coverage(real, nearer, k=1)
+    assert found == (2 / 3, 1, 2 / 3, 0.5)
+
+
+def test_duplicates_have_radius_zero():
+    """A row with k copies has radius 0 and holds nobody, not even its copy in the other set."""
+    real = np.repeat(np.eye(4), 3, axis=0)
+    assert pt.precision_recall_density_coverage(real, real, k=2) == (0, 0, 0, 0)
+    assert pt.precision_recall_density_coverage(real, real, k=3) == (1, 1, 1, 1)
+
+
+def test_distances_that_only_float64_tells_apart():
+    """In float32 the radius and the distance of the fake row would be one number."""
+    real = np.array([[0.0], [1.0], [1e3]])
+    fake = np.array([[-1.0 + 2.0**-40], [2e3], [3e3]])
+    assert pt.precision_recall_density_coverage(real, fake, k=1).coverage == 1 / 3
+    assert np.float32(1.0 - 2.0**-40) == 1
+
+
+def test_density_may_exceed_one():
+    real, fake = np.linspace(0, 1, 50)[:, None], np.full((10, 1), 0.5)
+    found = pt.precision_recall_density_coverage(real, fake + np.arange(10)[:, None] * 1e-9, k=5)
+    assert found.density > 1
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", DISTANCES)
+@given(data=st.data(), sets=pairs_of_sets(rows=st.integers(2, 70)))
+def test_precision_and_recall_equal_twin(metric, data, sets):
+    real, fake = (s.array for s in sets)
+    k = data.draw(st.integers(1, min(len(real), len(fake)) - 1), label="k")
+    tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
+    with forced_tile(*tile):
+        native, twin = native_and_twin(
+            pt.precision_recall_density_coverage, real, fake, k=k, metric=metric, workers=2
+        )
+    assert native == twin
+
+
+@pytest.mark.native
+def test_workers_make_no_difference():
+    real, fake = (points.astype(np.float32) for points in sample(5, 700, 500, 20))
+    with on_backend("native"), forced_tile(30, 50):
+        right = pt.precision_recall_density_coverage(real, fake, workers=1)
+        authentic = pt.authenticity(real, fake, workers=1)
+        for workers in (2, 3, 7):
+            assert pt.precision_recall_density_coverage(real, fake, workers=workers) == right
+            np.testing.assert_array_equal(pt.authenticity(real, fake, workers=workers), authentic)
+
+
+def test_progress_is_one_count():
+    told = []
+    real, fake = sample(6, 600, 400)
+    pt.precision_recall_density_coverage(real, fake, progress=lambda *numbers: told.append(numbers))
+    total = 600 * 600 + 400 * 400 + 600 * 400
+    assert told[-1] == (total, total)
+    assert {whole for _, whole in told} == {total}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+# --- authenticity and the closest record -----------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_authenticity_by_definition(metric, dtype):
+    real, fake = (points.astype(dtype) for points in sample(7))
+    fake[:10] = real[:10] + np.asarray(1e-3, dtype) * fake[:10]  # copies, all but
+    name = SCIPY_NAMES.get(metric, metric)
+    across = cdist(fake, real, name)
+    own = cdist(real, real, name)
+    np.fill_diagonal(own, np.inf)
+    nearest = across.argmin(axis=1)
+    right = across.min(axis=1) > own.min(axis=1)[nearest]
+    found = pt.authenticity(real, fake, metric=metric)
+    assert (found.shape, found.dtype) == ((120,), np.bool_)
+    np.testing.assert_array_equal(found, right)
+    assert not found[:10].any()
+    assert found.any()
+
+
+def test_authenticity_of_copies_and_ties():
+    real = np.array([[0.0], [1.0], [5.0]])
+    fake = np.array([[0.0], [2.0], [1.5], [9.0], [9.5], [3.0]])
+    # 2 is as far from 1 as 1 from 0; 3 lies halfway between 1, which it is too far from, and 5.
+    expected = [False, False, False, False, True, True]
+    np.testing.assert_array_equal(pt.authenticity(real, fake), expected)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", DISTANCES)
+@given(sets=pairs_of_sets(rows=st.integers(2, 70)))
+def test_authenticity_equals_twin(metric, sets):
+    real, fake = (s.array for s in sets)
+    native, twin = native_and_twin(pt.authenticity, real, fake, metric=metric, workers=2)
+    np.testing.assert_array_equal(native, twin)
+
+
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_distance_to_closest_record(metric):
+    train, synthetic = sample(8)
+    found = pt.distance_to_closest_record(synthetic, train, metric=metric)
+    assert isinstance(found, pt.Neighbors)
+    assert found.distances.shape == found.indices.shape == (120, 1)
+    across = cdist(synthetic, train, SCIPY_NAMES.get(metric, metric))
+    np.testing.assert_array_equal(found.indices[:, 0], across.argmin(axis=1))
+    np.testing.assert_allclose(found.distances[:, 0], across.min(axis=1), rtol=1e-9)
+    narrow = pt.distance_to_closest_record(
+        synthetic, train, metric=metric, distance_dtype="float32"
+    )
+    np.testing.assert_array_equal(narrow.distances, found.distances.astype(np.float32))
+
+
+def test_torch_tensors_stay_torch_tensors():
+    torch = pytest.importorskip("torch", reason="makes tensors")
+    real, fake = sample(9)
+    tensors = torch.as_tensor(real), torch.as_tensor(fake)
+    authentic = pt.authenticity(*tensors)
+    assert isinstance(authentic, torch.Tensor)
+    np.testing.assert_array_equal(authentic.numpy(), pt.authenticity(real, fake))
+    assert isinstance(pt.distance_to_closest_record(*tensors).indices, torch.Tensor)
+    right = pt.precision_recall_density_coverage(real, fake)
+    assert pt.precision_recall_density_coverage(*tensors) == right
+
+
+# --- what is not taken -----------------------------------------------------------------------
+
+A, B = sample(10, 8, 6)
+BAD_CALLS = {
+    "k=0": (lambda: pt.precision_recall_density_coverage(A, B, k=0), ValueError, ["k must be at"]),
+    "k float": (
+        lambda: pt.precision_recall_density_coverage(A, B, k=5.0),
+        TypeError,
+        ["k must be an integer", "5.0"],
+    ),
+    "few real rows": (
+        lambda: pt.precision_recall_density_coverage(A[:4], B, k=4),
+        ValueError,
+        ["k=4", "4 rows of real has 3 others"],
+    ),
+    "few fake rows": (
+        lambda: pt.precision_recall_density_coverage(A, B, k=6),
+        ValueError,
+        ["k=6", "6 rows of fake has 5 others"],
+    ),
+    "k by position": (
+        lambda: pt.precision_recall_density_coverage(A, B, 3),
+        TypeError,
+        ["positional"],
+    ),
+    "one real row": (
+        lambda: pt.authenticity(A[:1], B),
+        ValueError,
+        ["1 rows of real has 0 others"],
+    ),
+    "no reference": (
+        lambda: pt.distance_to_closest_record(A, None),
+        TypeError,
+        ["reference must hold real numbers", "object"],
+    ),
+    **{
+        f"inner_product, {function.__name__}": (
+            lambda function=function: function(A, B, metric="inner_product"),
+            ValueError,
+            ["'inner_product'", "a distance is needed"],
+        )
+        for function in (
+            pt.precision_recall_density_coverage,
+            pt.authenticity,
+            pt.distance_to_closest_record,
+        )
+    },
+    "metric_params": (
+        lambda: pt.authenticity(A, B, metric_params={"p": 3}),
+        ValueError,
+        ["takes no metric_params"],
+    ),
+    "distance_dtype": (
+        lambda: pt.distance_to_closest_record(A, B, distance_dtype="f2"),
+        ValueError,
+        ["distance_dtype", "'f2'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_bad_calls(name):
+    call, error, fragments = BAD_CALLS[name]
+    with pytest.raises(error) as caught:
+        call()
+    for fragment in fragments:
+        assert fragment in str(caught.value)
