@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "engine/canonical.hpp"
+#include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/fold/rank.hpp"
 
@@ -173,64 +174,69 @@ struct Search {
     MetricId metric;
     int workers;
     Control& control;
-    Frame frame;
-    Pairing pairing;
+    const Frame& frame;
+    const Pairing& pairing;
     Cut cut;
     int64_t pairs;
 
-    // The values of ranks `first` and `last` (= first or first + 1), counted from 0.
-    std::pair<double, double> order_statistics(int64_t first, int64_t last) {
+    // The values of ranks r and r + 1, counted from 0; the second is NaN where it takes a search of
+    // its own, and both are where NaN distances leave no value of that rank.
+    std::pair<double, double> order_statistics(int64_t r) {
         std::vector<double> sample = sample_of_pairs(pooled, metric, control);
-        Bracket bracket =
-            bracket_from(sample, static_cast<double>(first), static_cast<double>(pairs));
-        double share = 1.0;  // of all pairs that the bracket is thought to hold
-        if (std::isfinite(bracket.low) && std::isfinite(bracket.high)) {
-            share =
-                static_cast<double>(std::upper_bound(sample.begin(), sample.end(), bracket.high) -
-                                    std::lower_bound(sample.begin(), sample.end(), bracket.low)) /
+        Bracket known;  // holds rank r
+        Bracket probe = bracket_from(sample, static_cast<double>(r), static_cast<double>(pairs));
+        // the pairs that the probe is thought to hold
+        double expected = static_cast<double>(pairs);
+        if (std::isfinite(probe.low) && std::isfinite(probe.high)) {
+            expected *=
+                static_cast<double>(std::upper_bound(sample.begin(), sample.end(), probe.high) -
+                                    std::lower_bound(sample.begin(), sample.end(), probe.low)) /
                 static_cast<double>(sample.size());
         }
         for (;;) {
-            const double expected = share * static_cast<double>(pairs);
             const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
             const Sweep<float> sweep{pooled, pooled, frame, pairing, cut,
                                      true,   false,  false, workers, control};
             expect(sweep);
-            RankCount<float> fold(pooled, metric, pairing, bracket, keep, workers);
+            RankCount<float> fold(pooled, metric, pairing, probe, keep, workers);
             run(sweep, fold);
             const Rank rank = fold.rank();
-            if (first < rank.below) {
-                bracket = {-INFINITY, std::nextafter(bracket.low, -INFINITY)};
-                share = static_cast<double>(rank.below) / static_cast<double>(pairs);
+            // Every sweep shrinks what is known, by a value at least: the search ends.
+            if (r < rank.below) {
+                known.high = std::nextafter(probe.low, -INFINITY);
+                probe = known;
+                expected = static_cast<double>(rank.below);
                 continue;
             }
-            if (last >= rank.below + rank.inside) {
-                // only NaN is neither below nor inside nor above
-                if (bracket.high == INFINITY) return {NAN, NAN};
-                if (first < rank.below + rank.inside) {  // the two ranks straddle the bracket
-                    bracket.high = INFINITY;
-                } else {
-                    bracket = {std::nextafter(bracket.high, INFINITY), INFINITY};
-                }
-                share = 1.0 - static_cast<double>(rank.below) / static_cast<double>(pairs);
+            if (r >= rank.below + rank.inside) {
+                if (probe.high == INFINITY) return {NAN, NAN};
+                known.low = std::nextafter(probe.high, INFINITY);
+                probe = known;
+                expected = static_cast<double>(pairs - rank.below - rank.inside);
                 continue;
             }
-            if (bracket.single()) return {bracket.low, bracket.low};
+            known = probe;
+            const int64_t within = r - rank.below;
+            const bool holds_next = within + 1 < rank.inside;
+            if (probe.single()) return {probe.low, holds_next ? probe.low : NAN};
             std::vector<double> values = fold.values();
             if (fold.complete()) {
                 std::sort(values.begin(), values.end());
-                return {values[static_cast<size_t>(first - rank.below)],
-                        values[static_cast<size_t>(last - rank.below)]};
+                const auto at = values.begin() + within;
+                return {*at, holds_next ? *(at + 1) : NAN};
             }
-            Bracket narrower = bracket_from(values, static_cast<double>(first - rank.below),
-                                            static_cast<double>(rank.inside));
-            narrower.low = std::max(narrower.low, bracket.low);
-            narrower.high = std::min(narrower.high, bracket.high);
-            share =
-                std::min(1.0, 4.0 * static_cast<double>(rank.inside) / static_cast<double>(pairs) *
-                                  (5.0 / std::sqrt(static_cast<double>(values.size()) + 1.0) +
-                                   12.0 / (static_cast<double>(values.size()) + 1.0)));
-            bracket = narrower;
+            probe =
+                bracket_from(values, static_cast<double>(within), static_cast<double>(rank.inside));
+            probe.low = std::max(probe.low, known.low);
+            probe.high = std::min(probe.high, known.high);
+            const double size = static_cast<double>(values.size());
+            if (probe.low == known.low && probe.high == known.high) {
+                // many pairs share a value: ask for it alone
+                const double at = static_cast<double>(within) / static_cast<double>(rank.inside);
+                probe.low = probe.high = values[static_cast<size_t>(at * size)];
+            }
+            expected = static_cast<double>(rank.inside) *
+                       std::min(1.0, 20.0 / std::sqrt(size + 1.0) + 48.0 / (size + 1.0));
         }
     }
 };
@@ -242,15 +248,17 @@ double distance_quantile(Source pooled, MetricId metric, double q, bool squared,
     if (metric == MetricId::cosine) pooled.normalise();
     const int64_t n = pooled.rows();
     const int64_t pairs = n / 2 * (n - 1) + (n % 2) * ((n - 1) / 2);
-    Frame frame = choose_frame(pooled, pooled, true, workers, control);
-    const Pairing pairing = pairing_for_metric<float>(metric, frame, pooled.d(), false);
+    const Screen screen = choose_screen(pooled, pooled, metric, workers, control);
     const Cut cut = choose_cut(ops_of<float>(isa()), n, n, pooled.d(), CutLimits{});
-    Search search{pooled, metric, workers, control, std::move(frame), pairing, cut, pairs};
+    Search search{pooled, metric, workers, control, screen.frame, screen.float32, cut, pairs};
 
     const double at = static_cast<double>(pairs - 1) * q;
     const int64_t first = static_cast<int64_t>(std::floor(at));
     const double t = at - static_cast<double>(first);
-    const auto found = search.order_statistics(first, t > 0.0 ? first + 1 : first);
+    std::pair<double, double> found = search.order_statistics(first);
+    if (t > 0.0 && std::isnan(found.second)) {
+        found.second = search.order_statistics(first + 1).first;
+    }
     const auto value = [&](double ordered) {
         if (metric != MetricId::euclidean && squared) {
             const double distance = reported(metric, ordered);
@@ -258,7 +266,7 @@ double distance_quantile(Source pooled, MetricId metric, double q, bool squared,
         }
         return squared ? ordered : reported(metric, ordered);
     };
-    const double a = value(found.first), b = value(found.second);
+    const double a = value(found.first), b = t > 0.0 ? value(found.second) : a;
     return t < 0.5 ? a + (b - a) * t : b - (b - a) * (1.0 - t);
 }
 
