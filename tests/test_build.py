@@ -124,7 +124,7 @@ def test_compiled_without_fast_math_or_contraction(build_tree: Path) -> None:
 # --- Instruction sets -----------------------------------------------------------------------------
 
 # A mangled name inside pairtile::v3, say: 8pairtile2v3, or S_2v3 where pairtile was said before.
-INSIDE = re.compile(r"(?:8pairtile|S[0-9A-Z]*_)(2v[234]|4neon)")
+INSIDE = re.compile(r"(?:8pairtile|S[0-9A-Z]*_)\d(v4_bf16|v[234]|neon)")
 
 
 @linux
@@ -137,8 +137,9 @@ def test_isa_objects_define_nothing_the_linker_could_share(build_tree: Path) -> 
         for line in _tool("nm", "--defined-only", path).splitlines():
             _, kind, name = line.split(maxsplit=2)
             if kind in "WVu" and name != "DW.ref.__gxx_personality_v0":  # a pointer, no code
-                namespaces = {found[1:] for found in INSIDE.findall(name)}
-                assert namespaces == {isa}, f"{path.name} for {isa} defines the weak symbol {name}"
+                assert set(INSIDE.findall(name)) == {isa}, (
+                    f"{path.name} for {isa} defines the weak symbol {name}"
+                )
         # code that would run at import, before anyone asked what the processor can do
         assert ".init_array" not in _tool("objdump", "-h", path), f"{path} has static initialisers"
 
@@ -162,14 +163,14 @@ def test_avx_only_inside_its_namespaces(build_tree: Path) -> None:
     for line in _tool("objdump", "-d", "--no-show-raw-insn", library).splitlines():
         if line.endswith(">:"):
             name = line.split("<", 1)[1].removesuffix(">:")
-            allowed = {found[1:] for found in INSIDE.findall(name)}
+            allowed = set(INSIDE.findall(name))
             seen |= allowed
         elif AVX512.search(line):
-            if "v4" not in allowed:
+            if not allowed & {"v4", "v4_bf16"}:
                 strays.add(name)
-        elif AVX.search(line) and not allowed & {"v3", "v4"}:
+        elif AVX.search(line) and not allowed & {"v3", "v4", "v4_bf16"}:
             strays.add(name)
-    assert seen >= {"v2", "v3", "v4"}
+    assert seen == {"v2", "v3", "v4", "v4_bf16"}
     assert not strays
 
 

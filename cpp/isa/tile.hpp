@@ -238,19 +238,22 @@ void log_sum_exp_cols(const T* tile, int64_t ld, int rows, int cols, double* max
     constexpr int strip = 64;
     for (int first = 0; first < cols; first += strip) {
         const int n = cols - first < strip ? cols - first : strip;
-        T top[strip], part[strip];
-        for (int j = 0; j < n; ++j) top[j] = tile[first + j], part[j] = T(0);
+        T top[strip];
+        double part[strip];  // what is small beside the largest term must not be rounded away
+        for (int j = 0; j < n; ++j) top[j] = tile[first + j], part[j] = 0.0;
         for (int i = 1; i < rows; ++i) {
             const T* row = tile + i * ld + first;
             for (int j = 0; j < n; ++j) top[j] = row[j] > top[j] ? row[j] : top[j];
         }
         for (int i = 0; i < rows; ++i) {
             const T* row = tile + i * ld + first;
-            for (int j = 0; j < n; ++j) part[j] += exponential(row[j] - top[j]);
+            for (int j = 0; j < n; ++j) {
+                part[j] += static_cast<double>(exponential(row[j] - top[j]));
+            }
         }
         for (int j = 0; j < n; ++j) {
             LogSumExp state{max[first + j], sum[first + j]};
-            state.merge(LogSumExp{static_cast<double>(top[j]), static_cast<double>(part[j])});
+            state.merge(LogSumExp{static_cast<double>(top[j]), part[j]});
             max[first + j] = state.max;
             sum[first + j] = state.sum;
         }

@@ -66,7 +66,7 @@ PT_HD double exponential(double x) {
 }
 
 // log x = n ln 2 + 2 atanh(s), s = (m-1)/(m+1), m in [sqrt(1/2), sqrt 2). For x > 0 and normal;
-// log 0 = -inf.
+// log 0 = -inf, and NaN for anything else.
 PT_HD float logarithm(float x) {
     const uint32_t u = bits_as<uint32_t>(x);
     const int32_t n = static_cast<int32_t>(u - 0x3f3504f3u) >> 23;
@@ -81,7 +81,7 @@ PT_HD float logarithm(float x) {
     const float y = f - s * (f - z * p);
     const float k = static_cast<float>(n);
     const float value = mul_add(k, 0.693145751953125f, mul_add(k, 1.42860682030941723e-6f, y));
-    return x > 0.0f ? value : -__builtin_inff();
+    return x > 0.0f ? value : (x == 0.0f ? -__builtin_inff() : __builtin_nanf(""));
 }
 
 PT_HD double logarithm(double x) {
@@ -104,7 +104,7 @@ PT_HD double logarithm(double x) {
     const double k = static_cast<double>(static_cast<int32_t>(n));
     const double value =
         mul_add(k, 0.693147180369123816490, mul_add(k, 1.90821492927058770002e-10, y));
-    return x > 0.0 ? value : -__builtin_inf();
+    return x > 0.0 ? value : (x == 0.0 ? -__builtin_inf() : __builtin_nan(""));
 }
 
 // x^a for x >= 0: 0^a is 0 for a > 0 and +inf for a < 0.

@@ -21,7 +21,7 @@ struct LogSumExp {
             sum += other.sum * exponential(other.max - max);
         }
     }
-    PT_HD double finish() const { return sum > 0.0 ? max + logarithm(sum) : max; }
+    PT_HD double finish() const { return sum == 0.0 ? max : max + logarithm(sum); }
 };
 
 }  // namespace PAIRTILE_ISA

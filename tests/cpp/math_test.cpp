@@ -1,0 +1,50 @@
+// exponential() and logarithm() as the baseline compiles them.
+#include "pairtile/math.hpp"
+#include "math_checks.hpp"
+
+namespace {
+
+using pairtile::exponential;
+using pairtile::logarithm;
+using pairtile::power;
+using pairtile::root;
+
+TEST(exponential_of_floats) {
+    check::exponential_is_within_its_bound<float>([](float x) { return exponential(x); });
+}
+TEST(exponential_of_doubles) {
+    check::exponential_is_within_its_bound<double>([](double x) { return exponential(x); });
+}
+TEST(logarithm_of_floats) {
+    check::logarithm_is_within_its_bound<float>([](float x) { return logarithm(x); });
+}
+TEST(logarithm_of_doubles) {
+    check::logarithm_is_within_its_bound<double>([](double x) { return logarithm(x); });
+}
+
+template <class T>
+void powers() {
+    check::Random random(3);
+    for (int i = 0; i < 100'000; ++i) {
+        const T x = static_cast<T>(std::exp(check::uniform(random, -30.0, 30.0)));
+        const T a = static_cast<T>(check::uniform(random, -2.0, 2.0));
+        const long double exact =
+            std::pow(static_cast<long double>(x), static_cast<long double>(a));
+        // a rounding of a·log x moves the result by as much as a·log x is large
+        const double bound =
+            2.0 +
+            4.0 * (1.0 + std::fabs(static_cast<double>(a) * std::log(static_cast<double>(x))));
+        const double error = check::ulps<T>(power(x, a), exact);
+        CHECK(error <= bound, x, "to the", a, "off by", error);
+    }
+    const T infinity = std::numeric_limits<T>::infinity();
+    CHECK(power(T(0), T(0.5)) == T(0));
+    CHECK(power(T(0), T(-0.5)) == infinity);
+    CHECK(power(T(1), T(-3)) == T(1));
+    CHECK(root(T(2.25)) == T(1.5));
+}
+
+TEST(powers_of_floats) { powers<float>(); }
+TEST(powers_of_doubles) { powers<double>(); }
+
+}  // namespace

@@ -1,0 +1,806 @@
+// Every entry of the table of every instruction set that this processor has, against plain loops.
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "check.hpp"
+#include "engine/isa.hpp"
+
+namespace {
+
+using namespace check;
+using namespace pairtile;
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// body(ops, name of the instruction set) for each of them and each type.
+template <class Body>
+void for_each_table(Body body) {
+    CHECK(!supported_isas().empty());
+    for (const IsaOps* isa : supported_isas()) {
+        body(isa->f32, std::string(isa->name) + " float");
+        body(isa->f64, std::string(isa->name) + " double");
+    }
+}
+
+// Points feature by feature, `width` of them; those from `count` on are padding.
+template <class T>
+std::vector<T> panel_of(const std::vector<T>& points, int count, int64_t d, int width) {
+    std::vector<T> panel(static_cast<size_t>(d * width));
+    for (int i = 0; i < count; ++i) {
+        for (int64_t f = 0; f < d; ++f) {
+            panel[static_cast<size_t>(f * width + i)] = points[static_cast<size_t>(i * d + f)];
+        }
+    }
+    return panel;
+}
+
+constexpr int64_t dimensions[] = {1, 2, 3, 4, 7, 8, 9, 17, 64, 255, 256, 257, 300, 513};
+
+// --- micro-kernels ---
+
+template <class T>
+void check_core(const Ops<T>& ops, const std::string& isa, Core core, int64_t d, int panels,
+                bool with_bias, Random& random) {
+    const int rows = ops.rows, cols = ops.cols * panels;
+    const int64_t ld = cols + 5;
+    const auto x = normals<T>(random, rows * d), y = normals<T>(random, cols * d);
+    const auto bias = normals<T>(random, cols);
+    const std::vector<T> row_panel = panel_of(x, rows, d, rows);
+    std::vector<T> col_panels;
+    for (int p = 0; p < panels; ++p) {
+        const std::vector<T> points(y.begin() + p * ops.cols * d,
+                                    y.begin() + (p + 1) * ops.cols * d);
+        const std::vector<T> panel = panel_of(points, ops.cols, d, ops.cols);
+        col_panels.insert(col_panels.end(), panel.begin(), panel.end());
+    }
+    const T untouched = T(12345);
+    std::vector<T> tile(static_cast<size_t>(rows * ld), untouched);
+    ops.core[static_cast<int>(core)](row_panel.data(), col_panels.data(), d, panels,
+                                     with_bias ? bias.data() : nullptr, tile.data(), ld);
+    for (int i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < ld; ++j) {
+            const T got = tile[static_cast<size_t>(i * ld + j)];
+            if (j >= cols) {
+                CHECK(got == untouched, isa, "writes beyond the tile");
+                continue;
+            }
+            long double exact =
+                with_bias ? static_cast<long double>(bias[static_cast<size_t>(j)]) : 0.0L;
+            long double size = std::fabs(exact);
+            for (int64_t f = 0; f < d; ++f) {
+                const long double a = x[static_cast<size_t>(i * d + f)],
+                                  b = y[static_cast<size_t>(j * d + f)];
+                long double term = a * b;
+                if (core == Core::squared_difference) term = (a - b) * (a - b);
+                if (core == Core::absolute_difference) term = std::fabs(a - b);
+                if (core == Core::largest_difference) {
+                    exact = std::max(exact, std::fabs(a - b));
+                    size = exact;
+                    continue;
+                }
+                exact += term;
+                size += std::fabs(term);
+            }
+            // a chain is cut every feature_block, so the error stops growing there
+            const double terms =
+                static_cast<double>(std::min(d, feature_block) + d / feature_block);
+            const double bound = (2 * terms + 4) * roundoff<T>;
+            const double error =
+                static_cast<double>(std::fabs(got - exact) / std::max(size, 1e-300L));
+            CHECK(error <= bound, isa, "core", static_cast<int>(core), "d", d, "off by", error);
+        }
+    }
+}
+
+TEST(micro_kernels_compute_their_cores) {
+    Random random(1);
+    for_each_table([&](const auto& ops, const std::string& isa) {
+        for (const Core core : {Core::dot, Core::squared_difference, Core::absolute_difference,
+                                Core::largest_difference}) {
+            for (const int64_t d : dimensions) {
+                for (const int panels : {1, 2, 3}) {
+                    check_core(ops, isa, core, d, panels, false, random);
+                    if (core == Core::dot) check_core(ops, isa, core, d, panels, true, random);
+                }
+            }
+        }
+    });
+}
+
+TEST(whole_numbers_come_out_exactly) {
+    // integral data is not screened with an error bound: nothing may be rounded
+    Random random(2);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int64_t d : dimensions) {
+            std::vector<T> x(static_cast<size_t>(ops.rows * d)),
+                y(static_cast<size_t>(ops.cols * d));
+            for (auto* points : {&x, &y}) {
+                for (T& value : *points) value = static_cast<T>(integer(random, -9, 9));
+            }
+            const auto a = panel_of(x, ops.rows, d, ops.rows),
+                       b = panel_of(y, ops.cols, d, ops.cols);
+            for (const Core core : {Core::dot, Core::squared_difference, Core::absolute_difference,
+                                    Core::largest_difference}) {
+                std::vector<T> tile(static_cast<size_t>(ops.rows * ops.cols));
+                ops.core[static_cast<int>(core)](a.data(), b.data(), d, 1, nullptr, tile.data(),
+                                                 ops.cols);
+                for (int i = 0; i < ops.rows; ++i) {
+                    for (int j = 0; j < ops.cols; ++j) {
+                        T exact = 0;
+                        for (int64_t f = 0; f < d; ++f) {
+                            const T u = x[static_cast<size_t>(i * d + f)],
+                                    v = y[static_cast<size_t>(j * d + f)];
+                            if (core == Core::dot) exact += u * v;
+                            if (core == Core::squared_difference) exact += (u - v) * (u - v);
+                            if (core == Core::absolute_difference) exact += std::fabs(u - v);
+                            if (core == Core::largest_difference)
+                                exact = std::max<T>(exact, std::fabs(u - v));
+                        }
+                        CHECK(tile[static_cast<size_t>(i * ops.cols + j)] == exact, isa,
+                              static_cast<int>(core), d);
+                    }
+                }
+            }
+        }
+    });
+}
+
+TEST(a_row_of_nan_is_nan_with_every_column_and_no_other) {
+    Random random(3);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int64_t d : {int64_t{1}, int64_t{9}, int64_t{300}}) {
+            auto x = normals<T>(random, ops.rows * d), y = normals<T>(random, ops.cols * d);
+            const int bad_row = ops.rows - 1, bad_col = 2;
+            std::fill_n(x.begin() + bad_row * d, d, std::numeric_limits<T>::quiet_NaN());
+            std::fill_n(y.begin() + bad_col * d, d, std::numeric_limits<T>::quiet_NaN());
+            const auto a = panel_of(x, ops.rows, d, ops.rows),
+                       b = panel_of(y, ops.cols, d, ops.cols);
+            for (int core = 0; core < 4; ++core) {
+                std::vector<T> tile(static_cast<size_t>(ops.rows * ops.cols));
+                ops.core[core](a.data(), b.data(), d, 1, nullptr, tile.data(), ops.cols);
+                for (int i = 0; i < ops.rows; ++i) {
+                    for (int j = 0; j < ops.cols; ++j) {
+                        const bool bad = i == bad_row || j == bad_col;
+                        CHECK(std::isnan(tile[static_cast<size_t>(i * ops.cols + j)]) == bad, isa,
+                              core, d, i, j);
+                    }
+                }
+            }
+        }
+    });
+}
+
+// A word of two bfloat16, the first in the low half.
+float bfloat16_of(uint32_t word, int half) {
+    const uint32_t bits = half == 0 ? word << 16 : word & 0xffff0000u;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+TEST(products_of_bfloat16) {
+    Random random(4);
+    for (const IsaOps* isa : supported_isas()) {
+        const Ops<float>& ops = isa->f32;
+        const auto core = ops.core[static_cast<int>(Core::dot_bfloat16)];
+        CHECK((core == nullptr) == (ops.pack_bfloat16 == nullptr), isa->name);
+        CHECK(isa->f64.core[static_cast<int>(Core::dot_bfloat16)] == nullptr);
+        CHECK(isa->f64.pack_bfloat16 == nullptr);
+        if (!core) continue;
+        for (const int64_t d : dimensions) {
+            const int64_t words = (d + 1) / 2;
+            const auto x = normals<double>(random, ops.rows * d),
+                       y = normals<double>(random, ops.cols * d);
+            const auto centre = normals<double>(random, d);
+            std::vector<float> a(static_cast<size_t>(words * ops.rows)),
+                b(static_cast<size_t>(words * ops.cols));
+            std::vector<double> norms(static_cast<size_t>(ops.cols)), residuals(norms.size());
+            ops.pack_bfloat16(x.data(), ops.rows, d, centre.data(), 0.25, -2.0, ops.rows, a.data(),
+                              norms.data(), residuals.data());
+            ops.pack_bfloat16(y.data(), ops.cols, d, centre.data(), 0.25, 1.0, ops.cols, b.data(),
+                              norms.data(), residuals.data());
+            const auto word_of = [](const std::vector<float>& panel, int64_t at) {
+                uint32_t word;
+                std::memcpy(&word, &panel[static_cast<size_t>(at)], sizeof word);
+                return word;
+            };
+            for (int j = 0; j < ops.cols; ++j) {
+                double norm = 0.0, residual = 0.0;
+                for (int64_t f = 0; f < d; ++f) {
+                    const double exact =
+                        (y[static_cast<size_t>(j * d + f)] - centre[static_cast<size_t>(f)]) * 0.25;
+                    const double kept =
+                        bfloat16_of(word_of(b, f / 2 * ops.cols + j), static_cast<int>(f % 2));
+                    CHECK(std::fabs(kept - exact) <= std::fabs(exact) * 0x1p-8 * 1.0001, isa->name,
+                          kept, exact);
+                    norm += exact * exact;
+                    residual += (exact - kept) * (exact - kept);
+                }
+                CHECK(std::fabs(norms[static_cast<size_t>(j)] - norm) <= 1e-12 * norm);
+                CHECK(std::fabs(residuals[static_cast<size_t>(j)] - residual) <=
+                      1e-9 * residual + 1e-300);
+                if (d % 2) CHECK(word_of(b, (words - 1) * ops.cols + j) >> 16 == 0);
+            }
+            std::vector<float> tile(static_cast<size_t>(ops.rows * ops.cols));
+            core(a.data(), b.data(), words, 1, nullptr, tile.data(), ops.cols);
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int j = 0; j < ops.cols; ++j) {
+                    double exact = 0.0, size = 0.0;
+                    for (int64_t f = 0; f < 2 * words; ++f) {
+                        const double term =
+                            static_cast<double>(bfloat16_of(word_of(a, f / 2 * ops.rows + i),
+                                                            static_cast<int>(f % 2))) *
+                            bfloat16_of(word_of(b, f / 2 * ops.cols + j), static_cast<int>(f % 2));
+                        exact += term;
+                        size += std::fabs(term);
+                    }
+                    const double error =
+                        std::fabs(tile[static_cast<size_t>(i * ops.cols + j)] - exact);
+                    CHECK(error <= static_cast<double>(2 * words + 4) * 0x1p-23 * size, isa->name,
+                          d, error / size);
+                }
+            }
+        }
+    }
+}
+
+TEST(products_add_blocks_of_any_shape) {
+    Random random(5);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int64_t k : {0, 1, 3, 32, 300}) {
+            for (const bool transposed : {false, true}) {
+                for (int m = 1; m <= ops.rows; ++m) {
+                    for (const int n : {1, 2, ops.cols / 2, ops.cols - 1, ops.cols}) {
+                        // no more memory than the matrices have: a sanitizer sees every stray read
+                        const auto a = normals<T>(random, m * k),
+                                   b = normals<T>(random, k * ops.cols);
+                        const int64_t row_stride = transposed ? 1 : k,
+                                      k_stride = transposed ? m : 1;
+                        const int64_t ld = n + 3;
+                        std::vector<T> c(static_cast<size_t>(m * ld), T(7));
+                        ops.product(m, n, k, a.data(), row_stride, k_stride, b.data(), c.data(),
+                                    ld);
+                        for (int i = 0; i < m; ++i) {
+                            for (int64_t j = 0; j < ld; ++j) {
+                                const T got = c[static_cast<size_t>(i * ld + j)];
+                                if (j >= n) {
+                                    CHECK(got == T(7), isa, "writes beyond its block");
+                                    continue;
+                                }
+                                long double exact = 0.0L, size = 7.0L;
+                                for (int64_t f = 0; f < k; ++f) {
+                                    const long double term =
+                                        static_cast<long double>(
+                                            a[static_cast<size_t>(i * row_stride + f * k_stride)]) *
+                                        b[static_cast<size_t>(f * ops.cols + j)];
+                                    exact += term;
+                                    size += std::fabs(term);
+                                }
+                                const double error =
+                                    static_cast<double>(std::fabs(got - (exact + 7.0L)) / size);
+                                CHECK(error <= (2.0 * static_cast<double>(k) + 4) * roundoff<T>,
+                                      isa, m, n, k, transposed, error);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+// --- packing ---
+
+TEST(packing_shifts_scales_and_rounds_once) {
+    Random random(6);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int64_t d :
+             {int64_t{1}, int64_t{5}, int64_t{8}, int64_t{511}, int64_t{513}, int64_t{1030}}) {
+            for (const int count : {1, ops.cols - 1, ops.cols}) {
+                for (const Norm norm : {Norm::squares, Norm::absolutes, Norm::largest}) {
+                    auto rows = normals<double>(random, count * d);
+                    const auto centre = normals<double>(random, d);
+                    const double scale = 0.125, factor = -2.0;
+                    const int bad = count > 2 ? 1 : -1, worse = count > 2 ? 2 : -1;
+                    if (bad >= 0) {  // in the last feature
+                        rows[static_cast<size_t>((bad + 1) * d - 1)] =
+                            std::numeric_limits<double>::quiet_NaN();
+                        rows[static_cast<size_t>((worse + 1) * d - 1)] = -infinity;
+                    }
+                    std::vector<T> panel(static_cast<size_t>(d * ops.cols), T(3));
+                    std::vector<double> norms(static_cast<size_t>(count), 3.0);
+                    ops.pack(rows.data(), count, d, centre.data(), scale, factor, norm, ops.cols,
+                             panel.data(), norms.data());
+                    for (int i = 0; i < ops.cols; ++i) {
+                        double exact = 0.0;
+                        for (int64_t f = 0; f < d; ++f) {
+                            const T got = panel[static_cast<size_t>(f * ops.cols + i)];
+                            if (i >= count) {
+                                CHECK(got == T(0), isa, "padding");
+                            } else if (i == bad || i == worse) {
+                                CHECK(std::isnan(got), isa, "a bad row", f);
+                            } else {
+                                const double shifted = rows[static_cast<size_t>(i * d + f)] -
+                                                       centre[static_cast<size_t>(f)];
+                                const T packed = static_cast<T>(shifted * scale);
+                                CHECK(got == packed * static_cast<T>(factor), isa, i, f);
+                                const double size = std::fabs(static_cast<double>(packed));
+                                if (norm == Norm::squares) exact += size * size;
+                                if (norm == Norm::absolutes) exact += size;
+                                if (norm == Norm::largest) exact = std::max(exact, size);
+                            }
+                        }
+                        if (i >= count) continue;
+                        const double got = norms[static_cast<size_t>(i)];
+                        if (i == bad || i == worse) {
+                            CHECK(std::isnan(got), isa, "norm of a bad row");
+                        } else {
+                            CHECK(std::fabs(got - exact) <= 1e-13 * exact, isa,
+                                  static_cast<int>(norm), d, got, exact);
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+// --- selection ---
+
+template <class T>
+std::vector<T> values_with_ties(Random& random, int n) {
+    std::vector<T> values(static_cast<size_t>(n));
+    for (T& value : values) {
+        value = static_cast<T>(integer(random, -3, 3));
+        const int64_t special = integer(random, 0, 19);
+        if (special == 0) value = std::numeric_limits<T>::quiet_NaN();
+        if (special == 1) value = std::numeric_limits<T>::infinity();
+        if (special == 2) value = -std::numeric_limits<T>::infinity();
+    }
+    return values;
+}
+
+TEST(selections_find_what_a_loop_finds) {
+    Random random(7);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+        for (int n = 0; n <= 3 * ops.cols + 5; ++n) {
+            for (int round = 0; round < 8; ++round) {
+                const std::vector<T> row = values_with_ties<T>(random, n),
+                                     each = values_with_ties<T>(random, n);
+                std::vector<int32_t> out(static_cast<size_t>(n) + 1, -7);
+                const auto compare = [&](const char* what, int found, auto keep) {
+                    std::vector<int32_t> expected;
+                    for (int j = 0; j < n; ++j) {
+                        if (keep(j)) expected.push_back(j);
+                    }
+                    CHECK(found == static_cast<int>(expected.size()), isa, what, n, found,
+                          expected.size());
+                    CHECK(std::equal(expected.begin(), expected.end(), out.begin()), isa, what, n);
+                    CHECK(out[static_cast<size_t>(n)] == -7, isa, what, "writes beyond n");
+                };
+                const auto value = [&](int j) { return row[static_cast<size_t>(j)]; };
+                for (const T threshold : {T(-1), T(0), T(3), inf, -inf, nan}) {
+                    compare("select_below", ops.select_below(row.data(), n, threshold, out.data()),
+                            [&](int j) { return value(j) <= threshold; });
+                    const int64_t count = ops.count_below(row.data(), n, threshold);
+                    CHECK(count == std::count_if(row.begin(), row.end(),
+                                                 [=](T v) { return v <= threshold; }),
+                          isa, n);
+                    for (const T low : {T(-2), T(0), -inf}) {
+                        compare("select_between",
+                                ops.select_between(row.data(), n, low, threshold, out.data()),
+                                [&](int j) { return value(j) <= threshold && !(value(j) <= low); });
+                    }
+                }
+                for (const T offset : {T(0), T(2), T(-1)}) {
+                    compare(
+                        "select_below_each",
+                        ops.select_below_each(row.data(), n, offset, each.data(), out.data()),
+                        [&](int j) { return value(j) + offset <= each[static_cast<size_t>(j)]; });
+                }
+            }
+        }
+    });
+}
+
+// --- maps and folds of a tile ---
+
+// A tile with rows longer than they are valid, and its neighbourhood to check afterwards.
+template <class T>
+struct Padded {
+    int rows, cols;
+    int64_t ld;
+    std::vector<T> data;
+    Padded(int rows, int cols)
+        : rows(rows), cols(cols), ld(cols + 3), data(static_cast<size_t>(rows * ld), T(99)) {}
+    T& at(int i, int j) { return data[static_cast<size_t>(i * ld + j)]; }
+    bool neighbourhood_untouched() {
+        for (int i = 0; i < rows; ++i) {
+            for (int64_t j = cols; j < ld; ++j) {
+                if (data[static_cast<size_t>(i * ld + j)] != T(99)) return false;
+            }
+        }
+        return true;
+    }
+};
+
+template <class T, class Fill>
+Padded<T> filled(int rows, int cols, Fill fill) {
+    Padded<T> tile(rows, cols);
+    for (int i = 0; i < rows; ++i) {
+        for (int j = 0; j < cols; ++j) tile.at(i, j) = static_cast<T>(fill(i, j));
+    }
+    return tile;
+}
+
+constexpr int widths[] = {1, 2, 15, 16, 17, 31, 63, 64, 65, 130};
+
+TEST(row_norms_are_added_and_negatives_cut) {
+    Random random(8);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int cols : widths) {
+            const auto original =
+                filled<T>(ops.rows, cols, [&](int, int) { return normal(random); });
+            auto tile = original;
+            tile.at(ops.rows - 1, 0) = std::numeric_limits<T>::quiet_NaN();
+            const auto norms = normals<T>(random, ops.rows);
+            ops.add_row_norms(tile.data.data(), tile.ld, ops.rows, cols, norms.data());
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int j = 0; j < cols; ++j) {
+                    if (i == ops.rows - 1 && j == 0) {
+                        CHECK(std::isnan(tile.at(i, j)), isa);
+                        continue;
+                    }
+                    const T sum = original.data[static_cast<size_t>(i * tile.ld + j)] +
+                                  norms[static_cast<size_t>(i)];
+                    CHECK(tile.at(i, j) == std::max(sum, T(0)), isa, cols);
+                }
+            }
+            CHECK(tile.neighbourhood_untouched(), isa);
+        }
+    });
+}
+
+struct Formula {
+    KernelId id;
+    std::vector<double> params;
+    long double (*value)(long double argument, const std::vector<double>& p);
+    // how much larger a relative error of the argument or of an exponent comes out
+    long double (*condition)(long double argument, const std::vector<double>& p);
+};
+
+const std::vector<Formula>& formulas() {
+    using P = const std::vector<double>&;
+    static const std::vector<Formula> all = {
+        {KernelId::gaussian,
+         {0.7},
+         [](long double s, P p) { return std::exp(-p[0] * s); },
+         [](long double s, P p) { return p[0] * s; }},
+        {KernelId::laplace,
+         {0.7},
+         [](long double s, P p) { return std::exp(-p[0] * std::sqrt(s)); },
+         [](long double s, P p) { return 2 * p[0] * std::sqrt(s); }},
+        {KernelId::laplace_l1,
+         {0.7},
+         [](long double s, P p) { return std::exp(-p[0] * s); },
+         [](long double s, P p) { return p[0] * s; }},
+        {KernelId::rational_quadratic,
+         {0.3, 1.7},
+         [](long double s, P p) { return std::pow(1 + p[0] * s, -static_cast<long double>(p[1])); },
+         [](long double s, P p) { return p[1] * (2 + 2 * std::log1p(p[0] * s)); }},
+        {KernelId::inverse_multiquadric,
+         {0.3, 0.6},
+         [](long double s, P p) { return std::pow(p[0] + s, -static_cast<long double>(p[1])); },
+         [](long double s, P p) { return p[1] * (2 + 2 * std::fabs(std::log(p[0] + s))); }},
+        {KernelId::matern32,
+         {0.9},
+         [](long double s, P p) {
+             const long double z = p[0] * std::sqrt(s);
+             return (1 + z) * std::exp(-z);
+         },
+         [](long double s, P p) { return 2 + 2 * p[0] * std::sqrt(s); }},
+        {KernelId::matern52,
+         {0.9},
+         [](long double s, P p) {
+             const long double z = p[0] * std::sqrt(s);
+             return (1 + z + z * z / 3) * std::exp(-z);
+         },
+         [](long double s, P p) { return 4 + 2 * p[0] * std::sqrt(s); }},
+        {KernelId::linear,
+         {},
+         [](long double t, P) { return t; },
+         [](long double, P) { return 0.0L; }},
+        {KernelId::cosine,
+         {},
+         [](long double t, P) { return t; },
+         [](long double, P) { return 0.0L; }},
+        {KernelId::energy,
+         {1.0},
+         [](long double s, P) { return -std::sqrt(s); },
+         [](long double, P) { return 1.0L; }},
+        {KernelId::energy,
+         {2.0},
+         [](long double s, P) { return -s; },
+         [](long double, P) { return 1.0L; }},
+        {KernelId::energy,
+         {0.7},
+         [](long double s, P p) { return -std::pow(s, static_cast<long double>(p[0]) / 2); },
+         [](long double s, P p) { return s > 0 ? 2 + 2 * p[0] * std::fabs(std::log(s)) : 0.0L; }},
+    };
+    return all;
+}
+
+template <class T>
+void check_kernel(const Ops<T>& ops, const std::string& isa, const Formula& formula,
+                  Random& random) {
+    const int rows = ops.rows, cols = 37;
+    auto tile = filled<T>(rows, cols, [&](int, int j) {
+        const double size = std::exp(uniform(random, -12.0, 4.0));
+        return j == 0 ? 0.0 : size;
+    });
+    T params[kernel_params] = {};
+    for (size_t p = 0; p < formula.params.size(); ++p)
+        params[p] = static_cast<T>(formula.params[p]);
+    // the formula reads the same rounded numbers
+    std::vector<double> rounded(params, params + kernel_params);
+    for (const T weight : {T(1), T(-0.75)}) {
+        for (const bool accumulate : {false, true}) {
+            auto out = filled<T>(rows, cols, [](int, int) { return 2.0; });
+            ops.kernel[static_cast<int>(formula.id)](tile.data.data(), tile.ld, rows, cols, params,
+                                                     weight, accumulate, out.data.data(), out.ld);
+            for (int i = 0; i < rows; ++i) {
+                for (int j = 0; j < cols; ++j) {
+                    const long double argument = tile.at(i, j),
+                                      value = formula.value(argument, rounded);
+                    const long double exact = weight * value + (accumulate ? 2.0L : 0.0L);
+                    const long double size =
+                        std::fabs(weight * value) * (8 + 4 * formula.condition(argument, rounded)) +
+                        (accumulate ? 4.0L : 0.0L);
+                    const double error = static_cast<double>(std::fabs(out.at(i, j) - exact));
+                    CHECK(error <= static_cast<double>(size) * roundoff<T> +
+                                       std::numeric_limits<T>::min(),
+                          isa, "kernel", static_cast<int>(formula.id), "of", tile.at(i, j), "is",
+                          out.at(i, j), "exactly", static_cast<double>(exact));
+                }
+            }
+            CHECK(out.neighbourhood_untouched(), isa, static_cast<int>(formula.id));
+        }
+    }
+}
+
+TEST(kernels_of_a_tile) {
+    Random random(9);
+    for_each_table([&](const auto& ops, const std::string& isa) {
+        for (const auto& kernel : ops.kernel) CHECK(kernel != nullptr, isa);
+        for (const Formula& formula : formulas()) check_kernel(ops, isa, formula, random);
+    });
+}
+
+TEST(polynomial_kernels_of_a_tile) {
+    Random random(10);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (int degree = 1; degree <= 9; ++degree) {
+            const T params[kernel_params] = {static_cast<T>(degree), T(0.3), T(-0.8)};
+            auto tile = filled<T>(ops.rows, 35, [&](int, int) { return 4 * normal(random); });
+            auto out = filled<T>(ops.rows, 35, [](int, int) { return 0.0; });
+            ops.kernel[static_cast<int>(KernelId::polynomial)](tile.data.data(), tile.ld, ops.rows,
+                                                               35, params, T(1), false,
+                                                               out.data.data(), out.ld);
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int j = 0; j < 35; ++j) {
+                    const long double a = static_cast<long double>(params[1]) * tile.at(i, j),
+                                      b = params[2];
+                    const long double exact = std::pow(a + b, degree);
+                    const long double size = degree * std::pow(std::fabs(a) + std::fabs(b), degree);
+                    const double error =
+                        static_cast<double>(std::fabs(out.at(i, j) - exact) / size);
+                    CHECK(error <= 6 * roundoff<T>, isa, degree, tile.at(i, j), error);
+                }
+            }
+        }
+    });
+}
+
+TEST(row_sums_and_block_products) {
+    Random random(11);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int cols : widths) {
+            auto tile = filled<T>(ops.rows, cols, [&](int, int) { return normal(random); });
+            auto other = filled<T>(ops.rows, cols, [&](int, int) { return normal(random); });
+            const auto weights = normals<double>(random, cols);
+            std::vector<double> plain(static_cast<size_t>(ops.rows), 5.0), weighted(plain);
+            ops.row_sums(tile.data.data(), tile.ld, ops.rows, cols, nullptr, plain.data());
+            ops.row_sums(tile.data.data(), tile.ld, ops.rows, cols, weights.data(),
+                         weighted.data());
+            long double dot = 0.0L, dot_size = 0.0L;
+            for (int i = 0; i < ops.rows; ++i) {
+                long double sum = 5.0L, weighted_sum = 5.0L, size = 5.0L;
+                for (int j = 0; j < cols; ++j) {
+                    const long double value = tile.at(i, j), w = weights[static_cast<size_t>(j)];
+                    sum += value;
+                    weighted_sum += w * value;
+                    size += std::fabs(value) * (1 + std::fabs(w));
+                    dot += value * other.at(i, j);
+                    dot_size += std::fabs(value * other.at(i, j));
+                }
+                const double bound = 1e-14 * static_cast<double>(size);
+                CHECK(std::fabs(plain[static_cast<size_t>(i)] - static_cast<double>(sum)) <= bound,
+                      isa, cols);
+                CHECK(std::fabs(weighted[static_cast<size_t>(i)] -
+                                static_cast<double>(weighted_sum)) <= bound,
+                      isa, cols);
+            }
+            const double got = ops.block_dot(tile.data.data(), tile.ld, other.data.data(), other.ld,
+                                             ops.rows, cols);
+            CHECK(
+                std::fabs(got - static_cast<double>(dot)) <= 1e-14 * static_cast<double>(dot_size),
+                isa, cols);
+            auto scaled = tile;
+            ops.scale(scaled.data.data(), scaled.ld, ops.rows, cols, T(-1.5));
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int j = 0; j < cols; ++j)
+                    CHECK(scaled.at(i, j) == tile.at(i, j) * T(-1.5), isa);
+            }
+            CHECK(scaled.neighbourhood_untouched(), isa);
+        }
+    });
+}
+
+long double exact_log_sum_exp(const std::vector<long double>& values) {
+    long double top = -infinity, sum = 0.0L;
+    for (const long double value : values) top = std::max(top, value);
+    if (std::isinf(top)) return top;
+    for (const long double value : values) sum += std::exp(value - top);
+    return top + std::log(sum);
+}
+
+TEST(log_sum_exp_of_rows_and_columns) {
+    Random random(12);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int cols : widths) {
+            for (const double spread : {0.1, 5.0, 1e3}) {
+                for (const bool masked : {false, true}) {
+                    const int rows = static_cast<int>(integer(random, 1, ops.rows));
+                    auto tile = filled<T>(rows, cols, [&](int i, int j) {
+                        if (masked && (i == 0 || j == 1 || integer(random, 0, 5) == 0))
+                            return -infinity;
+                        return spread * normal(random);
+                    });
+                    // every other state is new, the others hold one value from before
+                    const auto fold = [&](int count, auto op, auto values_of) {
+                        std::vector<double> max(static_cast<size_t>(count), -infinity),
+                            sum(static_cast<size_t>(count), 0.0);
+                        for (int i = 1; i < count; i += 2)
+                            max[static_cast<size_t>(i)] = 1.5, sum[static_cast<size_t>(i)] = 2.0;
+                        op(tile.data.data(), tile.ld, rows, cols, max.data(), sum.data());
+                        for (int i = 0; i < count; ++i) {
+                            std::vector<long double> values = values_of(i);
+                            if (i % 2) values.insert(values.end(), 2, 1.5L);
+                            const long double exact = exact_log_sum_exp(values);
+                            const double m = max[static_cast<size_t>(i)],
+                                         s = sum[static_cast<size_t>(i)];
+                            if (std::isinf(
+                                    exact)) {  // nothing but masked pairs: still the identity
+                                CHECK(m == -infinity && !(s > 0.0) && !std::isnan(s), isa,
+                                      "masked:", m, s);
+                                continue;
+                            }
+                            CHECK(m == static_cast<double>(
+                                           *std::max_element(values.begin(), values.end())),
+                                  isa, m);
+                            const double got = m + std::log(s), size = 1.0 + std::fabs(m);
+                            CHECK(std::fabs(got - static_cast<double>(exact)) <=
+                                      20 * roundoff<T> * (1 + 0.05 * size) + 1e-15 * size,
+                                  isa, cols, spread, got, static_cast<double>(exact));
+                        }
+                    };
+                    fold(rows, ops.log_sum_exp_rows, [&](int i) {
+                        std::vector<long double> values;
+                        for (int j = 0; j < cols; ++j) values.push_back(tile.at(i, j));
+                        return values;
+                    });
+                    fold(cols, ops.log_sum_exp_cols, [&](int j) {
+                        std::vector<long double> values;
+                        for (int i = 0; i < rows; ++i) values.push_back(tile.at(i, j));
+                        return values;
+                    });
+                }
+            }
+        }
+    });
+}
+
+TEST(softmax_weights_of_a_tile) {
+    Random random(13);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int cols : widths) {
+            auto tile = filled<T>(ops.rows, cols, [&](int, int) { return 3 * normal(random); });
+            const auto row_upstream = normals<T>(random, ops.rows),
+                       col_upstream = normals<T>(random, cols);
+            std::vector<T> row_max(static_cast<size_t>(ops.rows), T(9)),
+                row_log(row_max.size(), T(0.5));
+            std::vector<T> col_max(static_cast<size_t>(cols), T(11)),
+                col_log(col_max.size(), T(0.25));
+            for (const bool with_cols : {false, true}) {
+                auto out = filled<T>(ops.rows, cols, [](int, int) { return 1.0; });
+                const SoftmaxSide<T> rows_side{row_upstream.data(), row_max.data(), row_log.data()};
+                SoftmaxSide<T> cols_side{col_upstream.data(), col_max.data(), col_log.data()};
+                if (!with_cols) cols_side = {nullptr, nullptr, nullptr};
+                ops.softmax_weights(tile.data.data(), tile.ld, ops.rows, cols, rows_side, cols_side,
+                                    out.data.data(), out.ld);
+                for (int i = 0; i < ops.rows; ++i) {
+                    for (int j = 0; j < cols; ++j) {
+                        const long double s = tile.at(i, j);
+                        const long double by_row =
+                            row_upstream[static_cast<size_t>(i)] * std::exp(s - 9.5L);
+                        const long double by_col =
+                            with_cols ? col_upstream[static_cast<size_t>(j)] * std::exp(s - 11.25L)
+                                      : 0.0L;
+                        const double size =
+                            static_cast<double>(std::fabs(by_row) + std::fabs(by_col));
+                        const double error =
+                            std::fabs(out.at(i, j) - static_cast<double>(by_row + by_col));
+                        CHECK(error <= 60 * roundoff<T> * size, isa, cols, error / size);
+                    }
+                }
+                CHECK(out.neighbourhood_untouched(), isa);
+            }
+        }
+    });
+}
+
+// --- canonical values ---
+
+double canonical_reference(MetricId metric, const std::vector<double>& x,
+                           const std::vector<double>& y) {
+    double lane[8] = {};
+    for (size_t j = 0; j < x.size(); ++j) {
+        const double difference = x[j] - y[j];
+        double& sum = lane[j % 8];
+        switch (metric) {
+            case MetricId::inner_product:
+                sum += x[j] * y[j];
+                break;
+            case MetricId::manhattan:
+                sum += std::fabs(difference);
+                break;
+            case MetricId::chebyshev:
+                sum = std::max(sum, std::fabs(difference));
+                break;
+            default:
+                sum += difference * difference;
+        }
+    }
+    const auto combine = [metric](double a, double b) {
+        return metric == MetricId::chebyshev ? std::max(a, b) : a + b;
+    };
+    const double value = combine(combine(combine(lane[0], lane[4]), combine(lane[2], lane[6])),
+                                 combine(combine(lane[1], lane[5]), combine(lane[3], lane[7])));
+    if (metric == MetricId::cosine) return 0.5 * value;
+    return metric == MetricId::inner_product ? -value : value;
+}
+
+TEST(canonical_values_have_the_same_bits_everywhere) {
+    Random random(14);
+    for (int64_t d = 1; d <= 530; d += d < 40 ? 1 : 49) {
+        for (int round = 0; round < 20; ++round) {
+            const auto x = normals<double>(random, d), y = normals<double>(random, d);
+            const std::vector<float> narrow(y.begin(), y.end());
+            const std::vector<double> widened(narrow.begin(), narrow.end());
+            for (const IsaOps* isa : supported_isas()) {
+                for (int m = 0; m < static_cast<int>(MetricId::count); ++m) {
+                    const MetricId metric = static_cast<MetricId>(m);
+                    const double wide = isa->canonical.f64[m](x.data(), y.data(), d);
+                    CHECK(wide == canonical_reference(metric, x, y), isa->name, m, d);
+                    CHECK(isa->canonical.f32[m](x.data(), narrow.data(), d) ==
+                              canonical_reference(metric, x, widened),
+                          isa->name, m, d);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
