@@ -219,13 +219,20 @@ PT_HD T largest_of(const T* row, int cols) {
     return largest;
 }
 
+// What logits are compared with: their largest, but a finite number where all are masked (−∞).
+template <class T>
+PT_HD T reference_of(T top) {
+    return top == -static_cast<T>(__builtin_inf()) ? T(0) : top;
+}
+
 template <class T>
 void log_sum_exp_rows(const T* tile, int64_t ld, int rows, int cols, double* max, double* sum) {
     for (int i = 0; i < rows; ++i) {
         const T* row = tile + i * ld;
         const T top = largest_of(row, cols);
+        const T shift = reference_of(top);
         const double part =
-            lane_sum(cols, [=](int j) { return static_cast<double>(exponential(row[j] - top)); });
+            lane_sum(cols, [=](int j) { return static_cast<double>(exponential(row[j] - shift)); });
         LogSumExp state{max[i], sum[i]};
         state.merge(LogSumExp{static_cast<double>(top), part});
         max[i] = state.max;
@@ -238,17 +245,18 @@ void log_sum_exp_cols(const T* tile, int64_t ld, int rows, int cols, double* max
     constexpr int strip = 64;
     for (int first = 0; first < cols; first += strip) {
         const int n = cols - first < strip ? cols - first : strip;
-        T top[strip];
+        T top[strip], shift[strip];
         double part[strip];  // what is small beside the largest term must not be rounded away
         for (int j = 0; j < n; ++j) top[j] = tile[first + j], part[j] = 0.0;
         for (int i = 1; i < rows; ++i) {
             const T* row = tile + i * ld + first;
             for (int j = 0; j < n; ++j) top[j] = row[j] > top[j] ? row[j] : top[j];
         }
+        for (int j = 0; j < n; ++j) shift[j] = reference_of(top[j]);
         for (int i = 0; i < rows; ++i) {
             const T* row = tile + i * ld + first;
             for (int j = 0; j < n; ++j) {
-                part[j] += static_cast<double>(exponential(row[j] - top[j]));
+                part[j] += static_cast<double>(exponential(row[j] - shift[j]));
             }
         }
         for (int j = 0; j < n; ++j) {

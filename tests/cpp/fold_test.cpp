@@ -145,7 +145,7 @@ TEST(log_sum_exp_is_the_logarithm_of_the_sum) {
         const double spread = std::exp(uniform(random, -3.0, 8.0));
         const double offset = 1e3 * normal(random);
         for (double& value : values) value = offset + spread * normal(random);
-        if (round % 5 == 0) values[0] = -infinity;
+        if (round % 5 == 0 && values.size() > 1) values[0] = -infinity;
         const LogSumExp state = in_random_pieces<LogSumExp>(random, values);
         const long double exact = exact_log_sum_exp(values);
         // the sum of n terms near 1 may be off by n roundings, of which the logarithm takes a share

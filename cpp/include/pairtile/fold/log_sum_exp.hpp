@@ -11,14 +11,23 @@ struct LogSumExp {
     double max = -__builtin_inf();
     double sum = 0.0;
 
-    PT_HD void push(double x) { merge(LogSumExp{x, 1.0}); }
+    // A pair of logit −∞ is masked and leaves no trace; NaN stays to the end.
+    PT_HD void push(double x) {
+        if (x != -__builtin_inf()) merge(LogSumExp{x, x == x ? 1.0 : x});
+    }
     PT_HD void merge(const LogSumExp& other) {
-        if (!(other.sum > 0.0) && other.sum == other.sum) return;
-        if (!(max >= other.max)) {  // also takes over a NaN
-            sum = other.sum + (sum > 0.0 ? sum * exponential(max - other.max) : 0.0);
+        if (other.sum == 0.0) return;
+        if (sum == 0.0) {
+            *this = other;
+        } else if (max == other.max) {
+            sum += other.sum;
+        } else if (max > other.max) {
+            sum += other.sum * exponential(other.max - max);
+        } else if (max < other.max) {
+            sum = other.sum + sum * exponential(max - other.max);
             max = other.max;
         } else {
-            sum += other.sum * exponential(other.max - max);
+            sum = __builtin_nan("");
         }
     }
     PT_HD double finish() const { return sum == 0.0 ? max : max + logarithm(sum); }
