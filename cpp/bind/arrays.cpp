@@ -54,7 +54,7 @@ Array view_of(const py::array& array) {
     return view;
 }
 
-MetricId metric_of(const std::string& name) {
+Metric metric_of(const std::string& name) {
     return find<MetricId>(name, "metric", metric_names, static_cast<int>(MetricId::count));
 }
 

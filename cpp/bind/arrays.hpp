@@ -8,10 +8,10 @@
 #include <string>
 
 #include "engine/knn.hpp"
+#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"
 #include "pairtile/kernel/registry.hpp"
-#include "pairtile/metric/registry.hpp"
 
 namespace pairtile {
 
@@ -33,7 +33,7 @@ const T* vector_of(const py::object& object, int64_t length, const char* name) {
     return array.data();
 }
 
-MetricId metric_of(const std::string& name);
+Metric metric_of(const std::string& name);
 KernelId kernel_of(const std::string& name);
 Precision precision_of(const std::string& name);
 

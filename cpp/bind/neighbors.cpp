@@ -16,7 +16,7 @@ using Optional = py::object;  // None or an array
 struct Request {
     Source queries, references;
     int64_t k;
-    MetricId metric;
+    Metric metric;
     Predicate predicate;
     Precision precision;
     int workers;
@@ -69,8 +69,8 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
 }
 
 template <class D>
-py::array distances_as(const Source& x, const Source& y, MetricId metric, bool self, int workers,
-                       const py::object& progress) {
+py::array distances_as(const Source& x, const Source& y, const Metric& metric, bool self,
+                       int workers, const py::object& progress) {
     py::array_t<D> out({x.rows(), y.rows()});
     D* data = out.mutable_data();
     run_released(progress, [&](Control& control) {
@@ -92,8 +92,8 @@ py::array bind_pairwise(const py::array& x, const Optional& y, const std::string
 
 // Radii in the dtype of the distances -> limits of the ordered canonical values.
 template <class D>
-std::vector<double> limits_as(const py::object& radii, int64_t rows, MetricId metric, bool closed,
-                              const char* name) {
+std::vector<double> limits_as(const py::object& radii, int64_t rows, const Metric& metric,
+                              bool closed, const char* name) {
     std::vector<double> limits;
     const D* given = vector_of<D>(radii, rows, name);
     for (int64_t i = 0; given && i < rows; ++i) {
@@ -104,8 +104,8 @@ std::vector<double> limits_as(const py::object& radii, int64_t rows, MetricId me
     return limits;
 }
 
-std::vector<double> limits_of(const py::object& radii, int64_t rows, MetricId metric, bool closed,
-                              const std::string& dtype, const char* name) {
+std::vector<double> limits_of(const py::object& radii, int64_t rows, const Metric& metric,
+                              bool closed, const std::string& dtype, const char* name) {
     return dtype == "float32" ? limits_as<float>(radii, rows, metric, closed, name)
                               : limits_as<double>(radii, rows, metric, closed, name);
 }
@@ -116,7 +116,7 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
                              int workers, const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    const MetricId id = metric_of(metric);
+    const Metric id = metric_of(metric);
     const auto row_limits = limits_of(query_radii, q.rows(), id, closed, dtype, "query_radii");
     const auto col_limits =
         limits_of(reference_radii, r.rows(), id, closed, dtype, "reference_radii");
@@ -141,7 +141,7 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
 }
 
 template <class D>
-py::array reported_as(const std::vector<double>& values, MetricId metric) {
+py::array reported_as(const std::vector<double>& values, const Metric& metric) {
     py::array_t<D> out(static_cast<py::ssize_t>(values.size()));
     D* to = out.mutable_data();
     for (size_t i = 0; i < values.size(); ++i) to[i] = static_cast<D>(reported(metric, values[i]));
@@ -153,7 +153,7 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
                                 const std::string& dtype, int workers, const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    const MetricId id = metric_of(metric);
+    const Metric id = metric_of(metric);
     const bool self = reference.is_none();
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
     py::array_t<int64_t> indptr(q.rows() + 1);

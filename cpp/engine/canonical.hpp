@@ -6,13 +6,14 @@
 
 #include "engine/buffer.hpp"
 #include "engine/isa.hpp"
+#include "engine/metric.hpp"
 #include "engine/source.hpp"
 
 namespace pairtile {
 
 class Canonical {
   public:
-    Canonical(MetricId metric, const Source& rows, const Source& cols)
+    Canonical(const Metric& metric, const Source& rows, const Source& cols)
         : metric_(metric),
           rows_(rows),
           cols_(cols),
@@ -29,7 +30,7 @@ class Canonical {
 
     // The ordered canonical value of (current row, j).
     double operator()(int64_t j) {
-        const int id = static_cast<int>(metric_);
+        const int id = static_cast<int>(metric_.id);
         if (const float* y = cols_.float32_row(j)) return ops_.f32[id](row_.data(), y, rows_.d());
         if (const double* y = cols_.float64_row(j)) return ops_.f64[id](row_.data(), y, rows_.d());
         cols_.read(j, col_.data());
@@ -45,7 +46,7 @@ class Canonical {
         return true;
     }
 
-    MetricId metric_;
+    Metric metric_;
     const Source& rows_;
     const Source& cols_;
     const CanonicalOps& ops_;
@@ -55,8 +56,8 @@ class Canonical {
 };
 
 // From the ordered canonical value to what the user sees.
-inline double reported(MetricId metric, double ordered) {
-    switch (metric) {
+inline double reported(const Metric& metric, double ordered) {
+    switch (metric.id) {
 #define PAIRTILE_REPORTED(name, type) \
     case MetricId::name:              \
         return type::reported(ordered);

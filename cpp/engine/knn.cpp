@@ -28,7 +28,7 @@ struct Shortlist {
 template <class T, class D>
 class TopK {
   public:
-    TopK(const Source& queries, const Source& references, int64_t k, MetricId metric,
+    TopK(const Source& queries, const Source& references, int64_t k, const Metric& metric,
          const Predicate& predicate, const Pairing& pairing, int workers, Control& control,
          D* distances, int64_t* indices)
         : queries_(queries),
@@ -192,7 +192,7 @@ class TopK {
     const Source& queries_;
     const Source& references_;
     int64_t k_, capacity_, segments_ = 1;
-    MetricId metric_;
+    Metric metric_;
     const Predicate& predicate_;
     Pairing pairing_;
     bool exact_;  // tile values are the values: nothing to rescore (always so when "fast")
@@ -208,7 +208,7 @@ class TopK {
 
 template <class T, class D>
 void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& queries,
-                     const Source& references, int64_t k, MetricId metric,
+                     const Source& references, int64_t k, const Metric& metric,
                      const Predicate& predicate, int workers, Control& control, D* distances,
                      int64_t* indices) {
     CutLimits limits;
@@ -227,8 +227,9 @@ void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& q
 }  // namespace
 
 template <class D>
-void knn(Source queries, Source references, int64_t k, MetricId metric, const Predicate& predicate,
-         Precision precision, int workers, Control& control, D* distances, int64_t* indices) {
+void knn(Source queries, Source references, int64_t k, const Metric& metric,
+         const Predicate& predicate, Precision precision, int workers, Control& control,
+         D* distances, int64_t* indices) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
@@ -241,7 +242,7 @@ void knn(Source queries, Source references, int64_t k, MetricId metric, const Pr
 }
 
 template <class D>
-void pairwise_distances(Source x, Source y, MetricId metric, int workers, Control& control,
+void pairwise_distances(Source x, Source y, const Metric& metric, int workers, Control& control,
                         D* distances) {
     if (metric == MetricId::cosine) {
         x.normalise();
@@ -259,11 +260,11 @@ void pairwise_distances(Source x, Source y, MetricId metric, int workers, Contro
     });
 }
 
-template void knn<float>(Source, Source, int64_t, MetricId, const Predicate&, Precision, int,
+template void knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
                          Control&, float*, int64_t*);
-template void knn<double>(Source, Source, int64_t, MetricId, const Predicate&, Precision, int,
+template void knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
                           Control&, double*, int64_t*);
-template void pairwise_distances<float>(Source, Source, MetricId, int, Control&, float*);
-template void pairwise_distances<double>(Source, Source, MetricId, int, Control&, double*);
+template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
+template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
 
 }  // namespace pairtile

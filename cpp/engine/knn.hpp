@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <limits>
 
+#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"
 #include "pairtile/fold/predicate.hpp"
-#include "pairtile/metric/registry.hpp"
 
 namespace pairtile {
 
@@ -15,12 +15,13 @@ enum class Precision { standard, float64, fast };
 
 // distances (n, k) as D, indices (n, k). Missing neighbours: index −1 and an infinite distance.
 template <class D>
-void knn(Source queries, Source references, int64_t k, MetricId metric, const Predicate& predicate,
-         Precision precision, int workers, Control& control, D* distances, int64_t* indices);
+void knn(Source queries, Source references, int64_t k, const Metric& metric,
+         const Predicate& predicate, Precision precision, int workers, Control& control,
+         D* distances, int64_t* indices);
 
 // The n × m matrix of distances, for small inputs and for checking.
 template <class D>
-void pairwise_distances(Source x, Source y, MetricId metric, int workers, Control& control,
+void pairwise_distances(Source x, Source y, const Metric& metric, int workers, Control& control,
                         D* distances);
 
 }  // namespace pairtile

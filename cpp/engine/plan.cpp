@@ -196,11 +196,11 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
 }
 
 template <class T>
-Pairing pairing_for_metric(MetricId metric, const Frame& frame, int64_t d, bool zero_rows) {
+Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, bool zero_rows) {
     Pairing pairing;
     const double square = frame.scale * frame.scale;
     double exact_limit = 0.0;  // every number the micro-kernel meets stays below it
-    switch (metric) {
+    switch (metric.id) {
         case MetricId::euclidean:
         case MetricId::sqeuclidean:
             pairing.unit = square;
@@ -316,8 +316,8 @@ void force_tile(int64_t rows, int64_t cols) {
     forced_cols = cols;
 }
 
-template Pairing pairing_for_metric<float>(MetricId, const Frame&, int64_t, bool);
-template Pairing pairing_for_metric<double>(MetricId, const Frame&, int64_t, bool);
+template Pairing pairing_for_metric<float>(const Metric&, const Frame&, int64_t, bool);
+template Pairing pairing_for_metric<double>(const Metric&, const Frame&, int64_t, bool);
 template Pairing pairing_for_argument<float>(Argument, int64_t);
 template Pairing pairing_for_argument<double>(Argument, int64_t);
 template Cut choose_cut<float>(const Ops<float>&, int64_t, int64_t, int64_t, const CutLimits&);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"
 #include "isa/ops.hpp"
@@ -59,7 +60,7 @@ struct Pairing {
 };
 
 template <class T>
-Pairing pairing_for_metric(MetricId metric, const Frame& frame, int64_t d, bool zero_rows);
+Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, bool zero_rows);
 template <class T>
 Pairing pairing_for_argument(Argument argument, int64_t d);
 

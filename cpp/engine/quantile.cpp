@@ -37,8 +37,8 @@ template <class T>
 class RankCount {
   public:
     // Values inside are kept with probability `keep`, at most keep_at_most of them.
-    RankCount(const Source& pooled, MetricId metric, const Pairing& pairing, const Bracket& bracket,
-              double keep, int workers)
+    RankCount(const Source& pooled, const Metric& metric, const Pairing& pairing,
+              const Bracket& bracket, double keep, int workers)
         : pairing_(pairing),
           exact_(pairing.exact()),
           bracket_(bracket),
@@ -152,7 +152,7 @@ Bracket bracket_from(std::vector<double>& sample, double rank, double count) {
     return bracket;
 }
 
-std::vector<double> sample_of_pairs(const Source& pooled, MetricId metric, Control& control) {
+std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, Control& control) {
     const uint64_t n = static_cast<uint64_t>(pooled.rows());
     std::vector<double> sample;
     Canonical canonical(metric, pooled, pooled);
@@ -171,7 +171,7 @@ std::vector<double> sample_of_pairs(const Source& pooled, MetricId metric, Contr
 
 struct Search {
     const Source& pooled;
-    MetricId metric;
+    Metric metric;
     int workers;
     Control& control;
     const Frame& frame;
@@ -243,7 +243,7 @@ struct Search {
 
 }  // namespace
 
-double distance_quantile(Source pooled, MetricId metric, double q, bool squared, int workers,
+double distance_quantile(Source pooled, const Metric& metric, double q, bool squared, int workers,
                          Control& control) {
     if (metric == MetricId::cosine) pooled.normalise();
     const int64_t n = pooled.rows();

@@ -1,15 +1,15 @@
 // Exact quantiles of the distances of a sample, without storing them.
 #pragma once
 
+#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"
-#include "pairtile/metric/registry.hpp"
 
 namespace pairtile {
 
 // The q-quantile (linear interpolation) of the canonical distances over pairs i < j of `pooled`;
 // `squared` asks for the quantile of the squared distances.
-double distance_quantile(Source pooled, MetricId metric, double q, bool squared, int workers,
+double distance_quantile(Source pooled, const Metric& metric, double q, bool squared, int workers,
                          Control& control);
 
 }  // namespace pairtile

@@ -18,8 +18,8 @@ namespace {
 template <class T>
 class Inside {
   public:
-    Inside(const Source& queries, const Source& references, MetricId metric, const Pairing& pairing,
-           bool exclude_self, int workers)
+    Inside(const Source& queries, const Source& references, const Metric& metric,
+           const Pairing& pairing, bool exclude_self, int workers)
         : pairing_(pairing), exclude_self_(exclude_self) {
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
         hits_.resize(static_cast<size_t>(workers));
@@ -205,7 +205,7 @@ class Collect {
     std::vector<int64_t> next_;
 };
 
-void normalise_if_cosine(MetricId metric, Source& queries, Source& references) {
+void normalise_if_cosine(const Metric& metric, Source& queries, Source& references) {
     if (metric != MetricId::cosine) return;
     queries.normalise();
     references.normalise();
@@ -224,7 +224,7 @@ Sweep<T> radius_sweep(const Source& queries, const Source& references, const Fra
 // Calls body(pairing) with T of the precision that tells the pairs apart.
 template <class Body>
 void in_chosen_precision(const Screen& screen, const Source& queries, const Source& references,
-                         MetricId metric, Body body) {
+                         const Metric& metric, Body body) {
     const int64_t typical = std::max<int64_t>(1, references.rows() / 64);
     const Choice choice =
         choose_precision(screen, queries, references, typical, metric, Precision::standard);
@@ -238,7 +238,7 @@ void in_chosen_precision(const Screen& screen, const Source& queries, const Sour
 }  // namespace
 
 template <class D>
-double ordered_limit(MetricId metric, D radius, bool closed) {
+double ordered_limit(const Metric& metric, D radius, bool closed) {
     const auto inside = [&](double ordered) {
         const D distance = static_cast<D>(reported(metric, ordered));
         return closed ? distance <= radius : distance < radius;
@@ -259,7 +259,7 @@ double ordered_limit(MetricId metric, D radius, bool closed) {
     return value_of(low);
 }
 
-void radius_count(Source queries, Source references, MetricId metric, bool exclude_self,
+void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
                   const double* row_limits, const double* col_limits, int workers, Control& control,
                   RadiusCounts by_row_limit, RadiusCounts by_col_limit) {
     normalise_if_cosine(metric, queries, references);
@@ -276,7 +276,7 @@ void radius_count(Source queries, Source references, MetricId metric, bool exclu
         });
 }
 
-void radius_neighbors(Source queries, Source references, MetricId metric, bool exclude_self,
+void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
                       const double* row_limits, const int64_t* indptr, int workers,
                       Control& control, int64_t* indices, double* values) {
     normalise_if_cosine(metric, queries, references);
@@ -317,7 +317,7 @@ void radius_neighbors(Source queries, Source references, MetricId metric, bool e
                  });
 }
 
-template double ordered_limit<float>(MetricId, float, bool);
-template double ordered_limit<double>(MetricId, double, bool);
+template double ordered_limit<float>(const Metric&, float, bool);
+template double ordered_limit<double>(const Metric&, double, bool);
 
 }  // namespace pairtile

@@ -14,7 +14,7 @@ namespace pairtile {
 // The largest ordered canonical value whose distance, rounded to D, is <= radius (closed) or
 // < radius: a pair is inside if and only if its ordered value is not above it.
 template <class D>
-double ordered_limit(MetricId metric, D radius, bool closed);
+double ordered_limit(const Metric& metric, D radius, bool closed);
 
 // Counts of pairs inside; null pointers are not asked for.
 struct RadiusCounts {
@@ -24,13 +24,13 @@ struct RadiusCounts {
 
 // Pairs (i, j) with ordered value <= row_limits[i] are counted into `by_row_limit`, those with
 // value <= col_limits[j] into `by_col_limit`; either vector of limits may be null.
-void radius_count(Source queries, Source references, MetricId metric, bool exclude_self,
+void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
                   const double* row_limits, const double* col_limits, int workers, Control& control,
                   RadiusCounts by_row_limit, RadiusCounts by_col_limit);
 
 // Fills indices and ordered canonical values of the pairs counted per row before, row i at
 // [indptr[i], indptr[i + 1]), sorted by (value, index).
-void radius_neighbors(Source queries, Source references, MetricId metric, bool exclude_self,
+void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
                       const double* row_limits, const int64_t* indptr, int workers,
                       Control& control, int64_t* indices, double* values);
 

@@ -13,13 +13,13 @@ namespace {
 
 std::string forced;  // set by tests alone
 
-bool translation_invariant(MetricId metric) { return metric != MetricId::inner_product; }
+bool translation_invariant(const Metric& metric) { return metric != MetricId::inner_product; }
 
 // The share of all references that a screen with this error would leave to be rescored, from a
 // sample: those beyond a query's k-th neighbour by no more than twice the error.
 class AmbiguousShare {
   public:
-    AmbiguousShare(const Source& queries, const Source& references, int64_t k, MetricId metric,
+    AmbiguousShare(const Source& queries, const Source& references, int64_t k, const Metric& metric,
                    const Screen& screen)
         : many_(std::min(references.rows(), sample_references)),
           few_(std::min(queries.rows(), sample_queries)) {
@@ -83,8 +83,8 @@ class AmbiguousShare {
 
 }  // namespace
 
-Screen choose_screen(const Source& queries, const Source& references, MetricId metric, int workers,
-                     Control& control) {
+Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
+                     int workers, Control& control) {
     Screen screen;
     screen.frame =
         choose_frame(queries, references, translation_invariant(metric), workers, control);
@@ -99,7 +99,7 @@ Screen choose_screen(const Source& queries, const Source& references, MetricId m
 }
 
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
-                        int64_t k, MetricId metric, Precision precision) {
+                        int64_t k, const Metric& metric, Precision precision) {
     if (precision == Precision::float64) return {true, screen.float64};
     if (precision == Precision::fast) {
         Pairing inexact = screen.float32;

@@ -15,8 +15,8 @@ struct Screen {
 };
 
 // Rows of a cosine search are normalised already.
-Screen choose_screen(const Source& queries, const Source& references, MetricId metric, int workers,
-                     Control& control);
+Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
+                     int workers, Control& control);
 
 // Tiles of float64 or float32, and how their values relate to canonical ones.
 struct Choice {
@@ -27,7 +27,7 @@ struct Choice {
 // The cheapest screen for this search: a sample tells how many pairs each precision would leave to
 // be rescored. bfloat16 where the hardware has it, float64 where float32 cannot tell pairs apart.
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
-                        int64_t k, MetricId metric, Precision precision);
+                        int64_t k, const Metric& metric, Precision precision);
 
 // Tests force "float32", "float64" or "bfloat16" on default-precision searches; "" = choose.
 void force_screen(const std::string& name);
