@@ -25,7 +25,7 @@ class Canonical {
         if (i == current_) return;
         rows_.read(i, row_.data());
         current_ = i;
-        if (metric_ == MetricId::cosine) row_is_zero_ = is_zero(row_.data());
+        if (metric_ == MetricId::cosine) row_is_zero_ = is_zero(row_.data(), rows_.d());
     }
 
     // The ordered canonical value of (current row, j).
@@ -34,18 +34,12 @@ class Canonical {
         if (const float* y = cols_.float32_row(j)) return ops_.f32[id](row_.data(), y, rows_.d());
         if (const double* y = cols_.float64_row(j)) return ops_.f64[id](row_.data(), y, rows_.d());
         cols_.read(j, col_.data());
-        if (metric_ == MetricId::cosine && (row_is_zero_ || is_zero(col_.data()))) return 1.0;
+        if (metric_ == MetricId::cosine && (row_is_zero_ || is_zero(col_.data(), rows_.d())))
+            return 1.0;
         return ops_.f64[id](row_.data(), col_.data(), rows_.d());
     }
 
   private:
-    bool is_zero(const double* row) const {
-        for (int64_t j = 0; j < rows_.d(); ++j) {
-            if (row[j] != 0.0) return false;
-        }
-        return true;
-    }
-
     Metric metric_;
     const Source& rows_;
     const Source& cols_;

@@ -214,6 +214,7 @@ void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& q
     CutLimits limits;
     limits.state_bytes_per_row =
         TopK<T, D>::capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
+    limits.few_rows = true;
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const Sweep<T> sweep{queries, references, frame, pairing, cut,

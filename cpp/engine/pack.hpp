@@ -34,6 +34,51 @@ struct Panels {
     }
 };
 
+// What packing makes of `count` rows from `first` on, as rows `at` and following of `out`.
+template <class S, class T>
+void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
+                 const Frame& frame, const Pairing& pairing, double factor, int64_t at,
+                 Panels<T>& out) {
+    constexpr int most = 64;
+    const int64_t d = source.d();
+    const int width = out.width;
+    // a row of zeros has no direction: its distance is a convention, not an argument
+    const bool zeros_differ = source.normalised() && pairing.add_norms;
+    Buffer<S> copy(width * d);
+    double norms[most], residuals[most] = {};
+    for (int64_t from = 0; from < count; from += width) {
+        const int here = static_cast<int>(std::min<int64_t>(width, count - from));
+        const Rows<S> rows = source.block(first + from, here, copy.data());
+        T* panel = out.data.data() + (at + from) * out.d;
+        const auto pack = [&](auto pack_plain, auto pack_bfloat16) {
+            if (pairing.core == Core::dot_bfloat16) {
+                pack_bfloat16(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
+                              factor, width, panel, norms, residuals);
+            } else {
+                pack_plain(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
+                           factor, pairing.norm, width, panel, norms);
+            }
+        };
+        if constexpr (sizeof(S) == 4) {
+            pack(ops.pack_float32, ops.pack_bfloat16_float32);
+        } else {
+            pack(ops.pack_float64, ops.pack_bfloat16_float64);
+        }
+        for (int i = 0; i < width; ++i) {
+            const bool padding = i >= here;
+            const double norm = padding ? 0.0 : norms[i];
+            double reach = pairing.norm == Norm::squares ? std::sqrt(norm) : norm;
+            if (reach > pairing.largest_reach) reach = INFINITY;
+            if (zeros_differ && !padding && is_zero(rows.data + i * rows.stride, d)) {
+                reach = INFINITY;
+            }
+            out.norms[at + from + i] =
+                norm < INFINITY || norm != norm ? static_cast<T>(norm) : T(0);
+            out.extents[at + from + i] = {reach, padding ? 0.0 : std::sqrt(residuals[i])};
+        }
+    }
+}
+
 // Packs rows [first, first + count) in panels of `width`; with `with_features`, also as the right
 // operand of products, uncentred and unscaled by `factor`.
 template <class T>
@@ -41,8 +86,7 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
                const Frame& frame, const Pairing& pairing, double factor, int width,
                bool with_features, int workers, Control& control, Panels<T>& out) {
     const int64_t d = source.d();
-    const bool coarse = pairing.core == Core::dot_bfloat16;
-    const int64_t words = coarse ? (d + 1) / 2 : d;
+    const int64_t words = pairing.core == Core::dot_bfloat16 ? (d + 1) / 2 : d;
     const int64_t panels = (count + width - 1) / width;
     const int64_t feature_panels = (d + ops.cols - 1) / ops.cols;
     out.first = first;
@@ -58,38 +102,21 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     const int64_t blocks = (panels + panels_per_block - 1) / panels_per_block;
     const int used = panels * width * d < (1 << 15) ? 1 : workers;
     parallel_for(blocks, used, control, [&](int64_t block, int) {
-        Buffer<double> rows(width * d);
-        std::vector<double> norms(static_cast<size_t>(width)), residuals(norms);
-        const int64_t end = std::min(panels, (block + 1) * panels_per_block);
-        for (int64_t p = block * panels_per_block; p < end; ++p) {
-            const int64_t from = p * width;
-            const int here = static_cast<int>(std::min<int64_t>(width, count - from));
-            for (int i = 0; i < here; ++i) source.read(first + from + i, rows.data() + i * d);
-            T* panel = out.data.data() + p * width * words;
-            if (coarse) {
-                ops.pack_bfloat16(rows.data(), here, d, frame.centre.data(), frame.scale, factor,
-                                  width, panel, norms.data(), residuals.data());
-            } else {
-                ops.pack(rows.data(), here, d, frame.centre.data(), frame.scale, factor,
-                         pairing.norm, width, panel, norms.data());
-            }
-            for (int i = 0; i < width; ++i) {
-                const size_t at = static_cast<size_t>(i);
-                const double value = i < here ? norms[at] : 0.0;
-                const double lost = i < here ? residuals[at] : 0.0;
-                out.norms[from + i] = static_cast<T>(value);
-                out.extents[from + i] = {pairing.norm == Norm::squares ? std::sqrt(value) : value,
-                                         std::sqrt(lost)};
-            }
-            if (!with_features) continue;
+        const int64_t from = block * panels_per_block * width;
+        const int64_t here = std::min(panels_per_block * width, count - from);
+        const auto pack = source.fits_float32() ? pack_panels<float, T> : pack_panels<double, T>;
+        pack(ops, source, first + from, here, frame, pairing, factor, from, out);
+        if (!with_features) return;
+        Buffer<double> row(d);
+        for (int64_t i = from; i < from + here; ++i) {
+            source.read(first + i, row.data());
             for (int64_t panel = 0; panel < feature_panels; ++panel) {
                 const int64_t left = std::min<int64_t>(ops.cols, d - panel * ops.cols);
-                for (int i = 0; i < here; ++i) {
-                    T* to = out.features.data() + (panel * count + from + i) * ops.cols;
-                    const double* row = rows.data() + i * d + panel * ops.cols;
-                    for (int64_t j = 0; j < left; ++j) to[j] = static_cast<T>(row[j]);
-                    for (int64_t j = left; j < ops.cols; ++j) to[j] = T(0);
+                T* to = out.features.data() + (panel * count + i) * ops.cols;
+                for (int64_t j = 0; j < left; ++j) {
+                    to[j] = static_cast<T>(row[panel * ops.cols + j]);
                 }
+                for (int64_t j = left; j < ops.cols; ++j) to[j] = T(0);
             }
         }
     });

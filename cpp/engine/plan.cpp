@@ -162,9 +162,9 @@ void set_error(Pairing& pairing, int64_t d) {
     pairing.typical_slope = u * (2 + std::sqrt(chain(d)));
 }
 
-}  // namespace
-
-Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
+// The frame that a centre and a look at the rows around it make.
+template <class Look>
+Frame frame_around(const Source& x, const Source& y, bool centred, Look look) {
     Frame frame;
     const size_t d = static_cast<size_t>(x.d());
     bool integral = true;
@@ -176,12 +176,10 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
     } else {
         frame.centre.assign(d, 0.0);
     }
-    Survey found = survey(x, frame.centre, workers, control);
-    found.merge(survey(y, frame.centre, workers, control));
+    Survey found = look(frame.centre);
     if (!std::isfinite(found.largest)) {  // x − centre leaves the range of float64
         frame.centre.assign(d, 0.0);
-        found = survey(x, frame.centre, workers, control);
-        found.merge(survey(y, frame.centre, workers, control));
+        found = look(frame.centre);
     }
     frame.has_zero_row = found.zero_row;
     frame.integral = found.integral && integral && 4 * found.largest_square < 0x1p53;
@@ -193,6 +191,26 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
     }
     frame.largest_square = found.largest_square * frame.scale * frame.scale;
     return frame;
+}
+
+}  // namespace
+
+Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
+    return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
+        Survey found = survey(x, centre, workers, control);
+        found.merge(survey(y, centre, workers, control));
+        return found;
+    });
+}
+
+Frame sample_frame(const Source& x, const Source& y, bool centred) {
+    return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
+        Survey found;
+        visit_sample(x, y, centre_sample, [&](const std::vector<double>& row) {
+            found.add(row.data(), centre.data(), x.d());
+        });
+        return found;
+    });
 }
 
 template <class T>
@@ -247,6 +265,9 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
     const double exact_range = std::ldexp(1.0, std::numeric_limits<T>::digits);
     if (frame.integral && exact_limit <= exact_range) return pairing;  // exact: no error at all
     set_error<T>(pairing, d);
+    // where squares of differences vanish from float64
+    pairing.floor += pairing.unit * static_cast<double>(d + 8) * 0x1p-1074;
+    if (metric != MetricId::cosine) pairing.largest_reach = frame.scale * 1e150;  // or overflow
     if (pairing.constant_bias != 0.0) pairing.floor += pairing.slope;  // the 1 of 1 − xy
     if (frame.extreme && metric != MetricId::cosine) {  // squares overflow: confirm every pair
         pairing.floor = INFINITY;
@@ -289,6 +310,7 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
     }
     // a strip of columns stays in L2 while the row panels of a task pass over it
     constexpr int64_t strip_bytes = 256 << 10, block_bytes = 384 << 10;
+    constexpr int64_t state_bytes = int64_t{24} << 20;
     cut.strip = std::clamp(strip_bytes / row_bytes / cols * cols, cols,
                            std::max(cols, limits.strip_cols / cols * cols));
     cut.col_super = std::max(cut.strip, limits.col_bytes / row_bytes / cut.strip * cut.strip);
@@ -296,7 +318,7 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
 
     int64_t super = limits.row_bytes / row_bytes;
     if (limits.state_bytes_per_row > 0) {
-        super = std::min(super, (int64_t{24} << 20) / limits.state_bytes_per_row);
+        super = std::min(super, state_bytes / limits.state_bytes_per_row);
     }
     cut.row_super = std::min(std::max(rows, super / rows * rows), round_up(n, rows));
     // enough tasks to share out evenly, each with enough rows to pay for loading its strips
@@ -304,9 +326,22 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
     cut.row_block =
         std::clamp(wanted / rows * rows, std::min(4 * rows, cut.row_super), cut.row_super);
 
+    constexpr int64_t most_segments = 16;
+    const int64_t strips_of_all = (m + cut.strip - 1) / cut.strip;
+    if (limits.few_rows && n <= cut.row_super &&
+        n <= std::max(rows, block_bytes / row_bytes / rows * rows) &&
+        strips_of_all >= most_segments) {
+        // few rows: one block of them, and as many segments as there is room for fold state
+        cut.few_rows = true;
+        cut.row_block = cut.row_super;
+        const int64_t room = state_bytes / std::max<int64_t>(1, n * limits.state_bytes_per_row);
+        const int64_t segments = std::clamp<int64_t>(room, 1, most_segments);
+        cut.segment = (strips_of_all + segments - 1) / segments * cut.strip;
+        return cut;
+    }
     const int64_t tasks = (cut.row_super + cut.row_block - 1) / cut.row_block;
     const int64_t strips = (cut.col_super + cut.strip - 1) / cut.strip;
-    const int64_t segments = std::clamp<int64_t>(16 / tasks, 1, strips);
+    const int64_t segments = std::clamp<int64_t>(most_segments / tasks, 1, strips);
     cut.segment = (strips + segments - 1) / segments * cut.strip;
     return cut;
 }

@@ -26,8 +26,12 @@ struct Frame {
     bool extreme = false;         // squares of the raw data leave the range of float64
 };
 
-// `centred` for what is invariant to translation. Both sources share one frame.
+// `centred` for what is invariant to translation. Both sources share one frame. Reads every row.
 Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control);
+
+// The same from a sample of the rows, for who asks each row for its own error: all but the centre
+// and the scale is true of the sample alone.
+Frame sample_frame(const Source& x, const Source& y, bool centred);
 
 // Norm of a row, and of what packing it to bfloat16 left out (0 otherwise); or bounds of several.
 struct Extent {
@@ -47,12 +51,15 @@ struct Pairing {
     // norms], with a, b the norms of the two rows, plus floor, plus what the residuals of rows
     // packed more coarsely can amount to (Cauchy–Schwarz).
     double slope = 0.0, floor = 0.0;
+    // Rows of a larger norm are beyond what canonical values can tell apart.
+    double largest_reach = INFINITY;
     // The same for the typical pair instead of the worst one (rounding errors are a random walk).
     double typical_slope = 0.0;
 
     bool exact() const { return slope == 0.0 && floor == 0.0; }
     double error(const Extent& row, const Extent& col) const {
         const double reach = row.reach + col.reach;
+        if (!(reach < INFINITY)) return INFINITY;  // nothing is known of a row out of range
         const double coarse = std::fabs(row_factor) * (row.residual * (col.reach + col.residual) +
                                                        row.reach * col.residual);
         return slope * (norm == Norm::squares ? reach * reach : reach) + floor + coarse;
@@ -73,6 +80,7 @@ struct Cut {
     int64_t row_block;             // rows of one task
     int64_t strip;                 // columns of one tile
     int64_t segment;               // columns of one task
+    bool few_rows = false;         // one block of rows: each task packs the columns it needs
 };
 
 struct CutLimits {
@@ -80,6 +88,7 @@ struct CutLimits {
     int64_t col_bytes = int64_t{16} << 20;  // packed columns held at a time
     int64_t state_bytes_per_row = 0;        // fold state per row and segment
     int64_t strip_cols = 256;               // at most
+    bool few_rows = false;                  // a fold that run() may hand all rows at once
 };
 
 template <class T>

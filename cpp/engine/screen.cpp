@@ -86,11 +86,14 @@ class AmbiguousShare {
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
                      int workers, Control& control) {
     Screen screen;
-    screen.frame =
-        choose_frame(queries, references, translation_invariant(metric), workers, control);
+    const bool centred = translation_invariant(metric);
+    screen.frame = sample_frame(queries, references, centred);
+    if (screen.frame.integral) {  // that every row is exact must be true of every row
+        screen.frame = choose_frame(queries, references, centred, workers, control);
+    }
     const bool zero_rows = metric == MetricId::cosine && screen.frame.has_zero_row;
     if (zero_rows) {  // 1 − xy needs the unit vectors as they are
-        screen.frame = choose_frame(queries, references, false, workers, control);
+        screen.frame = sample_frame(queries, references, false);
         screen.frame.scale = 1.0;
     }
     screen.float32 = pairing_for_metric<float>(metric, screen.frame, queries.d(), zero_rows);
@@ -108,7 +111,7 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     }
     Pairing coarse = screen.float32;
     coarse.core = Core::dot_bfloat16;
-    const bool has_coarse = isa().f32.pack_bfloat16 && screen.float32.core == Core::dot;
+    const bool has_coarse = isa().f32.pack_bfloat16_float64 && screen.float32.core == Core::dot;
     if (!forced.empty() && !screen.float32.exact()) {
         if (forced == "float64") return {true, screen.float64};
         return {false, forced == "bfloat16" && has_coarse ? coarse : screen.float32};

@@ -22,24 +22,56 @@ Bits load_bits(const char* at, bool swapped) {
     return bits;
 }
 
-double from_float16(uint16_t bits) {
-    const int exponent = (bits >> 10) & 31;
-    const double mantissa = bits & 1023;
-    double value;
-    if (exponent == 31) {
-        value = mantissa == 0 ? INFINITY : NAN;
-    } else if (exponent == 0) {
-        value = std::ldexp(mantissa, -24);
-    } else {
-        value = std::ldexp(mantissa + 1024, exponent - 25);
-    }
+float from_float16(uint16_t bits) {
+    // the exponent as float32 has it; what float16 holds as a subnormal becomes normal by itself
+    float value = bits_as<float>(static_cast<uint32_t>(bits & 0x7fff) << 13) * 0x1p112f;
+    if ((bits & 0x7c00) == 0x7c00) value = bits & 0x03ff ? NAN : INFINITY;
     return bits & 0x8000 ? -value : value;
 }
 
-template <class Convert>
-void read_strided(const Array& array, int64_t row, double* out, Convert convert) {
+float from_bfloat16(uint16_t bits) { return bits_as<float>(static_cast<uint32_t>(bits) << 16); }
+
+template <class Out, class Convert>
+void read_strided(const Array& array, int64_t row, Out* out, Convert convert) {
     const char* at = array.data + row * array.row_stride;
-    for (int64_t j = 0; j < array.cols; ++j, at += array.col_stride) out[j] = convert(at);
+    for (int64_t j = 0; j < array.cols; ++j, at += array.col_stride) {
+        out[j] = static_cast<Out>(convert(at));
+    }
+}
+
+template <class Out>
+void read_as(const Array& array, int64_t row, Out* out) {
+    const bool swap = array.swapped;
+    switch (array.dtype) {
+        case Dtype::float64:
+            return read_strided(array, row, out, [swap](const char* at) {
+                return bits_as<double>(load_bits<uint64_t>(at, swap));
+            });
+        case Dtype::float32:
+            if (array.contiguous_native()) {
+                const float* in =
+                    reinterpret_cast<const float*>(array.data + row * array.row_stride);
+                for (int64_t j = 0; j < array.cols; ++j) out[j] = in[j];
+                return;
+            }
+            return read_strided(array, row, out, [swap](const char* at) {
+                return bits_as<float>(load_bits<uint32_t>(at, swap));
+            });
+        case Dtype::float16:
+            return read_strided(array, row, out, [swap](const char* at) {
+                return from_float16(load_bits<uint16_t>(at, swap));
+            });
+        case Dtype::bfloat16:
+            return read_strided(array, row, out, [swap](const char* at) {
+                return from_bfloat16(load_bits<uint16_t>(at, swap));
+            });
+        case Dtype::int8:
+            return read_strided(array, row, out,
+                                [](const char* at) { return static_cast<int8_t>(*at); });
+        case Dtype::uint8:
+            return read_strided(array, row, out,
+                                [](const char* at) { return static_cast<uint8_t>(*at); });
+    }
 }
 
 }  // namespace
@@ -51,41 +83,8 @@ bool Array::contiguous_native() const {
            row_stride % size == 0;
 }
 
-void Array::read(int64_t row, double* out) const {
-    const bool swap = swapped;
-    switch (dtype) {
-        case Dtype::float64:
-            return read_strided(*this, row, out, [swap](const char* at) {
-                return bits_as<double>(load_bits<uint64_t>(at, swap));
-            });
-        case Dtype::float32:
-            if (contiguous_native()) {
-                const float* in = reinterpret_cast<const float*>(data + row * row_stride);
-                for (int64_t j = 0; j < cols; ++j) out[j] = in[j];
-                return;
-            }
-            return read_strided(*this, row, out, [swap](const char* at) {
-                return static_cast<double>(bits_as<float>(load_bits<uint32_t>(at, swap)));
-            });
-        case Dtype::float16:
-            return read_strided(*this, row, out, [swap](const char* at) {
-                return from_float16(load_bits<uint16_t>(at, swap));
-            });
-        case Dtype::bfloat16:
-            return read_strided(*this, row, out, [swap](const char* at) {
-                return static_cast<double>(
-                    bits_as<float>(static_cast<uint32_t>(load_bits<uint16_t>(at, swap)) << 16));
-            });
-        case Dtype::int8:
-            return read_strided(*this, row, out, [](const char* at) {
-                return static_cast<double>(static_cast<int8_t>(*at));
-            });
-        case Dtype::uint8:
-            return read_strided(*this, row, out, [](const char* at) {
-                return static_cast<double>(static_cast<uint8_t>(*at));
-            });
-    }
-}
+void Array::read(int64_t row, double* out) const { read_as(*this, row, out); }
+void Array::read(int64_t row, float* out) const { read_as(*this, row, out); }
 
 bool Source::holds_float64() const {
     return parts_[0].dtype == Dtype::float64 ||
@@ -97,6 +96,31 @@ void Source::read(int64_t row, double* out) const {
     part.read(row, out);
     if (normalised_) normalise_row(out, d());
 }
+
+template <class S>
+Rows<S> Source::block(int64_t first, int64_t count, S* copy) const {
+    constexpr Dtype in_place = sizeof(S) == 4 ? Dtype::float32 : Dtype::float64;
+    int64_t local = first;
+    const Array& part = part_of(local);
+    if (!normalised_ && part.dtype == in_place && part.contiguous_native() &&
+        local + count <= part.rows) {
+        return {reinterpret_cast<const S*>(part.data + local * part.row_stride),
+                part.row_stride / static_cast<int64_t>(sizeof(S))};
+    }
+    for (int64_t i = 0; i < count; ++i) {
+        if constexpr (sizeof(S) == 4) {
+            int64_t row = first + i;
+            const Array& of_row = part_of(row);
+            of_row.read(row, copy + i * d());
+        } else {
+            read(first + i, copy + i * d());
+        }
+    }
+    return {copy, d()};
+}
+
+template Rows<float> Source::block(int64_t, int64_t, float*) const;
+template Rows<double> Source::block(int64_t, int64_t, double*) const;
 
 const float* Source::float32_row(int64_t row) const {
     const Array& part = part_of(row);

@@ -20,6 +20,14 @@ struct Array {
 
     bool contiguous_native() const;
     void read(int64_t row, double* out) const;
+    void read(int64_t row, float* out) const;  // of no more than 32 bits
+};
+
+// Rows in memory, `stride` elements apart.
+template <class S>
+struct Rows {
+    const S* data;
+    int64_t stride;
 };
 
 class Source {
@@ -37,6 +45,14 @@ class Source {
     bool normalised() const { return normalised_; }
 
     void read(int64_t row, double* out) const;
+
+    // Whether rows can be read as float32 without loss.
+    bool fits_float32() const { return !holds_float64() && !normalised_; }
+
+    // `count` rows as S: in place where they lie so, else copied to `copy`. With S = float only
+    // where fits_float32().
+    template <class S>
+    Rows<S> block(int64_t first, int64_t count, S* copy) const;
 
     // The row in place, if it lies contiguously in native byte order and is read as it is.
     const float* float32_row(int64_t row) const;
@@ -56,5 +72,13 @@ class Source {
 
 // x / ‖x‖ in float64, guarded by a power of two against overflow. A zero row is left alone.
 void normalise_row(double* row, int64_t d);
+
+template <class S>
+bool is_zero(const S* row, int64_t d) {
+    for (int64_t j = 0; j < d; ++j) {
+        if (row[j] != S(0)) return false;
+    }
+    return true;
+}
 
 }  // namespace pairtile

@@ -69,46 +69,73 @@ void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
 
 inline bool takes_bias(Core core) { return core == Core::dot || core == Core::dot_bfloat16; }
 
-// The tiles of one task.
+// The tiles of one task within one strip of columns.
 template <class T, class Fold>
-void run_task(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
-              const Panels<T>& cols, const Buffer<T>& bias, const Task& task, Buffer<T>& memory,
-              Fold& fold) {
+void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
+               const Panels<T>& cols, const Buffer<T>& bias, int64_t col, int64_t width,
+               const Task& task, Buffer<T>& memory, Fold& fold) {
     const auto core = ops.core[static_cast<int>(sweep.pairing.core)];
     const T* all_bias = takes_bias(sweep.pairing.core) ? bias.data() : nullptr;
     const int64_t ld = sweep.cut.strip;
     memory.reserve(ops.rows * ld);
-    const int64_t last_col = std::min(cols.count, (task.segment + 1) * sweep.cut.segment);
-    for (int64_t col = task.segment * sweep.cut.segment; col < last_col; col += sweep.cut.strip) {
-        const int64_t width = std::min(sweep.cut.strip, last_col - col);
-        const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
-        const Extent col_extent = cols.largest_extent(col, col + width);
-        int64_t pairs = 0;
-        for (int64_t row = task.first_row; row < task.first_row + task.rows; row += ops.rows) {
-            const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
-            if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
-            sweep.control.tick(task.worker);
-            core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
-                 all_bias ? all_bias + col : nullptr, memory.data(), ld);
-            Tile<T> tile{memory.data(),
-                         ld,
-                         static_cast<int>(height),
-                         static_cast<int>(width),
-                         rows.first + row,
-                         cols.first + col,
-                         row,
-                         col,
-                         rows.largest_extent(row, row + height),
-                         col_extent};
-            fold.tile(tile, task, rows, cols);
-            pairs += height * width;
-        }
-        if (pairs == 0) continue;
-        if constexpr (requires { fold.strip(task, rows, cols, col, width); }) {
-            fold.strip(task, rows, cols, col, width);
-        }
-        sweep.control.advance(pairs);
+    const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
+    const Extent col_extent = cols.largest_extent(col, col + width);
+    int64_t pairs = 0;
+    for (int64_t row = task.first_row; row < task.first_row + task.rows; row += ops.rows) {
+        const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
+        if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
+        sweep.control.tick(task.worker);
+        core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
+             all_bias ? all_bias + col : nullptr, memory.data(), ld);
+        Tile<T> tile{memory.data(),
+                     ld,
+                     static_cast<int>(height),
+                     static_cast<int>(width),
+                     rows.first + row,
+                     cols.first + col,
+                     row,
+                     col,
+                     rows.largest_extent(row, row + height),
+                     col_extent};
+        fold.tile(tile, task, rows, cols);
+        pairs += height * width;
     }
+    if (pairs == 0) return;
+    if constexpr (requires { fold.strip(task, rows, cols, col, width); }) {
+        fold.strip(task, rows, cols, col, width);
+    }
+    sweep.control.advance(pairs);
+}
+
+// A sweep of few rows: one row block, and each strip of columns is needed by one task alone, which
+// packs it into its own cache.
+template <class T, class Fold>
+void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
+    const Cut& cut = sweep.cut;
+    const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
+    Panels<T> rows;
+    pack_rows(ops, sweep.rows, 0, n, sweep.frame, sweep.pairing, sweep.pairing.row_factor, ops.rows,
+              false, sweep.workers, sweep.control, rows);
+    const int64_t segments = (m + cut.segment - 1) / cut.segment;
+    fold.begin_rows(rows, segments);
+    struct Workspace {
+        Panels<T> cols;
+        Buffer<T> bias, tile;
+    };
+    std::vector<Workspace> workspace(static_cast<size_t>(sweep.workers));
+    parallel_for(segments, sweep.workers, sweep.control, [&](int64_t segment, int worker) {
+        Workspace& mine = workspace[static_cast<size_t>(worker)];
+        const int64_t end = std::min(m, (segment + 1) * cut.segment);
+        for (int64_t col = segment * cut.segment; col < end; col += cut.strip) {
+            const int64_t width = std::min(cut.strip, end - col);
+            pack_rows(ops, sweep.cols, col, width, sweep.frame, sweep.pairing, 1.0, ops.cols, false,
+                      1, sweep.control, mine.cols);
+            fill_bias(sweep, mine.cols, mine.bias);
+            run_strip(sweep, ops, rows, mine.cols, mine.bias, 0, width,
+                      Task{0, segment, segments, 0, n, worker}, mine.tile, fold);
+        }
+    });
+    fold.end_rows(rows);
 }
 
 }  // namespace detail
@@ -118,6 +145,8 @@ void run(const Sweep<T>& sweep, Fold& fold) {
     const Ops<T>& ops = ops_of<T>(isa());
     const Cut& cut = sweep.cut;
     const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
+    constexpr bool two_sided = requires(Panels<T> panels) { fold.begin_cols(panels, int64_t{}); };
+    if (cut.few_rows) return detail::run_few(sweep, ops, fold);
     Panels<T> rows, cols;
     Buffer<T> bias;
     std::vector<Buffer<T>> memory(static_cast<size_t>(sweep.workers));
@@ -139,25 +168,26 @@ void run(const Sweep<T>& sweep, Fold& fold) {
                           ops.cols, sweep.col_features, sweep.workers, sweep.control, cols);
                 detail::fill_bias(sweep, cols, bias);
             }
-            if constexpr (requires { fold.begin_cols(cols, row_blocks); }) {
-                fold.begin_cols(cols, row_blocks);
-            }
+            if constexpr (two_sided) fold.begin_cols(cols, row_blocks);
             const int64_t here = (col_count + cut.segment - 1) / cut.segment;
-            parallel_for(row_blocks * here, sweep.workers, sweep.control,
-                         [&](int64_t block, int worker) {
-                             const int64_t first = block / here * cut.row_block;
-                             const Task task{block / here,
-                                             block % here,
-                                             segments,
-                                             first,
-                                             std::min(cut.row_block, row_count - first),
-                                             worker};
-                             detail::run_task(sweep, ops, rows, cols, bias, task,
-                                              memory[static_cast<size_t>(worker)], fold);
-                         });
-            if constexpr (requires { fold.end_cols(cols, row_blocks); }) {
-                fold.end_cols(cols, row_blocks);
-            }
+            parallel_for(
+                row_blocks * here, sweep.workers, sweep.control, [&](int64_t block, int worker) {
+                    const int64_t first = block / here * cut.row_block;
+                    const Task task{block / here,
+                                    block % here,
+                                    segments,
+                                    first,
+                                    std::min(cut.row_block, row_count - first),
+                                    worker};
+                    const int64_t end = std::min(col_count, (task.segment + 1) * cut.segment);
+                    for (int64_t strip = task.segment * cut.segment; strip < end;
+                         strip += cut.strip) {
+                        detail::run_strip(sweep, ops, rows, cols, bias, strip,
+                                          std::min(cut.strip, end - strip), task,
+                                          memory[static_cast<size_t>(worker)], fold);
+                    }
+                });
+            if constexpr (two_sided) fold.end_cols(cols, row_blocks);
         }
         fold.end_rows(rows);
     }

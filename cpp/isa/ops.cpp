@@ -8,6 +8,7 @@
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 
 #include "isa/micro.hpp"
+#include "isa/pack.hpp"
 #include "isa/tile.hpp"
 
 namespace pairtile {
@@ -25,11 +26,13 @@ constexpr Ops<T> table() {
 #ifdef PT_HAS_BFLOAT16
     if constexpr (sizeof(T) == 4) {
         ops.core[static_cast<int>(Core::dot_bfloat16)] = core_tile<Core::dot_bfloat16, T>;
-        ops.pack_bfloat16 = pack_bfloat16<T>;
+        ops.pack_bfloat16_float32 = pack_bfloat16<float, T>;
+        ops.pack_bfloat16_float64 = pack_bfloat16<double, T>;
     }
 #endif
     ops.product = product<T>;
-    ops.pack = pack<T>;
+    ops.pack_float32 = pack<float, T>;
+    ops.pack_float64 = pack<double, T>;
     ops.select_below = select_below<T>;
     ops.select_between = select_between<T>;
     ops.count_below = count_below<T>;

@@ -49,16 +49,25 @@ struct Ops {
     void (*product)(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride,
                     const T* b, T* c, int64_t ld);
 
-    // `count` rows of float64 -> (x − centre)·scale, rounded once, as one panel `width` wide;
-    // norm[i] in float64 of what was packed. A row with NaN or Inf is packed as NaN throughout.
-    void (*pack)(const double* rows, int count, int64_t d, const double* centre, double scale,
-                 double factor, Norm norm, int width, T* panel, double* norms);
+    // `count` rows, `stride` apart -> (x − centre)·scale, rounded once, times `factor`, as one panel
+    // `width` wide, padded with zeros; norm[i] in float64 of what was packed without the factor. A
+    // row with NaN or Inf is packed as NaN and has the norm NaN; one beyond the range of T is
+    // packed as zeros and has the norm infinity.
+    template <class S>
+    using PackFn = void (*)(const S* rows, int64_t stride, int count, int64_t d,
+                            const double* centre, double scale, double factor, Norm norm, int width,
+                            T* panel, double* norms);
+    PackFn<float> pack_float32;
+    PackFn<double> pack_float64;
 
     // The same as words of two bfloat16, for `norms` of the rows before rounding and `residuals` of
     // what rounding took off them (both Σ x²). Null without the hardware, and for float64.
-    void (*pack_bfloat16)(const double* rows, int count, int64_t d, const double* centre,
-                          double scale, double factor, int width, T* panel, double* norms,
-                          double* residuals);
+    template <class S>
+    using PackBfloat16Fn = void (*)(const S* rows, int64_t stride, int count, int64_t d,
+                                    const double* centre, double scale, double factor, int width,
+                                    T* panel, double* norms, double* residuals);
+    PackBfloat16Fn<float> pack_bfloat16_float32;
+    PackBfloat16Fn<double> pack_bfloat16_float64;
 
     // positions of tile values v <= threshold, and of low < v <= high
     int (*select_below)(const T* row, int n, T threshold, int32_t* out);

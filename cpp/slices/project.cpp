@@ -70,9 +70,9 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& ou
             const int64_t from = begin + panel * ops_.cols;
             const int64_t have = std::min<int64_t>(ops_.cols, end - from);
             for (int64_t i = 0; i < have; ++i) rows.read(from + i, &mine.rows[i * d_]);
-            ops_.pack(mine.rows.data(), static_cast<int>(have), d_, frame.centre.data(),
-                      frame.scale, 1.0, Norm::squares, ops_.cols,
-                      &mine.packed[panel * ops_.cols * d_], mine.norms.data());
+            ops_.pack_float64(mine.rows.data(), d_, static_cast<int>(have), d_, frame.centre.data(),
+                              frame.scale, 1.0, Norm::squares, ops_.cols,
+                              &mine.packed[panel * ops_.cols * d_], mine.norms.data());
         }
         const auto product = ops_.core[static_cast<int>(Core::dot)];
         for (int64_t panel = 0; panel < direction_panels; ++panel) {

@@ -184,9 +184,9 @@ TEST(products_of_bfloat16) {
     for (const IsaOps* isa : supported_isas()) {
         const Ops<float>& ops = isa->f32;
         const auto core = ops.core[static_cast<int>(Core::dot_bfloat16)];
-        CHECK((core == nullptr) == (ops.pack_bfloat16 == nullptr), isa->name);
+        CHECK((core == nullptr) == (ops.pack_bfloat16_float64 == nullptr), isa->name);
         CHECK(isa->f64.core[static_cast<int>(Core::dot_bfloat16)] == nullptr);
-        CHECK(isa->f64.pack_bfloat16 == nullptr);
+        CHECK(isa->f64.pack_bfloat16_float64 == nullptr);
         if (!core) continue;
         for (const int64_t d : dimensions) {
             const int64_t words = (d + 1) / 2;
@@ -196,10 +196,10 @@ TEST(products_of_bfloat16) {
             std::vector<float> a(static_cast<size_t>(words * ops.rows)),
                 b(static_cast<size_t>(words * ops.cols));
             std::vector<double> norms(static_cast<size_t>(ops.cols)), residuals(norms.size());
-            ops.pack_bfloat16(x.data(), ops.rows, d, centre.data(), 0.25, -2.0, ops.rows, a.data(),
-                              norms.data(), residuals.data());
-            ops.pack_bfloat16(y.data(), ops.cols, d, centre.data(), 0.25, 1.0, ops.cols, b.data(),
-                              norms.data(), residuals.data());
+            ops.pack_bfloat16_float64(x.data(), d, ops.rows, d, centre.data(), 0.25, -2.0, ops.rows,
+                                      a.data(), norms.data(), residuals.data());
+            ops.pack_bfloat16_float64(y.data(), d, ops.cols, d, centre.data(), 0.25, 1.0, ops.cols,
+                                      b.data(), norms.data(), residuals.data());
             const auto word_of = [](const std::vector<float>& panel, int64_t at) {
                 uint32_t word;
                 std::memcpy(&word, &panel[static_cast<size_t>(at)], sizeof word);
@@ -310,8 +310,8 @@ TEST(packing_shifts_scales_and_rounds_once) {
                     }
                     std::vector<T> panel(static_cast<size_t>(d * ops.cols), T(3));
                     std::vector<double> norms(static_cast<size_t>(count), 3.0);
-                    ops.pack(rows.data(), count, d, centre.data(), scale, factor, norm, ops.cols,
-                             panel.data(), norms.data());
+                    ops.pack_float64(rows.data(), d, count, d, centre.data(), scale, factor, norm,
+                                     ops.cols, panel.data(), norms.data());
                     for (int i = 0; i < ops.cols; ++i) {
                         double exact = 0.0;
                         for (int64_t f = 0; f < d; ++f) {
