@@ -222,12 +222,12 @@ double backward(const Source& x, const Source& y, double scale, const Frame& fra
     double weighted_logits = 0.0;
     for (int64_t col = 0; col < y.rows(); col += col_super) {
         const int64_t col_count = std::min(col_super, y.rows() - col);
-        pack_rows(ops, y, col, col_count, frame, Pairing{}, 1.0, ops.cols, true, workers, control,
-                  cols);
+        pack_rows(ops, y, col, col_count, frame, Pairing{}, {1.0, ops.cols, false, true}, workers,
+                  control, cols);
         for (int64_t row = 0; row < x.rows(); row += row_super) {
             const int64_t row_count = std::min(row_super, x.rows() - row);
-            pack_rows(ops, x, row, row_count, frame, Pairing{}, 1.0, ops.rows, true, workers,
-                      control, rows);
+            pack_rows(ops, x, row, row_count, frame, Pairing{}, {1.0, ops.rows, false, true},
+                      workers, control, rows);
             const int64_t grid_rows = (row_count + chunk - 1) / chunk;
             const int64_t grid_cols = (col_count + chunk - 1) / chunk;
             std::vector<double> parts(static_cast<size_t>(grid_rows * grid_cols));

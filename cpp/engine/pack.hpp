@@ -11,52 +11,67 @@
 
 namespace pairtile {
 
+// How the points of one side of a sweep are packed.
+struct Side {
+    double factor;       // times each packed number, not its norm
+    int width;           // points in a panel
+    bool each;           // keep the extent of each point, not just of each panel
+    bool with_features;  // also as the right operand of products, unscaled by the factor
+};
+
 template <class T>
 struct Panels {
     int64_t first = 0, count = 0;
     int width = 0;
     int64_t d = 0;           // features, or words of two bfloat16
     Buffer<T> data;          // [panel][feature][width]
-    Buffer<T> norms;         // per row; padded with zeros to whole panels
-    Buffer<Extent> extents;  // per row: √(Σ x²), Σ|x| or max|x|, and the same of the residual
-    Buffer<T> features;      // [feature panel][row][cols]: the right operand of a product
+    Buffer<T> norms;         // per point; padded with zeros to whole panels
+    Buffer<Extent> extents;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
+    Buffer<Extent> panel_extents;  // the largest of each panel
+    Buffer<T> features;            // [feature panel][point][cols]
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
 
+    // Over the panels of [from, to); a NaN row does not hide the others.
     Extent largest_extent(int64_t from, int64_t to) const {
         Extent largest;
-        for (int64_t i = from; i < to; ++i) {
-            // written so that a NaN row does not hide the others
-            if (extents[i].reach > largest.reach) largest.reach = extents[i].reach;
-            if (extents[i].residual > largest.residual) largest.residual = extents[i].residual;
+        for (int64_t p = from / width; p * width < to; ++p) {
+            largest.reach = std::max(largest.reach, panel_extents[p].reach);
+            largest.residual = std::max(largest.residual, panel_extents[p].residual);
         }
         return largest;
     }
 };
 
-// What packing makes of `count` rows from `first` on, as rows `at` and following of `out`.
+// Packs `count` points from `first` on as the points `at` and following of `out`.
 template <class S, class T>
 void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
-                 const Frame& frame, const Pairing& pairing, double factor, int64_t at,
+                 const Frame& frame, const Pairing& pairing, const Side& side, int64_t at,
                  Panels<T>& out) {
     constexpr int most = 64;
     const int64_t d = source.d();
-    const int width = out.width;
+    const bool coarse = pairing.core == Core::dot_bfloat16;
     // a row of zeros has no direction: its distance is a convention, not an argument
     const bool zeros_differ = source.normalised() && pairing.add_norms;
-    Buffer<S> copy(width * d);
+    const double largest_norm = pairing.norm == Norm::squares
+                                    ? pairing.largest_reach * pairing.largest_reach
+                                    : pairing.largest_reach;
+    const auto reach_of = [&](double norm) {
+        return pairing.norm == Norm::squares ? std::sqrt(norm) : norm;
+    };
+    Buffer<S> copy(side.width * d);
     double norms[most], residuals[most] = {};
-    for (int64_t from = 0; from < count; from += width) {
-        const int here = static_cast<int>(std::min<int64_t>(width, count - from));
+    for (int64_t from = 0; from < count; from += side.width) {
+        const int here = static_cast<int>(std::min<int64_t>(side.width, count - from));
         const Rows<S> rows = source.block(first + from, here, copy.data());
         T* panel = out.data.data() + (at + from) * out.d;
         const auto pack = [&](auto pack_plain, auto pack_bfloat16) {
-            if (pairing.core == Core::dot_bfloat16) {
+            if (coarse) {
                 pack_bfloat16(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
-                              factor, width, panel, norms, residuals);
+                              side.factor, side.width, panel, norms, residuals);
             } else {
                 pack_plain(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
-                           factor, pairing.norm, width, panel, norms);
+                           side.factor, pairing.norm, side.width, panel, norms);
             }
         };
         if constexpr (sizeof(S) == 4) {
@@ -64,28 +79,35 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
         } else {
             pack(ops.pack_float64, ops.pack_bfloat16_float64);
         }
-        for (int i = 0; i < width; ++i) {
-            const bool padding = i >= here;
-            const double norm = padding ? 0.0 : norms[i];
-            double reach = pairing.norm == Norm::squares ? std::sqrt(norm) : norm;
-            if (reach > pairing.largest_reach) reach = INFINITY;
-            if (zeros_differ && !padding && is_zero(rows.data + i * rows.stride, d)) {
-                reach = INFINITY;
-            }
-            out.norms[at + from + i] =
-                norm < INFINITY || norm != norm ? static_cast<T>(norm) : T(0);
-            out.extents[at + from + i] = {reach, padding ? 0.0 : std::sqrt(residuals[i])};
+        T* to = out.norms.data() + at + from;
+        for (int i = 0; i < here; ++i)
+            to[i] = norms[i] == INFINITY ? T(0) : static_cast<T>(norms[i]);
+        for (int i = here; i < side.width; ++i) to[i] = T(0);
+        for (int i = 0; i < here; ++i) {
+            if (norms[i] > largest_norm) norms[i] = INFINITY;
+            if (zeros_differ && is_zero(rows.data + i * rows.stride, d)) norms[i] = INFINITY;
+        }
+        Extent largest;
+        for (int i = 0; i < here; ++i) {  // of squares, and so that NaN is passed over
+            largest.reach = norms[i] > largest.reach ? norms[i] : largest.reach;
+            largest.residual = residuals[i] > largest.residual ? residuals[i] : largest.residual;
+        }
+        out.panel_extents[(at + from) / side.width] = {reach_of(largest.reach),
+                                                       std::sqrt(largest.residual)};
+        for (int i = 0; side.each && i < side.width; ++i) {
+            out.extents[at + from + i] =
+                i < here ? Extent{reach_of(norms[i]), std::sqrt(residuals[i])} : Extent{};
         }
     }
 }
 
-// Packs rows [first, first + count) in panels of `width`; with `with_features`, also as the right
-// operand of products, uncentred and unscaled by `factor`.
+// Packs points [first, first + count).
 template <class T>
 void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
-               const Frame& frame, const Pairing& pairing, double factor, int width,
-               bool with_features, int workers, Control& control, Panels<T>& out) {
+               const Frame& frame, const Pairing& pairing, const Side& side, int workers,
+               Control& control, Panels<T>& out) {
     const int64_t d = source.d();
+    const int width = side.width;
     const int64_t words = pairing.core == Core::dot_bfloat16 ? (d + 1) / 2 : d;
     const int64_t panels = (count + width - 1) / width;
     const int64_t feature_panels = (d + ops.cols - 1) / ops.cols;
@@ -95,8 +117,9 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     out.d = words;
     out.data.reserve(panels * width * words);
     out.norms.reserve(panels * width);
-    out.extents.reserve(panels * width);
-    if (with_features) out.features.reserve(feature_panels * count * ops.cols);
+    out.panel_extents.reserve(panels);
+    if (side.each) out.extents.reserve(panels * width);
+    if (side.with_features) out.features.reserve(feature_panels * count * ops.cols);
 
     constexpr int64_t panels_per_block = 8;
     const int64_t blocks = (panels + panels_per_block - 1) / panels_per_block;
@@ -104,9 +127,9 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     parallel_for(blocks, used, control, [&](int64_t block, int) {
         const int64_t from = block * panels_per_block * width;
         const int64_t here = std::min(panels_per_block * width, count - from);
-        const auto pack = source.fits_float32() ? pack_panels<float, T> : pack_panels<double, T>;
-        pack(ops, source, first + from, here, frame, pairing, factor, from, out);
-        if (!with_features) return;
+        const auto pack = frame.narrow ? pack_panels<float, T> : pack_panels<double, T>;
+        pack(ops, source, first + from, here, frame, pairing, side, from, out);
+        if (!side.with_features) return;
         Buffer<double> row(d);
         for (int64_t i = from; i < from + here; ++i) {
             source.read(first + i, row.data());

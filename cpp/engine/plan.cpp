@@ -167,9 +167,13 @@ template <class Look>
 Frame frame_around(const Source& x, const Source& y, bool centred, Look look) {
     Frame frame;
     const size_t d = static_cast<size_t>(x.d());
+    frame.narrow = x.fits_float32() && y.fits_float32();
     bool integral = true;
     if (centred) {
         frame.centre = robust_mean(x, y, integral);
+        if (frame.narrow) {  // a mean of float32 numbers is in their range
+            for (double& c : frame.centre) c = static_cast<double>(static_cast<float>(c));
+        }
         if (integral) {
             for (double& c : frame.centre) c = std::nearbyint(c);
         }
@@ -187,7 +191,8 @@ Frame frame_around(const Source& x, const Source& y, bool centred, Look look) {
     if (!frame.integral && found.largest > 0.0) {
         int exponent;
         std::frexp(found.largest, &exponent);
-        frame.scale = std::ldexp(1.0, std::clamp(-exponent, -1000, 1000));
+        frame.scale = std::ldexp(
+            1.0, std::clamp(-exponent, frame.narrow ? -126 : -1000, frame.narrow ? 126 : 1000));
     }
     frame.largest_square = found.largest_square * frame.scale * frame.scale;
     return frame;

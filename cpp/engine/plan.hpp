@@ -20,6 +20,7 @@ namespace pairtile {
 struct Frame {
     std::vector<double> centre;
     double scale = 1.0;
+    bool narrow = false;          // centre and scale are float32 numbers, as both sources are
     bool integral = false;        // every (x − centre)·scale is an integer
     double largest_square = 0.0;  // max ‖(x − centre)·scale‖² over all rows
     bool has_zero_row = false;    // before centring

@@ -120,9 +120,9 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     if (screen.float32.exact() || queries.rows() * references.rows() <= small) {
         return {false, screen.float32};
     }
-    // Costs of a pair: its share of the micro-kernel, in features at float32's rate, and of the
-    // rescoring of what the screen cannot decide, at about the same work as 8 features each plus
-    // the fetching of a row.
+    // Costs of a pair: its share of the micro-kernel, in features at float32's rate; of the packing
+    // of a reference, at about the work of 64 pairs more for bfloat16; and of the rescoring of what
+    // the screen cannot decide, at the work of 8 features each plus the fetching of a row.
     const AmbiguousShare share(queries, references, k, metric, screen);
     const double d = static_cast<double>(queries.d());
     const double rescore = 8.0 * d + 4000.0;
@@ -134,7 +134,9 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
         least = wide;
     }
     constexpr int64_t worth_packing = 64;  // features from which the micro-kernel dominates
-    if (has_coarse && queries.d() >= worth_packing && 0.5 * d + share(coarse) * rescore < least) {
+    const double packing = 64.0 / static_cast<double>(queries.rows());
+    if (has_coarse && queries.d() >= worth_packing &&
+        (0.5 + packing) * d + share(coarse) * rescore < least) {
         best = {false, coarse};
     }
     return best;

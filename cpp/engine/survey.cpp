@@ -32,7 +32,12 @@ int64_t first_nonfinite(const Array& array, int workers, Control& control) {
     parallel_for(blocks, blocks > 4 ? workers : 1, control, [&](int64_t block, int) {
         std::vector<double> wide;
         const int64_t end = std::min(array.rows, (block + 1) * rows_per_block);
-        for (int64_t i = block * rows_per_block; i < end; ++i) {
+        const int64_t first_row = block * rows_per_block;
+        // rows without a gap are one long row
+        const float* all =
+            array.row_stride == 4 * array.cols ? source.float32_row(first_row) : nullptr;
+        if (all && all_finite(all, (end - first_row) * array.cols)) return;
+        for (int64_t i = first_row; i < end; ++i) {
             bool finite;
             if (const float* row = source.float32_row(i)) {
                 finite = all_finite(row, array.cols);

@@ -114,8 +114,9 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
     const Cut& cut = sweep.cut;
     const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
     Panels<T> rows;
-    pack_rows(ops, sweep.rows, 0, n, sweep.frame, sweep.pairing, sweep.pairing.row_factor, ops.rows,
-              false, sweep.workers, sweep.control, rows);
+    pack_rows(ops, sweep.rows, 0, n, sweep.frame, sweep.pairing,
+              {sweep.pairing.row_factor, ops.rows, true, false}, sweep.workers, sweep.control,
+              rows);
     const int64_t segments = (m + cut.segment - 1) / cut.segment;
     fold.begin_rows(rows, segments);
     struct Workspace {
@@ -128,8 +129,8 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
         const int64_t end = std::min(m, (segment + 1) * cut.segment);
         for (int64_t col = segment * cut.segment; col < end; col += cut.strip) {
             const int64_t width = std::min(cut.strip, end - col);
-            pack_rows(ops, sweep.cols, col, width, sweep.frame, sweep.pairing, 1.0, ops.cols, false,
-                      1, sweep.control, mine.cols);
+            pack_rows(ops, sweep.cols, col, width, sweep.frame, sweep.pairing,
+                      {1.0, ops.cols, false, false}, 1, sweep.control, mine.cols);
             fill_bias(sweep, mine.cols, mine.bias);
             run_strip(sweep, ops, rows, mine.cols, mine.bias, 0, width,
                       Task{0, segment, segments, 0, n, worker}, mine.tile, fold);
@@ -154,7 +155,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
     for (int64_t row = 0; row < n; row += cut.row_super) {
         const int64_t row_count = std::min(cut.row_super, n - row);
         pack_rows(ops, sweep.rows, row, row_count, sweep.frame, sweep.pairing,
-                  sweep.pairing.row_factor, ops.rows, sweep.row_features, sweep.workers,
+                  {sweep.pairing.row_factor, ops.rows, true, sweep.row_features}, sweep.workers,
                   sweep.control, rows);
         const int64_t row_blocks = (row_count + cut.row_block - 1) / cut.row_block;
         const int64_t most = std::min(cut.col_super, m);
@@ -164,8 +165,9 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             const int64_t col_count = std::min(cut.col_super, m - col);
             if (sweep.triangle && col + col_count <= row + 1) continue;
             if (cols.first != col || cols.count != col_count) {
-                pack_rows(ops, sweep.cols, col, col_count, sweep.frame, sweep.pairing, 1.0,
-                          ops.cols, sweep.col_features, sweep.workers, sweep.control, cols);
+                pack_rows(ops, sweep.cols, col, col_count, sweep.frame, sweep.pairing,
+                          {1.0, ops.cols, false, sweep.col_features}, sweep.workers, sweep.control,
+                          cols);
                 detail::fill_bias(sweep, cols, bias);
             }
             if constexpr (two_sided) fold.begin_cols(cols, row_blocks);

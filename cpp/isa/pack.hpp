@@ -3,6 +3,8 @@
 // in L1, then turned by whole vectors.
 #pragma once
 
+#include <type_traits>
+
 #include "isa/ops.hpp"
 #include "pairtile/math.hpp"
 
@@ -99,19 +101,39 @@ double out_of_range(const S* row, int64_t d) {
     return zero == 0.0 ? __builtin_inf() : __builtin_nan("");
 }
 
+// Arithmetic of (x − centre)·scale: float32 does where all it meets is float32, for one rounding is
+// all there is then. Of a frame that is not narrow no row is read as float32.
+template <class S, class T>
+using Shift = std::conditional_t<sizeof(S) == 4 && sizeof(T) == 4, float, double>;
+
+template <class Real, class S>
+PT_HD Real placed(S x, Real centre, Real scale) {
+    return (static_cast<Real>(x) - centre) * scale;
+}
+
+// Asks for the row that is read a few rows later: the sweep's own work between two panels makes the
+// processor's prefetching lose the thread.
+template <class S>
+PT_HD void prefetch(const S* row, int64_t stride, int64_t n) {
+    constexpr int64_t rows_ahead = 16, line = 64 / sizeof(S);
+    for (int64_t j = 0; j < n; j += line) __builtin_prefetch(row + rows_ahead * stride + j);
+}
+
 template <Norm norm, class S, class T>
 void pack_with(const S* rows, int64_t stride, int count, int64_t d, const double* centre,
                double scale, double factor, int width, T* panel, double* norms) {
-    constexpr int64_t block = 64;  // features at a time
+    constexpr int64_t block = 128;  // features at a time
     constexpr int most = Block<T>::cols > Block<T>::rows ? Block<T>::cols : Block<T>::rows;
+    using Real = Shift<S, T>;
+    const Real unit = static_cast<Real>(scale);
     const T times = static_cast<T>(factor);
     if (d <= norm_lanes) {  // few features: the rows themselves are the lanes
         double total[most] = {};
         for (int64_t f = 0; f < d; ++f) {
             T* out = panel + f * width;
+            const Real middle = static_cast<Real>(centre[f]);
             for (int i = 0; i < count; ++i) {
-                const double shifted = (static_cast<double>(rows[i * stride + f]) - centre[f]);
-                const T packed = static_cast<T>(shifted * scale);
+                const T packed = static_cast<T>(placed(rows[i * stride + f], middle, unit));
                 total[i] = grow<norm>(total[i], static_cast<double>(packed));
                 out[i] = packed * times;
             }
@@ -126,14 +148,15 @@ void pack_with(const S* rows, int64_t stride, int count, int64_t d, const double
         }
         for (int64_t first = 0; first < d; first += block) {
             const int64_t n = d - first < block ? d - first : block;
-            const double* c = centre + first;
+            Real c[block];
+            for (int64_t j = 0; j < n; ++j) c[j] = static_cast<Real>(centre[first + j]);
             for (int i = 0; i < count; ++i) {
                 const S* row = rows + i * stride + first;
+                prefetch(row, stride, n);
                 double state[norm_lanes];
                 for (int l = 0; l < norm_lanes; ++l) state[l] = lane[i][l];
                 const auto one = [&](int64_t j, int l) {
-                    const double shifted = static_cast<double>(row[j]) - c[j];
-                    const T packed = static_cast<T>(shifted * scale);
+                    const T packed = static_cast<T>(placed(row[j], c[j], unit));
                     state[l] = grow<norm>(state[l], static_cast<double>(packed));
                     values[i][j] = packed * times;
                 };
@@ -175,8 +198,10 @@ template <class S, class T>
 void pack_bfloat16(const S* rows, int64_t stride, int count, int64_t d, const double* centre,
                    double scale, double factor, int width, T* panel, double* norms,
                    double* residuals) {
-    constexpr int64_t block = 64;
+    constexpr int64_t block = 128;
     constexpr int most = Block<T>::cols > Block<T>::rows ? Block<T>::cols : Block<T>::rows;
+    using Real = Shift<S, T>;
+    const Real unit = static_cast<Real>(scale);
     const float times = static_cast<float>(factor);
     T words[most][block / 2];
     double norm[most][norm_lanes] = {}, residual[most][norm_lanes] = {};
@@ -185,17 +210,19 @@ void pack_bfloat16(const S* rows, int64_t stride, int count, int64_t d, const do
     }
     for (int64_t first = 0; first < d; first += block) {
         const int64_t n = d - first < block ? d - first : block;
-        const double* c = centre + first;
+        Real c[block];
+        for (int64_t j = 0; j < n; ++j) c[j] = static_cast<Real>(centre[first + j]);
         for (int i = 0; i < count; ++i) {
             const S* row = rows + i * stride + first;
+            prefetch(row, stride, n);
             uint32_t rounded[block];
             double square[norm_lanes], lost[norm_lanes];
             for (int l = 0; l < norm_lanes; ++l) square[l] = norm[i][l], lost[l] = residual[i][l];
             const auto one = [&](int64_t j, int l) {
-                const double exact = (static_cast<double>(row[j]) - c[j]) * scale;
+                const Real exact = placed(row[j], c[j], unit);
                 const float kept = bits_as<float>(bfloat16_bits(static_cast<float>(exact)));
-                const double gap = exact - static_cast<double>(kept);
-                square[l] += exact * exact;
+                const double gap = static_cast<double>(exact - static_cast<Real>(kept));
+                square[l] += static_cast<double>(exact) * static_cast<double>(exact);
                 lost[l] += gap * gap;
                 rounded[j] = bits_as<uint32_t>(kept * times);
             };
