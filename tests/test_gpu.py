@@ -132,6 +132,28 @@ def test_cuda_errors_carry_cuda_s_words(cuda: Any) -> None:
         cuda.survey(view, 0, (4096, 0))  # no machine has that many
 
 
+def test_unknown_metrics_never_reach_a_device(cuda: Any) -> None:
+    view = (0, 1, 1, 4, 4, "float32")
+    pairs: dict[str, Any] = {
+        "queries": view,
+        "references": view,
+        "rows": (0, 1),
+        "scales": (0, 0),
+        "exclude_self": False,
+        "closed": True,
+        "wide_distances": False,
+        "where": (4096, 0),
+    }
+    nothing = (0, 0, 0)
+    with pytest.raises(ValueError, match="unknown metric 'taxicab'"):
+        cuda.radius_counts(
+            **pairs, metric="taxicab", by_query_radii=nothing, by_reference_radii=nothing
+        )
+    names = ("radii", "indptr", "next", "indices", "values", "distances")
+    with pytest.raises(ValueError, match="unknown metric 'taxicab'"):
+        cuda.radius_neighbors(**pairs, metric="taxicab", **dict.fromkeys(names, 0))
+
+
 def test_every_kernel_is_tested() -> None:
     assert TERMS.keys() == _FORMULA.keys()
 

@@ -178,8 +178,9 @@ void bind_radius_counts(const View& queries, const View& references, const std::
                         const Counts& by_reference_radii, const Where& where) {
     const Within within =
         within_of(queries, references, rows, scales, exclude_self, closed, wide_distances);
-    radius_counts(within, metric_of(metric), counts_of(by_query_radii),
-                  counts_of(by_reference_radii), stream_on(where));
+    const MetricId id = metric_of(metric);
+    radius_counts(within, id, counts_of(by_query_radii), counts_of(by_reference_radii),
+                  stream_on(where));
 }
 
 void bind_radius_neighbors(const View& queries, const View& references, const std::string& metric,
