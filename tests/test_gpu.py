@@ -1,7 +1,7 @@
 """The CUDA backend against the NumPy twin, and the plan of its launches, which needs no GPU.
 
-Neighbours must agree bit for bit: their values are canonical. Kernel sums must agree within the
-rounding of the type they are computed in.
+Neighbours and counts must agree bit for bit: they come from canonical values. Kernel sums must
+agree within the rounding of the type they are computed in.
 """
 
 import ast
@@ -11,12 +11,16 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pairtile as pt
 from pairtile import _numpy
 from pairtile._numpy.kernels import _FORMULA
 from pairtile.neighbors import METRICS
+from strategies import KINDS, SEEDS, pairs_of_sets
 
+DISTANCES = [metric for metric in METRICS if metric != "inner_product"]
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 # Around the tile of 32 rows and 32 features; 700 references are cut into two segments.
 SHAPES = [(1, 1, 1), (5, 40, 3), (33, 31, 8), (31, 65, 33), (40, 700, 5), (64, 64, 70)]
@@ -35,6 +39,7 @@ TERMS: dict[str, tuple[float, ...]] = {
 }
 SUMS: dict[str, Any] = {"precision": "default", "workers": 1}
 SEARCH: dict[str, Any] = {"precision": "default", "workers": 1}
+RADII: dict[str, Any] = {"closed": True, "dtype": "float32", "workers": 1}
 
 
 def data(n: int, d: int, dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -75,6 +80,9 @@ def test_every_pair_is_visited_once(cuda: Any, m: int, d: int) -> None:
             assert covers(segments, m)
             # a list and its length for each row and segment
             assert cuda.knn_workspace(rows, m, k) == rows * len(segments) * (16 * k + 8)
+        batches = cuda.radius_batches(n, m, d)
+        assert covers(batches, n)
+        assert covers(cuda.radius_segments(batches[0][1], m), m)
         batches = cuda.sums_batches(n, m, d)
         assert covers(batches, n)
         segments = cuda.sums_segments(batches[0][1], m)
@@ -95,6 +103,7 @@ def test_workspace_stays_small(cuda: Any) -> None:
 
 def test_few_queries_are_spread_over_the_references(cuda: Any) -> None:
     assert len(cuda.knn_segments(1, 10**6, 10)) >= 512
+    assert len(cuda.radius_segments(1, 10**6)) >= 512
     assert len(cuda.sums_segments(1, 10**6)) >= 512
     assert len(cuda.knn_segments(10**6, 10**6, 10)) == 1
 
@@ -123,6 +132,28 @@ def test_cuda_errors_carry_cuda_s_words(cuda: Any) -> None:
         cuda.survey(view, 0, (4096, 0))  # no machine has that many
 
 
+def test_unknown_metrics_never_reach_a_device(cuda: Any) -> None:
+    view = (0, 1, 1, 4, 4, "float32")
+    pairs: dict[str, Any] = {
+        "queries": view,
+        "references": view,
+        "rows": (0, 1),
+        "scales": (0, 0),
+        "exclude_self": False,
+        "closed": True,
+        "wide_distances": False,
+        "where": (4096, 0),
+    }
+    nothing = (0, 0, 0)
+    with pytest.raises(ValueError, match="unknown metric 'taxicab'"):
+        cuda.radius_counts(
+            **pairs, metric="taxicab", by_query_radii=nothing, by_reference_radii=nothing
+        )
+    names = ("radii", "indptr", "next", "indices", "values", "distances")
+    with pytest.raises(ValueError, match="unknown metric 'taxicab'"):
+        cuda.radius_neighbors(**pairs, metric="taxicab", **dict.fromkeys(names, 0))
+
+
 def test_every_kernel_is_tested() -> None:
     assert TERMS.keys() == _FORMULA.keys()
 
@@ -148,8 +179,34 @@ def host(results: Any) -> list[Any]:
 
 def same_neighbors(found: Any, wanted: Any) -> None:
     for a, b in zip(found, wanted, strict=True):
+        if b is None:
+            assert a is None
+            continue
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
+
+
+def at_pairs(x: Any, y: Any, metric: str, dtype: str, seed: int = 0) -> tuple[Any, Any]:
+    """Radii of either side that are the distance of some pair; one nothing, one infinity."""
+    with np.errstate(over="ignore", under="ignore"):
+        every = _numpy.pairwise_distances(x, y, metric, dtype=dtype, workers=1)
+    rng = np.random.default_rng(seed)
+    n, m = every.shape
+    of_x = every[np.arange(n), rng.integers(m, size=n)]
+    of_y = every[rng.integers(n, size=m), np.arange(m)]
+    of_x[-1], of_y[-1] = np.inf, 0
+    return of_x, of_y
+
+
+def check_radii(gpu: Any, x: Any, y: Any, metric: str, dtype: str, of_x: Any, of_y: Any) -> None:
+    """Counts of both sides by either radii, and neighbours by those of x, as the twin has them."""
+    for closed in (True, False):
+        options: dict[str, Any] = {"closed": closed, "dtype": dtype, "workers": 1}
+        for radii in ((of_x, of_y), (of_x, None), (None, of_y)):
+            found = gpu.radius_counts(x, y, metric, *radii, **options)
+            same_neighbors(found, _numpy.radius_counts(x, y, metric, *radii, **options))
+        found = gpu.radius_neighbors(x, y, metric, of_x, **options)
+        same_neighbors(found, _numpy.radius_neighbors(x, y, metric, of_x, **options))
 
 
 @pytest.mark.gpu
@@ -204,6 +261,20 @@ def test_knn_predicates(cupy: Any, gpu: Any) -> None:
             cupy.asarray(x), cupy.asarray(y), 40, "euclidean", dtype="float32", **case, **SEARCH
         )
         same_neighbors(host(found), wanted)
+    everything = {**of_groups, "group_rule": "different", **cases[2], "reference_mask": y[:, 0] > 0}
+    wanted = _numpy.knn(x, y, 40, "cosine", dtype="float32", **everything, **SEARCH)
+    same_neighbors(gpu.knn(x, y, 40, "cosine", dtype="float32", **everything, **SEARCH), wanted)
+    of_itself: dict[str, Any] = {
+        "query_groups": groups[1],
+        "reference_groups": groups[1],
+        "group_rule": "same",
+        "query_times": ticks[1],
+        "reference_times": ticks[1],
+    }
+    wanted = _numpy.knn(y, None, 40, "manhattan", dtype="float32", **of_itself, **SEARCH)
+    same_neighbors(
+        gpu.knn(y, None, 40, "manhattan", dtype="float32", **of_itself, **SEARCH), wanted
+    )
     inadmissible = {"reference_mask": np.zeros(600, bool)}
     for metric, missing in (("inner_product", -np.inf), ("cosine", np.inf)):
         distances, indices = gpu.knn(x, y, 2, metric, dtype="float32", **inadmissible, **SEARCH)
@@ -233,6 +304,97 @@ def test_extreme_rows(gpu: Any) -> None:
         same_neighbors(found, _numpy.knn(x, None, 39, metric, dtype="float64", **SEARCH))
     assert gpu.first_nonfinite(x, workers=1) == 4
     assert gpu.first_nonfinite(x[:4], workers=1) == -1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", DISTANCES)
+@pytest.mark.parametrize(("n", "m", "d"), SHAPES)
+def test_radii(gpu: Any, metric: str, n: int, m: int, d: int) -> None:
+    x, y = data(n, d, "float32"), data(m, d, "float32", 1)
+    for dtype in ("float32", "float64"):
+        check_radii(gpu, x, y, metric, dtype, *at_pairs(x, y, metric, dtype))
+    # every reference inside: rows as long as they get
+    check_radii(gpu, x, y, metric, "float32", np.full(n, np.inf, "f"), np.full(m, np.inf, "f"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", DISTANCES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_radii_of_every_dtype(gpu: Any, metric: str, dtype: str) -> None:
+    x, y = data(40, 17, dtype), data(70, 17, dtype, 1)
+    check_radii(gpu, x, y, metric, "float32", *at_pairs(x, y, metric, "float32"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_radii_self_join(cupy: Any, gpu: Any, metric: str) -> None:
+    x = data(300, 6, "float64")
+    radii = at_pairs(x, x, metric, "float64")
+    check_radii(gpu, x, None, metric, "float64", *radii)
+    # arrays and radii that are on the device already
+    options: dict[str, Any] = {"closed": False, "dtype": "float64", "workers": 1}
+    found = gpu.radius_counts(cupy.asarray(x), None, metric, *map(cupy.asarray, radii), **options)
+    same_neighbors(host(found), _numpy.radius_counts(x, None, metric, *radii, **options))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", DISTANCES)
+@given(drawn=st.data(), sets=pairs_of_sets(), seed=SEEDS)
+def test_radii_of_all_kinds(metric: str, drawn: st.DataObject, sets: Any, seed: int) -> None:
+    from pairtile import _cuda_backend
+
+    x, y = (points.array for points in sets)
+    dtype = drawn.draw(st.sampled_from(["float32", "float64"]), label="dtype")
+    if drawn.draw(st.booleans(), label="self-join"):
+        check_radii(_cuda_backend, x, None, metric, dtype, *at_pairs(x, x, metric, dtype, seed))
+    else:
+        check_radii(_cuda_backend, x, y, metric, dtype, *at_pairs(x, y, metric, dtype, seed))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_neighbors_of_adversarial_data(gpu: Any, metric: str, kind: str) -> None:
+    """Near-ties, offsets, duplicates, huge ratios of scale: the order is the canonical one."""
+    x = KINDS[kind](np.random.default_rng(1), 300, 11).astype(np.float32)
+    for dtype in ("float32", "float64"):
+        wanted = _numpy.knn(x, None, 20, metric, dtype=dtype, **SEARCH)
+        same_neighbors(gpu.knn(x, None, 20, metric, dtype=dtype, **SEARCH), wanted)
+        check_radii(gpu, x, None, metric, dtype, wanted[0][:, 9], wanted[0][:, 19])
+
+
+@pytest.mark.gpu
+def test_ties_within_a_radius_come_in_order_of_index(gpu: Any) -> None:
+    lattice = np.random.default_rng(0).integers(0, 2, (700, 3)).astype(np.int8)
+    for radius in (0, 1, 2):
+        radii = np.full(700, radius, "f")
+        check_radii(gpu, lattice, None, "manhattan", "float32", radii, radii)
+
+
+@pytest.mark.gpu
+def test_nobody_within_a_radius(cupy: Any, gpu: Any) -> None:
+    x = cupy.asarray(np.arange(40.0)[:, None])
+    options: dict[str, Any] = {"closed": False, "dtype": "float64", "workers": 1}
+    indptr, indices, distances = host(
+        gpu.radius_neighbors(x, None, "euclidean", np.ones(40), **options)
+    )
+    assert indptr.tolist() == [0] * 41
+    assert (indices.shape, indices.dtype) == ((0,), np.int64)
+    assert (distances.shape, distances.dtype) == ((0,), np.float64)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_radii_of_extreme_rows(gpu: Any, metric: str) -> None:
+    x = data(40, 9, "float64")
+    x[1] *= 1e200
+    x[2] *= 1e-200
+    x[3] = 5e-324
+    x[4, 2] = np.nan  # within no radius, not even infinity
+    x[5, 7] = np.inf
+    for dtype in ("float32", "float64"):
+        of_x, of_y = (np.nan_to_num(r, nan=1.0) for r in at_pairs(x, x, metric, dtype))
+        check_radii(gpu, x, x[::-1], metric, dtype, of_x, of_y)
 
 
 @pytest.mark.gpu
@@ -307,11 +469,14 @@ def test_strides_are_read_in_place(cupy: Any, gpu: Any) -> None:
 @pytest.mark.gpu
 def test_batches_change_nothing(cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = data(150, 5, "float32"), data(90, 5, "float32", 1)
+    radii = at_pairs(x, y, "cosine", "float32")
     terms = [(1.0, "laplace", (0.4,))]
 
     def results() -> list[Any]:
         return [
             *gpu.knn(x, y, 7, "manhattan", dtype="float32", **SEARCH),
+            *gpu.radius_counts(x, y, "cosine", *radii, **RADII),
+            *gpu.radius_neighbors(x, y, "cosine", radii[0], **RADII),
             gpu.kernel_row_sums(x, y, terms, None, **SUMS),
             gpu.kernel_total(x, None, terms, None, None, **SUMS),
         ]
@@ -321,6 +486,7 @@ def test_batches_change_nothing(cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyP
 
     whole = results()
     monkeypatch.setattr(gpu._cuda, "knn_batches", batches)
+    monkeypatch.setattr(gpu._cuda, "radius_batches", batches)
     monkeypatch.setattr(gpu._cuda, "sums_batches", batches)
     for a, b in zip(results(), whole, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -329,11 +495,14 @@ def test_batches_change_nothing(cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyP
 @pytest.mark.gpu
 def test_same_bits_every_time_and_on_any_stream(cupy: Any, gpu: Any) -> None:
     x, y = (cupy.asarray(data(n, 30, "float32")) for n in (100, 3000))
+    radii = np.full(100, 7, "f"), np.full(3000, 8, "f")
     terms = [(1.0, "gaussian", (0.02,))]
 
     def results() -> list[Any]:
         return [
             *host(gpu.knn(x, y, 40, "euclidean", dtype="float32", **SEARCH)),
+            *host(gpu.radius_counts(x, y, "euclidean", *radii, **RADII)),
+            *host(gpu.radius_neighbors(x, y, "euclidean", radii[0], **RADII)),
             gpu.kernel_row_sums(x, y, terms, None, **SUMS).get(),
             gpu.kernel_total(y, None, terms, None, None, **SUMS),
         ]
@@ -353,6 +522,9 @@ def test_progress_reports_and_can_abort(cupy: Any) -> None:
     told: list[tuple[int, int]] = []
     pt.knn(x, k=3, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (10_000, 10_000)
+    told.clear()
+    pt.radius_neighbors(x, radius=1, progress=lambda done, total: told.append((done, total)))
+    assert told == [(5_000, 10_000), (10_000, 10_000)]  # counted, then filled
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -372,6 +544,26 @@ def test_public_functions_keep_the_kind_of_array(cupy: Any) -> None:
     kernel = pt.Gaussian(2.0)
     assert pt.mmd(a, b, kernel=kernel) == pytest.approx(pt.mmd(x, y, kernel=kernel), abs=1e-6)
     assert pt.energy_distance(a, b) == pytest.approx(pt.energy_distance(x, y), rel=1e-5)
+    for k in (4, (9, 1)):
+        kth = pt.kth_distance(a, b, k)
+        assert isinstance(kth, cupy.ndarray)
+        np.testing.assert_array_equal(kth.get(), pt.kth_distance(x, y, k))
+    radii = pt.kth_distance(x, y, 5), pt.kth_distance(y, x, 5)
+    for radius, of in ((radii[0], "query"), (radii[1], "reference"), (2.0, "query")):
+        counts = pt.radius_count(a, b, radius, radius_of=of, closed=False)
+        assert isinstance(counts, cupy.ndarray)
+        wanted = pt.radius_count(x, y, radius, radius_of=of, closed=False)
+        np.testing.assert_array_equal(counts.get(), wanted)
+    within = pt.radius_neighbors(a, b, cupy.asarray(radii[0]))
+    assert all(isinstance(part, cupy.ndarray) for part in within)
+    same_neighbors(host(within), pt.radius_neighbors(x, y, radii[0]))
+    assert pt.precision_recall_density_coverage(a, b) == pt.precision_recall_density_coverage(x, y)
+    authentic = pt.authenticity(a, b)
+    assert isinstance(authentic, cupy.ndarray)
+    np.testing.assert_array_equal(authentic.get(), pt.authenticity(x, y))
+    closest = pt.distance_to_closest_record(b, a)
+    assert isinstance(closest.indices, cupy.ndarray)
+    same_neighbors(host(closest), pt.distance_to_closest_record(y, x))
     values = pt.witness(a, a, b, kernel=kernel)
     assert isinstance(values, cupy.ndarray)
     np.testing.assert_allclose(values.get(), pt.witness(x, x, y, kernel=kernel), atol=1e-6)
@@ -391,21 +583,35 @@ def test_torch_tensors_stay_torch_tensors(cupy: Any) -> None:
         pytest.skip("torch finds no GPU")
     x = data(60, 5, "float32")
     tensor = torch.as_tensor(x, device="cuda")
-    for given in (tensor, tensor.T.contiguous().T, tensor.bfloat16()):
-        found = pt.knn(given, k=4)
+    for one in (tensor, tensor.T.contiguous().T, tensor.bfloat16()):
+        found = pt.knn(one, k=4)
         assert found.distances.device == found.indices.device == tensor.device
-        same_neighbors([t.cpu().numpy() for t in found], pt.knn(given.float().cpu().numpy(), k=4))
+        on_host = one.float().cpu().numpy()
+        same_neighbors([t.cpu().numpy() for t in found], pt.knn(on_host, k=4))
+        radii = found.distances[:, 3]
+        counts = pt.radius_count(one, radius=radii)
+        assert counts.device == tensor.device
+        wanted = pt.radius_count(on_host, radius=radii.cpu().numpy())
+        np.testing.assert_array_equal(counts.cpu().numpy(), wanted)
+        within = pt.radius_neighbors(one, radius=2.0)
+        wanted = pt.radius_neighbors(on_host, radius=2.0)
+        same_neighbors([t.cpu().numpy() for t in within], wanted)
+        authentic = pt.authenticity(one, one)
+        assert authentic.device == tensor.device
+        assert authentic.dtype == torch.bool
 
 
 @pytest.mark.gpu
 def test_host_arrays_when_cuda_is_chosen(cupy: Any) -> None:
     x = data(60, 5, "float32")
     wanted = pt.knn(x, k=4)
+    within = pt.radius_neighbors(x, radius=2.0)
     chosen = pt.backend()
     pt.set_backend("cuda")
     try:
-        for given in (x, x.astype(">f4"), np.asfortranarray(x), x[::-1][::-1]):
-            same_neighbors(pt.knn(given, k=4), wanted)
+        for one in (x, x.astype(">f4"), np.asfortranarray(x), x[::-1][::-1]):
+            same_neighbors(pt.knn(one, k=4), wanted)
+            same_neighbors(pt.radius_neighbors(one, radius=2.0), within)
     finally:
         pt.set_backend(chosen)
 

@@ -13,6 +13,7 @@
 #include "engine/kernel_sums.hpp"
 #include "engine/knn.hpp"
 #include "engine/launch.hpp"
+#include "engine/radius.hpp"
 #include "engine/survey.hpp"
 
 namespace pairtile::gpu {
@@ -76,6 +77,10 @@ std::vector<std::string> architectures() {
 
 Cut knn_cut(int64_t rows, int64_t references, int64_t k) {
     return cut_references(rows, references, knn_state_bytes(k), knn_least_width(k));
+}
+
+Cut radius_cut(int64_t rows, int64_t references) {
+    return cut_references(rows, references, radius_state_bytes, radius_least_width);
 }
 
 Cut sums_cut(int64_t rows, int64_t references) {
@@ -146,6 +151,57 @@ void bind_knn(const View& queries, const View& references, int64_t k, const std:
     }
 }
 
+Within within_of(const View& queries, const View& references,
+                 const std::pair<int64_t, int64_t>& rows, const std::pair<Address, Address>& scales,
+                 bool exclude_self, bool closed, bool wide_distances) {
+    const int64_t count = rows.second - rows.first;
+    return {{array_of(queries), array_of(references), at<const RowScale>(scales.first),
+             at<const RowScale>(scales.second), rows.first, count,
+             radius_cut(count, std::get<1>(references)), false},
+            exclude_self,
+            closed,
+            !wide_distances};
+}
+
+// Radii, and the counts per query and per reference of what is inside them.
+using Counts = std::tuple<Address, Address, Address>;
+
+RadiusCounts counts_of(const Counts& counts) {
+    const auto& [radii, of_queries, of_references] = counts;
+    return {at<const double>(radii), at<int64_t>(of_queries), at<int64_t>(of_references)};
+}
+
+void bind_radius_counts(const View& queries, const View& references, const std::string& metric,
+                        const std::pair<int64_t, int64_t>& rows,
+                        const std::pair<Address, Address>& scales, bool exclude_self, bool closed,
+                        bool wide_distances, const Counts& by_query_radii,
+                        const Counts& by_reference_radii, const Where& where) {
+    const Within within =
+        within_of(queries, references, rows, scales, exclude_self, closed, wide_distances);
+    const MetricId id = metric_of(metric);
+    radius_counts(within, id, counts_of(by_query_radii), counts_of(by_reference_radii),
+                  stream_on(where));
+}
+
+void bind_radius_neighbors(const View& queries, const View& references, const std::string& metric,
+                           const std::pair<int64_t, int64_t>& rows,
+                           const std::pair<Address, Address>& scales, bool exclude_self,
+                           bool closed, bool wide_distances, Address radii, Address indptr,
+                           Address next, Address indices, Address values, Address distances,
+                           const Where& where) {
+    const Within within =
+        within_of(queries, references, rows, scales, exclude_self, closed, wide_distances);
+    const RadiusRows found = {at<const int64_t>(indptr), at<int64_t>(next), at<int64_t>(indices),
+                              at<double>(values)};
+    const MetricId id = metric_of(metric);
+    const cudaStream_t stream = stream_on(where);
+    if (wide_distances) {
+        radius_neighbors(within, id, at<const double>(radii), found, at<double>(distances), stream);
+    } else {
+        radius_neighbors(within, id, at<const double>(radii), found, at<float>(distances), stream);
+    }
+}
+
 void bind_row_sums(const View& x, const View& y, double weight, const std::string& kernel,
                    const std::vector<double>& params, const std::pair<int64_t, int64_t>& rows,
                    const std::pair<Address, Address>& scales, bool wide, bool triangle,
@@ -192,6 +248,12 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("knn_workspace", [](int64_t rows, int64_t references, int64_t k) {
         return rows * knn_cut(rows, references, k).segments * knn_state_bytes(k);
     });
+    m.def("radius_batches", [](int64_t rows, int64_t references, int64_t d) {
+        return batches(rows, references, d, radius_state_bytes);
+    });
+    m.def("radius_segments", [](int64_t rows, int64_t references) {
+        return segments(references, radius_cut(rows, references));
+    });
     m.def("sums_batches", [](int64_t rows, int64_t references, int64_t d) {
         return batches(rows, references, d, sums_state_bytes);
     });
@@ -212,6 +274,14 @@ PYBIND11_MODULE(_cuda, m) {
           arg("metric"), arg("rows"), arg("scales"), arg("exclude_self"), arg("same_group"),
           arg("groups"), arg("times"), arg("ticks"), arg("reference_mask"), arg("workspace"),
           arg("wide_distances"), arg("distances"), arg("indices"), arg("where"), Released());
+    m.def("radius_counts", bind_radius_counts, py::kw_only(), arg("queries"), arg("references"),
+          arg("metric"), arg("rows"), arg("scales"), arg("exclude_self"), arg("closed"),
+          arg("wide_distances"), arg("by_query_radii"), arg("by_reference_radii"), arg("where"),
+          Released());
+    m.def("radius_neighbors", bind_radius_neighbors, py::kw_only(), arg("queries"),
+          arg("references"), arg("metric"), arg("rows"), arg("scales"), arg("exclude_self"),
+          arg("closed"), arg("wide_distances"), arg("radii"), arg("indptr"), arg("next"),
+          arg("indices"), arg("values"), arg("distances"), arg("where"), Released());
     m.def("kernel_row_sums", bind_row_sums, py::kw_only(), arg("x"), arg("y"), arg("weight"),
           arg("kernel"), arg("params"), arg("rows"), arg("scales"), arg("wide"), arg("triangle"),
           arg("y_weights"), arg("workspace"), arg("sums"), arg("where"), Released());

@@ -2,8 +2,6 @@
 // goes into that query's sorted list. Then the lists of all segments are merged.
 #include "engine/knn.hpp"
 
-#include <type_traits>
-
 #include "engine/launch.hpp"
 #include "engine/sweep.cuh"
 
@@ -26,23 +24,15 @@ struct TopK {
 
     __device__ bool owns_list() const { return place.slot == 0 && place.has_query(); }
 
-    // A pair with a zero row has cosine distance 1, whatever the other row (unless that is NaN).
-    __device__ double ordered(double value, int64_t j) const {
-        if constexpr (std::is_same_v<Metric, Cosine>) {
-            const bool zero = search.sweep.query_scales[place.query].norm == 0.0 ||
-                              search.sweep.reference_scales[j].norm == 0.0;
-            if (zero && value == value) return 1.0;
-        }
-        return value;
-    }
-
     __device__ void operator()(const CanonicalPairs<Metric>& pairs, int64_t first) {
         bool better = false;
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {
             const int64_t j = first + place.column(p);
             double value = NAN;  // never a neighbour
-            if (place.has_query() && j < place.end) value = ordered(pairs.value(p), j);
+            if (place.has_query() && j < place.end) {
+                value = pairs.value(p, search.sweep, place.query, j);
+            }
             values[place.row][place.column(p)] = value;
             better |= value <= worst[place.row];
         }

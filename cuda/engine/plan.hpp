@@ -25,10 +25,10 @@ constexpr int64_t work_limit = int64_t{1} << 36;       // pairs × features: wel
 inline int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Query rows of one launch: few enough that a call can be interrupted between two launches and
-// that a state of `state_bytes` per row fits the workspace.
+// that a state of `state_bytes` per row, 0 where none is kept, fits the workspace.
 inline int64_t batch_rows(int64_t references, int64_t d, int64_t state_bytes) {
     const int64_t by_work = work_limit / (references * d);
-    const int64_t by_memory = workspace_limit / state_bytes;
+    const int64_t by_memory = workspace_limit / std::max<int64_t>(1, state_bytes);
     return std::max<int64_t>(1, std::min(by_work, by_memory) / tile_rows) * tile_rows;
 }
 
@@ -43,7 +43,7 @@ struct Cut {
 inline Cut cut_references(int64_t rows, int64_t references, int64_t state_bytes,
                           int64_t least_width) {
     const int64_t wanted = divided_up(wanted_blocks, divided_up(rows, tile_rows));
-    const int64_t room = workspace_limit / (rows * state_bytes);
+    const int64_t room = workspace_limit / std::max<int64_t>(1, rows * state_bytes);
     const int64_t segments =
         std::max<int64_t>(1, std::min({wanted, room, references / least_width}));
     const int64_t width = divided_up(divided_up(references, segments), tile_cols) * tile_cols;

@@ -2,12 +2,15 @@
 // time, let each thread work out its four pairs, and hand them to the fold.
 //
 // How a pair becomes a number is a `Pairs` type (below), what becomes of the number is the fold of
-// knn.cu or kernel_sums.cu; both come from the shared headers and are composed here at compile
-// time.
+// knn.cu, radius.cu or kernel_sums.cu; both come from the shared headers and are composed here at
+// compile time.
 #pragma once
+
+#include <type_traits>
 
 #include "engine/sweep.hpp"
 #include "pairtile/metric/canonical.hpp"
+#include "pairtile/metric/cosine.hpp"
 
 namespace pairtile::gpu {
 
@@ -87,8 +90,16 @@ struct CanonicalPairs {
                         int features) {
         accumulate<Metric>(lanes, x, y, place, features);
     }
-    __device__ double value(int pair) const {
-        return Metric::order(canonical_tree<Metric>(lanes[pair]));
+    // Of query i and reference j. A pair with a zero row has cosine distance 1, whatever the other
+    // row (unless that is NaN).
+    __device__ double value(int pair, const Sweep& sweep, int64_t i, int64_t j) const {
+        const double value = Metric::order(canonical_tree<Metric>(lanes[pair]));
+        if constexpr (std::is_same_v<Metric, Cosine>) {
+            const bool zero =
+                sweep.query_scales[i].norm == 0.0 || sweep.reference_scales[j].norm == 0.0;
+            if (zero && value == value) return 1.0;
+        }
+        return value;
     }
 };
 

@@ -11,6 +11,7 @@ _View = tuple[int, int, int, int, int, str]
 _Where = tuple[int, int]
 _Range = tuple[int, int]
 _Pair = tuple[int, int]
+_Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
 
 __version__: str
 scale_bytes: int
@@ -19,6 +20,8 @@ def architectures() -> list[str]: ...
 def knn_batches(rows: int, references: int, d: int, k: int, /) -> list[_Range]: ...
 def knn_segments(rows: int, references: int, k: int, /) -> list[_Range]: ...
 def knn_workspace(rows: int, references: int, k: int, /) -> int: ...
+def radius_batches(rows: int, references: int, d: int, /) -> list[_Range]: ...
+def radius_segments(rows: int, references: int, /) -> list[_Range]: ...
 def sums_batches(rows: int, references: int, d: int, /) -> list[_Range]: ...
 def sums_segments(rows: int, references: int, /) -> list[_Range]: ...
 def sums_workspace(rows: int, references: int, /) -> int: ...
@@ -43,6 +46,38 @@ def knn(
     wide_distances: bool,
     distances: int,
     indices: int,
+    where: _Where,
+) -> None: ...
+def radius_counts(
+    *,
+    queries: _View,
+    references: _View,
+    metric: str,
+    rows: _Range,
+    scales: _Pair,
+    exclude_self: bool,
+    closed: bool,
+    wide_distances: bool,
+    by_query_radii: _Counts,
+    by_reference_radii: _Counts,
+    where: _Where,
+) -> None: ...
+def radius_neighbors(
+    *,
+    queries: _View,
+    references: _View,
+    metric: str,
+    rows: _Range,
+    scales: _Pair,
+    exclude_self: bool,
+    closed: bool,
+    wide_distances: bool,
+    radii: int,
+    indptr: int,
+    next: int,
+    indices: int,
+    values: int,
+    distances: int,
     where: _Where,
 ) -> None: ...
 def kernel_row_sums(

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 
     Term = tuple[float, str, tuple[float, ...]]
 
-__all__ = ["architectures", "first_nonfinite", "kernel_row_sums", "kernel_total", "knn"]
+__all__ = [
+    "architectures",
+    "first_nonfinite",
+    "kernel_row_sums",
+    "kernel_total",
+    "knn",
+    "radius_counts",
+    "radius_neighbors",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -93,6 +101,26 @@ class _Rows:
         return int(first_bad), float(largest.view(np.float64))
 
 
+def _addresses(pair: tuple[Any, Any]) -> tuple[int, int]:
+    return _address(pair[0]), _address(pair[1])
+
+
+def _as_given(x: Any, *results: Any) -> tuple[Any, ...]:
+    """The results as the kind of array that x is."""
+    if not isinstance(x, np.ndarray):
+        return results
+    return tuple(None if result is None else result.get() for result in results)
+
+
+def _radii(radii: Any) -> Any:
+    """Radii of either memory, widened, which is exact."""
+    return None if radii is None else cupy.asarray(radii, dtype=cupy.float64, order="C")
+
+
+def _zeros(n: int) -> Any:
+    return cupy.zeros(n, dtype=cupy.int64)
+
+
 def _scales(wanted: bool, x: _Rows, y: _Rows) -> tuple[Any, Any]:
     if not wanted:
         return None, None
@@ -100,8 +128,24 @@ def _scales(wanted: bool, x: _Rows, y: _Rows) -> tuple[Any, Any]:
     return of_x, of_x if y is x else y.scales()
 
 
+class _Join:
+    """Queries, references, and what every launch on pairs of them is told."""
+
+    def __init__(self, queries: Any, reference: Any, metric: str) -> None:
+        self.q = _Rows(queries)
+        self.r = self.q if reference is None else _Rows(reference)
+        self.scales = _scales(metric == "cosine", self.q, self.r)
+        self.told: dict[str, Any] = {
+            "queries": self.q.view,
+            "references": self.r.view,
+            "metric": metric,
+            "scales": _addresses(self.scales),
+            "exclude_self": reference is None,
+        }
+
+
 def _paced(
-    batches: list[tuple[int, int]], m: int, progress: Report | None
+    batches: list[tuple[int, int]], m: int, progress: Report | None, sweep: int = 1, sweeps: int = 1
 ) -> Iterator[tuple[int, int]]:
     """The batches; each is awaited before the next is launched."""
     n = batches[-1][1]
@@ -110,7 +154,7 @@ def _paced(
         if stop < n or progress is not None:
             cupy.cuda.get_current_stream().synchronize()
         if progress is not None:
-            progress(stop * m, n * m)
+            progress(((sweep - 1) * n + stop) * m, sweeps * n * m)
 
 
 def _workspace(sizes: Iterator[int]) -> Any:
@@ -147,9 +191,8 @@ def knn(
     """
     del precision, workers
     with _device(queries, reference):
-        q = _Rows(queries)
-        r = q if reference is None else _Rows(reference)
-        scales = _scales(metric == "cosine", q, r)
+        join = _Join(queries, reference, metric)
+        q, r = join.q, join.r
         groups = _upload(query_groups), _upload(reference_groups)
         times = _upload(query_times), _upload(reference_times)
         mask = _upload(reference_mask)
@@ -163,13 +206,9 @@ def knn(
         workspace = _workspace(_cuda.knn_workspace(rows, r.n, k) for rows in heights)
         for batch in _paced(batches, r.n, progress):
             _cuda.knn(
-                queries=q.view,
-                references=r.view,
+                **join.told,
                 k=k,
-                metric=metric,
                 rows=batch,
-                scales=_addresses(scales),
-                exclude_self=reference is None,
                 same_group=group_rule == "same",
                 groups=_addresses(groups),
                 times=_addresses(nothing if whole else times),
@@ -181,13 +220,99 @@ def knn(
                 indices=_address(indices),
                 where=_where(),
             )
-        if isinstance(queries, np.ndarray):
-            return distances.get(), indices.get()
-        return distances, indices
+        found: tuple[Any, Any] = _as_given(queries, distances, indices)
+        return found
 
 
-def _addresses(pair: tuple[Any, Any]) -> tuple[int, int]:
-    return _address(pair[0]), _address(pair[1])
+def radius_counts(
+    queries: Any,
+    reference: Any,
+    metric: str,
+    query_radii: Any,
+    reference_radii: Any,
+    *,
+    closed: bool,
+    dtype: str,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Any, Any, Any, Any]:
+    """Pairs inside by the radii of queries, then of references; each per query and per reference.
+
+    None where those radii were not given.
+    """
+    del workers
+    with _device(queries, reference, query_radii, reference_radii):
+        join = _Join(queries, reference, metric)
+        radii = [_radii(given) for given in (query_radii, reference_radii)]
+        sides = [
+            (None, None) if own is None else (_zeros(join.q.n), _zeros(join.r.n)) for own in radii
+        ]
+        by_query_radii, by_reference_radii = (
+            (_address(own), *_addresses(side)) for own, side in zip(radii, sides, strict=True)
+        )
+        for batch in _paced(_cuda.radius_batches(join.q.n, join.r.n, join.q.d), join.r.n, progress):
+            _cuda.radius_counts(
+                **join.told,
+                rows=batch,
+                closed=closed,
+                wide_distances=dtype == "float64",
+                by_query_radii=by_query_radii,
+                by_reference_radii=by_reference_radii,
+                where=_where(),
+            )
+        counts: tuple[Any, Any, Any, Any] = _as_given(queries, *sides[0], *sides[1])
+        return counts
+
+
+def radius_neighbors(
+    queries: Any,
+    reference: Any,
+    metric: str,
+    radii: Any,
+    *,
+    closed: bool,
+    dtype: str,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Any, Any, Any]:
+    """CSR of the references inside each query's radius, in order of (value, index)."""
+    del workers
+    with _device(queries, reference, radii):
+        join = _Join(queries, reference, metric)
+        n, m = join.q.n, join.r.n
+        own = _radii(radii)
+        options = {**join.told, "closed": closed, "wide_distances": dtype == "float64"}
+        batches = _cuda.radius_batches(n, m, join.q.d)
+        indptr = _zeros(n + 1)
+        counts = indptr[1:]
+        for batch in _paced(batches, m, progress, 1, 2):
+            _cuda.radius_counts(
+                **options,
+                rows=batch,
+                by_query_radii=(_address(own), _address(counts), 0),
+                by_reference_radii=(0, 0, 0),
+                where=_where(),
+            )
+        indptr = cupy.cumsum(indptr)
+        total = int(indptr[-1])
+        indices = cupy.empty(total, dtype=cupy.int64)
+        values = cupy.empty(total, dtype=cupy.float64)
+        distances = cupy.empty(total, dtype=dtype)
+        following = indptr.copy()
+        for batch in _paced(batches, m, progress, 2, 2):
+            _cuda.radius_neighbors(
+                **options,
+                rows=batch,
+                radii=_address(own),
+                indptr=_address(indptr),
+                next=_address(following),
+                indices=_address(indices),
+                values=_address(values),
+                distances=_address(distances),
+                where=_where(),
+            )
+        found: tuple[Any, Any, Any] = _as_given(queries, indptr, indices, distances)
+        return found
 
 
 def _fits_float32(terms: Sequence[Term], largest: float, d: int) -> bool:

@@ -1,0 +1,47 @@
+// Who lies within a radius: counts per query and per reference, and the neighbours themselves. The
+// counting fold on the GPU.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "engine/sweep.hpp"
+#include "pairtile/metric/registry.hpp"
+
+namespace pairtile::gpu {
+
+// Which pairs are compared with a radius, and how: as the distance that would be returned.
+struct Within {
+    Sweep sweep;
+    bool exclude_self;
+    bool closed;  // a pair exactly at the radius is inside
+    bool narrow;  // distances are rounded to float32, as radii are
+};
+
+// The pairs inside these radii, added to what is counted already; null pointers are not asked for.
+struct RadiusCounts {
+    const double* radii;  // one per query or one per reference
+    int64_t* of_queries;
+    int64_t* of_references;
+};
+
+// A CSR matrix whose rows begin at indptr. `next` is a copy of that, up to where a row is filled.
+struct RadiusRows {
+    const int64_t* indptr;
+    int64_t* next;
+    int64_t* indices;
+    double* values;  // ordered canonical values
+};
+
+constexpr int64_t radius_state_bytes = 0;  // counts are added up where they are returned
+constexpr int64_t radius_least_width = 256;
+
+void radius_counts(const Within& within, MetricId metric, const RadiusCounts& by_query_radii,
+                   const RadiusCounts& by_reference_radii, cudaStream_t stream);
+
+// Fills the rows of the sweep with what lies within the radii of the queries, in the order of
+// (value, index), and writes the distances as D.
+template <class D>
+void radius_neighbors(const Within& within, MetricId metric, const double* radii,
+                      const RadiusRows& rows, D* distances, cudaStream_t stream);
+
+}  // namespace pairtile::gpu
