@@ -47,8 +47,8 @@ def _clustered(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float3
 
 
 def _one_hot(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
-    levels = rng.integers(LEVELS, size=(rows, d // LEVELS, 1))
-    return (levels == np.arange(LEVELS)).reshape(rows, -1).astype(np.float32)
+    levels = rng.integers(LEVELS, size=(rows, d // LEVELS))
+    return np.eye(LEVELS, dtype=np.float32)[levels].reshape(rows, -1)
 
 
 def _bytes(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.uint8]:

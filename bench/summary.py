@@ -21,12 +21,17 @@ def merged(documents: list[Document]) -> Document:
 
 
 def markdown(document: Document) -> str:
-    """Lay out a table per family; the geometric mean is over the cells of the grid."""
+    """Lay out a table per family; the cells of a grid have one of their own."""
     parts = [_machine(document)]
-    for _, group in groupby(document["cases"], key=lambda case: case["family"]):
-        cases = list(group)
-        parts += ["\n".join(_table(cases)), *_verdict(cases)]
+    for _, family in groupby(document["cases"], key=lambda case: case["family"]):
+        cases = list(family)
+        parts += ["\n".join(_table(list(group))) for _, group in groupby(cases, _in_grid)]
+        parts += _verdict(cases)
     return "\n\n".join(parts) + "\n"
+
+
+def _in_grid(case: Document) -> bool:
+    return bool(case["in_grid"])
 
 
 def _machine(document: Document) -> str:
@@ -50,7 +55,7 @@ def _table(cases: list[Document]) -> list[str]:
         gain, ours, floor = gain_over_best(case), _median(case, OURS), case["floor"]
         rows.append(
             [
-                case["title"].removeprefix(f"{case['family']}: "),
+                _name(case),
                 time_text(floor),
                 *(_cell(entries.get(name)) for name in names),
                 case["best_peer"] or NOTHING,
@@ -70,20 +75,27 @@ def _cell(entry: Document | None) -> str:
 
 
 def _verdict(cases: list[Document]) -> list[str]:
-    gains = {case["title"]: gain_over_best(case) for case in cases}
-    grid = [gain for case in cases if case["in_grid"] and (gain := gains[case["title"]])]
+    """Return the sentences under the tables of a family."""
     lines = []
     if any(entry["once"] for case in cases for entry in case["contenders"]):
         lines.append("¹ called once.")
+    gains = [(case, gain) for case in cases if (gain := gain_over_best(case)) is not None]
+    grid = [gain for case, gain in gains if case["in_grid"]]
     if grid:
         mean = prod(grid) ** (1 / len(grid))
-        lines.append(f"Geometric mean over {len(grid)} cells of the grid: {mean:.2f}.")
-    lost = [f"{title} ({gain:.2f})" for title, gain in gains.items() if gain and gain < 1]
-    missing = [case["title"] for case in cases if _median(case, OURS) is None]
+        lines.append(
+            f"Best peer / {OURS}, geometric mean over {len(grid)} cells of the grid: {mean:.2f}."
+        )
+    lost = [f"{_name(case)} ({gain:.2f})" for case, gain in gains if gain < 1]
     lines.append(f"{OURS} is slower than the best peer in: {'; '.join(lost) or 'no case'}.")
+    missing = [_name(case) for case in cases if _median(case, OURS) is None]
     if missing:
         lines.append(f"{OURS} has no time in: {'; '.join(missing)}.")
     return lines
+
+
+def _name(case: Document) -> str:
+    return str(case["title"].removeprefix(f"{case['family']}: "))
 
 
 def gain_over_best(case: Document) -> float | None:
