@@ -29,7 +29,7 @@ LEAST_PRODUCT_SIZE = 256
 RADIX_PASSES = 3  # over 32-bit keys, eleven bits at a time
 SLOW = 20.0  # seconds of a first call after which there is no second
 SHORT = 1.0  # seconds below which a first call says too little to drop a peer
-BEATEN = 1.5  # times the fastest peer's first call: cannot be the best peer
+BEATEN = 1.2  # times the fastest peer's first call: cannot be the best peer
 
 
 @dataclass(frozen=True)
