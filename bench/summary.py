@@ -4,7 +4,6 @@ Made from what a run saved (`report.document`), so that a table needs no second 
 one that ran apart join.
 """
 
-from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -23,15 +22,14 @@ def merged(documents: list[Document]) -> Document:
 def markdown(document: Document) -> str:
     """Lay out a table per family; the cells of a grid have one of their own."""
     parts = [_machine(document)]
-    for _, family in groupby(document["cases"], key=lambda case: case["family"]):
-        cases = list(family)
-        parts += ["\n".join(_table(list(group))) for _, group in groupby(cases, _in_grid)]
+    for family in dict.fromkeys(case["family"] for case in document["cases"]):
+        cases = [case for case in document["cases"] if case["family"] == family]
+        for in_grid in (True, False):
+            group = [case for case in cases if case["in_grid"] == in_grid]
+            if group:
+                parts.append("\n".join(_table(group)))
         parts += _verdict(cases)
     return "\n\n".join(parts) + "\n"
-
-
-def _in_grid(case: Document) -> bool:
-    return bool(case["in_grid"])
 
 
 def _machine(document: Document) -> str:
