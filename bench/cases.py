@@ -1,180 +1,16 @@
-"""What is measured: the inputs, the work they imply, and how wrong an answer is.
+"""What is measured: one frozen class per kind of work, and the list of all cases.
 
-One frozen class per kind of work. `harness` lets one process `make` the arrays and the float64
-`reference` of a case and store both; every contender loads the same files, is timed on the function
-of its module named `task`, and has its last answer judged by `errors`.
+Neighbours have a module of their own, `bench.neighbors`; the rest is here.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = dict[str, NDArray[Any]]
-
-SEED = 20240607
-LEAST_ROWS = 32
-BLOCK = 512  # rows at a time in the float64 references
-JUDGED = 64  # rows whose neighbours or gradients are compared with float64
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of the benchmark. Sizes are the fields; `n` and `m` are numbers of rows."""
-
-    n: int
-    m: int
-    d: int
-
-    family: ClassVar[str]
-    task: ClassVar[str]
-    contenders: ClassVar[tuple[str, ...]]
-    tolerances: ClassVar[dict[str, float]]  # an answer of ours beyond these is a failure
-    large: ClassVar[bool] = False
-
-    def scaled(self, scale: float) -> Self:
-        """Return the same case with the numbers of rows multiplied by `scale`."""
-        return replace(
-            self,
-            n=max(LEAST_ROWS, round(self.n * scale)),
-            m=max(LEAST_ROWS, round(self.m * scale)),
-        )
-
-    @property
-    def title(self) -> str:
-        return f"{self.family}: {self.n} + {self.m} rows, d={self.d}, float32"
-
-    @property
-    def flops(self) -> float:
-        """Count the unavoidable multiply-adds, times two: what sgemm would be charged for."""
-        raise NotImplementedError
-
-    @property
-    def keys(self) -> int:
-        """Number of keys that are sorted."""
-        return 0
-
-    def make(self) -> Arrays:
-        """Draw the inputs; the same on every machine."""
-        rng = np.random.default_rng(SEED)
-        x = rng.standard_normal((self.n, self.d), dtype=np.float32)
-        y = rng.standard_normal((self.m, self.d), dtype=np.float32)
-        y += np.float32(0.1)
-        return {"x": x, "y": y}
-
-    def reference(self, arrays: Arrays) -> Arrays:
-        """Compute in float64 what `errors` compares with."""
-        raise NotImplementedError
-
-    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
-        """Compare a contender's answer with the float64 one; names as in `tolerances`."""
-        value = float(reference["value"])
-        return {"relative": abs(float(result) - value) / abs(value)}
-
-
-def squared_distances(
-    x: NDArray[Any], y: NDArray[Any]
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield (first row, d² to all of y) block by block.
-
-    The expansion through norms is accurate enough in float64: the inputs are centred, float32, and
-    no two rows are close.
-    """
-    wide = y.astype(np.float64)
-    norms = np.einsum("ij,ij->i", wide, wide)
-    for first in range(0, len(x), BLOCK):
-        rows = x[first : first + BLOCK].astype(np.float64)
-        block = rows @ wide.T
-        block *= -2
-        block += norms
-        block += np.einsum("ij,ij->i", rows, rows)[:, None]
-        yield first, np.maximum(block, 0, out=block)
-
-
-@dataclass(frozen=True)
-class Knn(Case):
-    """The k nearest rows of the reference set, or of the own set (`m` = 0), Euclidean."""
-
-    k: int
-
-    family = "knn"
-    task = "knn"
-    contenders: ClassVar[tuple[str, ...]] = ("pairtile", "faiss", "torch", "sklearn")
-    tolerances: ClassVar = {"distance": 1e-6, "misplaced": 0.0}
-
-    def scaled(self, scale: float) -> Self:
-        scaled = super().scaled(scale)
-        return replace(scaled, m=0) if self.self_join else scaled
-
-    @property
-    def self_join(self) -> bool:
-        return self.m == 0
-
-    @property
-    def fetched(self) -> int:
-        """How many neighbours a peer without self-exclusion must fetch."""
-        return self.k + self.self_join
-
-    @property
-    def title(self) -> str:
-        sets = f"{self.n} rows among themselves" if self.self_join else f"{self.n} × {self.m} rows"
-        return f"{self.family}: {sets}, d={self.d}, k={self.k}, float32"
-
-    @property
-    def flops(self) -> float:
-        return 2.0 * self.n * (self.m or self.n) * self.d
-
-    def make(self) -> Arrays:
-        rng = np.random.default_rng(SEED)
-        arrays = {"queries": rng.standard_normal((self.n, self.d), dtype=np.float32)}
-        if not self.self_join:
-            arrays["reference"] = rng.standard_normal((self.m, self.d), dtype=np.float32)
-        return arrays
-
-    def reference(self, arrays: Arrays) -> Arrays:
-        """Exact neighbours of some queries: screened by the expansion, ranked by differences."""
-        queries, others = arrays["queries"], arrays.get("reference", arrays["queries"])
-        rows = np.linspace(0, self.n - 1, min(JUDGED, self.n)).astype(np.int64)
-        distances = np.empty((len(rows), self.k))
-        indices = np.empty((len(rows), self.k), dtype=np.int64)
-        for first, block in squared_distances(queries[rows], others):
-            for i, screened in enumerate(block, start=first):
-                if self.self_join:
-                    screened[rows[i]] = np.inf
-                near = np.sort(np.argsort(screened)[: 2 * self.k + 16])
-                near = near[np.isfinite(screened[near])]
-                difference = others[near].astype(np.float64) - queries[rows[i]]
-                exact = np.sqrt((difference**2).sum(axis=1))
-                order = np.argsort(exact, kind="stable")[: self.k]
-                distances[i], indices[i] = exact[order], near[order]
-        return {"rows": rows, "distances": distances, "indices": indices}
-
-    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
-        rows, exact = reference["rows"], reference["distances"]
-        distances, indices = result
-        return {
-            "distance": float(np.max(np.abs(distances[rows] - exact) / exact)),
-            "misplaced": float(np.mean(indices[rows] != reference["indices"])),
-        }
-
-
-def exclude_self(
-    case: Knn, distances: NDArray[Any], indices: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Drop each query's own row, by index, from lists one entry too long (self-joins only)."""
-    if not case.self_join:
-        return distances, indices
-    own = indices == np.arange(len(indices))[:, None]
-    own[~own.any(axis=1), -1] = True
-    shape = len(indices), case.k
-    return distances[~own].reshape(shape), indices[~own].reshape(shape)
-
-
-def pairs(n: int, m: int) -> float:
-    """Unordered pairs of the pooled sample, each counted once, the diagonals included."""
-    return n * n / 2 + m * m / 2 + n * m
+from bench.case import BLOCK, JUDGED, SEED, Arrays, Case, pairs, squared_distances
+from bench.neighbors import NEIGHBOR_CASES
 
 
 class GaussianKernel(Case):
@@ -195,7 +31,7 @@ class Mmd(GaussianKernel):
 
     family = "mmd"
     task = "mmd"
-    contenders = ("pairtile", "torch", "sklearn")
+    contenders = ("pairtile", "torch", "sklearn", "pairtile_float64")
     tolerances: ClassVar = {"relative": 1e-3}  # of the statistic: three means near ½ cancel in it
 
     @property
@@ -304,7 +140,7 @@ class Energy(Case):
 
     family = "energy"
     task = "energy"
-    contenders = ("pairtile", "torch", "scipy", "dcor")
+    contenders = ("pairtile", "torch", "scipy", "dcor", "pairtile_float64")
     tolerances: ClassVar = {
         "relative": 1e-3
     }  # of the statistic: three means near √(2d) cancel in it
@@ -436,18 +272,8 @@ class LargeClip(Clip):
     large = True
 
 
-@dataclass(frozen=True)
-class LowKnn(Knn):
-    """Few dimensions, where a tree beats brute force and is therefore among the peers."""
-
-    contenders = ("pairtile", "faiss", "torch", "sklearn", "scipy")
-
-
 CASES: tuple[Case, ...] = (
-    Knn(10_000, 100_000, 128, k=10),
-    Knn(20_000, 100_000, 16, k=10),
-    LowKnn(50_000, 0, 3, k=10),
-    Knn(10_000, 50_000, 768, k=10),
+    *NEIGHBOR_CASES,
     Mmd(10_000, 10_000, 64),
     Mmd(10_000, 10_000, 16),
     Mmd(10_000, 10_000, 768),

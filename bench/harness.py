@@ -3,6 +3,7 @@
 cases → make (yardstick process) → warm up each contender → rounds (yardstick, then every contender
 once, each round beginning with another) → errors → Outcome. Only one process works at a time. A
 contender that fails, runs out of memory or takes too long gets that as its entry; the rest go on.
+Who is slow is called less often (`Outcome.due`), or a table of many cases would take hours.
 """
 
 import importlib.util
@@ -17,15 +18,18 @@ from statistics import median
 from types import TracebackType
 from typing import Any, Self
 
-from bench.cases import Case
+from bench.case import Case
+from bench.peers import MODULES, OUTSIDE
 from bench.worker import YARDSTICK
 
 OURS = "pairtile"
-MODULES = {"pot": "ot"}  # where the import name is not the contender's
 SHARE_OF_MEMORY = 0.85  # of what is available when a contender starts
-PRODUCT_SIZE = 4096  # of the sgemm yardstick at full scale
+PRODUCT_SIZE = 3072  # of the sgemm yardstick at full scale
 LEAST_PRODUCT_SIZE = 256
 RADIX_PASSES = 3  # over 32-bit keys, eleven bits at a time
+SLOW = 20.0  # seconds of a first call after which there is no second
+SHORT = 1.0  # seconds below which a first call says too little to drop a peer
+BEATEN = 1.2  # times the fastest peer's first call: cannot be the best peer
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Settings:
     repeat: int
     scale: float
     timeout: float
+    patience: float
     contenders: tuple[str, ...] | None = None
 
 
@@ -46,15 +51,24 @@ class Entry:
     contender: str
     status: str = "ok"
     version: str | None = None
-    times: dict[str, list[float]] = field(default_factory=dict)  # "one_shot", "prebuilt"
+    first: dict[str, float] = field(default_factory=dict)  # the warm-up: "one_shot", "prebuilt"
+    times: dict[str, list[float]] = field(default_factory=dict)  # the rounds
     peak_memory: int | None = None
     errors: dict[str, float] = field(default_factory=dict)
     wrong: bool = False
 
     def seconds(self, column: str = "one_shot") -> float | None:
-        """Return the median time; None for a column it lacks, or where it did not finish."""
-        times = self.times.get(column)
-        return median(times) if self.status == "ok" and times else None
+        """Return the median time; None for a column it lacks, or where it did not finish.
+
+        One that was not called again after the warm-up has only that call's time.
+        """
+        if self.status != "ok" or column not in self.first:
+            return None
+        return median(self.times[column] or [self.first[column]])
+
+    @property
+    def once(self) -> bool:
+        return self.status == "ok" and not any(self.times.values())
 
 
 @dataclass
@@ -67,23 +81,47 @@ class Outcome:
     entries: list[Entry]
 
     @property
-    def floor(self) -> float:
+    def floor(self) -> float | None:
         """Seconds for the case's flops at the sgemm rate, and its keys at the copying rate.
 
         A key of four bytes is written by the projection, read and written by each radix pass, and
         read once by the reduction.
         """
+        if not self.case.flops:
+            return None
         moved = 4.0 * self.case.keys * (2 + 2 * RADIX_PASSES)
         return self.case.flops / median(self.sgemm_rates) + moved / median(self.copy_rates)
 
     @property
     def best_peer(self) -> Entry | None:
-        peers = [e for e in self.entries if e.contender != OURS and e.seconds() is not None]
-        return min(peers, key=lambda e: e.seconds() or 0.0, default=None)
+        return min(self._peers, key=lambda e: e.seconds() or 0.0, default=None)
+
+    @property
+    def _peers(self) -> list[Entry]:
+        others = (e for e in self.entries if e.contender not in (OURS, *OUTSIDE))
+        return [e for e in others if e.seconds() is not None]
 
     @property
     def ours(self) -> Entry | None:
         return next((e for e in self.entries if e.contender == OURS), None)
+
+    def due(self, patience: float) -> list[Entry]:
+        """Return who is called in the next round.
+
+        Not who took more than SLOW in the warm-up, nor who has been timed for `patience` seconds;
+        and none of the others than pairtile that took BEATEN times the fastest peer's warm-up.
+        """
+        quickest = min((e.first["one_shot"] for e in self._peers), default=0.0)
+
+        def is_due(entry: Entry) -> bool:
+            if entry.status != "ok":
+                return False
+            first = entry.first["one_shot"]
+            beaten = entry.contender != OURS and first > max(SHORT, BEATEN * quickest)
+            spent = sum(map(sum, entry.times.values()))
+            return first <= SLOW and not beaten and spent < patience
+
+        return [entry for entry in self.entries if is_due(entry)]
 
 
 class ContenderGone(Exception):
@@ -148,6 +186,7 @@ class Ring:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._processes: dict[str, Process] = {}
+        self._made: tuple[Case, tempfile.TemporaryDirectory[str]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +199,8 @@ class Ring:
     ) -> None:
         for process in self._processes.values():
             process.stop()
+        if self._made is not None:
+            self._made[1].cleanup()
 
     def process(self, name: str) -> Process:
         process = self._processes.get(name)
@@ -175,28 +216,39 @@ class Ring:
         for entry in outcome.entries:
             if importlib.util.find_spec(MODULES.get(entry.contender, entry.contender)) is None:
                 entry.status = "not installed"
-        with tempfile.TemporaryDirectory(prefix="pairtile-bench-") as folder:
-            self._measure(outcome, Path(folder))
+        self._measure(outcome, self._inputs(case))
         return outcome
+
+    def _inputs(self, case: Case) -> Path:
+        """Have the arrays of the case stored, unless they still are from the one before."""
+        if self._made is None or self._made[0] != case.source:
+            if self._made is not None:
+                self._made[1].cleanup()
+            folder = tempfile.TemporaryDirectory(prefix="pairtile-bench-")
+            self._made = case.source, folder
+            self.process(YARDSTICK).order("make", case.source, Path(folder.name))
+        return Path(self._made[1].name)
 
     def _measure(self, outcome: Outcome, folder: Path) -> None:
         case, entries = outcome.case, outcome.entries
         yardstick = self.process(YARDSTICK)
-        yardstick.order("make", case, folder)
         for entry in entries:
             entry.version = self._ask(entry, "describe")
             warm = self._ask(entry, "warm_up", case, folder)
             if warm is not None:
-                entry.peak_memory, columns = warm
-                entry.times = {column: [] for column in columns}
+                entry.peak_memory, entry.first = warm
+                entry.times = {column: [] for column in entry.first}
 
         product = round(PRODUCT_SIZE * min(1.0, self.settings.scale) ** 0.5)
         for turn in range(self.settings.repeat):
             sgemm, copy = yardstick.order("rates", case, max(LEAST_PRODUCT_SIZE, product))
             outcome.sgemm_rates.append(sgemm)
             outcome.copy_rates.append(copy)
-            first = turn % max(1, len(entries))
-            for entry in entries[first:] + entries[:first]:
+            due = outcome.due(self.settings.patience)
+            if not due:
+                break
+            first = turn % len(due)
+            for entry in due[first:] + due[:first]:
                 for column, times in entry.times.items():
                     seconds = self._ask(entry, "run", column)
                     if seconds is not None:

@@ -28,10 +28,12 @@ HEADINGS = (
 def table(outcome: Outcome, settings: Settings) -> str:
     """Lay out one case: a title, the floor, a row per contender; ratios are of times."""
     rate = median(outcome.sgemm_rates) / 1e9
-    floor = (
-        f"floor {_time(outcome.floor)}: {outcome.case.flops / 1e9:.4g} GF at {rate:.4g} GF/s"
-        f" (sgemm, {settings.threads} threads)"
-    )
+    floor = "no floor"
+    if outcome.floor is not None:
+        floor = (
+            f"floor {time_text(outcome.floor)}: {outcome.case.flops / 1e9:.4g} GF"
+            f" at {rate:.4g} GF/s (sgemm, {settings.threads} threads)"
+        )
     if outcome.case.keys:
         copied = median(outcome.copy_rates) / 1e9
         floor += f" and {outcome.case.keys / 1e6:.4g} M keys at {copied:.4g} GB/s"
@@ -49,11 +51,11 @@ def _row(entry: Entry, outcome: Outcome) -> tuple[str, ...]:
     errors = ", ".join(f"{what} {error:.1e}" for what, error in entry.errors.items())
     return (
         name,
-        _time(entry.seconds()),
+        time_text(entry.seconds()) + (" once" if entry.once else ""),
         _ratio(entry, best.seconds() if best else None),
         _ratio(entry, outcome.floor),
         _ratio(entry, ours.seconds() if ours else None),
-        _time(entry.seconds("prebuilt")),
+        time_text(entry.seconds("prebuilt")),
         NOTHING if entry.peak_memory is None else f"{entry.peak_memory / 1e6:.0f} MB",
         errors + (" (over tolerance)" if entry.wrong else ""),
     )
@@ -67,7 +69,7 @@ def footprint_table(footprints: list[Footprint]) -> str:
             rows.append((item.package, "not installed", ""))
         else:
             size = NOTHING if item.installed is None else f"{item.installed / 1e6:.1f} MB"
-            rows.append((item.package, _time(item.seconds), size))
+            rows.append((item.package, time_text(item.seconds), size))
     return "\n".join(["footprint: without dependencies", *_aligned(rows)])
 
 
@@ -98,11 +100,14 @@ def _case(outcome: Outcome) -> dict[str, Any]:
         "sizes": asdict(case),
         "flops": case.flops,
         "keys": case.keys,
+        "in_grid": case.in_grid,
         "floor": outcome.floor,
         "sgemm_rate": median(outcome.sgemm_rates),
         "copy_rate": median(outcome.copy_rates) if case.keys else None,
         "best_peer": best.contender if best else None,
-        "contenders": [asdict(e) | {"median": e.seconds()} for e in outcome.entries],
+        "contenders": [
+            asdict(e) | {"median": e.seconds(), "once": e.once} for e in outcome.entries
+        ],
     }
 
 
@@ -129,7 +134,8 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     return lines
 
 
-def _time(seconds: float | None) -> str:
+def time_text(seconds: float | None) -> str:
+    """Three digits, in the unit that suits."""
     if seconds is None:
         return NOTHING
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from bench import floor
-from bench.cases import Arrays, Case
+from bench.case import Arrays, Case
 
 YARDSTICK = "yardstick"
 INPUTS, REFERENCE = "inputs", "reference"
-WARM_ROWS = 64
+WARM_ROWS = 512
 
 
 class Contender:
@@ -55,31 +55,28 @@ class Contender:
         copy = floor.copy_rate(case.n, self.threads) if case.keys else float("inf")
         return floor.sgemm_rate(product_size), copy
 
-    def warm_up(self, case: Case, folder: Path) -> tuple[int | None, list[str]]:
-        """Load the inputs and call once; return the peak memory above the inputs, and the columns.
+    def warm_up(self, case: Case, folder: Path) -> tuple[int | None, dict[str, float]]:
+        """Load the inputs and call once; return the peak memory above them, and seconds by column.
 
         A call on a few rows comes first. It loads what the library loads late, so that the peak of
         the full call is that of the computation, its result included.
         """
         prepare = getattr(self.peer, case.task)
-        few = case.scaled(WARM_ROWS / case.n)
+        few = case.scaled(WARM_ROWS / max(case.n, case.m))
         prepare(few, few.make(), self.threads)()
         arrays = _load(folder / INPUTS)
         self.calls = {"one_shot": prepare(case, arrays, self.threads)}
         gc.collect()
         _return_free_memory()
         before = _restart_peak()
-        self.run("one_shot")
+        seconds = {"one_shot": self.run("one_shot")}
         peak = _resident("VmHWM")
         memory = None if before is None or peak is None else max(0, peak - before)
-        self._prebuild(case, arrays)
-        return memory, list(self.calls)
-
-    def _prebuild(self, case: Case, arrays: Arrays) -> None:
         prepare = getattr(self.peer, f"{case.task}_prebuilt", None)
-        if prepare is not None:
+        if prepare is not None and case.asks_often:
             self.calls["prebuilt"] = prepare(case, arrays, self.threads)
-            self.run("prebuilt")
+            seconds["prebuilt"] = self.run("prebuilt")
+        return memory, seconds
 
     def run(self, column: str) -> float:
         """Return the seconds one call takes; its result stays for `errors`."""

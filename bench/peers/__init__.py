@@ -24,7 +24,14 @@ DISTRIBUTIONS = {
     "torch": "torch",
     "pot": "POT",
     "dcor": "dcor",
+    "prdc": "prdc",
+    "kdtree": "scikit-learn",
+    "pairtile_float64": "pairtile",
 }
+# Contender -> what it imports, where that is not its own name.
+MODULES = {"pot": "ot", "kdtree": "sklearn", "pairtile_float64": "pairtile"}
+# Shown beside the others and never "the best peer": another algorithm, or ourselves.
+OUTSIDE = ("kdtree", "pairtile_float64")
 
 
 def distribution_version(contender: str) -> str:

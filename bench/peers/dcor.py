@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import dcor
 
-from bench.cases import Arrays, Energy
+from bench.case import Arrays
+from bench.cases import Energy
 from bench.peers import distribution_version
 
 

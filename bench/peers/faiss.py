@@ -1,11 +1,14 @@
-"""FAISS: the exact flat index."""
+"""FAISS: exact search, of an index or of the array as it is, and the index of bits."""
 
 from collections.abc import Callable
+from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.cases import Arrays, Knn, exclude_self
+from bench.case import Arrays
+from bench.neighbors import Hamming, Knn, exclude_self, float_sets
 from bench.peers import distribution_version
 
 
@@ -17,21 +20,28 @@ def describe() -> str:
     return distribution_version("faiss")
 
 
-def _index(case: Knn, arrays: Arrays) -> faiss.IndexFlatL2:
-    index = faiss.IndexFlatL2(case.d)
-    index.add(arrays.get("reference", arrays["queries"]))
-    return index
-
-
-def _search(case: Knn, index: faiss.IndexFlatL2, arrays: Arrays) -> object:
-    squared, indices = index.search(arrays["queries"], case.fetched)
+def _finish(case: Knn, squared: NDArray[Any], indices: NDArray[Any]) -> object:
     return exclude_self(case, np.sqrt(np.maximum(squared, 0)), indices)
 
 
 def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
-    return lambda: _search(case, _index(case, arrays), arrays)
+    """Do what `IndexFlatL2` does without the copy into the index, which one call need not pay."""
+    queries, reference = float_sets(arrays)
+    return lambda: _finish(case, *faiss.knn(queries, reference, case.fetched))
 
 
 def knn_prebuilt(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
-    index = _index(case, arrays)
-    return lambda: _search(case, index, arrays)
+    queries, reference = float_sets(arrays)
+    index = faiss.IndexFlatL2(case.d)
+    index.add(reference)
+    return lambda: _finish(case, *index.search(queries, case.fetched))
+
+
+def hamming(case: Hamming, arrays: Arrays, threads: int) -> Callable[[], object]:
+    def call() -> object:
+        index = faiss.IndexBinaryFlat(case.d)
+        index.add(arrays["reference"])
+        differing, indices = index.search(arrays["queries"], case.k)
+        return differing / case.d, indices
+
+    return call

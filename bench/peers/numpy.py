@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.cases import Arrays, Permutation, Sliced
+from bench.case import Arrays
+from bench.cases import Permutation, Sliced
 from bench.peers import distribution_version
 
 

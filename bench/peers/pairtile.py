@@ -4,7 +4,9 @@ import importlib
 from collections.abc import Callable
 
 import pairtile as pt
-from bench.cases import Arrays, Clip, Energy, Knn, Median, Mmd, Permutation, Sliced
+from bench.case import Arrays
+from bench.cases import Clip, Energy, Median, Mmd, Permutation, Sliced
+from bench.neighbors import Fidelity, Hamming, Knn
 from bench.peers import distribution_version
 
 
@@ -23,6 +25,16 @@ def describe() -> str:
 def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
     queries, reference = arrays["queries"], arrays.get("reference")
     return lambda: tuple(pt.knn(queries, reference, case.k, workers=threads))
+
+
+def hamming(case: Hamming, arrays: Arrays, threads: int) -> Callable[[], object]:
+    queries, reference = arrays["queries"], arrays["reference"]
+    return lambda: tuple(pt.knn(queries, reference, case.k, metric="hamming", workers=threads))
+
+
+def fidelity(case: Fidelity, arrays: Arrays, threads: int) -> Callable[[], object]:
+    real, fake, k = arrays["x"], arrays["y"], case.k
+    return lambda: pt.precision_recall_density_coverage(real, fake, k=k, workers=threads)
 
 
 def mmd(case: Mmd, arrays: Arrays, threads: int) -> Callable[[], object]:

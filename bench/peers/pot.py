@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import ot
 
-from bench.cases import Arrays, Sliced
+from bench.case import Arrays
+from bench.cases import Sliced
 from bench.peers import distribution_version
 
 

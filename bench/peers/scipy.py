@@ -1,34 +1,21 @@
-"""SciPy: k-d tree, pdist and cdist, all of them in float64."""
+"""SciPy: pdist and cdist, both in float64."""
 
 from collections.abc import Callable
 
 import numpy as np
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist, pdist
 
-from bench.cases import Arrays, Energy, Knn, Median, exclude_self
+from bench.case import Arrays
+from bench.cases import Energy, Median
 from bench.peers import distribution_version
 
 
 def start(threads: int) -> None:
-    """Nothing to set: pdist and cdist use one thread, the tree takes the number per call."""
+    """Nothing to set: pdist and cdist use one thread."""
 
 
 def describe() -> str:
     return distribution_version("scipy")
-
-
-def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
-    """Only asked for in few dimensions, where a tree is what a user would take."""
-    queries = arrays["queries"]
-    reference = arrays.get("reference", queries)
-
-    def call() -> object:
-        tree = cKDTree(reference)
-        distances, indices = tree.query(queries, case.fetched, workers=threads)
-        return exclude_self(case, distances, indices)
-
-    return call
 
 
 def median(case: Median, arrays: Arrays, threads: int) -> Callable[[], object]:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from bench.cases import Arrays, Knn, Mmd
+from bench.case import Arrays
+from bench.cases import Mmd
+from bench.neighbors import Knn, float_sets
 from bench.peers import distribution_version
 
 
@@ -17,20 +19,11 @@ def describe() -> str:
     return distribution_version("sklearn")
 
 
-def _fitted(case: Knn, arrays: Arrays) -> NearestNeighbors:
-    reference = arrays.get("reference", arrays["queries"])
-    return NearestNeighbors(n_neighbors=case.k, algorithm="brute").fit(reference)
-
-
 def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
-    queries = None if case.self_join else arrays["queries"]
-    return lambda: _fitted(case, arrays).kneighbors(queries)
-
-
-def knn_prebuilt(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
-    queries = None if case.self_join else arrays["queries"]
-    fitted = _fitted(case, arrays)
-    return lambda: fitted.kneighbors(queries)
+    queries, reference = float_sets(arrays)
+    asked = None if case.self_join else queries  # None leaves each row itself out
+    brute = NearestNeighbors(n_neighbors=case.k, algorithm="brute")
+    return lambda: brute.fit(reference).kneighbors(asked)
 
 
 def mmd(case: Mmd, arrays: Arrays, threads: int) -> Callable[[], object]:

@@ -6,10 +6,13 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from bench.cases import Arrays, Clip, Energy, Knn, Median, Mmd, Permutation
+from bench.case import Arrays
+from bench.cases import Clip, Energy, Median, Mmd, Permutation
+from bench.neighbors import Knn, float_sets
 from bench.peers import distribution_version
 
 ROWS = 1000  # of a chunk; the whole matrix at once is slower and larger
+SCORES = 100_000_000  # of a chunk, at most
 
 
 def start(threads: int) -> None:
@@ -21,14 +24,14 @@ def describe() -> str:
 
 
 def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
-    queries = torch.from_numpy(arrays["queries"])
-    reference = torch.from_numpy(arrays.get("reference", arrays["queries"]))
+    queries, reference = map(torch.from_numpy, float_sets(arrays))
+    rows = max(1, min(ROWS, SCORES // len(reference)))
 
     def call() -> object:
         norms = reference.square().sum(1)
         distances, indices = [], []
-        for first in range(0, len(queries), ROWS):
-            chunk = queries[first : first + ROWS]
+        for first in range(0, len(queries), rows):
+            chunk = queries[first : first + rows]
             # ‖y‖² − 2x·y orders like the distance; ‖x‖² is added to the winners only.
             scores = torch.addmm(norms, chunk, reference.T, alpha=-2)
             if case.self_join:

@@ -1,0 +1,68 @@
+"""The picture of the neighbour cases: time per pair against d and against k, log–log, as SVG."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from bench.peers import DISTRIBUTIONS
+from bench.summary import Document
+
+D, K = 128, 10  # the dimension of the picture over k, and the k of the one over d
+STYLES: dict[str, dict[str, Any]] = {
+    "pairtile": {"color": "#c1272d", "linewidth": 2.5, "marker": "o", "zorder": 3},
+    "faiss": {"color": "#0072b2", "marker": "s"},
+    "sklearn": {"color": "#e69f00", "marker": "^"},
+    "torch": {"color": "#009e73", "marker": "D"},
+    "kdtree": {"color": "#9467bd", "marker": "v", "linestyle": ":"},
+    "floor": {"color": "#777777", "linestyle": "--"},
+}
+LABELS = DISTRIBUTIONS | {"kdtree": "scikit-learn k-d tree", "floor": "sgemm floor"}
+
+
+def draw(document: Document, file: Path) -> None:
+    """Draw the cases of many queries on float32 rows; ValueError if the document has none."""
+    cases = [
+        case
+        for case in document["cases"]
+        if case["task"] == "knn"
+        and case["sizes"]["shape"] == "many"
+        and case["sizes"]["data"] == "float32"
+    ]
+    panels = [
+        (f"k = {K}", "d", [case for case in cases if case["sizes"]["k"] == K]),
+        (f"d = {D}", "k", [case for case in cases if case["sizes"]["d"] == D]),
+    ]
+    if not any(chosen for _, _, chosen in panels):
+        raise ValueError(f"there is no case of many queries with k={K} or d={D} to draw")
+    # Text stays text and ids stay the same: a small file, and no change where nothing changed.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pairtile", "font.size": 11}):
+        figure = Figure(figsize=(10, 4.6), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, (title, variable, chosen) in zip((left, right), panels, strict=True):
+            _panel(axes, title, variable, chosen)
+        left.set_ylabel("nanoseconds per pair")
+        handles, labels = (left if panels[0][2] else right).get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=6, frameon=False)
+        figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _panel(axes: Any, title: str, variable: str, cases: list[Document]) -> None:
+    axes.set(title=title, xlabel=variable, xscale="log", yscale="log")
+    axes.grid(which="major", color="#dddddd")
+    ticks = sorted({case["sizes"][variable] for case in cases})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    for name, style in STYLES.items():
+        points = sorted(
+            (case["sizes"][variable], y) for case in cases if (y := _per_pair(case, name))
+        )
+        if points:
+            axes.plot(*zip(*points, strict=True), label=LABELS[name], **style)
+
+
+def _per_pair(case: Document, name: str) -> float | None:
+    medians = {entry["contender"]: entry["median"] for entry in case["contenders"]}
+    seconds = (medians | {"floor": case["floor"]}).get(name)
+    return 1e9 * seconds / (case["sizes"]["n"] * case["sizes"]["m"]) if seconds else None
