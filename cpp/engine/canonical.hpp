@@ -2,6 +2,7 @@
 // with and what inexact tile entries are replaced by.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/buffer.hpp"
@@ -26,6 +27,18 @@ class Canonical {
         rows_.read(i, row_.data());
         current_ = i;
         if (metric_ == MetricId::cosine) row_is_zero_ = is_zero(row_.data(), rows_.d());
+    }
+
+    // Asks for column j ahead of its use: candidates lie anywhere in memory.
+    void prefetch(int64_t j) const {
+        constexpr int64_t line = 64, most = 16 * line;
+        const auto touch = [&](const void* row, int64_t bytes) {
+            for (int64_t at = 0; at < std::min(bytes, most); at += line) {
+                __builtin_prefetch(static_cast<const char*>(row) + at);
+            }
+        };
+        if (const float* y = cols_.float32_row(j)) return touch(y, rows_.d() * 4);
+        if (const double* y = cols_.float64_row(j)) touch(y, rows_.d() * 8);
     }
 
     // The ordered canonical value of (current row, j).

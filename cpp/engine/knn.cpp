@@ -169,7 +169,10 @@ class TopK {
             static_cast<size_t>(screen(bound, all.data(), static_cast<int64_t>(all.size()))));
         best.clear();
         if (!exact_) canonical.set_row(row);
-        for (const Candidate& one : all) {
+        constexpr size_t ahead = 4;
+        for (size_t c = 0; c < all.size(); ++c) {
+            const Candidate& one = all[c];
+            if (!exact_ && c + ahead < all.size()) canonical.prefetch(all[c + ahead].index);
             const double value = exact_ ? one.high / pairing_.unit : canonical(one.index);
             if (value == value) best.push_back({value, one.index});
         }
