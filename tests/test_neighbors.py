@@ -83,7 +83,9 @@ def test_more_near_ties_than_a_list_holds(metric, kind):
 
 @pytest.mark.native
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", ["bytes", "one_hot", "wide_bytes", "far_bytes", "lattice"])
+@pytest.mark.parametrize(
+    "kind", ["bytes", "one_hot", "wide_one_hot", "wide_bytes", "far_bytes", "lattice"]
+)
 def test_integers_with_massive_ties(metric, kind):
     """Data whose float32 tiles are exact take a path of their own, which cuts ties by index."""
     rng = np.random.default_rng(2)
@@ -94,11 +96,35 @@ def test_integers_with_massive_ties(metric, kind):
         "far_bytes": lambda: np.where(side, 254, 0) + rng.integers(0, 2, size=(300, 1024)),
         "wide_bytes": lambda: rng.integers(0, 256, size=(300, 700), dtype=np.uint8),
         "one_hot": lambda: KINDS["one_hot"](rng, 900, 20).astype(np.float32),
+        "wide_one_hot": lambda: KINDS["one_hot"](rng, 900, 80).astype(np.float32),
         "lattice": lambda: rng.integers(-2, 3, size=(900, 3)) + 1_000_000,
     }[kind]()
     for k in (1, 10, 200):
         assert_same(*native_and_twin(pt.knn, points[:40], points[40:], k, metric=metric))
     assert_same(*native_and_twin(pt.knn, points, k=5, metric=metric))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("kind", ["far", "farther", "out_of_range", "zero", "near", "fraction"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_that_the_sample_does_not_show(metric, kind):
+    """The frame comes from every third row here; the others may lie anywhere."""
+    rng = np.random.default_rng(5)
+    integral = kind == "fraction"
+    points = rng.integers(-3, 4, size=(9040, 7)) if integral else rng.normal(size=(9040, 7))
+    points = points.astype(np.float64 if kind == "farther" else np.float32)
+    unseen = np.flatnonzero(np.arange(len(points)) % 3)
+    chosen = rng.choice(unseen, 60, replace=False)
+    points[chosen] *= {
+        "far": 1e6,
+        "farther": 1e160,
+        "out_of_range": 1e25,
+        "zero": 0,
+        "near": 1e-20,
+    }.get(kind, 0.3)
+    points[39] = points[chosen[0]]
+    for d in (3, 7):
+        assert_same(*native_and_twin(pt.knn, points[:40, :d], points[40:, :d], 5, metric=metric))
 
 
 @pytest.mark.native

@@ -194,6 +194,7 @@ Frame frame_around(const Source& x, const Source& y, bool centred, Look look) {
         frame.scale = std::ldexp(
             1.0, std::clamp(-exponent, frame.narrow ? -126 : -1000, frame.narrow ? 126 : 1000));
     }
+    frame.largest = found.largest * frame.scale;
     frame.largest_square = found.largest_square * frame.scale * frame.scale;
     return frame;
 }

@@ -22,6 +22,7 @@ struct Frame {
     double scale = 1.0;
     bool narrow = false;          // centre and scale are float32 numbers, as both sources are
     bool integral = false;        // every (x − centre)·scale is an integer
+    double largest = 0.0;         // max |(x − centre)·scale|
     double largest_square = 0.0;  // max ‖(x − centre)·scale‖² over all rows
     bool has_zero_row = false;    // before centring
     bool extreme = false;         // squares of the raw data leave the range of float64

@@ -116,6 +116,12 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
         if (forced == "float64") return {true, screen.float64};
         return {false, forced == "bfloat16" && has_coarse ? coarse : screen.float32};
     }
+    constexpr int64_t worth_packing = 64;  // features from which the micro-kernel dominates
+    constexpr double bfloat16_integers = 256.0;
+    if (screen.float32.exact() && has_coarse && queries.d() >= worth_packing &&
+        screen.frame.largest <= bfloat16_integers) {
+        return {false, coarse};  // as exact: nothing is rounded off
+    }
     constexpr int64_t small = int64_t{1} << 22;  // pairs that are not worth a sample
     if (screen.float32.exact() || queries.rows() * references.rows() <= small) {
         return {false, screen.float32};
@@ -133,7 +139,6 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
         best = {true, screen.float64};
         least = wide;
     }
-    constexpr int64_t worth_packing = 64;  // features from which the micro-kernel dominates
     const double packing = 64.0 / static_cast<double>(queries.rows());
     if (has_coarse && queries.d() >= worth_packing &&
         (0.5 + packing) * d + share(coarse) * rescore < least) {
