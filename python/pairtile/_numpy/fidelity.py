@@ -71,9 +71,10 @@ def distance_products(
     of_queries, of_references = np.ones(len(queries)), np.ones(len(reference))
 
     def product(distance: Floats, radius: float, axis: int) -> Floats:
-        inside = distance < radius
-        factors: Floats = np.divide(distance, radius, out=np.ones_like(distance), where=inside)
-        return np.prod(factors, axis=axis)
+        factors = np.ones_like(distance)
+        np.divide(distance, radius, out=factors, where=distance < radius)
+        whole: Floats = np.prod(factors, axis=axis)
+        return whole
 
     with np.errstate(under="ignore"):
         for rows, cols, distance in _blocks(queries, reference, metric, progress):
