@@ -239,7 +239,7 @@ def realism(
     >>> import pairtile as pt
     >>> real = [[0.0], [1.0], [2.0], [9.0]]
     >>> pt.realism(real, [[0.5], [4.0], [2.0], [9.0]], k=1)
-    array([2. , 0.5,  inf, 0.14285714])
+    array([2.        , 0.5       ,        inf, 0.14285714])
     """
     check_distance(metric, metric_params)
     k = _arrays.count("k", k)
@@ -248,13 +248,13 @@ def realism(
     x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
+    # looked up before any work, for CUDA lacks it
+    largest_ratios = _backend.module(x, y).largest_radius_ratios
     with reporting(progress, n * n, n * m) as (of_real, across):
         radii = _own_radii(x, k, metric, workers, of_real)
         # "lower": an interpolated quantile keeps the same rows, and infinite radii have none.
         radii[radii > np.quantile(radii, 1.0 - prune, method="lower")] = -1.0
-        ratios = _backend.module(x, y).largest_radius_ratios(
-            y, x, metric, radii, workers=workers, progress=across
-        )
+        ratios = largest_ratios(y, x, metric, radii, workers=workers, progress=across)
     with np.errstate(over="ignore", under="ignore"):
         scores: NDArray[np.floating[Any]] = ratios.astype(_arrays.working_dtype(x, y))
     wrapped: NDArray[np.floating[Any]] = _arrays.like(real, fake)(scores)
@@ -344,11 +344,13 @@ def probabilistic_precision_recall(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
+    # looked up before any work, for CUDA lacks it
+    products = _backend.module(x, y).distance_products
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         with np.errstate(over="ignore"):
             mean_real = _own_radii(x, k, metric, workers, of_real).mean()
             mean_fake = _own_radii(y, k, metric, workers, of_fake).mean()
-        outside_fake, outside_real = _backend.module(x, y).distance_products(
+        outside_fake, outside_real = products(
             x,
             y,
             metric,
