@@ -66,6 +66,7 @@ ORDERED = {
     "precision_recall_density_coverage": lambda w: pt.precision_recall_density_coverage(
         X, Y, workers=w
     ),
+    "realism": lambda w: (pt.realism(X, Y, workers=w),),
     "authenticity": lambda w: (pt.authenticity(X, Y, workers=w),),
     "distance_to_closest_record": lambda w: pt.distance_to_closest_record(X, Y, workers=w),
     "pairwise_distances": lambda w: (pt.pairwise_distances(X, Y, workers=w),),
@@ -85,6 +86,9 @@ SUMS = {
     "kernel_sum": lambda w: (
         pt.kernel_sum(X, kernel=pt.Gaussian(4.0), x_weights=U, workers=w),
         pt.kernel_sum(X, Y, kernel=pt.Matern(4.0), **WEIGHTS, workers=w),
+    ),
+    "probabilistic_precision_recall": lambda w: pt.probabilistic_precision_recall(
+        X, Y64, workers=w
     ),
     "witness": lambda w: (pt.witness(X, X, Y, workers=w),),
     "mmd_test": lambda w: pt.mmd_test(X, Y, n_permutations=70, rng=1, workers=w),

@@ -39,6 +39,47 @@ def by_definition(real, fake, k, metric="euclidean"):
     )
 
 
+def own_distances(points, k, metric="euclidean"):
+    """Distance of each row to its k-th neighbour, by SciPy."""
+    distances = cdist(points, points, SCIPY_NAMES.get(metric, metric))
+    np.fill_diagonal(distances, np.inf)
+    return np.sort(distances, axis=1)[:, k - 1]
+
+
+def realism_by_definition(real, fake, k, prune, metric="euclidean"):
+    """max over the real rows whose radius is at most the quantile, equation 3 of the paper."""
+    r = own_distances(real, k, metric)
+    kept = r <= np.quantile(r, 1 - prune)
+    d = cdist(real[kept], fake, SCIPY_NAMES.get(metric, metric))
+    return (r[kept, None] / d).max(axis=0)
+
+
+def realism_by_the_program(real, fake, k, percentile, eps):
+    """What the authors' program computes: squared distances, pruned radii as 0, eps below."""
+    real_squares = cdist(real, real, "sqeuclidean")
+    radii = np.partition(real_squares, np.arange(k + 1), axis=1)[:, k]
+    radii[radii > np.percentile(radii, percentile)] = 0
+    return np.max(radii / (cdist(fake, real, "sqeuclidean") + eps), axis=1)
+
+
+def probabilistic_by_the_program(real, fake, k, scale, metric="euclidean"):
+    """What the authors' program computes, with every n x m matrix."""
+
+    def mean_radius(points):
+        distances = cdist(points, points, SCIPY_NAMES.get(metric, metric))
+        return np.sort(distances, axis=1)[:, k].mean()  # the row itself comes first
+
+    def outside(distances, radius):
+        belonging = 1 - distances / (scale * radius)
+        belonging[distances >= scale * radius] = 0.0
+        return np.prod(1.0 - belonging, axis=0)
+
+    d = cdist(real, fake, SCIPY_NAMES.get(metric, metric))
+    return pt.PrecisionRecall(
+        np.mean(1.0 - outside(d, mean_radius(real))), np.mean(1.0 - outside(d.T, mean_radius(fake)))
+    )
+
+
 def sample(seed, n=150, m=120, d=6):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, d)), 1.2 * rng.normal(size=(m, d)) + 0.3
@@ -135,8 +176,13 @@ def test_workers_make_no_difference():
     with on_backend("native"), forced_tile(30, 50):
         right = pt.precision_recall_density_coverage(real, fake, workers=1)
         authentic = pt.authenticity(real, fake, workers=1)
+        scores = pt.realism(real, fake, workers=1)
+        probabilistic = pt.probabilistic_precision_recall(real, fake, workers=1)
         for workers in (2, 3, 7):
             assert pt.precision_recall_density_coverage(real, fake, workers=workers) == right
+            np.testing.assert_array_equal(pt.realism(real, fake, workers=workers), scores)
+            again = pt.probabilistic_precision_recall(real, fake, workers=workers)
+            assert again == probabilistic
             np.testing.assert_array_equal(pt.authenticity(real, fake, workers=workers), authentic)
 
 
@@ -148,6 +194,179 @@ def test_progress_is_one_count():
     assert told[-1] == (total, total)
     assert {whole for _, whole in told} == {total}
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+# --- realism ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prune", [0, 0.1, 0.5, 0.93, 1])
+@pytest.mark.parametrize("k", [1, 3, 100])
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_realism_equals_the_definition(metric, k, prune):
+    real, fake = sample(11)
+    found = pt.realism(real, fake, k=k, prune=prune, metric=metric)
+    assert (found.shape, found.dtype) == ((120,), np.float64)
+    right = realism_by_definition(real, fake, k, prune, metric)
+    np.testing.assert_allclose(found, right, rtol=1e-9)
+
+
+def test_realism_equals_the_authors_program():
+    real, fake = sample(12)
+    found = pt.realism(real, fake, metric="sqeuclidean")
+    right = realism_by_the_program(real, fake, 3, 50, eps=0.0)
+    np.testing.assert_allclose(found, right, rtol=1e-9)
+    np.testing.assert_allclose(found, np.square(pt.realism(real, fake)), rtol=1e-12)
+    near = realism_by_the_program(real, fake, 3, 50, eps=1e-5)
+    np.testing.assert_allclose(found, near, rtol=1e-4)
+
+
+def test_realism_at_distance_zero():
+    """Infinite, whatever the radius, unless the real row was left out."""
+    real = np.array([[0.0], [0.0], [1.0], [9.0]])  # radii 0, 0, 1, 8
+    fake = np.array([[0.0], [0.5], [1.0], [9.0]])
+    np.testing.assert_array_equal(pt.realism(real, fake, k=1, prune=0), [np.inf, 2, np.inf, np.inf])
+    np.testing.assert_array_equal(
+        pt.realism(real, fake, k=1, prune=0.3), [np.inf, 2, np.inf, 0.125]
+    )
+    np.testing.assert_array_equal(pt.realism(real, fake, k=1), [np.inf, 0, 0, 0])
+
+
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_realism_of_equal_rows(metric):
+    real = np.tile([1.0, 2.0, 3.0], (40, 1))
+    fake = np.concatenate([real[:5], [[3.0, 2.0, 1.0]]])
+    found = pt.realism(real, fake, metric=metric)
+    np.testing.assert_array_equal(found, [np.inf] * 5 + [0.0])
+
+
+def test_realism_leaves_out_the_largest_radii():
+    """Radii that equal the quantile stay; only the row with the largest reaches the fake one."""
+    real, fake = np.array([[0.0], [1.0], [2.0], [3.0], [20.0]]), np.array([[30.0]])
+    assert pt.realism(real, fake, k=1, prune=0)[0] == 17 / 10
+    for prune in (0.2, 0.5, 1):
+        assert pt.realism(real, fake, k=1, prune=prune)[0] == 1 / 27
+
+
+def test_realism_takes_the_dtype_of_its_inputs():
+    real, fake = (points.astype(np.float32) for points in sample(13))
+    narrow = pt.realism(real, fake)
+    wide = pt.realism(real.astype(np.float64), fake)
+    assert (narrow.dtype, wide.dtype) == (np.float32, np.float64)
+    np.testing.assert_array_equal(narrow, wide.astype(np.float32))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("screen", ["", "float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("metric", DISTANCES)
+@given(data=st.data(), sets=pairs_of_sets(rows=st.integers(2, 70)))
+def test_realism_equals_twin(metric, screen, data, sets):
+    from pairtile import _native
+
+    real, fake = (s.array for s in sets)
+    k = data.draw(st.integers(1, len(real) - 1), label="k")
+    prune = data.draw(st.sampled_from([0, 0.25, 0.5, 1]), label="prune")
+    tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
+    _native.set_screen(screen)
+    try:
+        with forced_tile(*tile):
+            native, twin = native_and_twin(
+                pt.realism, real, fake, k=k, prune=prune, metric=metric, workers=2
+            )
+    finally:
+        _native.set_screen("")
+    np.testing.assert_array_equal(native, twin)
+
+
+# --- probabilistic precision and recall ------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.2, 5.0])
+@pytest.mark.parametrize("k", [1, 4, 100])
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_probabilistic_equals_the_authors_program(metric, k, scale):
+    real, fake = sample(14)
+    found = pt.probabilistic_precision_recall(real, fake, k=k, scale=scale, metric=metric)
+    right = probabilistic_by_the_program(real, fake, k, scale, metric)
+    assert found == pytest.approx(right, rel=1e-10)
+    assert all(type(value) is float for value in found)
+    swapped = pt.probabilistic_precision_recall(fake, real, k=k, scale=scale, metric=metric)
+    assert (swapped.recall, swapped.precision) == pytest.approx(found, rel=1e-10)
+
+
+def test_probabilistic_by_hand():
+    """Radii 2 and 4; a pair at the radius is outside, a copy surely inside."""
+    real, fake = np.array([[0.0], [1.0], [2.0]]), np.array([[2.0], [4.0]])
+    found = pt.probabilistic_precision_recall(real, fake, k=1, scale=2.0)
+    assert found == (0.5, (1 - 0.5 * 1 + 1 - 0.25 * 0.75 + 1) / 3)
+
+
+def test_probabilistic_without_radius():
+    """Rows that all have k copies have no ball, and nobody is in it."""
+    real = np.repeat(np.eye(4), 5, axis=0)
+    assert pt.probabilistic_precision_recall(real, real) == (0, 0)
+    found = pt.probabilistic_precision_recall(real, np.eye(4) + 0.25 * np.ones((4, 4)), k=3)
+    assert found.precision == 0
+    assert found.recall > 0
+
+
+def test_probabilistic_of_so_many_factors_that_they_underflow():
+    real, fake = sample(15, 4000, 3000, 40)
+    found = pt.probabilistic_precision_recall(real, fake, scale=4.0)
+    assert found == probabilistic_by_the_program(real, fake, 4, 4.0) == (1.0, 1.0)
+
+
+def test_probabilistic_of_clusters_far_apart():
+    """‖x‖² + ‖y‖² − 2xy would keep few digits of the distances within a cluster."""
+    rng = np.random.default_rng(16)
+    offset = 1e6 * rng.integers(2, size=(300, 1))
+    real, fake = rng.normal(size=(300, 12)) + offset, rng.normal(size=(300, 12)) + offset
+    found = pt.probabilistic_precision_recall(real, fake)
+    assert found == pytest.approx(probabilistic_by_the_program(real, fake, 4, 1.2), rel=1e-10)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", DISTANCES)
+@given(data=st.data(), sets=pairs_of_sets(rows=st.integers(2, 70)))
+def test_probabilistic_equals_twin(metric, data, sets):
+    real, fake = (s.array for s in sets)
+    k = data.draw(st.integers(1, min(len(real), len(fake)) - 1), label="k")
+    tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
+    with forced_tile(*tile):
+        native, twin = native_and_twin(
+            pt.probabilistic_precision_recall, real, fake, k=k, metric=metric, workers=2
+        )
+    assert native == pytest.approx(twin, abs=2.0**-38 * (len(real) + len(fake)))
+
+
+# --- both ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_the_order_of_rows_does_not_matter(metric):
+    real, fake = sample(17, 333, 222)
+    rng = np.random.default_rng(18)
+    a, b = rng.permutation(len(real)), rng.permutation(len(fake))
+    right = pt.realism(real, fake, metric=metric)
+    np.testing.assert_array_equal(pt.realism(real[a], fake[b], metric=metric), right[b])
+    whole = pt.probabilistic_precision_recall(real, fake, metric=metric)
+    shuffled = pt.probabilistic_precision_recall(real[a], fake[b], metric=metric)
+    assert shuffled == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["native", "numpy"])
+def test_unchecked_nan_leaves_other_rows_alone(name):
+    if name == "native":
+        pytest.importorskip("pairtile._native", reason="the engine is not built")
+    real, fake = sample(19)
+    with on_backend(name):
+        right = pt.realism(real, fake, prune=0.5)
+        fake[7, 2] = np.nan
+        found = pt.realism(real, fake, prune=0.5, check_finite=False)
+        assert found[7] == 0
+        np.testing.assert_array_equal(np.delete(found, 7), np.delete(right, 7))
+        real[5, 1] = np.nan  # an infinite radius around nothing
+        assert np.isfinite(pt.realism(real, fake, check_finite=False)).all()
+        assert 0 <= pt.probabilistic_precision_recall(real, fake, check_finite=False).recall <= 1
 
 
 # --- authenticity and the closest record -----------------------------------------------------
@@ -211,6 +430,7 @@ def test_torch_tensors_stay_torch_tensors():
     assert isinstance(authentic, torch.Tensor)
     np.testing.assert_array_equal(authentic.numpy(), pt.authenticity(real, fake))
     assert isinstance(pt.distance_to_closest_record(*tensors).indices, torch.Tensor)
+    assert isinstance(pt.realism(*tensors), torch.Tensor)
     right = pt.precision_recall_density_coverage(real, fake)
     assert pt.precision_recall_density_coverage(*tensors) == right
 
@@ -240,6 +460,31 @@ BAD_CALLS = {
         TypeError,
         ["positional"],
     ),
+    "realism, k=0": (lambda: pt.realism(A, B, k=0), ValueError, ["k must be at"]),
+    "realism, few real rows": (
+        lambda: pt.realism(A[:3], B),
+        ValueError,
+        ["k=3", "3 rows of real has 2 others"],
+    ),
+    "prune below 0": (lambda: pt.realism(A, B, prune=-0.1), ValueError, ["prune", "-0.1"]),
+    "prune above 1": (lambda: pt.realism(A, B, prune=1.5), ValueError, ["prune", "<= 1", "1.5"]),
+    "prune NaN": (lambda: pt.realism(A, B, prune=np.nan), ValueError, ["prune", "nan"]),
+    "prune not a number": (lambda: pt.realism(A, B, prune="half"), TypeError, ["prune", "'half'"]),
+    "probabilistic, few fake rows": (
+        lambda: pt.probabilistic_precision_recall(A, B[:4]),
+        ValueError,
+        ["k=4", "4 rows of fake has 3 others"],
+    ),
+    "scale 0": (
+        lambda: pt.probabilistic_precision_recall(A, B, scale=0),
+        ValueError,
+        ["scale", "> 0"],
+    ),
+    "scale infinite": (
+        lambda: pt.probabilistic_precision_recall(A, B, scale=np.inf),
+        ValueError,
+        ["scale", "finite"],
+    ),
     "one real row": (
         lambda: pt.authenticity(A[:1], B),
         ValueError,
@@ -258,6 +503,8 @@ BAD_CALLS = {
         )
         for function in (
             pt.precision_recall_density_coverage,
+            pt.probabilistic_precision_recall,
+            pt.realism,
             pt.authenticity,
             pt.distance_to_closest_record,
         )

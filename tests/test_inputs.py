@@ -31,6 +31,12 @@ FUNCTIONS = {
         "real",
         "fake",
     ),
+    "realism": (lambda a, b, **o: pt.realism(a, b, k=1, **o), "real", "fake"),
+    "probabilistic_precision_recall": (
+        lambda a, b, **o: pt.probabilistic_precision_recall(a, b, k=1, **o),
+        "real",
+        "fake",
+    ),
     "authenticity": (lambda a, b, **o: pt.authenticity(a, b, **o), "real", "fake"),
     "distance_to_closest_record": (
         lambda a, b, **o: pt.distance_to_closest_record(a, b, **o),
@@ -86,6 +92,8 @@ TWO_ROWS = {
     "knn",
     "kth_distance",
     "precision_recall_density_coverage",
+    "realism",
+    "probabilistic_precision_recall",
     "authenticity",
     "mmd",
     "mmd_test",

@@ -4,6 +4,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "engine/canonical.hpp"
+#include "engine/fidelity.hpp"
 #include "engine/knn.hpp"
 #include "engine/radius.hpp"
 #include "engine/survey.hpp"
@@ -177,6 +178,32 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
         dtype == "float32" ? reported_as<float>(values, id) : reported_as<double>(values, id));
 }
 
+py::array bind_largest_radius_ratios(const py::array& queries, const py::array& reference,
+                                     const std::string& metric, const py::object& radii,
+                                     int workers, const py::object& progress) {
+    const Source q(view_of(queries)), r(view_of(reference));
+    const double* radius = vector_of<double>(radii, r.rows(), "radii");
+    py::array_t<double> ratios(q.rows());
+    double* ratio = ratios.mutable_data();
+    run_released(progress, [&](Control& control) {
+        largest_radius_ratios(q, r, metric_of(metric), radius, workers, control, ratio);
+    });
+    return ratios;
+}
+
+py::tuple bind_distance_products(const py::array& queries, const py::array& reference,
+                                 const std::string& metric, double query_radius,
+                                 double reference_radius, int workers, const py::object& progress) {
+    const Source q(view_of(queries)), r(view_of(reference));
+    py::array_t<double> of_queries(q.rows()), of_references(r.rows());
+    double *row = of_queries.mutable_data(), *col = of_references.mutable_data();
+    run_released(progress, [&](Control& control) {
+        distance_products(q, r, metric_of(metric), query_radius, reference_radius, workers, control,
+                          row, col);
+    });
+    return py::make_tuple(of_queries, of_references);
+}
+
 int64_t bind_first_nonfinite(const py::array& x, int workers) {
     const Array view = view_of(x);
     int64_t found = -1;
@@ -201,6 +228,11 @@ void register_neighbors(py::module_& m) {
     m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
           arg("progress") = py::none());
+    m.def("largest_radius_ratios", bind_largest_radius_ratios, arg("queries"), arg("reference"),
+          arg("metric"), arg("radii"), py::kw_only(), arg("workers"), arg("progress") = py::none());
+    m.def("distance_products", bind_distance_products, arg("queries"), arg("reference"),
+          arg("metric"), arg("query_radius"), arg("reference_radius"), py::kw_only(),
+          arg("workers"), arg("progress") = py::none());
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
           py::kw_only(), arg("dtype"), arg("workers"), arg("progress") = py::none());
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "engine/canonical.hpp"
 #include "engine/screen.hpp"
@@ -55,10 +54,7 @@ class Inside {
         std::vector<T>& thresholds = col_limits_[static_cast<size_t>(worker)];
         thresholds.resize(static_cast<size_t>(tile.cols));
         const Ops<T>& ops = ops_of<T>(isa());
-        // the tile value plus the row norm is rounded once more
-        const double error = pairing_.error(tile.row_extent, tile.col_extent) *
-                             (1.0 + 4.0 * std::numeric_limits<T>::epsilon());
-        const double slack = exact() ? 0.0 : error;
+        const double slack = pairing_.error(tile.row_extent, tile.col_extent);
         for (int j = 0; j < tile.cols; ++j) {
             thresholds[static_cast<size_t>(j)] =
                 rounded_up<T>(pairing_.unit * limits[tile.col + j] + slack);
@@ -66,8 +62,8 @@ class Inside {
         for (int i = 0; i < tile.rows; ++i) {
             const double norm = norm_of(rows, tile.local_row + i);
             const T* row = tile.data + i * tile.ld;
-            const int found = ops.select_below_each(row, tile.cols, static_cast<T>(norm),
-                                                    thresholds.data(), hits.data());
+            const int found = ops.select_below_each(row, tile.cols, T(1), thresholds.data(),
+                                                    static_cast<T>(-norm), hits.data());
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 settle(tile, i, j, norm + static_cast<double>(row[j]), slack,

@@ -191,15 +191,15 @@ int select_between(const T* row, int n, T low, T high, int32_t* out) {
 }
 
 template <class T>
-int select_below_each(const T* row, int n, T offset, const T* thresholds, int32_t* out) {
+int select_below_each(const T* row, int n, T factor, const T* thresholds, T offset, int32_t* out) {
     using V = Vec<T>;
-    const typename V::Reg shift = V::spread(offset);
+    const typename V::Reg scale = V::spread(factor), shift = V::spread(offset);
     return select(
         row, n, out,
         [=](typename V::Reg v, int first) {
-            return V::below(V::add(v, shift), V::load(thresholds + first));
+            return V::below(v, V::fma(scale, V::load(thresholds + first), shift));
         },
-        [=](int j) { return row[j] + offset <= thresholds[j]; });
+        [=](int j) { return row[j] <= mul_add(factor, thresholds[j], offset); });
 }
 
 }  // namespace PAIRTILE_ISA

@@ -73,8 +73,9 @@ struct Ops {
     int (*select_below)(const T* row, int n, T threshold, int32_t* out);
     int (*select_between)(const T* row, int n, T low, T high, int32_t* out);
     int64_t (*count_below)(const T* row, int n, T threshold);
-    // positions of value + offset <= thresholds[position]
-    int (*select_below_each)(const T* row, int n, T offset, const T* thresholds, int32_t* out);
+    // positions of value <= factor · thresholds[position] + offset
+    int (*select_below_each)(const T* row, int n, T factor, const T* thresholds, T offset,
+                             int32_t* out);
 
     // tile = max(tile + row_norm, 0)
     void (*add_row_norms)(T* tile, int64_t ld, int rows, int cols, const T* row_norms);

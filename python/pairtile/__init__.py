@@ -13,9 +13,12 @@ from pairtile._backend import backend, set_backend, set_num_threads, show_config
 from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
 from pairtile.fidelity import (
     PRDC,
+    PrecisionRecall,
     authenticity,
     distance_to_closest_record,
     precision_recall_density_coverage,
+    probabilistic_precision_recall,
+    realism,
 )
 from pairtile.kernels import (
     Cosine,
@@ -58,6 +61,7 @@ __all__ = [
     "Matern",
     "Neighbors",
     "Polynomial",
+    "PrecisionRecall",
     "RadiusNeighbors",
     "RationalQuadratic",
     "SlicedResult",
@@ -78,8 +82,10 @@ __all__ = [
     "mmd_test",
     "pairwise_distances",
     "precision_recall_density_coverage",
+    "probabilistic_precision_recall",
     "radius_count",
     "radius_neighbors",
+    "realism",
     "set_backend",
     "set_num_threads",
     "show_config",

@@ -82,6 +82,25 @@ def radius_neighbors(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Counts, _Counts, _Array]: ...
+def largest_radius_ratios(
+    queries: _Array,
+    reference: _Array,
+    metric: str,
+    radii: _Floats,
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
+def distance_products(
+    queries: _Array,
+    reference: _Array,
+    metric: str,
+    query_radius: float,
+    reference_radius: float,
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats]: ...
 def kernel_total(
     x: _Array,
     y: _Array | None,

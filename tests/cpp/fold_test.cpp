@@ -1,12 +1,14 @@
 // Monoid laws of every fold: an identity, and an answer that does not depend on how states merge.
-// Exact for counts and for the k best, within 4 ulp for float sums.
+// Exact for counts, the k best and the largest ratio, within 4 ulp for float sums and products.
 #include <algorithm>
 #include <array>
 #include <sstream>
 
 #include "check.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
+#include "pairtile/fold/max_ratio.hpp"
 #include "pairtile/fold/predicate.hpp"
+#include "pairtile/fold/product.hpp"
 #include "pairtile/fold/rank.hpp"
 #include "pairtile/fold/softmax_weight.hpp"
 #include "pairtile/fold/sum.hpp"
@@ -16,8 +18,10 @@ namespace {
 
 using namespace check;
 using pairtile::LogSumExp;
+using pairtile::MaxRatio;
 using pairtile::Neighbor;
 using pairtile::Predicate;
+using pairtile::Product;
 using pairtile::Rank;
 using pairtile::Sum;
 
@@ -81,6 +85,68 @@ TEST(sums_obey_the_monoid_laws) {
     CHECK(merged(pushed<Sum>({1.0}), pushed<Sum>({infinity})).finish() == infinity);
     CHECK(std::isnan(merged(pushed<Sum>({not_a_number}), pushed<Sum>({1.0})).finish()));
     CHECK(std::isnan(merged(pushed<Sum>({1.0}), pushed<Sum>({not_a_number})).finish()));
+}
+
+// --- products ---
+
+TEST(products_obey_the_monoid_laws) {
+    Random random(8);
+    for (int round = 0; round < 20'000; ++round) {
+        std::array<Product, 3> p;
+        for (Product& product : p) {
+            product.push(
+                std::ldexp(uniform(random, 0.5, 1.0), -static_cast<int>(integer(random, 0, 300))));
+        }
+        const Product& a = p[0];
+        CHECK(merged(a, Product{}).value == a.value);
+        CHECK(merged(Product{}, a).value == a.value);
+        CHECK(merged(p[0], p[1]).value == merged(p[1], p[0]).value);
+        const double left = merged(merged(p[0], p[1]), p[2]).finish();
+        const double right = merged(p[0], merged(p[1], p[2])).finish();
+        CHECK(ulps(left, static_cast<long double>(right)) <= fold_bound, left, right);
+    }
+    CHECK(Product{}.finish() == 1.0);
+    CHECK(pushed<Product>({1.0, 0.0, 0.5}).finish() == 0.0);
+    CHECK(1.0 - pushed<Product>(std::vector<double>(3000, 0.5)).finish() == 1.0);  // underflows
+    CHECK(std::isnan(merged(pushed<Product>({not_a_number}), pushed<Product>({0.5})).finish()));
+}
+
+// --- largest ratios ---
+
+TEST(largest_ratios_obey_the_monoid_laws) {
+    Random random(9);
+    for (int round = 0; round < 5000; ++round) {
+        // few distinct numbers, so that ratios tie and both may be 0
+        std::vector<double> radius(static_cast<size_t>(integer(random, 0, 30))),
+            distance(radius.size());
+        double largest = 0.0;
+        for (size_t i = 0; i < radius.size(); ++i) {
+            radius[i] = static_cast<double>(integer(random, 0, 4));
+            distance[i] = static_cast<double>(integer(random, i % 7 ? 1 : 0, 5));
+            if (integer(random, 0, 20) == 0) radius[i] = distance[i] = infinity;
+            if (integer(random, 0, 20) == 0) distance[i] = not_a_number;
+            const double ratio = distance[i] == 0.0 ? infinity : radius[i] / distance[i];
+            if (ratio > largest) largest = ratio;
+        }
+        const auto fold = [&](size_t begin, size_t end) {
+            MaxRatio state;
+            for (size_t i = begin; i < end; ++i) state.push(radius[i], distance[i]);
+            return state;
+        };
+        const size_t i =
+            static_cast<size_t>(integer(random, 0, static_cast<int64_t>(radius.size())));
+        const size_t j = static_cast<size_t>(
+            integer(random, static_cast<int64_t>(i), static_cast<int64_t>(radius.size())));
+        const MaxRatio a = fold(0, i), b = fold(i, j), c = fold(j, radius.size());
+        for (const MaxRatio& state :
+             {fold(0, radius.size()), merged(merged(a, b), c), merged(a, merged(b, c)),
+              merged(c, merged(b, a)), merged(merged(MaxRatio{}, merged(a, b)), c)}) {
+            CHECK(state.finish() == largest, state.finish(), largest);
+        }
+    }
+    MaxRatio copy;
+    copy.push(0.0, 0.0);
+    CHECK(copy.finish() == infinity);
 }
 
 // --- log-sum-exp ---

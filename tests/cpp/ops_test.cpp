@@ -394,11 +394,16 @@ TEST(selections_find_what_a_loop_finds) {
                                 [&](int j) { return value(j) <= threshold && !(value(j) <= low); });
                     }
                 }
-                for (const T offset : {T(0), T(2), T(-1)}) {
-                    compare(
-                        "select_below_each",
-                        ops.select_below_each(row.data(), n, offset, each.data(), out.data()),
-                        [&](int j) { return value(j) + offset <= each[static_cast<size_t>(j)]; });
+                for (const T factor : {T(1), T(0.5), T(2)}) {
+                    for (const T offset : {T(0), T(2), T(-1)}) {
+                        compare("select_below_each",
+                                ops.select_below_each(row.data(), n, factor, each.data(), offset,
+                                                      out.data()),
+                                [&](int j) {
+                                    return value(j) <=
+                                           factor * each[static_cast<size_t>(j)] + offset;
+                                });
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ float64 throughout, direct differences, a block of rows at a time.
 """
 
 from pairtile._numpy.contrastive import contrastive
+from pairtile._numpy.fidelity import distance_products, largest_radius_ratios
 from pairtile._numpy.kernels import kernel_label_sums, kernel_row_sums, kernel_total
 from pairtile._numpy.neighbors import (
     distance_quantile,
@@ -17,12 +18,14 @@ from pairtile._numpy.slices import sliced_costs, sliced_energy_costs
 
 __all__ = [
     "contrastive",
+    "distance_products",
     "distance_quantile",
     "first_nonfinite",
     "kernel_label_sums",
     "kernel_row_sums",
     "kernel_total",
     "knn",
+    "largest_radius_ratios",
     "pairwise_distances",
     "radius_counts",
     "radius_neighbors",
