@@ -47,11 +47,19 @@ class PRDC(NamedTuple):
 
 
 def _own_radii(
-    x: NDArray[Any], k: int, metric: str, workers: int, report: Report | None
+    x: Any, k: int, metric: str, workers: int, limit: int, report: Report | None
 ) -> NDArray[np.float64]:
     """Distance of each row to its k-th neighbour in its own set, itself left out."""
     distances, _ = _backend.module(x).knn(
-        x, None, k, metric, dtype="float64", precision="default", workers=workers, progress=report
+        x,
+        None,
+        k,
+        metric,
+        dtype="float64",
+        precision="default",
+        workers=workers,
+        memory_limit=limit,
+        progress=report,
     )
     kth: NDArray[np.float64] = distances.take(k - 1, axis=1)
     return kth
@@ -67,6 +75,7 @@ def precision_recall_density_coverage(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> PRDC:
     r"""Precision, recall, density and coverage of a generated set.
 
@@ -93,7 +102,7 @@ def precision_recall_density_coverage(
         ``nearest_k`` and counts in the same way.
     metric, metric_params
         As in `knn`; inner_product is not a distance and rejected.
-    workers, check_finite, progress
+    workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -128,7 +137,10 @@ def precision_recall_density_coverage(
     check_distance(metric, metric_params)
     k = _arrays.count("k", k)
     workers = _arrays.resolve_workers(workers)
-    x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    limit = _arrays.memory_limit(memory_limit)
+    x, y = _arrays.pair(
+        "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
+    )
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
@@ -137,11 +149,12 @@ def precision_recall_density_coverage(
             x,
             y,
             metric,
-            _own_radii(x, k, metric, workers, of_real),
-            _own_radii(y, k, metric, workers, of_fake),
+            _own_radii(x, k, metric, workers, limit, of_real),
+            _own_radii(y, k, metric, workers, limit, of_fake),
             closed=False,
             dtype="float64",
             workers=workers,
+            memory_limit=limit,
             progress=across,
         )
     in_real_ball, balls_around_fake, in_fake_ball, _ = counts
@@ -163,6 +176,7 @@ def authenticity(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> NDArray[np.bool_]:
     r"""Which generated rows are new, rather than copies of a real row.
 
@@ -177,7 +191,7 @@ def authenticity(
         The generated rows.
     metric, metric_params
         As in `knn`; inner_product is not a distance and rejected.
-    workers, check_finite, progress
+    workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -208,10 +222,13 @@ def authenticity(
     """
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
-    x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    limit = _arrays.memory_limit(memory_limit)
+    x, y = _arrays.pair(
+        "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
+    )
     enough_others(1, len(x), " of real")
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
-        radii = _own_radii(x, 1, metric, workers, of_real)
+        radii = _own_radii(x, 1, metric, workers, limit, of_real)
         distances, indices = _backend.module(x, y).knn(
             y,
             x,
@@ -220,6 +237,7 @@ def authenticity(
             dtype="float64",
             precision="default",
             workers=workers,
+            memory_limit=limit,
             progress=across,
         )
     wrap = _arrays.like(real, fake)
@@ -237,6 +255,7 @@ def distance_to_closest_record(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> Neighbors:
     """The nearest reference of each row: how near a synthetic record comes to a real one.
 
@@ -248,7 +267,7 @@ def distance_to_closest_record(
         The records that they should not repeat.
     metric, metric_params
         As in `knn`; inner_product is not a distance and rejected.
-    distance_dtype, workers, check_finite, progress
+    distance_dtype, workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -276,7 +295,10 @@ def distance_to_closest_record(
     """
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
-    a, b = _arrays.pair("x", x, "reference", reference, check_finite=check_finite, workers=workers)
+    limit = _arrays.memory_limit(memory_limit)
+    a, b = _arrays.pair(
+        "x", x, "reference", reference, check_finite=check_finite, workers=workers, blocks=True
+    )
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):
         distances, indices = _backend.module(a, b).knn(
@@ -287,6 +309,7 @@ def distance_to_closest_record(
             dtype=dtype or _arrays.working_dtype(a, b).name,
             precision="default",
             workers=workers,
+            memory_limit=limit,
             progress=report,
         )
     wrap = _arrays.like(x, reference)

@@ -10,6 +10,7 @@ from pairtile._numpy.neighbors import (
     distance_quantile,
     first_nonfinite,
     knn,
+    least_memory,
     pairwise_distances,
 )
 from pairtile._numpy.radius import radius_counts, radius_neighbors
@@ -23,6 +24,7 @@ __all__ = [
     "kernel_row_sums",
     "kernel_total",
     "knn",
+    "least_memory",
     "pairwise_distances",
     "radius_counts",
     "radius_neighbors",
