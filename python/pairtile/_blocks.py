@@ -126,6 +126,8 @@ def _sweep(
             before = rows.start * m + len(q) * cols.start
             pairs = len(q) * (cols.stop - cols.start)
             visit(rows, cols, q, r, _within(progress, before, pairs, n * m))
+            if progress is not None:
+                progress(before + pairs, n * m)
 
 
 def _within(progress: Report | None, before: int, size: int, whole: int) -> Report | None:
