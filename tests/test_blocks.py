@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
+SQUARES = ("euclidean", "sqeuclidean", "inner_product")
 DISTANCES = tuple(metric for metric in METRICS if metric != "inner_product")
 BACKENDS = [pytest.param("native", marks=pytest.mark.native), "numpy"]
 
@@ -151,6 +152,18 @@ def test_radius_functions_have_the_bits_of_those_in_memory(backend, search, cut,
             expected = call(x, y, **radius, closed=closed, **options)
             with blocks_of(*cut):
                 assert_same_bits(call(*stored, **radius, closed=closed, **options), expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_infinite_and_missing_neighbours(metric):
+    """A distance beyond float64 still comes before no neighbour at all."""
+    x = 10.0 ** RNG.integers(0, 200, size=(30, 2))
+    mask = RNG.random(30) < 0.4
+    with blocks_of(10, 7):
+        found = pt.knn(Stored(x), Stored(x), 20, metric=metric, reference_mask=mask)
+    assert_same_bits(found, pt.knn(x, x, 20, metric=metric, reference_mask=mask))
+    assert np.isinf(found.distances[found.indices >= 0]).any() == (metric in SQUARES)
+    assert (found.indices < 0).any()
 
 
 @pytest.mark.parametrize("cut", [(1, 1), (7, 11), (100, 100)])
@@ -372,12 +385,14 @@ def test_a_file_that_shrinks_while_it_is_read(mode, order, tmp_path):
         import os
         import numpy as np
         import pairtile as pt
+        from pairtile import _blocks
 
+        _blocks._cut = lambda *args, **options: _blocks._Cut(100, 15_000, 1000, 0)
         path = {str(tmp_path / "rows.npy")!r}
         rows = np.load(path, mmap_mode={mode!r})
 
         class Queries:
-            shape, dtype = (100_000, 6), np.dtype(float)
+            shape, dtype = (200, 6), np.dtype(float)
 
             def __getitem__(self, part):
                 if part.start > 0:
@@ -385,7 +400,7 @@ def test_a_file_that_shrinks_while_it_is_read(mode, order, tmp_path):
                 return np.ones((part.stop - part.start, 6))
 
         try:
-            pt.knn(Queries(), rows, 3, memory_limit=8 << 20)
+            pt.knn(Queries(), rows, 3)
         except ValueError as error:
             said = str(error)
         assert "reference is a memory map of 40000 rows" in said, said

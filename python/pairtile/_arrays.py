@@ -123,9 +123,10 @@ def matrix(
 ) -> Any:
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
-    With `blocks`, a set that is not in memory stays there, as `Rows` that are checked when read.
+    With `blocks`, a set that is not in memory stays there, as `Rows` that are checked when read;
+    except under the CUDA backend, which takes sets whole.
     """
-    if blocks and is_rows(x):
+    if blocks and is_rows(x) and _backend.backend() != "cuda":
         _check_shape(name, tuple(x.shape))
         return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
     a = array(name, x)

@@ -148,9 +148,10 @@ def _merge(
     new_values: NDArray[np.float64],
     new_indices: Counts,
 ) -> None:
-    """Puts the lists of later references into those of earlier ones; NaN sorts last.
+    """Puts the lists of later references into those of earlier ones.
 
-    All are sorted by (value, index), and a stable sort lets earlier references win a tie.
+    All are sorted by (value, index), and a stable sort lets earlier references win a tie. NaN, for
+    no neighbour, sorts last, and those of the lists so far come first: no new one gets in.
     """
     k = values.shape[1]
     for rows in spans(len(values), max(1, MERGED // (2 * k))):
@@ -205,9 +206,7 @@ def knn(
                 progress=report,
                 **{name: _part(name, given, rows, cols) for name, given in predicates.items()},
             )
-            numbers = found[1]
-            numbers[numbers >= 0] += cols.start
-            _merge(values, indices[rows], found[0], numbers)
+            _merge(values, indices[rows], found[0], found[1] + cols.start)
         if cols.stop == m:
             missing = -np.inf if metric == "inner_product" else np.inf
             for some in spans(len(q), max(1, MERGED // k)):

@@ -300,7 +300,9 @@ def knn(
         Bytes of workspace, beside what is in memory already and the result. For sets that are
         not in memory (see Notes) it holds blocks of their rows, lists to be merged and the
         engine's workspace: 256 MiB by default. For sets in memory it is the engine's alone: by
-        default about 50 MB, and hundreds where k is in the thousands. It changes no result.
+        default about 50 MB, more where k is in the ten thousands. It changes no result, but much
+        below the default a search for large k slows down. It holds fewer threads where their
+        buffers would not fit. On a GPU it must be None.
 
     Returns
     -------
