@@ -221,9 +221,9 @@ def knn(
 
 def _part(name: str, given: Any, rows: slice, cols: slice) -> Any:
     """What a predicate says of the rows of one pair of blocks."""
-    if given is None or not isinstance(given, np.ndarray):
-        return given
-    return given[rows] if name.startswith("query_") else given[cols]
+    if name.startswith("query_"):
+        return given[rows]
+    return given[cols] if name.startswith("reference_") else given
 
 
 def radius_counts(

@@ -34,9 +34,10 @@ def is_rows(x: Any) -> bool:
 
 def _has_numpy_dtype(x: Any) -> bool:
     try:
-        return isinstance(np.dtype(x.dtype), np.dtype)
+        np.dtype(x.dtype)
     except (AttributeError, TypeError):
         return False
+    return True
 
 
 def _opened(filename: str | os.PathLike[str] | None) -> FileIO | None:
@@ -68,7 +69,7 @@ class Rows:
         return self.shape[0]
 
     def read(self, rows: slice) -> NDArray[Any]:
-        """These rows as an array that nobody else writes to."""
+        """These rows in memory, of the engine dtype."""
         if isinstance(self.source, np.memmap):
             block = self._read_map(rows)
         else:
