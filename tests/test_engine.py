@@ -8,7 +8,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -20,6 +19,7 @@ import pytest
 
 import pairtile as pt
 from backends import forced_tile, on_backend
+from processes import PEAK, needs_proc, run_python
 
 pytestmark = pytest.mark.native
 
@@ -140,19 +140,6 @@ def assert_near(result, right):
 def native():
     with on_backend("native"):
         yield
-
-
-def run_python(script, **environment):
-    """Standard output of a script in a process of its own, which must succeed."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        env={**os.environ, "PAIRTILE_BACKEND": "native", **environment},
-        cwd=Path(__file__).parent,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    ).stdout
 
 
 # --- the same answer -------------------------------------------------------------------------
@@ -471,9 +458,6 @@ def resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
-
-
 @needs_proc
 def test_nothing_leaks():
     """Neither results nor what an aborted call had allocated; a callable is let go."""
@@ -507,26 +491,6 @@ def test_nothing_leaks():
     gc.collect()
     assert resident_bytes() - before < 3 << 20
     assert [sys.getrefcount(a) for a in (X, Y, Y64, V, progress)] == references
-
-
-PEAK = """
-    import numpy as np
-    import pairtile as pt
-
-    def status(field):
-        with open("/proc/self/status") as lines:
-            return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
-
-    def growth(call):
-        '''Bytes by which the peak of a call exceeds what was resident before.'''
-        before = status("VmRSS")
-        with open("/proc/self/clear_refs", "w") as peak:
-            peak.write("5")
-        call()
-        return status("VmHWM") - before
-
-    rng = np.random.default_rng(0)
-"""
 
 
 @needs_proc

@@ -39,12 +39,13 @@ Precision precision_of(const std::string& name);
 
 // Runs body(control) without the GIL; Ctrl-C and progress reach Python from the calling thread.
 template <class Body>
-void run_released(const py::object& progress, Body body) {
-    Control control([&progress](int64_t done, int64_t total) {
+void run_released(const py::object& progress, Body body, int64_t memory = 0) {
+    const auto poll = [&progress](int64_t done, int64_t total) {
         const py::gil_scoped_acquire gil;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         if (!progress.is_none()) progress(done, total);
-    });
+    };
+    Control control(poll, memory);
     const py::gil_scoped_release release;
     body(control);
 }

@@ -21,18 +21,29 @@ struct Request {
     Predicate predicate;
     Precision precision;
     int workers;
+    int64_t memory;
 };
 
-template <class D>
+void enough_memory(int64_t given, int64_t least) {
+    if (given == 0 || given >= least) return;
+    throw py::value_error("memory_limit=" + std::to_string(given) +
+                          " is too small: this search needs at least " + std::to_string(least) +
+                          " bytes beside inputs and results");
+}
+
+// D is what the engine writes, a number or a struct of one, and N that number.
+template <class D, class N = D>
 py::tuple search(const Request& request, const py::object& progress) {
-    py::array_t<D> distances({request.queries.rows(), request.k});
+    static_assert(sizeof(D) == sizeof(N));
+    py::array_t<N> distances({request.queries.rows(), request.k});
     py::array_t<int64_t> indices({request.queries.rows(), request.k});
-    D* distance = distances.mutable_data();
+    D* distance = reinterpret_cast<D*>(distances.mutable_data());
     int64_t* index = indices.mutable_data();
-    run_released(progress, [&](Control& control) {
+    const auto body = [&](Control& control) {
         knn<D>(request.queries, request.references, request.k, request.metric, request.predicate,
                request.precision, request.workers, control, distance, index);
-    });
+    };
+    run_released(progress, body, request.memory);
     return py::make_tuple(distances, indices);
 }
 
@@ -41,8 +52,10 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const std::string& precision, const Optional& query_groups,
                    const Optional& reference_groups, const std::string& group_rule,
                    const Optional& query_times, const Optional& reference_times,
-                   const Optional& reference_mask, int workers, const py::object& progress) {
+                   const Optional& reference_mask, int workers, int64_t memory_limit,
+                   const py::object& progress) {
     const Source q(view_of(queries));
+    enough_memory(memory_limit, least_knn_memory(q.d(), k));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     if (r.rows() > int64_t{0xffffffff}) {
         throw py::value_error("at most 4294967295 reference rows, got " + std::to_string(r.rows()));
@@ -64,7 +77,9 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                 vector_of<double>(reference_times, r.rows(), "reference_times");
         }
     }
-    const Request request{q, r, k, metric_of(metric), predicate, precision_of(precision), workers};
+    const Request request{
+        q, r, k, metric_of(metric), predicate, precision_of(precision), workers, memory_limit};
+    if (dtype == "ordered") return search<Ordered, double>(request, progress);
     return dtype == "float32" ? search<float>(request, progress)
                               : search<double>(request, progress);
 }
@@ -114,8 +129,9 @@ std::vector<double> limits_of(const py::object& radii, int64_t rows, const Metri
 py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
                              const std::string& metric, const Optional& query_radii,
                              const Optional& reference_radii, bool closed, const std::string& dtype,
-                             int workers, const py::object& progress) {
+                             int workers, int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
+    enough_memory(memory_limit, least_radius_memory(q.d()));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric);
     const auto row_limits = limits_of(query_radii, q.rows(), id, closed, dtype, "query_radii");
@@ -133,26 +149,31 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     out[1] = counts(row_limits, r, by_row.cols);
     out[2] = counts(col_limits, q, by_col.rows);
     out[3] = counts(col_limits, r, by_col.cols);
-    run_released(progress, [&](Control& control) {
+    const auto body = [&](Control& control) {
         radius_count(
             q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
             col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row, by_col);
-    });
+    };
+    run_released(progress, body, memory_limit);
     return out;
 }
 
 template <class D>
-py::array reported_as(const std::vector<double>& values, const Metric& metric) {
-    py::array_t<D> out(static_cast<py::ssize_t>(values.size()));
+py::array reported_as(const py::array_t<double>& values, const Metric& metric) {
+    py::array_t<D> out(values.size());
+    const double* from = values.data();
     D* to = out.mutable_data();
-    for (size_t i = 0; i < values.size(); ++i) to[i] = static_cast<D>(reported(metric, values[i]));
+    for (py::ssize_t i = 0; i < values.size(); ++i)
+        to[i] = static_cast<D>(reported(metric, from[i]));
     return out;
 }
 
 py::tuple bind_radius_neighbors(const py::array& queries, const Optional& reference,
                                 const std::string& metric, const py::object& radii, bool closed,
-                                const std::string& dtype, int workers, const py::object& progress) {
+                                const std::string& dtype, bool ordered, int workers,
+                                int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
+    enough_memory(memory_limit, least_radius_memory(q.d()));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric);
     const bool self = reference.is_none();
@@ -160,19 +181,22 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     py::array_t<int64_t> indptr(q.rows() + 1);
     int64_t* start = indptr.mutable_data();
     std::fill_n(start, q.rows() + 1, int64_t{0});
-    run_released(progress, [&](Control& control) {
+    const auto count = [&](Control& control) {
         RadiusCounts counts;
         counts.rows = start + 1;
         radius_count(q, r, id, self, limits.data(), nullptr, workers, control, counts, {});
-    });
+    };
+    run_released(progress, count, memory_limit);
     for (int64_t i = 0; i < q.rows(); ++i) start[i + 1] += start[i];
     py::array_t<int64_t> indices(start[q.rows()]);
     int64_t* index = indices.mutable_data();
-    std::vector<double> values(static_cast<size_t>(start[q.rows()]));
-    run_released(progress, [&](Control& control) {
-        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, index,
-                         values.data());
-    });
+    py::array_t<double> values(start[q.rows()]);
+    double* value = values.mutable_data();
+    const auto fill = [&](Control& control) {
+        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, index, value);
+    };
+    run_released(progress, fill, memory_limit);
+    if (ordered) return py::make_tuple(indptr, indices, values);
     return py::make_tuple(
         indptr, indices,
         dtype == "float32" ? reported_as<float>(values, id) : reported_as<double>(values, id));
@@ -204,6 +228,10 @@ py::tuple bind_distance_products(const py::array& queries, const py::array& refe
     return py::make_tuple(of_queries, of_references);
 }
 
+int64_t bind_least_memory(int64_t d, int64_t k) {
+    return k > 0 ? least_knn_memory(d, k) : least_radius_memory(d);
+}
+
 int64_t bind_first_nonfinite(const py::array& x, int workers) {
     const Array view = view_of(x);
     int64_t found = -1;
@@ -221,18 +249,22 @@ void register_neighbors(py::module_& m) {
           py::kw_only(), arg("dtype"), arg("precision"), arg("query_groups") = py::none(),
           arg("reference_groups") = py::none(), arg("group_rule") = "",
           arg("query_times") = py::none(), arg("reference_times") = py::none(),
-          arg("reference_mask") = py::none(), arg("workers"), arg("progress") = py::none());
+          arg("reference_mask") = py::none(), arg("workers"), arg("memory_limit") = 0,
+          arg("progress") = py::none());
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
-          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"), arg("progress") = py::none());
-    m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
-          arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
+          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"), arg("memory_limit") = 0,
           arg("progress") = py::none());
     m.def("largest_radius_ratios", bind_largest_radius_ratios, arg("queries"), arg("reference"),
           arg("metric"), arg("radii"), py::kw_only(), arg("workers"), arg("progress") = py::none());
     m.def("distance_products", bind_distance_products, arg("queries"), arg("reference"),
           arg("metric"), arg("query_radius"), arg("reference_radius"), py::kw_only(),
           arg("workers"), arg("progress") = py::none());
+    m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
+          arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"),
+          arg("ordered") = false, arg("workers"), arg("memory_limit") = 0,
+          arg("progress") = py::none());
+    m.def("least_memory", bind_least_memory, arg("d"), arg("k"));
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
           py::kw_only(), arg("dtype"), arg("workers"), arg("progress") = py::none());
 }

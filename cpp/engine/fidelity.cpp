@@ -255,11 +255,9 @@ void sweep_pairs(Source queries, Source references, const Metric& metric, Precis
     const Choice choice = choose_precision(screen, queries, references, 1, metric, precision);
     const auto in = [&](auto zero) {
         using T = decltype(zero);
-        CutLimits limits;
+        CutLimits limits = limits_within(control.memory());
         limits.state_bytes_per_row = 32;
-        // columns have a state per row block too
-        limits.col_bytes = std::min<int64_t>(
-            limits.col_bytes, (int64_t{1} << 16) * queries.d() * static_cast<int64_t>(sizeof(T)));
+        limits.state_bytes_per_col = sizeof(double);  // in each row block
         const Cut cut =
             choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
         const Sweep<T> sweep{queries, references, screen.frame, choice.pairing, cut,

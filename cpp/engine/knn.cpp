@@ -25,6 +25,27 @@ struct Shortlist {
     int64_t count = 0;
 };
 
+template <class D>
+D result_as(const Metric& metric, double ordered) {
+    return static_cast<D>(reported(metric, ordered));
+}
+template <>
+Ordered result_as<Ordered>(const Metric&, double ordered) {
+    return {ordered};
+}
+
+int64_t capacity_for(int64_t k) { return k + std::max<int64_t>(32, k); }
+
+int64_t state_bytes(int64_t k) {
+    return capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
+}
+
+// Rows being packed, and the candidates of one row over all segments while they are confirmed.
+int64_t bytes_per_worker(int64_t d, int64_t k, int64_t segments) {
+    constexpr int64_t confirmed = sizeof(Candidate) + sizeof(Neighbor);
+    return packing_bytes(d) + segments * capacity_for(k) * confirmed;
+}
+
 template <class T, class D>
 class TopK {
   public:
@@ -46,8 +67,6 @@ class TopK {
           hits_(static_cast<size_t>(workers)) {
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
     }
-
-    static int64_t capacity_for(int64_t k) { return k + std::max<int64_t>(32, k); }
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         segments_ = segments;
@@ -184,10 +203,11 @@ class TopK {
         const int64_t found = std::min(k_, static_cast<int64_t>(best.size()));
         for (int64_t c = 0; c < k_; ++c) {
             const bool have = c < found;
-            double value = have ? best[static_cast<size_t>(c)].value : INFINITY;
+            constexpr double missing = std::is_same_v<D, Ordered> ? NAN : INFINITY;
+            double value = have ? best[static_cast<size_t>(c)].value : missing;
             if (metric_ != MetricId::inner_product && value < 0.0)
                 value = 0.0;  // where not rescored
-            distances_[row * k_ + c] = static_cast<D>(reported(metric_, value));
+            distances_[row * k_ + c] = result_as<D>(metric_, value);
             indices_[row * k_ + c] = have ? best[static_cast<size_t>(c)].index : -1;
         }
     }
@@ -214,12 +234,13 @@ void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& q
                      const Source& references, int64_t k, const Metric& metric,
                      const Predicate& predicate, int workers, Control& control, D* distances,
                      int64_t* indices) {
-    CutLimits limits;
-    limits.state_bytes_per_row =
-        TopK<T, D>::capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
+    CutLimits limits = limits_within(control.memory());
+    limits.state_bytes_per_row = state_bytes(k);
     limits.few_rows = true;
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
+    const int64_t segments = (cut.col_super + cut.segment - 1) / cut.segment;
+    workers = workers_within(control.memory(), bytes_per_worker(queries.d(), k, segments), workers);
     const Sweep<T> sweep{queries, references, frame, pairing, cut,
                          false,   false,      false, workers, control};
     expect(sweep);
@@ -245,6 +266,10 @@ void knn(Source queries, Source references, int64_t k, const Metric& metric,
            control, distances, indices);
 }
 
+int64_t least_knn_memory(int64_t d, int64_t k) {
+    return least_memory(d, state_bytes(k), bytes_per_worker(d, k, 1));
+}
+
 template <class D>
 void pairwise_distances(Source x, Source y, const Metric& metric, int workers, Control& control,
                         D* distances) {
@@ -268,6 +293,8 @@ template void knn<float>(Source, Source, int64_t, const Metric&, const Predicate
                          Control&, float*, int64_t*);
 template void knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
                           Control&, double*, int64_t*);
+template void knn<Ordered>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
+                           Control&, Ordered*, int64_t*);
 template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
 template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
 

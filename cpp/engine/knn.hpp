@@ -13,11 +13,21 @@ namespace pairtile {
 
 enum class Precision { standard, float64, fast };
 
-// distances (n, k) as D, indices (n, k). Missing neighbours: index −1 and an infinite distance.
+// The value neighbours are ordered by instead of the distance: lists of parts of the references,
+// asked for as this, merge exactly. Missing neighbours have NaN.
+struct Ordered {
+    double value;
+};
+
+// distances (n, k) as D: float, double or Ordered; indices (n, k). Missing neighbours: index −1 and
+// an infinite distance.
 template <class D>
 void knn(Source queries, Source references, int64_t k, const Metric& metric,
          const Predicate& predicate, Precision precision, int workers, Control& control,
          D* distances, int64_t* indices);
+
+// The least memory that a search for k neighbours of rows of d features can be held to.
+int64_t least_knn_memory(int64_t d, int64_t k);
 
 // The n × m matrix of distances, for small inputs and for checking.
 template <class D>

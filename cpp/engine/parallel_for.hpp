@@ -12,13 +12,16 @@
 
 namespace pairtile {
 
-// Progress of one call and its interruption. Only the calling thread asks the outside world, at
-// most every 50 ms; the other threads see the stop flag.
+// Progress of one call, its interruption and the memory it may use beside inputs and results
+// (bytes, 0: what each sweep is tuned for). Only the calling thread asks the outside world, at most
+// every 50 ms; the other threads see the stop flag.
 class Control {
   public:
     // poll(done, total) may throw: the call is then abandoned and the exception passed on.
     using Poll = std::function<void(int64_t done, int64_t total)>;
-    explicit Control(Poll poll) : poll_(std::move(poll)) {}
+    explicit Control(Poll poll, int64_t memory = 0) : poll_(std::move(poll)), memory_(memory) {}
+
+    int64_t memory() const { return memory_; }
 
     void expect(int64_t work) { total_ += work; }
     void advance(int64_t work) { done_.fetch_add(work, std::memory_order_relaxed); }
@@ -37,6 +40,7 @@ class Control {
     void poll_if_due();
 
     Poll poll_;
+    int64_t memory_;
     std::atomic<bool> stop_{false};
     std::atomic<int64_t> done_{0};
     int64_t total_ = 0;

@@ -6,10 +6,13 @@
 #include <limits>
 #include <mutex>
 
+#include "engine/isa.hpp"
+
 namespace pairtile {
 namespace {
 
 constexpr int64_t centre_sample = 4096;
+constexpr int64_t sample_bytes = int64_t{8} << 20;
 constexpr int64_t scan_rows = 1024;
 
 std::atomic<int64_t> forced_rows{0}, forced_cols{0};
@@ -98,7 +101,8 @@ double squared_distance(const std::vector<double>& a, const std::vector<double>&
 // The mean of a sample without its outliers: one row far away would move the centre off all
 // others, and their norms are what the rounding errors grow with.
 std::vector<double> robust_mean(const Source& x, const Source& y, bool& integral) {
-    constexpr int64_t median_sample = 255;
+    // rows held at once, few where they are very long
+    const int64_t median_sample = std::clamp<int64_t>(sample_bytes / (8 * x.d()), 15, 255);
     constexpr double far = 64.0;  // times the median squared distance from the medians
     const size_t d = static_cast<size_t>(x.d());
     std::vector<std::vector<double>> few;
@@ -141,6 +145,13 @@ Survey survey(const Source& source, const std::vector<double>& centre, int worke
         total.merge(mine);
     });
     return total;
+}
+
+// Bytes of a packed row: its features, norms, extents and bias.
+template <class T>
+int64_t held_per_row(int64_t d) {
+    return std::max<int64_t>(d, 1) * static_cast<int64_t>(sizeof(T)) +
+           static_cast<int64_t>(sizeof(Extent) + 2 * sizeof(T));
 }
 
 // Roundings in a float sum of d products, cut every feature_block.
@@ -300,10 +311,45 @@ Pairing pairing_for_argument(Argument argument, int64_t d) {
     return pairing;
 }
 
+CutLimits limits_within(int64_t memory) {
+    CutLimits limits;
+    if (memory == 0) return limits;
+    const int64_t rest = memory - memory / 4;
+    limits.row_bytes = std::min(limits.row_bytes, rest / 6);
+    limits.col_bytes = std::min(limits.col_bytes, rest / 3);
+    limits.states_bytes = rest - limits.row_bytes - limits.col_bytes;
+    limits.state_bytes = std::min(limits.state_bytes, limits.states_bytes);
+    return limits;
+}
+
+int workers_within(int64_t memory, int64_t bytes_per_worker, int workers) {
+    if (memory == 0) return workers;
+    return static_cast<int>(std::clamp<int64_t>(memory / 8 / bytes_per_worker, 1, workers));
+}
+
+int64_t packing_bytes(int64_t d) {
+    constexpr int64_t widest_panel = 32, small_things = 64 << 10;
+    return (widest_panel + 2) * d * static_cast<int64_t>(sizeof(double)) + small_things;
+}
+
+int64_t least_memory(int64_t d, int64_t state_bytes_per_row, int64_t bytes_per_worker) {
+    const auto panels = [d](const auto& ops, int64_t held) {
+        // shares of a sixth, a third and a half, of three quarters
+        return std::max(8 * ops.rows, 4 * ops.cols) * held;
+    };
+    constexpr int64_t small_things = int64_t{4} << 20;
+    const int64_t sample = std::min(std::max(sample_bytes, 15 * 8 * d), 255 * 8 * d);
+    const int64_t rows = std::max(isa().f32.rows, isa().f64.rows);
+    return std::max({small_things, 2 * sample, panels(isa().f32, held_per_row<float>(d)),
+                     panels(isa().f64, held_per_row<double>(d)), 3 * rows * state_bytes_per_row,
+                     8 * bytes_per_worker});
+}
+
 template <class T>
 Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimits& limits) {
     const int64_t rows = ops.rows, cols = ops.cols;
     const int64_t row_bytes = std::max<int64_t>(d, 1) * static_cast<int64_t>(sizeof(T));
+    const int64_t held_bytes = held_per_row<T>(d);
     Cut cut;
     const int64_t forced_row = forced_rows.load(), forced_col = forced_cols.load();
     if (forced_row > 0 && forced_col > 0) {
@@ -316,15 +362,15 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
     }
     // a strip of columns stays in L2 while the row panels of a task pass over it
     constexpr int64_t strip_bytes = 256 << 10, block_bytes = 384 << 10;
-    constexpr int64_t state_bytes = int64_t{24} << 20;
-    cut.strip = std::clamp(strip_bytes / row_bytes / cols * cols, cols,
-                           std::max(cols, limits.strip_cols / cols * cols));
-    cut.col_super = std::max(cut.strip, limits.col_bytes / row_bytes / cut.strip * cut.strip);
+    cut.strip =
+        std::clamp(std::min(strip_bytes / row_bytes, limits.col_bytes / held_bytes) / cols * cols,
+                   cols, std::max(cols, limits.strip_cols / cols * cols));
+    cut.col_super = std::max(cut.strip, limits.col_bytes / held_bytes / cut.strip * cut.strip);
     cut.col_super = std::min(cut.col_super, round_up(m, cut.strip));
 
-    int64_t super = limits.row_bytes / row_bytes;
+    int64_t super = limits.row_bytes / held_bytes;
     if (limits.state_bytes_per_row > 0) {
-        super = std::min(super, state_bytes / limits.state_bytes_per_row);
+        super = std::min(super, limits.state_bytes / limits.state_bytes_per_row);
     }
     cut.row_super = std::min(std::max(rows, super / rows * rows), round_up(n, rows));
     // enough tasks to share out evenly, each with enough rows to pay for loading its strips
@@ -340,14 +386,23 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
         // few rows: one block of them, and as many segments as there is room for fold state
         cut.few_rows = true;
         cut.row_block = cut.row_super;
-        const int64_t room = state_bytes / std::max<int64_t>(1, n * limits.state_bytes_per_row);
+        const int64_t room =
+            limits.state_bytes / std::max<int64_t>(1, n * limits.state_bytes_per_row);
         const int64_t segments = std::clamp<int64_t>(room, 1, most_segments);
         cut.segment = (strips_of_all + segments - 1) / segments * cut.strip;
         return cut;
     }
     const int64_t tasks = (cut.row_super + cut.row_block - 1) / cut.row_block;
+    if (limits.state_bytes_per_col > 0) {
+        const int64_t most = limits.state_bytes / (limits.state_bytes_per_col * tasks);
+        cut.col_super = std::clamp(most / cut.strip * cut.strip, cut.strip, cut.col_super);
+    }
     const int64_t strips = (cut.col_super + cut.strip - 1) / cut.strip;
-    const int64_t segments = std::clamp<int64_t>(most_segments / tasks, 1, strips);
+    int64_t segments = std::clamp<int64_t>(most_segments / tasks, 1, strips);
+    if (limits.state_bytes_per_row > 0) {
+        const int64_t state = cut.row_super * limits.state_bytes_per_row;
+        segments = std::clamp<int64_t>(limits.states_bytes / state, 1, segments);
+    }
     cut.segment = (strips + segments - 1) / segments * cut.strip;
     return cut;
 }

@@ -86,12 +86,28 @@ struct Cut {
 };
 
 struct CutLimits {
-    int64_t row_bytes = int64_t{8} << 20;   // packed rows held at a time
-    int64_t col_bytes = int64_t{16} << 20;  // packed columns held at a time
-    int64_t state_bytes_per_row = 0;        // fold state per row and segment
-    int64_t strip_cols = 256;               // at most
-    bool few_rows = false;                  // a fold that run() may hand all rows at once
+    int64_t row_bytes = int64_t{8} << 20;       // packed rows held at a time
+    int64_t col_bytes = int64_t{16} << 20;      // packed columns held at a time
+    int64_t state_bytes = int64_t{24} << 20;    // fold state of these rows, in one segment
+    int64_t states_bytes = int64_t{384} << 20;  // and in all segments
+    int64_t state_bytes_per_row = 0;            // fold state per row and segment
+    int64_t state_bytes_per_col = 0;            // fold state per column and row block
+    int64_t strip_cols = 256;                   // at most
+    bool few_rows = false;                      // a fold that run() may hand all rows at once
 };
+
+// The limits of a call that may use so many bytes, 0 standing for the ones above. A quarter is left
+// for the sample that the frame is chosen from and for what each thread holds.
+CutLimits limits_within(int64_t memory);
+
+// Threads whose buffers of so many bytes fit in what `limits_within` left; at least one.
+int workers_within(int64_t memory, int64_t bytes_per_worker, int workers);
+
+// What a thread holds while it packs rows of d features.
+int64_t packing_bytes(int64_t d);
+
+// The least memory with which rows of d features can be swept at all.
+int64_t least_memory(int64_t d, int64_t state_bytes_per_row, int64_t bytes_per_worker);
 
 template <class T>
 Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimits& limits);

@@ -201,6 +201,10 @@ class Collect {
     std::vector<int64_t> next_;
 };
 
+// Counts by either limit, doubled because those of rows and of columns are held at once.
+constexpr int64_t state_bytes_per_row = 2 * 2 * sizeof(int64_t);
+constexpr int64_t state_bytes_per_col = 2 * 2 * sizeof(int32_t);
+
 void normalise_if_cosine(const Metric& metric, Source& queries, Source& references) {
     if (metric != MetricId::cosine) return;
     queries.normalise();
@@ -210,10 +214,12 @@ void normalise_if_cosine(const Metric& metric, Source& queries, Source& referenc
 template <class T>
 Sweep<T> radius_sweep(const Source& queries, const Source& references, const Frame& frame,
                       const Pairing& pairing, bool one_segment, int workers, Control& control) {
-    CutLimits limits;
-    limits.state_bytes_per_row = 32;
+    CutLimits limits = limits_within(control.memory());
+    limits.state_bytes_per_row = state_bytes_per_row;
+    limits.state_bytes_per_col = state_bytes_per_col;
     Cut cut = choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     if (one_segment) cut.segment = cut.col_super;
+    workers = workers_within(control.memory(), packing_bytes(queries.d()), workers);
     return {queries, references, frame, pairing, cut, false, false, false, workers, control};
 }
 
@@ -270,6 +276,10 @@ void radius_count(Source queries, Source references, const Metric& metric, bool 
             expect(sweep);
             run(sweep, fold);
         });
+}
+
+int64_t least_radius_memory(int64_t d) {
+    return least_memory(d, state_bytes_per_row, packing_bytes(d));
 }
 
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,

@@ -28,6 +28,9 @@ void radius_count(Source queries, Source references, const Metric& metric, bool 
                   const double* row_limits, const double* col_limits, int workers, Control& control,
                   RadiusCounts by_row_limit, RadiusCounts by_col_limit);
 
+// The least memory that counting within radii can be held to, for rows of d features.
+int64_t least_radius_memory(int64_t d);
+
 // Fills indices and ordered canonical values of the pairs counted per row before, row i at
 // [indptr[i], indptr[i + 1]), sorted by (value, index).
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,

@@ -5,7 +5,7 @@ First station of each public function. Behind it stand only arrays the engine un
 Python numbers; every error is raised here or in the function itself, with the argument's name.
 
     array    any array-like -> array of an engine dtype, any number of dimensions
-    matrix   the same, 2-D, not empty, finite
+    matrix   the same, 2-D, not empty, finite; or `Rows` to be read and checked block by block
     pair     two matrices with the same number of columns
     labels, weights, unit_weights    one entry per row
     choice, count, real, resolve_workers, generator, float_dtype    scalars
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile import _backend
+from pairtile._rows import Rows, is_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,6 +63,15 @@ def _from_torch(name: str, x: Any) -> Any:
     return x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()
 
 
+def _engine_dtype(name: str, dtype: Any) -> Any:
+    """What numbers of a dtype become before the engine sees them."""
+    if dtype.name in _ENGINE_DTYPES:
+        return dtype
+    if dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
+    return np.dtype(np.float64)
+
+
 def array(name: str, x: Any) -> NDArray[Any]:
     """Array of an engine dtype with any number of dimensions; a CUDA array stays where it is.
 
@@ -80,7 +90,7 @@ def array(name: str, x: Any) -> NDArray[Any]:
     elif hasattr(x, "toarray"):
         raise TypeError(f"{name} is a sparse {type(x).__name__}; pass {name}.toarray()")
     elif not isinstance(x, np.ndarray):
-        has_own_dtype = hasattr(x, "__dlpack__")
+        has_own_dtype = hasattr(x, "__dlpack__") or is_rows(x)
         try:
             x = np.asarray(x)
         except ValueError as error:
@@ -89,26 +99,38 @@ def array(name: str, x: Any) -> NDArray[Any]:
             x = x.astype(np.float64, copy=False)
     if not _is_cupy(x):
         x = np.asarray(x)
-    if x.dtype.name not in _ENGINE_DTYPES:
-        if x.dtype.kind not in "biuf":
-            raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-        x = x.astype(np.float64)
+    dtype = _engine_dtype(name, x.dtype)
+    if dtype != x.dtype:
+        x = x.astype(dtype)
     if isinstance(x, np.ndarray) and not x.flags.aligned:
         x = x.copy()
     engine_array: NDArray[Any] = x
     return engine_array
 
 
-def matrix(name: str, x: Any, *, check_finite: bool = True, workers: int = 1) -> NDArray[Any]:
-    """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values."""
-    a = array(name, x)
-    if a.ndim != 2:
-        hint = f"; for one feature pass {name}[:, None]" if a.ndim == 1 else ""
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        hint = f"; for one feature pass {name}[:, None]" if len(shape) == 1 else ""
         raise ValueError(
-            f"{name} must be 2-D (rows, features), got {a.ndim}-D with shape {a.shape}{hint}"
+            f"{name} must be 2-D (rows, features), got {len(shape)}-D with shape {shape}{hint}"
         )
-    if a.size == 0:
-        raise ValueError(f"{name} is empty: it has {a.shape[0]} rows and {a.shape[1]} columns")
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: it has {shape[0]} rows and {shape[1]} columns")
+
+
+def matrix(
+    name: str, x: Any, *, check_finite: bool = True, workers: int = 1, blocks: bool = False
+) -> Any:
+    """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
+
+    With `blocks`, a set that is not in memory stays there, as `Rows` that are checked when read;
+    except under the CUDA backend, which takes sets whole.
+    """
+    if blocks and is_rows(x) and _backend.backend() != "cuda":
+        _check_shape(name, tuple(x.shape))
+        return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
+    a = array(name, x)
+    _check_shape(name, a.shape)
     # The name, not the kind: bfloat16 is a float whose kind NumPy does not know.
     if check_finite and "float" in a.dtype.name:
         row = _backend.module(a).first_nonfinite(a, workers=workers)
@@ -118,11 +140,18 @@ def matrix(name: str, x: Any, *, check_finite: bool = True, workers: int = 1) ->
 
 
 def pair(
-    x_name: str, x: Any, y_name: str, y: Any, *, check_finite: bool = True, workers: int = 1
-) -> tuple[NDArray[Any], NDArray[Any]]:
+    x_name: str,
+    x: Any,
+    y_name: str,
+    y: Any,
+    *,
+    check_finite: bool = True,
+    workers: int = 1,
+    blocks: bool = False,
+) -> tuple[Any, Any]:
     """Two matrices with the same number of columns, on the same device."""
-    a = matrix(x_name, x, check_finite=check_finite, workers=workers)
-    b = matrix(y_name, y, check_finite=check_finite, workers=workers)
+    a = matrix(x_name, x, check_finite=check_finite, workers=workers, blocks=blocks)
+    b = matrix(y_name, y, check_finite=check_finite, workers=workers, blocks=blocks)
     if a.shape[1] != b.shape[1]:
         raise ValueError(
             f"{x_name} has {a.shape[1]} columns and {y_name} has {b.shape[1]}; "
@@ -278,6 +307,11 @@ def float_dtype(name: str, value: Any) -> str | None:
     if dtype not in ("float32", "float64"):
         raise ValueError(f"{name} must be 'float32' or 'float64', got {value!r}")
     return dtype
+
+
+def memory_limit(value: Any) -> int:
+    """Bytes of workspace, 0 for None."""
+    return 0 if value is None else count("memory_limit", value)
 
 
 def resolve_workers(workers: int | None, name: str = "workers") -> int:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pairtile._rows import Rows
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -77,7 +79,9 @@ def backend() -> str:
 
 
 def module(*arrays: Any) -> ModuleType:
-    """The module that serves these validated arrays."""
+    """The module that serves these validated arrays; `_blocks` for sets not in memory."""
+    if any(isinstance(a, Rows) for a in arrays):
+        return importlib.import_module("pairtile._blocks")
     if any(not isinstance(a, np.ndarray) for a in arrays if a is not None):
         return importlib.import_module(_MODULES["cuda"])
     return _active[1]

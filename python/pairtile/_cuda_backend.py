@@ -183,6 +183,7 @@ def knn(
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
     workers: int,
+    memory_limit: int = 0,
     progress: Report | None = None,
 ) -> tuple[Any, Any]:
     """The k nearest admissible references of each query, in order of (value, index).
@@ -190,6 +191,8 @@ def knn(
     Every value is the canonical one, whatever the precision.
     """
     del precision, workers
+    if memory_limit:
+        raise NotImplementedError("memory_limit bounds host memory; on a GPU it must be None")
     with _device(queries, reference):
         join = _Join(queries, reference, metric)
         q, r = join.q, join.r

@@ -3,6 +3,10 @@
 Arrays are validated before they get here: 2-D, of one of the six engine dtypes (float16,
 bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` is at least 1.
 `progress` is called with (done, total) from the calling thread; raising in it aborts the call.
+`memory_limit` is in bytes of workspace beside inputs and results, 0 for what a call is tuned for;
+`least_memory` is the least for k neighbours (k = 0: for radii) of rows of d features. A knn of
+dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
+values that neighbours are ordered by (NaN where there is no neighbour).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,6 +36,7 @@ def isas() -> list[str]: ...
 def build_config() -> dict[str, str]: ...
 def set_tile(rows: int, cols: int) -> None: ...
 def set_screen(name: str) -> None: ...
+def least_memory(d: int, k: int) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
 def knn(
     queries: _Array,
@@ -48,6 +53,7 @@ def knn(
     reference_times: _Array | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
     workers: int,
+    memory_limit: int = 0,
     progress: _Progress = None,
 ) -> tuple[_Array, NDArray[np.int64]]: ...
 def pairwise_distances(
@@ -69,6 +75,7 @@ def radius_counts(
     closed: bool,
     dtype: str,
     workers: int,
+    memory_limit: int = 0,
     progress: _Progress = None,
 ) -> tuple[_Counts | None, _Counts | None, _Counts | None, _Counts | None]: ...
 def radius_neighbors(
@@ -79,7 +86,9 @@ def radius_neighbors(
     *,
     closed: bool,
     dtype: str,
+    ordered: bool = False,
     workers: int,
+    memory_limit: int = 0,
     progress: _Progress = None,
 ) -> tuple[_Counts, _Counts, _Array]: ...
 def largest_radius_ratios(

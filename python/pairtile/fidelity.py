@@ -63,11 +63,19 @@ class PrecisionRecall(NamedTuple):
 
 
 def _own_radii(
-    x: NDArray[Any], k: int, metric: str, workers: int, report: Report | None
+    x: Any, k: int, metric: str, workers: int, limit: int, report: Report | None
 ) -> NDArray[np.float64]:
     """Distance of each row to its k-th neighbour in its own set, itself left out."""
     distances, _ = _backend.module(x).knn(
-        x, None, k, metric, dtype="float64", precision="default", workers=workers, progress=report
+        x,
+        None,
+        k,
+        metric,
+        dtype="float64",
+        precision="default",
+        workers=workers,
+        memory_limit=limit,
+        progress=report,
     )
     kth: NDArray[np.float64] = distances.take(k - 1, axis=1)
     return kth
@@ -83,6 +91,7 @@ def precision_recall_density_coverage(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> PRDC:
     r"""Precision, recall, density and coverage of a generated set.
 
@@ -109,7 +118,7 @@ def precision_recall_density_coverage(
         ``nearest_k`` and counts in the same way.
     metric, metric_params
         As in `knn`; inner_product is not a distance and rejected.
-    workers, check_finite, progress
+    workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -144,7 +153,10 @@ def precision_recall_density_coverage(
     check_distance(metric, metric_params)
     k = _arrays.count("k", k)
     workers = _arrays.resolve_workers(workers)
-    x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    limit = _arrays.memory_limit(memory_limit)
+    x, y = _arrays.pair(
+        "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
+    )
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
@@ -153,11 +165,12 @@ def precision_recall_density_coverage(
             x,
             y,
             metric,
-            _own_radii(x, k, metric, workers, of_real),
-            _own_radii(y, k, metric, workers, of_fake),
+            _own_radii(x, k, metric, workers, limit, of_real),
+            _own_radii(y, k, metric, workers, limit, of_fake),
             closed=False,
             dtype="float64",
             workers=workers,
+            memory_limit=limit,
             progress=across,
         )
     in_real_ball, balls_around_fake, in_fake_ball, _ = counts
@@ -251,7 +264,7 @@ def realism(
     # looked up before any work, for CUDA lacks it
     largest_ratios = _backend.module(x, y).largest_radius_ratios
     with reporting(progress, n * n, n * m) as (of_real, across):
-        radii = _own_radii(x, k, metric, workers, of_real)
+        radii = _own_radii(x, k, metric, workers, 0, of_real)
         # "lower": an interpolated quantile keeps the same rows, and infinite radii have none.
         radii[radii > np.quantile(radii, 1.0 - prune, method="lower")] = -1.0
         ratios = largest_ratios(y, x, metric, radii, workers=workers, progress=across)
@@ -348,8 +361,8 @@ def probabilistic_precision_recall(
     products = _backend.module(x, y).distance_products
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         with np.errstate(over="ignore"):
-            mean_real = _own_radii(x, k, metric, workers, of_real).mean()
-            mean_fake = _own_radii(y, k, metric, workers, of_fake).mean()
+            mean_real = _own_radii(x, k, metric, workers, 0, of_real).mean()
+            mean_fake = _own_radii(y, k, metric, workers, 0, of_fake).mean()
         outside_fake, outside_real = products(
             x,
             y,
@@ -373,6 +386,7 @@ def authenticity(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> NDArray[np.bool_]:
     r"""Which generated rows are new, rather than copies of a real row.
 
@@ -387,7 +401,7 @@ def authenticity(
         The generated rows.
     metric, metric_params
         As in `knn`; inner_product is not a distance and rejected.
-    workers, check_finite, progress
+    workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -418,10 +432,13 @@ def authenticity(
     """
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
-    x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    limit = _arrays.memory_limit(memory_limit)
+    x, y = _arrays.pair(
+        "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
+    )
     enough_others(1, len(x), " of real")
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
-        radii = _own_radii(x, 1, metric, workers, of_real)
+        radii = _own_radii(x, 1, metric, workers, limit, of_real)
         distances, indices = _backend.module(x, y).knn(
             y,
             x,
@@ -430,6 +447,7 @@ def authenticity(
             dtype="float64",
             precision="default",
             workers=workers,
+            memory_limit=limit,
             progress=across,
         )
     wrap = _arrays.like(real, fake)
@@ -447,6 +465,7 @@ def distance_to_closest_record(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> Neighbors:
     """The nearest reference of each row: how near a synthetic record comes to a real one.
 
@@ -458,7 +477,7 @@ def distance_to_closest_record(
         The records that they should not repeat.
     metric, metric_params
         As in `knn`; inner_product is not a distance and rejected.
-    distance_dtype, workers, check_finite, progress
+    distance_dtype, workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -486,7 +505,10 @@ def distance_to_closest_record(
     """
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
-    a, b = _arrays.pair("x", x, "reference", reference, check_finite=check_finite, workers=workers)
+    limit = _arrays.memory_limit(memory_limit)
+    a, b = _arrays.pair(
+        "x", x, "reference", reference, check_finite=check_finite, workers=workers, blocks=True
+    )
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):
         distances, indices = _backend.module(a, b).knn(
@@ -497,6 +519,7 @@ def distance_to_closest_record(
             dtype=dtype or _arrays.working_dtype(a, b).name,
             precision="default",
             workers=workers,
+            memory_limit=limit,
             progress=report,
         )
     wrap = _arrays.like(x, reference)

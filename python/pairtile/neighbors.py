@@ -61,12 +61,19 @@ def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None
 
 def point_sets(
     name: str, queries: Any, reference: Any, *, check_finite: bool, workers: int
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
+) -> tuple[Any, Any]:
     """Queries, under the name of their argument, and references, None for a self-join."""
     if reference is None:
-        return _arrays.matrix(name, queries, check_finite=check_finite, workers=workers), None
+        q = _arrays.matrix(name, queries, check_finite=check_finite, workers=workers, blocks=True)
+        return q, None
     return _arrays.pair(
-        name, queries, "reference", reference, check_finite=check_finite, workers=workers
+        name,
+        queries,
+        "reference",
+        reference,
+        check_finite=check_finite,
+        workers=workers,
+        blocks=True,
     )
 
 
@@ -157,11 +164,13 @@ def _search(
     workers: int | None,
     check_finite: bool,
     progress: Progress,
+    memory_limit: int | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
     check_metric(metric, metric_params)
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     workers = _arrays.resolve_workers(workers)
+    limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
     n, m = len(q), len(q if r is None else r)
     if r is None:
@@ -211,6 +220,7 @@ def _search(
             dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
             precision=precision,
             workers=workers,
+            memory_limit=limit,
             progress=report,
             **predicates,
         )
@@ -235,6 +245,7 @@ def knn(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> Neighbors:
     r"""The k nearest rows of a reference set, for each query, exactly.
 
@@ -285,6 +296,13 @@ def knn(
         False skips the search for NaN and Inf; a NaN distance is then never a neighbour.
     progress : bool or callable, default False
         True for a bar on standard error if that is a terminal, or a callable(done, total).
+    memory_limit : int, optional
+        Bytes of workspace, beside what is in memory already and the result. For sets that are
+        not in memory (see Notes) it holds blocks of their rows, lists to be merged and the
+        engine's workspace: 256 MiB by default. For sets in memory it is the engine's alone: by
+        default about 50 MB, more where k is in the ten thousands. It changes no result, but much
+        below the default a search for large k slows down. It holds fewer threads where their
+        buffers would not fit. On a GPU it must be None.
 
     Returns
     -------
@@ -301,11 +319,18 @@ def knn(
     ValueError
         If shapes disagree, a set is empty, k is out of range (whatever the predicates leave),
         `metric` is unknown, groups come without a rule or a rule without groups, or the data
-        hold NaN or Inf.
+        hold NaN or Inf; if `memory_limit` is too small for one row at a time (the message has the
+        smallest that works), or the file of a memory map has become shorter.
 
     Notes
     -----
     O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m.
+
+    A `numpy.memmap`, and any object that is no array in memory but has a 2-D shape, a dtype and
+    row slicing (h5py, zarr, dask), is read block by block, as queries or as reference: the
+    references once for each block of queries. The result has the bits of the search in memory,
+    except under precision "fast". A memory map is read through its file: what is written to the
+    file meanwhile is seen.
 
     Examples
     --------
@@ -332,6 +357,7 @@ def knn(
         workers=workers,
         check_finite=check_finite,
         progress=progress,
+        memory_limit=memory_limit,
     )
     wrap = _arrays.like(queries, reference)
     return Neighbors(wrap(distances), wrap(indices))
@@ -355,6 +381,7 @@ def kth_distance(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> NDArray[np.floating[Any]]:
     r"""Distance of each row to its k-th nearest neighbour, for one k or several at once.
 
@@ -372,7 +399,7 @@ def kth_distance(
         Each 1 to m (to n - 1 when `reference` is None), in any order.
     query_groups, reference_groups, group_rule, query_times, reference_times, reference_mask
         As in `knn`; those of "queries" are those of the rows of x.
-    metric, metric_params, distance_dtype, precision, workers, check_finite, progress
+    metric, metric_params, distance_dtype, precision, workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -426,6 +453,7 @@ def kth_distance(
         workers=workers,
         check_finite=check_finite,
         progress=progress,
+        memory_limit=memory_limit,
     )
     wrap = _arrays.like(x, reference)
     kth: NDArray[np.floating[Any]] = wrap(distances.take(columns, axis=1))

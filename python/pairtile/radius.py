@@ -82,6 +82,7 @@ def radius_count(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> NDArray[np.int64]:
     r"""How many references lie within a radius of each query.
 
@@ -107,7 +108,7 @@ def radius_count(
         What distances and radii are rounded to before they are compared; by default float64 as
         soon as one input is, else float32. So the counts agree with the distances that `knn`
         returns.
-    workers, check_finite, progress
+    workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -144,6 +145,7 @@ def radius_count(
     check_distance(metric, metric_params)
     _arrays.choice("radius_of", radius_of, ("query", "reference"))
     workers = _arrays.resolve_workers(workers)
+    limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
     n, m = len(q), len(q if r is None else r)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
@@ -161,6 +163,7 @@ def radius_count(
             closed=bool(closed),
             dtype=dtype,
             workers=workers,
+            memory_limit=limit,
             progress=report,
         )
     wrap = _arrays.like(queries, reference)
@@ -180,6 +183,7 @@ def radius_neighbors(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    memory_limit: int | None = None,
 ) -> RadiusNeighbors:
     r"""All references within a radius of each query, nearest first.
 
@@ -198,7 +202,7 @@ def radius_neighbors(
     distance_dtype : {"float32", "float64"}, optional
         Of the distances, and what radii are rounded to before they are compared with them; by
         default float64 as soon as one input is, else float32.
-    workers, check_finite, progress
+    workers, check_finite, progress, memory_limit
         As in `knn`.
 
     Returns
@@ -215,7 +219,9 @@ def radius_neighbors(
     Notes
     -----
     Two sweeps, one that counts and one that fills, of O(n m d) operations each; memory beyond
-    inputs and result is O(tiles) and 8 bytes per neighbour.
+    inputs and result is O(tiles) and 8 bytes per neighbour. Sets that are not in memory, read
+    block by block as in `knn`, are counted once more; `memory_limit` then also holds the
+    neighbours of some queries at a time, but not those of a single query that has too many.
 
     Examples
     --------
@@ -231,6 +237,7 @@ def radius_neighbors(
     _given("radius_neighbors", reference, radius)
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
+    limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
@@ -244,6 +251,7 @@ def radius_neighbors(
             closed=bool(closed),
             dtype=dtype,
             workers=workers,
+            memory_limit=limit,
             progress=report,
         )
     return RadiusNeighbors(*map(_arrays.like(queries, reference), found))

@@ -11,6 +11,7 @@ from pairtile._numpy.neighbors import (
     distance_quantile,
     first_nonfinite,
     knn,
+    least_memory,
     pairwise_distances,
 )
 from pairtile._numpy.radius import radius_counts, radius_neighbors
@@ -26,6 +27,7 @@ __all__ = [
     "kernel_total",
     "knn",
     "largest_radius_ratios",
+    "least_memory",
     "pairwise_distances",
     "radius_counts",
     "radius_neighbors",

@@ -130,6 +130,21 @@ def first_nonfinite(x: NDArray[Any], *, workers: int) -> int:
     return -1
 
 
+def least_memory(d: int, k: int) -> int:
+    """What a block of pairs takes at most: workspace does not grow beyond it."""
+    return 8 * (3 * BLOCK * d + 16 * BLOCK * BLOCK + 16 * max(k, 1 << 18))
+
+
+def enough_memory(memory_limit: int, d: int, k: int) -> None:
+    """ValueError if there is a limit and a block of pairs does not fit in it."""
+    least = least_memory(d, k)
+    if 0 < memory_limit < least:
+        raise ValueError(
+            f"memory_limit={memory_limit} is too small: this search needs at least {least} bytes "
+            "beside inputs and results"
+        )
+
+
 def knn(
     queries: NDArray[Any],
     reference: NDArray[Any] | None,
@@ -145,10 +160,15 @@ def knn(
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
     workers: int,
+    memory_limit: int = 0,
     progress: Report | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The k nearest admissible references of each query, in order of (value, index)."""
+    """The k nearest admissible references of each query, in order of (value, index).
+
+    dtype "ordered" gives the values in place of the distances, NaN where there is no neighbour.
+    """
     del precision, workers
+    enough_memory(memory_limit, queries.shape[1], k)
     itself = reference is None
     if reference is None:
         reference, reference_groups, reference_times = (
@@ -157,7 +177,7 @@ def knn(
             query_times if reference_times is None else reference_times,
         )
     n, m = len(queries), len(reference)
-    distances = np.empty((n, k), dtype=dtype)
+    distances = np.empty((n, k), dtype="float64" if dtype == "ordered" else dtype)
     indices = np.empty((n, k), dtype=np.int64)
     height = max(1, min(BLOCK, (1 << 18) // k))  # the lists of k stay small too
     for rows in spans(n, height):
@@ -186,10 +206,13 @@ def knn(
             index = np.take_along_axis(index, order, axis=1)
             if progress is not None:
                 progress(rows.start * m + len(a) * cols.stop, n * m)
+        indices[rows] = index
+        if dtype == "ordered":
+            distances[rows] = best
+            continue
         missing = -np.inf if metric == "inner_product" else np.inf
         with np.errstate(over="ignore"):
             distances[rows] = np.where(index < 0, missing, finish(metric, best))
-        indices[rows] = index
     return distances, indices
 
 

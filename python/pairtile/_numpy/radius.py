@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._numpy.neighbors import ORDER, finish, spans, widen
+from pairtile._numpy.neighbors import ORDER, enough_memory, finish, spans, widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,7 @@ def radius_counts(
     closed: bool,
     dtype: str,
     workers: int,
+    memory_limit: int = 0,
     progress: Report | None = None,
 ) -> tuple[Counts | None, Counts | None, Counts | None, Counts | None]:
     """Pairs inside by the radii of queries, then of references; each per query and per reference.
@@ -58,6 +59,7 @@ def radius_counts(
     None where those radii were not given.
     """
     del workers
+    enough_memory(memory_limit, queries.shape[1], 0)
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less  # both false for NaN
     by_query = np.zeros(n, np.int64), np.zeros(m, np.int64)
@@ -89,11 +91,17 @@ def radius_neighbors(
     *,
     closed: bool,
     dtype: str,
+    ordered: bool = False,
     workers: int,
+    memory_limit: int = 0,
     progress: Report | None = None,
 ) -> tuple[Counts, Counts, NDArray[Any]]:
-    """CSR of the references inside each query's radius, in order of (value, index)."""
+    """CSR of the references inside each query's radius, in order of (value, index).
+
+    With `ordered`, the values in place of the distances.
+    """
     del workers
+    enough_memory(memory_limit, queries.shape[1], 0)
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less
     indptr = np.zeros(n + 1, np.int64)
@@ -108,7 +116,7 @@ def radius_neighbors(
         order = np.lexsort((j, values, i))
         indptr[rows.start + 1 : rows.stop + 1] = np.bincount(i, minlength=rows.stop - rows.start)
         indices.append(j[order])
-        distances.append(near[order])
+        distances.append(values[order] if ordered else near[order])
         if progress is not None:
             progress(rows.stop, n)
     return np.cumsum(indptr), np.concatenate(indices), np.concatenate(distances)

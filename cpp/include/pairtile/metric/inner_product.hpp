@@ -17,8 +17,8 @@ struct InnerProduct {
     }
     // ascending order of neighbours
     static PT_HD double order(double combined) { return -combined; }
-    // what the user sees, from the ordered value
-    static PT_HD double reported(double ordered) { return -ordered; }
+    // what the user sees, from the ordered value; never -0, whichever zero was ordered
+    static PT_HD double reported(double ordered) { return 0.0 - ordered; }
 };
 
 }  // namespace PAIRTILE_ISA
