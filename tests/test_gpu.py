@@ -15,7 +15,6 @@ import pytest
 import pairtile as pt
 from pairtile import _numpy
 from pairtile._numpy.kernels import _FORMULA
-from pairtile.neighbors import METRICS
 
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 # Around the tile of 32 rows and 32 features; 700 references are cut into two segments.

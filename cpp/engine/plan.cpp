@@ -164,6 +164,12 @@ void set_error(Pairing& pairing, int64_t d) {
 
 }  // namespace
 
+Frame raw_frame(int64_t d) {
+    Frame frame;
+    frame.centre.assign(static_cast<size_t>(d), 0.0);
+    return frame;
+}
+
 Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
     Frame frame;
     const size_t d = static_cast<size_t>(x.d());
@@ -203,6 +209,8 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
     switch (metric.id) {
         case MetricId::euclidean:
         case MetricId::sqeuclidean:
+        case MetricId::weuclidean:  // of rows read through a map
+        case MetricId::mahalanobis:
             pairing.unit = square;
             exact_limit = 4 * frame.largest_square;
             if (d <= direct_dimensions) {
@@ -241,8 +249,10 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
             pairing.unit = frame.scale;
             exact_limit = 2 * frame.largest_square;
             break;
-        case MetricId::count:
-            break;
+        default:  // its tiles hold canonical values
+            pairing.core = Core::canonical;
+            pairing.metric = &metric;
+            return pairing;
     }
     const double exact_range = std::ldexp(1.0, std::numeric_limits<T>::digits);
     if (frame.integral && exact_limit <= exact_range) return pairing;  // exact: no error at all

@@ -1,5 +1,6 @@
 #include "engine/source.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -87,6 +88,21 @@ void Array::read(int64_t row, double* out) const {
     }
 }
 
+void LinearMap::apply(double* row) const {
+    const size_t d = centre.size();
+    if (!diagonal.empty()) {
+        for (size_t j = 0; j < d; ++j) row[j] = (row[j] - centre[j]) * diagonal[j];
+        return;
+    }
+    std::vector<double> image(d);
+    for (size_t j = 0; j < d; ++j) {
+        const double x = row[j] - centre[j];
+        const double* column = columns.data() + j * d;
+        for (size_t i = 0; i < d; ++i) image[i] += column[i] * x;
+    }
+    std::copy(image.begin(), image.end(), row);
+}
+
 bool Source::holds_float64() const {
     return parts_[0].dtype == Dtype::float64 ||
            (split_ < rows_ && parts_[1].dtype == Dtype::float64);
@@ -96,17 +112,18 @@ void Source::read(int64_t row, double* out) const {
     const Array& part = part_of(row);
     part.read(row, out);
     if (normalised_) normalise_row(out, d());
+    if (map_) map_->apply(out);
 }
 
 const float* Source::float32_row(int64_t row) const {
     const Array& part = part_of(row);
-    if (normalised_ || part.dtype != Dtype::float32 || !part.contiguous_native()) return nullptr;
+    if (!as_it_is() || part.dtype != Dtype::float32 || !part.contiguous_native()) return nullptr;
     return reinterpret_cast<const float*>(part.data + row * part.row_stride);
 }
 
 const double* Source::float64_row(int64_t row) const {
     const Array& part = part_of(row);
-    if (normalised_ || part.dtype != Dtype::float64 || !part.contiguous_native()) return nullptr;
+    if (!as_it_is() || part.dtype != Dtype::float64 || !part.contiguous_native()) return nullptr;
     return reinterpret_cast<const double*>(part.data + row * part.row_stride);
 }
 

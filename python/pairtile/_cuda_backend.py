@@ -138,6 +138,7 @@ def knn(
     query_times: NDArray[Any] | None = None,
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    metric_params: dict[str, Any] | None = None,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Any, Any]:
@@ -145,7 +146,11 @@ def knn(
 
     Every value is the canonical one, whatever the precision.
     """
-    del precision, workers
+    del precision, metric_params, workers  # no metric of the GPU has parameters
+    if metric not in _cuda.metrics():
+        raise NotImplementedError(
+            f"metric {metric!r} is not computed on a GPU; copy the arrays to host memory first"
+        )
     with _device(queries, reference):
         q = _Rows(queries)
         r = q if reference is None else _Rows(reference)

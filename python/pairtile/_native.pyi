@@ -15,6 +15,9 @@ _Array = NDArray[Any]
 _Counts = NDArray[np.int64]
 _Floats = NDArray[np.float64]
 _Progress = Callable[[int, int], object] | None
+# minkowski {"p": float}, weuclidean {"w": (d,)}, mahalanobis {"transform": (d, d)} and gower
+# {"ranges": (d,)}, contiguous float64; every other metric None
+_Params = dict[str, Any] | None
 _Term = tuple[float, str, tuple[float, ...]]
 
 class _Contrastive(TypedDict):
@@ -47,6 +50,7 @@ def knn(
     query_times: _Array | None = None,
     reference_times: _Array | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    metric_params: _Params = None,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Array, NDArray[np.int64]]: ...
@@ -56,6 +60,7 @@ def pairwise_distances(
     metric: str,
     *,
     dtype: str,
+    metric_params: _Params = None,
     workers: int,
     progress: _Progress = None,
 ) -> _Array: ...
@@ -68,6 +73,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    metric_params: _Params = None,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Counts | None, _Counts | None, _Counts | None, _Counts | None]: ...
@@ -79,6 +85,7 @@ def radius_neighbors(
     *,
     closed: bool,
     dtype: str,
+    metric_params: _Params = None,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Counts, _Counts, _Array]: ...

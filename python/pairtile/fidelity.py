@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend
+from pairtile import _arrays, _backend, _metrics
 from pairtile._progress import reporting
-from pairtile.neighbors import Neighbors, check_distance, enough_others
+from pairtile.neighbors import Neighbors, enough_others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,11 +47,19 @@ class PRDC(NamedTuple):
 
 
 def _own_radii(
-    x: NDArray[Any], k: int, metric: str, workers: int, report: Report | None
+    x: NDArray[Any], k: int, measure: _metrics.Measure, workers: int, report: Report | None
 ) -> NDArray[np.float64]:
     """Distance of each row to its k-th neighbour in its own set, itself left out."""
     distances, _ = _backend.module(x).knn(
-        x, None, k, metric, dtype="float64", precision="default", workers=workers, progress=report
+        x,
+        None,
+        k,
+        measure.name,
+        dtype="float64",
+        precision="default",
+        metric_params=measure.params,
+        workers=workers,
+        progress=report,
     )
     kth: NDArray[np.float64] = distances.take(k - 1, axis=1)
     return kth
@@ -125,22 +133,24 @@ def precision_recall_density_coverage(
     >>> pt.precision_recall_density_coverage(real, [[0.5], [2.5], [9.0]], k=1)
     PRDC(precision=0.6666666666666666, recall=1.0, density=1.3333333333333333, coverage=1.0)
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     k = _arrays.count("k", k)
     workers = _arrays.resolve_workers(workers)
     x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
+    measure = _metrics.resolve(metric, metric_params, x)
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         counts = _backend.module(x, y).radius_counts(
             x,
             y,
-            metric,
-            _own_radii(x, k, metric, workers, of_real),
-            _own_radii(y, k, metric, workers, of_fake),
+            measure.name,
+            _own_radii(x, k, measure, workers, of_real),
+            _own_radii(y, k, measure, workers, of_fake),
             closed=False,
             dtype="float64",
+            metric_params=measure.params,
             workers=workers,
             progress=across,
         )
@@ -206,19 +216,21 @@ def authenticity(
     >>> pt.authenticity([[0.0], [1.0], [5.0]], [[0.1], [2.5], [7.0], [10.0]])
     array([False,  True, False,  True])
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
     enough_others(1, len(x), " of real")
+    measure = _metrics.resolve(metric, metric_params, x)
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
-        radii = _own_radii(x, 1, metric, workers, of_real)
+        radii = _own_radii(x, 1, measure, workers, of_real)
         distances, indices = _backend.module(x, y).knn(
             y,
             x,
             1,
-            metric,
+            measure.name,
             dtype="float64",
             precision="default",
+            metric_params=measure.params,
             workers=workers,
             progress=across,
         )
@@ -274,18 +286,20 @@ def distance_to_closest_record(
            [0. ]]), indices=array([[1],
            [0]]))
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     a, b = _arrays.pair("x", x, "reference", reference, check_finite=check_finite, workers=workers)
+    measure = _metrics.resolve(metric, metric_params, b)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):
         distances, indices = _backend.module(a, b).knn(
             a,
             b,
             1,
-            metric,
+            measure.name,
             dtype=dtype or _arrays.working_dtype(a, b).name,
             precision="default",
+            metric_params=measure.params,
             workers=workers,
             progress=report,
         )

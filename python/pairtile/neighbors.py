@@ -1,8 +1,8 @@
 """Nearest neighbours, distances to the k-th, and the small matrix to check them against.
 
 Validates (`_arrays`), chooses the backend (`_backend`) and wraps what comes back; the search
-itself is one sweep over tiles of pairs with a top-k fold. `radius` and `fidelity` take their
-metrics and their words for the two sets from here.
+itself is one sweep over tiles of pairs with a top-k fold. `radius` and `fidelity` take their words
+for the two sets from here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend
+from pairtile import _arrays, _backend, _metrics
 from pairtile._progress import reporting
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._progress import Progress
-
-METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
 
 
 class Neighbors(NamedTuple):
@@ -39,24 +37,6 @@ class Neighbors(NamedTuple):
 
     distances: NDArray[np.floating[Any]]
     indices: NDArray[np.int64]
-
-
-def check_metric(metric: str, metric_params: Mapping[str, Any] | None) -> None:
-    """Raise unless there is a metric of this name, with these parameters."""
-    _arrays.choice("metric", metric, METRICS)
-    if metric_params:
-        raise ValueError(f"metric {metric!r} takes no metric_params, got {sorted(metric_params)}")
-
-
-def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None:
-    """`check_metric`, and raise unless it grows as rows move apart."""
-    check_metric(metric, metric_params)
-    if metric == "inner_product":
-        distances = ", ".join(name for name in METRICS if name != "inner_product")
-        raise ValueError(
-            "metric 'inner_product' is largest for the nearest rows; "
-            f"a distance is needed here: {distances}"
-        )
 
 
 def point_sets(
@@ -159,7 +139,7 @@ def _search(
     progress: Progress,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
-    check_metric(metric, metric_params)
+    _metrics.check(metric, metric_params)
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     workers = _arrays.resolve_workers(workers)
     q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
@@ -201,15 +181,17 @@ def _search(
             )
         predicates["reference_mask"] = np.ascontiguousarray(mask)
 
+    measure = _metrics.resolve(metric, metric_params, q if r is None else r)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, n * m) as (report,):
         found: tuple[NDArray[Any], NDArray[Any]] = _backend.module(q, r).knn(
             q,
             r,
             k,
-            metric,
+            measure.name,
             dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
             precision=precision,
+            metric_params=measure.params,
             workers=workers,
             progress=report,
             **predicates,
@@ -474,7 +456,7 @@ def pairwise_distances(
     >>> float(pt.pairwise_distances([[512695.0]], [[512804.0]])[0, 0])
     109.0
     """
-    check_metric(metric, metric_params)
+    _metrics.check(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     wrap = _arrays.like(x, y)
     if y is None:
@@ -482,13 +464,15 @@ def pairwise_distances(
         b = None
     else:
         a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    measure = _metrics.resolve(metric, metric_params, a if b is None else b)
     with reporting(progress, len(a) * len(a if b is None else b)) as (report,):
         distances: NDArray[np.floating[Any]] = wrap(
             _backend.module(a, b).pairwise_distances(
                 a,
                 b,
-                metric,
+                measure.name,
                 dtype=_arrays.working_dtype(a, a if b is None else b).name,
+                metric_params=measure.params,
                 workers=workers,
                 progress=report,
             )

@@ -3,7 +3,7 @@
 The oracle of the compiled engine: everything is float64, from direct differences, in exactly the
 order of operations that defines the canonical value. Blocks of rows keep temporaries at a few MB.
 
-    rows(x) -> widen to float64 -> sq_distance | l1 | linf | dot of a block of pairs -> statistic
+    rows(x) -> widen to float64 -> `ordered` values of a block of pairs -> statistic -> `finish`
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Params = dict[str, Any] | None
     Report = Callable[[int, int], object]
 
 BLOCK = 256  # rows on either side of a block of pairs
@@ -34,6 +35,11 @@ def widen(x: NDArray[Any], rows: slice) -> Floats:
     return np.ascontiguousarray(x[rows], dtype=np.float64)
 
 
+def _tree(s: Floats) -> Floats:
+    sums: Floats = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+    return sums
+
+
 def _accumulate(a: Floats, b: Floats, term: Callable[[Floats, Floats, Floats], object]) -> Floats:
     """Sum of term(a_ij, b_kj) over features j: eight partial sums, added in the canonical tree."""
     partial = np.zeros((8, len(a), len(b)))
@@ -41,9 +47,17 @@ def _accumulate(a: Floats, b: Floats, term: Callable[[Floats, Floats, Floats], o
     for j in range(a.shape[1]):
         term(a[:, j, None], b[None, :, j], out)
         partial[j % 8] += out
-    s = partial
-    sums: Floats = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
-    return sums
+    return _tree(partial)
+
+
+def _sum(
+    a: Floats, b: Floats, term: Callable[[Floats, Floats, int], NDArray[np.floating[Any]]]
+) -> Floats:
+    """`_accumulate` of terms that depend on the feature too."""
+    partial = np.zeros((8, len(a), len(b)))
+    for j in range(a.shape[1]):
+        partial[j % 8] += term(a[:, j, None], b[None, :, j], j)
+    return _tree(partial)
 
 
 def sq_distance(a: Floats, b: Floats) -> Floats:
@@ -91,8 +105,7 @@ def normalised(a: Floats) -> Floats:
     partial = np.zeros((8, len(a)))
     for j in range(a.shape[1]):
         partial[j % 8] += a[:, j] * a[:, j]
-    s = partial
-    norm = np.sqrt(((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])))
+    norm = np.sqrt(_tree(partial))
     return a / np.where(norm == 0, 1.0, norm)[:, None]
 
 
@@ -103,20 +116,111 @@ def _cosine(a: Floats, b: Floats) -> Floats:
     return distance
 
 
+def power(x: Floats, exponent: float) -> Floats:
+    """x^exponent for x >= 0, by multiplications and square roots alone.
+
+    The whole part by repeated squaring, the binary digits of the fraction from the last to the
+    first: x^0.b1b2... = x^(b1/2) sqrt(x^0.b2...).
+    """
+    whole = int(exponent)
+    result, square, bits = np.ones_like(x), x, whole
+    while bits:
+        if bits & 1:
+            result = result * square
+        square = square * square
+        bits >>= 1
+    digits, fraction = 62, int((exponent - whole) * 2.0**62)
+    if fraction == 0:
+        return result
+    while not fraction & 1:
+        fraction >>= 1
+        digits -= 1
+    half = np.sqrt(x)
+    part = half
+    for _ in range(digits - 1):
+        fraction >>= 1
+        part = np.sqrt(part)
+        if fraction & 1:
+            part = part * half
+    return result * part
+
+
+def _minkowski(a: Floats, b: Floats, p: float) -> Floats:
+    return _sum(a, b, lambda x, y, j: power(np.abs(x - y), p))
+
+
+def _canberra(a: Floats, b: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        size = np.abs(x) + np.abs(y)
+        return np.where(size == 0, 0.0, np.abs(x - y) / size)
+
+    return _sum(a, b, term)
+
+
+def _braycurtis(a: Floats, b: Floats) -> Floats:
+    apart = manhattan(a, b)
+    together = manhattan(a, -b)
+    return np.where((apart == 0) & (together == 0), 0.0, apart / together)
+
+
+def _weuclidean(a: Floats, b: Floats, w: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        difference = x - y
+        return w[j] * difference * difference
+
+    return _sum(a, b, term)
+
+
+def _mahalanobis(a: Floats, b: Floats, transform: Floats) -> Floats:
+    partial = np.zeros((8, len(a), len(b)))
+    for i, row in enumerate(transform):
+        z = _sum(a, b, lambda x, y, j, row=row: row[j] * (x - y))  # type: ignore[misc]
+        partial[i % 8] += z * z
+    return _tree(partial)
+
+
+def _gower(a: Floats, b: Floats, ranges: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        difference = x - y
+        if ranges[j] > 0:
+            return np.abs(difference) / ranges[j]
+        return np.where(difference == 0, 0.0, difference * 0.0 + 1.0)  # NaN stays NaN
+
+    return _sum(a, b, term)
+
+
 # What neighbours are ordered by, smallest first; `finish` turns it into the distance returned.
-ORDER = {
+_ORDER: dict[str, Callable[..., Floats]] = {
     "euclidean": sq_distance,
     "sqeuclidean": sq_distance,
     "cosine": _cosine,
     "inner_product": lambda a, b: -dot(a, b),
     "manhattan": manhattan,
     "chebyshev": chebyshev,
+    "minkowski": _minkowski,
+    "canberra": _canberra,
+    "braycurtis": _braycurtis,
+    "weuclidean": _weuclidean,
+    "mahalanobis": _mahalanobis,
+    "gower": _gower,
 }
 
 
-def finish(metric: str, order: Floats) -> Floats:
-    if metric == "euclidean":
+def ordered(metric: str, a: Floats, b: Floats, params: Params = None) -> Floats:
+    """The canonical value of every pair of rows."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        return _ORDER[metric](a, b, **(params or {}))
+
+
+def finish(metric: str, order: Floats, params: Params = None) -> Floats:
+    """What is returned for a canonical value."""
+    if metric in ("euclidean", "weuclidean", "mahalanobis"):
         return np.sqrt(order)
+    if metric == "minkowski" and params:
+        with np.errstate(over="ignore", under="ignore"):
+            return power(order, 1.0 / params["p"])
+    if metric == "gower" and params:
+        return order / len(params["ranges"])
     return 0.0 - order if metric == "inner_product" else order
 
 
@@ -144,6 +248,7 @@ def knn(
     query_times: NDArray[Any] | None = None,
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    metric_params: Params = None,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -167,8 +272,7 @@ def knn(
         index = np.full((len(a), k), -1, dtype=np.int64)
         for cols in spans(m, BLOCK * BLOCK // height):
             number = np.arange(cols.start, cols.stop)[None, :]
-            with np.errstate(over="ignore", invalid="ignore"):
-                value = ORDER[metric](a, widen(reference, cols))
+            value = ordered(metric, a, widen(reference, cols), metric_params)
             if itself:
                 value[number == np.arange(rows.start, rows.stop)[:, None]] = np.nan
             if query_groups is not None and reference_groups is not None:
@@ -188,7 +292,7 @@ def knn(
                 progress(rows.start * m + len(a) * cols.stop, n * m)
         missing = -np.inf if metric == "inner_product" else np.inf
         with np.errstate(over="ignore"):
-            distances[rows] = np.where(index < 0, missing, finish(metric, best))
+            distances[rows] = np.where(index < 0, missing, finish(metric, best, metric_params))
         indices[rows] = index
     return distances, indices
 
@@ -199,6 +303,7 @@ def pairwise_distances(
     metric: str,
     *,
     dtype: str,
+    metric_params: Params = None,
     workers: int,
     progress: Report | None = None,
 ) -> NDArray[Any]:
@@ -211,7 +316,8 @@ def pairwise_distances(
         a = widen(x, rows)
         for cols in spans(len(y)):
             with np.errstate(over="ignore", invalid="ignore"):
-                value = finish(metric, ORDER[metric](a, widen(y, cols)))
+                value = ordered(metric, a, widen(y, cols), metric_params)
+                value = finish(metric, value, metric_params)
                 if itself and rows == cols and metric == "cosine":
                     np.fill_diagonal(value, 0.0 * np.diagonal(value))
                 out[rows, cols] = value
@@ -252,8 +358,7 @@ def distance_quantile(
             a = widen(left, rows)
             for j in range(i, len(blocks)):
                 right, cols = blocks[j]
-                with np.errstate(over="ignore", invalid="ignore"):
-                    value = np.abs(ORDER[metric](a, widen(right, cols)))
+                value = np.abs(ordered(metric, a, widen(right, cols)))
                 upper = value[np.triu_indices(len(a), 1)] if i == j else value.ravel()
                 yield upper.view(np.int64)
             done += 1
