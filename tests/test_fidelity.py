@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial.distance import cdist
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from pairtile.neighbors import METRICS
+from metrics import DISTANCES, by_scipy, named, narrowed
 from strategies import cast, pairs_of_sets
-
-DISTANCES = [metric for metric in METRICS if metric != "inner_product"]
-SCIPY_NAMES = {"manhattan": "cityblock"}
 
 
 def prdc(real, fake, k):
@@ -23,14 +19,13 @@ def prdc(real, fake, k):
 
 def by_definition(real, fake, k, metric="euclidean"):
     """The four formulas, on matrices of SciPy's distances."""
-    name = SCIPY_NAMES.get(metric, metric)
     own = []
     for points in (real, fake):
-        distances = cdist(points, points, name)
+        distances = by_scipy(points, points, metric)
         np.fill_diagonal(distances, np.inf)
         own.append(np.sort(distances, axis=1)[:, k - 1])
     r, s = own
-    d = cdist(real, fake, name)
+    d = by_scipy(real, fake, metric)
     return pt.PRDC(
         precision=(d < r[:, None]).any(axis=0).mean(),
         recall=(d < s).any(axis=1).mean(),
@@ -70,10 +65,10 @@ def test_equals_prdc_on_real_images():
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_equals_the_definition(metric, k):
     real, fake = sample(3)
-    found = pt.precision_recall_density_coverage(real, fake, k=k, metric=metric)
+    found = pt.precision_recall_density_coverage(real, fake, k=k, **named(metric, real))
     assert found == by_definition(real, fake, k, metric)
     assert all(type(value) is float for value in found)
-    swapped = pt.precision_recall_density_coverage(fake, real, k=k, metric=metric)
+    swapped = pt.precision_recall_density_coverage(fake, real, k=k, **named(metric, real))
     assert (swapped.precision, swapped.recall) == (found.recall, found.precision)
 
 
@@ -119,12 +114,12 @@ def test_density_may_exceed_one():
 @pytest.mark.parametrize("metric", DISTANCES)
 @given(data=st.data(), sets=pairs_of_sets(rows=st.integers(2, 70)))
 def test_precision_and_recall_equal_twin(metric, data, sets):
-    real, fake = (s.array for s in sets)
+    real, fake = (narrowed(metric, s.array) for s in sets)
     k = data.draw(st.integers(1, min(len(real), len(fake)) - 1), label="k")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     with forced_tile(*tile):
         native, twin = native_and_twin(
-            pt.precision_recall_density_coverage, real, fake, k=k, metric=metric, workers=2
+            pt.precision_recall_density_coverage, real, fake, k=k, **named(metric, real), workers=2
         )
     assert native == twin
 
@@ -158,13 +153,12 @@ def test_progress_is_one_count():
 def test_authenticity_by_definition(metric, dtype):
     real, fake = (points.astype(dtype) for points in sample(7))
     fake[:10] = real[:10] + np.asarray(1e-3, dtype) * fake[:10]  # copies, all but
-    name = SCIPY_NAMES.get(metric, metric)
-    across = cdist(fake, real, name)
-    own = cdist(real, real, name)
+    across = by_scipy(fake, real, metric)
+    own = by_scipy(real, real, metric)
     np.fill_diagonal(own, np.inf)
     nearest = across.argmin(axis=1)
     right = across.min(axis=1) > own.min(axis=1)[nearest]
-    found = pt.authenticity(real, fake, metric=metric)
+    found = pt.authenticity(real, fake, **named(metric, real))
     assert (found.shape, found.dtype) == ((120,), np.bool_)
     np.testing.assert_array_equal(found, right)
     assert not found[:10].any()
@@ -183,22 +177,22 @@ def test_authenticity_of_copies_and_ties():
 @pytest.mark.parametrize("metric", DISTANCES)
 @given(sets=pairs_of_sets(rows=st.integers(2, 70)))
 def test_authenticity_equals_twin(metric, sets):
-    real, fake = (s.array for s in sets)
-    native, twin = native_and_twin(pt.authenticity, real, fake, metric=metric, workers=2)
+    real, fake = (narrowed(metric, s.array) for s in sets)
+    native, twin = native_and_twin(pt.authenticity, real, fake, **named(metric, real), workers=2)
     np.testing.assert_array_equal(native, twin)
 
 
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_distance_to_closest_record(metric):
     train, synthetic = sample(8)
-    found = pt.distance_to_closest_record(synthetic, train, metric=metric)
+    found = pt.distance_to_closest_record(synthetic, train, **named(metric, train))
     assert isinstance(found, pt.Neighbors)
     assert found.distances.shape == found.indices.shape == (120, 1)
-    across = cdist(synthetic, train, SCIPY_NAMES.get(metric, metric))
+    across = by_scipy(synthetic, train, metric)
     np.testing.assert_array_equal(found.indices[:, 0], across.argmin(axis=1))
     np.testing.assert_allclose(found.distances[:, 0], across.min(axis=1), rtol=1e-9)
     narrow = pt.distance_to_closest_record(
-        synthetic, train, metric=metric, distance_dtype="float32"
+        synthetic, train, **named(metric, train), distance_dtype="float32"
     )
     np.testing.assert_array_equal(narrow.distances, found.distances.astype(np.float32))
 

@@ -16,6 +16,7 @@ import pairtile as pt
 from pairtile import _numpy
 from pairtile._numpy.kernels import _FORMULA
 
+METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 # Around the tile of 32 rows and 32 features; 700 references are cut into two segments.
 SHAPES = [(1, 1, 1), (5, 40, 3), (33, 31, 8), (31, 65, 33), (40, 700, 5), (64, 64, 70)]
