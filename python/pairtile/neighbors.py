@@ -222,8 +222,9 @@ def knn(
 
     Neighbours come in the order of (canonical float64 value, index), so the result is the same
     on every backend, instruction set and number of threads, and the list for k is a prefix of
-    the list for any larger k. For euclidean and sqeuclidean the value that orders is
-    :math:`d^2`; equal float32 distances therefore need not have ascending indices.
+    the list for any larger k. Metrics that end in a root or a mean are ordered before it
+    (euclidean by :math:`d^2`, minkowski by :math:`d^p`); equal float32 distances therefore need
+    not have ascending indices.
 
     Parameters
     ----------
@@ -243,9 +244,28 @@ def knn(
         inner_product            :math:`\sum_j x_j y_j`, largest first
         manhattan                :math:`\sum_j |x_j - y_j|`
         chebyshev                :math:`\max_j |x_j - y_j|`
+        minkowski                :math:`(\sum_j |x_j - y_j|^p)^{1/p}`, not a metric for p < 1
+        canberra                 :math:`\sum_j |x_j - y_j| / (|x_j| + |y_j|)`, 0/0 = 0
+        braycurtis               :math:`\sum_j |x_j - y_j| / \sum_j |x_j + y_j|`, 0/0 = 0
+        weuclidean               :math:`\sqrt{\sum_j w_j (x_j - y_j)^2}`
+        mahalanobis              :math:`\sqrt{(x - y)^\top V^{-1} (x - y)}`
+        gower                    mean over j of :math:`|x_j - y_j| / \text{range}_j`, or of
+                                 :math:`1[x_j \ne y_j]` for categories and ranges of 0
         ======================== ==========================================================
     metric_params : mapping, optional
-        None of these metrics takes a parameter.
+        Of those metrics that take parameters; array_likes of float64 precision.
+
+        ============ =====================================================================
+        minkowski    ``p``, required: from 1/1024 to 1024, or inf. 1, 2 and inf are
+                     manhattan, euclidean and chebyshev
+        weuclidean   ``w`` of shape (d,), required: not negative
+        mahalanobis  either ``VI`` of shape (d, d), the inverse covariance, symmetric positive
+                     semidefinite; or ``V``, the covariance, symmetric positive definite
+        gower        ``categorical``: column numbers or a mask of shape (d,), none by default.
+                     ``ranges`` of shape (d,): by default largest less smallest value of each
+                     column of the reference set, over its finite rows. Values are not
+                     clipped: beyond the range a feature counts more than 1
+        ============ =====================================================================
     query_groups, reference_groups : array_like of shape (n,) and (m,), optional
         Integers or strings. `reference_groups` defaults to `query_groups` when `reference` is
         None.
@@ -282,12 +302,16 @@ def knn(
         ``knn(x, k=5)``, a mask that is not boolean.
     ValueError
         If shapes disagree, a set is empty, k is out of range (whatever the predicates leave),
-        `metric` is unknown, groups come without a rule or a rule without groups, or the data
+        `metric` is unknown, `metric_params` lack what it needs or hold what it does not take or
+        cannot use, groups come without a rule or a rule without groups, or the data
         hold NaN or Inf.
 
     Notes
     -----
-    O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m.
+    O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m. minkowski,
+    canberra, braycurtis and gower are computed in float64 throughout, whatever the precision.
+    minkowski takes whole p by multiplications, other p by one square root per binary digit of
+    their fraction: p = 1.5 is cheap, p = 1.2 is not. Powers beyond float64 are infinite, or 0.
 
     Examples
     --------

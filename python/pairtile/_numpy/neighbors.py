@@ -152,7 +152,8 @@ def _minkowski(a: Floats, b: Floats, p: float) -> Floats:
 def _canberra(a: Floats, b: Floats) -> Floats:
     def term(x: Floats, y: Floats, j: int) -> Floats:
         size = np.abs(x) + np.abs(y)
-        return np.where(size == 0, 0.0, np.abs(x - y) / size)
+        share: Floats = np.where(size == 0, 0.0, np.abs(x - y) / size)
+        return share
 
     return _sum(a, b, term)
 
@@ -166,7 +167,7 @@ def _braycurtis(a: Floats, b: Floats) -> Floats:
 def _weuclidean(a: Floats, b: Floats, w: Floats) -> Floats:
     def term(x: Floats, y: Floats, j: int) -> Floats:
         difference = x - y
-        return w[j] * difference * difference
+        return float(w[j]) * difference * difference
 
     return _sum(a, b, term)
 
@@ -183,8 +184,9 @@ def _gower(a: Floats, b: Floats, ranges: Floats) -> Floats:
     def term(x: Floats, y: Floats, j: int) -> Floats:
         difference = x - y
         if ranges[j] > 0:
-            return np.abs(difference) / ranges[j]
-        return np.where(difference == 0, 0.0, difference * 0.0 + 1.0)  # NaN stays NaN
+            return np.abs(difference) / float(ranges[j])
+        differs: Floats = np.where(difference == 0, 0.0, difference * 0.0 + 1.0)  # NaN stays NaN
+        return differs
 
     return _sum(a, b, term)
 
