@@ -310,8 +310,8 @@ def knn(
     -----
     O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m. minkowski,
     canberra, braycurtis and gower are computed in float64 throughout, whatever the precision.
-    minkowski takes whole p by multiplications, other p by one square root per binary digit of
-    their fraction: p = 1.5 is cheap, p = 1.2 is not. Powers beyond float64 are infinite, or 0.
+    minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
+    logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
 
     Examples
     --------

@@ -13,7 +13,7 @@ struct Minkowski : Direct {
         return sum + power_of(magnitude(x - y), params.p);
     }
     static PT_HD double reported(double ordered, const MetricParams& params) {
-        return power_of(ordered, 1.0 / params.p);
+        return power_by_roots(ordered, 1.0 / params.p);
     }
 };
 
