@@ -127,7 +127,7 @@ double largest_image(const Source& source, const LinearMap& map, int workers, Co
                          for (size_t j = 0; j < d; ++j) {
                              image += norms[j] * std::fabs(row[j] - map.centre[j]);
                          }
-                         if (image > mine) mine = image;  // not NaN
+                         if (image > mine && image < INFINITY) mine = image;
                      }
                      const std::lock_guard guard(lock);
                      largest = std::max(largest, mine);
