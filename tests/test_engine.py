@@ -19,6 +19,7 @@ import pytest
 
 import pairtile as pt
 from backends import forced_tile, on_backend
+from metrics import METRICS, named
 from processes import PEAK, needs_proc, run_python
 
 pytestmark = pytest.mark.native
@@ -48,8 +49,8 @@ ALL_KERNELS = (
 # Decided by the order of canonical values: the same bits on every tile size and instruction set.
 ORDERED = {
     **{
-        f"knn {metric}": lambda w, metric=metric: pt.knn(X, Y, 12, metric=metric, workers=w)
-        for metric in ("euclidean", "cosine", "inner_product", "manhattan", "chebyshev")
+        f"knn {metric}": lambda w, metric=metric: pt.knn(X, Y, 12, **named(metric, X), workers=w)
+        for metric in METRICS
     },
     "knn self": lambda w: pt.knn(X, k=3, workers=w),
     "knn float64": lambda w: pt.knn(X, Y64, 3, precision="float64", workers=w),
@@ -63,6 +64,12 @@ ORDERED = {
         pt.radius_count(X, radius=5.0, metric="manhattan", workers=w),
     ),
     "radius_neighbors": lambda w: pt.radius_neighbors(X, Y64, 5.5 + V, workers=w),
+    "radius_neighbors mahalanobis": lambda w: pt.radius_neighbors(
+        X, Y, 5.0, **named("mahalanobis", X), workers=w
+    ),
+    "radius_neighbors minkowski": lambda w: pt.radius_neighbors(
+        X, Y, 3.0, metric="minkowski", metric_params={"p": 2.3}, workers=w
+    ),
     "precision_recall_density_coverage": lambda w: pt.precision_recall_density_coverage(
         X, Y, workers=w
     ),

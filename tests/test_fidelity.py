@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial.distance import cdist
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from pairtile.neighbors import METRICS
+from metrics import DISTANCES, by_scipy, named, narrowed
 from strategies import cast, pairs_of_sets
-
-DISTANCES = [metric for metric in METRICS if metric != "inner_product"]
-SCIPY_NAMES = {"manhattan": "cityblock"}
 
 
 def prdc(real, fake, k):
@@ -23,14 +19,13 @@ def prdc(real, fake, k):
 
 def by_definition(real, fake, k, metric="euclidean"):
     """The four formulas, on matrices of SciPy's distances."""
-    name = SCIPY_NAMES.get(metric, metric)
     own = []
     for points in (real, fake):
-        distances = cdist(points, points, name)
+        distances = by_scipy(points, points, metric)
         np.fill_diagonal(distances, np.inf)
         own.append(np.sort(distances, axis=1)[:, k - 1])
     r, s = own
-    d = cdist(real, fake, name)
+    d = by_scipy(real, fake, metric)
     return pt.PRDC(
         precision=(d < r[:, None]).any(axis=0).mean(),
         recall=(d < s).any(axis=1).mean(),
@@ -41,7 +36,7 @@ def by_definition(real, fake, k, metric="euclidean"):
 
 def own_distances(points, k, metric="euclidean"):
     """Distance of each row to its k-th neighbour, by SciPy."""
-    distances = cdist(points, points, SCIPY_NAMES.get(metric, metric))
+    distances = by_scipy(points, points, metric)
     np.fill_diagonal(distances, np.inf)
     return np.sort(distances, axis=1)[:, k - 1]
 
@@ -50,23 +45,23 @@ def realism_by_definition(real, fake, k, prune, metric="euclidean"):
     """max over the real rows whose radius is at most the quantile, equation 3 of the paper."""
     r = own_distances(real, k, metric)
     kept = r <= np.quantile(r, 1 - prune)
-    d = cdist(real[kept], fake, SCIPY_NAMES.get(metric, metric))
+    d = by_scipy(real[kept], fake, metric)
     return (r[kept, None] / d).max(axis=0)
 
 
 def realism_by_the_program(real, fake, k, percentile, eps):
     """What the authors' program computes: squared distances, pruned radii as 0, eps below."""
-    real_squares = cdist(real, real, "sqeuclidean")
+    real_squares = by_scipy(real, real, "sqeuclidean")
     radii = np.partition(real_squares, np.arange(k + 1), axis=1)[:, k]
     radii[radii > np.percentile(radii, percentile)] = 0
-    return np.max(radii / (cdist(fake, real, "sqeuclidean") + eps), axis=1)
+    return np.max(radii / (by_scipy(fake, real, "sqeuclidean") + eps), axis=1)
 
 
 def probabilistic_by_the_program(real, fake, k, scale, metric="euclidean"):
     """What the authors' program computes, with every n x m matrix."""
 
     def mean_radius(points):
-        distances = cdist(points, points, SCIPY_NAMES.get(metric, metric))
+        distances = by_scipy(points, points, metric)
         return np.sort(distances, axis=1)[:, k].mean()  # the row itself comes first
 
     def outside(distances, radius):
@@ -74,7 +69,7 @@ def probabilistic_by_the_program(real, fake, k, scale, metric="euclidean"):
         belonging[distances >= scale * radius] = 0.0
         return np.prod(1.0 - belonging, axis=0)
 
-    d = cdist(real, fake, SCIPY_NAMES.get(metric, metric))
+    d = by_scipy(real, fake, metric)
     return pt.PrecisionRecall(
         np.mean(1.0 - outside(d, mean_radius(real))), np.mean(1.0 - outside(d.T, mean_radius(fake)))
     )
@@ -111,10 +106,10 @@ def test_equals_prdc_on_real_images():
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_equals_the_definition(metric, k):
     real, fake = sample(3)
-    found = pt.precision_recall_density_coverage(real, fake, k=k, metric=metric)
+    found = pt.precision_recall_density_coverage(real, fake, k=k, **named(metric, real))
     assert found == by_definition(real, fake, k, metric)
     assert all(type(value) is float for value in found)
-    swapped = pt.precision_recall_density_coverage(fake, real, k=k, metric=metric)
+    swapped = pt.precision_recall_density_coverage(fake, real, k=k, **named(metric, real))
     assert (swapped.precision, swapped.recall) == (found.recall, found.precision)
 
 
@@ -160,12 +155,12 @@ def test_density_may_exceed_one():
 @pytest.mark.parametrize("metric", DISTANCES)
 @given(data=st.data(), sets=pairs_of_sets(rows=st.integers(2, 70)))
 def test_precision_and_recall_equal_twin(metric, data, sets):
-    real, fake = (s.array for s in sets)
+    real, fake = (narrowed(metric, s.array) for s in sets)
     k = data.draw(st.integers(1, min(len(real), len(fake)) - 1), label="k")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     with forced_tile(*tile):
         native, twin = native_and_twin(
-            pt.precision_recall_density_coverage, real, fake, k=k, metric=metric, workers=2
+            pt.precision_recall_density_coverage, real, fake, k=k, **named(metric, real), workers=2
         )
     assert native == twin
 
@@ -204,7 +199,7 @@ def test_progress_is_one_count():
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_realism_equals_the_definition(metric, k, prune):
     real, fake = sample(11)
-    found = pt.realism(real, fake, k=k, prune=prune, metric=metric)
+    found = pt.realism(real, fake, k=k, prune=prune, **named(metric, real))
     assert (found.shape, found.dtype) == ((120,), np.float64)
     right = realism_by_definition(real, fake, k, prune, metric)
     np.testing.assert_allclose(found, right, rtol=1e-9)
@@ -235,7 +230,7 @@ def test_realism_at_distance_zero():
 def test_realism_of_equal_rows(metric):
     real = np.tile([1.0, 2.0, 3.0], (40, 1))
     fake = np.concatenate([real[:5], [[3.0, 2.0, 1.0]]])
-    found = pt.realism(real, fake, metric=metric)
+    found = pt.realism(real, fake, **named(metric, real))
     np.testing.assert_array_equal(found, [np.inf] * 5 + [0.0])
 
 
@@ -262,7 +257,7 @@ def test_realism_takes_the_dtype_of_its_inputs():
 def test_realism_equals_twin(metric, screen, data, sets):
     from pairtile import _native
 
-    real, fake = (s.array for s in sets)
+    real, fake = (narrowed(metric, s.array) for s in sets)
     k = data.draw(st.integers(1, len(real) - 1), label="k")
     prune = data.draw(st.sampled_from([0, 0.25, 0.5, 1]), label="prune")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
@@ -270,7 +265,7 @@ def test_realism_equals_twin(metric, screen, data, sets):
     try:
         with forced_tile(*tile):
             native, twin = native_and_twin(
-                pt.realism, real, fake, k=k, prune=prune, metric=metric, workers=2
+                pt.realism, real, fake, k=k, prune=prune, **named(metric, real), workers=2
             )
     finally:
         _native.set_screen("")
@@ -285,11 +280,11 @@ def test_realism_equals_twin(metric, screen, data, sets):
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_probabilistic_equals_the_authors_program(metric, k, scale):
     real, fake = sample(14)
-    found = pt.probabilistic_precision_recall(real, fake, k=k, scale=scale, metric=metric)
+    found = pt.probabilistic_precision_recall(real, fake, k=k, scale=scale, **named(metric, real))
     right = probabilistic_by_the_program(real, fake, k, scale, metric)
     assert found == pytest.approx(right, rel=1e-10)
     assert all(type(value) is float for value in found)
-    swapped = pt.probabilistic_precision_recall(fake, real, k=k, scale=scale, metric=metric)
+    swapped = pt.probabilistic_precision_recall(fake, real, k=k, scale=scale, **named(metric, real))
     assert (swapped.recall, swapped.precision) == pytest.approx(found, rel=1e-10)
 
 
@@ -328,12 +323,12 @@ def test_probabilistic_of_clusters_far_apart():
 @pytest.mark.parametrize("metric", DISTANCES)
 @given(data=st.data(), sets=pairs_of_sets(rows=st.integers(2, 70)))
 def test_probabilistic_equals_twin(metric, data, sets):
-    real, fake = (s.array for s in sets)
+    real, fake = (narrowed(metric, s.array) for s in sets)
     k = data.draw(st.integers(1, min(len(real), len(fake)) - 1), label="k")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     with forced_tile(*tile):
         native, twin = native_and_twin(
-            pt.probabilistic_precision_recall, real, fake, k=k, metric=metric, workers=2
+            pt.probabilistic_precision_recall, real, fake, k=k, **named(metric, real), workers=2
         )
     assert native == pytest.approx(twin, abs=2.0**-38 * (len(real) + len(fake)))
 
@@ -346,10 +341,10 @@ def test_the_order_of_rows_does_not_matter(metric):
     real, fake = sample(17, 333, 222)
     rng = np.random.default_rng(18)
     a, b = rng.permutation(len(real)), rng.permutation(len(fake))
-    right = pt.realism(real, fake, metric=metric)
-    np.testing.assert_array_equal(pt.realism(real[a], fake[b], metric=metric), right[b])
-    whole = pt.probabilistic_precision_recall(real, fake, metric=metric)
-    shuffled = pt.probabilistic_precision_recall(real[a], fake[b], metric=metric)
+    right = pt.realism(real, fake, **named(metric, real))
+    np.testing.assert_array_equal(pt.realism(real[a], fake[b], **named(metric, real)), right[b])
+    whole = pt.probabilistic_precision_recall(real, fake, **named(metric, real))
+    shuffled = pt.probabilistic_precision_recall(real[a], fake[b], **named(metric, real))
     assert shuffled == pytest.approx(whole, rel=1e-12)
 
 
@@ -377,13 +372,12 @@ def test_unchecked_nan_leaves_other_rows_alone(name):
 def test_authenticity_by_definition(metric, dtype):
     real, fake = (points.astype(dtype) for points in sample(7))
     fake[:10] = real[:10] + np.asarray(1e-3, dtype) * fake[:10]  # copies, all but
-    name = SCIPY_NAMES.get(metric, metric)
-    across = cdist(fake, real, name)
-    own = cdist(real, real, name)
+    across = by_scipy(fake, real, metric)
+    own = by_scipy(real, real, metric)
     np.fill_diagonal(own, np.inf)
     nearest = across.argmin(axis=1)
     right = across.min(axis=1) > own.min(axis=1)[nearest]
-    found = pt.authenticity(real, fake, metric=metric)
+    found = pt.authenticity(real, fake, **named(metric, real))
     assert (found.shape, found.dtype) == ((120,), np.bool_)
     np.testing.assert_array_equal(found, right)
     assert not found[:10].any()
@@ -402,22 +396,22 @@ def test_authenticity_of_copies_and_ties():
 @pytest.mark.parametrize("metric", DISTANCES)
 @given(sets=pairs_of_sets(rows=st.integers(2, 70)))
 def test_authenticity_equals_twin(metric, sets):
-    real, fake = (s.array for s in sets)
-    native, twin = native_and_twin(pt.authenticity, real, fake, metric=metric, workers=2)
+    real, fake = (narrowed(metric, s.array) for s in sets)
+    native, twin = native_and_twin(pt.authenticity, real, fake, **named(metric, real), workers=2)
     np.testing.assert_array_equal(native, twin)
 
 
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_distance_to_closest_record(metric):
     train, synthetic = sample(8)
-    found = pt.distance_to_closest_record(synthetic, train, metric=metric)
+    found = pt.distance_to_closest_record(synthetic, train, **named(metric, train))
     assert isinstance(found, pt.Neighbors)
     assert found.distances.shape == found.indices.shape == (120, 1)
-    across = cdist(synthetic, train, SCIPY_NAMES.get(metric, metric))
+    across = by_scipy(synthetic, train, metric)
     np.testing.assert_array_equal(found.indices[:, 0], across.argmin(axis=1))
     np.testing.assert_allclose(found.distances[:, 0], across.min(axis=1), rtol=1e-9)
     narrow = pt.distance_to_closest_record(
-        synthetic, train, metric=metric, distance_dtype="float32"
+        synthetic, train, **named(metric, train), distance_dtype="float32"
     )
     np.testing.assert_array_equal(narrow.distances, found.distances.astype(np.float32))
 

@@ -9,19 +9,16 @@ from sklearn.neighbors import NearestNeighbors
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from pairtile.neighbors import METRICS
+from metrics import METRICS, by_scipy, named, narrowed
 from strategies import DTYPES, KINDS, cast, pairs_of_sets, point_sets
 
-SCIPY_NAMES = {"manhattan": "cityblock"}
 # Of data that no metric finds degenerate, and of what float32 alone gets wrong.
 HARD_KINDS = ("clusters", "near_ties", "near_unit_vectors", "offset", "outlier", "uneven_columns")
 
 
 def brute_force(x, y, metric):
     """Distances by SciPy, smaller is nearer."""
-    if metric == "inner_product":
-        return -(x @ y.T)
-    return cdist(x, y, SCIPY_NAMES.get(metric, metric))
+    return (-1 if metric == "inner_product" else 1) * by_scipy(x, y, metric)
 
 
 def assert_same(native, twin):
@@ -39,12 +36,12 @@ def assert_same(native, twin):
 @pytest.mark.parametrize("metric", METRICS)
 @given(data=st.data(), sets=pairs_of_sets())
 def test_equals_twin(metric, precision, data, sets):
-    x, y = (s.array for s in sets)
+    x, y = (narrowed(metric, s.array) for s in sets)
     k = data.draw(st.one_of(st.just(len(y)), st.integers(1, len(y))), label="k")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     with forced_tile(*tile):
         native, twin = native_and_twin(
-            pt.knn, x, y, k, metric=metric, precision=precision, workers=2
+            pt.knn, x, y, k, **named(metric, x), precision=precision, workers=2
         )
     assert_same(native, twin)
 
@@ -54,7 +51,8 @@ def test_equals_twin(metric, precision, data, sets):
 @given(data=st.data(), points=point_sets(rows=st.integers(2, 70)))
 def test_self_join_equals_twin(metric, data, points):
     k = data.draw(st.integers(1, len(points.array) - 1), label="k")
-    assert_same(*native_and_twin(pt.knn, points.array, k=k, metric=metric))
+    x = narrowed(metric, points.array)
+    assert_same(*native_and_twin(pt.knn, x, k=k, **named(metric, x)))
 
 
 @pytest.mark.native
@@ -78,7 +76,7 @@ def test_more_near_ties_than_a_list_holds(metric, kind):
     """Far more references than a shortlist has room for, ordered by no float32 arithmetic."""
     points = KINDS[kind](np.random.default_rng(1), 1020, 11).astype(np.float32)
     for k in (1, 37):
-        assert_same(*native_and_twin(pt.knn, points[:20], points[20:], k, metric=metric))
+        assert_same(*native_and_twin(pt.knn, points[:20], points[20:], k, **named(metric, points)))
 
 
 @pytest.mark.native
@@ -99,9 +97,11 @@ def test_integers_with_massive_ties(metric, kind):
         "wide_one_hot": lambda: KINDS["one_hot"](rng, 900, 80).astype(np.float32),
         "lattice": lambda: rng.integers(-2, 3, size=(900, 3)) + 1_000_000,
     }[kind]()
+    points = narrowed(metric, points)
+    options = named(metric, points)
     for k in (1, 10, 200):
-        assert_same(*native_and_twin(pt.knn, points[:40], points[40:], k, metric=metric))
-    assert_same(*native_and_twin(pt.knn, points, k=5, metric=metric))
+        assert_same(*native_and_twin(pt.knn, points[:40], points[40:], k, **options))
+    assert_same(*native_and_twin(pt.knn, points, k=5, **options))
 
 
 @pytest.mark.native
@@ -124,7 +124,8 @@ def test_rows_that_the_sample_does_not_show(metric, kind):
     }.get(kind, 0.3)
     points[39] = points[chosen[0]]
     for d in (3, 7):
-        assert_same(*native_and_twin(pt.knn, points[:40, :d], points[40:, :d], 5, metric=metric))
+        x, y = points[:40, :d], points[40:, :d]
+        assert_same(*native_and_twin(pt.knn, x, y, 5, **named(metric, x)))
 
 
 @pytest.mark.native
@@ -138,7 +139,7 @@ def test_range_of_float64(metric, exponent):
     for d in (3, 9):
         x, y = points[:30, :d], points[30:, :d]
         for precision in ("default", "float64"):
-            assert_same(*native_and_twin(pt.knn, x, y, 4, metric=metric, precision=precision))
+            assert_same(*native_and_twin(pt.knn, x, y, 4, **named(metric, x), precision=precision))
 
 
 @pytest.mark.native
@@ -183,7 +184,7 @@ def test_one_huge_row(metric, exponent):
     points[77] *= np.float32(10.0**exponent)
     for d in (3, 9):
         for k in (1, 5, 100):
-            assert_same(*native_and_twin(pt.knn, points[:, :d].copy(), k=k, metric=metric))
+            assert_same(*native_and_twin(pt.knn, points[:, :d].copy(), k=k, **named(metric, d)))
 
 
 @pytest.mark.native
@@ -194,7 +195,7 @@ def test_range_of_float32(metric, scale):
     with np.errstate(under="ignore"):
         points = (points * scale).astype(np.float32)
     native, twin = native_and_twin(
-        pt.knn, points[:30], points[30:], 4, metric=metric, distance_dtype="float64"
+        pt.knn, points[:30], points[30:], 4, **named(metric, points), distance_dtype="float64"
     )
     assert_same(native, twin)
 
@@ -226,7 +227,9 @@ def test_predicates_equal_twin(metric, data, seed):
     k = int(rng.integers(1, m))
     reference = None if itself else points[n:]
     assert_same(
-        *native_and_twin(pt.knn, points[:n], reference, k, metric=metric, workers=2, **options)
+        *native_and_twin(
+            pt.knn, points[:n], reference, k, **named(metric, points), workers=2, **options
+        )
     )
 
 
@@ -234,11 +237,12 @@ def test_predicates_equal_twin(metric, data, seed):
 @pytest.mark.parametrize("metric", METRICS)
 @given(sets=pairs_of_sets(rows=st.integers(1, 40)))
 def test_pairwise_distances_equal_twin(metric, sets):
-    x, y = (s.array for s in sets)
-    native, twin = native_and_twin(pt.pairwise_distances, x, y, metric=metric, workers=2)
+    x, y = (narrowed(metric, s.array) for s in sets)
+    options = named(metric, x)
+    native, twin = native_and_twin(pt.pairwise_distances, x, y, **options, workers=2)
     np.testing.assert_array_equal(native, twin)
     assert native.dtype == twin.dtype
-    native, twin = native_and_twin(pt.pairwise_distances, x, metric=metric)
+    native, twin = native_and_twin(pt.pairwise_distances, x, **options)
     np.testing.assert_array_equal(native, twin)
 
 
@@ -250,14 +254,17 @@ def test_fast_is_near(metric, sets):
     x, y = (s.array for s in sets)
     k = min(5, len(y))
     with on_backend("native"):
-        fast = pt.knn(x, y, k, metric=metric, precision="fast")
-        right = pt.knn(x, y, k, metric=metric)
+        fast = pt.knn(x, y, k, **named(metric, x), precision="fast")
+        right = pt.knn(x, y, k, **named(metric, x))
     if metric != "inner_product":
         assert (fast.distances >= 0).all()
-    every = pt.pairwise_distances(x, y, metric=metric)
+    every = pt.pairwise_distances(x, y, **named(metric, x))
+    # of squares of what is left after centring; the root of an error may be large
+    rooted = 1e-2 * np.abs(every).max()
     span = {
-        # of squares of what is left after centring; the root of an error may be large
-        "euclidean": 1e-2 * np.abs(every).max(),
+        "euclidean": rooted,
+        "weuclidean": rooted,
+        "mahalanobis": rooted,
         "cosine": 1e-4,
         "inner_product": 1e-4
         * np.linalg.norm(sets[0].values, axis=1).max()
@@ -287,7 +294,7 @@ def test_fast_cosine_is_not_negative_beside_zero_rows():
 def test_distances_by_scipy(metric, sets):
     (x, a), (y, b) = sets
     wide = "float64" in (x.dtype.name, y.dtype.name)
-    found = pt.pairwise_distances(x, y, metric=metric)
+    found = pt.pairwise_distances(x, y, **named(metric, x))
     assert found.dtype == (np.float64 if wide else np.float32)
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         right = brute_force(a, b, metric)
@@ -316,7 +323,7 @@ def test_neighbours_by_brute_force(metric, dtype):
     x, y = points[:50], points[50:]
     right = brute_force(x.astype(np.float64), y.astype(np.float64), metric)
     for k in (1, 7, 80):
-        found = pt.knn(x, y, k, metric=metric)
+        found = pt.knn(x, y, k, **named(metric, x))
         ranked = np.take_along_axis(right, found.indices, axis=1)
         np.testing.assert_allclose(ranked, np.sort(right, axis=1)[:, :k], rtol=1e-12, atol=1e-12)
         sign = -1 if metric == "inner_product" else 1
@@ -339,9 +346,9 @@ def test_neighbours_by_scikit_learn(metric):
 def test_lists_are_prefixes(metric):
     rng = np.random.default_rng(9)
     for x in (rng.normal(size=(60, 7)), rng.integers(0, 2, size=(60, 7)).astype(np.float32)):
-        longest = pt.knn(x, k=59, metric=metric)
+        longest = pt.knn(x, k=59, **named(metric, x))
         for k in (1, 2, 10, 58):
-            found = pt.knn(x, k=k, metric=metric)
+            found = pt.knn(x, k=k, **named(metric, x))
             np.testing.assert_array_equal(found.indices, longest.indices[:, :k])
             np.testing.assert_array_equal(found.distances, longest.distances[:, :k])
 
@@ -350,8 +357,8 @@ def test_lists_are_prefixes(metric):
 def test_ties_go_by_index(metric):
     """Every reference is there three times; equal ones come in ascending order."""
     rng = np.random.default_rng(10)
-    x, y = rng.normal(size=(20, 6)), np.tile(rng.normal(size=(25, 6)), (3, 1))
-    found = pt.knn(x, y, 75, metric=metric)
+    x, y = rng.random(size=(20, 6)), np.tile(rng.random(size=(25, 6)), (3, 1))
+    found = pt.knn(x, y, 75, **named(metric, x))
     triples = found.indices.reshape(20, 25, 3)
     np.testing.assert_array_equal(triples[:, :, 1], triples[:, :, 0] + 25)
     np.testing.assert_array_equal(triples[:, :, 2], triples[:, :, 0] + 50)
@@ -424,8 +431,8 @@ def test_predicates(metric, case):
     rng = np.random.default_rng(13)
     x, y = rng.normal(size=(2, 40, 5)).round(1)
     options, admissible = predicate_cases(40, 40, rng)[case]
-    found = pt.knn(x, y, 12, metric=metric, **options)
-    values = pt.pairwise_distances(x, y, metric=metric)
+    found = pt.knn(x, y, 12, **named(metric, x), **options)
+    values = pt.pairwise_distances(x, y, **named(metric, x))
     ordered = -values if metric == "inner_product" else values
     right = expected_neighbours(ordered, admissible, 12)
     # Two values may tie after the root where their squares do not.
@@ -486,13 +493,14 @@ def test_rows_with_nan_are_never_neighbours(metric, dtype, precision):
         bad = [0, 7, 8, 59]
         y[bad, rng.integers(d, size=4)] = np.nan
         y[8] = np.nan
-        found = pt.knn(x, y, 60, metric=metric, precision=precision, check_finite=False, workers=2)
+        options = {**named(metric, x), "check_finite": False}
+        found = pt.knn(x, y, 60, precision=precision, workers=2, **options)
         assert not np.isin(found.indices, bad).any()
         assert (found.indices[5] == -1).all()
         others = np.delete(found.indices, 5, axis=0)
         assert (np.sum(others < 0, axis=1) == len(bad)).all()
         assert not np.isnan(found.distances).any()
-        only_nan = pt.knn(np.full((3, d), np.nan, dtype), k=2, metric=metric, check_finite=False)
+        only_nan = pt.knn(np.full((3, d), np.nan, dtype), k=2, **options)
         assert (only_nan.indices == -1).all()
 
 

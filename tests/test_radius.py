@@ -9,27 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
-from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from pairtile import _numpy
-from pairtile.neighbors import METRICS
+from metrics import DISTANCES, METRICS, by_scipy, named, narrowed, parameters
+from pairtile import _metrics, _numpy
 from strategies import DTYPES, KINDS, LAYOUTS, SEEDS, cast, pairs_of_sets, point_sets
 
-DISTANCES = [metric for metric in METRICS if metric != "inner_product"]
-SCIPY_NAMES = {"manhattan": "cityblock"}
+PLAIN = [metric for metric in DISTANCES if parameters(metric, 1) is None]
 
 
 def right_distances(x, y, metric):
-    return cdist(x, y, SCIPY_NAMES.get(metric, metric))
+    return by_scipy(x, y, metric)
 
 
 def as_returned(x, y, metric, dtype):
     """Every distance of these float64 values, rounded once."""
     with np.errstate(over="ignore", under="ignore"):
-        return pt.pairwise_distances(x, y, metric=metric).astype(dtype)
+        return pt.pairwise_distances(x, y, **named(metric, x)).astype(dtype)
 
 
 def radii_at_pairs(distances, rng):
@@ -58,11 +56,13 @@ def both_counts(x, y, metric, query_radii, reference_radii, *, workers=2, **opti
     """All four counts by the seam, native and twin."""
     from pairtile import _native
 
+    measure = _metrics.resolve(**named(metric, x), reference=x if y is None else y)
+    options |= {"metric_params": measure.params}
     radii = (
         None if radii is None else np.ascontiguousarray(radii)
         for radii in (query_radii, reference_radii)
     )
-    call = (x, y, metric, *radii)
+    call = (x, y, measure.name, *radii)
     native = _native.radius_counts(*call, workers=workers, **options)
     return native, _numpy.radius_counts(*call, workers=1, **options)
 
@@ -72,7 +72,7 @@ def both_counts(x, y, metric, query_radii, reference_radii, *, workers=2, **opti
 @given(data=st.data(), sets=pairs_of_sets(), seed=SEEDS)
 def test_counts_equal_twin(metric, data, sets, seed):
     """Radii of queries and references at once, which is how precision and recall are counted."""
-    (x, a), (y, b) = sets
+    x, a, y, b = (narrowed(metric, part) for points in sets for part in points)
     dtype = data.draw(st.sampled_from(["float32", "float64"]), label="dtype")
     closed = data.draw(st.booleans(), label="closed")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
@@ -102,10 +102,11 @@ def test_counts_equal_twin(metric, data, sets, seed):
 def test_self_join_counts_equal_twin(metric, data, points, seed):
     dtype = data.draw(st.sampled_from(["float32", "float64"]), label="dtype")
     rng = np.random.default_rng(seed)
-    every = as_returned(points.values, points.values, metric, dtype)
+    x, values = (narrowed(metric, part) for part in points)
+    every = as_returned(values, values, metric, dtype)
     radii = radii_at_pairs(every, rng), radii_at_pairs(every, rng)
     for closed in (True, False):
-        native, twin = both_counts(points.array, None, metric, *radii, closed=closed, dtype=dtype)
+        native, twin = both_counts(x, None, metric, *radii, closed=closed, dtype=dtype)
         assert_same(native, twin)
     # Each index is left out once on either side.
     assert native[0].sum() == native[1].sum()
@@ -115,14 +116,14 @@ def test_self_join_counts_equal_twin(metric, data, points, seed):
 @pytest.mark.parametrize("metric", DISTANCES)
 @given(data=st.data(), sets=pairs_of_sets(rows=st.integers(1, 70)), seed=SEEDS)
 def test_neighbours_equal_twin(metric, data, sets, seed):
-    (x, a), (y, b) = sets
+    x, a, y, b = (narrowed(metric, part) for points in sets for part in points)
     dtype = data.draw(st.sampled_from(["float32", "float64"]), label="dtype")
     closed = data.draw(st.booleans(), label="closed")
     itself = data.draw(st.booleans(), label="self-join")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     y, b = (None, a) if itself else (y, b)
     radii = radii_at_pairs(as_returned(a, b, metric, dtype), np.random.default_rng(seed))
-    options = {"metric": metric, "closed": closed, "distance_dtype": dtype}
+    options = {**named(metric, x), "closed": closed, "distance_dtype": dtype}
     with forced_tile(*tile):
         native, twin = native_and_twin(pt.radius_neighbors, x, y, radii, workers=2, **options)
         counts = pt.radius_count(x, y, radii, **options)
@@ -142,7 +143,7 @@ def test_many_pairs_near_their_radius(metric, kind):
         radii = np.sort(every, axis=1)[:, 300], np.sort(every, axis=0)[10]
         for closed in (True, False):
             assert_same(*both_counts(x, y, metric, *radii, closed=closed, dtype=dtype))
-        assert_same(*native_and_twin(pt.radius_neighbors, x, y, radii[0], metric=metric))
+        assert_same(*native_and_twin(pt.radius_neighbors, x, y, radii[0], **named(metric, x)))
 
 
 @pytest.mark.native
@@ -172,9 +173,9 @@ def test_dtypes_and_layouts(dtype, layout):
     x, y = (LAYOUTS[layout](cast(4 * rng.normal(size=(n, 7)), dtype)) for n in (40, 90))
     for metric in DISTANCES:
         radius = 0.5 if metric == "cosine" else 9.0
-        assert_same(*native_and_twin(pt.radius_neighbors, x, y, radius, metric=metric))
+        assert_same(*native_and_twin(pt.radius_neighbors, x, y, radius, **named(metric, x)))
         native, twin = native_and_twin(
-            pt.radius_count, x, y, np.full(90, radius), metric=metric, radius_of="reference"
+            pt.radius_count, x, y, np.full(90, radius), **named(metric, x), radius_of="reference"
         )
         np.testing.assert_array_equal(native, twin)
 
@@ -185,8 +186,8 @@ def test_dtypes_and_layouts(dtype, layout):
 def test_workers_make_no_difference(metric, d):
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(300, d)), rng.normal(size=(400, d)).astype(np.float32)
-    radii = pt.kth_distance(x, y, 40, metric=metric), pt.kth_distance(y, x, 30, metric=metric)
-    options = {"metric": metric}
+    options = named(metric, x)
+    radii = pt.kth_distance(x, y, 40, **options), pt.kth_distance(y, x, 30, **options)
     calls = (
         lambda w: pt.radius_neighbors(x, y, radii[0], workers=w, **options),
         lambda w: (pt.radius_count(x, y, radii[0], workers=w, **options),),
@@ -216,7 +217,7 @@ def test_counts_by_brute_force(metric, radius_of):
     between = np.sort(every, axis=axis)
     radii = (between.take(19, axis=axis) + between.take(20, axis=axis)) / 2
     right = (every <= (radii[:, None] if radius_of == "query" else radii)).sum(axis=1)
-    options = {"metric": metric, "radius_of": radius_of}
+    options = {**named(metric, x), "radius_of": radius_of}
     for closed in (True, False):
         found = pt.radius_count(x, y, radii, closed=closed, **options)
         assert found.dtype == np.int64
@@ -258,7 +259,7 @@ def test_counts_agree_with_the_distances_of_knn(metric):
     """A radius that is itself a distance holds that neighbour if closed, and not if open."""
     x = np.random.default_rng(8).normal(size=(70, 12)).astype(np.float32)
     for dtype in ("float32", "float64"):
-        options = {"metric": metric, "distance_dtype": dtype}
+        options = {**named(metric, x), "distance_dtype": dtype}
         found = pt.knn(x, k=69, **options).distances
         radii = found[:, 9]
         closed = pt.radius_count(x, radius=radii, **options)
@@ -283,10 +284,12 @@ def test_radii_are_rounded_like_distances():
     assert pt.radius_count(x, x.astype(np.float64), 1e-300, closed=False) == 1
 
 
-@pytest.mark.parametrize("metric", DISTANCES)
+@pytest.mark.parametrize("metric", PLAIN)
 def test_neighbours_by_scikit_learn(metric):
     rng = np.random.default_rng(9)
     x, y = rng.normal(size=(80, 6)), rng.normal(size=(300, 6))
+    if metric == "braycurtis":  # scikit-learn divides by the sum of |x| + |y|
+        x, y = np.abs(x), np.abs(y)
     radius = float(np.quantile(right_distances(x, y, metric), 0.1))
     peer = NearestNeighbors(metric=metric, algorithm="brute").fit(y)
     distances, indices = peer.radius_neighbors(x, radius, sort_results=True)
@@ -313,11 +316,12 @@ def test_self_join_by_scikit_learn():
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_self_join_excludes_the_index_only(metric):
     points = np.repeat(np.random.default_rng(11).normal(size=(20, 5)), 3, axis=0)
-    np.testing.assert_array_equal(pt.radius_count(points, radius=0, metric=metric), 2)
-    np.testing.assert_array_equal(pt.radius_count(points, radius=0, metric=metric, closed=False), 0)
-    np.testing.assert_array_equal(pt.radius_count(points, points, 0, metric=metric), 3)
-    np.testing.assert_array_equal(pt.radius_count(points, radius=np.inf, metric=metric), 59)
-    found = pt.radius_neighbors(points, radius=0, metric=metric)
+    options = named(metric, points)
+    np.testing.assert_array_equal(pt.radius_count(points, radius=0, **options), 2)
+    np.testing.assert_array_equal(pt.radius_count(points, radius=0, **options, closed=False), 0)
+    np.testing.assert_array_equal(pt.radius_count(points, points, 0, **options), 3)
+    np.testing.assert_array_equal(pt.radius_count(points, radius=np.inf, **options), 59)
+    found = pt.radius_neighbors(points, radius=0, **options)
     own = np.arange(60)[:, None]
     triple = own // 3 * 3 + np.arange(3)
     np.testing.assert_array_equal(found.indices, triple[triple != own])
@@ -342,7 +346,7 @@ def test_rows_with_nan_are_nowhere(metric, dtype):
     rng = np.random.default_rng(12)
     x, y = rng.normal(size=(2, 60, 7)).astype(dtype)
     x[5, 1] = y[8, 0] = y[59] = np.nan
-    options = {"metric": metric, "check_finite": False}
+    options = {**named(metric, x), "check_finite": False}
     counts = pt.radius_count(x, y, np.inf, **options)
     np.testing.assert_array_equal(counts, np.where(np.arange(60) == 5, 0, 58))
     found = pt.radius_neighbors(x, y, np.inf, **options)
@@ -385,18 +389,19 @@ def test_torch_tensors_stay_torch_tensors():
 def test_kth_distance(metric):
     rng = np.random.default_rng(14)
     x, y = rng.normal(size=(50, 6)).astype(np.float32), rng.normal(size=(80, 6))
-    every = pt.knn(x, y, 80, metric=metric).distances
+    options = named(metric, x)
+    every = pt.knn(x, y, 80, **options).distances
     for k in (1, 7, 80, np.int64(3)):
-        found = pt.kth_distance(x, y, k, metric=metric)
+        found = pt.kth_distance(x, y, k, **options)
         assert found.shape == (50,)
         np.testing.assert_array_equal(found, every[:, k - 1])
     for ks in ((5, 1, 80, 5), [2], range(1, 4), np.array([9, 4])):
-        found = pt.kth_distance(x, y, ks, metric=metric)
+        found = pt.kth_distance(x, y, ks, **options)
         assert found.shape == (50, len(ks))
         assert found.flags.c_contiguous
         np.testing.assert_array_equal(found, every[:, np.array(ks) - 1])
-    np.testing.assert_array_equal(pt.kth_distance(x, y, metric=metric), every[:, 9])
-    own = pt.kth_distance(x, k=[49, 2], metric=metric, distance_dtype="float64")
+    np.testing.assert_array_equal(pt.kth_distance(x, y, **options), every[:, 9])
+    own = pt.kth_distance(x, k=[49, 2], **options, distance_dtype="float64")
     assert own.dtype == np.float64
     if metric != "inner_product":
         right = np.sort(right_distances(*2 * [x.astype(np.float64)], metric), axis=1)

@@ -54,8 +54,25 @@ Array view_of(const py::array& array) {
     return view;
 }
 
-Metric metric_of(const std::string& name) {
-    return find<MetricId>(name, "metric", metric_names, static_cast<int>(MetricId::count));
+Metric metric_of(const std::string& name, const py::object& params, int64_t d) {
+    const auto id = find<MetricId>(name, "metric", metric_names, static_cast<int>(MetricId::count));
+    const py::dict given = params.is_none() ? py::dict() : params.cast<py::dict>();
+    const auto value_of = [&](const char* key) -> py::object {
+        if (given.contains(key)) return given[key];
+        throw py::value_error("metric_params of '" + name + "' lack '" + key + "'");
+    };
+    MetricParams with;
+    if (id == MetricId::minkowski) with.p = value_of("p").cast<double>();
+    if (id == MetricId::weuclidean) with.weights = vector_of<double>(value_of("w"), d, "w");
+    if (id == MetricId::gower) {
+        with.ranges = vector_of<double>(value_of("ranges"), d, "ranges");
+        with.features = static_cast<double>(d);
+    }
+    if (id == MetricId::mahalanobis) {
+        const py::object rows = value_of("transform").attr("reshape")(-1);
+        with.transform = vector_of<double>(rows, d * d, "transform");
+    }
+    return {id, with};
 }
 
 KernelId kernel_of(const std::string& name) {

@@ -33,7 +33,9 @@ const T* vector_of(const py::object& object, int64_t length, const char* name) {
     return array.data();
 }
 
-Metric metric_of(const std::string& name);
+// `params` (None or a dict of what the metric takes, see _native.pyi) is kept alive by the caller,
+// and its arrays with it.
+Metric metric_of(const std::string& name, const py::object& params = py::none(), int64_t d = 0);
 KernelId kernel_of(const std::string& name);
 Precision precision_of(const std::string& name);
 

@@ -52,8 +52,8 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const std::string& precision, const Optional& query_groups,
                    const Optional& reference_groups, const std::string& group_rule,
                    const Optional& query_times, const Optional& reference_times,
-                   const Optional& reference_mask, int workers, int64_t memory_limit,
-                   const py::object& progress) {
+                   const Optional& reference_mask, const Optional& metric_params, int workers,
+                   int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_knn_memory(q.d(), k));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
@@ -77,8 +77,8 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                 vector_of<double>(reference_times, r.rows(), "reference_times");
         }
     }
-    const Request request{
-        q, r, k, metric_of(metric), predicate, precision_of(precision), workers, memory_limit};
+    const Metric with = metric_of(metric, metric_params, q.d());
+    const Request request{q, r, k, with, predicate, precision_of(precision), workers, memory_limit};
     if (dtype == "ordered") return search<Ordered, double>(request, progress);
     return dtype == "float32" ? search<float>(request, progress)
                               : search<double>(request, progress);
@@ -99,11 +99,13 @@ py::array distances_as(const Source& x, const Source& y, const Metric& metric, b
 }
 
 py::array bind_pairwise(const py::array& x, const Optional& y, const std::string& metric,
-                        const std::string& dtype, int workers, const py::object& progress) {
+                        const std::string& dtype, const Optional& metric_params, int workers,
+                        const py::object& progress) {
     const Source rows(view_of(x));
     const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
     const auto compute = dtype == "float32" ? distances_as<float> : distances_as<double>;
-    return compute(rows, cols, metric_of(metric), y.is_none(), workers, progress);
+    const Metric with = metric_of(metric, metric_params, rows.d());
+    return compute(rows, cols, with, y.is_none(), workers, progress);
 }
 
 // Radii in the dtype of the distances -> limits of the ordered canonical values.
@@ -129,11 +131,12 @@ std::vector<double> limits_of(const py::object& radii, int64_t rows, const Metri
 py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
                              const std::string& metric, const Optional& query_radii,
                              const Optional& reference_radii, bool closed, const std::string& dtype,
-                             int workers, int64_t memory_limit, const py::object& progress) {
+                             const Optional& metric_params, int workers, int64_t memory_limit,
+                             const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_radius_memory(q.d()));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    const Metric id = metric_of(metric);
+    const Metric id = metric_of(metric, metric_params, q.d());
     const auto row_limits = limits_of(query_radii, q.rows(), id, closed, dtype, "query_radii");
     const auto col_limits =
         limits_of(reference_radii, r.rows(), id, closed, dtype, "reference_radii");
@@ -170,12 +173,13 @@ py::array reported_as(const py::array_t<double>& values, const Metric& metric) {
 
 py::tuple bind_radius_neighbors(const py::array& queries, const Optional& reference,
                                 const std::string& metric, const py::object& radii, bool closed,
-                                const std::string& dtype, bool ordered, int workers,
-                                int64_t memory_limit, const py::object& progress) {
+                                const std::string& dtype, bool ordered,
+                                const Optional& metric_params, int workers, int64_t memory_limit,
+                                const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_radius_memory(q.d()));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    const Metric id = metric_of(metric);
+    const Metric id = metric_of(metric, metric_params, q.d());
     const bool self = reference.is_none();
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
     py::array_t<int64_t> indptr(q.rows() + 1);
@@ -204,26 +208,29 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
 
 py::array bind_largest_radius_ratios(const py::array& queries, const py::array& reference,
                                      const std::string& metric, const py::object& radii,
-                                     int workers, const py::object& progress) {
+                                     const Optional& metric_params, int workers,
+                                     const py::object& progress) {
     const Source q(view_of(queries)), r(view_of(reference));
+    const Metric with = metric_of(metric, metric_params, q.d());
     const double* radius = vector_of<double>(radii, r.rows(), "radii");
     py::array_t<double> ratios(q.rows());
     double* ratio = ratios.mutable_data();
     run_released(progress, [&](Control& control) {
-        largest_radius_ratios(q, r, metric_of(metric), radius, workers, control, ratio);
+        largest_radius_ratios(q, r, with, radius, workers, control, ratio);
     });
     return ratios;
 }
 
 py::tuple bind_distance_products(const py::array& queries, const py::array& reference,
                                  const std::string& metric, double query_radius,
-                                 double reference_radius, int workers, const py::object& progress) {
+                                 double reference_radius, const Optional& metric_params,
+                                 int workers, const py::object& progress) {
     const Source q(view_of(queries)), r(view_of(reference));
+    const Metric with = metric_of(metric, metric_params, q.d());
     py::array_t<double> of_queries(q.rows()), of_references(r.rows());
     double *row = of_queries.mutable_data(), *col = of_references.mutable_data();
     run_released(progress, [&](Control& control) {
-        distance_products(q, r, metric_of(metric), query_radius, reference_radius, workers, control,
-                          row, col);
+        distance_products(q, r, with, query_radius, reference_radius, workers, control, row, col);
     });
     return py::make_tuple(of_queries, of_references);
 }
@@ -249,24 +256,26 @@ void register_neighbors(py::module_& m) {
           py::kw_only(), arg("dtype"), arg("precision"), arg("query_groups") = py::none(),
           arg("reference_groups") = py::none(), arg("group_rule") = "",
           arg("query_times") = py::none(), arg("reference_times") = py::none(),
-          arg("reference_mask") = py::none(), arg("workers"), arg("memory_limit") = 0,
-          arg("progress") = py::none());
+          arg("reference_mask") = py::none(), arg("metric_params") = py::none(), arg("workers"),
+          arg("memory_limit") = 0, arg("progress") = py::none());
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
-          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"), arg("memory_limit") = 0,
-          arg("progress") = py::none());
+          py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),
+          arg("workers"), arg("memory_limit") = 0, arg("progress") = py::none());
     m.def("largest_radius_ratios", bind_largest_radius_ratios, arg("queries"), arg("reference"),
-          arg("metric"), arg("radii"), py::kw_only(), arg("workers"), arg("progress") = py::none());
+          arg("metric"), arg("radii"), py::kw_only(), arg("metric_params") = py::none(),
+          arg("workers"), arg("progress") = py::none());
     m.def("distance_products", bind_distance_products, arg("queries"), arg("reference"),
           arg("metric"), arg("query_radius"), arg("reference_radius"), py::kw_only(),
-          arg("workers"), arg("progress") = py::none());
+          arg("metric_params") = py::none(), arg("workers"), arg("progress") = py::none());
     m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"),
-          arg("ordered") = false, arg("workers"), arg("memory_limit") = 0,
-          arg("progress") = py::none());
+          arg("ordered") = false, arg("metric_params") = py::none(), arg("workers"),
+          arg("memory_limit") = 0, arg("progress") = py::none());
     m.def("least_memory", bind_least_memory, arg("d"), arg("k"));
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
-          py::kw_only(), arg("dtype"), arg("workers"), arg("progress") = py::none());
+          py::kw_only(), arg("dtype"), arg("metric_params") = py::none(), arg("workers"),
+          arg("progress") = py::none());
 }
 
 }  // namespace pairtile

@@ -44,12 +44,18 @@ class Canonical {
     // The ordered canonical value of (current row, j).
     double operator()(int64_t j) {
         const int id = static_cast<int>(metric_.id);
-        if (const float* y = cols_.float32_row(j)) return ops_.f32[id](row_.data(), y, rows_.d());
-        if (const double* y = cols_.float64_row(j)) return ops_.f64[id](row_.data(), y, rows_.d());
+        const MetricParams& params = metric_.params;
+        if (const float* y = cols_.float32_row(j)) {
+            return ops_.f32[id](row_.data(), y, rows_.d(), params);
+        }
+        if (const double* y = cols_.float64_row(j)) {
+            return ops_.f64[id](row_.data(), y, rows_.d(), params);
+        }
         cols_.read(j, col_.data());
-        if (metric_ == MetricId::cosine && (row_is_zero_ || is_zero(col_.data(), rows_.d())))
+        if (metric_ == MetricId::cosine && (row_is_zero_ || is_zero(col_.data(), rows_.d()))) {
             return 1.0;
-        return ops_.f64[id](row_.data(), col_.data(), rows_.d());
+        }
+        return ops_.f64[id](row_.data(), col_.data(), rows_.d(), params);
     }
 
   private:
@@ -67,7 +73,7 @@ inline double reported(const Metric& metric, double ordered) {
     switch (metric.id) {
 #define PAIRTILE_REPORTED(name, type) \
     case MetricId::name:              \
-        return type::reported(ordered);
+        return reported<type>(ordered, metric.params);
         PAIRTILE_METRICS(PAIRTILE_REPORTED)
 #undef PAIRTILE_REPORTED
         case MetricId::count:

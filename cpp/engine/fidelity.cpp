@@ -260,8 +260,8 @@ void sweep_pairs(Source queries, Source references, const Metric& metric, Precis
         limits.state_bytes_per_col = sizeof(double);  // in each row block
         const Cut cut =
             choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
-        const Sweep<T> sweep{queries, references, screen.frame, choice.pairing, cut,
-                             false,   false,      false,        workers,        control};
+        const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, choice.pairing, cut,
+                             false,       false,       false,        workers,        control};
         Pairs<T> pairs(queries, references, metric, choice.pairing, workers);
         expect(sweep);
         body(pairs, sweep);

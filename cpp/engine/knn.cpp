@@ -230,7 +230,7 @@ class TopK {
 };
 
 template <class T, class D>
-void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& queries,
+void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source& queries,
                      const Source& references, int64_t k, const Metric& metric,
                      const Predicate& predicate, int workers, Control& control, D* distances,
                      int64_t* indices) {
@@ -241,8 +241,8 @@ void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& q
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const int64_t segments = (cut.col_super + cut.segment - 1) / cut.segment;
     workers = workers_within(control.memory(), bytes_per_worker(queries.d(), k, segments), workers);
-    const Sweep<T> sweep{queries, references, frame, pairing, cut,
-                         false,   false,      false, workers, control};
+    const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
+                         false,       false,       false,        workers, control};
     expect(sweep);
     TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
                     indices);
@@ -262,8 +262,8 @@ void knn(Source queries, Source references, int64_t k, const Metric& metric,
     const Screen screen = choose_screen(queries, references, metric, workers, control);
     const Choice choice = choose_precision(screen, queries, references, k, metric, precision);
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
-    search(screen.frame, choice.pairing, queries, references, k, metric, predicate, workers,
-           control, distances, indices);
+    search(screen, choice.pairing, queries, references, k, metric, predicate, workers, control,
+           distances, indices);
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) {

@@ -7,8 +7,9 @@ namespace pairtile {
 
 struct Metric {
     MetricId id;
+    MetricParams params;
 
-    Metric(MetricId which) : id(which) {}
+    Metric(MetricId which, const MetricParams& with = {}) : id(which), params(with) {}
 
     bool operator==(MetricId other) const { return id == other; }
 };

@@ -212,6 +212,12 @@ Frame frame_around(const Source& x, const Source& y, bool centred, Look look) {
 
 }  // namespace
 
+Frame raw_frame(int64_t d) {
+    Frame frame;
+    frame.centre.assign(static_cast<size_t>(d), 0.0);
+    return frame;
+}
+
 Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
     return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
         Survey found = survey(x, centre, workers, control);
@@ -238,6 +244,8 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
     switch (metric.id) {
         case MetricId::euclidean:
         case MetricId::sqeuclidean:
+        case MetricId::weuclidean:  // of rows read through a map
+        case MetricId::mahalanobis:
             pairing.unit = square;
             exact_limit = 4 * frame.largest_square;
             if (d <= direct_dimensions) {
@@ -276,8 +284,11 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
             pairing.unit = frame.scale;
             exact_limit = 2 * frame.largest_square;
             break;
-        case MetricId::count:
-            break;
+        default:  // its tiles hold canonical values
+            pairing.core = Core::canonical;
+            pairing.norm = Norm::largest;  // which every finite row has
+            pairing.metric = &metric;
+            return pairing;
     }
     const double exact_range = std::ldexp(1.0, std::numeric_limits<T>::digits);
     if (frame.integral && exact_limit <= exact_range) return pairing;  // exact: no error at all

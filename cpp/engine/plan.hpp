@@ -28,6 +28,9 @@ struct Frame {
     bool extreme = false;         // squares of the raw data leave the range of float64
 };
 
+// Rows as they are.
+Frame raw_frame(int64_t d);
+
 // `centred` for what is invariant to translation. Both sources share one frame. Reads every row.
 Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control);
 
@@ -43,6 +46,7 @@ struct Extent {
 // How a pair of packed rows becomes an argument: core(row, col) [+ row norm + column norm].
 struct Pairing {
     Core core = Core::dot;
+    const Metric* metric = nullptr;  // whose values a tile of Core::canonical holds
     Norm norm = Norm::squares;
     double row_factor = 1.0;  // −2 for ‖x‖² + ‖y‖² − 2xy, −1 where large products come first
     bool add_norms = false;      // argument = tile + row norm, the column norm being the bias
@@ -51,8 +55,10 @@ struct Pairing {
 
     // |argument − unit · canonical value| <= slope·(a + b)^2 [squares], slope·(a + b) [other
     // norms], with a, b the norms of the two rows, plus floor, plus what the residuals of rows
-    // packed more coarsely can amount to (Cauchy–Schwarz).
-    double slope = 0.0, floor = 0.0;
+    // packed more coarsely can amount to (Cauchy–Schwarz), plus `mapping`·(2(a + b) + mapping),
+    // where `mapping` bounds what reading rows through a linear map does to the length of a
+    // difference.
+    double slope = 0.0, floor = 0.0, mapping = 0.0;
     // Rows of a larger norm are beyond what canonical values can tell apart.
     double largest_reach = INFINITY;
     // The same for the typical pair instead of the worst one (rounding errors are a random walk).
@@ -60,11 +66,13 @@ struct Pairing {
 
     bool exact() const { return slope == 0.0 && floor == 0.0; }
     double error(const Extent& row, const Extent& col) const {
+        if (exact()) return 0.0;
         const double reach = row.reach + col.reach;
         if (!(reach < INFINITY)) return INFINITY;  // nothing is known of a row out of range
         const double coarse = std::fabs(row_factor) * (row.residual * (col.reach + col.residual) +
                                                        row.reach * col.residual);
-        return slope * (norm == Norm::squares ? reach * reach : reach) + floor + coarse;
+        return slope * (norm == Norm::squares ? reach * reach : reach) + floor + coarse +
+               mapping * (2.0 * reach + mapping);
     }
 };
 

@@ -212,15 +212,16 @@ void normalise_if_cosine(const Metric& metric, Source& queries, Source& referenc
 }
 
 template <class T>
-Sweep<T> radius_sweep(const Source& queries, const Source& references, const Frame& frame,
-                      const Pairing& pairing, bool one_segment, int workers, Control& control) {
+Sweep<T> radius_sweep(const Screen& screen, const Pairing& pairing, bool one_segment, int workers,
+                      Control& control) {
     CutLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes_per_row;
     limits.state_bytes_per_col = state_bytes_per_col;
-    Cut cut = choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
+    const Source &rows = screen.rows, &cols = screen.cols;
+    Cut cut = choose_cut(ops_of<T>(isa()), rows.rows(), cols.rows(), rows.d(), limits);
     if (one_segment) cut.segment = cut.col_super;
-    workers = workers_within(control.memory(), packing_bytes(queries.d()), workers);
-    return {queries, references, frame, pairing, cut, false, false, false, workers, control};
+    workers = workers_within(control.memory(), packing_bytes(rows.d()), workers);
+    return {rows, cols, screen.frame, pairing, cut, false, false, false, workers, control};
 }
 
 // Calls body(pairing) with T of the precision that tells the pairs apart.
@@ -271,8 +272,7 @@ void radius_count(Source queries, Source references, const Metric& metric, bool 
             using T = decltype(zero);
             Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
             Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
-            const Sweep<T> sweep = radius_sweep<T>(queries, references, screen.frame, pairing,
-                                                   false, workers, control);
+            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, false, workers, control);
             expect(sweep);
             run(sweep, fold);
         });
@@ -292,8 +292,7 @@ void radius_neighbors(Source queries, Source references, const Metric& metric, b
             using T = decltype(zero);
             Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
             Collect<T> fold(inside, row_limits, indptr, indices);
-            const Sweep<T> sweep =
-                radius_sweep<T>(queries, references, screen.frame, pairing, true, workers, control);
+            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, true, workers, control);
             expect(sweep);
             run(sweep, fold);
         });

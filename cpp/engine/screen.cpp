@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <vector>
 
 #include "engine/canonical.hpp"
@@ -40,10 +41,10 @@ class AmbiguousShare {
             return pairing.norm == Norm::squares ? std::sqrt(reach) : reach;
         };
         for (int64_t r = 0; r < many_; ++r)
-            references_.push_back(reach_of(references, r * m / many_));
+            references_.push_back(reach_of(screen.cols, r * m / many_));
         for (int64_t q = 0; q < few_; ++q) {
             canonical.set_row(q * n / few_);
-            queries_.push_back(reach_of(queries, q * n / few_));
+            queries_.push_back(reach_of(screen.rows, q * n / few_));
             std::vector<double> values;
             for (int64_t r = 0; r < many_; ++r) {
                 values.push_back(pairing.unit * canonical(r * m / many_));
@@ -81,13 +82,96 @@ class AmbiguousShare {
     std::vector<std::vector<double>> beyond_kth_;  // value − k-th value, in packed units
 };
 
+bool is_mapped(const Metric& metric) {
+    return metric == MetricId::weuclidean || metric == MetricId::mahalanobis;
+}
+
+// The map under which the metric is the Euclidean distance. It starts from a centre of the data, so
+// that nothing cancels far from the origin.
+LinearMap map_for(const Metric& metric, const std::vector<double>& centre) {
+    const size_t d = centre.size();
+    LinearMap map{centre, {}, {}};
+    if (metric == MetricId::weuclidean) {
+        for (size_t j = 0; j < d; ++j) map.diagonal.push_back(std::sqrt(metric.params.weights[j]));
+        return map;
+    }
+    map.columns.resize(d * d);
+    for (size_t i = 0; i < d; ++i) {
+        for (size_t j = 0; j < d; ++j) {
+            map.columns[j * d + i] = metric.params.transform[i * d + j];
+        }
+    }
+    return map;
+}
+
+// The largest Σ_j ‖A_j‖ |x_j − c_j| of all rows, A_j being the columns of the map.
+double largest_image(const Source& source, const LinearMap& map, int workers, Control& control) {
+    const size_t d = map.centre.size();
+    std::vector<double> norms = map.diagonal;
+    for (size_t j = 0; norms.size() < d; ++j) {
+        double square = 0.0;
+        for (size_t i = 0; i < d; ++i) square += map.columns[j * d + i] * map.columns[j * d + i];
+        norms.push_back(std::sqrt(square));
+    }
+    double largest = 0.0;
+    std::mutex lock;
+    constexpr int64_t block_rows = 1024;
+    parallel_for((source.rows() + block_rows - 1) / block_rows, workers, control,
+                 [&](int64_t block, int) {
+                     std::vector<double> row(d);
+                     double mine = 0.0;
+                     const int64_t end = std::min(source.rows(), (block + 1) * block_rows);
+                     for (int64_t i = block * block_rows; i < end; ++i) {
+                         source.read(i, row.data());
+                         double image = 0.0;
+                         for (size_t j = 0; j < d; ++j) {
+                             image += norms[j] * std::fabs(row[j] - map.centre[j]);
+                         }
+                         if (image > mine && image < INFINITY) mine = image;
+                     }
+                     const std::lock_guard guard(lock);
+                     largest = std::max(largest, mine);
+                 });
+    return largest;
+}
+
+// Rows are read through the map, in float64. Rounding of x − c, of the entries of A, of the
+// products and of their sums leaves at most γ|A||x − c| of a row, γ = (d + 4)u, the length of which
+// is not above γ Σ_j ‖A_j‖ |x_j − c_j|. The difference of two rows has twice that; the canonical
+// value, a transformed difference, errs by no more than twice that again.
+void screen_mapped(Screen& screen, const Metric& metric, int workers, Control& control) {
+    screen.map = std::make_shared<const LinearMap>(map_for(metric, screen.frame.centre));
+    const double image = std::max(largest_image(screen.rows, *screen.map, workers, control),
+                                  largest_image(screen.cols, *screen.map, workers, control));
+    screen.rows.map_by(screen.map.get());
+    screen.cols.map_by(screen.map.get());
+    const int64_t d = screen.rows.d();
+    screen.frame = choose_frame(screen.rows, screen.cols, true, workers, control);
+    screen.frame.integral = false;  // where rounding made it so
+    screen.frame.extreme = screen.frame.extreme || screen.frame.scale > 0x1p300;
+    const double gamma =
+        static_cast<double>(d + 4) * std::numeric_limits<double>::epsilon() / 2 * 1.01;
+    screen.float32 = pairing_for_metric<float>(metric, screen.frame, d, false);
+    screen.float64 = pairing_for_metric<double>(metric, screen.frame, d, false);
+    screen.float32.mapping = screen.float64.mapping = 4.0 * gamma * image * screen.frame.scale;
+}
+
 }  // namespace
 
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
                      int workers, Control& control) {
-    Screen screen;
+    Screen screen{queries, references, nullptr, {}, {}, {}};
+    if (isa().f64.canonical[static_cast<int>(metric.id)]) {
+        screen.frame = raw_frame(queries.d());
+        screen.float64 = pairing_for_metric<double>(metric, screen.frame, queries.d(), false);
+        return screen;
+    }
     const bool centred = translation_invariant(metric);
     screen.frame = sample_frame(queries, references, centred);
+    if (is_mapped(metric) && !screen.frame.extreme) {
+        screen_mapped(screen, metric, workers, control);
+        return screen;
+    }
     if (screen.frame.integral) {  // that every row is exact must be true of every row
         screen.frame = choose_frame(queries, references, centred, workers, control);
     }
@@ -103,10 +187,11 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
 
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
                         int64_t k, const Metric& metric, Precision precision) {
-    if (precision == Precision::float64) return {true, screen.float64};
+    const bool direct = screen.float64.core == Core::canonical;
+    if (direct || precision == Precision::float64) return {true, screen.float64};
     if (precision == Precision::fast) {
         Pairing inexact = screen.float32;
-        inexact.slope = inexact.floor = 0.0;
+        inexact.slope = inexact.floor = inexact.mapping = 0.0;
         return {false, inexact};
     }
     Pairing coarse = screen.float32;

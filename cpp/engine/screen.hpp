@@ -1,7 +1,8 @@
-// How the distances of one search are screened: the frame of the packed rows, and what a tile value
-// says about the canonical value in either precision.
+// How the distances of one search are screened: how rows are read and in which frame they are
+// packed, and what a tile value says about the canonical value in either precision.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "engine/knn.hpp"
@@ -10,15 +11,18 @@
 namespace pairtile {
 
 struct Screen {
+    Source rows, cols;  // as they are packed: for some metrics read through the map
+    std::shared_ptr<const LinearMap> map;
     Frame frame;
     Pairing float32, float64;
 };
 
-// Rows of a cosine search are normalised already.
+// Rows of a cosine search are normalised already. `metric` outlives the screen.
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
                      int workers, Control& control);
 
-// Tiles of float64 or float32, and how their values relate to canonical ones.
+// Tiles of float64 (the canonical ones always) or float32, and how their values relate to canonical
+// ones.
 struct Choice {
     bool wide;
     Pairing pairing;

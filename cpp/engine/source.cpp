@@ -1,5 +1,6 @@
 #include "engine/source.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -86,6 +87,21 @@ bool Array::contiguous_native() const {
 void Array::read(int64_t row, double* out) const { read_as(*this, row, out); }
 void Array::read(int64_t row, float* out) const { read_as(*this, row, out); }
 
+void LinearMap::apply(double* row) const {
+    const size_t d = centre.size();
+    if (!diagonal.empty()) {
+        for (size_t j = 0; j < d; ++j) row[j] = (row[j] - centre[j]) * diagonal[j];
+        return;
+    }
+    std::vector<double> image(d);
+    for (size_t j = 0; j < d; ++j) {
+        const double x = row[j] - centre[j];
+        const double* column = columns.data() + j * d;
+        for (size_t i = 0; i < d; ++i) image[i] += column[i] * x;
+    }
+    std::copy(image.begin(), image.end(), row);
+}
+
 bool Source::holds_float64() const {
     return parts_[0].dtype == Dtype::float64 ||
            (split_ < rows_ && parts_[1].dtype == Dtype::float64);
@@ -95,6 +111,7 @@ void Source::read(int64_t row, double* out) const {
     const Array& part = part_of(row);
     part.read(row, out);
     if (normalised_) normalise_row(out, d());
+    if (map_) map_->apply(out);
 }
 
 template <class S>
@@ -102,7 +119,7 @@ Rows<S> Source::block(int64_t first, int64_t count, S* copy) const {
     constexpr Dtype in_place = sizeof(S) == 4 ? Dtype::float32 : Dtype::float64;
     int64_t local = first;
     const Array& part = part_of(local);
-    if (!normalised_ && part.dtype == in_place && part.contiguous_native() &&
+    if (as_it_is() && part.dtype == in_place && part.contiguous_native() &&
         local + count <= part.rows) {
         return {reinterpret_cast<const S*>(part.data + local * part.row_stride),
                 part.row_stride / static_cast<int64_t>(sizeof(S))};
@@ -124,13 +141,13 @@ template Rows<double> Source::block(int64_t, int64_t, double*) const;
 
 const float* Source::float32_row(int64_t row) const {
     const Array& part = part_of(row);
-    if (normalised_ || part.dtype != Dtype::float32 || !part.contiguous_native()) return nullptr;
+    if (!as_it_is() || part.dtype != Dtype::float32 || !part.contiguous_native()) return nullptr;
     return reinterpret_cast<const float*>(part.data + row * part.row_stride);
 }
 
 const double* Source::float64_row(int64_t row) const {
     const Array& part = part_of(row);
-    if (normalised_ || part.dtype != Dtype::float64 || !part.contiguous_native()) return nullptr;
+    if (!as_it_is() || part.dtype != Dtype::float64 || !part.contiguous_native()) return nullptr;
     return reinterpret_cast<const double*>(part.data + row * part.row_stride);
 }
 

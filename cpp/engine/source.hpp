@@ -30,6 +30,15 @@ struct Rows {
     int64_t stride;
 };
 
+// x -> A(x − centre) in float64; A is diagonal, or dense.
+struct LinearMap {
+    std::vector<double> centre;
+    std::vector<double> diagonal;  // of A; if empty,
+    std::vector<double> columns;   // A column by column
+
+    void apply(double* row) const;
+};
+
 class Source {
   public:
     explicit Source(const Array& only) : parts_{only}, split_(only.rows), rows_(only.rows) {}
@@ -44,10 +53,13 @@ class Source {
     void normalise() { normalised_ = true; }
     bool normalised() const { return normalised_; }
 
+    // Read every row through this map, which the caller keeps.
+    void map_by(const LinearMap* map) { map_ = map; }
+
     void read(int64_t row, double* out) const;
 
     // Whether rows can be read as float32 without loss.
-    bool fits_float32() const { return !holds_float64() && !normalised_; }
+    bool fits_float32() const { return !holds_float64() && as_it_is(); }
 
     // `count` rows as S: in place where they lie so, else copied to `copy`. With S = float only
     // where fits_float32().
@@ -65,9 +77,12 @@ class Source {
         return parts_[1];
     }
 
+    bool as_it_is() const { return !normalised_ && !map_; }
+
     Array parts_[2];
     int64_t split_, rows_;
     bool normalised_ = false;
+    const LinearMap* map_ = nullptr;
 };
 
 // x / ‖x‖ in float64, guarded by a power of two against overflow. A zero row is left alone.

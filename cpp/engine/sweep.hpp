@@ -75,6 +75,7 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
                const Panels<T>& cols, const Buffer<T>& bias, int64_t col, int64_t width,
                const Task& task, Buffer<T>& memory, Fold& fold) {
     const auto core = ops.core[static_cast<int>(sweep.pairing.core)];
+    const Metric* metric = sweep.pairing.metric;
     const T* all_bias = takes_bias(sweep.pairing.core) ? bias.data() : nullptr;
     const int64_t ld = sweep.cut.strip;
     memory.reserve(ops.rows * ld);
@@ -85,8 +86,14 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
         const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
         if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
         sweep.control.tick(task.worker);
-        core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
-             all_bias ? all_bias + col : nullptr, memory.data(), ld);
+        if (metric) {
+            ops.canonical[static_cast<int>(metric->id)](rows.panel_of(row), cols.panel_of(col),
+                                                        rows.d, panels, metric->params,
+                                                        memory.data(), ld);
+        } else {
+            core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
+                 all_bias ? all_bias + col : nullptr, memory.data(), ld);
+        }
         Tile<T> tile{memory.data(),
                      ld,
                      static_cast<int>(height),

@@ -103,6 +103,38 @@ void core_tile(const T* row_panel, const T* col_panels, int64_t d, int panels, c
     }
 }
 
+// Canonical values of a direct metric: columns side by side, eight partial results each, the order
+// of operations that of canonical().
+template <class Metric>
+void canonical_tile(const double* row_panel, const double* col_panels, int64_t d, int panels,
+                    const MetricParams& params, double* tile, int64_t ld) {
+    using V = Vec<double>;
+    constexpr int rows = Block<double>::rows, vectors = Block<double>::vectors;
+    constexpr int cols = Block<double>::cols;
+    for (int p = 0; p < panels; ++p) {
+        for (int i = 0; i < rows; ++i) {
+            for (int v = 0; v < vectors; ++v) {
+                Partial<Metric, Columns> partial;
+                const double* x = row_panel + i;
+                const double* y = col_panels + p * d * cols + v * V::lanes;
+                const auto push = [&](int l, int64_t j) {
+                    partial.push(l, V::spread(x[j * rows]), V::load(y + j * cols), j, params);
+                };
+                int64_t j = 0;
+                for (; j + 8 <= d; j += 8) {
+#pragma GCC unroll 8
+                    for (int l = 0; l < 8; ++l) push(l, j + l);
+                }
+#pragma GCC unroll 8
+                for (int l = 0; l < 7; ++l) {
+                    if (j + l < d) push(l, j + l);
+                }
+                V::store(tile + i * ld + p * cols + v * V::lanes, partial.order());
+            }
+        }
+    }
+}
+
 template <class T>
 void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride, const T* b,
              T* c, int64_t ld) {

@@ -42,6 +42,7 @@ struct Vec<double> {
     static Reg sub(Reg a, Reg b) { return vsubq_f64(a, b); }
     static Reg max(Reg a, Reg b) { return vmaxq_f64(a, b); }
     static Reg abs(Reg a) { return vabsq_f64(a); }
+    static Reg root(Reg a) { return vsqrtq_f64(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f64(c, a, b); }
     static uint32_t below(Reg a, Reg t) {
         const uint64x2_t bit = {1, 2};

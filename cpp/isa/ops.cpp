@@ -6,6 +6,7 @@
 #define PT_ISA_HEADER(name) PT_PASTE(isa, name)
 // clang-format on
 #include PT_ISA_HEADER(PAIRTILE_ISA)
+#include "isa/columns.hpp"
 
 #include "isa/micro.hpp"
 #include "isa/pack.hpp"
@@ -13,6 +14,15 @@
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
+
+template <class Metric>
+constexpr Ops<double>::CanonicalFn tile_if_direct() {
+    if constexpr (requires { Metric::direct; }) {
+        return canonical_tile<Metric>;
+    } else {
+        return nullptr;
+    }
+}
 
 template <class T>
 constexpr Ops<T> table() {
@@ -30,6 +40,12 @@ constexpr Ops<T> table() {
         ops.pack_bfloat16_float64 = pack_bfloat16<double, T>;
     }
 #endif
+    if constexpr (sizeof(T) == 8) {
+#define PT_DIRECT(name, type) \
+    ops.canonical[static_cast<int>(MetricId::name)] = tile_if_direct<type>();
+        PAIRTILE_METRICS(PT_DIRECT)
+#undef PT_DIRECT
+    }
     ops.product = product<T>;
     ops.pack_float32 = pack<float, T>;
     ops.pack_float64 = pack<double, T>;

@@ -14,15 +14,17 @@
 namespace pairtile {
 
 // The number a micro-kernel computes for a pair of packed rows. dot_bfloat16 reads panels of words
-// of two bfloat16 each and exists only where the hardware multiplies them faster.
+// of two bfloat16 each and exists only where the hardware multiplies them faster. With `canonical`
+// the tile holds the canonical values of a metric that has none of the others.
 enum class Core : int {
     dot,
     squared_difference,
     absolute_difference,
     largest_difference,
-    dot_bfloat16
+    dot_bfloat16,
+    canonical
 };
-constexpr int core_count = 5;
+constexpr int core_count = 6;
 
 // Which norm of a packed row goes with a core: Σ x², Σ |x|, max |x|.
 enum class Norm : int { squares, absolutes, largest };
@@ -44,6 +46,10 @@ struct Ops {
     using CoreFn = void (*)(const T* row_panel, const T* col_panels, int64_t d, int panels,
                             const T* bias, T* tile, int64_t ld);
     CoreFn core[core_count];
+    // Core::canonical of float64 panels of the rows as they are; null for metrics that need none
+    using CanonicalFn = void (*)(const T* row_panel, const T* col_panels, int64_t d, int panels,
+                                 const MetricParams& params, T* tile, int64_t ld);
+    CanonicalFn canonical[static_cast<int>(MetricId::count)];
 
     // C[m × n] += A·B for m <= rows, n <= cols; A strided, B one panel of k rows `cols` wide
     void (*product)(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride,
@@ -105,8 +111,8 @@ struct Ops {
 };
 
 struct CanonicalOps {
-    using F32 = double (*)(const double* x, const float* y, int64_t d);
-    using F64 = double (*)(const double* x, const double* y, int64_t d);
+    using F32 = double (*)(const double* x, const float* y, int64_t d, const MetricParams& params);
+    using F64 = double (*)(const double* x, const double* y, int64_t d, const MetricParams& params);
     F32 f32[static_cast<int>(MetricId::count)];
     F64 f64[static_cast<int>(MetricId::count)];
 };

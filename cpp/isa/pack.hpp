@@ -89,9 +89,11 @@ PT_HD double merge_lanes(const double* lane) {
     return part[0];
 }
 
-// Norms from here on leave no room for sums and products in T.
-template <class T>
-constexpr double norm_range = sizeof(T) == 4 ? 0x1p120 : 0x1p1000;
+// Norms from here on leave no room for sums and products in T; no limit where none are formed.
+template <class T, Norm norm>
+constexpr double norm_range = norm == Norm::largest ? __builtin_inf()
+                              : sizeof(T) == 4      ? 0x1p120
+                                                    : 0x1p1000;
 
 // The norm of a row whose norm is out of range: NaN if it holds NaN or Inf, else infinity.
 template <class S>
@@ -172,7 +174,7 @@ void pack_with(const S* rows, int64_t stride, int count, int64_t d, const double
         for (int i = 0; i < count; ++i) norms[i] = merge_lanes<norm>(lane[i]);
     }
     for (int i = 0; i < count; ++i) {
-        if (norms[i] < norm_range<T>) continue;
+        if (norms[i] < norm_range<T, norm>) continue;
         norms[i] = out_of_range(rows + i * stride, d);
         const T filler = norms[i] != norms[i] ? static_cast<T>(norms[i]) : T(0);
         for (int64_t f = 0; f < d; ++f) panel[f * width + i] = filler;
@@ -242,7 +244,7 @@ void pack_bfloat16(const S* rows, int64_t stride, int count, int64_t d, const do
     for (int i = 0; i < count; ++i) {
         norms[i] = merge_lanes<Norm::squares>(norm[i]);
         residuals[i] = merge_lanes<Norm::squares>(residual[i]);
-        if (norms[i] < norm_range<T>) continue;
+        if (norms[i] < norm_range<T, Norm::squares>) continue;
         norms[i] = residuals[i] = out_of_range(rows + i * stride, d);
         const uint32_t filler = norms[i] != norms[i] ? 0x7fc07fc0u : 0u;
         for (int64_t f = 0; f < (d + 1) / 2; ++f) panel[f * width + i] = bits_as<T>(filler);

@@ -41,6 +41,7 @@ struct Vec<double> {
     static Reg sub(Reg a, Reg b) { return _mm_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm_max_pd(a, b); }
     static Reg abs(Reg a) { return _mm_andnot_pd(_mm_set1_pd(-0.0), a); }
+    static Reg root(Reg a) { return _mm_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }
     static uint32_t below(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm_movemask_pd(_mm_cmple_pd(a, t)));

@@ -41,6 +41,7 @@ struct Vec<double> {
     static Reg sub(Reg a, Reg b) { return _mm512_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm512_max_pd(a, b); }
     static Reg abs(Reg a) { return _mm512_abs_pd(a); }
+    static Reg root(Reg a) { return _mm512_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
     static uint32_t below(Reg a, Reg t) { return _mm512_cmp_pd_mask(a, t, _CMP_LE_OQ); }
 };

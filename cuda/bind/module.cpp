@@ -52,10 +52,16 @@ Array array_of(const View& view) {
             static_cast<Dtype>(found - names.begin())};
 }
 
+std::vector<std::string> metrics() {
+#define PT_METRIC(known, type) #known,
+    return {PAIRTILE_PLAIN_METRICS(PT_METRIC)};
+#undef PT_METRIC
+}
+
 MetricId metric_of(const std::string& name) {
 #define PT_METRIC(known, type) \
     if (name == #known) return MetricId::known;
-    PAIRTILE_METRICS(PT_METRIC)
+    PAIRTILE_PLAIN_METRICS(PT_METRIC)
 #undef PT_METRIC
     throw py::value_error("unknown metric '" + name + "'");
 }
@@ -237,6 +243,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.doc() = "The GPU engine of pairtile; see the public package for documentation.";
     m.attr("__version__") = PAIRTILE_VERSION;
     m.def("architectures", architectures);
+    m.def("metrics", metrics);
 
     // the plan, which needs no GPU
     m.def("knn_batches", [](int64_t rows, int64_t references, int64_t d, int64_t k) {

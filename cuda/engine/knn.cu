@@ -108,9 +108,9 @@ void knn(const Search& search, MetricId metric, D* distances, int64_t* indices,
 #define PT_SEARCH(name, type) \
     case MetricId::name:      \
         return search_with<type>(search, distances, indices, stream);
-        PAIRTILE_METRICS(PT_SEARCH)
+        PAIRTILE_PLAIN_METRICS(PT_SEARCH)
 #undef PT_SEARCH
-        case MetricId::count:
+        default:
             break;
     }
 }

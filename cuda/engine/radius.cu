@@ -173,9 +173,9 @@ void radius_counts(const Within& within, MetricId metric, const RadiusCounts& by
 #define PT_COUNT(name, type) \
     case MetricId::name:     \
         return count_with<type>(within, by_query_radii, by_reference_radii, stream);
-        PAIRTILE_METRICS(PT_COUNT)
+        PAIRTILE_PLAIN_METRICS(PT_COUNT)
 #undef PT_COUNT
-        case MetricId::count:
+        default:  // has no tile here
             break;
     }
 }
@@ -187,9 +187,9 @@ void radius_neighbors(const Within& within, MetricId metric, const double* radii
 #define PT_COLLECT(name, type) \
     case MetricId::name:       \
         return collect_with<type>(within, radii, rows, distances, stream);
-        PAIRTILE_METRICS(PT_COLLECT)
+        PAIRTILE_PLAIN_METRICS(PT_COLLECT)
 #undef PT_COLLECT
-        case MetricId::count:
+        default:  // has no tile here
             break;
     }
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._numpy.neighbors import Params
     from pairtile._progress import Report
 
     Set = NDArray[Any] | Rows
@@ -170,6 +171,7 @@ def knn(
     *,
     dtype: str,
     precision: str,
+    metric_params: Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -201,6 +203,7 @@ def knn(
                 metric,
                 dtype="ordered",
                 precision=precision,
+                metric_params=metric_params,
                 workers=workers,
                 memory_limit=cut.engine,
                 progress=report,
@@ -211,7 +214,7 @@ def knn(
             missing = -np.inf if metric == "inner_product" else np.inf
             for some in spans(len(q), max(1, MERGED // k)):
                 with np.errstate(over="ignore"):
-                    reported = finish(metric, values[some])
+                    reported = finish(metric, values[some], metric_params)
                     reported[indices[rows][some] < 0] = missing
                     distances[rows][some] = reported
 
@@ -280,6 +283,7 @@ def radius_neighbors(
     radii: NDArray[Any],
     *,
     dtype: str,
+    metric_params: Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -289,7 +293,7 @@ def radius_neighbors(
     pairs = len(queries) * len(queries if reference is None else reference)
     search = _backend.module().radius_neighbors
     cut = _cut(queries, reference, memory_limit, neighbors=True)
-    options.update(dtype=dtype, workers=workers)
+    options.update(dtype=dtype, metric_params=metric_params, workers=workers)
     counts, *_ = radius_counts(
         queries,
         reference,
@@ -341,7 +345,7 @@ def radius_neighbors(
         order = np.lexsort((values[at], row))  # stable, and references came in ascending order
         indices[at] = indices[at][order]
         with np.errstate(over="ignore", under="ignore"):
-            distances[at] = finish(metric, values[at][order])
+            distances[at] = finish(metric, values[at][order], metric_params)
     return indptr, indices, distances
 
 

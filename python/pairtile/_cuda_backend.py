@@ -168,6 +168,16 @@ def first_nonfinite(x: Any, *, workers: int) -> int:
         return _Rows(x).survey()[0]
 
 
+def _check_served(metric: str, memory_limit: int) -> None:
+    """NotImplementedError for what the GPU has not. None of its metrics takes parameters."""
+    if memory_limit:
+        raise NotImplementedError("memory_limit bounds host memory; on a GPU it must be None")
+    if metric not in _cuda.metrics():
+        raise NotImplementedError(
+            f"metric {metric!r} is not computed on a GPU; copy the arrays to host memory first"
+        )
+
+
 def knn(
     queries: Any,
     reference: Any,
@@ -182,6 +192,7 @@ def knn(
     query_times: NDArray[Any] | None = None,
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    metric_params: dict[str, Any] | None = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -190,9 +201,8 @@ def knn(
 
     Every value is the canonical one, whatever the precision.
     """
-    del precision, workers
-    if memory_limit:
-        raise NotImplementedError("memory_limit bounds host memory; on a GPU it must be None")
+    del precision, metric_params, workers
+    _check_served(metric, memory_limit)
     with _device(queries, reference):
         join = _Join(queries, reference, metric)
         q, r = join.q, join.r
@@ -236,14 +246,17 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    metric_params: dict[str, Any] | None = None,
     workers: int,
+    memory_limit: int = 0,
     progress: Report | None = None,
 ) -> tuple[Any, Any, Any, Any]:
     """Pairs inside by the radii of queries, then of references; each per query and per reference.
 
     None where those radii were not given.
     """
-    del workers
+    del metric_params, workers
+    _check_served(metric, memory_limit)
     with _device(queries, reference, query_radii, reference_radii):
         join = _Join(queries, reference, metric)
         radii = [_radii(given) for given in (query_radii, reference_radii)]
@@ -275,11 +288,14 @@ def radius_neighbors(
     *,
     closed: bool,
     dtype: str,
+    metric_params: dict[str, Any] | None = None,
     workers: int,
+    memory_limit: int = 0,
     progress: Report | None = None,
 ) -> tuple[Any, Any, Any]:
     """CSR of the references inside each query's radius, in order of (value, index)."""
-    del workers
+    del metric_params, workers
+    _check_served(metric, memory_limit)
     with _device(queries, reference, radii):
         join = _Join(queries, reference, metric)
         n, m = join.q.n, join.r.n

@@ -19,6 +19,9 @@ _Array = NDArray[Any]
 _Counts = NDArray[np.int64]
 _Floats = NDArray[np.float64]
 _Progress = Callable[[int, int], object] | None
+# minkowski {"p": float}, weuclidean {"w": (d,)}, mahalanobis {"transform": (d, d)} and gower
+# {"ranges": (d,)}, contiguous float64; every other metric None
+_Params = dict[str, Any] | None
 _Term = tuple[float, str, tuple[float, ...]]
 
 class _Contrastive(TypedDict):
@@ -52,6 +55,7 @@ def knn(
     query_times: _Array | None = None,
     reference_times: _Array | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    metric_params: _Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: _Progress = None,
@@ -62,6 +66,7 @@ def pairwise_distances(
     metric: str,
     *,
     dtype: str,
+    metric_params: _Params = None,
     workers: int,
     progress: _Progress = None,
 ) -> _Array: ...
@@ -74,6 +79,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    metric_params: _Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: _Progress = None,
@@ -87,6 +93,7 @@ def radius_neighbors(
     closed: bool,
     dtype: str,
     ordered: bool = False,
+    metric_params: _Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: _Progress = None,
@@ -97,6 +104,7 @@ def largest_radius_ratios(
     metric: str,
     radii: _Floats,
     *,
+    metric_params: _Params = None,
     workers: int,
     progress: _Progress = None,
 ) -> _Floats: ...
@@ -107,6 +115,7 @@ def distance_products(
     query_radius: float,
     reference_radius: float,
     *,
+    metric_params: _Params = None,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats]: ...

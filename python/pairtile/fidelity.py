@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend
+from pairtile import _arrays, _backend, _metrics
 from pairtile._progress import reporting
-from pairtile.neighbors import Neighbors, check_distance, enough_others
+from pairtile.neighbors import Neighbors, enough_others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,16 +63,17 @@ class PrecisionRecall(NamedTuple):
 
 
 def _own_radii(
-    x: Any, k: int, metric: str, workers: int, limit: int, report: Report | None
+    x: Any, k: int, measure: _metrics.Measure, workers: int, limit: int, report: Report | None
 ) -> NDArray[np.float64]:
     """Distance of each row to its k-th neighbour in its own set, itself left out."""
     distances, _ = _backend.module(x).knn(
         x,
         None,
         k,
-        metric,
+        measure.name,
         dtype="float64",
         precision="default",
+        metric_params=measure.params,
         workers=workers,
         memory_limit=limit,
         progress=report,
@@ -150,7 +151,7 @@ def precision_recall_density_coverage(
     >>> pt.precision_recall_density_coverage(real, [[0.5], [2.5], [9.0]], k=1)
     PRDC(precision=0.6666666666666666, recall=1.0, density=1.3333333333333333, coverage=1.0)
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     k = _arrays.count("k", k)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
@@ -160,15 +161,17 @@ def precision_recall_density_coverage(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
+    measure = _metrics.resolve(metric, metric_params, x)
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         counts = _backend.module(x, y).radius_counts(
             x,
             y,
-            metric,
-            _own_radii(x, k, metric, workers, limit, of_real),
-            _own_radii(y, k, metric, workers, limit, of_fake),
+            measure.name,
+            _own_radii(x, k, measure, workers, limit, of_real),
+            _own_radii(y, k, measure, workers, limit, of_fake),
             closed=False,
             dtype="float64",
+            metric_params=measure.params,
             workers=workers,
             memory_limit=limit,
             progress=across,
@@ -254,20 +257,29 @@ def realism(
     >>> pt.realism(real, [[0.5], [4.0], [2.0], [9.0]], k=1)
     array([2.        , 0.5       ,        inf, 0.14285714])
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     k = _arrays.count("k", k)
     prune = _arrays.real("prune", prune, least=0.0, most=1.0)
     workers = _arrays.resolve_workers(workers)
     x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
+    measure = _metrics.resolve(metric, metric_params, x)
     # looked up before any work, for CUDA lacks it
     largest_ratios = _backend.module(x, y).largest_radius_ratios
     with reporting(progress, n * n, n * m) as (of_real, across):
-        radii = _own_radii(x, k, metric, workers, 0, of_real)
+        radii = _own_radii(x, k, measure, workers, 0, of_real)
         # "lower": an interpolated quantile keeps the same rows, and infinite radii have none.
         radii[radii > np.quantile(radii, 1.0 - prune, method="lower")] = -1.0
-        ratios = largest_ratios(y, x, metric, radii, workers=workers, progress=across)
+        ratios = largest_ratios(
+            y,
+            x,
+            measure.name,
+            radii,
+            metric_params=measure.params,
+            workers=workers,
+            progress=across,
+        )
     with np.errstate(over="ignore", under="ignore"):
         scores: NDArray[np.floating[Any]] = ratios.astype(_arrays.working_dtype(x, y))
     wrapped: NDArray[np.floating[Any]] = _arrays.like(real, fake)(scores)
@@ -349,7 +361,7 @@ def probabilistic_precision_recall(
     >>> pt.probabilistic_precision_recall(real, [[0.5], [2.5]], k=1, scale=2.0)
     PrecisionRecall(precision=0.953125, recall=0.9375)
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     k = _arrays.count("k", k)
     scale = _arrays.real("scale", scale, above=0.0)
     workers = _arrays.resolve_workers(workers)
@@ -357,18 +369,20 @@ def probabilistic_precision_recall(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
+    measure = _metrics.resolve(metric, metric_params, x)
     # looked up before any work, for CUDA lacks it
     products = _backend.module(x, y).distance_products
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         with np.errstate(over="ignore"):
-            mean_real = _own_radii(x, k, metric, workers, 0, of_real).mean()
-            mean_fake = _own_radii(y, k, metric, workers, 0, of_fake).mean()
+            mean_real = _own_radii(x, k, measure, workers, 0, of_real).mean()
+            mean_fake = _own_radii(y, k, measure, workers, 0, of_fake).mean()
         outside_fake, outside_real = products(
             x,
             y,
-            metric,
+            measure.name,
             scale * float(mean_fake),
             scale * float(mean_real),
+            metric_params=measure.params,
             workers=workers,
             progress=across,
         )
@@ -430,22 +444,24 @@ def authenticity(
     >>> pt.authenticity([[0.0], [1.0], [5.0]], [[0.1], [2.5], [7.0], [10.0]])
     array([False,  True, False,  True])
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
     x, y = _arrays.pair(
         "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
     )
     enough_others(1, len(x), " of real")
+    measure = _metrics.resolve(metric, metric_params, x)
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
-        radii = _own_radii(x, 1, metric, workers, limit, of_real)
+        radii = _own_radii(x, 1, measure, workers, limit, of_real)
         distances, indices = _backend.module(x, y).knn(
             y,
             x,
             1,
-            metric,
+            measure.name,
             dtype="float64",
             precision="default",
+            metric_params=measure.params,
             workers=workers,
             memory_limit=limit,
             progress=across,
@@ -503,21 +519,23 @@ def distance_to_closest_record(
            [0. ]]), indices=array([[1],
            [0]]))
     """
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
     a, b = _arrays.pair(
         "x", x, "reference", reference, check_finite=check_finite, workers=workers, blocks=True
     )
+    measure = _metrics.resolve(metric, metric_params, b)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):
         distances, indices = _backend.module(a, b).knn(
             a,
             b,
             1,
-            metric,
+            measure.name,
             dtype=dtype or _arrays.working_dtype(a, b).name,
             precision="default",
+            metric_params=measure.params,
             workers=workers,
             memory_limit=limit,
             progress=report,

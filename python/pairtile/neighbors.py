@@ -1,8 +1,8 @@
 """Nearest neighbours, distances to the k-th, and the small matrix to check them against.
 
 Validates (`_arrays`), chooses the backend (`_backend`) and wraps what comes back; the search
-itself is one sweep over tiles of pairs with a top-k fold. `radius` and `fidelity` take their
-metrics and their words for the two sets from here.
+itself is one sweep over tiles of pairs with a top-k fold. `radius` and `fidelity` take their words
+for the two sets from here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend
+from pairtile import _arrays, _backend, _metrics
 from pairtile._progress import reporting
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._progress import Progress
-
-METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
 
 
 class Neighbors(NamedTuple):
@@ -39,24 +37,6 @@ class Neighbors(NamedTuple):
 
     distances: NDArray[np.floating[Any]]
     indices: NDArray[np.int64]
-
-
-def check_metric(metric: str, metric_params: Mapping[str, Any] | None) -> None:
-    """Raise unless there is a metric of this name, with these parameters."""
-    _arrays.choice("metric", metric, METRICS)
-    if metric_params:
-        raise ValueError(f"metric {metric!r} takes no metric_params, got {sorted(metric_params)}")
-
-
-def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None:
-    """`check_metric`, and raise unless it grows as rows move apart."""
-    check_metric(metric, metric_params)
-    if metric == "inner_product":
-        distances = ", ".join(name for name in METRICS if name != "inner_product")
-        raise ValueError(
-            "metric 'inner_product' is largest for the nearest rows; "
-            f"a distance is needed here: {distances}"
-        )
 
 
 def point_sets(
@@ -167,7 +147,7 @@ def _search(
     memory_limit: int | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
-    check_metric(metric, metric_params)
+    _metrics.check(metric, metric_params)
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
@@ -210,15 +190,17 @@ def _search(
             )
         predicates["reference_mask"] = np.ascontiguousarray(mask)
 
+    measure = _metrics.resolve(metric, metric_params, q if r is None else r)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, n * m) as (report,):
         found: tuple[NDArray[Any], NDArray[Any]] = _backend.module(q, r).knn(
             q,
             r,
             k,
-            metric,
+            measure.name,
             dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
             precision=precision,
+            metric_params=measure.params,
             workers=workers,
             memory_limit=limit,
             progress=report,
@@ -251,8 +233,9 @@ def knn(
 
     Neighbours come in the order of (canonical float64 value, index), so the result is the same
     on every backend, instruction set and number of threads, and the list for k is a prefix of
-    the list for any larger k. For euclidean and sqeuclidean the value that orders is
-    :math:`d^2`; equal float32 distances therefore need not have ascending indices.
+    the list for any larger k. Metrics that end in a root or a mean are ordered before it
+    (euclidean by :math:`d^2`, minkowski by :math:`d^p`); equal float32 distances therefore need
+    not have ascending indices.
 
     Parameters
     ----------
@@ -272,9 +255,28 @@ def knn(
         inner_product            :math:`\sum_j x_j y_j`, largest first
         manhattan                :math:`\sum_j |x_j - y_j|`
         chebyshev                :math:`\max_j |x_j - y_j|`
+        minkowski                :math:`(\sum_j |x_j - y_j|^p)^{1/p}`, not a metric for p < 1
+        canberra                 :math:`\sum_j |x_j - y_j| / (|x_j| + |y_j|)`, 0/0 = 0
+        braycurtis               :math:`\sum_j |x_j - y_j| / \sum_j |x_j + y_j|`, 0/0 = 0
+        weuclidean               :math:`\sqrt{\sum_j w_j (x_j - y_j)^2}`
+        mahalanobis              :math:`\sqrt{(x - y)^\top V^{-1} (x - y)}`
+        gower                    mean over j of :math:`|x_j - y_j| / \text{range}_j`, or of
+                                 :math:`1[x_j \ne y_j]` for categories and ranges of 0
         ======================== ==========================================================
     metric_params : mapping, optional
-        None of these metrics takes a parameter.
+        Of those metrics that take parameters; array_likes of float64 precision.
+
+        ============ =====================================================================
+        minkowski    ``p``, required: from 1/1024 to 1024, or inf. 1, 2 and inf are
+                     manhattan, euclidean and chebyshev
+        weuclidean   ``w`` of shape (d,), required: not negative
+        mahalanobis  either ``VI`` of shape (d, d), the inverse covariance, symmetric positive
+                     semidefinite; or ``V``, the covariance, symmetric positive definite
+        gower        ``categorical``: column numbers or a mask of shape (d,), none by default.
+                     ``ranges`` of shape (d,): by default largest less smallest value of each
+                     column of the reference set, over its finite rows. Values are not
+                     clipped: beyond the range a feature counts more than 1
+        ============ =====================================================================
     query_groups, reference_groups : array_like of shape (n,) and (m,), optional
         Integers or strings. `reference_groups` defaults to `query_groups` when `reference` is
         None.
@@ -318,13 +320,17 @@ def knn(
         ``knn(x, k=5)``, a mask that is not boolean.
     ValueError
         If shapes disagree, a set is empty, k is out of range (whatever the predicates leave),
-        `metric` is unknown, groups come without a rule or a rule without groups, or the data
-        hold NaN or Inf; if `memory_limit` is too small for one row at a time (the message has the
-        smallest that works), or the file of a memory map has become shorter.
+        `metric` is unknown, `metric_params` lack what it needs or hold what it does not take or
+        cannot use, groups come without a rule or a rule without groups, or the data hold NaN or
+        Inf; if `memory_limit` is too small for one row at a time (the message has the smallest
+        that works), or the file of a memory map has become shorter.
 
     Notes
     -----
-    O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m.
+    O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m. minkowski,
+    canberra, braycurtis and gower are computed in float64 throughout, whatever the precision.
+    minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
+    logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
 
     A `numpy.memmap`, and any object that is no array in memory but has a 2-D shape, a dtype and
     row slicing (h5py, zarr, dask), is read block by block, as queries or as reference: the
@@ -502,7 +508,7 @@ def pairwise_distances(
     >>> float(pt.pairwise_distances([[512695.0]], [[512804.0]])[0, 0])
     109.0
     """
-    check_metric(metric, metric_params)
+    _metrics.check(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     wrap = _arrays.like(x, y)
     if y is None:
@@ -510,13 +516,15 @@ def pairwise_distances(
         b = None
     else:
         a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    measure = _metrics.resolve(metric, metric_params, a if b is None else b)
     with reporting(progress, len(a) * len(a if b is None else b)) as (report,):
         distances: NDArray[np.floating[Any]] = wrap(
             _backend.module(a, b).pairwise_distances(
                 a,
                 b,
-                metric,
+                measure.name,
                 dtype=_arrays.working_dtype(a, a if b is None else b).name,
+                metric_params=measure.params,
                 workers=workers,
                 progress=report,
             )

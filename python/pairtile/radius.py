@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend
+from pairtile import _arrays, _backend, _metrics
 from pairtile._progress import reporting
-from pairtile.neighbors import check_distance, point_sets
+from pairtile.neighbors import point_sets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,12 +142,13 @@ def radius_count(
     array([2, 1, 0])
     """
     _given("radius_count", reference, radius)
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     _arrays.choice("radius_of", radius_of, ("query", "reference"))
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
     n, m = len(q), len(q if r is None else r)
+    measure = _metrics.resolve(metric, metric_params, q if r is None else r)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
     of_query = radius_of == "query"
@@ -157,11 +158,12 @@ def radius_count(
         by_query_radii, _, by_reference_radii, _ = _backend.module(q, r).radius_counts(
             q,
             r,
-            metric,
+            measure.name,
             radii if of_query else None,
             None if of_query else radii,
             closed=bool(closed),
             dtype=dtype,
+            metric_params=measure.params,
             workers=workers,
             memory_limit=limit,
             progress=report,
@@ -235,10 +237,11 @@ def radius_neighbors(
     array([1., 1., 2., 2.])
     """
     _given("radius_neighbors", reference, radius)
-    check_distance(metric, metric_params)
+    _metrics.check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
+    measure = _metrics.resolve(metric, metric_params, q if r is None else r)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
     radii = _radii(radius, "queries", len(q), dtype)
@@ -246,10 +249,11 @@ def radius_neighbors(
         found = _backend.module(q, r).radius_neighbors(
             q,
             r,
-            metric,
+            measure.name,
             radii,
             closed=bool(closed),
             dtype=dtype,
+            metric_params=measure.params,
             workers=workers,
             memory_limit=limit,
             progress=report,

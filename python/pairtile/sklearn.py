@@ -16,7 +16,8 @@ import numpy as np
 
 from pairtile import _arrays
 from pairtile._io import MissingExtraError
-from pairtile.neighbors import check_distance, knn
+from pairtile._metrics import check_distance
+from pairtile.neighbors import knn
 from pairtile.radius import RadiusNeighbors, radius_neighbors
 
 try:

@@ -758,9 +758,35 @@ TEST(softmax_weights_of_a_tile) {
 
 // --- canonical values ---
 
+// What every metric needs, for up to 530 features.
+struct AllParams : MetricParams {
+    std::vector<double> numbers, matrix;
+
+    AllParams(Random& random, int64_t d, double exponent)
+        : numbers(normals<double>(random, d)), matrix(normals<double>(random, d * d)) {
+        for (double& one : numbers) one = one < -1.0 ? 0.0 : std::fabs(one);
+        p = exponent;
+        weights = ranges = numbers.data();
+        transform = matrix.data();
+        features = static_cast<double>(d);
+    }
+};
+
 double canonical_reference(MetricId metric, const std::vector<double>& x,
-                           const std::vector<double>& y) {
-    double lane[8] = {};
+                           const std::vector<double>& y, const AllParams& params) {
+    if (metric == MetricId::mahalanobis) {
+        std::vector<double> image;
+        for (size_t i = 0; i < x.size(); ++i) {
+            std::vector<double> row(
+                params.matrix.begin() + static_cast<int64_t>(i * x.size()),
+                params.matrix.begin() + static_cast<int64_t>((i + 1) * x.size()));
+            std::vector<double> difference(x);
+            for (size_t j = 0; j < x.size(); ++j) difference[j] -= y[j];
+            image.push_back(-canonical_reference(MetricId::inner_product, row, difference, params));
+        }
+        return -canonical_reference(MetricId::inner_product, image, image, params);
+    }
+    double lane[8] = {}, second[8] = {};
     for (size_t j = 0; j < x.size(); ++j) {
         const double difference = x[j] - y[j];
         double& sum = lane[j % 8];
@@ -774,6 +800,28 @@ double canonical_reference(MetricId metric, const std::vector<double>& x,
             case MetricId::chebyshev:
                 sum = std::max(sum, std::fabs(difference));
                 break;
+            case MetricId::minkowski: {
+                const double size = std::fabs(difference);
+                const double cube = size * (size * size);
+                sum += params.p == 3.0 ? cube : size * std::sqrt(size);
+                break;
+            }
+            case MetricId::canberra:
+                if (x[j] != 0.0 || y[j] != 0.0) {
+                    sum += std::fabs(difference) / (std::fabs(x[j]) + std::fabs(y[j]));
+                }
+                break;
+            case MetricId::braycurtis:
+                sum += std::fabs(difference);
+                second[j % 8] += std::fabs(x[j] + y[j]);
+                break;
+            case MetricId::weuclidean:
+                sum += params.weights[j] * difference * difference;
+                break;
+            case MetricId::gower:
+                sum += params.ranges[j] > 0.0 ? std::fabs(difference) / params.ranges[j]
+                                              : (difference == 0.0 ? 0.0 : 1.0);
+                break;
             default:
                 sum += difference * difference;
         }
@@ -781,8 +829,12 @@ double canonical_reference(MetricId metric, const std::vector<double>& x,
     const auto combine = [metric](double a, double b) {
         return metric == MetricId::chebyshev ? std::max(a, b) : a + b;
     };
-    const double value = combine(combine(combine(lane[0], lane[4]), combine(lane[2], lane[6])),
-                                 combine(combine(lane[1], lane[5]), combine(lane[3], lane[7])));
+    const auto tree = [&combine](const double* part) {
+        return combine(combine(combine(part[0], part[4]), combine(part[2], part[6])),
+                       combine(combine(part[1], part[5]), combine(part[3], part[7])));
+    };
+    const double value = tree(lane);
+    if (metric == MetricId::braycurtis) return value == 0.0 ? 0.0 : value / tree(second);
     if (metric == MetricId::cosine) return 0.5 * value;
     return metric == MetricId::inner_product ? -value : value;
 }
@@ -790,18 +842,58 @@ double canonical_reference(MetricId metric, const std::vector<double>& x,
 TEST(canonical_values_have_the_same_bits_everywhere) {
     Random random(14);
     for (int64_t d = 1; d <= 530; d += d < 40 ? 1 : 49) {
-        for (int round = 0; round < 20; ++round) {
-            const auto x = normals<double>(random, d), y = normals<double>(random, d);
+        for (int round = 0; round < (d < 40 ? 20 : 2); ++round) {
+            auto x = normals<double>(random, d), y = normals<double>(random, d);
+            for (double& one : x) one = one > 1.5 ? 0.0 : one;  // both 0 here and there
+            for (double& one : y) one = one > 1.5 ? 0.0 : one;
+            const AllParams params(random, d, round % 2 ? 3.0 : 1.5);
             const std::vector<float> narrow(y.begin(), y.end());
             const std::vector<double> widened(narrow.begin(), narrow.end());
             for (const IsaOps* isa : supported_isas()) {
                 for (int m = 0; m < static_cast<int>(MetricId::count); ++m) {
                     const MetricId metric = static_cast<MetricId>(m);
-                    const double wide = isa->canonical.f64[m](x.data(), y.data(), d);
-                    CHECK(wide == canonical_reference(metric, x, y), isa->name, m, d);
-                    CHECK(isa->canonical.f32[m](x.data(), narrow.data(), d) ==
-                              canonical_reference(metric, x, widened),
+                    const double wide = isa->canonical.f64[m](x.data(), y.data(), d, params);
+                    CHECK(wide == canonical_reference(metric, x, y, params), isa->name, m, d);
+                    CHECK(isa->canonical.f32[m](x.data(), narrow.data(), d, params) ==
+                              canonical_reference(metric, x, widened, params),
                           isa->name, m, d);
+                }
+            }
+        }
+    }
+}
+
+TEST(tiles_of_canonical_values_hold_the_same_bits) {
+    Random random(15);
+    for (const IsaOps* isa : supported_isas()) {
+        const Ops<double>& ops = isa->f64;
+        for (const int64_t d : {1, 7, 8, 9, 17, 64, 257}) {
+            constexpr int panels = 3;
+            const int rows = ops.rows, cols = panels * ops.cols;
+            const int64_t ld = cols + 3;
+            const auto x = normals<double>(random, rows * d), y = normals<double>(random, cols * d);
+            const AllParams params(random, d, d % 2 ? 3.0 : 1.5);
+            std::vector<double> col_panels;
+            for (int p = 0; p < panels; ++p) {
+                const std::vector<double> points(y.begin() + p * ops.cols * d,
+                                                 y.begin() + (p + 1) * ops.cols * d);
+                const auto panel = panel_of(points, ops.cols, d, ops.cols);
+                col_panels.insert(col_panels.end(), panel.begin(), panel.end());
+            }
+            const auto row_panel = panel_of(x, rows, d, rows);
+            for (int m = 0; m < static_cast<int>(MetricId::count); ++m) {
+                if (!ops.canonical[m]) continue;
+                std::vector<double> tile(static_cast<size_t>(rows * ld), -1.0);
+                ops.canonical[m](row_panel.data(), col_panels.data(), d, panels, params,
+                                 tile.data(), ld);
+                for (int i = 0; i < rows; ++i) {
+                    for (int j = 0; j < cols; ++j) {
+                        CHECK(tile[static_cast<size_t>(i * ld + j)] ==
+                                  isa->canonical.f64[m](&x[static_cast<size_t>(i * d)],
+                                                        &y[static_cast<size_t>(j * d)], d, params),
+                              isa->name, m, d, i, j);
+                    }
+                    CHECK(tile[static_cast<size_t>(i * ld + cols)] == -1.0, isa->name, m);
                 }
             }
         }

@@ -9,26 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._numpy.neighbors import ORDER, finish, spans, widen
+from pairtile._numpy.neighbors import finish, ordered, spans, widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from pairtile._numpy.neighbors import Params
+
     Floats = NDArray[np.float64]
     Report = Callable[[int, int], object]
 
 
 def _blocks(
-    queries: NDArray[Any], reference: NDArray[Any], metric: str, progress: Report | None
+    queries: NDArray[Any],
+    reference: NDArray[Any],
+    metric: str,
+    params: Params,
+    progress: Report | None,
 ) -> Iterator[tuple[slice, slice, Floats]]:
     """Rows, columns and canonical distances of each block of pairs."""
     for rows in spans(len(queries)):
         for cols in spans(len(reference)):
-            with np.errstate(over="ignore", invalid="ignore"):
-                value = ORDER[metric](widen(queries, rows), widen(reference, cols))
-            yield rows, cols, finish(metric, value)
+            value = ordered(metric, widen(queries, rows), widen(reference, cols), params)
+            yield rows, cols, finish(metric, value, params)
         if progress is not None:
             progress(rows.stop, len(queries))
 
@@ -39,6 +44,7 @@ def largest_radius_ratios(
     metric: str,
     radii: Floats,
     *,
+    metric_params: Params = None,
     workers: int,
     progress: Report | None = None,
 ) -> Floats:
@@ -48,7 +54,7 @@ def largest_radius_ratios(
     """
     del workers
     largest = np.zeros(len(queries))
-    for rows, cols, distance in _blocks(queries, reference, metric, progress):
+    for rows, cols, distance in _blocks(queries, reference, metric, metric_params, progress):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = np.where(distance == 0, np.inf, radii[cols] / distance)
         ratio[:, radii[cols] < 0] = 0.0
@@ -63,6 +69,7 @@ def distance_products(
     query_radius: float,
     reference_radius: float,
     *,
+    metric_params: Params = None,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats]:
@@ -77,7 +84,7 @@ def distance_products(
         return whole
 
     with np.errstate(under="ignore"):
-        for rows, cols, distance in _blocks(queries, reference, metric, progress):
+        for rows, cols, distance in _blocks(queries, reference, metric, metric_params, progress):
             of_queries[rows] *= product(distance, query_radius, 1)
             of_references[cols] *= product(distance, reference_radius, 0)
     return of_queries, of_references

@@ -3,11 +3,12 @@
 The oracle of the compiled engine: everything is float64, from direct differences, in exactly the
 order of operations that defines the canonical value. Blocks of rows keep temporaries at a few MB.
 
-    rows(x) -> widen to float64 -> sq_distance | l1 | linf | dot of a block of pairs -> statistic
+    rows(x) -> widen to float64 -> `ordered` values of a block of pairs -> statistic -> `finish`
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Params = dict[str, Any] | None
     Report = Callable[[int, int], object]
 
 BLOCK = 256  # rows on either side of a block of pairs
@@ -34,6 +36,11 @@ def widen(x: NDArray[Any], rows: slice) -> Floats:
     return np.ascontiguousarray(x[rows], dtype=np.float64)
 
 
+def _tree(s: Floats) -> Floats:
+    sums: Floats = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+    return sums
+
+
 def _accumulate(a: Floats, b: Floats, term: Callable[[Floats, Floats, Floats], object]) -> Floats:
     """Sum of term(a_ij, b_kj) over features j: eight partial sums, added in the canonical tree."""
     partial = np.zeros((8, len(a), len(b)))
@@ -41,9 +48,17 @@ def _accumulate(a: Floats, b: Floats, term: Callable[[Floats, Floats, Floats], o
     for j in range(a.shape[1]):
         term(a[:, j, None], b[None, :, j], out)
         partial[j % 8] += out
-    s = partial
-    sums: Floats = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
-    return sums
+    return _tree(partial)
+
+
+def _sum(
+    a: Floats, b: Floats, term: Callable[[Floats, Floats, int], NDArray[np.floating[Any]]]
+) -> Floats:
+    """`_accumulate` of terms that depend on the feature too."""
+    partial = np.zeros((8, len(a), len(b)))
+    for j in range(a.shape[1]):
+        partial[j % 8] += term(a[:, j, None], b[None, :, j], j)
+    return _tree(partial)
 
 
 def sq_distance(a: Floats, b: Floats) -> Floats:
@@ -91,8 +106,7 @@ def normalised(a: Floats) -> Floats:
     partial = np.zeros((8, len(a)))
     for j in range(a.shape[1]):
         partial[j % 8] += a[:, j] * a[:, j]
-    s = partial
-    norm = np.sqrt(((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])))
+    norm = np.sqrt(_tree(partial))
     return a / np.where(norm == 0, 1.0, norm)[:, None]
 
 
@@ -103,20 +117,165 @@ def _cosine(a: Floats, b: Floats) -> Floats:
     return distance
 
 
+def power(x: Floats, exponent: float) -> Floats:
+    """x^exponent for x >= 0, by roots where no more than one is needed."""
+    halves = exponent * 2.0 == int(exponent * 2.0)
+    return power_by_roots(x, exponent) if halves else _power_by_logarithm(x, exponent)
+
+
+def _chop(x: Floats) -> Floats:
+    """Without the last 27 bits: the product of two such numbers is exact."""
+    chopped: Floats = (x.view(np.uint64) & np.uint64(0xFFFFFFFFF8000000)).view(np.float64)
+    return chopped
+
+
+def _power_by_logarithm(x: Floats, exponent: float) -> Floats:
+    """2^(exponent log2 x), the logarithm in two parts; +, -, * and / alone.
+
+    x = m 2^n with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh s with s = (m - 1) / (m + 1).
+    """
+    m, n = np.frexp(x)
+    low = m < 0.70710678118654757
+    m, n = np.where(low, 2.0 * m, m), np.where(low, n - 1.0, n)
+    f, g = m - 1.0, m + 1.0
+    s = f / g
+    s_high, g_high = _chop(s), _chop(g)
+    s_low = ((f - s_high * g_high) - s_high * (m - (g_high - 1.0))) / g
+    z = s * s
+    tail = np.full_like(s, 2.0 / 25.0)
+    for odd in range(23, 1, -2):
+        tail = tail * z + 2.0 / odd
+    log_high, log_low = 2.0 * s_high, 2.0 * s_low + s * z * tail
+    part = 1.4426950216293335 * log_high
+    rest = 1.9259629911266175e-08 * log_high + 1.4426950408889634 * log_low
+    high = n + part
+    low_part = ((n - high) + part) + rest
+    chopped = _chop(high)
+    low_part = (high - chopped) + low_part
+    front = float(_chop(np.array([exponent]))[0])
+    product = front * chopped
+    rest = exponent * low_part + (exponent - front) * chopped
+    total = np.minimum(np.maximum(product + rest, -1100.0), 1100.0)
+    whole = np.rint(total)
+    w = ((product - whole) + rest) * 0.69314718055994531
+    series = np.full_like(w, 1.0 / math.factorial(13))
+    for k in range(12, 1, -1):
+        series = series * w + 1.0 / math.factorial(k)
+    result = (w * w * series + w) + 1.0
+    half = np.rint(0.5 * whole)
+    result = np.ldexp(result, half.astype(np.int64))
+    result = np.ldexp(result, (whole - half).astype(np.int64))
+    result = np.where(total == 1100.0, np.inf, np.where(total == -1100.0, 0.0, result))
+    return np.where(x == 0, 0.0, np.where(x < np.inf, result, x))
+
+
+def power_by_roots(x: Floats, exponent: float) -> Floats:
+    """x^exponent for x >= 0, by multiplications and square roots alone: it never falls.
+
+    The whole part by repeated squaring, the binary digits of the fraction from the last to the
+    first: x^0.b1b2... = x^(b1/2) sqrt(x^0.b2...).
+    """
+    whole = int(exponent)
+    result, square, bits = np.ones_like(x), x, whole
+    while bits:
+        if bits & 1:
+            result = result * square
+        square = square * square
+        bits >>= 1
+    digits, fraction = 62, int((exponent - whole) * 2.0**62)
+    if fraction == 0:
+        return result
+    while not fraction & 1:
+        fraction >>= 1
+        digits -= 1
+    half = np.sqrt(x)
+    part = half
+    for _ in range(digits - 1):
+        fraction >>= 1
+        part = np.sqrt(part)
+        if fraction & 1:
+            part = part * half
+    return result * part
+
+
+def _minkowski(a: Floats, b: Floats, p: float) -> Floats:
+    return _sum(a, b, lambda x, y, j: power(np.abs(x - y), p))
+
+
+def _canberra(a: Floats, b: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        size = np.abs(x) + np.abs(y)
+        share: Floats = np.where(size == 0, 0.0, np.abs(x - y) / size)
+        return share
+
+    return _sum(a, b, term)
+
+
+def _braycurtis(a: Floats, b: Floats) -> Floats:
+    apart = manhattan(a, b)
+    together = manhattan(a, -b)
+    return np.where((apart == 0) & (together == 0), 0.0, apart / together)
+
+
+def _weuclidean(a: Floats, b: Floats, w: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        difference = x - y
+        return float(w[j]) * difference * difference
+
+    return _sum(a, b, term)
+
+
+def _mahalanobis(a: Floats, b: Floats, transform: Floats) -> Floats:
+    partial = np.zeros((8, len(a), len(b)))
+    for i, row in enumerate(transform):
+        z = _sum(a, b, lambda x, y, j, row=row: row[j] * (x - y))  # type: ignore[misc]
+        partial[i % 8] += z * z
+    return _tree(partial)
+
+
+def _gower(a: Floats, b: Floats, ranges: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        difference = x - y
+        if ranges[j] > 0:
+            return np.abs(difference) / float(ranges[j])
+        differs: Floats = np.where(difference == 0, 0.0, difference * 0.0 + 1.0)  # NaN stays NaN
+        return differs
+
+    return _sum(a, b, term)
+
+
 # What neighbours are ordered by, smallest first; `finish` turns it into the distance returned.
-ORDER = {
+_ORDER: dict[str, Callable[..., Floats]] = {
     "euclidean": sq_distance,
     "sqeuclidean": sq_distance,
     "cosine": _cosine,
     "inner_product": lambda a, b: -dot(a, b),
     "manhattan": manhattan,
     "chebyshev": chebyshev,
+    "minkowski": _minkowski,
+    "canberra": _canberra,
+    "braycurtis": _braycurtis,
+    "weuclidean": _weuclidean,
+    "mahalanobis": _mahalanobis,
+    "gower": _gower,
 }
 
 
-def finish(metric: str, order: Floats) -> Floats:
-    if metric == "euclidean":
+def ordered(metric: str, a: Floats, b: Floats, params: Params = None) -> Floats:
+    """The canonical value of every pair of rows."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        return _ORDER[metric](a, b, **(params or {}))
+
+
+def finish(metric: str, order: Floats, params: Params = None) -> Floats:
+    """What is returned for a canonical value."""
+    if metric in ("euclidean", "weuclidean", "mahalanobis"):
         return np.sqrt(order)
+    if metric == "minkowski" and params:
+        with np.errstate(over="ignore", under="ignore"):
+            return power_by_roots(order, 1.0 / params["p"])
+    if metric == "gower" and params:
+        return order / len(params["ranges"])
     return 0.0 - order if metric == "inner_product" else order
 
 
@@ -159,6 +318,7 @@ def knn(
     query_times: NDArray[Any] | None = None,
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    metric_params: Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -187,8 +347,7 @@ def knn(
         index = np.full((len(a), k), -1, dtype=np.int64)
         for cols in spans(m, BLOCK * BLOCK // height):
             number = np.arange(cols.start, cols.stop)[None, :]
-            with np.errstate(over="ignore", invalid="ignore"):
-                value = ORDER[metric](a, widen(reference, cols))
+            value = ordered(metric, a, widen(reference, cols), metric_params)
             if itself:
                 value[number == np.arange(rows.start, rows.stop)[:, None]] = np.nan
             if query_groups is not None and reference_groups is not None:
@@ -212,7 +371,7 @@ def knn(
             continue
         missing = -np.inf if metric == "inner_product" else np.inf
         with np.errstate(over="ignore"):
-            distances[rows] = np.where(index < 0, missing, finish(metric, best))
+            distances[rows] = np.where(index < 0, missing, finish(metric, best, metric_params))
     return distances, indices
 
 
@@ -222,6 +381,7 @@ def pairwise_distances(
     metric: str,
     *,
     dtype: str,
+    metric_params: Params = None,
     workers: int,
     progress: Report | None = None,
 ) -> NDArray[Any]:
@@ -234,7 +394,8 @@ def pairwise_distances(
         a = widen(x, rows)
         for cols in spans(len(y)):
             with np.errstate(over="ignore", invalid="ignore"):
-                value = finish(metric, ORDER[metric](a, widen(y, cols)))
+                value = ordered(metric, a, widen(y, cols), metric_params)
+                value = finish(metric, value, metric_params)
                 if itself and rows == cols and metric == "cosine":
                     np.fill_diagonal(value, 0.0 * np.diagonal(value))
                 out[rows, cols] = value
@@ -275,8 +436,7 @@ def distance_quantile(
             a = widen(left, rows)
             for j in range(i, len(blocks)):
                 right, cols = blocks[j]
-                with np.errstate(over="ignore", invalid="ignore"):
-                    value = np.abs(ORDER[metric](a, widen(right, cols)))
+                value = np.abs(ordered(metric, a, widen(right, cols)))
                 upper = value[np.triu_indices(len(a), 1)] if i == j else value.ravel()
                 yield upper.view(np.int64)
             done += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._numpy.neighbors import ORDER, enough_memory, finish, spans, widen
+from pairtile._numpy.neighbors import enough_memory, finish, ordered, spans, widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
+    Params = dict[str, Any] | None
     Report = Callable[[int, int], object]
 
 
@@ -28,17 +29,17 @@ def _block(
     rows: slice,
     cols: slice,
     metric: str,
+    metric_params: Params,
     dtype: str,
 ) -> tuple[Floats, NDArray[Any]]:
     """Values that order a block of pairs, and their distances as returned; NaN for i == j."""
     other = queries if reference is None else reference
-    with np.errstate(over="ignore", invalid="ignore"):
-        value = ORDER[metric](widen(queries, rows), widen(other, cols))
+    value = ordered(metric, widen(queries, rows), widen(other, cols), metric_params)
     if reference is None:
         i, j = np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop)
         value[i[:, None] == j] = np.nan
     with np.errstate(over="ignore", under="ignore"):
-        return value, finish(metric, value).astype(dtype)
+        return value, finish(metric, value, metric_params).astype(dtype)
 
 
 def radius_counts(
@@ -50,6 +51,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    metric_params: Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -66,7 +68,7 @@ def radius_counts(
     by_reference = np.zeros(n, np.int64), np.zeros(m, np.int64)
     for rows in spans(n):
         for cols in spans(m):
-            _, distance = _block(queries, reference, rows, cols, metric, dtype)
+            _, distance = _block(queries, reference, rows, cols, metric, metric_params, dtype)
             if query_radii is not None:
                 within = inside(distance, query_radii[rows, None])
                 by_query[0][rows] += within.sum(axis=1)
@@ -92,6 +94,7 @@ def radius_neighbors(
     closed: bool,
     dtype: str,
     ordered: bool = False,
+    metric_params: Params = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -109,7 +112,7 @@ def radius_neighbors(
     for rows in spans(n):
         found = []
         for cols in spans(m):
-            value, distance = _block(queries, reference, rows, cols, metric, dtype)
+            value, distance = _block(queries, reference, rows, cols, metric, metric_params, dtype)
             i, j = np.nonzero(inside(distance, radii[rows, None]))
             found.append((i, j + cols.start, value[i, j], distance[i, j]))
         i, j, values, near = (np.concatenate(part) for part in zip(*found, strict=True))

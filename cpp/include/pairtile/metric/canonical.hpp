@@ -4,7 +4,11 @@
 // multiply-add: every backend, instruction set and tile size computes the same bits.
 #pragma once
 
+#include <type_traits>
+
 #include "pairtile/config.hpp"
+#include "pairtile/metric/mahalanobis.hpp"
+#include "pairtile/metric/params.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
@@ -19,19 +23,72 @@ PT_HD T canonical_tree(const T* lane) {
     return Metric::combine(even, odd);
 }
 
-template <class Metric, class Y>
-PT_HD double canonical(const double* x, const Y* y, int64_t d) {
-    double lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+// The partial results of a pair, or of several columns side by side. Most metrics are one sum of
+// terms of two numbers; some take the feature and their parameters too, some are made of two sums.
+template <class Metric, class T>
+struct Partial {
+    static constexpr bool two_sums = requires { Metric::sums; };
+
+    T lane[two_sums ? 2 : 1][8] = {};
+
+    template <class Params>
+    PT_HD void push(int l, T x, T y, int64_t j, const Params& params) {
+        if constexpr (two_sums) {
+            lane[0][l] = Metric::template accumulate<0>(lane[0][l], x, y);
+            lane[1][l] = Metric::template accumulate<1>(lane[1][l], x, y);
+        } else if constexpr (requires { Metric::accumulate(x, x, y, j, params); }) {
+            lane[0][l] = Metric::accumulate(lane[0][l], x, y, j, params);
+        } else {
+            lane[0][l] = Metric::accumulate(lane[0][l], x, y);
+        }
+    }
+    PT_HD T order() const {
+        if constexpr (two_sums) {
+            return Metric::order(canonical_tree<Metric>(lane[0]), canonical_tree<Metric>(lane[1]));
+        } else {
+            return Metric::order(canonical_tree<Metric>(lane[0]));
+        }
+    }
+};
+
+template <class Metric, class Y, class Params>
+PT_HD double canonical_fold(const double* x, const Y* y, int64_t d, const Params& params) {
+    Partial<Metric, double> partial;
     int64_t j = 0;
     for (; j + 8 <= d; j += 8) {
         for (int l = 0; l < 8; ++l) {
-            lane[l] = Metric::accumulate(lane[l], x[j + l], static_cast<double>(y[j + l]));
+            partial.push(l, x[j + l], static_cast<double>(y[j + l]), j + l, params);
         }
     }
     for (int l = 0; j + l < d; ++l) {
-        lane[l] = Metric::accumulate(lane[l], x[j + l], static_cast<double>(y[j + l]));
+        partial.push(l, x[j + l], static_cast<double>(y[j + l]), j + l, params);
     }
-    return Metric::order(canonical_tree<Metric>(lane));
+    return partial.order();
+}
+
+template <class Metric, class Y>
+PT_HD double canonical(const double* x, const Y* y, int64_t d, const MetricParams& params = {}) {
+    if constexpr (std::is_same_v<Metric, Mahalanobis>) {
+        double lane[8] = {};
+        for (int64_t i = 0; i < d; ++i) {
+            const double* row = params.transform + i * d;
+            const double z = canonical_fold<Mahalanobis::Component>(x, y, d, row);
+            lane[i % 8] += z * z;
+        }
+        return canonical_tree<Mahalanobis>(lane);
+    } else {
+        return canonical_fold<Metric>(x, y, d, params);
+    }
+}
+
+// From the ordered canonical value to what the user sees.
+template <class Metric>
+PT_HD double reported(double ordered, const MetricParams& params) {
+    if constexpr (requires { Metric::reported(ordered, params); }) {
+        return Metric::reported(ordered, params);
+    } else {
+        return Metric::reported(ordered);
+    }
 }
 
 }  // namespace PAIRTILE_ISA

@@ -2,21 +2,37 @@
 // this one, one line here, and its NumPy twin.
 #pragma once
 
+#include "pairtile/metric/braycurtis.hpp"
+#include "pairtile/metric/canberra.hpp"
 #include "pairtile/metric/canonical.hpp"
 #include "pairtile/metric/chebyshev.hpp"
 #include "pairtile/metric/cosine.hpp"
 #include "pairtile/metric/euclidean.hpp"
+#include "pairtile/metric/gower.hpp"
 #include "pairtile/metric/inner_product.hpp"
+#include "pairtile/metric/mahalanobis.hpp"
 #include "pairtile/metric/manhattan.hpp"
+#include "pairtile/metric/minkowski.hpp"
 #include "pairtile/metric/sqeuclidean.hpp"
+#include "pairtile/metric/weuclidean.hpp"
 
-#define PAIRTILE_METRICS(X)          \
+// Those of one sum and without parameters, which the GPU computes too.
+#define PAIRTILE_PLAIN_METRICS(X)    \
     X(euclidean, Euclidean)          \
     X(sqeuclidean, SquaredEuclidean) \
     X(cosine, Cosine)                \
     X(inner_product, InnerProduct)   \
     X(manhattan, Manhattan)          \
     X(chebyshev, Chebyshev)
+
+#define PAIRTILE_METRICS(X)          \
+    PAIRTILE_PLAIN_METRICS(X)        \
+    X(minkowski, Minkowski)          \
+    X(canberra, Canberra)            \
+    X(braycurtis, BrayCurtis)        \
+    X(weuclidean, WeightedEuclidean) \
+    X(mahalanobis, Mahalanobis)      \
+    X(gower, Gower)
 
 namespace pairtile {
 

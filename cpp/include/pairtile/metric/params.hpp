@@ -1,0 +1,17 @@
+// What metrics take besides two rows. Each reads the members it documents; whoever fills them in
+// keeps the arrays alive.
+#pragma once
+
+#include <cstdint>
+
+namespace pairtile {
+
+struct MetricParams {
+    double p = 0.0;                     // minkowski: the exponent
+    const double* weights = nullptr;    // weuclidean: one per feature, not negative
+    const double* transform = nullptr;  // mahalanobis: A, features × features, row by row
+    const double* ranges = nullptr;     // gower: one per feature, 0 for what is only compared
+    double features = 0.0;              // gower: their number
+};
+
+}  // namespace pairtile

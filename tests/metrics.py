@@ -1,0 +1,60 @@
+"""Every metric with parameters that fit the data, and what SciPy says it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from pairtile._metrics import METRICS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+DISTANCES = tuple(metric for metric in METRICS if metric != "inner_product")
+
+
+def parameters(metric: str, d: int) -> dict[str, Any] | None:
+    """Something for d features that no simpler metric would do as well; the same at each call."""
+    rng = np.random.default_rng([d, len(metric)])
+    if metric == "minkowski":
+        return {"p": 3}
+    if metric == "weuclidean":
+        return {"w": np.where(rng.random(d) < 0.1, 0.0, rng.exponential(size=d))}
+    if metric == "mahalanobis":
+        a = rng.normal(size=(d, d))
+        return {"VI": a @ a.T / d + 0.1 * np.eye(d)}
+    if metric == "gower":
+        return {"categorical": rng.random(d) < 0.3, "ranges": rng.exponential(size=d)}
+    return None
+
+
+def named(metric: str, x: NDArray[Any] | int) -> dict[str, Any]:
+    """Arguments that ask for a metric on such rows, with `parameters` where it needs some."""
+    d = x if isinstance(x, int) else x.shape[1]
+    return {"metric": metric, "metric_params": parameters(metric, d)}
+
+
+def narrowed(metric: str, x: NDArray[Any]) -> NDArray[Any]:
+    """The first features, where a pair costs the twin their square."""
+    return x[:, :40] if metric == "mahalanobis" else x
+
+
+def by_scipy(x: Floats, y: Floats, metric: str, params: dict[str, Any] | None = None) -> Floats:
+    """Distances by SciPy; gower, which it does not have, by definition."""
+    params = parameters(metric, x.shape[1]) if params is None else params
+    with np.errstate(all="ignore"):
+        if metric == "inner_product":
+            return x @ y.T
+        if metric == "weuclidean":
+            return cdist(x, y, "euclidean", w=params["w"])
+        if metric == "gower":
+            apart = np.abs(x[:, None] - y)
+            compared = params["categorical"] | (params["ranges"] == 0)
+            return np.where(compared, apart > 0, apart / params["ranges"]).mean(axis=2)
+        name = {"manhattan": "cityblock"}.get(metric, metric)
+        found = cdist(x, y, name, **(params or {}))
+    return np.nan_to_num(found, nan=0.0, posinf=np.inf) if metric == "braycurtis" else found
