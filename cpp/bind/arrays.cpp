@@ -29,7 +29,7 @@ Id find(const std::string& name, const char* what, const char* const* names, int
 }
 
 #define PT_NAME(name, type) #name,
-constexpr const char* metric_names[] = {PAIRTILE_METRICS(PT_NAME)};
+constexpr const char* metric_names[] = {PAIRTILE_METRICS(PT_NAME) PAIRTILE_BIT_METRICS(PT_NAME)};
 constexpr const char* kernel_names[] = {PAIRTILE_KERNELS(PT_NAME)};
 #undef PT_NAME
 constexpr const char* precision_names[] = {"default", "float64", "fast"};
@@ -54,8 +54,10 @@ Array view_of(const py::array& array) {
     return view;
 }
 
-Metric metric_of(const std::string& name) {
-    return find<MetricId>(name, "metric", metric_names, static_cast<int>(MetricId::count));
+Metric metric_of(const std::string& name, const py::object& params) {
+    Metric metric = find<MetricId>(name, "metric", metric_names, static_cast<int>(MetricId::count));
+    if (on_bits(metric.id)) metric.n_bits = params["n_bits"].cast<int64_t>();
+    return metric;
 }
 
 KernelId kernel_of(const std::string& name) {

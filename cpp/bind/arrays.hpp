@@ -33,7 +33,8 @@ const T* vector_of(const py::object& object, int64_t length, const char* name) {
     return array.data();
 }
 
-Metric metric_of(const std::string& name);
+// `params` are the validated metric_params, None where the metric takes none.
+Metric metric_of(const std::string& name, const py::object& params);
 KernelId kernel_of(const std::string& name);
 Precision precision_of(const std::string& name);
 

@@ -37,10 +37,11 @@ py::tuple search(const Request& request, const py::object& progress) {
 
 py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t k,
                    const std::string& metric, const std::string& dtype,
-                   const std::string& precision, const Optional& query_groups,
-                   const Optional& reference_groups, const std::string& group_rule,
-                   const Optional& query_times, const Optional& reference_times,
-                   const Optional& reference_mask, int workers, const py::object& progress) {
+                   const std::string& precision, const py::object& metric_params,
+                   const Optional& query_groups, const Optional& reference_groups,
+                   const std::string& group_rule, const Optional& query_times,
+                   const Optional& reference_times, const Optional& reference_mask, int workers,
+                   const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     if (r.rows() > int64_t{0xffffffff}) {
@@ -63,7 +64,8 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                 vector_of<double>(reference_times, r.rows(), "reference_times");
         }
     }
-    const Request request{q, r, k, metric_of(metric), predicate, precision_of(precision), workers};
+    const Request request{
+        q, r, k, metric_of(metric, metric_params), predicate, precision_of(precision), workers};
     return dtype == "float32" ? search<float>(request, progress)
                               : search<double>(request, progress);
 }
@@ -83,11 +85,12 @@ py::array distances_as(const Source& x, const Source& y, const Metric& metric, b
 }
 
 py::array bind_pairwise(const py::array& x, const Optional& y, const std::string& metric,
-                        const std::string& dtype, int workers, const py::object& progress) {
+                        const py::object& metric_params, const std::string& dtype, int workers,
+                        const py::object& progress) {
     const Source rows(view_of(x));
     const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
     const auto compute = dtype == "float32" ? distances_as<float> : distances_as<double>;
-    return compute(rows, cols, metric_of(metric), y.is_none(), workers, progress);
+    return compute(rows, cols, metric_of(metric, metric_params), y.is_none(), workers, progress);
 }
 
 // Radii in the dtype of the distances -> limits of the ordered canonical values.
@@ -112,11 +115,12 @@ std::vector<double> limits_of(const py::object& radii, int64_t rows, const Metri
 
 py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
                              const std::string& metric, const Optional& query_radii,
-                             const Optional& reference_radii, bool closed, const std::string& dtype,
-                             int workers, const py::object& progress) {
+                             const Optional& reference_radii, const py::object& metric_params,
+                             bool closed, const std::string& dtype, int workers,
+                             const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    const Metric id = metric_of(metric);
+    const Metric id = metric_of(metric, metric_params);
     const auto row_limits = limits_of(query_radii, q.rows(), id, closed, dtype, "query_radii");
     const auto col_limits =
         limits_of(reference_radii, r.rows(), id, closed, dtype, "reference_radii");
@@ -149,11 +153,12 @@ py::array reported_as(const std::vector<double>& values, const Metric& metric) {
 }
 
 py::tuple bind_radius_neighbors(const py::array& queries, const Optional& reference,
-                                const std::string& metric, const py::object& radii, bool closed,
+                                const std::string& metric, const py::object& radii,
+                                const py::object& metric_params, bool closed,
                                 const std::string& dtype, int workers, const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    const Metric id = metric_of(metric);
+    const Metric id = metric_of(metric, metric_params);
     const bool self = reference.is_none();
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
     py::array_t<int64_t> indptr(q.rows() + 1);
@@ -191,18 +196,21 @@ void register_neighbors(py::module_& m) {
     using py::arg;
     m.def("first_nonfinite", bind_first_nonfinite, arg("x"), py::kw_only(), arg("workers"));
     m.def("knn", bind_knn, arg("queries"), arg("reference").none(true), arg("k"), arg("metric"),
-          py::kw_only(), arg("dtype"), arg("precision"), arg("query_groups") = py::none(),
-          arg("reference_groups") = py::none(), arg("group_rule") = "",
-          arg("query_times") = py::none(), arg("reference_times") = py::none(),
-          arg("reference_mask") = py::none(), arg("workers"), arg("progress") = py::none());
+          py::kw_only(), arg("dtype"), arg("precision"), arg("metric_params") = py::none(),
+          arg("query_groups") = py::none(), arg("reference_groups") = py::none(),
+          arg("group_rule") = "", arg("query_times") = py::none(),
+          arg("reference_times") = py::none(), arg("reference_mask") = py::none(), arg("workers"),
+          arg("progress") = py::none());
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
-          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"), arg("progress") = py::none());
+          py::kw_only(), arg("metric_params") = py::none(), arg("closed"), arg("dtype"),
+          arg("workers"), arg("progress") = py::none());
     m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
-          arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
-          arg("progress") = py::none());
+          arg("metric"), arg("radii"), py::kw_only(), arg("metric_params") = py::none(),
+          arg("closed"), arg("dtype"), arg("workers"), arg("progress") = py::none());
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
-          py::kw_only(), arg("dtype"), arg("workers"), arg("progress") = py::none());
+          py::kw_only(), arg("metric_params") = py::none(), arg("dtype"), arg("workers"),
+          arg("progress") = py::none());
 }
 
 }  // namespace pairtile

@@ -7,6 +7,7 @@ namespace pairtile {
 
 struct Metric {
     MetricId id;
+    int64_t n_bits = 0;  // of a row, for metrics on packed bits
 
     Metric(MetricId which) : id(which) {}
 

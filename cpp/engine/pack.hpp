@@ -15,7 +15,7 @@ template <class T>
 struct Panels {
     int64_t first = 0, count = 0;
     int width = 0;
-    int64_t d = 0;           // features, or words of two bfloat16
+    int64_t d = 0;           // features, or words of two bfloat16 or of 32 bits
     Buffer<T> data;          // [panel][feature][width]
     Buffer<T> norms;         // per row; padded with zeros to whole panels
     Buffer<Extent> extents;  // per row: √(Σ x²), Σ|x| or max|x|, and the same of the residual
@@ -42,7 +42,8 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
                bool with_features, int workers, Control& control, Panels<T>& out) {
     const int64_t d = source.d();
     const bool coarse = pairing.core == Core::dot_bfloat16;
-    const int64_t words = coarse ? (d + 1) / 2 : d;
+    const bool bits = pairing.core == Core::differing_bits;
+    const int64_t words = pairing.words(d);
     const int64_t panels = (count + width - 1) / width;
     const int64_t feature_panels = (d + ops.cols - 1) / ops.cols;
     out.first = first;
@@ -58,15 +59,25 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     const int64_t blocks = (panels + panels_per_block - 1) / panels_per_block;
     const int used = panels * width * d < (1 << 15) ? 1 : workers;
     parallel_for(blocks, used, control, [&](int64_t block, int) {
-        Buffer<double> rows(width * d);
+        Buffer<double> rows(bits ? 0 : width * d);
+        std::vector<uint32_t> bit_rows(bits ? static_cast<size_t>(width * words) : 0);
         std::vector<double> norms(static_cast<size_t>(width)), residuals(norms);
         const int64_t end = std::min(panels, (block + 1) * panels_per_block);
         for (int64_t p = block * panels_per_block; p < end; ++p) {
             const int64_t from = p * width;
             const int here = static_cast<int>(std::min<int64_t>(width, count - from));
-            for (int i = 0; i < here; ++i) source.read(first + from + i, rows.data() + i * d);
+            for (int i = 0; i < here; ++i) {
+                if (bits) {
+                    uint32_t* row = bit_rows.data() + i * words;
+                    source.read_bytes(first + from + i, reinterpret_cast<uint8_t*>(row));
+                } else {
+                    source.read(first + from + i, rows.data() + i * d);
+                }
+            }
             T* panel = out.data.data() + p * width * words;
-            if (coarse) {
+            if (bits) {
+                ops.pack_bits(bit_rows.data(), here, words, width, panel, norms.data());
+            } else if (coarse) {
                 ops.pack_bfloat16(rows.data(), here, d, frame.centre.data(), frame.scale, factor,
                                   width, panel, norms.data(), residuals.data());
             } else {

@@ -162,6 +162,26 @@ void set_error(Pairing& pairing, int64_t d) {
     pairing.typical_slope = u * (2 + std::sqrt(chain(d)));
 }
 
+// Counts of bits are whole numbers, exact in float32 up to 2²⁴; beyond, each of the sums that a
+// micro-kernel cuts (after 31 words at the earliest) is rounded once. The quotient 2D/(|x| + |y| +
+// D) rounds its terms and itself. Two fractions with denominators up to n differ by more than 1/n²
+// relative to the larger: while that is more than one step of float32, they stay apart.
+Pairing pairing_for_bits(const Metric& metric, int64_t bytes) {
+    Pairing pairing;
+    pairing.core = Core::differing_bits;
+    pairing.divide_by_union = metric == MetricId::jaccard;
+    constexpr double u = std::numeric_limits<float>::epsilon() / 2;
+    const double n = static_cast<double>(metric.n_bits);
+    const double sums = n <= 0x1p23 ? 0.0 : static_cast<double>(bytes / (4 * 31) + 1);
+    if (pairing.divide_by_union) {
+        pairing.floor = 1.01 * u * (sums == 0.0 ? 1.0 : 2.0 * sums + 6.0);
+        pairing.order_exact = n * n < 0x1p23;
+    } else {
+        pairing.floor = 1.01 * u * sums * n;
+    }
+    return pairing;
+}
+
 }  // namespace
 
 Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
@@ -241,6 +261,9 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
             pairing.unit = frame.scale;
             exact_limit = 2 * frame.largest_square;
             break;
+        case MetricId::hamming:
+        case MetricId::jaccard:
+            return pairing_for_bits(metric, d);
         case MetricId::count:
             break;
     }

@@ -86,6 +86,11 @@ class AmbiguousShare {
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
                      int workers, Control& control) {
     Screen screen;
+    if (on_bits(metric.id)) {  // nothing to centre or scale
+        screen.float32 = screen.float64 =
+            pairing_for_metric<float>(metric, screen.frame, queries.d(), false);
+        return screen;
+    }
     screen.frame =
         choose_frame(queries, references, translation_invariant(metric), workers, control);
     const bool zero_rows = metric == MetricId::cosine && screen.frame.has_zero_row;
@@ -100,6 +105,7 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
 
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
                         int64_t k, const Metric& metric, Precision precision) {
+    if (on_bits(metric.id)) return {false, screen.float32};
     if (precision == Precision::float64) return {true, screen.float64};
     if (precision == Precision::fast) {
         Pairing inexact = screen.float32;

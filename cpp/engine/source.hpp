@@ -20,6 +20,7 @@ struct Array {
 
     bool contiguous_native() const;
     void read(int64_t row, double* out) const;
+    void read_bytes(int64_t row, uint8_t* out) const;
 };
 
 class Source {
@@ -37,6 +38,9 @@ class Source {
     bool normalised() const { return normalised_; }
 
     void read(int64_t row, double* out) const;
+
+    // The row as it is, for dtypes of one byte.
+    void read_bytes(int64_t row, uint8_t* out) const { part_of(row).read_bytes(row, out); }
 
     // The row in place, if it lies contiguously in native byte order and is read as it is.
     const float* float32_row(int64_t row) const;

@@ -90,6 +90,11 @@ void run_task(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
             sweep.control.tick(task.worker);
             core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
                  all_bias ? all_bias + col : nullptr, memory.data(), ld);
+            if (sweep.pairing.divide_by_union) {
+                ops.divide_by_union(memory.data(), ld, static_cast<int>(height),
+                                    static_cast<int>(width), rows.norms.data() + row,
+                                    cols.norms.data() + col);
+            }
             Tile<T> tile{memory.data(),
                          ld,
                          static_cast<int>(height),

@@ -122,6 +122,22 @@ void pack_bfloat16(const double* rows, int count, int64_t d, const double* centr
 }
 
 template <class T>
+void pack_bits(const uint32_t* rows, int count, int64_t words, int width, T* panel, double* norms) {
+    for (int i = 0; i < count; ++i) {
+        int64_t set = 0;
+        for (int64_t f = 0; f < words; ++f) {
+            const uint32_t word = rows[i * words + f];
+            set += __builtin_popcount(word);
+            panel[f * width + i] = bits_as<T>(word);
+        }
+        norms[i] = static_cast<double>(set);
+    }
+    for (int64_t f = 0; f < words; ++f) {
+        for (int i = count; i < width; ++i) panel[f * width + i] = T(0);
+    }
+}
+
+template <class T>
 int64_t count_below(const T* row, int n, T threshold) {
     int32_t lane[sum_lanes] = {};
     int j = 0;
@@ -142,6 +158,19 @@ void add_row_norms(T* tile, int64_t ld, int rows, int cols, const T* row_norms) 
         for (int j = 0; j < cols; ++j) {
             const T value = row[j] + norm;
             row[j] = value < T(0) ? T(0) : value;
+        }
+    }
+}
+
+template <class T>
+void divide_by_union(T* tile, int64_t ld, int rows, int cols, const T* row_norms,
+                     const T* col_norms) {
+    for (int i = 0; i < rows; ++i) {
+        T* __restrict row = tile + i * ld;
+        const T norm = row_norms[i];
+        for (int j = 0; j < cols; ++j) {
+            const T twice_union = norm + col_norms[j] + row[j];
+            row[j] = T(2) * row[j] / (twice_union > T(0) ? twice_union : T(1));
         }
     }
 }

@@ -120,7 +120,7 @@ void knn(const Search& search, MetricId metric, D* distances, int64_t* indices,
         return search_with<type>(search, distances, indices, stream);
         PAIRTILE_METRICS(PT_SEARCH)
 #undef PT_SEARCH
-        case MetricId::count:
+        default:  // metrics on packed bits
             break;
     }
 }

@@ -130,6 +130,7 @@ def knn(
     k: int,
     metric: str,
     *,
+    metric_params: dict[str, Any] | None = None,
     dtype: str,
     precision: str,
     query_groups: NDArray[np.int64] | None = None,
@@ -146,6 +147,11 @@ def knn(
     Every value is the canonical one, whatever the precision.
     """
     del precision, workers
+    if metric_params is not None:
+        raise NotImplementedError(
+            f"pairtile does not compute the metric {metric!r} on a GPU; copy the arrays to host "
+            "memory first"
+        )
     with _device(queries, reference):
         q = _Rows(queries)
         r = q if reference is None else _Rows(reference)

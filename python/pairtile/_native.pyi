@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _Array = NDArray[Any]
 _Counts = NDArray[np.int64]
 _Floats = NDArray[np.float64]
+_Params = dict[str, Any] | None  # what the metric takes, validated
 _Progress = Callable[[int, int], object] | None
 _Term = tuple[float, str, tuple[float, ...]]
 
@@ -39,6 +40,7 @@ def knn(
     k: int,
     metric: str,
     *,
+    metric_params: _Params = None,
     dtype: str,
     precision: str,
     query_groups: NDArray[np.int64] | None = None,
@@ -55,6 +57,7 @@ def pairwise_distances(
     y: _Array | None,
     metric: str,
     *,
+    metric_params: _Params = None,
     dtype: str,
     workers: int,
     progress: _Progress = None,
@@ -66,6 +69,7 @@ def radius_counts(
     query_radii: _Array | None,
     reference_radii: _Array | None,
     *,
+    metric_params: _Params = None,
     closed: bool,
     dtype: str,
     workers: int,
@@ -77,6 +81,7 @@ def radius_neighbors(
     metric: str,
     radii: _Array,
     *,
+    metric_params: _Params = None,
     closed: bool,
     dtype: str,
     workers: int,

@@ -15,7 +15,7 @@ import numpy as np
 
 from pairtile import _arrays, _backend
 from pairtile._progress import reporting
-from pairtile.neighbors import Neighbors, check_distance, enough_others
+from pairtile.neighbors import Neighbors, check_distance, enough_others, params_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,11 +47,24 @@ class PRDC(NamedTuple):
 
 
 def _own_radii(
-    x: NDArray[Any], k: int, metric: str, workers: int, report: Report | None
+    x: NDArray[Any],
+    k: int,
+    metric: str,
+    params: dict[str, Any] | None,
+    workers: int,
+    report: Report | None,
 ) -> NDArray[np.float64]:
     """Distance of each row to its k-th neighbour in its own set, itself left out."""
     distances, _ = _backend.module(x).knn(
-        x, None, k, metric, dtype="float64", precision="default", workers=workers, progress=report
+        x,
+        None,
+        k,
+        metric,
+        metric_params=params,
+        dtype="float64",
+        precision="default",
+        workers=workers,
+        progress=report,
     )
     kth: NDArray[np.float64] = distances.take(k - 1, axis=1)
     return kth
@@ -129,6 +142,7 @@ def precision_recall_density_coverage(
     k = _arrays.count("k", k)
     workers = _arrays.resolve_workers(workers)
     x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    params = params_for(metric, metric_params, real=x, fake=y)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
@@ -137,8 +151,9 @@ def precision_recall_density_coverage(
             x,
             y,
             metric,
-            _own_radii(x, k, metric, workers, of_real),
-            _own_radii(y, k, metric, workers, of_fake),
+            _own_radii(x, k, metric, params, workers, of_real),
+            _own_radii(y, k, metric, params, workers, of_fake),
+            metric_params=params,
             closed=False,
             dtype="float64",
             workers=workers,
@@ -209,14 +224,16 @@ def authenticity(
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    params = params_for(metric, metric_params, real=x, fake=y)
     enough_others(1, len(x), " of real")
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
-        radii = _own_radii(x, 1, metric, workers, of_real)
+        radii = _own_radii(x, 1, metric, params, workers, of_real)
         distances, indices = _backend.module(x, y).knn(
             y,
             x,
             1,
             metric,
+            metric_params=params,
             dtype="float64",
             precision="default",
             workers=workers,
@@ -277,6 +294,7 @@ def distance_to_closest_record(
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     a, b = _arrays.pair("x", x, "reference", reference, check_finite=check_finite, workers=workers)
+    params = params_for(metric, metric_params, x=a, reference=b)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):
         distances, indices = _backend.module(a, b).knn(
@@ -284,6 +302,7 @@ def distance_to_closest_record(
             b,
             1,
             metric,
+            metric_params=params,
             dtype=dtype or _arrays.working_dtype(a, b).name,
             precision="default",
             workers=workers,

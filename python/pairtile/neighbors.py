@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pairtile._progress import Progress
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
+BIT_METRICS = ("hamming", "jaccard")  # of rows of packed bits
 
 
 class Neighbors(NamedTuple):
@@ -43,20 +44,62 @@ class Neighbors(NamedTuple):
 
 def check_metric(metric: str, metric_params: Mapping[str, Any] | None) -> None:
     """Raise unless there is a metric of this name, with these parameters."""
-    _arrays.choice("metric", metric, METRICS)
-    if metric_params:
-        raise ValueError(f"metric {metric!r} takes no metric_params, got {sorted(metric_params)}")
+    _arrays.choice("metric", metric, (*METRICS, *BIT_METRICS))
+    known = {"n_bits"} if metric in BIT_METRICS else set()
+    if set(metric_params or ()) - known:
+        takes = f"takes metric_params {sorted(known)}" if known else "takes no metric_params"
+        raise ValueError(f"metric {metric!r} {takes}, got {sorted(metric_params or ())}")
 
 
 def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None:
     """`check_metric`, and raise unless it grows as rows move apart."""
     check_metric(metric, metric_params)
     if metric == "inner_product":
-        distances = ", ".join(name for name in METRICS if name != "inner_product")
+        distances = ", ".join(
+            name for name in (*METRICS, *BIT_METRICS) if name != "inner_product"
+        )
         raise ValueError(
             "metric 'inner_product' is largest for the nearest rows; "
             f"a distance is needed here: {distances}"
         )
+
+
+def params_for(
+    metric: str, metric_params: Mapping[str, Any] | None, **sets: NDArray[Any] | None
+) -> dict[str, Any] | None:
+    """What the engine is told beside the metric's name; raises unless the validated sets fit it.
+
+    For packed bits: their number in a row. `np.packbits` leaves the rest of the last byte 0, at
+    the low end of the byte or, with ``bitorder="little"``, at the high end.
+    """
+    if metric not in BIT_METRICS:
+        return None
+    n_bits = None if metric_params is None else metric_params.get("n_bits")
+    last = 0  # every bit that is set in the last byte of some row
+    for name, rows in sets.items():
+        if rows is None:
+            continue
+        if rows.dtype != np.uint8:
+            raise TypeError(
+                f"metric {metric!r} needs packed bits: {name} must be an array of dtype uint8, "
+                f"as np.packbits({name}, axis=1) makes it of booleans"
+            )
+        most = 8 * rows.shape[1]
+        last |= int(np.bitwise_or.reduce(_arrays.host(rows[:, -1])))
+    if n_bits is None:
+        return {"n_bits": most}
+    n_bits = _arrays.count("n_bits", n_bits)
+    if not most - 8 < n_bits <= most:
+        raise ValueError(
+            f"n_bits must be {most - 7} to {most} for rows of {most // 8} bytes, got {n_bits}"
+        )
+    padding = most - n_bits
+    if last & ((1 << padding) - 1) and last >> (8 - padding):
+        raise ValueError(
+            f"n_bits={n_bits} leaves {padding} bits of the last byte unused, but some row has "
+            "bits set there; they must be 0, as np.packbits leaves them"
+        )
+    return {"n_bits": n_bits}
 
 
 def point_sets(
@@ -163,6 +206,7 @@ def _search(
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     workers = _arrays.resolve_workers(workers)
     q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
+    params = params_for(metric, metric_params, **{name: q, "reference": r})
     n, m = len(q), len(q if r is None else r)
     if r is None:
         enough_others(k, n)
@@ -208,6 +252,7 @@ def _search(
             r,
             k,
             metric,
+            metric_params=params,
             dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
             precision=precision,
             workers=workers,
@@ -261,9 +306,17 @@ def knn(
         inner_product            :math:`\sum_j x_j y_j`, largest first
         manhattan                :math:`\sum_j |x_j - y_j|`
         chebyshev                :math:`\max_j |x_j - y_j|`
+        hamming                  share of the bits that differ; rows of packed bits
+        jaccard                  :math:`1 - |x \wedge y| / |x \vee y|`, 0 between two zero rows;
+                                 rows of packed bits
         ======================== ==========================================================
+
+        Packed bits are rows of uint8, as ``np.packbits(booleans, axis=1)`` makes them, in
+        either bit order.
     metric_params : mapping, optional
-        None of these metrics takes a parameter.
+        ``{"n_bits": b}`` for hamming and jaccard: the number of bits in a row, by default 8 per
+        byte, at least 8 per byte but the last. Bits beyond it must be 0. The other metrics take
+        no parameter.
     query_groups, reference_groups : array_like of shape (n,) and (m,), optional
         Integers or strings. `reference_groups` defaults to `query_groups` when `reference` is
         None.
@@ -297,11 +350,11 @@ def knn(
     ------
     TypeError
         If an argument is of the wrong kind: object, string or complex arrays, ``knn(x, 5)`` for
-        ``knn(x, k=5)``, a mask that is not boolean.
+        ``knn(x, k=5)``, a mask that is not boolean, bits that are not packed.
     ValueError
         If shapes disagree, a set is empty, k is out of range (whatever the predicates leave),
-        `metric` is unknown, groups come without a rule or a rule without groups, or the data
-        hold NaN or Inf.
+        `metric` is unknown, groups come without a rule or a rule without groups, the data hold
+        NaN or Inf, or bits are set beyond ``n_bits``.
 
     Notes
     -----
@@ -482,12 +535,14 @@ def pairwise_distances(
         b = None
     else:
         a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    params = params_for(metric, metric_params, x=a, y=b)
     with reporting(progress, len(a) * len(a if b is None else b)) as (report,):
         distances: NDArray[np.floating[Any]] = wrap(
             _backend.module(a, b).pairwise_distances(
                 a,
                 b,
                 metric,
+                metric_params=params,
                 dtype=_arrays.working_dtype(a, a if b is None else b).name,
                 workers=workers,
                 progress=report,

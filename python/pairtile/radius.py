@@ -13,7 +13,7 @@ import numpy as np
 
 from pairtile import _arrays, _backend
 from pairtile._progress import reporting
-from pairtile.neighbors import check_distance, point_sets
+from pairtile.neighbors import check_distance, params_for, point_sets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,6 +145,7 @@ def radius_count(
     _arrays.choice("radius_of", radius_of, ("query", "reference"))
     workers = _arrays.resolve_workers(workers)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
+    params = params_for(metric, metric_params, queries=q, reference=r)
     n, m = len(q), len(q if r is None else r)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
@@ -158,6 +159,7 @@ def radius_count(
             metric,
             radii if of_query else None,
             None if of_query else radii,
+            metric_params=params,
             closed=bool(closed),
             dtype=dtype,
             workers=workers,
@@ -232,6 +234,7 @@ def radius_neighbors(
     check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
+    params = params_for(metric, metric_params, queries=q, reference=r)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
     radii = _radii(radius, "queries", len(q), dtype)
@@ -241,6 +244,7 @@ def radius_neighbors(
             r,
             metric,
             radii,
+            metric_params=params,
             closed=bool(closed),
             dtype=dtype,
             workers=workers,

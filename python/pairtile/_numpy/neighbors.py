@@ -4,6 +4,8 @@ The oracle of the compiled engine: everything is float64, from direct difference
 order of operations that defines the canonical value. Blocks of rows keep temporaries at a few MB.
 
     rows(x) -> widen to float64 -> sq_distance | l1 | linf | dot of a block of pairs -> statistic
+
+Packed bits go the same way: a byte is a whole number.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Params = dict[str, Any] | None
     Report = Callable[[int, int], object]
 
 BLOCK = 256  # rows on either side of a block of pairs
@@ -103,6 +106,22 @@ def _cosine(a: Floats, b: Floats) -> Floats:
     return distance
 
 
+BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.float64)
+
+
+def _bits_set(a: Floats, b: Floats, combine: Callable[..., NDArray[np.uint8]]) -> Floats:
+    """Bits set in combine(a_ij, b_kj), over bytes j."""
+    x, y = a.astype(np.uint8), b.astype(np.uint8)
+    total = np.zeros((len(a), len(b)))
+    for j in range(a.shape[1]):
+        total += BITS_SET[combine(x[:, j, None], y[None, :, j])]
+    return total
+
+
+def _jaccard(a: Floats, b: Floats) -> Floats:
+    return _bits_set(a, b, np.bitwise_xor) / np.maximum(_bits_set(a, b, np.bitwise_or), 1.0)
+
+
 # What neighbours are ordered by, smallest first; `finish` turns it into the distance returned.
 ORDER = {
     "euclidean": sq_distance,
@@ -111,12 +130,16 @@ ORDER = {
     "inner_product": lambda a, b: -dot(a, b),
     "manhattan": manhattan,
     "chebyshev": chebyshev,
+    "hamming": lambda a, b: _bits_set(a, b, np.bitwise_xor),
+    "jaccard": _jaccard,
 }
 
 
-def finish(metric: str, order: Floats) -> Floats:
+def finish(metric: str, params: Params, order: Floats) -> Floats:
     if metric == "euclidean":
         return np.sqrt(order)
+    if metric == "hamming" and params is not None:
+        return order / params["n_bits"]
     return 0.0 - order if metric == "inner_product" else order
 
 
@@ -136,6 +159,7 @@ def knn(
     k: int,
     metric: str,
     *,
+    metric_params: Params = None,
     dtype: str,
     precision: str,
     query_groups: NDArray[np.int64] | None = None,
@@ -188,7 +212,7 @@ def knn(
                 progress(rows.start * m + len(a) * cols.stop, n * m)
         missing = -np.inf if metric == "inner_product" else np.inf
         with np.errstate(over="ignore"):
-            distances[rows] = np.where(index < 0, missing, finish(metric, best))
+            distances[rows] = np.where(index < 0, missing, finish(metric, metric_params, best))
         indices[rows] = index
     return distances, indices
 
@@ -198,6 +222,7 @@ def pairwise_distances(
     y: NDArray[Any] | None,
     metric: str,
     *,
+    metric_params: Params = None,
     dtype: str,
     workers: int,
     progress: Report | None = None,
@@ -211,7 +236,7 @@ def pairwise_distances(
         a = widen(x, rows)
         for cols in spans(len(y)):
             with np.errstate(over="ignore", invalid="ignore"):
-                value = finish(metric, ORDER[metric](a, widen(y, cols)))
+                value = finish(metric, metric_params, ORDER[metric](a, widen(y, cols)))
                 if itself and rows == cols and metric == "cosine":
                     np.fill_diagonal(value, 0.0 * np.diagonal(value))
                 out[rows, cols] = value

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
+    Params = dict[str, Any] | None
     Report = Callable[[int, int], object]
 
 
@@ -28,6 +29,7 @@ def _block(
     rows: slice,
     cols: slice,
     metric: str,
+    params: Params,
     dtype: str,
 ) -> tuple[Floats, NDArray[Any]]:
     """Values that order a block of pairs, and their distances as returned; NaN for i == j."""
@@ -38,7 +40,7 @@ def _block(
         i, j = np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop)
         value[i[:, None] == j] = np.nan
     with np.errstate(over="ignore", under="ignore"):
-        return value, finish(metric, value).astype(dtype)
+        return value, finish(metric, params, value).astype(dtype)
 
 
 def radius_counts(
@@ -48,6 +50,7 @@ def radius_counts(
     query_radii: NDArray[Any] | None,
     reference_radii: NDArray[Any] | None,
     *,
+    metric_params: Params = None,
     closed: bool,
     dtype: str,
     workers: int,
@@ -64,7 +67,7 @@ def radius_counts(
     by_reference = np.zeros(n, np.int64), np.zeros(m, np.int64)
     for rows in spans(n):
         for cols in spans(m):
-            _, distance = _block(queries, reference, rows, cols, metric, dtype)
+            _, distance = _block(queries, reference, rows, cols, metric, metric_params, dtype)
             if query_radii is not None:
                 within = inside(distance, query_radii[rows, None])
                 by_query[0][rows] += within.sum(axis=1)
@@ -87,6 +90,7 @@ def radius_neighbors(
     metric: str,
     radii: NDArray[Any],
     *,
+    metric_params: Params = None,
     closed: bool,
     dtype: str,
     workers: int,
@@ -101,7 +105,7 @@ def radius_neighbors(
     for rows in spans(n):
         found = []
         for cols in spans(m):
-            value, distance = _block(queries, reference, rows, cols, metric, dtype)
+            value, distance = _block(queries, reference, rows, cols, metric, metric_params, dtype)
             i, j = np.nonzero(inside(distance, radii[rows, None]))
             found.append((i, j + cols.start, value[i, j], distance[i, j]))
         i, j, values, near = (np.concatenate(part) for part in zip(*found, strict=True))
