@@ -197,9 +197,8 @@ class TopK {
     Metric metric_;
     const Predicate& predicate_;
     Pairing pairing_;
-    bool exact_;  // tile values are the values: nothing to rescore (always so when "fast")
-    bool
-        in_order_;  // tile values order pairs as canonical ones do: k candidates are the neighbours
+    bool exact_;     // tile values are the values: nothing to rescore (always so when "fast")
+    bool in_order_;  // they order pairs as the values do: the k first are the neighbours
     int workers_;
     Control& control_;
     D* distances_;

@@ -163,9 +163,9 @@ void set_error(Pairing& pairing, int64_t d) {
 }
 
 // Counts of bits are whole numbers, exact in float32 up to 2²⁴; beyond, each of the sums that a
-// micro-kernel cuts (after 31 words at the earliest) is rounded once. The quotient 2D/(|x| + |y| +
-// D) rounds its terms and itself. Two fractions with denominators up to n differ by more than 1/n²
-// relative to the larger: while that is more than one step of float32, they stay apart.
+// micro-kernel cuts (after 31 words at the earliest) is rounded once. Jaccard's quotient
+// 2D/(|x| + |y| + D) rounds its terms and itself. Fractions with denominators up to n differ by
+// 1/n² of the larger at least: while that is more than a step of float32, they stay apart.
 Pairing pairing_for_bits(const Metric& metric, int64_t bytes) {
     Pairing pairing;
     pairing.core = Core::differing_bits;

@@ -33,7 +33,8 @@ struct Vec<float> {
     static constexpr int bit_words = 31;
     static Reg count_differing(Reg a, Reg b, Reg sum) {
         const __m128i nibbles = _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-        const __m128i low = _mm_set1_epi8(15), bits = _mm_castps_si128(_mm_xor_ps(a, b));
+        const __m128i low = _mm_set1_epi8(15),
+                      bits = _mm_xor_si128(_mm_castps_si128(a), _mm_castps_si128(b));
         const __m128i half = _mm_shuffle_epi8(nibbles, _mm_and_si128(bits, low));
         const __m128i other =
             _mm_shuffle_epi8(nibbles, _mm_and_si128(_mm_srli_epi16(bits, 4), low));

@@ -34,7 +34,8 @@ struct Vec<float> {
     static Reg count_differing(Reg a, Reg b, Reg sum) {
         const __m256i nibbles = _mm256_broadcastsi128_si256(
             _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-        const __m256i low = _mm256_set1_epi8(15), bits = _mm256_castps_si256(_mm256_xor_ps(a, b));
+        const __m256i low = _mm256_set1_epi8(15),
+                      bits = _mm256_xor_si256(_mm256_castps_si256(a), _mm256_castps_si256(b));
         const __m256i half = _mm256_shuffle_epi8(nibbles, _mm256_and_si256(bits, low));
         const __m256i other =
             _mm256_shuffle_epi8(nibbles, _mm256_and_si256(_mm256_srli_epi16(bits, 4), low));

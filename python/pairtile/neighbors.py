@@ -55,9 +55,7 @@ def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None
     """`check_metric`, and raise unless it grows as rows move apart."""
     check_metric(metric, metric_params)
     if metric == "inner_product":
-        distances = ", ".join(
-            name for name in (*METRICS, *BIT_METRICS) if name != "inner_product"
-        )
+        distances = ", ".join(name for name in (*METRICS, *BIT_METRICS) if name != "inner_product")
         raise ValueError(
             "metric 'inner_product' is largest for the nearest rows; "
             f"a distance is needed here: {distances}"

@@ -106,20 +106,21 @@ def _cosine(a: Floats, b: Floats) -> Floats:
     return distance
 
 
-BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.float64)
+def _unpacked(a: Floats) -> Floats:
+    """Bytes as eight numbers each, 0 or 1."""
+    return np.unpackbits(a.astype(np.uint8), axis=1).astype(np.float64)
 
 
-def _bits_set(a: Floats, b: Floats, combine: Callable[..., NDArray[np.uint8]]) -> Floats:
-    """Bits set in combine(a_ij, b_kj), over bytes j."""
-    x, y = a.astype(np.uint8), b.astype(np.uint8)
-    total = np.zeros((len(a), len(b)))
-    for j in range(a.shape[1]):
-        total += BITS_SET[combine(x[:, j, None], y[None, :, j])]
-    return total
+def _hamming(a: Floats, b: Floats) -> Floats:
+    x, y = _unpacked(a), _unpacked(b)
+    differing: Floats = x @ (1 - y).T + (1 - x) @ y.T  # whole numbers, so in any order
+    return differing
 
 
 def _jaccard(a: Floats, b: Floats) -> Floats:
-    return _bits_set(a, b, np.bitwise_xor) / np.maximum(_bits_set(a, b, np.bitwise_or), 1.0)
+    common = _unpacked(a) @ _unpacked(b).T
+    differing = _hamming(a, b)
+    return differing / np.maximum(common + differing, 1.0)
 
 
 # What neighbours are ordered by, smallest first; `finish` turns it into the distance returned.
@@ -130,7 +131,7 @@ ORDER = {
     "inner_product": lambda a, b: -dot(a, b),
     "manhattan": manhattan,
     "chebyshev": chebyshev,
-    "hamming": lambda a, b: _bits_set(a, b, np.bitwise_xor),
+    "hamming": _hamming,
     "jaccard": _jaccard,
 }
 
@@ -139,7 +140,7 @@ def finish(metric: str, params: Params, order: Floats) -> Floats:
     if metric == "euclidean":
         return np.sqrt(order)
     if metric == "hamming" and params is not None:
-        return order / params["n_bits"]
+        return order / float(params["n_bits"])
     return 0.0 - order if metric == "inner_product" else order
 
 
