@@ -72,26 +72,23 @@ def params_for(
     """
     if metric not in BIT_METRICS:
         return None
-    n_bits = None if metric_params is None else metric_params.get("n_bits")
-    last = 0  # every bit that is set in the last byte of some row
-    for name, rows in sets.items():
-        if rows is None:
-            continue
+    given = {name: rows for name, rows in sets.items() if rows is not None}
+    for name, rows in given.items():
         if rows.dtype != np.uint8:
             raise TypeError(
                 f"metric {metric!r} needs packed bits: {name} must be an array of dtype uint8, "
                 f"as np.packbits({name}, axis=1) makes it of booleans"
             )
-        most = 8 * rows.shape[1]
-        last |= int(np.bitwise_or.reduce(_arrays.host(rows[:, -1])))
-    if n_bits is None:
-        return {"n_bits": most}
-    n_bits = _arrays.count("n_bits", n_bits)
+    most = 8 * rows.shape[1]
+    n_bits = most if not metric_params else _arrays.count("n_bits", metric_params["n_bits"])
     if not most - 8 < n_bits <= most:
         raise ValueError(
             f"n_bits must be {most - 7} to {most} for rows of {most // 8} bytes, got {n_bits}"
         )
     padding = most - n_bits
+    last = 0  # every bit that is set in the last byte of some row
+    for rows in given.values() if padding else ():
+        last |= int(np.bitwise_or.reduce(_arrays.host(rows[:, -1])))
     if last & ((1 << padding) - 1) and last >> (8 - padding):
         raise ValueError(
             f"n_bits={n_bits} leaves {padding} bits of the last byte unused, but some row has "
