@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from pairtile import _numpy
+from pairtile._metrics import BIT_METRICS
 from pairtile._numpy.kernels import _FORMULA
 from strategies import KINDS, SEEDS, pairs_of_sets
 
@@ -228,6 +229,13 @@ def test_knn_of_every_dtype(gpu: Any, metric: str, dtype: str) -> None:
     out = "float64" if dtype == "float64" else "float32"
     found = gpu.knn(x, y, 9, metric, dtype=out, **SEARCH)
     same_neighbors(found, _numpy.knn(x, y, 9, metric, dtype=out, **SEARCH))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", BIT_METRICS)
+def test_knn_on_bits_is_left_to_the_host(cupy: Any, metric: str) -> None:
+    with pytest.raises(NotImplementedError, match=f"'{metric}' on a GPU"):
+        pt.knn(cupy.zeros((4, 2), dtype=np.uint8), k=1, metric=metric)
 
 
 @pytest.mark.gpu

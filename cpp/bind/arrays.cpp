@@ -29,7 +29,7 @@ Id find(const std::string& name, const char* what, const char* const* names, int
 }
 
 #define PT_NAME(name, type) #name,
-constexpr const char* metric_names[] = {PAIRTILE_METRICS(PT_NAME)};
+constexpr const char* metric_names[] = {PAIRTILE_METRICS(PT_NAME) PAIRTILE_BIT_METRICS(PT_NAME)};
 constexpr const char* kernel_names[] = {PAIRTILE_KERNELS(PT_NAME)};
 #undef PT_NAME
 constexpr const char* precision_names[] = {"default", "float64", "fast"};
@@ -72,6 +72,7 @@ Metric metric_of(const std::string& name, const py::object& params, int64_t d) {
         const py::object rows = value_of("transform").attr("reshape")(-1);
         with.transform = vector_of<double>(rows, d * d, "transform");
     }
+    if (on_bits(id)) with.n_bits = value_of("n_bits").cast<int64_t>();
     return {id, with};
 }
 

@@ -26,7 +26,7 @@ py::dict build_config() {
     config["compiler"] = "gcc " __VERSION__;
 #endif
 #define PT_NAME(name, type) #name " "
-    config["metrics"] = PAIRTILE_METRICS(PT_NAME);
+    config["metrics"] = PAIRTILE_METRICS(PT_NAME) PAIRTILE_BIT_METRICS(PT_NAME);
     config["kernels"] = PAIRTILE_KERNELS(PT_NAME);
 #undef PT_NAME
     return config;

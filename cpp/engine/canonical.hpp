@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "engine/buffer.hpp"
 #include "engine/isa.hpp"
@@ -20,12 +21,17 @@ class Canonical {
           cols_(cols),
           ops_(isa().canonical),
           row_(rows.d()),
-          col_(rows.d()) {}
+          col_(rows.d()) {
+        if (!on_bits(metric.id)) return;
+        row_bits_.resize(static_cast<size_t>(rows.d() + 7) / 8);
+        col_bits_.resize(row_bits_.size());
+    }
 
     void set_row(int64_t i) {
         if (i == current_) return;
-        rows_.read(i, row_.data());
         current_ = i;
+        if (on_bits(metric_.id)) return read_bits(rows_, i, row_bits_);
+        rows_.read(i, row_.data());
         if (metric_ == MetricId::cosine) row_is_zero_ = is_zero(row_.data(), rows_.d());
     }
 
@@ -44,6 +50,11 @@ class Canonical {
     // The ordered canonical value of (current row, j).
     double operator()(int64_t j) {
         const int id = static_cast<int>(metric_.id);
+        if (on_bits(metric_.id)) {
+            read_bits(cols_, j, col_bits_);
+            return ops_.bits[id](row_bits_.data(), col_bits_.data(),
+                                 static_cast<int64_t>(row_bits_.size()));
+        }
         const MetricParams& params = metric_.params;
         if (const float* y = cols_.float32_row(j)) {
             return ops_.f32[id](row_.data(), y, rows_.d(), params);
@@ -59,11 +70,17 @@ class Canonical {
     }
 
   private:
+    // The padding of the last word stays zero.
+    static void read_bits(const Source& source, int64_t i, std::vector<uint64_t>& words) {
+        source.read_bytes(i, reinterpret_cast<uint8_t*>(words.data()));
+    }
+
     Metric metric_;
     const Source& rows_;
     const Source& cols_;
     const CanonicalOps& ops_;
     Buffer<double> row_, col_;
+    std::vector<uint64_t> row_bits_, col_bits_;
     int64_t current_ = -1;
     bool row_is_zero_ = false;
 };
@@ -75,6 +92,11 @@ inline double reported(const Metric& metric, double ordered) {
     case MetricId::name:              \
         return reported<type>(ordered, metric.params);
         PAIRTILE_METRICS(PAIRTILE_REPORTED)
+#undef PAIRTILE_REPORTED
+#define PAIRTILE_REPORTED(name, type) \
+    case MetricId::name:              \
+        return type::reported(ordered, metric.params.n_bits);
+        PAIRTILE_BIT_METRICS(PAIRTILE_REPORTED)
 #undef PAIRTILE_REPORTED
         case MetricId::count:
             break;

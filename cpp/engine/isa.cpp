@@ -40,7 +40,10 @@ std::vector<const IsaOps*> supported_isas() {
     if (has_v2) found.push_back(&v2::isa_ops);
     if (has_v3) found.push_back(&v3::isa_ops);
     if (has_v4) found.push_back(&v4::isa_ops);
-    if (has_v4 && __builtin_cpu_supports("avx512bf16")) found.push_back(&v4_bf16::isa_ops);
+    if (has_v4 && __builtin_cpu_supports("avx512bf16") &&
+        __builtin_cpu_supports("avx512vpopcntdq")) {
+        found.push_back(&v4_bf16::isa_ops);
+    }
 #elif defined(__aarch64__)
     found.push_back(&neon::isa_ops);
 #endif

@@ -60,6 +60,7 @@ class TopK {
           predicate_(predicate),
           pairing_(pairing),
           exact_(pairing.exact()),
+          in_order_(exact_ || pairing.order_exact),
           workers_(workers),
           control_(control),
           distances_(distances),
@@ -84,7 +85,8 @@ class TopK {
             Shortlist& list = lists_[static_cast<size_t>(state)];
             Candidate* candidates = candidates_.data() + state * capacity_;
             const double norm = pairing_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
-            const double error = pairing_.error(rows.extents[local], tile.col_extent);
+            const double error =
+                in_order_ ? 0.0 : pairing_.error(rows.extents[local], tile.col_extent);
             T limit = limit_for(list, error, norm);
             const T* row = tile.data + i * tile.ld;
             const int found = ops.select_below(row, tile.cols, limit, hits.data());
@@ -120,11 +122,11 @@ class TopK {
     }
 
   private:
-    // Tile values up to the limit may belong to the k best. Where values are exact, references come
-    // in ascending order and a tie with the k-th loses.
+    // Tile values up to the limit may belong to the k best. Where values are in order, references
+    // come in ascending order and a tie with the k-th loses.
     T limit_for(const Shortlist& list, double error, double norm) const {
         const double limit = list.bound + error - norm;
-        if (exact_ && limit < INFINITY) {
+        if (in_order_ && limit < INFINITY) {
             return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
         }
         return rounded_up<T>(limit);
@@ -139,7 +141,7 @@ class TopK {
         if (count < k_) return count;
         std::nth_element(candidates, candidates + k_ - 1, candidates + count, by_high);
         bound = std::min(bound, candidates[k_ - 1].high);
-        if (exact_) return k_;
+        if (in_order_) return k_;
         const double limit = bound;
         return std::partition(candidates + k_, candidates + count,
                               [limit](const Candidate& one) { return one.low <= limit; }) -
@@ -218,7 +220,8 @@ class TopK {
     Metric metric_;
     const Predicate& predicate_;
     Pairing pairing_;
-    bool exact_;  // tile values are the values: nothing to rescore (always so when "fast")
+    bool exact_;     // tile values are the values: nothing to rescore (always so when "fast")
+    bool in_order_;  // they order pairs as the values do: the k first are the neighbours
     int workers_;
     Control& control_;
     D* distances_;

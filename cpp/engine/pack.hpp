@@ -23,7 +23,7 @@ template <class T>
 struct Panels {
     int64_t first = 0, count = 0;
     int width = 0;
-    int64_t d = 0;           // features, or words of two bfloat16
+    int64_t d = 0;           // features, or words of two bfloat16 or of 32 bits
     Buffer<T> data;          // [panel][feature][width]
     Buffer<T> norms;         // per point; padded with zeros to whole panels
     Buffer<Extent> extents;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
@@ -101,6 +101,29 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
     }
 }
 
+// The same for rows of packed bits, which are words as they are and have no frame.
+template <class T>
+void pack_bit_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
+                     const Side& side, int64_t at, Panels<T>& out) {
+    std::vector<uint32_t> words(static_cast<size_t>(side.width * out.d));
+    std::vector<double> norms(static_cast<size_t>(side.width));
+    for (int64_t from = 0; from < count; from += side.width) {
+        const int here = static_cast<int>(std::min<int64_t>(side.width, count - from));
+        for (int i = 0; i < here; ++i) {
+            uint32_t* row = words.data() + i * out.d;
+            source.read_bytes(first + from + i, reinterpret_cast<uint8_t*>(row));
+        }
+        ops.pack_bits(words.data(), here, out.d, side.width, out.data.data() + (at + from) * out.d,
+                      norms.data());
+        for (int i = 0; i < side.width; ++i) {
+            out.norms[at + from + i] =
+                i < here ? static_cast<T>(norms[static_cast<size_t>(i)]) : T(0);
+            if (side.each) out.extents[at + from + i] = {};
+        }
+        out.panel_extents[(at + from) / side.width] = {};  // no error depends on them
+    }
+}
+
 // Packs points [first, first + count).
 template <class T>
 void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
@@ -108,7 +131,7 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
                Control& control, Panels<T>& out) {
     const int64_t d = source.d();
     const int width = side.width;
-    const int64_t words = pairing.core == Core::dot_bfloat16 ? (d + 1) / 2 : d;
+    const int64_t words = pairing.words(d);
     const int64_t panels = (count + width - 1) / width;
     const int64_t feature_panels = (d + ops.cols - 1) / ops.cols;
     out.first = first;
@@ -127,6 +150,9 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     parallel_for(blocks, used, control, [&](int64_t block, int) {
         const int64_t from = block * panels_per_block * width;
         const int64_t here = std::min(panels_per_block * width, count - from);
+        if (pairing.core == Core::differing_bits) {
+            return pack_bit_panels(ops, source, first + from, here, side, from, out);
+        }
         const auto pack = frame.narrow ? pack_panels<float, T> : pack_panels<double, T>;
         pack(ops, source, first + from, here, frame, pairing, side, from, out);
         if (!side.with_features) return;

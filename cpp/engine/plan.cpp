@@ -173,6 +173,26 @@ void set_error(Pairing& pairing, int64_t d) {
     pairing.typical_slope = u * (2 + std::sqrt(chain(d)));
 }
 
+// Counts of bits are whole numbers, exact in float32 up to 2²⁴; beyond, each of the sums that a
+// micro-kernel cuts (after 31 words at the earliest) is rounded once. Jaccard's quotient
+// 2D/(|x| + |y| + D) rounds its terms and itself. Fractions with denominators up to n differ by
+// 1/n² of the larger at least: while that is more than a step of float32, they stay apart.
+Pairing pairing_for_bits(const Metric& metric, int64_t bytes) {
+    Pairing pairing;
+    pairing.core = Core::differing_bits;
+    pairing.divide_by_union = metric == MetricId::jaccard;
+    constexpr double u = std::numeric_limits<float>::epsilon() / 2;
+    const double n = static_cast<double>(metric.params.n_bits);
+    const double sums = n <= 0x1p23 ? 0.0 : static_cast<double>(bytes / (4 * 31) + 1);
+    if (pairing.divide_by_union) {
+        pairing.floor = 1.01 * u * (sums == 0.0 ? 1.0 : 2.0 * sums + 6.0);
+        pairing.order_exact = n * n < 0x1p23;
+    } else {
+        pairing.floor = 1.01 * u * sums * n;
+    }
+    return pairing;
+}
+
 // The frame that a centre and a look at the rows around it make.
 template <class Look>
 Frame frame_around(const Source& x, const Source& y, bool centred, Look look) {
@@ -284,6 +304,9 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
             pairing.unit = frame.scale;
             exact_limit = 2 * frame.largest_square;
             break;
+        case MetricId::hamming:
+        case MetricId::jaccard:
+            return pairing_for_bits(metric, d);
         default:  // its tiles hold canonical values
             pairing.core = Core::canonical;
             pairing.norm = Norm::largest;  // which every finite row has

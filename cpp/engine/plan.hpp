@@ -49,9 +49,10 @@ struct Pairing {
     const Metric* metric = nullptr;  // whose values a tile of Core::canonical holds
     Norm norm = Norm::squares;
     double row_factor = 1.0;  // −2 for ‖x‖² + ‖y‖² − 2xy, −1 where large products come first
-    bool add_norms = false;      // argument = tile + row norm, the column norm being the bias
-    double constant_bias = 0.0;  // 1 for 1 − xy
-    double unit = 1.0;           // argument in packed units = unit · canonical ordered value
+    bool add_norms = false;        // argument = tile + row norm, the column norm being the bias
+    double constant_bias = 0.0;    // 1 for 1 − xy
+    bool divide_by_union = false;  // argument = differing bits / bits set in either row
+    double unit = 1.0;             // argument in packed units = unit · canonical ordered value
 
     // |argument − unit · canonical value| <= slope·(a + b)^2 [squares], slope·(a + b) [other
     // norms], with a, b the norms of the two rows, plus floor, plus what the residuals of rows
@@ -64,7 +65,15 @@ struct Pairing {
     // The same for the typical pair instead of the worst one (rounding errors are a random walk).
     double typical_slope = 0.0;
 
+    // Rounded, but in the order of the canonical values and equal only where they are.
+    bool order_exact = false;
+
     bool exact() const { return slope == 0.0 && floor == 0.0; }
+    // Numbers that a packed row of d features (or bytes of bits) takes.
+    int64_t words(int64_t d) const {
+        if (core == Core::dot_bfloat16) return (d + 1) / 2;
+        return core == Core::differing_bits ? (d + 3) / 4 : d;
+    }
     double error(const Extent& row, const Extent& col) const {
         if (exact()) return 0.0;
         const double reach = row.reach + col.reach;

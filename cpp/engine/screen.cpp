@@ -161,6 +161,11 @@ void screen_mapped(Screen& screen, const Metric& metric, int workers, Control& c
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
                      int workers, Control& control) {
     Screen screen{queries, references, nullptr, {}, {}, {}};
+    if (on_bits(metric.id)) {  // nothing to centre or scale
+        screen.float32 = screen.float64 =
+            pairing_for_metric<float>(metric, screen.frame, queries.d(), false);
+        return screen;
+    }
     if (isa().f64.canonical[static_cast<int>(metric.id)]) {
         screen.frame = raw_frame(queries.d());
         screen.float64 = pairing_for_metric<double>(metric, screen.frame, queries.d(), false);
@@ -187,6 +192,7 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
 
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
                         int64_t k, const Metric& metric, Precision precision) {
+    if (on_bits(metric.id)) return {false, screen.float32};
     const bool direct = screen.float64.core == Core::canonical;
     if (direct || precision == Precision::float64) return {true, screen.float64};
     if (precision == Precision::fast) {

@@ -102,6 +102,15 @@ void LinearMap::apply(double* row) const {
     std::copy(image.begin(), image.end(), row);
 }
 
+void Array::read_bytes(int64_t row, uint8_t* out) const {
+    const char* at = data + row * row_stride;
+    if (col_stride == 1) {
+        std::memcpy(out, at, static_cast<size_t>(cols));
+        return;
+    }
+    for (int64_t j = 0; j < cols; ++j, at += col_stride) out[j] = static_cast<uint8_t>(*at);
+}
+
 bool Source::holds_float64() const {
     return parts_[0].dtype == Dtype::float64 ||
            (split_ < rows_ && parts_[1].dtype == Dtype::float64);

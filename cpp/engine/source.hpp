@@ -21,6 +21,7 @@ struct Array {
     bool contiguous_native() const;
     void read(int64_t row, double* out) const;
     void read(int64_t row, float* out) const;  // of no more than 32 bits
+    void read_bytes(int64_t row, uint8_t* out) const;
 };
 
 // Rows in memory, `stride` elements apart.
@@ -65,6 +66,8 @@ class Source {
     // where fits_float32().
     template <class S>
     Rows<S> block(int64_t first, int64_t count, S* copy) const;
+    // The row as it is, for dtypes of one byte.
+    void read_bytes(int64_t row, uint8_t* out) const { part_of(row).read_bytes(row, out); }
 
     // The row in place, if it lies contiguously in native byte order and is read as it is.
     const float* float32_row(int64_t row) const;

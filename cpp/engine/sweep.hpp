@@ -93,6 +93,11 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
         } else {
             core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
                  all_bias ? all_bias + col : nullptr, memory.data(), ld);
+            if (sweep.pairing.divide_by_union) {
+                ops.divide_by_union(memory.data(), ld, static_cast<int>(height),
+                                    static_cast<int>(width), rows.norms.data() + row,
+                                    cols.norms.data() + col);
+            }
         }
         Tile<T> tile{memory.data(),
                      ld,

@@ -29,6 +29,8 @@ PT_HD Reg step(Reg x, Reg y, Reg sum) {
 #ifdef PT_HAS_BFLOAT16
         return dot_of_pairs(x, y, sum);
 #endif
+    } else if constexpr (core == Core::differing_bits) {
+        return V::count_differing(x, y, sum);
     } else {
         // the order of the operands makes a NaN difference win
         return V::max(sum, V::abs(V::sub(x, y)));
@@ -41,6 +43,26 @@ PT_HD typename Block<T>::Reg combine(typename Block<T>::Reg a, typename Block<T>
         return Vec<T>::max(a, b);
     } else {
         return Vec<T>::add(a, b);
+    }
+}
+
+// Steps after which a sum is cut: for the precision of floats, for the room of bit counters.
+template <Core core, class V>
+constexpr int64_t steps_of() {
+    if constexpr (core == Core::differing_bits) {
+        return V::bit_words;
+    } else {
+        return feature_block;
+    }
+}
+
+// What a register block holds after those steps, as numbers.
+template <Core core, class V, class Reg>
+PT_HD Reg finished(Reg sum) {
+    if constexpr (core == Core::differing_bits) {
+        return V::total(sum);
+    } else {
+        return sum;
     }
 }
 
@@ -70,8 +92,9 @@ void core_tile(const T* row_panel, const T* col_panels, int64_t d, int panels, c
                T* tile, int64_t ld) {
     using V = Vec<T>;
     constexpr int rows = Block<T>::rows, vectors = Block<T>::vectors, cols = Block<T>::cols;
-    for (int64_t first = 0; first == 0 || first < d; first += feature_block) {
-        const int64_t k = d - first < feature_block ? d - first : feature_block;
+    constexpr int64_t steps = steps_of<core, V>();
+    for (int64_t first = 0; first == 0 || first < d; first += steps) {
+        const int64_t k = d - first < steps ? d - first : steps;
         for (int p = 0; p < panels; ++p) {
             typename V::Reg sum[rows][vectors];
             if (first == 0 && bias) {
@@ -96,7 +119,8 @@ void core_tile(const T* row_panel, const T* col_panels, int64_t d, int panels, c
 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; ++v) {
                     T* at = out + i * ld + v * V::lanes;
-                    V::store(at, first == 0 ? sum[i][v] : combine<core, T>(V::load(at), sum[i][v]));
+                    const typename V::Reg part = finished<core, V>(sum[i][v]);
+                    V::store(at, first == 0 ? part : combine<core, T>(V::load(at), part));
                 }
             }
         }

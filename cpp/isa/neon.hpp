@@ -29,6 +29,16 @@ struct Vec<float> {
         const uint32x4_t bit = {1, 2, 4, 8};
         return vaddvq_u32(vandq_u32(vcleq_f32(a, t), bit));
     }
+
+    // bits that differ, counted per byte; bytes hold the counts of 31 words
+    static constexpr int bit_words = 31;
+    static Reg count_differing(Reg a, Reg b, Reg sum) {
+        const uint8x16_t bits = veorq_u8(vreinterpretq_u8_f32(a), vreinterpretq_u8_f32(b));
+        return vreinterpretq_f32_u8(vaddq_u8(vreinterpretq_u8_f32(sum), vcntq_u8(bits)));
+    }
+    static Reg total(Reg sum) {
+        return vcvtq_f32_u32(vpaddlq_u16(vpaddlq_u8(vreinterpretq_u8_f32(sum))));
+    }
 };
 
 template <>

@@ -46,6 +46,10 @@ constexpr Ops<T> table() {
         PAIRTILE_METRICS(PT_DIRECT)
 #undef PT_DIRECT
     }
+    if constexpr (sizeof(T) == 4) {
+        ops.core[static_cast<int>(Core::differing_bits)] = core_tile<Core::differing_bits, T>;
+        ops.pack_bits = pack_bits<T>;
+    }
     ops.product = product<T>;
     ops.pack_float32 = pack<float, T>;
     ops.pack_float64 = pack<double, T>;
@@ -54,6 +58,7 @@ constexpr Ops<T> table() {
     ops.count_below = count_below<T>;
     ops.select_below_each = select_below_each<T>;
     ops.add_row_norms = add_row_norms<T>;
+    ops.divide_by_union = divide_by_union<T>;
 #define PT_KERNEL(name, type) ops.kernel[static_cast<int>(KernelId::name)] = kernel_tile<type, T>;
     PAIRTILE_KERNELS(PT_KERNEL)
 #undef PT_KERNEL
@@ -72,6 +77,9 @@ constexpr CanonicalOps canonical_table() {
     ops.f32[static_cast<int>(MetricId::name)] = canonical<type, float>; \
     ops.f64[static_cast<int>(MetricId::name)] = canonical<type, double>;
     PAIRTILE_METRICS(PT_METRIC)
+#undef PT_METRIC
+#define PT_METRIC(name, type) ops.bits[static_cast<int>(MetricId::name)] = canonical_bits<type>;
+    PAIRTILE_BIT_METRICS(PT_METRIC)
 #undef PT_METRIC
     return ops;
 }

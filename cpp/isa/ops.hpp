@@ -14,14 +14,16 @@
 namespace pairtile {
 
 // The number a micro-kernel computes for a pair of packed rows. dot_bfloat16 reads panels of words
-// of two bfloat16 each and exists only where the hardware multiplies them faster. With `canonical`
-// the tile holds the canonical values of a metric that has none of the others.
+// of two bfloat16 each and exists only where the hardware multiplies them faster; differing_bits
+// reads words of 32 bits. Both exist for float alone. With `canonical` the tile holds the canonical
+// values of a metric that has none of the others.
 enum class Core : int {
     dot,
     squared_difference,
     absolute_difference,
     largest_difference,
     dot_bfloat16,
+    differing_bits,
     canonical
 };
 constexpr int core_count = 6;
@@ -75,6 +77,11 @@ struct Ops {
     PackBfloat16Fn<float> pack_bfloat16_float32;
     PackBfloat16Fn<double> pack_bfloat16_float64;
 
+    // The same of `count` rows of words of 32 bits, as they are; norms[i] counts the bits set. Null
+    // for float64.
+    void (*pack_bits)(const uint32_t* rows, int count, int64_t words, int width, T* panel,
+                      double* norms);
+
     // positions of tile values v <= threshold, and of low < v <= high
     int (*select_below)(const T* row, int n, T threshold, int32_t* out);
     int (*select_between)(const T* row, int n, T low, T high, int32_t* out);
@@ -85,6 +92,11 @@ struct Ops {
 
     // tile = max(tile + row_norm, 0)
     void (*add_row_norms)(T* tile, int64_t ld, int rows, int cols, const T* row_norms);
+
+    // tile = 2·tile / (row norm + column norm + tile), 0 where all are: differing bits as a share
+    // of those set in either row
+    void (*divide_by_union)(T* tile, int64_t ld, int rows, int cols, const T* row_norms,
+                            const T* col_norms);
 
     // out (+)= weight · kernel(tile)
     using KernelFn = void (*)(const T* tile, int64_t ld, int rows, int cols, const T* params,
@@ -115,6 +127,9 @@ struct CanonicalOps {
     using F64 = double (*)(const double* x, const double* y, int64_t d, const MetricParams& params);
     F32 f32[static_cast<int>(MetricId::count)];
     F64 f64[static_cast<int>(MetricId::count)];
+    // metrics on packed bits: rows of words padded with zeros
+    using Bits = double (*)(const uint64_t* x, const uint64_t* y, int64_t words);
+    Bits bits[static_cast<int>(MetricId::count)];
 };
 
 struct IsaOps {

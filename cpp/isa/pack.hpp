@@ -251,5 +251,21 @@ void pack_bfloat16(const S* rows, int64_t stride, int count, int64_t d, const do
     }
 }
 
+template <class T>
+void pack_bits(const uint32_t* rows, int count, int64_t words, int width, T* panel, double* norms) {
+    for (int i = 0; i < count; ++i) {
+        int64_t set = 0;
+        for (int64_t f = 0; f < words; ++f) {
+            const uint32_t word = rows[i * words + f];
+            set += __builtin_popcount(word);
+            panel[f * width + i] = bits_as<T>(word);
+        }
+        norms[i] = static_cast<double>(set);
+    }
+    for (int64_t f = 0; f < words; ++f) {
+        for (int i = count; i < width; ++i) panel[f * width + i] = T(0);
+    }
+}
+
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

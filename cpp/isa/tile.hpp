@@ -37,6 +37,19 @@ void add_row_norms(T* tile, int64_t ld, int rows, int cols, const T* row_norms) 
     }
 }
 
+template <class T>
+void divide_by_union(T* tile, int64_t ld, int rows, int cols, const T* row_norms,
+                     const T* col_norms) {
+    for (int i = 0; i < rows; ++i) {
+        T* __restrict row = tile + i * ld;
+        const T norm = row_norms[i];
+        for (int j = 0; j < cols; ++j) {
+            const T twice_union = norm + col_norms[j] + row[j];
+            row[j] = T(2) * row[j] / (twice_union > T(0) ? twice_union : T(1));
+        }
+    }
+}
+
 template <class Kernel, class T>
 void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params, T weight,
                  bool accumulate, T* out, int64_t out_ld) {

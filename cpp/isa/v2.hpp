@@ -28,6 +28,22 @@ struct Vec<float> {
     static uint32_t below(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmple_ps(a, t)));
     }
+
+    // bits that differ, counted per byte; bytes hold the counts of 31 words
+    static constexpr int bit_words = 31;
+    static Reg count_differing(Reg a, Reg b, Reg sum) {
+        const __m128i nibbles = _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+        const __m128i low = _mm_set1_epi8(15),
+                      bits = _mm_xor_si128(_mm_castps_si128(a), _mm_castps_si128(b));
+        const __m128i half = _mm_shuffle_epi8(nibbles, _mm_and_si128(bits, low));
+        const __m128i other =
+            _mm_shuffle_epi8(nibbles, _mm_and_si128(_mm_srli_epi16(bits, 4), low));
+        return _mm_castsi128_ps(_mm_add_epi8(_mm_add_epi8(_mm_castps_si128(sum), half), other));
+    }
+    static Reg total(Reg sum) {
+        const __m128i pairs = _mm_maddubs_epi16(_mm_castps_si128(sum), _mm_set1_epi8(1));
+        return _mm_cvtepi32_ps(_mm_madd_epi16(pairs, _mm_set1_epi16(1)));
+    }
 };
 
 template <>

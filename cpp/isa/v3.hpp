@@ -28,6 +28,24 @@ struct Vec<float> {
     static uint32_t below(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, t, _CMP_LE_OQ)));
     }
+
+    // bits that differ, counted per byte; bytes hold the counts of 31 words
+    static constexpr int bit_words = 31;
+    static Reg count_differing(Reg a, Reg b, Reg sum) {
+        const __m256i nibbles = _mm256_broadcastsi128_si256(
+            _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+        const __m256i low = _mm256_set1_epi8(15),
+                      bits = _mm256_xor_si256(_mm256_castps_si256(a), _mm256_castps_si256(b));
+        const __m256i half = _mm256_shuffle_epi8(nibbles, _mm256_and_si256(bits, low));
+        const __m256i other =
+            _mm256_shuffle_epi8(nibbles, _mm256_and_si256(_mm256_srli_epi16(bits, 4), low));
+        return _mm256_castsi256_ps(
+            _mm256_add_epi8(_mm256_add_epi8(_mm256_castps_si256(sum), half), other));
+    }
+    static Reg total(Reg sum) {
+        const __m256i pairs = _mm256_maddubs_epi16(_mm256_castps_si256(sum), _mm256_set1_epi8(1));
+        return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
 };
 
 template <>

@@ -28,6 +28,35 @@ struct Vec<float> {
     static Reg abs(Reg a) { return _mm512_abs_ps(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
     static uint32_t below(Reg a, Reg t) { return _mm512_cmp_ps_mask(a, t, _CMP_LE_OQ); }
+
+#ifdef __AVX512VPOPCNTDQ__
+    // bits that differ, counted per lane
+    static constexpr int bit_words = 256;
+    static Reg count_differing(Reg a, Reg b, Reg sum) {
+        const __m512i bits = _mm512_xor_si512(_mm512_castps_si512(a), _mm512_castps_si512(b));
+        return _mm512_castsi512_ps(
+            _mm512_add_epi32(_mm512_castps_si512(sum), _mm512_popcnt_epi32(bits)));
+    }
+    static Reg total(Reg sum) { return _mm512_cvtepi32_ps(_mm512_castps_si512(sum)); }
+#else
+    // bits that differ, counted per byte; bytes hold the counts of 31 words
+    static constexpr int bit_words = 31;
+    static Reg count_differing(Reg a, Reg b, Reg sum) {
+        const __m512i nibbles =
+            _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+        const __m512i low = _mm512_set1_epi8(15),
+                      bits = _mm512_xor_si512(_mm512_castps_si512(a), _mm512_castps_si512(b));
+        const __m512i half = _mm512_shuffle_epi8(nibbles, _mm512_and_si512(bits, low));
+        const __m512i other =
+            _mm512_shuffle_epi8(nibbles, _mm512_and_si512(_mm512_srli_epi16(bits, 4), low));
+        return _mm512_castsi512_ps(
+            _mm512_add_epi8(_mm512_add_epi8(_mm512_castps_si512(sum), half), other));
+    }
+    static Reg total(Reg sum) {
+        const __m512i pairs = _mm512_maddubs_epi16(_mm512_castps_si512(sum), _mm512_set1_epi8(1));
+        return _mm512_cvtepi32_ps(_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    }
+#endif
 };
 
 template <>

@@ -1,4 +1,5 @@
-// x86-64-v4 with AVX512-BF16: v4, and a dot product of pairs of bfloat16 at twice the rate.
+// x86-64-v4 with AVX512-BF16 and -VPOPCNTDQ (Zen 4, Sapphire Rapids): v4, and a dot product of
+// pairs of bfloat16 at twice the rate, and a count of bits.
 #pragma once
 
 #define PT_HAS_BFLOAT16

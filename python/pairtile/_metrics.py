@@ -15,7 +15,7 @@ from pairtile import _arrays
 from pairtile._rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -35,10 +35,13 @@ _PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "weuclidean": (("w",), ()),
     "mahalanobis": ((), ("VI", "V")),
     "gower": ((), ("categorical", "ranges")),
+    "hamming": ((), ("n_bits",)),
+    "jaccard": ((), ("n_bits",)),
 }
-METRICS = tuple(_PARAMETERS)
+BIT_METRICS = ("hamming", "jaccard")  # of rows of packed bits
+METRICS = tuple(metric for metric in _PARAMETERS if metric not in BIT_METRICS)
 _LARGEST_P = 1024.0
-_ROWS = 4096  # read at a time for the ranges of columns
+_ROWS = 4096  # looked at together
 
 
 class Measure(NamedTuple):
@@ -50,7 +53,7 @@ class Measure(NamedTuple):
 
 def check(metric: str, metric_params: Mapping[str, Any] | None) -> None:
     """Raise unless there is a metric of this name, with parameters of these names."""
-    _arrays.choice("metric", metric, METRICS)
+    _arrays.choice("metric", metric, _PARAMETERS)
     required, optional = _PARAMETERS[metric]
     given = dict(metric_params or {})
     known = required + optional
@@ -73,7 +76,7 @@ def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None
     """`check`, and raise unless it grows as rows move apart."""
     check(metric, metric_params)
     if metric == "inner_product":
-        distances = ", ".join(name for name in METRICS if name != "inner_product")
+        distances = ", ".join(name for name in _PARAMETERS if name != "inner_product")
         raise ValueError(
             "metric 'inner_product' is largest for the nearest rows; "
             f"a distance is needed here: {distances}"
@@ -81,10 +84,15 @@ def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None
 
 
 def resolve(
-    metric: str, metric_params: Mapping[str, Any] | None, reference: NDArray[Any] | Rows
+    metric: str, metric_params: Mapping[str, Any] | None, **sets: NDArray[Any] | Rows | None
 ) -> Measure:
-    """The checked metric for rows like those of the validated reference set."""
+    """The checked metric for validated sets by their names, the reference set first.
+
+    A set that is None is left out.
+    """
     given = dict(metric_params or {})
+    sets = {name: rows for name, rows in sets.items() if rows is not None}
+    reference: Any = next(iter(sets.values()))
     d = reference.shape[1]
     if metric == "minkowski":
         return _minkowski(given["p"])
@@ -98,11 +106,54 @@ def resolve(
         name = "VI" if given.get("VI") is not None else "V"
         matrix = _numbers(f"metric_params[{name!r}]", given[name], (d, d))
         return Measure(metric, {"transform": _transform(name, matrix)})
+    if metric in BIT_METRICS:
+        return Measure(metric, {"n_bits": _n_bits(metric, given.get("n_bits"), sets)})
     if metric == "gower":
         return Measure(
             metric, {"ranges": _ranges(given.get("categorical"), given.get("ranges"), reference)}
         )
     return Measure(metric)
+
+
+def _n_bits(metric: str, n_bits: Any, sets: Mapping[str, Any]) -> int:
+    """Bits in a row of packed bits, of which the sets have none beyond.
+
+    `np.packbits` leaves the rest of the last byte 0, at the low end of the byte or, with
+    ``bitorder="little"``, at the high end.
+    """
+    for name, rows in sets.items():
+        if rows.dtype != np.uint8:
+            raise TypeError(
+                f"metric {metric!r} needs packed bits: {name} must be an array of dtype uint8, "
+                f"as np.packbits({name}, axis=1) makes it of booleans"
+            )
+    most = 8 * int(next(iter(sets.values())).shape[1])
+    if n_bits is None:
+        return most
+    given = _arrays.count("metric_params['n_bits']", n_bits)
+    if not most - 8 < given <= most:
+        raise ValueError(
+            f"metric_params['n_bits'] must be {most - 7} to {most} for rows of {most // 8} bytes, "
+            f"got {given}"
+        )
+    padding = most - given
+    last = 0  # every bit that is set in the last byte of some row
+    for rows in sets.values() if padding else ():
+        for part in _parts(rows):
+            last |= int(np.bitwise_or.reduce(part[:, -1]))
+    if last & ((1 << padding) - 1) and last >> (8 - padding):
+        raise ValueError(
+            f"metric_params['n_bits']={given} leaves {padding} bits of the last byte unused, but "
+            "some row has bits set there; they must be 0, as np.packbits leaves them"
+        )
+    return given
+
+
+def _parts(rows: Any) -> Iterator[NDArray[Any]]:
+    """A set in host memory, some rows at a time."""
+    for start in range(0, len(rows), _ROWS):
+        some = slice(start, min(start + _ROWS, len(rows)))
+        yield rows.read(some) if isinstance(rows, Rows) else _arrays.host(rows[some])
 
 
 def _minkowski(p: Any) -> Measure:
@@ -202,10 +253,8 @@ def _spread(reference: NDArray[Any] | Rows) -> Floats:
     """Largest less smallest value of each column, over the rows without NaN and Inf."""
     low = np.full(reference.shape[1], np.inf)
     high = -low
-    for start in range(0, len(reference), _ROWS):
-        some = slice(start, min(start + _ROWS, len(reference)))
-        rows = reference.read(some) if isinstance(reference, Rows) else _arrays.host(reference[some])
-        rows = rows.astype(np.float64)
+    for part in _parts(reference):
+        rows = part.astype(np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows):
             low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 _Array = NDArray[Any]
 _Counts = NDArray[np.int64]
 _Floats = NDArray[np.float64]
-_Progress = Callable[[int, int], object] | None
-# minkowski {"p": float}, weuclidean {"w": (d,)}, mahalanobis {"transform": (d, d)} and gower
-# {"ranges": (d,)}, contiguous float64; every other metric None
+# minkowski {"p": float}, weuclidean {"w": (d,)}, mahalanobis {"transform": (d, d)}, gower
+# {"ranges": (d,)}, contiguous float64; hamming and jaccard {"n_bits": int}; every other metric None
 _Params = dict[str, Any] | None
+_Progress = Callable[[int, int], object] | None
 _Term = tuple[float, str, tuple[float, ...]]
 
 class _Contrastive(TypedDict):

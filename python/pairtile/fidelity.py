@@ -161,7 +161,7 @@ def precision_recall_density_coverage(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
-    measure = _metrics.resolve(metric, metric_params, x)
+    measure = _metrics.resolve(metric, metric_params, real=x, fake=y)
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         counts = _backend.module(x, y).radius_counts(
             x,
@@ -264,7 +264,7 @@ def realism(
     x, y = _arrays.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
-    measure = _metrics.resolve(metric, metric_params, x)
+    measure = _metrics.resolve(metric, metric_params, real=x, fake=y)
     # looked up before any work, for CUDA lacks it
     largest_ratios = _backend.module(x, y).largest_radius_ratios
     with reporting(progress, n * n, n * m) as (of_real, across):
@@ -369,7 +369,7 @@ def probabilistic_precision_recall(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
-    measure = _metrics.resolve(metric, metric_params, x)
+    measure = _metrics.resolve(metric, metric_params, real=x, fake=y)
     # looked up before any work, for CUDA lacks it
     products = _backend.module(x, y).distance_products
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
@@ -451,7 +451,7 @@ def authenticity(
         "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
     )
     enough_others(1, len(x), " of real")
-    measure = _metrics.resolve(metric, metric_params, x)
+    measure = _metrics.resolve(metric, metric_params, real=x, fake=y)
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
         radii = _own_radii(x, 1, measure, workers, limit, of_real)
         distances, indices = _backend.module(x, y).knn(
@@ -525,7 +525,7 @@ def distance_to_closest_record(
     a, b = _arrays.pair(
         "x", x, "reference", reference, check_finite=check_finite, workers=workers, blocks=True
     )
-    measure = _metrics.resolve(metric, metric_params, b)
+    measure = _metrics.resolve(metric, metric_params, reference=b, x=a)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):
         distances, indices = _backend.module(a, b).knn(

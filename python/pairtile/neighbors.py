@@ -190,7 +190,7 @@ def _search(
             )
         predicates["reference_mask"] = np.ascontiguousarray(mask)
 
-    measure = _metrics.resolve(metric, metric_params, q if r is None else r)
+    measure = _metrics.resolve(metric, metric_params, reference=r, **{name: q})
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, n * m) as (report,):
         found: tuple[NDArray[Any], NDArray[Any]] = _backend.module(q, r).knn(
@@ -262,7 +262,13 @@ def knn(
         mahalanobis              :math:`\sqrt{(x - y)^\top V^{-1} (x - y)}`
         gower                    mean over j of :math:`|x_j - y_j| / \text{range}_j`, or of
                                  :math:`1[x_j \ne y_j]` for categories and ranges of 0
+        hamming                  share of the bits that differ; rows of packed bits
+        jaccard                  :math:`1 - |x \wedge y| / |x \vee y|`, 0 between two zero rows;
+                                 rows of packed bits
         ======================== ==========================================================
+
+        Packed bits are rows of uint8, as ``np.packbits(booleans, axis=1)`` makes them, in
+        either bit order.
     metric_params : mapping, optional
         Of those metrics that take parameters; array_likes of float64 precision.
 
@@ -276,6 +282,8 @@ def knn(
                      ``ranges`` of shape (d,): by default largest less smallest value of each
                      column of the reference set, over its finite rows. Values are not
                      clipped: beyond the range a feature counts more than 1
+        hamming,     ``n_bits``: bits in a row, by default 8 per byte, at least 8 per byte but
+        jaccard      the last. Bits beyond it must be 0
         ============ =====================================================================
     query_groups, reference_groups : array_like of shape (n,) and (m,), optional
         Integers or strings. `reference_groups` defaults to `query_groups` when `reference` is
@@ -317,13 +325,14 @@ def knn(
     ------
     TypeError
         If an argument is of the wrong kind: object, string or complex arrays, ``knn(x, 5)`` for
-        ``knn(x, k=5)``, a mask that is not boolean.
+        ``knn(x, k=5)``, a mask that is not boolean, bits that are not packed.
     ValueError
         If shapes disagree, a set is empty, k is out of range (whatever the predicates leave),
         `metric` is unknown, `metric_params` lack what it needs or hold what it does not take or
-        cannot use, groups come without a rule or a rule without groups, or the data hold NaN or
-        Inf; if `memory_limit` is too small for one row at a time (the message has the smallest
-        that works), or the file of a memory map has become shorter.
+        cannot use, groups come without a rule or a rule without groups, the data hold NaN or
+        Inf, or bits are set beyond ``n_bits``; if `memory_limit` is too small for one row at a
+        time (the message has the smallest that works), or the file of a memory map has become
+        shorter.
 
     Notes
     -----
@@ -516,7 +525,7 @@ def pairwise_distances(
         b = None
     else:
         a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
-    measure = _metrics.resolve(metric, metric_params, a if b is None else b)
+    measure = _metrics.resolve(metric, metric_params, y=b, x=a)
     with reporting(progress, len(a) * len(a if b is None else b)) as (report,):
         distances: NDArray[np.floating[Any]] = wrap(
             _backend.module(a, b).pairwise_distances(

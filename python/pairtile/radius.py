@@ -148,7 +148,7 @@ def radius_count(
     limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
     n, m = len(q), len(q if r is None else r)
-    measure = _metrics.resolve(metric, metric_params, q if r is None else r)
+    measure = _metrics.resolve(metric, metric_params, reference=r, queries=q)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
     of_query = radius_of == "query"
@@ -241,7 +241,7 @@ def radius_neighbors(
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
-    measure = _metrics.resolve(metric, metric_params, q if r is None else r)
+    measure = _metrics.resolve(metric, metric_params, reference=r, queries=q)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
     radii = _radii(radius, "queries", len(q), dtype)

@@ -245,6 +245,90 @@ TEST(products_of_bfloat16) {
     }
 }
 
+// `count` rows of words, every fourth without a bit and every fifth with all of them.
+std::vector<uint32_t> bit_rows(Random& random, int count, int64_t words) {
+    std::vector<uint32_t> rows(static_cast<size_t>(count * words));
+    for (size_t at = 0; at < rows.size(); ++at) {
+        const size_t row = at / static_cast<size_t>(words);
+        const auto drawn = static_cast<uint32_t>(integer(random, 0, 0xffffffff));
+        rows[at] = row % 4 == 1 ? 0u : row % 5 == 2 ? ~0u : drawn;
+    }
+    return rows;
+}
+
+TEST(bits_are_counted_and_divided_by_those_set_in_either_row) {
+    Random random(15);
+    for (const IsaOps* isa : supported_isas()) {
+        const Ops<float>& ops = isa->f32;
+        const auto core = ops.core[static_cast<int>(Core::differing_bits)];
+        CHECK(isa->f64.core[static_cast<int>(Core::differing_bits)] == nullptr);
+        CHECK(isa->f64.pack_bits == nullptr);
+        for (const int64_t words : {1, 2, 7, 8, 30, 31, 32, 62, 63, 255, 256, 257, 512, 600}) {
+            const int rows = ops.rows - 1, cols = 2 * ops.cols;
+            const int64_t ld = cols + 3;
+            const auto x = bit_rows(random, rows, words), y = bit_rows(random, cols, words);
+            std::vector<float> a(static_cast<size_t>(words * ops.rows), 5.0f),
+                b(static_cast<size_t>(words * cols));
+            std::vector<double> counts(static_cast<size_t>(std::max(ops.rows, ops.cols)));
+            std::vector<float> row_norms, col_norms;
+            ops.pack_bits(x.data(), rows, words, ops.rows, a.data(), counts.data());
+            for (int i = 0; i < rows; ++i)
+                row_norms.push_back(static_cast<float>(counts[static_cast<size_t>(i)]));
+            for (int p = 0; p < 2; ++p) {
+                ops.pack_bits(y.data() + p * ops.cols * words, ops.cols, words, ops.cols,
+                              b.data() + p * ops.cols * words, counts.data());
+                for (int j = 0; j < ops.cols; ++j)
+                    col_norms.push_back(static_cast<float>(counts[static_cast<size_t>(j)]));
+            }
+            const float untouched = 12345.0f;
+            std::vector<float> tile(static_cast<size_t>(ops.rows * ld), untouched);
+            core(a.data(), b.data(), words, 2, nullptr, tile.data(), ld);
+            std::vector<float> share = tile;
+            ops.divide_by_union(share.data(), ld, rows, cols, row_norms.data(), col_norms.data());
+            for (int i = 0; i < rows; ++i) {
+                int64_t of_row = 0;
+                for (int64_t f = 0; f < words; ++f) {
+                    of_row += __builtin_popcount(x[static_cast<size_t>(i * words + f)]);
+                }
+                CHECK(row_norms[static_cast<size_t>(i)] == static_cast<float>(of_row), isa->name);
+                for (int j = 0; j < ld; ++j) {
+                    const size_t at = static_cast<size_t>(i * ld + j);
+                    if (j >= cols) {
+                        CHECK(tile[at] == untouched && share[at] == untouched, isa->name);
+                        continue;
+                    }
+                    int64_t differing = 0, either = 0;
+                    for (int64_t f = 0; f < words; ++f) {
+                        const uint32_t u = x[static_cast<size_t>(i * words + f)],
+                                       v = y[static_cast<size_t>(j * words + f)];
+                        differing += __builtin_popcount(u ^ v);
+                        either += __builtin_popcount(u | v);
+                    }
+                    CHECK(tile[at] == static_cast<float>(differing), isa->name, words, i, j);
+                    // both below 2²⁴: one rounding, the nearest float
+                    const float expected =
+                        either ? static_cast<float>(differing) / static_cast<float>(either) : 0.0f;
+                    CHECK(share[at] == expected, isa->name, words, i, j);
+                    // rows of whole 64-bit words, as canonical values are computed from
+                    std::vector<uint64_t> p(static_cast<size_t>(words + 1) / 2), q(p);
+                    std::memcpy(p.data(), &x[static_cast<size_t>(i * words)],
+                                static_cast<size_t>(4 * words));
+                    std::memcpy(q.data(), &y[static_cast<size_t>(j * words)],
+                                static_cast<size_t>(4 * words));
+                    const auto canonical = [&](MetricId metric) {
+                        return isa->canonical.bits[static_cast<int>(metric)](
+                            p.data(), q.data(), static_cast<int64_t>(p.size()));
+                    };
+                    CHECK(canonical(MetricId::hamming) == static_cast<double>(differing));
+                    CHECK(canonical(MetricId::jaccard) ==
+                          (either ? static_cast<double>(differing) / static_cast<double>(either)
+                                  : 0.0));
+                }
+            }
+        }
+    }
+}
+
 TEST(products_add_blocks_of_any_shape) {
     Random random(5);
     for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
@@ -852,6 +936,7 @@ TEST(canonical_values_have_the_same_bits_everywhere) {
             for (const IsaOps* isa : supported_isas()) {
                 for (int m = 0; m < static_cast<int>(MetricId::count); ++m) {
                     const MetricId metric = static_cast<MetricId>(m);
+                    if (on_bits(metric)) continue;
                     const double wide = isa->canonical.f64[m](x.data(), y.data(), d, params);
                     CHECK(wide == canonical_reference(metric, x, y, params), isa->name, m, d);
                     CHECK(isa->canonical.f32[m](x.data(), narrow.data(), d, params) ==

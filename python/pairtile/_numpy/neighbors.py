@@ -4,6 +4,8 @@ The oracle of the compiled engine: everything is float64, from direct difference
 order of operations that defines the canonical value. Blocks of rows keep temporaries at a few MB.
 
     rows(x) -> widen to float64 -> `ordered` values of a block of pairs -> statistic -> `finish`
+
+Packed bits go the same way: a byte is a whole number.
 """
 
 from __future__ import annotations
@@ -244,6 +246,23 @@ def _gower(a: Floats, b: Floats, ranges: Floats) -> Floats:
     return _sum(a, b, term)
 
 
+def _unpacked(a: Floats) -> Floats:
+    """Bytes as eight numbers each, 0 or 1."""
+    return np.unpackbits(a.astype(np.uint8), axis=1).astype(np.float64)
+
+
+def _hamming(a: Floats, b: Floats) -> Floats:
+    x, y = _unpacked(a), _unpacked(b)
+    differing: Floats = x @ (1 - y).T + (1 - x) @ y.T  # whole numbers, so in any order
+    return differing
+
+
+def _jaccard(a: Floats, b: Floats) -> Floats:
+    common = _unpacked(a) @ _unpacked(b).T
+    differing = _hamming(a, b)
+    return differing / np.maximum(common + differing, 1.0)
+
+
 # What neighbours are ordered by, smallest first; `finish` turns it into the distance returned.
 _ORDER: dict[str, Callable[..., Floats]] = {
     "euclidean": sq_distance,
@@ -258,6 +277,8 @@ _ORDER: dict[str, Callable[..., Floats]] = {
     "weuclidean": _weuclidean,
     "mahalanobis": _mahalanobis,
     "gower": _gower,
+    "hamming": lambda a, b, n_bits: _hamming(a, b),
+    "jaccard": lambda a, b, n_bits: _jaccard(a, b),
 }
 
 
@@ -276,6 +297,8 @@ def finish(metric: str, order: Floats, params: Params = None) -> Floats:
             return power_by_roots(order, 1.0 / params["p"])
     if metric == "gower" and params:
         return order / len(params["ranges"])
+    if metric == "hamming" and params:
+        return order / float(params["n_bits"])
     return 0.0 - order if metric == "inner_product" else order
 
 

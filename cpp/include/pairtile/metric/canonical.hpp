@@ -91,5 +91,16 @@ PT_HD double reported(double ordered, const MetricParams& params) {
     }
 }
 
+// The same for rows of packed bits, padded with zeros to whole words.
+template <class Metric>
+PT_HD double canonical_bits(const uint64_t* x, const uint64_t* y, int64_t words) {
+    int64_t differing = 0, either = 0;
+    for (int64_t j = 0; j < words; ++j) {
+        differing += __builtin_popcountll(x[j] ^ y[j]);
+        either += __builtin_popcountll(x[j] | y[j]);
+    }
+    return Metric::order(differing, either);
+}
+
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

@@ -12,6 +12,7 @@ struct MetricParams {
     const double* transform = nullptr;  // mahalanobis: A, features × features, row by row
     const double* ranges = nullptr;     // gower: one per feature, 0 for what is only compared
     double features = 0.0;              // gower: their number
+    int64_t n_bits = 0;                 // of a row of packed bits
 };
 
 }  // namespace pairtile

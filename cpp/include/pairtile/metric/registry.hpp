@@ -1,5 +1,5 @@
-// The one list of metrics: X(name as users write it, type). Adding a metric is one header beside
-// this one, one line here, and its NumPy twin.
+// The list of metrics, and that of metrics on packed bits: X(name as users write it, type). Adding
+// a metric is one header beside this one, one line here, and its NumPy twin.
 #pragma once
 
 #include "pairtile/metric/braycurtis.hpp"
@@ -9,7 +9,9 @@
 #include "pairtile/metric/cosine.hpp"
 #include "pairtile/metric/euclidean.hpp"
 #include "pairtile/metric/gower.hpp"
+#include "pairtile/metric/hamming.hpp"
 #include "pairtile/metric/inner_product.hpp"
+#include "pairtile/metric/jaccard.hpp"
 #include "pairtile/metric/mahalanobis.hpp"
 #include "pairtile/metric/manhattan.hpp"
 #include "pairtile/metric/minkowski.hpp"
@@ -34,10 +36,22 @@
     X(mahalanobis, Mahalanobis)      \
     X(gower, Gower)
 
+#define PAIRTILE_BIT_METRICS(X) \
+    X(hamming, Hamming)         \
+    X(jaccard, Jaccard)
+
 namespace pairtile {
 
 #define PAIRTILE_METRIC_ID(name, type) name,
-enum class MetricId : int { PAIRTILE_METRICS(PAIRTILE_METRIC_ID) count };
+enum class MetricId : int {
+    PAIRTILE_METRICS(PAIRTILE_METRIC_ID) PAIRTILE_BIT_METRICS(PAIRTILE_METRIC_ID) count
+};
 #undef PAIRTILE_METRIC_ID
+
+constexpr bool on_bits(MetricId metric) {
+#define PAIRTILE_IS(name, type) metric == MetricId::name ||
+    return PAIRTILE_BIT_METRICS(PAIRTILE_IS) false;
+#undef PAIRTILE_IS
+}
 
 }  // namespace pairtile
