@@ -4,6 +4,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "engine/canonical.hpp"
+#include "engine/index.hpp"
 #include "engine/knn.hpp"
 #include "engine/radius.hpp"
 #include "engine/survey.hpp"
@@ -20,17 +21,26 @@ struct Request {
     Predicate predicate;
     Precision precision;
     int workers;
+    const Index* index;
 };
+
+// The index of a call, which must be that of these references.
+const Index* check_index(const Index* index, const Source& references) {
+    if (index && !index->fits(references.rows(), references.d())) {
+        throw py::value_error("the index is of other references");
+    }
+    return index;
+}
 
 template <class D>
 py::tuple search(const Request& request, const py::object& progress) {
     py::array_t<D> distances({request.queries.rows(), request.k});
     py::array_t<int64_t> indices({request.queries.rows(), request.k});
     D* distance = distances.mutable_data();
-    int64_t* index = indices.mutable_data();
+    int64_t* neighbor = indices.mutable_data();
     run_released(progress, [&](Control& control) {
         knn<D>(request.queries, request.references, request.k, request.metric, request.predicate,
-               request.precision, request.workers, control, distance, index);
+               request.precision, request.workers, control, distance, neighbor, request.index);
     });
     return py::make_tuple(distances, indices);
 }
@@ -40,7 +50,8 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const std::string& precision, const Optional& query_groups,
                    const Optional& reference_groups, const std::string& group_rule,
                    const Optional& query_times, const Optional& reference_times,
-                   const Optional& reference_mask, int workers, const py::object& progress) {
+                   const Optional& reference_mask, const Index* index, int workers,
+                   const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     if (r.rows() > int64_t{0xffffffff}) {
@@ -63,7 +74,10 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                 vector_of<double>(reference_times, r.rows(), "reference_times");
         }
     }
-    const Request request{q, r, k, metric_of(metric), predicate, precision_of(precision), workers};
+    const Request request{q,         r,
+                          k,         metric_of(metric),
+                          predicate, precision_of(precision),
+                          workers,   check_index(index, r)};
     return dtype == "float32" ? search<float>(request, progress)
                               : search<double>(request, progress);
 }
@@ -113,7 +127,7 @@ std::vector<double> limits_of(const py::object& radii, int64_t rows, const Metri
 py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
                              const std::string& metric, const Optional& query_radii,
                              const Optional& reference_radii, bool closed, const std::string& dtype,
-                             int workers, const py::object& progress) {
+                             const Index* index, int workers, const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric);
@@ -126,6 +140,7 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
         data = array.mutable_data();
         return py::object(array);
     };
+    check_index(index, r);
     RadiusCounts by_row, by_col;
     py::tuple out(4);
     out[0] = counts(row_limits, q, by_row.rows);
@@ -133,9 +148,10 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     out[2] = counts(col_limits, q, by_col.rows);
     out[3] = counts(col_limits, r, by_col.cols);
     run_released(progress, [&](Control& control) {
-        radius_count(
-            q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
-            col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row, by_col);
+        radius_count(q, r, id, reference.is_none(),
+                     row_limits.empty() ? nullptr : row_limits.data(),
+                     col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row,
+                     by_col, index);
     });
     return out;
 }
@@ -150,11 +166,13 @@ py::array reported_as(const std::vector<double>& values, const Metric& metric) {
 
 py::tuple bind_radius_neighbors(const py::array& queries, const Optional& reference,
                                 const std::string& metric, const py::object& radii, bool closed,
-                                const std::string& dtype, int workers, const py::object& progress) {
+                                const std::string& dtype, const Index* index, int workers,
+                                const py::object& progress) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric);
     const bool self = reference.is_none();
+    check_index(index, r);
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
     py::array_t<int64_t> indptr(q.rows() + 1);
     int64_t* start = indptr.mutable_data();
@@ -162,15 +180,15 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     run_released(progress, [&](Control& control) {
         RadiusCounts counts;
         counts.rows = start + 1;
-        radius_count(q, r, id, self, limits.data(), nullptr, workers, control, counts, {});
+        radius_count(q, r, id, self, limits.data(), nullptr, workers, control, counts, {}, index);
     });
     for (int64_t i = 0; i < q.rows(); ++i) start[i + 1] += start[i];
     py::array_t<int64_t> indices(start[q.rows()]);
-    int64_t* index = indices.mutable_data();
+    int64_t* neighbor = indices.mutable_data();
     std::vector<double> values(static_cast<size_t>(start[q.rows()]));
     run_released(progress, [&](Control& control) {
-        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, index,
-                         values.data());
+        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, neighbor,
+                         values.data(), index);
     });
     return py::make_tuple(
         indptr, indices,
@@ -194,13 +212,15 @@ void register_neighbors(py::module_& m) {
           py::kw_only(), arg("dtype"), arg("precision"), arg("query_groups") = py::none(),
           arg("reference_groups") = py::none(), arg("group_rule") = "",
           arg("query_times") = py::none(), arg("reference_times") = py::none(),
-          arg("reference_mask") = py::none(), arg("workers"), arg("progress") = py::none());
+          arg("reference_mask") = py::none(), arg("index") = py::none(), arg("workers"),
+          arg("progress") = py::none());
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
-          py::kw_only(), arg("closed"), arg("dtype"), arg("workers"), arg("progress") = py::none());
-    m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
-          arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"), arg("workers"),
+          py::kw_only(), arg("closed"), arg("dtype"), arg("index") = py::none(), arg("workers"),
           arg("progress") = py::none());
+    m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
+          arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"),
+          arg("index") = py::none(), arg("workers"), arg("progress") = py::none());
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
           py::kw_only(), arg("dtype"), arg("workers"), arg("progress") = py::none());
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/canonical.hpp"
+#include "engine/index.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/fold/top_k.hpp"
@@ -210,15 +211,24 @@ template <class T, class D>
 void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& queries,
                      const Source& references, int64_t k, const Metric& metric,
                      const Predicate& predicate, int workers, Control& control, D* distances,
-                     int64_t* indices) {
+                     int64_t* indices, const Index* index) {
     CutLimits limits;
     limits.state_bytes_per_row =
         TopK<T, D>::capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
     limits.few_rows = true;
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
-    const Sweep<T> sweep{queries, references, frame, pairing, cut,
-                         false,   false,      false, workers, control};
+    const Sweep<T> sweep{queries,
+                         references,
+                         frame,
+                         pairing,
+                         cut,
+                         false,
+                         false,
+                         false,
+                         workers,
+                         control,
+                         packed_for<T>(index, pairing)};
     expect(sweep);
     TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
                     indices);
@@ -230,16 +240,18 @@ void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& q
 template <class D>
 void knn(Source queries, Source references, int64_t k, const Metric& metric,
          const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices) {
+         D* distances, int64_t* indices, const Index* index) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
     }
-    const Screen screen = choose_screen(queries, references, metric, workers, control);
-    const Choice choice = choose_precision(screen, queries, references, k, metric, precision);
+    const Screen screen = index ? index->screen(queries, metric, workers, control)
+                                : choose_screen(queries, references, metric, workers, control);
+    const Choice choice =
+        choose_precision(screen, queries, references, k, metric, precision, packing_of(index));
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
     search(screen.frame, choice.pairing, queries, references, k, metric, predicate, workers,
-           control, distances, indices);
+           control, distances, indices, index);
 }
 
 template <class D>
@@ -262,9 +274,9 @@ void pairwise_distances(Source x, Source y, const Metric& metric, int workers, C
 }
 
 template void knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                         Control&, float*, int64_t*);
+                         Control&, float*, int64_t*, const Index*);
 template void knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                          Control&, double*, int64_t*);
+                          Control&, double*, int64_t*, const Index*);
 template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
 template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
 

@@ -13,11 +13,14 @@ namespace pairtile {
 
 enum class Precision { standard, float64, fast };
 
+struct Index;
+
 // distances (n, k) as D, indices (n, k). Missing neighbours: index −1 and an infinite distance.
+// `index`: the references packed before, for this metric.
 template <class D>
 void knn(Source queries, Source references, int64_t k, const Metric& metric,
          const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices);
+         D* distances, int64_t* indices, const Index* index = nullptr);
 
 // The n × m matrix of distances, for small inputs and for checking.
 template <class D>

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/canonical.hpp"
+#include "engine/index.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/fold/top_k.hpp"
@@ -213,21 +214,32 @@ void normalise_if_cosine(const Metric& metric, Source& queries, Source& referenc
 
 template <class T>
 Sweep<T> radius_sweep(const Source& queries, const Source& references, const Frame& frame,
-                      const Pairing& pairing, bool one_segment, int workers, Control& control) {
+                      const Pairing& pairing, bool one_segment, int workers, Control& control,
+                      const Index* index) {
     CutLimits limits;
     limits.state_bytes_per_row = 32;
     Cut cut = choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     if (one_segment) cut.segment = cut.col_super;
-    return {queries, references, frame, pairing, cut, false, false, false, workers, control};
+    return {queries,
+            references,
+            frame,
+            pairing,
+            cut,
+            false,
+            false,
+            false,
+            workers,
+            control,
+            packed_for<T>(index, pairing)};
 }
 
 // Calls body(pairing) with T of the precision that tells the pairs apart.
 template <class Body>
 void in_chosen_precision(const Screen& screen, const Source& queries, const Source& references,
-                         const Metric& metric, Body body) {
+                         const Metric& metric, const Index* index, Body body) {
     const int64_t typical = std::max<int64_t>(1, references.rows() / 64);
-    const Choice choice =
-        choose_precision(screen, queries, references, typical, metric, Precision::standard);
+    const Choice choice = choose_precision(screen, queries, references, typical, metric,
+                                           Precision::standard, packing_of(index));
     if (choice.wide) {
         body(choice.pairing, double{});
     } else {
@@ -261,16 +273,17 @@ double ordered_limit(const Metric& metric, D radius, bool closed) {
 
 void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
                   const double* row_limits, const double* col_limits, int workers, Control& control,
-                  RadiusCounts by_row_limit, RadiusCounts by_col_limit) {
+                  RadiusCounts by_row_limit, RadiusCounts by_col_limit, const Index* index) {
     normalise_if_cosine(metric, queries, references);
-    const Screen screen = choose_screen(queries, references, metric, workers, control);
+    const Screen screen = index ? index->screen(queries, metric, workers, control)
+                                : choose_screen(queries, references, metric, workers, control);
     in_chosen_precision(
-        screen, queries, references, metric, [&](const Pairing& pairing, auto zero) {
+        screen, queries, references, metric, index, [&](const Pairing& pairing, auto zero) {
             using T = decltype(zero);
             Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
             Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
             const Sweep<T> sweep = radius_sweep<T>(queries, references, screen.frame, pairing,
-                                                   false, workers, control);
+                                                   false, workers, control, index);
             expect(sweep);
             run(sweep, fold);
         });
@@ -278,16 +291,17 @@ void radius_count(Source queries, Source references, const Metric& metric, bool 
 
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
                       const double* row_limits, const int64_t* indptr, int workers,
-                      Control& control, int64_t* indices, double* values) {
+                      Control& control, int64_t* indices, double* values, const Index* index) {
     normalise_if_cosine(metric, queries, references);
-    const Screen screen = choose_screen(queries, references, metric, workers, control);
+    const Screen screen = index ? index->screen(queries, metric, workers, control)
+                                : choose_screen(queries, references, metric, workers, control);
     in_chosen_precision(
-        screen, queries, references, metric, [&](const Pairing& pairing, auto zero) {
+        screen, queries, references, metric, index, [&](const Pairing& pairing, auto zero) {
             using T = decltype(zero);
             Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
             Collect<T> fold(inside, row_limits, indptr, indices);
-            const Sweep<T> sweep =
-                radius_sweep<T>(queries, references, screen.frame, pairing, true, workers, control);
+            const Sweep<T> sweep = radius_sweep<T>(queries, references, screen.frame, pairing, true,
+                                                   workers, control, index);
             expect(sweep);
             run(sweep, fold);
         });

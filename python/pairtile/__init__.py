@@ -17,6 +17,7 @@ from pairtile.fidelity import (
     distance_to_closest_record,
     precision_recall_density_coverage,
 )
+from pairtile.index import NeighborIndex
 from pairtile.kernels import (
     Cosine,
     Energy,
@@ -56,6 +57,7 @@ __all__ = [
     "Laplace",
     "Linear",
     "Matern",
+    "NeighborIndex",
     "Neighbors",
     "Polynomial",
     "RadiusNeighbors",

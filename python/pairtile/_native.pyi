@@ -33,6 +33,26 @@ def build_config() -> dict[str, str]: ...
 def set_tile(rows: int, cols: int) -> None: ...
 def set_screen(name: str) -> None: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
+
+class Index:
+    """References packed once; passed to searches with the same reference and metric.
+
+    `pack` holds the panels as views and what they depend on, for another process of the same
+    instruction set to take over; any other packs anew. None where there is nothing packed.
+    """
+
+    def __init__(
+        self,
+        reference: _Array,
+        metric: str,
+        *,
+        precision: str,
+        pack: dict[str, Any] | None = None,
+        workers: int,
+    ) -> None: ...
+    @property
+    def pack(self) -> dict[str, Any] | None: ...
+
 def knn(
     queries: _Array,
     reference: _Array | None,
@@ -47,6 +67,7 @@ def knn(
     query_times: _Array | None = None,
     reference_times: _Array | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    index: Index | None = None,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Array, NDArray[np.int64]]: ...
@@ -68,6 +89,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    index: Index | None = None,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Counts | None, _Counts | None, _Counts | None, _Counts | None]: ...
@@ -79,6 +101,7 @@ def radius_neighbors(
     *,
     closed: bool,
     dtype: str,
+    index: Index | None = None,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Counts, _Counts, _Array]: ...

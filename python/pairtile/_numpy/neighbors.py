@@ -130,6 +130,23 @@ def first_nonfinite(x: NDArray[Any], *, workers: int) -> int:
     return -1
 
 
+class Index:
+    """A packed reference set of the compiled engine; here rows are read as they are."""
+
+    pack = None
+
+    def __init__(
+        self,
+        reference: NDArray[Any],
+        metric: str,
+        *,
+        precision: str,
+        pack: dict[str, Any] | None = None,
+        workers: int,
+    ) -> None:
+        pass
+
+
 def knn(
     queries: NDArray[Any],
     reference: NDArray[Any] | None,
@@ -144,11 +161,12 @@ def knn(
     query_times: NDArray[Any] | None = None,
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    index: Index | None = None,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The k nearest admissible references of each query, in order of (value, index)."""
-    del precision, workers
+    del precision, index, workers
     itself = reference is None
     if reference is None:
         reference, reference_groups, reference_times = (
@@ -164,7 +182,7 @@ def knn(
         a = widen(queries, rows)
         # NaN marks what may not be a neighbour: it sorts behind everything, infinity included.
         best = np.full((len(a), k), np.nan)
-        index = np.full((len(a), k), -1, dtype=np.int64)
+        neighbor = np.full((len(a), k), -1, dtype=np.int64)
         for cols in spans(m, BLOCK * BLOCK // height):
             number = np.arange(cols.start, cols.stop)[None, :]
             with np.errstate(over="ignore", invalid="ignore"):
@@ -180,16 +198,16 @@ def knn(
                 value[:, ~reference_mask[cols]] = np.nan
             # Kept references have smaller indices than new ones: a stable sort settles ties.
             best = np.concatenate([best, value], axis=1)
-            index = np.concatenate([index, np.where(np.isnan(value), -1, number)], axis=1)
+            neighbor = np.concatenate([neighbor, np.where(np.isnan(value), -1, number)], axis=1)
             order = np.argsort(best, axis=1, kind="stable")[:, :k]
             best = np.take_along_axis(best, order, axis=1)
-            index = np.take_along_axis(index, order, axis=1)
+            neighbor = np.take_along_axis(neighbor, order, axis=1)
             if progress is not None:
                 progress(rows.start * m + len(a) * cols.stop, n * m)
         missing = -np.inf if metric == "inner_product" else np.inf
         with np.errstate(over="ignore"):
-            distances[rows] = np.where(index < 0, missing, finish(metric, best))
-        indices[rows] = index
+            distances[rows] = np.where(neighbor < 0, missing, finish(metric, best))
+        indices[rows] = neighbor
     return distances, indices
 
 

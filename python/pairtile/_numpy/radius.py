@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._numpy.neighbors import Index
+
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
     Report = Callable[[int, int], object]
@@ -50,6 +52,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    index: Index | None = None,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Counts | None, Counts | None, Counts | None, Counts | None]:
@@ -57,7 +60,7 @@ def radius_counts(
 
     None where those radii were not given.
     """
-    del workers
+    del index, workers
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less  # both false for NaN
     by_query = np.zeros(n, np.int64), np.zeros(m, np.int64)
@@ -89,11 +92,12 @@ def radius_neighbors(
     *,
     closed: bool,
     dtype: str,
+    index: Index | None = None,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Counts, Counts, NDArray[Any]]:
     """CSR of the references inside each query's radius, in order of (value, index)."""
-    del workers
+    del index, workers
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less
     indptr = np.zeros(n + 1, np.int64)
