@@ -166,6 +166,20 @@ def test_many_queries_choose_their_precision():
 
 
 @pytest.mark.native
+def test_each_panel_has_its_own_bound(force_screen):
+    """Far rows behind near ones: rounding to bfloat16 turns the order of the far ones around."""
+    ulp = 2.0**-7
+    near = 1e-3 * np.random.default_rng(4).normal(size=(2000, 70))
+    far = np.repeat([[1 + 0.6 * ulp], [1 + 0.4 * ulp]], 70, axis=1)
+    y = np.vstack([near, np.tile(far, (20, 1))]).astype(np.float32)
+    x = np.full((3, 70), 1 + 0.48 * ulp, dtype=np.float32)
+    force_screen("bfloat16")
+    index = pt.NeighborIndex(y)
+    with forced_tile(20, 70):
+        np.testing.assert_array_equal(index.knn(x, 1).indices, np.full((3, 1), 2001))
+
+
+@pytest.mark.native
 def test_one_query_in_segments():
     """Few queries split the references into tasks, each of which takes its part of the panels."""
     x, y = sets(5, 3, 20_003, 16)

@@ -50,13 +50,10 @@ template <class T>
 const T* block(const py::dict& blocks, const char* name, int64_t size) {
     const auto array = blocks[name].cast<py::array>();
     const bool usable = py::isinstance<py::array_t<T>>(array) && array.size() == size &&
-                        (array.flags() & py::array::c_style);
+                        (array.flags() & py::array::c_style) &&
+                        reinterpret_cast<uintptr_t>(array.data()) % 64 == 0;
     if (!usable) throw py::value_error(std::string(name) + " is not the block of such a pack");
-    const void* at = array.data();
-    if (reinterpret_cast<uintptr_t>(at) % 64 != 0 && std::string(name) == "data") {
-        throw py::value_error("data must lie on a cache-line boundary");
-    }
-    return static_cast<const T*>(at);
+    return static_cast<const T*>(array.data());
 }
 
 template <class T>
