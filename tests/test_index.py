@@ -149,6 +149,7 @@ def test_queries_unlike_the_references(metric, kind, integral, force_screen):
     for screen in SCREENS:
         force_screen(screen)
         assert_serves(pt.NeighborIndex(y, metric=metric), x, y, 5)
+        assert_serves(pt.NeighborIndex(x, metric=metric, check_finite=False), y, x, 5)
 
 
 @pytest.mark.native

@@ -33,7 +33,6 @@ class Buffer {
     }
     T* data() { return memory_.get(); }
     const T* data() const { return memory_.get(); }
-    int64_t size() const { return size_; }
     T& operator[](int64_t i) { return memory_.get()[i]; }
     const T& operator[](int64_t i) const { return memory_.get()[i]; }
 

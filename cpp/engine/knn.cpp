@@ -218,17 +218,8 @@ void knn_screened_in(const Frame& frame, const Pairing& pairing, const Source& q
     limits.few_rows = true;
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
-    const Sweep<T> sweep{queries,
-                         references,
-                         frame,
-                         pairing,
-                         cut,
-                         false,
-                         false,
-                         false,
-                         workers,
-                         control,
-                         packed_for<T>(index, pairing)};
+    Sweep<T> sweep{queries, references, frame, pairing, cut, false, false, false, workers, control};
+    sweep.packed = packed_for<T>(index, pairing);
     expect(sweep);
     TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
                     indices);

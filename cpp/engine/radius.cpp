@@ -220,17 +220,9 @@ Sweep<T> radius_sweep(const Source& queries, const Source& references, const Fra
     limits.state_bytes_per_row = 32;
     Cut cut = choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     if (one_segment) cut.segment = cut.col_super;
-    return {queries,
-            references,
-            frame,
-            pairing,
-            cut,
-            false,
-            false,
-            false,
-            workers,
-            control,
-            packed_for<T>(index, pairing)};
+    Sweep<T> sweep{queries, references, frame, pairing, cut, false, false, false, workers, control};
+    sweep.packed = packed_for<T>(index, pairing);
+    return sweep;
 }
 
 // Calls body(pairing) with T of the precision that tells the pairs apart.
