@@ -134,24 +134,27 @@ class TopK {
         list.count = screen(list.bound, candidates, list.count);
         if (list.count <= k_ + (capacity_ - k_) / 2) return;
         canonical.set_row(row);
-        constexpr double outward = 1e-15;
         for (int64_t c = 0; c < list.count; ++c) {
-            const double value = pairing_.unit * canonical(candidates[c].index);
+            const double value = canonical(candidates[c].index);
             candidates[c] = {value, value, candidates[c].index};
         }
         // an infinite product less another has no place in an order
         list.count = std::partition(candidates, candidates + list.count,
                                     [](const Candidate& one) { return one.high == one.high; }) -
                      candidates;
-        if (list.count < k_) return;
-        std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
-        list.count = k_;
-        for (int64_t c = 0; c < k_; ++c) {
-            const double slack = std::fabs(candidates[c].high) * outward;
-            candidates[c].low -= slack;
-            candidates[c].high += slack;
+        if (list.count >= k_) {
+            std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
+            list.count = k_;
         }
-        list.bound = std::min(list.bound, candidates[k_ - 1].high);
+        // in packed units values are rounded once more, and may vanish
+        constexpr double outward = 1e-15, least = std::numeric_limits<double>::denorm_min();
+        for (int64_t c = 0; c < list.count; ++c) {
+            const double value = pairing_.unit * candidates[c].high;
+            const double slack = std::isfinite(value) ? std::fabs(value) * outward + least : 0.0;
+            candidates[c].low = value - slack;
+            candidates[c].high = value + slack;
+        }
+        if (list.count == k_) list.bound = std::min(list.bound, candidates[k_ - 1].high);
     }
 
     void gather(int64_t local_row, std::vector<Candidate>& all) const {
