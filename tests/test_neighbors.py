@@ -160,6 +160,16 @@ def test_range_of_float64_for_dot_products(exponent, precision):
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("precision", ["default", "float64"])
+def test_dot_products_that_vanish_where_they_are_screened(precision):
+    """Rows are scaled by the largest of both sets: products of the smallest keep their order."""
+    rng = np.random.default_rng(3)
+    x, y = 1e-300 * rng.random((5, 3)), 1e100 * rng.random((500, 3))
+    for k in (1, 5, 170):
+        assert_same(*native_and_twin(pt.knn, x, y, k, metric="inner_product", precision=precision))
+
+
+@pytest.mark.native
 def test_dot_products_without_a_value_are_never_neighbours():
     """∞ − ∞ of finite rows is NaN, and NaN has no place in an order."""
     points = np.random.default_rng(3).normal(size=(430, 3)) * 1e200

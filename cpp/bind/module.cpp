@@ -50,6 +50,7 @@ PYBIND11_MODULE(_native, m) {
     m.def("build_config", build_config);
     m.def("set_tile", force_tile, py::arg("rows"), py::arg("cols"));
     m.def("set_screen", force_screen, py::arg("name"));
+    register_index(m);
     register_neighbors(m);
     register_kernels(m);
     register_slices(m);

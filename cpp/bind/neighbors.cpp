@@ -5,6 +5,7 @@
 #include "bind/families.hpp"
 #include "engine/canonical.hpp"
 #include "engine/fidelity.hpp"
+#include "engine/index.hpp"
 #include "engine/knn.hpp"
 #include "engine/radius.hpp"
 #include "engine/survey.hpp"
@@ -22,6 +23,7 @@ struct Request {
     Precision precision;
     int workers;
     int64_t memory;
+    const Index* index;
 };
 
 void enough_memory(int64_t given, int64_t least) {
@@ -31,6 +33,14 @@ void enough_memory(int64_t given, int64_t least) {
                           " bytes beside inputs and results");
 }
 
+// The index of a call, which must be that of these references.
+const Index* check_index(const Index* index, const Source& references) {
+    if (index && !index->fits(references.rows(), references.d())) {
+        throw py::value_error("the index is of other references");
+    }
+    return index;
+}
+
 // D is what the engine writes, a number or a struct of one, and N that number.
 template <class D, class N = D>
 py::tuple search(const Request& request, const py::object& progress) {
@@ -38,10 +48,10 @@ py::tuple search(const Request& request, const py::object& progress) {
     py::array_t<N> distances({request.queries.rows(), request.k});
     py::array_t<int64_t> indices({request.queries.rows(), request.k});
     D* distance = reinterpret_cast<D*>(distances.mutable_data());
-    int64_t* index = indices.mutable_data();
+    int64_t* neighbor = indices.mutable_data();
     const auto body = [&](Control& control) {
         knn<D>(request.queries, request.references, request.k, request.metric, request.predicate,
-               request.precision, request.workers, control, distance, index);
+               request.precision, request.workers, control, distance, neighbor, request.index);
     };
     run_released(progress, body, request.memory);
     return py::make_tuple(distances, indices);
@@ -52,8 +62,9 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const std::string& precision, const Optional& query_groups,
                    const Optional& reference_groups, const std::string& group_rule,
                    const Optional& query_times, const Optional& reference_times,
-                   const Optional& reference_mask, const Optional& metric_params, int workers,
-                   int64_t memory_limit, const py::object& progress) {
+                   const Optional& reference_mask, const Optional& metric_params,
+                   const Index* index, int workers, int64_t memory_limit,
+                   const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_knn_memory(q.d(), k));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
@@ -78,7 +89,15 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
         }
     }
     const Metric with = metric_of(metric, metric_params, q.d());
-    const Request request{q, r, k, with, predicate, precision_of(precision), workers, memory_limit};
+    const Request request{q,
+                          r,
+                          k,
+                          with,
+                          predicate,
+                          precision_of(precision),
+                          workers,
+                          memory_limit,
+                          check_index(index, r)};
     if (dtype == "ordered") return search<Ordered, double>(request, progress);
     return dtype == "float32" ? search<float>(request, progress)
                               : search<double>(request, progress);
@@ -131,8 +150,8 @@ std::vector<double> limits_of(const py::object& radii, int64_t rows, const Metri
 py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
                              const std::string& metric, const Optional& query_radii,
                              const Optional& reference_radii, bool closed, const std::string& dtype,
-                             const Optional& metric_params, int workers, int64_t memory_limit,
-                             const py::object& progress) {
+                             const Optional& metric_params, const Index* index, int workers,
+                             int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_radius_memory(q.d()));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
@@ -146,6 +165,7 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
         data = array.mutable_data();
         return py::object(array);
     };
+    check_index(index, r);
     RadiusCounts by_row, by_col;
     py::tuple out(4);
     out[0] = counts(row_limits, q, by_row.rows);
@@ -153,9 +173,10 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     out[2] = counts(col_limits, q, by_col.rows);
     out[3] = counts(col_limits, r, by_col.cols);
     const auto body = [&](Control& control) {
-        radius_count(
-            q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
-            col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row, by_col);
+        radius_count(q, r, id, reference.is_none(),
+                     row_limits.empty() ? nullptr : row_limits.data(),
+                     col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row,
+                     by_col, index);
     };
     run_released(progress, body, memory_limit);
     return out;
@@ -174,13 +195,14 @@ py::array reported_as(const py::array_t<double>& values, const Metric& metric) {
 py::tuple bind_radius_neighbors(const py::array& queries, const Optional& reference,
                                 const std::string& metric, const py::object& radii, bool closed,
                                 const std::string& dtype, bool ordered,
-                                const Optional& metric_params, int workers, int64_t memory_limit,
-                                const py::object& progress) {
+                                const Optional& metric_params, const Index* index, int workers,
+                                int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_radius_memory(q.d()));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric, metric_params, q.d());
     const bool self = reference.is_none();
+    check_index(index, r);
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
     py::array_t<int64_t> indptr(q.rows() + 1);
     int64_t* start = indptr.mutable_data();
@@ -188,16 +210,17 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     const auto count = [&](Control& control) {
         RadiusCounts counts;
         counts.rows = start + 1;
-        radius_count(q, r, id, self, limits.data(), nullptr, workers, control, counts, {});
+        radius_count(q, r, id, self, limits.data(), nullptr, workers, control, counts, {}, index);
     };
     run_released(progress, count, memory_limit);
     for (int64_t i = 0; i < q.rows(); ++i) start[i + 1] += start[i];
     py::array_t<int64_t> indices(start[q.rows()]);
-    int64_t* index = indices.mutable_data();
+    int64_t* neighbor = indices.mutable_data();
     py::array_t<double> values(start[q.rows()]);
     double* value = values.mutable_data();
     const auto fill = [&](Control& control) {
-        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, index, value);
+        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, neighbor, value,
+                         index);
     };
     run_released(progress, fill, memory_limit);
     if (ordered) return py::make_tuple(indptr, indices, values);
@@ -256,12 +279,14 @@ void register_neighbors(py::module_& m) {
           py::kw_only(), arg("dtype"), arg("precision"), arg("query_groups") = py::none(),
           arg("reference_groups") = py::none(), arg("group_rule") = "",
           arg("query_times") = py::none(), arg("reference_times") = py::none(),
-          arg("reference_mask") = py::none(), arg("metric_params") = py::none(), arg("workers"),
-          arg("memory_limit") = 0, arg("progress") = py::none());
+          arg("reference_mask") = py::none(), arg("metric_params") = py::none(),
+          arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0,
+          arg("progress") = py::none());
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
           py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),
-          arg("workers"), arg("memory_limit") = 0, arg("progress") = py::none());
+          arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0,
+          arg("progress") = py::none());
     m.def("largest_radius_ratios", bind_largest_radius_ratios, arg("queries"), arg("reference"),
           arg("metric"), arg("radii"), py::kw_only(), arg("metric_params") = py::none(),
           arg("workers"), arg("progress") = py::none());
@@ -270,8 +295,8 @@ void register_neighbors(py::module_& m) {
           arg("metric_params") = py::none(), arg("workers"), arg("progress") = py::none());
     m.def("radius_neighbors", bind_radius_neighbors, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"),
-          arg("ordered") = false, arg("metric_params") = py::none(), arg("workers"),
-          arg("memory_limit") = 0, arg("progress") = py::none());
+          arg("ordered") = false, arg("metric_params") = py::none(), arg("index") = py::none(),
+          arg("workers"), arg("memory_limit") = 0, arg("progress") = py::none());
     m.def("least_memory", bind_least_memory, arg("d"), arg("k"));
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
           py::kw_only(), arg("dtype"), arg("metric_params") = py::none(), arg("workers"),

@@ -1,4 +1,5 @@
-// Uninitialised memory on a cache-line boundary: packed panels and workspace.
+// Uninitialised memory on a cache-line boundary: packed panels and workspace. Or a view of memory
+// that somebody else owns.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +14,20 @@ class Buffer {
     Buffer() = default;
     explicit Buffer(int64_t size) { reserve(size); }
 
+    // Memory of somebody else, who keeps it; only for reading.
+    static Buffer view(const T* memory, int64_t size) {
+        Buffer out;
+        out.memory_ = std::unique_ptr<T, Free>(const_cast<T*>(memory), Free{false});
+        out.size_ = size;
+        return out;
+    }
+
     // Room for `size` elements; what was there before is lost when it grows.
     void reserve(int64_t size) {
         if (size <= size_) return;
         memory_.reset();
         size_ = 0;
-        memory_.reset(static_cast<T*>(
+        memory_ = std::unique_ptr<T, Free>(static_cast<T*>(
             ::operator new(static_cast<size_t>(size) * sizeof(T), std::align_val_t(64))));
         size_ = size;
     }
@@ -29,7 +38,10 @@ class Buffer {
 
   private:
     struct Free {
-        void operator()(T* p) const { ::operator delete(p, std::align_val_t(64)); }
+        bool owned = true;
+        void operator()(T* p) const {
+            if (owned) ::operator delete(p, std::align_val_t(64));
+        }
     };
     std::unique_ptr<T, Free> memory_;
     int64_t size_ = 0;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/canonical.hpp"
+#include "engine/index.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/fold/top_k.hpp"
@@ -154,24 +155,27 @@ class TopK {
         list.count = screen(list.bound, candidates, list.count);
         if (list.count <= k_ + (capacity_ - k_) / 2) return;
         canonical.set_row(row);
-        constexpr double outward = 1e-15;
         for (int64_t c = 0; c < list.count; ++c) {
-            const double value = pairing_.unit * canonical(candidates[c].index);
+            const double value = canonical(candidates[c].index);
             candidates[c] = {value, value, candidates[c].index};
         }
         // an infinite product less another has no place in an order
         list.count = std::partition(candidates, candidates + list.count,
                                     [](const Candidate& one) { return one.high == one.high; }) -
                      candidates;
-        if (list.count < k_) return;
-        std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
-        list.count = k_;
-        for (int64_t c = 0; c < k_; ++c) {
-            const double slack = std::fabs(candidates[c].high) * outward;
-            candidates[c].low -= slack;
-            candidates[c].high += slack;
+        if (list.count >= k_) {
+            std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
+            list.count = k_;
         }
-        list.bound = std::min(list.bound, candidates[k_ - 1].high);
+        // in packed units values are rounded once more, and may vanish
+        constexpr double outward = 1e-15, least = std::numeric_limits<double>::denorm_min();
+        for (int64_t c = 0; c < list.count; ++c) {
+            const double value = pairing_.unit * candidates[c].high;
+            const double slack = std::isfinite(value) ? std::fabs(value) * outward + least : 0.0;
+            candidates[c].low = value - slack;
+            candidates[c].high = value + slack;
+        }
+        if (list.count == k_) list.bound = std::min(list.bound, candidates[k_ - 1].high);
     }
 
     void gather(int64_t local_row, std::vector<Candidate>& all) const {
@@ -236,7 +240,7 @@ template <class T, class D>
 void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source& queries,
                      const Source& references, int64_t k, const Metric& metric,
                      const Predicate& predicate, int workers, Control& control, D* distances,
-                     int64_t* indices) {
+                     int64_t* indices, const Index* index) {
     CutLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes(k);
     limits.few_rows = true;
@@ -244,8 +248,9 @@ void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source&
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const int64_t segments = (cut.col_super + cut.segment - 1) / cut.segment;
     workers = workers_within(control.memory(), bytes_per_worker(queries.d(), k, segments), workers);
-    const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
-                         false,       false,       false,        workers, control};
+    Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
+                   false,       false,       false,        workers, control};
+    sweep.packed = packed_for<T>(index, pairing);
     expect(sweep);
     TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
                     indices);
@@ -257,16 +262,18 @@ void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source&
 template <class D>
 void knn(Source queries, Source references, int64_t k, const Metric& metric,
          const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices) {
+         D* distances, int64_t* indices, const Index* index) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
     }
-    const Screen screen = choose_screen(queries, references, metric, workers, control);
-    const Choice choice = choose_precision(screen, queries, references, k, metric, precision);
+    const Screen screen = index ? index->screen(queries, references, metric, workers, control)
+                                : choose_screen(queries, references, metric, workers, control);
+    const Choice choice =
+        choose_precision(screen, queries, references, k, metric, precision, packing_of(index));
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
     search(screen, choice.pairing, queries, references, k, metric, predicate, workers, control,
-           distances, indices);
+           distances, indices, index);
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) {
@@ -293,11 +300,11 @@ void pairwise_distances(Source x, Source y, const Metric& metric, int workers, C
 }
 
 template void knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                         Control&, float*, int64_t*);
+                         Control&, float*, int64_t*, const Index*);
 template void knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                          Control&, double*, int64_t*);
+                          Control&, double*, int64_t*, const Index*);
 template void knn<Ordered>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                           Control&, Ordered*, int64_t*);
+                           Control&, Ordered*, int64_t*, const Index*);
 template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
 template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
 

@@ -13,6 +13,8 @@ namespace pairtile {
 
 enum class Precision { standard, float64, fast };
 
+struct Index;
+
 // The value neighbours are ordered by instead of the distance: lists of parts of the references,
 // asked for as this, merge exactly. Missing neighbours have NaN.
 struct Ordered {
@@ -20,11 +22,11 @@ struct Ordered {
 };
 
 // distances (n, k) as D: float, double or Ordered; indices (n, k). Missing neighbours: index −1 and
-// an infinite distance.
+// an infinite distance. `index`: the references packed before, for this metric.
 template <class D>
 void knn(Source queries, Source references, int64_t k, const Metric& metric,
          const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices);
+         D* distances, int64_t* indices, const Index* index = nullptr);
 
 // The least memory that a search for k neighbours of rows of d features can be held to.
 int64_t least_knn_memory(int64_t d, int64_t k);

@@ -32,6 +32,20 @@ struct Panels {
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
 
+    // Points [from, from + points) in place; `from` begins a panel.
+    Panels part(int64_t from, int64_t points) const {
+        const int64_t panels = (points + width - 1) / width;
+        Panels out;
+        out.first = first + from;
+        out.count = points;
+        out.width = width;
+        out.d = d;
+        out.data = Buffer<T>::view(panel_of(from), panels * width * d);
+        out.norms = Buffer<T>::view(norms.data() + from, panels * width);
+        out.panel_extents = Buffer<Extent>::view(panel_extents.data() + from / width, panels);
+        return out;
+    }
+
     // Over the panels of [from, to); a NaN row does not hide the others.
     Extent largest_extent(int64_t from, int64_t to) const {
         Extent largest;

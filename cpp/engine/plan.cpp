@@ -256,6 +256,16 @@ Frame sample_frame(const Source& x, const Source& y, bool centred) {
     });
 }
 
+Frame frame_for_queries(Frame frame, const Source& queries, int workers, Control& control) {
+    frame.narrow = frame.narrow && queries.fits_float32();
+    if (!frame.integral) return frame;
+    const Survey found = survey(queries, frame.centre, workers, control);
+    frame.largest = std::max(frame.largest, found.largest);
+    frame.largest_square = std::max(frame.largest_square, found.largest_square);
+    frame.integral = found.integral && 4 * frame.largest_square < 0x1p53;
+    return frame;
+}
+
 template <class T>
 Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, bool zero_rows) {
     Pairing pairing;

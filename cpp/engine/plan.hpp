@@ -38,6 +38,10 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
 // and the scale is true of the sample alone.
 Frame sample_frame(const Source& x, const Source& y, bool centred);
 
+// The frame of references alone, for a search of these queries among them: what holds of every row
+// of both. Exact frames read every query.
+Frame frame_for_queries(Frame frame, const Source& queries, int workers, Control& control);
+
 // Norm of a row, and of what packing it to bfloat16 left out (0 otherwise); or bounds of several.
 struct Extent {
     double reach = 0.0, residual = 0.0;

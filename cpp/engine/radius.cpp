@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/canonical.hpp"
+#include "engine/index.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/fold/top_k.hpp"
@@ -213,7 +214,7 @@ void normalise_if_cosine(const Metric& metric, Source& queries, Source& referenc
 
 template <class T>
 Sweep<T> radius_sweep(const Screen& screen, const Pairing& pairing, bool one_segment, int workers,
-                      Control& control) {
+                      Control& control, const Index* index) {
     CutLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes_per_row;
     limits.state_bytes_per_col = state_bytes_per_col;
@@ -221,16 +222,18 @@ Sweep<T> radius_sweep(const Screen& screen, const Pairing& pairing, bool one_seg
     Cut cut = choose_cut(ops_of<T>(isa()), rows.rows(), cols.rows(), rows.d(), limits);
     if (one_segment) cut.segment = cut.col_super;
     workers = workers_within(control.memory(), packing_bytes(rows.d()), workers);
-    return {rows, cols, screen.frame, pairing, cut, false, false, false, workers, control};
+    Sweep<T> sweep{rows, cols, screen.frame, pairing, cut, false, false, false, workers, control};
+    sweep.packed = packed_for<T>(index, pairing);
+    return sweep;
 }
 
 // Calls body(pairing) with T of the precision that tells the pairs apart.
 template <class Body>
 void in_chosen_precision(const Screen& screen, const Source& queries, const Source& references,
-                         const Metric& metric, Body body) {
+                         const Metric& metric, const Index* index, Body body) {
     const int64_t typical = std::max<int64_t>(1, references.rows() / 64);
-    const Choice choice =
-        choose_precision(screen, queries, references, typical, metric, Precision::standard);
+    const Choice choice = choose_precision(screen, queries, references, typical, metric,
+                                           Precision::standard, packing_of(index));
     if (choice.wide) {
         body(choice.pairing, double{});
     } else {
@@ -264,15 +267,16 @@ double ordered_limit(const Metric& metric, D radius, bool closed) {
 
 void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
                   const double* row_limits, const double* col_limits, int workers, Control& control,
-                  RadiusCounts by_row_limit, RadiusCounts by_col_limit) {
+                  RadiusCounts by_row_limit, RadiusCounts by_col_limit, const Index* index) {
     normalise_if_cosine(metric, queries, references);
-    const Screen screen = choose_screen(queries, references, metric, workers, control);
+    const Screen screen = index ? index->screen(queries, references, metric, workers, control)
+                                : choose_screen(queries, references, metric, workers, control);
     in_chosen_precision(
-        screen, queries, references, metric, [&](const Pairing& pairing, auto zero) {
+        screen, queries, references, metric, index, [&](const Pairing& pairing, auto zero) {
             using T = decltype(zero);
             Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
             Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
-            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, false, workers, control);
+            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, false, workers, control, index);
             expect(sweep);
             run(sweep, fold);
         });
@@ -284,15 +288,16 @@ int64_t least_radius_memory(int64_t d) {
 
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
                       const double* row_limits, const int64_t* indptr, int workers,
-                      Control& control, int64_t* indices, double* values) {
+                      Control& control, int64_t* indices, double* values, const Index* index) {
     normalise_if_cosine(metric, queries, references);
-    const Screen screen = choose_screen(queries, references, metric, workers, control);
+    const Screen screen = index ? index->screen(queries, references, metric, workers, control)
+                                : choose_screen(queries, references, metric, workers, control);
     in_chosen_precision(
-        screen, queries, references, metric, [&](const Pairing& pairing, auto zero) {
+        screen, queries, references, metric, index, [&](const Pairing& pairing, auto zero) {
             using T = decltype(zero);
             Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
             Collect<T> fold(inside, row_limits, indptr, indices);
-            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, true, workers, control);
+            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, true, workers, control, index);
             expect(sweep);
             run(sweep, fold);
         });

@@ -23,10 +23,12 @@ struct RadiusCounts {
 };
 
 // Pairs (i, j) with ordered value <= row_limits[i] are counted into `by_row_limit`, those with
-// value <= col_limits[j] into `by_col_limit`; either vector of limits may be null.
+// value <= col_limits[j] into `by_col_limit`; either vector of limits may be null. `index`: the
+// references packed before, for this metric.
 void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
                   const double* row_limits, const double* col_limits, int workers, Control& control,
-                  RadiusCounts by_row_limit, RadiusCounts by_col_limit);
+                  RadiusCounts by_row_limit, RadiusCounts by_col_limit,
+                  const Index* index = nullptr);
 
 // The least memory that counting within radii can be held to, for rows of d features.
 int64_t least_radius_memory(int64_t d);
@@ -35,6 +37,7 @@ int64_t least_radius_memory(int64_t d);
 // [indptr[i], indptr[i + 1]), sorted by (value, index).
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
                       const double* row_limits, const int64_t* indptr, int workers,
-                      Control& control, int64_t* indices, double* values);
+                      Control& control, int64_t* indices, double* values,
+                      const Index* index = nullptr);
 
 }  // namespace pairtile

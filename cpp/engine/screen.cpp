@@ -180,18 +180,30 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
     if (screen.frame.integral) {  // that every row is exact must be true of every row
         screen.frame = choose_frame(queries, references, centred, workers, control);
     }
-    const bool zero_rows = metric == MetricId::cosine && screen.frame.has_zero_row;
-    if (zero_rows) {  // 1 − xy needs the unit vectors as they are
+    if (metric == MetricId::cosine && screen.frame.has_zero_row) {
+        // 1 − xy needs the unit vectors as they are
         screen.frame = sample_frame(queries, references, false);
         screen.frame.scale = 1.0;
+        screen.frame.has_zero_row = true;  // whether or not the sample met one
     }
-    screen.float32 = pairing_for_metric<float>(metric, screen.frame, queries.d(), zero_rows);
-    screen.float64 = pairing_for_metric<double>(metric, screen.frame, queries.d(), zero_rows);
-    return screen;
+    return screen_in(queries, references, screen.frame, metric);
+}
+
+Screen screen_in(const Source& queries, const Source& references, const Frame& frame,
+                 const Metric& metric) {
+    const bool zero_rows = metric == MetricId::cosine && frame.has_zero_row;
+    const int64_t d = queries.d();
+    return {queries,
+            references,
+            nullptr,
+            frame,
+            pairing_for_metric<float>(metric, frame, d, zero_rows),
+            pairing_for_metric<double>(metric, frame, d, zero_rows)};
 }
 
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
-                        int64_t k, const Metric& metric, Precision precision) {
+                        int64_t k, const Metric& metric, Precision precision,
+                        std::optional<Packing> packed) {
     if (on_bits(metric.id)) return {false, screen.float32};
     const bool direct = screen.float64.core == Core::canonical;
     if (direct || precision == Precision::float64) return {true, screen.float64};
@@ -209,13 +221,18 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     }
     constexpr int64_t worth_packing = 64;  // features from which the micro-kernel dominates
     constexpr double bfloat16_integers = 256.0;
-    if (screen.float32.exact() && has_coarse && queries.d() >= worth_packing &&
-        screen.frame.largest <= bfloat16_integers) {
-        return {false, coarse};  // as exact: nothing is rounded off
+    if (screen.float32.exact()) {
+        if (packed == Packing::float64) return {true, screen.float64};
+        // bfloat16 is as exact where it holds every number
+        const bool coarse_too = has_coarse && queries.d() >= worth_packing &&
+                                screen.frame.largest <= bfloat16_integers &&
+                                packed != Packing::float32;
+        return {false, coarse_too ? coarse : screen.float32};
     }
     constexpr int64_t small = int64_t{1} << 22;  // pairs that are not worth a sample
-    if (screen.float32.exact() || queries.rows() * references.rows() <= small) {
-        return {false, screen.float32};
+    if (queries.rows() * references.rows() <= small) {
+        if (packed == Packing::float64) return {true, screen.float64};
+        return {false, packed == Packing::bfloat16 ? coarse : screen.float32};
     }
     // Costs of a pair: its share of the micro-kernel, in features at float32's rate; of the packing
     // of a reference, at about the work of 64 pairs more for bfloat16; and of the rescoring of what
@@ -223,16 +240,18 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     const AmbiguousShare share(queries, references, k, metric, screen);
     const double d = static_cast<double>(queries.d());
     const double rescore = 8.0 * d + 4000.0;
+    const double packing = 64.0 / static_cast<double>(queries.rows());
+    const auto anew = [&](Packing as) { return packed && packed != as ? packing * d : 0.0; };
     Choice best{false, screen.float32};
-    double least = d + share(screen.float32) * rescore;
-    const double wide = 2.0 * d + share(screen.float64) * rescore;
+    double least = d + anew(Packing::float32) + share(screen.float32) * rescore;
+    const double wide = 2.0 * d + anew(Packing::float64) + share(screen.float64) * rescore;
     if (wide < least) {
         best = {true, screen.float64};
         least = wide;
     }
-    const double packing = 64.0 / static_cast<double>(queries.rows());
+    const double packing_coarse = packed == Packing::bfloat16 ? 0.0 : packing;
     if (has_coarse && queries.d() >= worth_packing &&
-        (0.5 + packing) * d + share(coarse) * rescore < least) {
+        (0.5 + packing_coarse) * d + share(coarse) * rescore < least) {
         best = {false, coarse};
     }
     return best;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/knn.hpp"
@@ -21,17 +22,31 @@ struct Screen {
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
                      int workers, Control& control);
 
+// The same in a frame that is chosen already, for metrics that read rows as they are.
+Screen screen_in(const Source& queries, const Source& references, const Frame& frame,
+                 const Metric& metric);
+
+// What panels hold.
+enum class Packing { bfloat16, float32, float64 };
+
 // Tiles of float64 (the canonical ones always) or float32, and how their values relate to canonical
 // ones.
 struct Choice {
     bool wide;
     Pairing pairing;
+
+    Packing packing() const {
+        if (wide) return Packing::float64;
+        return pairing.core == Core::dot_bfloat16 ? Packing::bfloat16 : Packing::float32;
+    }
 };
 
 // The cheapest screen for this search: a sample tells how many pairs each precision would leave to
 // be rescored. bfloat16 where the hardware has it, float64 where float32 cannot tell pairs apart.
+// What the references are packed as already saves the packing.
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
-                        int64_t k, const Metric& metric, Precision precision);
+                        int64_t k, const Metric& metric, Precision precision,
+                        std::optional<Packing> packed = {});
 
 // Tests force "float32", "float64" or "bfloat16" on default-precision searches; "" = choose.
 void force_screen(const std::string& name);

@@ -46,6 +46,7 @@ struct Sweep {
     bool row_features = false, col_features = false;
     int workers = 1;
     Control& control;
+    const Panels<T>* packed = nullptr;  // all columns, if they are packed already
 };
 
 // Adds the work of a sweep to the progress bar's total.
@@ -56,6 +57,18 @@ void expect(const Sweep<T>& sweep) {
 }
 
 namespace detail {
+
+// The panels of a part of the columns, which begins with a strip.
+template <class T>
+void take_cols(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t count, int workers,
+               Panels<T>& out) {
+    if (sweep.packed) {
+        out = sweep.packed->part(first, count);
+        return;
+    }
+    pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.pairing,
+              {1.0, ops.cols, false, sweep.col_features}, workers, sweep.control, out);
+}
 
 template <class T>
 void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
@@ -141,8 +154,7 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
         const int64_t end = std::min(m, (segment + 1) * cut.segment);
         for (int64_t col = segment * cut.segment; col < end; col += cut.strip) {
             const int64_t width = std::min(cut.strip, end - col);
-            pack_rows(ops, sweep.cols, col, width, sweep.frame, sweep.pairing,
-                      {1.0, ops.cols, false, false}, 1, sweep.control, mine.cols);
+            take_cols(sweep, ops, col, width, 1, mine.cols);
             fill_bias(sweep, mine.cols, mine.bias);
             run_strip(sweep, ops, rows, mine.cols, mine.bias, 0, width,
                       Task{0, segment, segments, 0, n, worker}, mine.tile, fold);
@@ -177,9 +189,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             const int64_t col_count = std::min(cut.col_super, m - col);
             if (sweep.triangle && col + col_count <= row + 1) continue;
             if (cols.first != col || cols.count != col_count) {
-                pack_rows(ops, sweep.cols, col, col_count, sweep.frame, sweep.pairing,
-                          {1.0, ops.cols, false, sweep.col_features}, sweep.workers, sweep.control,
-                          cols);
+                detail::take_cols(sweep, ops, col, col_count, sweep.workers, cols);
                 detail::fill_bias(sweep, cols, bias);
             }
             if constexpr (two_sided) fold.begin_cols(cols, row_blocks);

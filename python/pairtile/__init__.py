@@ -20,6 +20,7 @@ from pairtile.fidelity import (
     probabilistic_precision_recall,
     realism,
 )
+from pairtile.index import NeighborIndex
 from pairtile.kernels import (
     Cosine,
     Energy,
@@ -59,6 +60,7 @@ __all__ = [
     "Laplace",
     "Linear",
     "Matern",
+    "NeighborIndex",
     "Neighbors",
     "Polynomial",
     "PrecisionRecall",

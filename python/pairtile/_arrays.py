@@ -6,7 +6,7 @@ Python numbers; every error is raised here or in the function itself, with the a
 
     array    any array-like -> array of an engine dtype, any number of dimensions
     matrix   the same, 2-D, not empty, finite; or `Rows` to be read and checked block by block
-    pair     two matrices with the same number of columns
+    pair, check_alike    two matrices with the same number of columns
     labels, weights, unit_weights    one entry per row
     choice, count, real, resolve_workers, generator, float_dtype    scalars
     working_dtype, like    the dtype results have, and the kind of array they become
@@ -152,6 +152,12 @@ def pair(
     """Two matrices with the same number of columns, on the same device."""
     a = matrix(x_name, x, check_finite=check_finite, workers=workers, blocks=blocks)
     b = matrix(y_name, y, check_finite=check_finite, workers=workers, blocks=blocks)
+    check_alike(x_name, a, y_name, b)
+    return a, b
+
+
+def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:
+    """Raise unless two matrices have the same number of columns and are on the same device."""
     if a.shape[1] != b.shape[1]:
         raise ValueError(
             f"{x_name} has {a.shape[1]} columns and {y_name} has {b.shape[1]}; "
@@ -163,7 +169,6 @@ def pair(
             f"{x_name} is {where[_is_cupy(a)]} and {y_name} {where[_is_cupy(b)]}; "
             "both must be on one device"
         )
-    return a, b
 
 
 def working_dtype(*arrays: NDArray[Any]) -> np.dtype[Any]:

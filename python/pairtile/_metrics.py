@@ -39,6 +39,8 @@ _PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "jaccard": ((), ("n_bits",)),
 }
 BIT_METRICS = ("hamming", "jaccard")  # of rows of packed bits
+# Those without parameters whose rows are packed as they are.
+PLAIN_METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
 METRICS = tuple(metric for metric in _PARAMETERS if metric not in BIT_METRICS)
 _LARGEST_P = 1024.0
 _ROWS = 4096  # looked at together

@@ -41,6 +41,26 @@ def set_tile(rows: int, cols: int) -> None: ...
 def set_screen(name: str) -> None: ...
 def least_memory(d: int, k: int) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
+
+class Index:
+    """References packed once; passed to searches with the same reference and metric.
+
+    `pack` holds the panels as views and what they depend on, for another process of the same
+    instruction set to take over; any other packs anew. None where there is nothing packed.
+    """
+
+    def __init__(
+        self,
+        reference: _Array,
+        metric: str,
+        *,
+        precision: str,
+        pack: dict[str, Any] | None = None,
+        workers: int,
+    ) -> None: ...
+    @property
+    def pack(self) -> dict[str, Any] | None: ...
+
 def knn(
     queries: _Array,
     reference: _Array | None,
@@ -56,6 +76,7 @@ def knn(
     reference_times: _Array | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
     metric_params: _Params = None,
+    index: Index | None = None,
     workers: int,
     memory_limit: int = 0,
     progress: _Progress = None,
@@ -80,6 +101,7 @@ def radius_counts(
     closed: bool,
     dtype: str,
     metric_params: _Params = None,
+    index: Index | None = None,
     workers: int,
     memory_limit: int = 0,
     progress: _Progress = None,
@@ -94,6 +116,7 @@ def radius_neighbors(
     dtype: str,
     ordered: bool = False,
     metric_params: _Params = None,
+    index: Index | None = None,
     workers: int,
     memory_limit: int = 0,
     progress: _Progress = None,

@@ -116,6 +116,17 @@ def _times(
     return query, reference
 
 
+def columns_of(k: Any) -> tuple[int, int | list[int]]:
+    """The largest k asked for, and the column of each in a search for that many."""
+    if isinstance(k, Sequence) or (isinstance(k, np.ndarray) and k.ndim == 1):
+        ks = [_arrays.count("k", one) for one in k]
+        if not ks:
+            raise ValueError("k is an empty sequence; give at least one number of neighbours")
+        return max(ks), [one - 1 for one in ks]
+    one = _arrays.count("k", k)
+    return one, one - 1
+
+
 def _not_k(reference: object) -> None:
     """TypeError where k came in the place of the reference set."""
     if isinstance(reference, numbers.Integral):
@@ -125,45 +136,34 @@ def _not_k(reference: object) -> None:
         )
 
 
-def _search(
+def enough_references(k: int, n: int, m: int, *, itself: bool) -> None:
+    """ValueError where n queries cannot have k neighbours each among m rows."""
+    if itself:
+        enough_others(k, n)
+    elif k > m:
+        raise ValueError(f"k={k} is too large: reference has {m} rows")
+
+
+def admissible(
     name: str,
-    queries: ArrayLike,
-    reference: ArrayLike | None,
-    k: int,
+    n: int,
+    m: int,
     *,
-    metric: str,
-    metric_params: Mapping[str, Any] | None,
+    itself: bool,
     query_groups: ArrayLike | None,
     reference_groups: ArrayLike | None,
     group_rule: str | None,
     query_times: ArrayLike | None,
     reference_times: ArrayLike | None,
     reference_mask: ArrayLike | None,
-    distance_dtype: str | None,
-    precision: str,
-    workers: int | None,
-    check_finite: bool,
-    progress: Progress,
-    memory_limit: int | None,
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
-    _metrics.check(metric, metric_params)
-    _arrays.choice("precision", precision, _arrays.PRECISIONS)
-    workers = _arrays.resolve_workers(workers)
-    limit = _arrays.memory_limit(memory_limit)
-    q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
-    n, m = len(q), len(q if r is None else r)
-    if r is None:
-        enough_others(k, n)
-    elif k > m:
-        raise ValueError(f"k={k} is too large: reference has {m} rows")
-
+) -> dict[str, Any]:
+    """Validated predicates as the backends take them; the queries are called `name`."""
     predicates: dict[str, Any] = {}
     if query_groups is not None or reference_groups is not None:
         if group_rule is None:
             raise ValueError("groups need group_rule='same' or group_rule='different'")
         predicates["group_rule"] = _arrays.choice("group_rule", group_rule, ("same", "different"))
-        if reference_groups is None and r is None:
+        if reference_groups is None and itself:
             reference_groups = query_groups
         if query_groups is None or reference_groups is None:
             raise ValueError("query_groups and reference_groups must be given together")
@@ -173,7 +173,7 @@ def _search(
     elif group_rule is not None:
         raise ValueError(f"group_rule={group_rule!r} needs query_groups")
     if query_times is not None or reference_times is not None:
-        if reference_times is None and r is None:
+        if reference_times is None and itself:
             reference_times = query_times
         if query_times is None or reference_times is None:
             raise ValueError("query_times and reference_times must be given together")
@@ -189,7 +189,34 @@ def _search(
                 f"reference_mask must have shape ({m},), one per reference row, got {mask.shape}"
             )
         predicates["reference_mask"] = np.ascontiguousarray(mask)
+    return predicates
 
+
+def _search(
+    name: str,
+    queries: ArrayLike,
+    reference: ArrayLike | None,
+    k: int,
+    *,
+    metric: str,
+    metric_params: Mapping[str, Any] | None,
+    distance_dtype: str | None,
+    precision: str,
+    workers: int | None,
+    check_finite: bool,
+    progress: Progress,
+    memory_limit: int | None,
+    **predicates: Any,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
+    _metrics.check(metric, metric_params)
+    _arrays.choice("precision", precision, _arrays.PRECISIONS)
+    workers = _arrays.resolve_workers(workers)
+    limit = _arrays.memory_limit(memory_limit)
+    q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
+    n, m = len(q), len(q if r is None else r)
+    enough_references(k, n, m, itself=r is None)
+    predicates = admissible(name, n, m, itself=r is None, **predicates)
     measure = _metrics.resolve(metric, metric_params, reference=r, **{name: q})
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, n * m) as (report,):
@@ -442,19 +469,12 @@ def kth_distance(
            [5., 4.]])
     """
     _not_k(reference)
-    if isinstance(k, Sequence) or (isinstance(k, np.ndarray) and k.ndim == 1):
-        ks = [_arrays.count("k", one) for one in k]
-        columns: int | list[int] = [one - 1 for one in ks]
-    else:
-        ks = [_arrays.count("k", k)]
-        columns = ks[0] - 1
-    if not ks:
-        raise ValueError("k is an empty sequence; give at least one number of neighbours")
+    most, columns = columns_of(k)
     distances, _ = _search(
         "x",
         x,
         reference,
-        max(ks),
+        most,
         metric=metric,
         metric_params=metric_params,
         query_groups=query_groups,

@@ -45,13 +45,14 @@ class RadiusNeighbors(NamedTuple):
     distances: NDArray[np.floating[Any]]
 
 
-def _given(function: str, reference: object, radius: Any) -> None:
+def needs_radius(function: str, reference: object, radius: Any) -> None:
+    """TypeError where there is none."""
     if radius is None:
         seen = f"; write radius={reference}" if isinstance(reference, numbers.Real) else ""
         raise TypeError(f"{function} needs radius=, a number or one per row{seen}")
 
 
-def _radii(radius: Any, rows: str, n: int, dtype: str) -> NDArray[np.floating[Any]]:
+def radii_of(radius: Any, rows: str, n: int, dtype: str) -> NDArray[np.floating[Any]]:
     """One radius per row of the set called `rows`, rounded to the dtype of the distances."""
     a = _arrays.host(radius)
     if a.dtype.kind not in "iuf":
@@ -141,7 +142,7 @@ def radius_count(
     >>> pt.radius_count(x, radius=[0.0, 1.0, 3.0], radius_of="reference")
     array([2, 1, 0])
     """
-    _given("radius_count", reference, radius)
+    needs_radius("radius_count", reference, radius)
     _metrics.check_distance(metric, metric_params)
     _arrays.choice("radius_of", radius_of, ("query", "reference"))
     workers = _arrays.resolve_workers(workers)
@@ -153,7 +154,7 @@ def radius_count(
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
     of_query = radius_of == "query"
     rows = "queries" if of_query or r is None else "reference"
-    radii = _radii(radius, rows, n if of_query else m, dtype)
+    radii = radii_of(radius, rows, n if of_query else m, dtype)
     with reporting(progress, n * m) as (report,):
         by_query_radii, _, by_reference_radii, _ = _backend.module(q, r).radius_counts(
             q,
@@ -236,7 +237,7 @@ def radius_neighbors(
     >>> found.distances
     array([1., 1., 2., 2.])
     """
-    _given("radius_neighbors", reference, radius)
+    needs_radius("radius_neighbors", reference, radius)
     _metrics.check_distance(metric, metric_params)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
@@ -244,7 +245,7 @@ def radius_neighbors(
     measure = _metrics.resolve(metric, metric_params, reference=r, queries=q)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or _arrays.working_dtype(q, q if r is None else r).name
-    radii = _radii(radius, "queries", len(q), dtype)
+    radii = radii_of(radius, "queries", len(q), dtype)
     with reporting(progress, len(q) * len(q if r is None else r)) as (report,):
         found = _backend.module(q, r).radius_neighbors(
             q,

@@ -8,6 +8,7 @@ from pairtile._numpy.contrastive import contrastive
 from pairtile._numpy.fidelity import distance_products, largest_radius_ratios
 from pairtile._numpy.kernels import kernel_label_sums, kernel_row_sums, kernel_total
 from pairtile._numpy.neighbors import (
+    Index,
     distance_quantile,
     first_nonfinite,
     knn,
@@ -18,6 +19,7 @@ from pairtile._numpy.radius import radius_counts, radius_neighbors
 from pairtile._numpy.slices import sliced_costs, sliced_energy_costs
 
 __all__ = [
+    "Index",
     "contrastive",
     "distance_products",
     "distance_quantile",

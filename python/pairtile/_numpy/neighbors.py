@@ -327,6 +327,23 @@ def enough_memory(memory_limit: int, d: int, k: int) -> None:
         )
 
 
+class Index:
+    """A packed reference set of the compiled engine; here rows are read as they are."""
+
+    pack = None
+
+    def __init__(
+        self,
+        reference: NDArray[Any],
+        metric: str,
+        *,
+        precision: str,
+        pack: dict[str, Any] | None = None,
+        workers: int,
+    ) -> None:
+        pass
+
+
 def knn(
     queries: NDArray[Any],
     reference: NDArray[Any] | None,
@@ -342,6 +359,7 @@ def knn(
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
     metric_params: Params = None,
+    index: Index | None = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -350,7 +368,7 @@ def knn(
 
     dtype "ordered" gives the values in place of the distances, NaN where there is no neighbour.
     """
-    del precision, workers
+    del precision, index, workers
     enough_memory(memory_limit, queries.shape[1], k)
     itself = reference is None
     if reference is None:
@@ -367,7 +385,7 @@ def knn(
         a = widen(queries, rows)
         # NaN marks what may not be a neighbour: it sorts behind everything, infinity included.
         best = np.full((len(a), k), np.nan)
-        index = np.full((len(a), k), -1, dtype=np.int64)
+        neighbor = np.full((len(a), k), -1, dtype=np.int64)
         for cols in spans(m, BLOCK * BLOCK // height):
             number = np.arange(cols.start, cols.stop)[None, :]
             value = ordered(metric, a, widen(reference, cols), metric_params)
@@ -382,19 +400,19 @@ def knn(
                 value[:, ~reference_mask[cols]] = np.nan
             # Kept references have smaller indices than new ones: a stable sort settles ties.
             best = np.concatenate([best, value], axis=1)
-            index = np.concatenate([index, np.where(np.isnan(value), -1, number)], axis=1)
+            neighbor = np.concatenate([neighbor, np.where(np.isnan(value), -1, number)], axis=1)
             order = np.argsort(best, axis=1, kind="stable")[:, :k]
             best = np.take_along_axis(best, order, axis=1)
-            index = np.take_along_axis(index, order, axis=1)
+            neighbor = np.take_along_axis(neighbor, order, axis=1)
             if progress is not None:
                 progress(rows.start * m + len(a) * cols.stop, n * m)
-        indices[rows] = index
+        indices[rows] = neighbor
         if dtype == "ordered":
             distances[rows] = best
             continue
         missing = -np.inf if metric == "inner_product" else np.inf
         with np.errstate(over="ignore"):
-            distances[rows] = np.where(index < 0, missing, finish(metric, best, metric_params))
+            distances[rows] = np.where(neighbor < 0, missing, finish(metric, best, metric_params))
     return distances, indices
 
 

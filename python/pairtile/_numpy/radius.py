@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._numpy.neighbors import Index
+
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
     Params = dict[str, Any] | None
@@ -52,6 +54,7 @@ def radius_counts(
     closed: bool,
     dtype: str,
     metric_params: Params = None,
+    index: Index | None = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -60,7 +63,7 @@ def radius_counts(
 
     None where those radii were not given.
     """
-    del workers
+    del index, workers
     enough_memory(memory_limit, queries.shape[1], 0)
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less  # both false for NaN
@@ -95,6 +98,7 @@ def radius_neighbors(
     dtype: str,
     ordered: bool = False,
     metric_params: Params = None,
+    index: Index | None = None,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -103,7 +107,7 @@ def radius_neighbors(
 
     With `ordered`, the values in place of the distances.
     """
-    del workers
+    del index, workers
     enough_memory(memory_limit, queries.shape[1], 0)
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less

@@ -1,0 +1,57 @@
+// A reference set packed once, for many searches: its frame, chosen from the references alone, and
+// the panels of all its rows.
+//
+// The frame suits any queries: a row out of its range is known to be so and is confirmed by
+// canonical values. Nothing here changes after packing: any number of threads search at once.
+#pragma once
+
+#include <optional>
+
+#include "engine/pack.hpp"
+#include "engine/screen.hpp"
+
+namespace pairtile {
+
+struct Index {
+    Frame frame;
+    Packing packing = Packing::float32;
+    Panels<float> narrow;  // bfloat16 or float32, else
+    Panels<double> wide;   // float64
+
+    bool fits(int64_t rows, int64_t d) const {
+        return (packing == Packing::float64 ? wide.count : narrow.count) == rows &&
+               static_cast<int64_t>(frame.centre.size()) == d;
+    }
+    // As the references are packed, with what is true of these queries too.
+    Screen screen(const Source& queries, const Source& references, const Metric& metric,
+                  int workers, Control& control) const;
+};
+
+// Panels as this processor packs them: d words of a row, points in a panel; 0 points where it has
+// no such micro-kernel.
+struct PanelShape {
+    int64_t words;
+    int width;
+};
+PanelShape panel_shape(Packing packing, int64_t d);
+
+// In the precision that a search of the references among themselves would choose.
+Index pack_index(Source references, const Metric& metric, Precision precision, int workers,
+                 Control& control);
+
+inline std::optional<Packing> packing_of(const Index* index) {
+    return index ? std::optional(index->packing) : std::nullopt;
+}
+
+// The panels of the index if this pairing can use them, else null.
+template <class T>
+const Panels<T>* packed_for(const Index* index, const Pairing& pairing) {
+    if (packing_of(index) != Choice{sizeof(T) == 8, pairing}.packing()) return nullptr;
+    if constexpr (sizeof(T) == 8) {
+        return &index->wide;
+    } else {
+        return &index->narrow;
+    }
+}
+
+}  // namespace pairtile
