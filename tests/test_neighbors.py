@@ -1,5 +1,7 @@
 """Nearest neighbours: bit for bit those of the NumPy twin, and right by SciPy and scikit-learn."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,6 +104,53 @@ def test_integers_with_massive_ties(metric, kind):
     for k in (1, 10, 200):
         assert_same(*native_and_twin(pt.knn, points[:40], points[40:], k, **options))
     assert_same(*native_and_twin(pt.knn, points, k=5, **options))
+
+
+def unit_vectors(rng, n, d):
+    x = rng.normal(size=(1, d)) + 1e-6 * rng.normal(size=(n, d)) / np.sqrt(d)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def on_a_sphere(rng, n, d):
+    """All at nearly one distance from the first rows, which lie in the middle."""
+    x = rng.normal(size=(n, d))
+    x *= (1 + 1e-9 * rng.normal(size=(n, 1))) / np.linalg.norm(x, axis=1, keepdims=True)
+    x[:20] *= 1e-7
+    return x
+
+
+ADVERSARIAL = {
+    "near_ties": on_a_sphere,
+    "clusters_of_near_ties": lambda rng, n, d: (
+        10.0 * rng.normal(size=(5, d))[rng.integers(5, size=n)] + 1e-6 * rng.normal(size=(n, d))
+    ),
+    "offset": lambda rng, n, d: 3e5 + rng.normal(size=(n, d)),
+    "scale_ratios": lambda rng, n, d: rng.normal(size=(n, d)) * np.logspace(-15, 15, d),
+    "duplicates": lambda rng, n, d: rng.normal(size=(n // 10, d))[rng.integers(n // 10, size=n)],
+    "denormals": lambda rng, n, d: 1e-41 * rng.normal(size=(n, d)),
+    "unit_vectors": unit_vectors,
+}
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("screen", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("kind", ADVERSARIAL)
+@pytest.mark.parametrize(
+    "metric", ["euclidean", "cosine", "inner_product", "manhattan", "chebyshev"]
+)
+def test_bound_holds_on_adversarial_data(metric, kind, screen):
+    """A bound that is too small loses neighbours among pairs that the screen cannot tell apart."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(7)
+    _native.set_screen(screen)
+    try:
+        for d, dtype in itertools.product((3, 70, 300), (np.float32, np.float64)):
+            points = ADVERSARIAL[kind](rng, 420, d).astype(dtype)
+            for k in (1, 12):
+                assert_same(*native_and_twin(pt.knn, points[:20], points[20:], k, metric=metric))
+    finally:
+        _native.set_screen("")
 
 
 @pytest.mark.native

@@ -368,6 +368,15 @@ def knn(
     minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
     logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
 
+    Pairs are screened by :math:`t = \|\hat x\|^2 + \|\hat y\|^2 - 2 \hat x \cdot \hat y` of rows
+    :math:`\hat x = s(x - c)`, which misses :math:`s^2 d^2` by no more than
+    :math:`\varepsilon = u (2c + 10) (\|\hat x\| + \|\hat y\|)^2`, with u = 2^-24 and c the
+    additions in one chain of the sum, at most 256 + d/256. From 64 features on, where the
+    processor multiplies bfloat16, the rows are rounded to it, and what that takes off them adds
+    :math:`2(\|\delta x\| \|\hat y\| + \|\hat x\| \|\delta y\|)`. The k nearest are among the
+    pairs whose :math:`t - \varepsilon` is not above the k-th smallest :math:`t + \varepsilon`; only
+    these are computed in float64. Other metrics have bounds of the same kind: docs/numerics.md.
+
     A `numpy.memmap`, and any object that is no array in memory but has a 2-D shape, a dtype and
     row slicing (h5py, zarr, dask), is read block by block, as queries or as reference: the
     references once for each block of queries. The result has the bits of the search in memory,
