@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
 SQUARES = ("euclidean", "sqeuclidean", "inner_product")
 DISTANCES = tuple(metric for metric in METRICS if metric != "inner_product")
+pytestmark = pytest.mark.host
+
 BACKENDS = [pytest.param("native", marks=pytest.mark.native), "numpy"]
 
 RNG = np.random.default_rng(0)

@@ -222,6 +222,7 @@ def results_by_isa(tmp_path_factory):
     return found
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", CALLS)
 def test_every_instruction_set(name, results_by_isa):
     first, *others = (
@@ -233,6 +234,7 @@ def test_every_instruction_set(name, results_by_isa):
         (assert_same_bits if name in ORDERED else assert_near)(result, first)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("isa", ["v1", "sse", "V3", "neon-but-better"])
 def test_an_unsupported_instruction_set_is_an_import_error(isa):
     said = run_python(
@@ -251,6 +253,7 @@ def test_an_unsupported_instruction_set_is_an_import_error(isa):
     assert all(known in said for known in _native.isas())
 
 
+@pytest.mark.host
 def test_two_threads_call_at_once():
     names = list(CALLS)
     right = [CALLS[name](1) for name in names]
@@ -261,6 +264,7 @@ def test_two_threads_call_at_once():
             assert_same_bits(result, right[i])
 
 
+@pytest.mark.host
 def test_a_forked_child_can_call():
     right = [call(2) for call in CALLS.values()]
 
@@ -294,6 +298,7 @@ def test_workers():
         assert pt.mmd(X, Y, workers=workers) == pt.mmd(X, Y, workers=1)
 
 
+@pytest.mark.host
 def test_inputs_are_never_written_to():
     """Read-only and writable arrays, whole and strided, keep their bytes."""
     before = [a.copy() for a in (X, Y, Y64, V, W, U)]
@@ -375,6 +380,7 @@ def seconds_to_stop(call, delay):
     return stopped - sent[0]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", LONG)
 def test_ctrl_c(name, large):
     # The best of a few tries: on a busy machine the scheduler alone takes its time.
@@ -386,6 +392,7 @@ def test_ctrl_c(name, large):
     assert_same_bits(pt.knn(X, Y, 3), pt.knn(X, Y, 3, workers=1))
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", LONG)
 def test_an_exception_in_progress_aborts(name, large):
     class Stop(Exception):
@@ -404,6 +411,7 @@ def test_an_exception_in_progress_aborts(name, large):
     assert 0 <= done < total
 
 
+@pytest.mark.host
 def test_interrupted_again_and_again():
     """No thread, lock or state survives an interrupted call."""
     x = random_float32(100_000, 8)
@@ -440,6 +448,7 @@ MEDIUM = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", MEDIUM)
 def test_progress(name):
     told = []
@@ -465,6 +474,7 @@ def resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.host
 @needs_proc
 def test_nothing_leaks():
     """Neither results nor what an aborted call had allocated; a callable is let go."""
@@ -500,6 +510,7 @@ def test_nothing_leaks():
     assert [sys.getrefcount(a) for a in (X, Y, Y64, V, progress)] == references
 
 
+@pytest.mark.host
 @needs_proc
 def test_memory_is_tiles():
     """Every sweep over 2·10⁸ pairs and more fits in 100 MB beyond inputs and results."""

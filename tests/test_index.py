@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import pairtile as pt
 from backends import forced_tile, on_backend
 from metrics import DISTANCES, METRICS, named
-from pairtile._metrics import BIT_METRICS
+from pairtile._metrics import BIT_METRICS, PLAIN_METRICS
 from strategies import DTYPES, KINDS, cast, pairs_of_sets
 
 SCREENS = ["", "float32", "float64", "bfloat16"]
@@ -91,7 +91,7 @@ def test_packed_bits(metric, tmp_path):
 @pytest.mark.native
 @pytest.mark.filterwarnings("ignore:All-NaN slice")
 @pytest.mark.parametrize("precision", ["default", "float64"])
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", PLAIN_METRICS)
 @given(data=st.data(), points=pairs_of_sets())
 def test_equals_functions(metric, precision, data, points):
     from pairtile import _native
@@ -112,7 +112,7 @@ def test_equals_functions(metric, precision, data, points):
 
 @pytest.mark.native
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", PLAIN_METRICS)
 def test_itself(metric, kind, force_screen):
     points = cast(KINDS[kind](np.random.default_rng(1), 300, 70), "float32")
     for screen in SCREENS:
@@ -127,6 +127,15 @@ def test_itself(metric, kind, force_screen):
                 index.radius_neighbors(radius=1.5),
                 pt.radius_neighbors(points, radius=1.5, **named(metric, points)),
             )
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", sorted(set(METRICS) - set(PLAIN_METRICS)))
+def test_metrics_that_are_not_packed(metric):
+    x, y = sets(6)
+    index = pt.NeighborIndex(y, **named(metric, y))
+    assert_serves(index, x, y, 5)
+    assert_same(index.knn(k=7), pt.knn(y, k=7, **named(metric, y)))
 
 
 @pytest.mark.native
@@ -158,7 +167,7 @@ FAR = {
 @pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:overflow", "ignore:invalid value")
 @pytest.mark.parametrize("integral", [False, True])
 @pytest.mark.parametrize("kind", FAR)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", PLAIN_METRICS)
 def test_queries_unlike_the_references(metric, kind, integral, force_screen):
     """The frame is that of the references alone: nothing of it may be taken for true of queries."""
     x, y = sets(3, d=70)
