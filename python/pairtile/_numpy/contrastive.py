@@ -99,7 +99,7 @@ def contrastive(
 
 
 def _rows(a: Array, normalize: bool) -> Float64:
-    rows = a.astype(np.float64)
+    rows = a.astype(np.float64, order="C")  # products round by layout
     if normalize:
         largest = np.abs(rows).max(axis=1, keepdims=True)
         rows /= np.where(largest == 0, 1, largest)
