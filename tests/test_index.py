@@ -110,6 +110,7 @@ def test_equals_functions(metric, precision, data, points):
         _native.set_screen("")
 
 
+@pytest.mark.host
 @pytest.mark.native
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("metric", PLAIN_METRICS)
@@ -129,6 +130,7 @@ def test_itself(metric, kind, force_screen):
             )
 
 
+@pytest.mark.host
 @pytest.mark.native
 @pytest.mark.parametrize("metric", sorted(set(METRICS) - set(PLAIN_METRICS)))
 def test_metrics_that_are_not_packed(metric):
@@ -138,6 +140,7 @@ def test_metrics_that_are_not_packed(metric):
     assert_same(index.knn(k=7), pt.knn(y, k=7, **named(metric, y)))
 
 
+@pytest.mark.host
 @pytest.mark.native
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("query_dtype", DTYPES)
@@ -163,6 +166,7 @@ FAR = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.native
 @pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:overflow", "ignore:invalid value")
 @pytest.mark.parametrize("integral", [False, True])
@@ -366,6 +370,7 @@ def test_many_threads_at_once():
 # --- files and processes ---------------------------------------------------------------------
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_file_keeps_everything(tmp_path, dtype):
     x, y = sets(11, dtype=np.float64)
