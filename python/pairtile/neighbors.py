@@ -368,6 +368,10 @@ def knn(
     minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
     logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
 
+    Every pair is visited. In two or three dimensions a k-d tree (of scikit-learn or SciPy) visits
+    far fewer: with 3 features it took a fifth of the time at 20,000 x 100,000 rows and half of it at
+    50,000 among themselves, with 16 a hundred times as long.
+
     Pairs are screened by :math:`t = \|\hat x\|^2 + \|\hat y\|^2 - 2 \hat x \cdot \hat y` of rows
     :math:`\hat x = s(x - c)`, which misses :math:`s^2 d^2` by no more than
     :math:`\varepsilon = u (2c + 10) (\|\hat x\| + \|\hat y\|)^2`, with u = 2^-24 and c the
