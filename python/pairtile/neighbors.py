@@ -369,8 +369,8 @@ def knn(
     logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
 
     Every pair is visited. In two or three dimensions a k-d tree (of scikit-learn or SciPy) visits
-    far fewer: with 3 features it took a fifth of the time at 20,000 x 100,000 rows and half of it at
-    50,000 among themselves, with 16 a hundred times as long.
+    far fewer: with 3 features it took a fifth of the time at 20,000 x 100,000 rows and half of it
+    at 50,000 among themselves, with 16 a hundred times as long.
 
     Pairs are screened by :math:`t = \|\hat x\|^2 + \|\hat y\|^2 - 2 \hat x \cdot \hat y` of rows
     :math:`\hat x = s(x - c)`, which misses :math:`s^2 d^2` by no more than
