@@ -246,7 +246,7 @@ void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source&
     limits.few_rows = true;
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
-    const int64_t segments = (cut.col_super + cut.segment - 1) / cut.segment;
+    const int64_t segments = cut.segments(references.rows());
     workers = workers_within(control.memory(), bytes_per_worker(queries.d(), k, segments), workers);
     Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
                    false,       false,       false,        workers, control};

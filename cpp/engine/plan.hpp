@@ -5,6 +5,7 @@
 // threads.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -104,6 +105,12 @@ struct Cut {
     int64_t strip;                 // columns of one tile
     int64_t segment;               // columns of one task
     bool few_rows = false;         // one block of rows: each task packs the columns it needs
+
+    // Fold states of a row among m columns.
+    int64_t segments(int64_t m) const {
+        const int64_t at_a_time = few_rows ? m : std::min(col_super, m);
+        return (at_a_time + segment - 1) / segment;
+    }
 };
 
 struct CutLimits {

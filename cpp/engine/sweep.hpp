@@ -142,7 +142,7 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
     pack_rows(ops, sweep.rows, 0, n, sweep.frame, sweep.pairing,
               {sweep.pairing.row_factor, ops.rows, true, false}, sweep.workers, sweep.control,
               rows);
-    const int64_t segments = (m + cut.segment - 1) / cut.segment;
+    const int64_t segments = cut.segments(m);
     fold.begin_rows(rows, segments);
     struct Workspace {
         Panels<T> cols;
@@ -182,8 +182,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
                   {sweep.pairing.row_factor, ops.rows, true, sweep.row_features}, sweep.workers,
                   sweep.control, rows);
         const int64_t row_blocks = (row_count + cut.row_block - 1) / cut.row_block;
-        const int64_t most = std::min(cut.col_super, m);
-        const int64_t segments = (most + cut.segment - 1) / cut.segment;
+        const int64_t segments = cut.segments(m);
         fold.begin_rows(rows, segments);
         for (int64_t col = 0; col < m; col += cut.col_super) {
             const int64_t col_count = std::min(cut.col_super, m - col);
