@@ -8,6 +8,7 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "engine/label_sums.hpp"
 #include "engine/quantile.hpp"
 
 namespace pairtile {

@@ -37,6 +37,7 @@ from pairtile.kernels import (
     witness,
 )
 from pairtile.neighbors import Neighbors, knn, kth_distance, pairwise_distances
+from pairtile.permutation import TestResult, energy_test, mmd_test
 from pairtile.radius import RadiusNeighbors, radius_count, radius_neighbors
 from pairtile.slices import (
     SlicedResult,
@@ -45,7 +46,7 @@ from pairtile.slices import (
     sphere_directions,
     wasserstein_1d,
 )
-from pairtile.two_sample import TestResult, energy_distance, energy_test, mmd, mmd_test
+from pairtile.two_sample import energy_distance, mmd
 
 __version__ = "0.1.0"
 
