@@ -1,0 +1,161 @@
+"""Random searches until the time is up, each compared bit for bit with the NumPy twin.
+
+    python tests/soak.py --minutes 30 --seed 0
+    python tests/soak.py --seed 0 --case 1234   # one of them again
+
+A case is all that (seed, number) decides: shapes far beyond those of the tests, kind of data,
+dtype, layout, metric, predicates, block sizes, precision, threads and which call it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import itertools
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import pairtile as pt
+from backends import forced_tile, on_backend
+from metrics import METRICS, named
+from strategies import DTYPES, KINDS, LAYOUTS, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+# Metrics that cost the twin d operations of Python speed for a pair, or their square.
+SLOW = ("mahalanobis", "minkowski")
+
+
+def _size(rng: np.random.Generator, least: int, most: int) -> int:
+    """Small and large sizes alike: uniform in the logarithm."""
+    return round(least * (most / least) ** rng.random())
+
+
+def _predicates(rng: np.random.Generator, n: int, m: int) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if rng.random() < 0.2:
+        options |= {
+            "query_groups": rng.integers(4, size=n),
+            "reference_groups": rng.integers(4, size=m),
+            "group_rule": rng.choice(["same", "different"]).item(),
+        }
+    if rng.random() < 0.2:
+        options |= {"query_times": rng.random(n), "reference_times": rng.random(m)}
+    if rng.random() < 0.2:
+        options["reference_mask"] = rng.random(m) < rng.random()
+    return options
+
+
+def draw(seed: int, number: int) -> tuple[str, tuple[int, int], Callable[[], Any]]:
+    """Name of a case, the tile it is cut into, and the call."""
+    rng = np.random.default_rng([seed, number])
+    metric = rng.choice(METRICS).item()
+    kind, dtype, layout = (rng.choice(list(names)).item() for names in (KINDS, DTYPES, LAYOUTS))
+    d = _size(rng, 1, 40 if metric in SLOW else 800)
+    pairs = 2e8 / (d + 8) / (20 if metric in SLOW else 1)
+    n = _size(rng, 2, min(3000, pairs / 2))
+    m = _size(rng, 2, min(30_000, pairs / n))
+    itself = rng.random() < 0.3
+    if itself:
+        n = m = max(2, min(n, int(pairs**0.5)))
+
+    values = KINDS[kind](rng, n + m, d)
+    x, y = LAYOUTS[layout](cast(values[:n], dtype)), None
+    if not itself:
+        y = LAYOUTS[layout](cast(values[n:], dtype))
+    options: dict[str, Any] = {**named(metric, d), "workers": int(rng.integers(1, 4))}
+    calls = ["knn", "index"]
+    if metric != "inner_product":
+        calls += ["radius_count", "radius_neighbors"]
+    if metric == "euclidean":
+        calls += ["prdc", "realism"]
+    call = rng.choice(calls).item()
+    tile = [(0, 0), (0, 0), (20, 70), (64, 512)][rng.integers(4)]
+    k = _size(rng, 1, m - itself)
+    name = f"{call} {metric} {kind} {dtype} {layout} {n} x {m} x {d}, k={k}, tile={tile}"
+
+    def radii() -> NDArray[Any]:
+        with on_backend("numpy"):
+            some = pt.knn(x[:50], x if y is None else y, min(k, 50), **named(metric, d))
+        return rng.choice(some.distances.ravel(), size=n)
+
+    match call:
+        case "knn":
+            options |= _predicates(rng, n, m)
+            options["precision"] = rng.choice(["default", "float64"]).item()
+            if rng.random() < 0.3:
+                options["distance_dtype"] = "float64"
+            run = lambda: pt.knn(x, y, k=k, **options)  # noqa: E731
+        case "index":
+            workers = options.pop("workers")
+            reference = x if y is None else y
+            k = min(k, len(reference))
+            run = lambda: pt.NeighborIndex(reference, **options).knn(x, k, workers=workers)  # noqa: E731
+        case "radius_count" | "radius_neighbors":
+            options["closed"] = bool(rng.random() < 0.5)
+            size = radii()
+            run = lambda: getattr(pt, call)(x, y, size, **options)  # noqa: E731
+        case "prdc" | "realism":
+            other = x[::-1] if y is None else y
+            k = min(k, n - 1, len(other) - 1)
+            function = pt.realism if call == "realism" else pt.precision_recall_density_coverage
+            run = lambda: function(x, other, k=k, workers=options["workers"])  # noqa: E731
+    return name, tile, run
+
+
+def outcome(run: Callable[[], Any]) -> tuple[NDArray[Any], ...] | str:
+    """The arrays of the result, or what was raised."""
+    try:
+        result = run()
+    except ValueError as error:
+        return str(error)
+    return tuple(map(np.asarray, result if isinstance(result, tuple) else (result,)))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal to the last bit, dtypes included."""
+    if isinstance(a, str) or isinstance(b, str):
+        return isinstance(a, str) and a == b
+    return all(
+        s.dtype == t.dtype and np.array_equal(s, t, equal_nan=True)
+        for s, t in zip(a, b, strict=True)
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--case", type=int, help="this one alone")
+    asked = parser.parse_args()
+    end = time.monotonic() + 60 * asked.minutes
+    numbers = itertools.count() if asked.case is None else [asked.case]
+    done: collections.Counter[str] = collections.Counter()
+    unequal = []
+    for number in numbers:
+        if time.monotonic() > end:
+            break
+        name, tile, run = draw(asked.seed, number)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(on_backend("native"))
+            stack.enter_context(forced_tile(*tile))
+            native = outcome(run)
+        with on_backend("numpy"):
+            twin = outcome(run)
+        done[name.split()[0]] += 1
+        if not same(native, twin):
+            unequal.append(number)
+            print(f"case {number} differs: {name}", flush=True)
+    print(f"seed {asked.seed}: {done.total()} cases, {len(unequal)} unequal; {dict(done)}")
+    return 1 if unequal else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
