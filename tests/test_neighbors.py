@@ -133,7 +133,7 @@ ADVERSARIAL = {
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("screen", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("screen", ["bfloat16", "float32", "float64", "in_place"])
 @pytest.mark.parametrize("kind", ADVERSARIAL)
 @pytest.mark.parametrize(
     "metric", ["euclidean", "cosine", "inner_product", "manhattan", "chebyshev"]

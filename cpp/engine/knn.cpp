@@ -95,7 +95,9 @@ class TopK {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 if (!(row[j] <= limit) || !predicate_.admits(tile.row + i, tile.col + j)) continue;
                 const double value = norm + static_cast<double>(row[j]);
-                candidates[list.count++] = {value - error, value + error,
+                const double sure = std::min<double>(value, std::numeric_limits<T>::max());
+                const double off = error + pairing_.relative * sure;
+                candidates[list.count++] = {sure - off, value + off,
                                             static_cast<uint32_t>(tile.col + j)};
                 if (list.count == capacity_) {
                     tighten(list, candidates, tile.row + i,
@@ -126,7 +128,7 @@ class TopK {
     // Tile values up to the limit may belong to the k best. Where values are in order, references
     // come in ascending order and a tie with the k-th loses.
     T limit_for(const Shortlist& list, double error, double norm) const {
-        const double limit = list.bound + error - norm;
+        const double limit = (list.bound + error - norm) / (1.0 - pairing_.relative);
         if (in_order_ && limit < INFINITY) {
             return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
         }
@@ -268,7 +270,9 @@ void knn(Source queries, Source references, int64_t k, const Metric& metric,
         references.normalise();
     }
     const Screen screen = index ? index->screen(queries, references, metric, workers, control)
-                                : choose_screen(queries, references, metric, workers, control);
+                          : better_in_place(queries, references, metric)
+                              ? screen_in_place(queries, references, metric)
+                              : choose_screen(queries, references, metric, workers, control);
     const Choice choice =
         choose_precision(screen, queries, references, k, metric, precision, packing_of(index));
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;

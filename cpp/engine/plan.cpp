@@ -21,12 +21,6 @@ int64_t round_up(int64_t value, int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-bool all_finite(const double* row, int64_t d) {
-    double zero = 0.0;
-    for (int64_t j = 0; j < d; ++j) zero += row[j] * 0.0;
-    return zero == 0.0;
-}
-
 // What one pass over the rows finds out.
 struct Survey {
     double largest = 0.0;         // max |x − centre|
@@ -337,6 +331,24 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
     return pairing;
 }
 
+// No norms and no centre: differences of the numbers themselves are rounded once, and sums of what
+// is not negative err by no more than a share of the sum. Canonical values do too.
+template <class T>
+Pairing pairing_in_place(const Metric& metric, int64_t d) {
+    Pairing pairing;
+    pairing.in_place = true;
+    pairing.core =
+        metric == MetricId::manhattan ? Core::absolute_difference : Core::squared_difference;
+    constexpr double u = std::numeric_limits<T>::epsilon() / 2;
+    constexpr int64_t fewest_lanes = 16 / sizeof(T);
+    const double additions = static_cast<double>(d / fewest_lanes + 8);
+    const double canonical = static_cast<double>(d) / 8 + 8;
+    pairing.relative =
+        1.01 * (u * (2 * additions + 4) + canonical * std::numeric_limits<double>::epsilon());
+    pairing.floor = static_cast<double>(d + 8) * (2.0 * std::numeric_limits<T>::min() + 0x1p-1074);
+    return pairing;
+}
+
 template <class T>
 Pairing pairing_for_argument(Argument argument, int64_t d) {
     Pairing pairing;
@@ -458,6 +470,8 @@ void force_tile(int64_t rows, int64_t cols) {
 
 template Pairing pairing_for_metric<float>(const Metric&, const Frame&, int64_t, bool);
 template Pairing pairing_for_metric<double>(const Metric&, const Frame&, int64_t, bool);
+template Pairing pairing_in_place<float>(const Metric&, int64_t);
+template Pairing pairing_in_place<double>(const Metric&, int64_t);
 template Pairing pairing_for_argument<float>(Argument, int64_t);
 template Pairing pairing_for_argument<double>(Argument, int64_t);
 template Cut choose_cut<float>(const Ops<float>&, int64_t, int64_t, int64_t, const CutLimits&);
