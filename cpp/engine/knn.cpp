@@ -242,7 +242,7 @@ template <class T, class D>
 void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source& queries,
                      const Source& references, int64_t k, const Metric& metric,
                      const Predicate& predicate, int workers, Control& control, D* distances,
-                     int64_t* indices, const Index* index) {
+                     int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
     CutLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes(k);
     limits.few_rows = true;
@@ -253,6 +253,7 @@ void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source&
     Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
                    false,       false,       false,        workers, control};
     sweep.packed = packed_for<T>(index, pairing);
+    sweep.nonfinite = nonfinite;
     expect(sweep);
     TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
                     indices);
@@ -264,7 +265,7 @@ void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source&
 template <class D>
 void knn(Source queries, Source references, int64_t k, const Metric& metric,
          const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices, const Index* index) {
+         D* distances, int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
@@ -277,7 +278,7 @@ void knn(Source queries, Source references, int64_t k, const Metric& metric,
         choose_precision(screen, queries, references, k, metric, precision, packing_of(index));
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
     search(screen, choice.pairing, queries, references, k, metric, predicate, workers, control,
-           distances, indices, index);
+           distances, indices, index, nonfinite);
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) {
@@ -304,11 +305,11 @@ void pairwise_distances(Source x, Source y, const Metric& metric, int workers, C
 }
 
 template void knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                         Control&, float*, int64_t*, const Index*);
+                         Control&, float*, int64_t*, const Index*, std::atomic<bool>*);
 template void knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                          Control&, double*, int64_t*, const Index*);
+                          Control&, double*, int64_t*, const Index*, std::atomic<bool>*);
 template void knn<Ordered>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                           Control&, Ordered*, int64_t*, const Index*);
+                           Control&, Ordered*, int64_t*, const Index*, std::atomic<bool>*);
 template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
 template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
 

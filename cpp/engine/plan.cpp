@@ -11,7 +11,6 @@
 namespace pairtile {
 namespace {
 
-constexpr int64_t centre_sample = 4096;
 constexpr int64_t sample_bytes = int64_t{8} << 20;
 constexpr int64_t scan_rows = 1024;
 
@@ -240,10 +239,10 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
     });
 }
 
-Frame sample_frame(const Source& x, const Source& y, bool centred) {
+Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most) {
     return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
         Survey found;
-        visit_sample(x, y, centre_sample, [&](const std::vector<double>& row) {
+        visit_sample(x, y, most, [&](const std::vector<double>& row) {
             found.add(row.data(), centre.data(), x.d());
         });
         return found;

@@ -37,7 +37,8 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
 
 // The same from a sample of the rows, for who asks each row for its own error: all but the centre
 // and the scale is true of the sample alone.
-Frame sample_frame(const Source& x, const Source& y, bool centred);
+constexpr int64_t centre_sample = 4096;
+Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most = centre_sample);
 
 // The frame of references alone, for a search of these queries among them: what holds of every row
 // of both. Exact frames read every query.

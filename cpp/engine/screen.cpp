@@ -202,14 +202,16 @@ Screen screen_in(const Source& queries, const Source& references, const Frame& f
 }
 
 bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
-    constexpr int64_t few = 8, longest = int64_t{1} << 16;
-    constexpr double small = 0x1p-40, large = 0x1p40;  // the others are better scaled
+    constexpr int64_t longest = int64_t{1} << 16;  // beyond, errors are no small share
     const bool possible = metric == MetricId::euclidean || metric == MetricId::sqeuclidean ||
                           metric == MetricId::manhattan;
     if (!possible || queries.d() > longest) return false;
     if (!forced.empty()) return forced == "in_place";
-    if (queries.rows() > few) return false;
-    const Frame frame = sample_frame(queries, references, false);
+    constexpr int64_t short_rows = 8, few_short = 2, few = 16;
+    if (queries.rows() > (queries.d() <= short_rows ? few_short : few)) return false;
+    constexpr int64_t looks = 255;
+    const Frame frame = sample_frame(queries, references, false, looks);
+    constexpr double small = 0x1p-40, large = 0x1p40;  // what is beyond wants to be scaled
     return !frame.integral && !frame.extreme && frame.scale >= small && frame.scale <= large;
 }
 

@@ -22,11 +22,12 @@ PT_HD Quad<double> sums_of(const Quad<double>* v) {
     return PT_SHUFFLE(v[0], v[1], 0, 2) + PT_SHUFFLE(v[0], v[1], 1, 3);
 }
 
-// As many columns as a quad holds against `count` rows, which are d apart.
-template <Core core, int count, class T>
+// As many columns as a quad holds against `count` rows, which are d apart; `at_once` columns side
+// by side.
+template <Core core, int count, int at_once, class T>
 PT_HD void quad_in_place(const T* rows, const T* const* cols, int64_t d, T* tile, int64_t ld) {
     using V = Vec<T>;
-    constexpr int lanes = V::lanes, quad = 16 / sizeof(T), at_once = 2;
+    constexpr int lanes = V::lanes, quad = 16 / sizeof(T);
     const int64_t whole = d / lanes * lanes;
     const int rest = static_cast<int>(d - whole);
     T sums[count][quad][lanes];
@@ -70,18 +71,24 @@ template <Core core, class T>
 void tile_in_place(const T* rows, int row_count, const T* cols, int64_t stride, int col_count,
                    int64_t d, T* tile, int64_t ld) {
     constexpr int quad = 16 / sizeof(T);
+    // Columns side by side hide latency. Long ones are left to the processor's prefetching, which
+    // follows one of them at a time to the rate of a copy, and two at half of it.
+    const bool is_long = d * static_cast<int64_t>(sizeof(T)) > 256;
     for (int j = 0; j < col_count; j += quad) {
         const T* col[quad];
         for (int c = 0; c < quad; ++c) {  // the last one again where there are no more
             col[c] = cols + (j + c < col_count ? j + c : col_count - 1) * stride;
         }
+        const auto take = [&]<int count>(int i) {
+            const T* row = rows + i * d;
+            T* out = tile + i * ld + j;
+            if (is_long) return quad_in_place<core, count, 1>(row, col, d, out, ld);
+            quad_in_place<core, count, count == 1 ? quad : 2>(row, col, d, out, ld);
+        };
         int i = 0;
-        for (; i + 4 <= row_count; i += 4) {
-            quad_in_place<core, 4>(rows + i * d, col, d, tile + i * ld + j, ld);
-        }
-        for (; i < row_count; ++i) {
-            quad_in_place<core, 1>(rows + i * d, col, d, tile + i * ld + j, ld);
-        }
+        for (; i + 4 <= row_count; i += 4) take.template operator()<4>(i);
+        for (; i + 2 <= row_count; i += 2) take.template operator()<2>(i);
+        if (i < row_count) take.template operator()<1>(i);
     }
 }
 

@@ -40,21 +40,20 @@ class Neighbors(NamedTuple):
 
 
 def point_sets(
-    name: str, queries: Any, reference: Any, *, check_finite: bool, workers: int
+    name: str, queries: Any, reference: Any, *, check_finite: bool, workers: int, now: bool = True
 ) -> tuple[Any, Any]:
-    """Queries, under the name of their argument, and references, None for a self-join."""
+    """Queries, under the name of their argument, and references, None for a self-join.
+
+    With `now=False`, references in memory are left to the backend's knn to check.
+    """
+    q = _arrays.matrix(name, queries, check_finite=check_finite, workers=workers, blocks=True)
     if reference is None:
-        q = _arrays.matrix(name, queries, check_finite=check_finite, workers=workers, blocks=True)
         return q, None
-    return _arrays.pair(
-        name,
-        queries,
-        "reference",
-        reference,
-        check_finite=check_finite,
-        workers=workers,
-        blocks=True,
+    r = _arrays.matrix(
+        "reference", reference, check_finite=check_finite, workers=workers, blocks=True, now=now
     )
+    _arrays.check_alike(name, q, "reference", r)
+    return q, r
 
 
 def enough_others(k: int, n: int, of: str = "") -> None:
@@ -213,7 +212,9 @@ def _search(
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
-    q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
+    q, r = point_sets(
+        name, queries, reference, check_finite=check_finite, workers=workers, now=False
+    )
     n, m = len(q), len(q if r is None else r)
     enough_references(k, n, m, itself=r is None)
     predicates = admissible(name, n, m, itself=r is None, **predicates)
@@ -228,6 +229,7 @@ def _search(
             dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
             precision=precision,
             metric_params=measure.params,
+            check_finite=check_finite and r is not None,
             workers=workers,
             memory_limit=limit,
             progress=report,
