@@ -165,7 +165,7 @@ def test_bound_holds_on_adversarial_data(metric, kind, screen):
     ),
 )
 def test_few_queries_equal_twin(metric, screen, data, sets):
-    """Of few queries the references are read as they lie; cut into segments where there are many."""
+    """References are read as they lie, and where there are many, in segments."""
     from pairtile import _native
 
     x, y = (s.array for s in sets)
@@ -184,7 +184,7 @@ def test_few_queries_equal_twin(metric, screen, data, sets):
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
 @pytest.mark.parametrize("exponent", [-44, -30, 25, 38])
 def test_few_queries_beyond_the_range_of_float32(metric, screen, exponent):
-    """Sums that overflow or vanish in place are not taken for rows with Inf, and keep their order."""
+    """Sums that overflow are not taken for rows with Inf; those that vanish keep their order."""
     from pairtile import _native
 
     rng = np.random.default_rng(23)

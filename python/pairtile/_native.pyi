@@ -4,9 +4,10 @@ Arrays are validated before they get here: 2-D, of one of the six engine dtypes 
 bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` is at least 1.
 `progress` is called with (done, total) from the calling thread; raising in it aborts the call.
 `memory_limit` is in bytes of workspace beside inputs and results, 0 for what a call is tuned for;
-`least_memory` is the least for k neighbours (k = 0: for radii) of rows of d features. A knn with
-`check_finite` raises ValueError where the reference holds NaN or Inf. A knn of dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
-values that neighbours are ordered by (NaN where there is no neighbour).
+`least_memory` is the least for k neighbours (k = 0: for radii) of rows of d features. A knn of
+dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
+values that neighbours are ordered by (NaN where there is no neighbour). With `check_finite` a knn
+raises ValueError where the reference holds NaN or Inf.
 """
 
 from collections.abc import Callable, Sequence

@@ -381,7 +381,9 @@ def knn(
     processor multiplies bfloat16, the rows are rounded to it, and what that takes off them adds
     :math:`2(\|\delta x\| \|\hat y\| + \|\hat x\| \|\delta y\|)`. The k nearest are among the
     pairs whose :math:`t - \varepsilon` is not above the k-th smallest :math:`t + \varepsilon`; only
-    these are computed in float64. Other metrics have bounds of the same kind: docs/numerics.md.
+    these are computed in float64. For up to 16 queries the references are read only once, at the
+    rate of memory: differences are summed as the rows lie, missing :math:`d^2` by no more than
+    :math:`u (d / 2 + 20) d^2`. Other metrics have bounds of the same kind: docs/numerics.md.
 
     A `numpy.memmap`, and any object that is no array in memory but has a 2-D shape, a dtype and
     row slicing (h5py, zarr, dask), is read block by block, as queries or as reference: the
