@@ -190,7 +190,8 @@ def pairs_of_sets(
 
     Most have one dtype, some two.
     """
-    n, m, d = draw(rows), draw(other_rows or rows), draw(features)
+    n, d = draw(rows), draw(features)
+    m = draw(rows if other_rows is None else other_rows)
     kind = draw(st.sampled_from(kinds))
     values = KINDS[kind](np.random.default_rng(draw(SEEDS)), n + m, d)
     dtype = draw(st.sampled_from(dtypes))

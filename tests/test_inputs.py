@@ -338,6 +338,24 @@ def test_the_first_bad_row_is_named(dtype, value, layout):
             pt.pairwise_distances(a, workers=3)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine", "canberra"])
+def test_the_first_bad_reference_is_named(metric, layout, value):
+    """Where there are few queries it is the search that finds it."""
+    for d, dtype in ((3, "float32"), (40, "float16"), (40, "float64")):
+        a = np.ones((4500, d))
+        a[[2049, 3000, 4499], d - 1] = value
+        a = LAYOUTS[layout](a.astype(dtype))
+        for n in (1, 3, 20, 65):
+            with pytest.raises(
+                ValueError, match=r"^reference contains NaN or Inf; the first bad row is 2049$"
+            ):
+                pt.knn(np.ones((n, d), dtype), a, k=2, metric=metric, workers=2)
+            with pytest.raises(ValueError, match=r"^x contains NaN or Inf; the first bad row is 0"):
+                pt.kth_distance(np.full((n, d), value, dtype), a, k=2, metric=metric)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_different_numbers_of_columns(name):
     call, first, _ = FUNCTIONS[name]

@@ -133,7 +133,7 @@ ADVERSARIAL = {
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("screen", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("screen", ["bfloat16", "float32", "float64", "in_place"])
 @pytest.mark.parametrize("kind", ADVERSARIAL)
 @pytest.mark.parametrize(
     "metric", ["euclidean", "cosine", "inner_product", "manhattan", "chebyshev"]
@@ -149,6 +149,53 @@ def test_bound_holds_on_adversarial_data(metric, kind, screen):
             points = ADVERSARIAL[kind](rng, 420, d).astype(dtype)
             for k in (1, 12):
                 assert_same(*native_and_twin(pt.knn, points[:20], points[20:], k, metric=metric))
+    finally:
+        _native.set_screen("")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("screen", ["", "in_place"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@given(
+    data=st.data(),
+    sets=pairs_of_sets(
+        rows=st.integers(1, 20),
+        other_rows=st.sampled_from([1, 7, 300, 4200]),
+        features=st.sampled_from([1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 31, 33, 70]),
+    ),
+)
+def test_few_queries_equal_twin(metric, screen, data, sets):
+    """References are read as they lie, and where there are many, in segments."""
+    from pairtile import _native
+
+    x, y = (s.array for s in sets)
+    k = data.draw(st.integers(1, min(12, len(y))), label="k")
+    tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
+    _native.set_screen(screen)
+    try:
+        with forced_tile(*tile):
+            assert_same(*native_and_twin(pt.knn, x, y, k, metric=metric, workers=2))
+    finally:
+        _native.set_screen("")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("screen", ["", "in_place"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("exponent", [-44, -30, 25, 38])
+def test_few_queries_beyond_the_range_of_float32(metric, screen, exponent):
+    """Sums that overflow are not taken for rows with Inf; those that vanish keep their order."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(23)
+    _native.set_screen(screen)
+    try:
+        for d in (3, 40):
+            points = rng.normal(size=(450, d))
+            points[rng.choice(450, 200, replace=False)] *= 10.0**exponent
+            points = np.clip(points, -3e38, 3e38).astype(np.float32)
+            for n, k in ((1, 1), (1, 449), (5, 230)):
+                assert_same(*native_and_twin(pt.knn, points[:n], points[n:], k, metric=metric))
     finally:
         _native.set_screen("")
 
@@ -558,6 +605,9 @@ def test_rows_with_nan_are_never_neighbours(metric, dtype, precision):
         assert (found.indices[5] == -1).all()
         others = np.delete(found.indices, 5, axis=0)
         assert (np.sum(others < 0, axis=1) == len(bad)).all()
+        np.testing.assert_array_equal(
+            pt.knn(x[4:7], y, 60, precision=precision, **options).indices, found.indices[4:7]
+        )
         assert not np.isnan(found.distances).any()
         only_nan = pt.knn(np.full((3, d), np.nan, dtype), k=2, **options)
         assert (only_nan.indices == -1).all()

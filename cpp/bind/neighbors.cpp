@@ -1,4 +1,5 @@
 // Neighbours and plain distances; and the check for NaN and Inf that every call starts with.
+#include <atomic>
 #include <cmath>
 
 #include "bind/arrays.hpp"
@@ -24,7 +25,18 @@ struct Request {
     int workers;
     int64_t memory;
     const Index* index;
+    std::atomic<bool>* nonfinite;
 };
+
+// ValueError where the argument holds NaN or Inf.
+void require_finite(const char* name, const Array& array, int workers) {
+    int64_t row = -1;
+    run_released(py::none(),
+                 [&](Control& control) { row = first_nonfinite(array, workers, control); });
+    if (row < 0) return;
+    throw py::value_error(std::string(name) + " contains NaN or Inf; the first bad row is " +
+                          std::to_string(row));
+}
 
 void enough_memory(int64_t given, int64_t least) {
     if (given == 0 || given >= least) return;
@@ -51,7 +63,8 @@ py::tuple search(const Request& request, const py::object& progress) {
     int64_t* neighbor = indices.mutable_data();
     const auto body = [&](Control& control) {
         knn<D>(request.queries, request.references, request.k, request.metric, request.predicate,
-               request.precision, request.workers, control, distance, neighbor, request.index);
+               request.precision, request.workers, control, distance, neighbor, request.index,
+               request.nonfinite);
     };
     run_released(progress, body, request.memory);
     return py::make_tuple(distances, indices);
@@ -63,11 +76,12 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const Optional& reference_groups, const std::string& group_rule,
                    const Optional& query_times, const Optional& reference_times,
                    const Optional& reference_mask, const Optional& metric_params,
-                   const Index* index, int workers, int64_t memory_limit,
+                   const Index* index, bool check_finite, int workers, int64_t memory_limit,
                    const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_knn_memory(q.d(), k));
-    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
+    const Array references = view_of(reference.is_none() ? queries : reference.cast<py::array>());
+    const Source r(references);
     if (r.rows() > int64_t{0xffffffff}) {
         throw py::value_error("at most 4294967295 reference rows, got " + std::to_string(r.rows()));
     }
@@ -89,6 +103,11 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
         }
     }
     const Metric with = metric_of(metric, metric_params, q.d());
+    // the search sees what it reads; but many queries should not wait for it in vain
+    constexpr int64_t few = 64;
+    const bool while_searching = q.rows() <= few && !index;
+    if (check_finite && !while_searching) require_finite("reference", references, workers);
+    std::atomic<bool> nonfinite{false};
     const Request request{q,
                           r,
                           k,
@@ -97,10 +116,14 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                           precision_of(precision),
                           workers,
                           memory_limit,
-                          check_index(index, r)};
-    if (dtype == "ordered") return search<Ordered, double>(request, progress);
-    return dtype == "float32" ? search<float>(request, progress)
-                              : search<double>(request, progress);
+                          check_index(index, r),
+                          &nonfinite};
+    const auto run = dtype == "ordered"   ? search<Ordered, double>
+                     : dtype == "float32" ? search<float>
+                                          : search<double>;
+    const py::tuple found = run(request, progress);
+    if (check_finite && nonfinite) require_finite("reference", references, workers);
+    return found;
 }
 
 template <class D>
@@ -280,8 +303,8 @@ void register_neighbors(py::module_& m) {
           arg("reference_groups") = py::none(), arg("group_rule") = "",
           arg("query_times") = py::none(), arg("reference_times") = py::none(),
           arg("reference_mask") = py::none(), arg("metric_params") = py::none(),
-          arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0,
-          arg("progress") = py::none());
+          arg("index") = py::none(), arg("check_finite") = false, arg("workers"),
+          arg("memory_limit") = 0, arg("progress") = py::none());
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
           py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),

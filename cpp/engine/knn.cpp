@@ -95,7 +95,9 @@ class TopK {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 if (!(row[j] <= limit) || !predicate_.admits(tile.row + i, tile.col + j)) continue;
                 const double value = norm + static_cast<double>(row[j]);
-                candidates[list.count++] = {value - error, value + error,
+                const double sure = std::min<double>(value, std::numeric_limits<T>::max());
+                const double off = error + pairing_.relative * sure;
+                candidates[list.count++] = {sure - off, value + off,
                                             static_cast<uint32_t>(tile.col + j)};
                 if (list.count == capacity_) {
                     tighten(list, candidates, tile.row + i,
@@ -126,7 +128,7 @@ class TopK {
     // Tile values up to the limit may belong to the k best. Where values are in order, references
     // come in ascending order and a tie with the k-th loses.
     T limit_for(const Shortlist& list, double error, double norm) const {
-        const double limit = list.bound + error - norm;
+        const double limit = (list.bound + error - norm) / (1.0 - pairing_.relative);
         if (in_order_ && limit < INFINITY) {
             return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
         }
@@ -240,7 +242,7 @@ template <class T, class D>
 void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source& queries,
                      const Source& references, int64_t k, const Metric& metric,
                      const Predicate& predicate, int workers, Control& control, D* distances,
-                     int64_t* indices, const Index* index) {
+                     int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
     CutLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes(k);
     limits.few_rows = true;
@@ -251,6 +253,7 @@ void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source&
     Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
                    false,       false,       false,        workers, control};
     sweep.packed = packed_for<T>(index, pairing);
+    sweep.nonfinite = nonfinite;
     expect(sweep);
     TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
                     indices);
@@ -262,18 +265,20 @@ void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source&
 template <class D>
 void knn(Source queries, Source references, int64_t k, const Metric& metric,
          const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices, const Index* index) {
+         D* distances, int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
     }
     const Screen screen = index ? index->screen(queries, references, metric, workers, control)
-                                : choose_screen(queries, references, metric, workers, control);
+                          : better_in_place(queries, references, metric)
+                              ? screen_in_place(queries, references, metric)
+                              : choose_screen(queries, references, metric, workers, control);
     const Choice choice =
         choose_precision(screen, queries, references, k, metric, precision, packing_of(index));
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
     search(screen, choice.pairing, queries, references, k, metric, predicate, workers, control,
-           distances, indices, index);
+           distances, indices, index, nonfinite);
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) {
@@ -300,11 +305,11 @@ void pairwise_distances(Source x, Source y, const Metric& metric, int workers, C
 }
 
 template void knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                         Control&, float*, int64_t*, const Index*);
+                         Control&, float*, int64_t*, const Index*, std::atomic<bool>*);
 template void knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                          Control&, double*, int64_t*, const Index*);
+                          Control&, double*, int64_t*, const Index*, std::atomic<bool>*);
 template void knn<Ordered>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                           Control&, Ordered*, int64_t*, const Index*);
+                           Control&, Ordered*, int64_t*, const Index*, std::atomic<bool>*);
 template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
 template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 #include <vector>
 
 #include "engine/buffer.hpp"
@@ -29,6 +31,7 @@ struct Panels {
     Buffer<Extent> extents;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
     Buffer<Extent> panel_extents;  // the largest of each panel
     Buffer<T> features;            // [feature panel][point][cols]
+    Buffer<T> copy;                // where points in place are not what lies there
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
 
@@ -46,9 +49,10 @@ struct Panels {
         return out;
     }
 
-    // Over the panels of [from, to); a NaN row does not hide the others.
+    // Over the panels of [from, to); a NaN row does not hide the others. Points in place have none.
     Extent largest_extent(int64_t from, int64_t to) const {
         Extent largest;
+        if (!panel_extents.data()) return largest;
         for (int64_t p = from / width; p * width < to; ++p) {
             largest.reach = std::max(largest.reach, panel_extents[p].reach);
             largest.residual = std::max(largest.residual, panel_extents[p].residual);
@@ -183,6 +187,40 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
             }
         }
     });
+}
+
+// Points [first, first + count) as they lie, d numbers apart: panels of a single point. They are
+// copied where they do not lie as T.
+template <class T>
+void take_in_place(const Source& source, int64_t first, int64_t count, Panels<T>& out) {
+    out.copy.reserve(count * source.d());
+    const Rows<T> rows = source.block(first, count, out.copy.data());
+    out.first = first;
+    out.count = count;
+    out.width = 1;
+    out.d = rows.stride;
+    out.data = Buffer<T>::view(rows.data, count * rows.stride);
+}
+
+// The same of the rows of a sweep: side by side, NaN throughout where one number is NaN or Inf.
+template <class T>
+void copy_in_place(const Source& source, int64_t first, int64_t count, Panels<T>& out) {
+    const int64_t d = source.d();
+    take_in_place(source, first, count, out);
+    Buffer<T> data(count * d);
+    out.extents.reserve(count);
+    for (int64_t i = 0; i < count; ++i) {
+        const T* from = out.panel_of(i);
+        T* to = data.data() + i * d;
+        if (all_finite(from, d)) {
+            std::copy(from, from + d, to);
+        } else {
+            std::fill(to, to + d, std::numeric_limits<T>::quiet_NaN());
+        }
+        out.extents[i] = {};
+    }
+    out.d = d;
+    out.data = std::move(data);
 }
 
 }  // namespace pairtile

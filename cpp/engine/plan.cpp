@@ -11,7 +11,6 @@
 namespace pairtile {
 namespace {
 
-constexpr int64_t centre_sample = 4096;
 constexpr int64_t sample_bytes = int64_t{8} << 20;
 constexpr int64_t scan_rows = 1024;
 
@@ -19,12 +18,6 @@ std::atomic<int64_t> forced_rows{0}, forced_cols{0};
 
 int64_t round_up(int64_t value, int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
-}
-
-bool all_finite(const double* row, int64_t d) {
-    double zero = 0.0;
-    for (int64_t j = 0; j < d; ++j) zero += row[j] * 0.0;
-    return zero == 0.0;
 }
 
 // What one pass over the rows finds out.
@@ -246,10 +239,10 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
     });
 }
 
-Frame sample_frame(const Source& x, const Source& y, bool centred) {
+Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most) {
     return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
         Survey found;
-        visit_sample(x, y, centre_sample, [&](const std::vector<double>& row) {
+        visit_sample(x, y, most, [&](const std::vector<double>& row) {
             found.add(row.data(), centre.data(), x.d());
         });
         return found;
@@ -334,6 +327,24 @@ Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, 
         pairing.floor = INFINITY;
         pairing.unit = 1.0;
     }
+    return pairing;
+}
+
+// No norms and no centre: differences of the numbers themselves are rounded once, and sums of what
+// is not negative err by no more than a share of the sum. Canonical values do too.
+template <class T>
+Pairing pairing_in_place(const Metric& metric, int64_t d) {
+    Pairing pairing;
+    pairing.in_place = true;
+    pairing.core =
+        metric == MetricId::manhattan ? Core::absolute_difference : Core::squared_difference;
+    constexpr double u = std::numeric_limits<T>::epsilon() / 2;
+    constexpr int64_t fewest_lanes = 16 / sizeof(T);
+    const double additions = static_cast<double>(d / fewest_lanes + 8);
+    const double canonical = static_cast<double>(d) / 8 + 8;
+    pairing.relative =
+        1.01 * (u * (2 * additions + 4) + canonical * std::numeric_limits<double>::epsilon());
+    pairing.floor = static_cast<double>(d + 8) * (2.0 * std::numeric_limits<T>::min() + 0x1p-1074);
     return pairing;
 }
 
@@ -458,6 +469,8 @@ void force_tile(int64_t rows, int64_t cols) {
 
 template Pairing pairing_for_metric<float>(const Metric&, const Frame&, int64_t, bool);
 template Pairing pairing_for_metric<double>(const Metric&, const Frame&, int64_t, bool);
+template Pairing pairing_in_place<float>(const Metric&, int64_t);
+template Pairing pairing_in_place<double>(const Metric&, int64_t);
 template Pairing pairing_for_argument<float>(Argument, int64_t);
 template Pairing pairing_for_argument<double>(Argument, int64_t);
 template Cut choose_cut<float>(const Ops<float>&, int64_t, int64_t, int64_t, const CutLimits&);

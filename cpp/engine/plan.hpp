@@ -37,7 +37,8 @@ Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, 
 
 // The same from a sample of the rows, for who asks each row for its own error: all but the centre
 // and the scale is true of the sample alone.
-Frame sample_frame(const Source& x, const Source& y, bool centred);
+constexpr int64_t centre_sample = 4096;
+Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most = centre_sample);
 
 // The frame of references alone, for a search of these queries among them: what holds of every row
 // of both. Exact frames read every query.
@@ -70,10 +71,15 @@ struct Pairing {
     // The same for the typical pair instead of the worst one (rounding errors are a random walk).
     double typical_slope = 0.0;
 
+    // Rows are not packed but read as they lie: sums of differences, whose error is `relative`
+    // times the argument, plus floor.
+    bool in_place = false;
+    double relative = 0.0;
+
     // Rounded, but in the order of the canonical values and equal only where they are.
     bool order_exact = false;
 
-    bool exact() const { return slope == 0.0 && floor == 0.0; }
+    bool exact() const { return slope == 0.0 && relative == 0.0 && floor == 0.0; }
     // Numbers that a packed row of d features (or bytes of bits) takes.
     int64_t words(int64_t d) const {
         if (core == Core::dot_bfloat16) return (d + 1) / 2;
@@ -92,6 +98,8 @@ struct Pairing {
 
 template <class T>
 Pairing pairing_for_metric(const Metric& metric, const Frame& frame, int64_t d, bool zero_rows);
+template <class T>
+Pairing pairing_in_place(const Metric& metric, int64_t d);
 template <class T>
 Pairing pairing_for_argument(Argument argument, int64_t d);
 

@@ -201,17 +201,44 @@ Screen screen_in(const Source& queries, const Source& references, const Frame& f
             pairing_for_metric<double>(metric, frame, d, zero_rows)};
 }
 
+bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
+    constexpr int64_t longest = int64_t{1} << 16;  // beyond, errors are no small share
+    const bool possible = metric == MetricId::euclidean || metric == MetricId::sqeuclidean ||
+                          metric == MetricId::manhattan;
+    if (!possible || queries.d() > longest) return false;
+    if (!forced.empty()) return forced == "in_place";
+    // measured: packing pays sooner where rows are short
+    if (queries.rows() > std::min<int64_t>(16, 2 + queries.d() / 2)) return false;
+    constexpr int64_t looks = 255;
+    const Frame frame = sample_frame(queries, references, false, looks);
+    constexpr double small = 0x1p-40, large = 0x1p40;  // what is beyond wants to be scaled
+    return !frame.integral && !frame.extreme && frame.scale >= small && frame.scale <= large;
+}
+
+Screen screen_in_place(const Source& queries, const Source& references, const Metric& metric) {
+    const int64_t d = queries.d();
+    return {queries,
+            references,
+            nullptr,
+            raw_frame(d),
+            pairing_in_place<float>(metric, d),
+            pairing_in_place<double>(metric, d)};
+}
+
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
                         int64_t k, const Metric& metric, Precision precision,
                         std::optional<Packing> packed) {
     if (on_bits(metric.id)) return {false, screen.float32};
     const bool direct = screen.float64.core == Core::canonical;
     if (direct || precision == Precision::float64) return {true, screen.float64};
+    const bool in_place = screen.float32.in_place;
+    const bool wider = in_place && !(screen.rows.fits_float32() && screen.cols.fits_float32());
     if (precision == Precision::fast) {
-        Pairing inexact = screen.float32;
-        inexact.slope = inexact.floor = inexact.mapping = 0.0;
-        return {false, inexact};
+        Pairing inexact = wider ? screen.float64 : screen.float32;
+        inexact.slope = inexact.floor = inexact.mapping = inexact.relative = 0.0;
+        return {wider, inexact};
     }
+    if (in_place) return {wider, wider ? screen.float64 : screen.float32};
     Pairing coarse = screen.float32;
     coarse.core = Core::dot_bfloat16;
     const bool has_coarse = isa().f32.pack_bfloat16_float64 && screen.float32.core == Core::dot;

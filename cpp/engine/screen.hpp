@@ -26,6 +26,11 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
 Screen screen_in(const Source& queries, const Source& references, const Frame& frame,
                  const Metric& metric);
 
+// Whether so few queries ask that the references are better read in place than packed; not of
+// integers, whose ties a screen without error cuts at once.
+bool better_in_place(const Source& queries, const Source& references, const Metric& metric);
+Screen screen_in_place(const Source& queries, const Source& references, const Metric& metric);
+
 // What panels hold.
 enum class Packing { bfloat16, float32, float64 };
 
@@ -48,7 +53,8 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
                         int64_t k, const Metric& metric, Precision precision,
                         std::optional<Packing> packed = {});
 
-// Tests force "float32", "float64" or "bfloat16" on default-precision searches; "" = choose.
+// Tests force "float32", "float64", "bfloat16" or "in_place" on default-precision searches; "" =
+// choose.
 void force_screen(const std::string& name);
 
 // The smallest T not below the value; the largest T not above it.

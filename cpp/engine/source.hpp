@@ -99,4 +99,18 @@ bool is_zero(const S* row, int64_t d) {
     return true;
 }
 
+// x·0 is 0 for every finite x and NaN otherwise; lanes let the compiler vectorise the sum.
+template <class S>
+bool all_finite(const S* row, int64_t d) {
+    S lane[16] = {};
+    int64_t j = 0;
+    for (; j + 16 <= d; j += 16) {
+        for (int l = 0; l < 16; ++l) lane[l] += row[j + l] * S(0);
+    }
+    for (int l = 0; j + l < d; ++l) lane[l] += row[j + l] * S(0);
+    S total = 0;
+    for (int l = 0; l < 16; ++l) total += lane[l];
+    return total == S(0);
+}
+
 }  // namespace pairtile

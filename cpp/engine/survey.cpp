@@ -5,23 +5,6 @@
 #include <vector>
 
 namespace pairtile {
-namespace {
-
-// x·0 is 0 for every finite x and NaN otherwise; lanes let the compiler vectorise the sum.
-template <class T>
-bool all_finite(const T* row, int64_t d) {
-    T lane[16] = {};
-    int64_t j = 0;
-    for (; j + 16 <= d; j += 16) {
-        for (int l = 0; l < 16; ++l) lane[l] += row[j + l] * T(0);
-    }
-    for (int l = 0; j + l < d; ++l) lane[l] += row[j + l] * T(0);
-    T total = 0;
-    for (int l = 0; l < 16; ++l) total += lane[l];
-    return total == T(0);
-}
-
-}  // namespace
 
 int64_t first_nonfinite(const Array& array, int workers, Control& control) {
     if (array.dtype == Dtype::int8 || array.dtype == Dtype::uint8) return -1;

@@ -12,6 +12,9 @@
 // A task belongs to one state of the fold; states are merged by the fold in a fixed order.
 #pragma once
 
+#include <atomic>
+#include <limits>
+
 #include "engine/isa.hpp"
 #include "engine/pack.hpp"
 
@@ -46,7 +49,8 @@ struct Sweep {
     bool row_features = false, col_features = false;
     int workers = 1;
     Control& control;
-    const Panels<T>* packed = nullptr;  // all columns, if they are packed already
+    const Panels<T>* packed = nullptr;       // all columns, if they are packed already
+    std::atomic<bool>* nonfinite = nullptr;  // set when a column holds NaN or Inf
 };
 
 // Adds the work of a sweep to the progress bar's total.
@@ -58,6 +62,22 @@ void expect(const Sweep<T>& sweep) {
 
 namespace detail {
 
+template <class T>
+bool has_nan(const T* values, int64_t n) {
+    int64_t found = 0;
+    for (int64_t j = 0; j < n; ++j) found += values[j] != values[j];
+    return found > 0;
+}
+
+template <class T>
+void take_rows(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t count,
+               Panels<T>& out) {
+    if (sweep.pairing.in_place) return copy_in_place(sweep.rows, first, count, out);
+    pack_rows(ops, sweep.rows, first, count, sweep.frame, sweep.pairing,
+              {sweep.pairing.row_factor, ops.rows, true, sweep.row_features}, sweep.workers,
+              sweep.control, out);
+}
+
 // The panels of a part of the columns, which begins with a strip.
 template <class T>
 void take_cols(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t count, int workers,
@@ -66,12 +86,17 @@ void take_cols(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t 
         out = sweep.packed->part(first, count);
         return;
     }
+    if (sweep.pairing.in_place) return take_in_place(sweep.cols, first, count, out);
     pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.pairing,
               {1.0, ops.cols, false, sweep.col_features}, workers, sweep.control, out);
+    if (sweep.nonfinite && has_nan(out.norms.data(), count)) *sweep.nonfinite = true;
 }
+
+inline bool takes_bias(Core core) { return core == Core::dot || core == Core::dot_bfloat16; }
 
 template <class T>
 void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
+    if (!takes_bias(sweep.pairing.core)) return;
     const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
     bias.reserve(padded);
     for (int64_t j = 0; j < padded; ++j) {
@@ -80,7 +105,22 @@ void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
     }
 }
 
-inline bool takes_bias(Core core) { return core == Core::dot || core == Core::dot_bfloat16; }
+// Differences of rows in place. A column with NaN or Inf is as far from every row as one that is
+// packed, NaN; a column that is finite shows it by the first value that is.
+template <class T>
+void run_in_place(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
+                  const Panels<T>& cols, int64_t row, int height, int64_t col, int width, T* tile) {
+    const int64_t d = rows.d, ld = sweep.cut.strip;
+    ops.in_place[static_cast<int>(sweep.pairing.core)](
+        rows.panel_of(row), height, cols.panel_of(col), cols.d, width, d, tile, ld);
+    constexpr T largest = std::numeric_limits<T>::max();
+    if (ops.count_below(tile, width, largest) == width) return;
+    for (int j = 0; j < width; ++j) {
+        if (tile[j] <= largest || all_finite(cols.panel_of(col + j), d)) continue;
+        for (int i = 0; i < height; ++i) tile[i * ld + j] = std::numeric_limits<T>::quiet_NaN();
+        if (sweep.nonfinite) *sweep.nonfinite = true;
+    }
+}
 
 // The tiles of one task within one strip of columns.
 template <class T, class Fold>
@@ -99,7 +139,10 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
         const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
         if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
         sweep.control.tick(task.worker);
-        if (metric) {
+        if (sweep.pairing.in_place) {
+            run_in_place(sweep, ops, rows, cols, row, static_cast<int>(height), col,
+                         static_cast<int>(width), memory.data());
+        } else if (metric) {
             ops.canonical[static_cast<int>(metric->id)](rows.panel_of(row), cols.panel_of(col),
                                                         rows.d, panels, metric->params,
                                                         memory.data(), ld);
@@ -139,9 +182,7 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
     const Cut& cut = sweep.cut;
     const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
     Panels<T> rows;
-    pack_rows(ops, sweep.rows, 0, n, sweep.frame, sweep.pairing,
-              {sweep.pairing.row_factor, ops.rows, true, false}, sweep.workers, sweep.control,
-              rows);
+    take_rows(sweep, ops, 0, n, rows);
     const int64_t segments = cut.segments(m);
     fold.begin_rows(rows, segments);
     struct Workspace {
@@ -178,9 +219,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
     cols.count = -1;
     for (int64_t row = 0; row < n; row += cut.row_super) {
         const int64_t row_count = std::min(cut.row_super, n - row);
-        pack_rows(ops, sweep.rows, row, row_count, sweep.frame, sweep.pairing,
-                  {sweep.pairing.row_factor, ops.rows, true, sweep.row_features}, sweep.workers,
-                  sweep.control, rows);
+        detail::take_rows(sweep, ops, row, row_count, rows);
         const int64_t row_blocks = (row_count + cut.row_block - 1) / cut.row_block;
         const int64_t segments = cut.segments(m);
         fold.begin_rows(rows, segments);

@@ -18,6 +18,9 @@ struct Vec<float> {
     using Reg = float32x4_t;
     static constexpr int lanes = 4, block_rows = 8, block_vectors = 3;
     static Reg load(const float* p) { return vld1q_f32(p); }
+    static Reg load_part(const float* p, int n) {
+        return Reg{p[0], n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, 0.0f};
+    }
     static void store(float* p, Reg v) { vst1q_f32(p, v); }
     static Reg spread(float x) { return vdupq_n_f32(x); }
     static Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
@@ -46,6 +49,7 @@ struct Vec<double> {
     using Reg = float64x2_t;
     static constexpr int lanes = 2, block_rows = 8, block_vectors = 3;
     static Reg load(const double* p) { return vld1q_f64(p); }
+    static Reg load_part(const double* p, int) { return Reg{p[0], 0.0}; }
     static void store(double* p, Reg v) { vst1q_f64(p, v); }
     static Reg spread(double x) { return vdupq_n_f64(x); }
     static Reg add(Reg a, Reg b) { return vaddq_f64(a, b); }

@@ -8,6 +8,7 @@
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 #include "isa/columns.hpp"
 
+#include "isa/in_place.hpp"
 #include "isa/micro.hpp"
 #include "isa/pack.hpp"
 #include "isa/tile.hpp"
@@ -33,6 +34,10 @@ constexpr Ops<T> table() {
     ops.core[static_cast<int>(Core::squared_difference)] = core_tile<Core::squared_difference, T>;
     ops.core[static_cast<int>(Core::absolute_difference)] = core_tile<Core::absolute_difference, T>;
     ops.core[static_cast<int>(Core::largest_difference)] = core_tile<Core::largest_difference, T>;
+    ops.in_place[static_cast<int>(Core::squared_difference)] =
+        tile_in_place<Core::squared_difference, T>;
+    ops.in_place[static_cast<int>(Core::absolute_difference)] =
+        tile_in_place<Core::absolute_difference, T>;
 #ifdef PT_HAS_BFLOAT16
     if constexpr (sizeof(T) == 4) {
         ops.core[static_cast<int>(Core::dot_bfloat16)] = core_tile<Core::dot_bfloat16, T>;

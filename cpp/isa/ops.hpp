@@ -52,6 +52,12 @@ struct Ops {
     using CanonicalFn = void (*)(const T* row_panel, const T* col_panels, int64_t d, int panels,
                                  const MetricParams& params, T* tile, int64_t ld);
     CanonicalFn canonical[static_cast<int>(MetricId::count)];
+    // the same of points as they lie in memory: rows d apart, columns `stride` apart. NaN and Inf
+    // in either leave NaN or Inf. Columns are rounded up to 16 bytes. Null but for the sums of
+    // differences.
+    using InPlaceFn = void (*)(const T* rows, int row_count, const T* cols, int64_t stride,
+                               int col_count, int64_t d, T* tile, int64_t ld);
+    InPlaceFn in_place[core_count];
 
     // C[m × n] += A·B for m <= rows, n <= cols; A strided, B one panel of k rows `cols` wide
     void (*product)(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride,

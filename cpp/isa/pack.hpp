@@ -6,20 +6,11 @@
 #include <type_traits>
 
 #include "isa/ops.hpp"
+#include "isa/quad.hpp"
 #include "pairtile/math.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
-
-// A vector of 16 bytes: every instruction set has it, and can exchange its parts.
-template <class T>
-using Quad __attribute__((vector_size(16))) = T;
-
-#if defined(__clang__)
-#define PT_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define PT_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (Mask){__VA_ARGS__})
-#endif
 
 // out[j·width + i] = in[i·ld + j] for the 16/sizeof(T) rows and columns that begin at each corner.
 PT_HD void turn(const float* in, int64_t ld, float* out, int64_t width) {

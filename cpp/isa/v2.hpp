@@ -18,6 +18,9 @@ struct Vec<float> {
     using Reg = __m128;
     static constexpr int lanes = 4, block_rows = 4, block_vectors = 2;
     static Reg load(const float* p) { return _mm_loadu_ps(p); }
+    static Reg load_part(const float* p, int n) {
+        return _mm_setr_ps(p[0], n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, 0.0f);
+    }
     static void store(float* p, Reg v) { _mm_storeu_ps(p, v); }
     static Reg spread(float x) { return _mm_set1_ps(x); }
     static Reg add(Reg a, Reg b) { return _mm_add_ps(a, b); }
@@ -51,6 +54,7 @@ struct Vec<double> {
     using Reg = __m128d;
     static constexpr int lanes = 2, block_rows = 4, block_vectors = 2;
     static Reg load(const double* p) { return _mm_loadu_pd(p); }
+    static Reg load_part(const double* p, int) { return _mm_set_sd(p[0]); }
     static void store(double* p, Reg v) { _mm_storeu_pd(p, v); }
     static Reg spread(double x) { return _mm_set1_pd(x); }
     static Reg add(Reg a, Reg b) { return _mm_add_pd(a, b); }

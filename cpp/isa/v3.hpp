@@ -18,6 +18,10 @@ struct Vec<float> {
     using Reg = __m256;
     static constexpr int lanes = 8, block_rows = 6, block_vectors = 2;
     static Reg load(const float* p) { return _mm256_loadu_ps(p); }
+    static Reg load_part(const float* p, int n) {
+        const __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), place));
+    }
     static void store(float* p, Reg v) { _mm256_storeu_ps(p, v); }
     static Reg spread(float x) { return _mm256_set1_ps(x); }
     static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
@@ -53,6 +57,10 @@ struct Vec<double> {
     using Reg = __m256d;
     static constexpr int lanes = 4, block_rows = 6, block_vectors = 2;
     static Reg load(const double* p) { return _mm256_loadu_pd(p); }
+    static Reg load_part(const double* p, int n) {
+        const __m256i place = _mm256_setr_epi64x(0, 1, 2, 3);
+        return _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), place));
+    }
     static void store(double* p, Reg v) { _mm256_storeu_pd(p, v); }
     static Reg spread(double x) { return _mm256_set1_pd(x); }
     static Reg add(Reg a, Reg b) { return _mm256_add_pd(a, b); }

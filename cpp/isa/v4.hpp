@@ -20,6 +20,9 @@ struct Vec<float> {
     using Reg = __m512;
     static constexpr int lanes = 16, block_rows = 14, block_vectors = 2;
     static Reg load(const float* p) { return _mm512_loadu_ps(p); }
+    static Reg load_part(const float* p, int n) {
+        return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+    }
     static void store(float* p, Reg v) { _mm512_storeu_ps(p, v); }
     static Reg spread(float x) { return _mm512_set1_ps(x); }
     static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
@@ -64,6 +67,9 @@ struct Vec<double> {
     using Reg = __m512d;
     static constexpr int lanes = 8, block_rows = 14, block_vectors = 2;
     static Reg load(const double* p) { return _mm512_loadu_pd(p); }
+    static Reg load_part(const double* p, int n) {
+        return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+    }
     static void store(double* p, Reg v) { _mm512_storeu_pd(p, v); }
     static Reg spread(double x) { return _mm512_set1_pd(x); }
     static Reg add(Reg a, Reg b) { return _mm512_add_pd(a, b); }

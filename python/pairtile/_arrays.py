@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile import _backend
+from pairtile._numpy.neighbors import require_finite
 from pairtile._rows import Rows, is_rows
 
 if TYPE_CHECKING:
@@ -119,12 +120,19 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
 
 
 def matrix(
-    name: str, x: Any, *, check_finite: bool = True, workers: int = 1, blocks: bool = False
+    name: str,
+    x: Any,
+    *,
+    check_finite: bool = True,
+    workers: int = 1,
+    blocks: bool = False,
+    now: bool = True,
 ) -> Any:
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
     With `blocks`, a set that is not in memory stays there, as `Rows` that are checked when read;
-    except under the CUDA backend, which takes sets whole.
+    except under the CUDA backend, which takes sets whole. With `now=False`, what is in memory is
+    left to the backend's knn to check.
     """
     if blocks and is_rows(x) and _backend.backend() != "cuda":
         _check_shape(name, tuple(x.shape))
@@ -132,10 +140,8 @@ def matrix(
     a = array(name, x)
     _check_shape(name, a.shape)
     # The name, not the kind: bfloat16 is a float whose kind NumPy does not know.
-    if check_finite and "float" in a.dtype.name:
-        row = _backend.module(a).first_nonfinite(a, workers=workers)
-        if row >= 0:
-            raise ValueError(f"{name} contains NaN or Inf; the first bad row is {row}")
+    if check_finite and now and "float" in a.dtype.name:
+        require_finite(name, _backend.module(a).first_nonfinite(a, workers=workers))
     return a
 
 

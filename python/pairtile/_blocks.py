@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile import _backend
-from pairtile._numpy.neighbors import finish, spans
+from pairtile._numpy.neighbors import finish, require_finite, spans
 from pairtile._rows import Rows
 
 if TYPE_CHECKING:
@@ -94,10 +94,7 @@ def _load(rows: Set, span: slice, workers: int) -> NDArray[Any]:
     block = rows.read(span)
     if span.stop > rows.checked:
         bad = _backend.module().first_nonfinite(block, workers=workers)
-        if bad >= 0:
-            raise ValueError(
-                f"{rows.name} contains NaN or Inf; the first bad row is {span.start + bad}"
-            )
+        require_finite(rows.name, bad, span.start)
         rows.checked = span.stop
     return block
 
@@ -172,6 +169,7 @@ def knn(
     dtype: str,
     precision: str,
     metric_params: Params = None,
+    check_finite: bool = False,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -179,7 +177,9 @@ def knn(
 ) -> tuple[NDArray[Any], Counts]:
     """The k nearest admissible references of each query, in order of (value, index)."""
     n, m = len(queries), len(queries if reference is None else reference)
-    search = _backend.module().knn
+    backend = _backend.module()
+    if check_finite and isinstance(reference, np.ndarray):  # blocks of `Rows` are when read
+        require_finite("reference", backend.first_nonfinite(reference, workers=workers))
     # per query: the best values so far, and what a block finds
     cut = _cut(
         queries, reference, memory_limit, k=k, bytes_per_query=24 * k, merged=max(MERGED, 2 * k)
@@ -196,7 +196,7 @@ def knn(
             values[:] = np.nan
         others = cols.stop - cols.start - (r is None)
         if others > 0:
-            found = search(
+            found = backend.knn(
                 q,
                 r,
                 min(k, others),

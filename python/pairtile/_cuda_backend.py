@@ -21,6 +21,7 @@ import numpy as np
 
 from pairtile import _cuda, _numpy
 from pairtile._cuda import architectures
+from pairtile._numpy.neighbors import require_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -193,6 +194,7 @@ def knn(
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
     metric_params: dict[str, Any] | None = None,
+    check_finite: bool = False,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -206,6 +208,8 @@ def knn(
     with _device(queries, reference):
         join = _Join(queries, reference, metric)
         q, r = join.q, join.r
+        if check_finite:
+            require_finite("reference", r.survey()[0])
         groups = _upload(query_groups), _upload(reference_groups)
         times = _upload(query_times), _upload(reference_times)
         mask = _upload(reference_mask)

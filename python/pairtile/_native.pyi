@@ -6,7 +6,8 @@ bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` 
 `memory_limit` is in bytes of workspace beside inputs and results, 0 for what a call is tuned for;
 `least_memory` is the least for k neighbours (k = 0: for radii) of rows of d features. A knn of
 dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
-values that neighbours are ordered by (NaN where there is no neighbour).
+values that neighbours are ordered by (NaN where there is no neighbour). With `check_finite` a knn
+raises ValueError where the reference holds NaN or Inf.
 """
 
 from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ def knn(
     reference_mask: NDArray[np.bool_] | None = None,
     metric_params: _Params = None,
     index: Index | None = None,
+    check_finite: bool = False,
     workers: int,
     memory_limit: int = 0,
     progress: _Progress = None,

@@ -40,21 +40,20 @@ class Neighbors(NamedTuple):
 
 
 def point_sets(
-    name: str, queries: Any, reference: Any, *, check_finite: bool, workers: int
+    name: str, queries: Any, reference: Any, *, check_finite: bool, workers: int, now: bool = True
 ) -> tuple[Any, Any]:
-    """Queries, under the name of their argument, and references, None for a self-join."""
+    """Queries, under the name of their argument, and references, None for a self-join.
+
+    With `now=False`, references in memory are left to the backend's knn to check.
+    """
+    q = _arrays.matrix(name, queries, check_finite=check_finite, workers=workers, blocks=True)
     if reference is None:
-        q = _arrays.matrix(name, queries, check_finite=check_finite, workers=workers, blocks=True)
         return q, None
-    return _arrays.pair(
-        name,
-        queries,
-        "reference",
-        reference,
-        check_finite=check_finite,
-        workers=workers,
-        blocks=True,
+    r = _arrays.matrix(
+        "reference", reference, check_finite=check_finite, workers=workers, blocks=True, now=now
     )
+    _arrays.check_alike(name, q, "reference", r)
+    return q, r
 
 
 def enough_others(k: int, n: int, of: str = "") -> None:
@@ -213,7 +212,9 @@ def _search(
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
-    q, r = point_sets(name, queries, reference, check_finite=check_finite, workers=workers)
+    q, r = point_sets(
+        name, queries, reference, check_finite=check_finite, workers=workers, now=False
+    )
     n, m = len(q), len(q if r is None else r)
     enough_references(k, n, m, itself=r is None)
     predicates = admissible(name, n, m, itself=r is None, **predicates)
@@ -228,6 +229,7 @@ def _search(
             dtype=dtype or _arrays.working_dtype(q, q if r is None else r).name,
             precision=precision,
             metric_params=measure.params,
+            check_finite=check_finite and r is not None,
             workers=workers,
             memory_limit=limit,
             progress=report,
@@ -379,7 +381,9 @@ def knn(
     processor multiplies bfloat16, the rows are rounded to it, and what that takes off them adds
     :math:`2(\|\delta x\| \|\hat y\| + \|\hat x\| \|\delta y\|)`. The k nearest are among the
     pairs whose :math:`t - \varepsilon` is not above the k-th smallest :math:`t + \varepsilon`; only
-    these are computed in float64. Other metrics have bounds of the same kind: docs/numerics.md.
+    these are computed in float64. For up to 16 queries the references are read only once, at the
+    rate of memory: differences are summed as the rows lie, missing :math:`d^2` by no more than
+    :math:`u (d / 2 + 20) d^2`. Other metrics have bounds of the same kind: docs/numerics.md.
 
     A `numpy.memmap`, and any object that is no array in memory but has a 2-D shape, a dtype and
     row slicing (h5py, zarr, dask), is read block by block, as queries or as reference: the

@@ -171,6 +171,51 @@ TEST(a_row_of_nan_is_nan_with_every_column_and_no_other) {
     });
 }
 
+TEST(rows_are_compared_in_place) {
+    Random random(31);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const Core core : {Core::squared_difference, Core::absolute_difference}) {
+            for (const int64_t d : dimensions) {
+                for (const int rows : {1, 2, 3, 4, 7}) {
+                    const int cols = static_cast<int>(integer(random, 1, 9));
+                    const int64_t stride = d + integer(random, 0, 3), ld = 12;
+                    auto x = normals<T>(random, rows * d);
+                    auto y = normals<T>(random, (cols - 1) * stride + d);
+                    const int bad = static_cast<int>(integer(random, 0, cols - 1));
+                    const int64_t at = integer(random, 0, d - 1);
+                    y[static_cast<size_t>(bad * stride + at)] =
+                        static_cast<T>(integer(random, 0, 1) ? NAN : -INFINITY);
+                    std::vector<T> tile(static_cast<size_t>(rows * ld));
+                    ops.in_place[static_cast<int>(core)](x.data(), rows, y.data(), stride, cols, d,
+                                                         tile.data(), ld);
+                    for (int i = 0; i < rows; ++i) {
+                        for (int j = 0; j < cols; ++j) {
+                            const T got = tile[static_cast<size_t>(i * ld + j)];
+                            if (j == bad) {
+                                CHECK(!std::isfinite(got), isa, d, rows, cols);
+                                continue;
+                            }
+                            long double exact = 0.0L;
+                            for (int64_t f = 0; f < d; ++f) {
+                                const long double gap =
+                                    static_cast<long double>(x[static_cast<size_t>(i * d + f)]) -
+                                    y[static_cast<size_t>(j * stride + f)];
+                                exact +=
+                                    core == Core::squared_difference ? gap * gap : std::fabs(gap);
+                            }
+                            // half of what a screen allows for
+                            const double error = static_cast<double>(std::fabs(got - exact));
+                            const double bound =
+                                (static_cast<double>(d * sizeof(T)) / 16 + 10) * roundoff<T>;
+                            CHECK(error <= bound * static_cast<double>(exact), isa, d, i, j, error);
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
 // A word of two bfloat16, the first in the low half.
 float bfloat16_of(uint32_t word, int half) {
     const uint32_t bits = half == 0 ? word << 16 : word & 0xffff0000u;

@@ -312,6 +312,12 @@ def first_nonfinite(x: NDArray[Any], *, workers: int) -> int:
     return -1
 
 
+def require_finite(name: str, first_bad: int, start: int = 0) -> None:
+    """ValueError if there is a bad row, counted from the row `start` of the argument."""
+    if first_bad >= 0:
+        raise ValueError(f"{name} contains NaN or Inf; the first bad row is {start + first_bad}")
+
+
 def least_memory(d: int, k: int) -> int:
     """What a block of pairs takes at most: workspace does not grow beyond it."""
     return 8 * (3 * BLOCK * d + 16 * BLOCK * BLOCK + 16 * max(k, 1 << 18))
@@ -360,6 +366,7 @@ def knn(
     reference_mask: NDArray[np.bool_] | None = None,
     metric_params: Params = None,
     index: Index | None = None,
+    check_finite: bool = False,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -368,8 +375,10 @@ def knn(
 
     dtype "ordered" gives the values in place of the distances, NaN where there is no neighbour.
     """
-    del precision, index, workers
+    del precision, index
     enough_memory(memory_limit, queries.shape[1], k)
+    if check_finite and reference is not None:
+        require_finite("reference", first_nonfinite(reference, workers=workers))
     itself = reference is None
     if reference is None:
         reference, reference_groups, reference_times = (
