@@ -6,7 +6,8 @@ bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` 
 `memory_limit` is in bytes of workspace beside inputs and results, 0 for what a call is tuned for;
 `least_memory` is the least for k neighbours (k = 0: for radii) of rows of d features. A knn of
 dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
-values that neighbours are ordered by (NaN where there is no neighbour).
+values that neighbours are ordered by (NaN where there is no neighbour). `rescored_pairs` runs a
+knn of default precision and counts the pairs that its screen left to be confirmed.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,6 +41,9 @@ def build_config() -> dict[str, str]: ...
 def set_tile(rows: int, cols: int) -> None: ...
 def set_screen(name: str) -> None: ...
 def least_memory(d: int, k: int) -> int: ...
+def rescored_pairs(
+    queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
+) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
 
 class Index:
