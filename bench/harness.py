@@ -54,6 +54,7 @@ class Entry:
     first: dict[str, float] = field(default_factory=dict)  # the warm-up: "one_shot", "prebuilt"
     times: dict[str, list[float]] = field(default_factory=dict)  # the rounds
     peak_memory: int | None = None
+    candidates: float | None = None  # pairs per query that were confirmed one by one
     errors: dict[str, float] = field(default_factory=dict)
     wrong: bool = False
 
@@ -259,6 +260,7 @@ class Ring:
             entry.wrong = any(
                 not error <= case.tolerances[name] for name, error in entry.errors.items()
             )
+            entry.candidates = self._ask(entry, "candidates", case, folder)
             self._ask(entry, "forget")
 
     def _ask(self, entry: Entry, order: str, *arguments: object) -> Any:

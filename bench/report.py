@@ -21,6 +21,7 @@ HEADINGS = (
     "/ pairtile",
     "prebuilt",
     "peak memory",
+    "candidates / row",
     "error against float64",
 )
 
@@ -57,6 +58,7 @@ def _row(entry: Entry, outcome: Outcome) -> tuple[str, ...]:
         _ratio(entry, ours.seconds() if ours else None),
         time_text(entry.seconds("prebuilt")),
         NOTHING if entry.peak_memory is None else f"{entry.peak_memory / 1e6:.0f} MB",
+        candidates_text(entry.candidates),
         errors + (" (over tolerance)" if entry.wrong else ""),
     )
 
@@ -139,6 +141,10 @@ def time_text(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+
+
+def candidates_text(candidates: float | None) -> str:
+    return NOTHING if candidates is None else f"{candidates:.1f}"
 
 
 def _ratio(entry: Entry, seconds: float | None) -> str:

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from bench.harness import OURS
-from bench.report import NOTHING, time_text
+from bench.report import NOTHING, candidates_text, time_text
 
 Document = dict[str, Any]
 
@@ -47,6 +47,8 @@ def _machine(document: Document) -> str:
 def _table(cases: list[Document]) -> list[str]:
     names = list(dict.fromkeys(e["contender"] for case in cases for e in case["contenders"]))
     heads = ["case", "floor", *names, "best peer", f"best peer / {OURS}", f"{OURS} / floor"]
+    counted = any(_candidates(case) is not None for case in cases)
+    heads += ["candidates / row"] * counted
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for case in cases:
         entries = {entry["contender"]: entry for entry in case["contenders"]}
@@ -59,6 +61,7 @@ def _table(cases: list[Document]) -> list[str]:
                 case["best_peer"] or NOTHING,
                 NOTHING if gain is None else f"{gain:.2f}" if gain >= 1 else f"**{gain:.2f}**",
                 f"{ours / floor:.2f}" if ours and floor else NOTHING,
+                *[candidates_text(_candidates(case))] * counted,
             ]
         )
     return [f"| {' | '.join(row)} |" for row in rows]
@@ -100,6 +103,11 @@ def gain_over_best(case: Document) -> float | None:
     """How many times our time the best peer takes; None where either is missing."""
     ours, best = _median(case, OURS), _median(case, case["best_peer"])
     return best / ours if ours and best else None
+
+
+def _candidates(case: Document) -> float | None:
+    found = (e.get("candidates") for e in case["contenders"] if e["contender"] == OURS)
+    return next(found, None)
 
 
 def _median(case: Document, contender: str | None) -> float | None:

@@ -88,6 +88,11 @@ class Contender:
     def errors(self, case: Case, folder: Path) -> dict[str, float]:
         return case.errors(self.result, _load(folder / REFERENCE))
 
+    def candidates(self, case: Case, folder: Path) -> float | None:
+        """Count the pairs per query that were confirmed one by one; None for who cannot tell."""
+        count = getattr(self.peer, f"{case.task}_candidates", None)
+        return None if count is None else count(case, _load(folder / INPUTS), self.threads)
+
     def forget(self) -> None:
         """Free the case, so that a waiting contender takes no memory from the others."""
         self.calls, self.result = {}, None

@@ -480,6 +480,99 @@ def test_self_join_excludes_the_index_only(metric):
     np.testing.assert_array_equal(found.distances, 0)
 
 
+def predicates(rng, n):
+    times, groups = rng.integers(9, size=n), rng.integers(4, size=n)
+    grouped = {"query_groups": groups, "reference_groups": groups}
+    return [
+        {},
+        grouped | {"group_rule": "same"},
+        grouped | {"group_rule": "different", "reference_mask": rng.random(n) < 0.5},
+        {"query_times": times, "reference_times": rng.permutation(times)},
+    ]
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("precision", ["default", "float64"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_halved_self_join_has_the_bits_of_all_tiles(metric, precision):
+    """Tiles that serve their rows and their columns, on data with ties, in several super-blocks."""
+    rng = np.random.default_rng(13)
+    # a super-block is 3 blocks, of 224 rows at most
+    x = np.round(4 * rng.random(size=(1000, 6)))[rng.integers(1000, size=1000)]
+    x = x.astype(np.float32) if precision == "default" else x + rng.normal(size=6)
+    for predicate in predicates(rng, len(x)):
+        options = {"k": 7, "precision": precision} | predicate | named(metric, x)
+        plain = pt.knn(x, **options)
+        with forced_tile(1, 1):
+            assert_same(pt.knn(x, workers=3, **options), plain)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("screen", ["bfloat16", "float32", "float64"])
+def test_large_self_join_has_the_bits_of_a_search_of_two_sets(screen):
+    """Large enough that `plan` halves it; ids exclude a row's own index in the other search."""
+    from pairtile import _native
+
+    n, d = 4500, 64
+    rng = np.random.default_rng(14)
+    x = rng.standard_normal((n, d), dtype=np.float32)
+    x[n // 2 :] = x[: n - n // 2] + np.float32(1e-5) * rng.standard_normal((n - n // 2, d))
+    ids = np.arange(n)
+    plain = pt.knn(x, x, 3, query_groups=ids, reference_groups=ids, group_rule="different")
+    _native.set_screen(screen)
+    try:
+        for workers in (1, 3):
+            assert_same(pt.knn(x, k=3, workers=workers), plain)
+        assert_same(pt.knn(x, k=3, memory_limit=_native.least_memory(d, 3)), plain)
+    finally:
+        _native.set_screen("")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", ["hamming", "jaccard"])
+def test_halved_self_join_of_bits(metric):
+    x = np.random.default_rng(16).integers(256, size=(1000, 3), dtype=np.uint8)
+    plain = pt.knn(x, k=7, metric=metric)
+    with forced_tile(1, 1):
+        assert_same(pt.knn(x, k=7, metric=metric, workers=3), plain)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(
+    ("metric", "row"), [("euclidean", 0), ("euclidean", 1), ("cosine", 0), ("inner_product", 1)]
+)
+def test_copies_of_a_common_row_are_not_rescored(metric, row):
+    """Most of the references are one row, zeros or not; its copies go by index all the same."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(15)
+    x, y = (rng.normal(size=(n, 6)).astype(np.float32) for n in (700, 6000))
+    y[rng.random(len(y)) < 0.9] = row * x[0]
+    x[::2] = y[: len(x) // 2]
+    for k in (1, 10):
+        assert_same(*native_and_twin(pt.knn, x, y, k, metric=metric))
+    assert _native.rescored_pairs(x, y, 10, metric, workers=2) < 1500 * len(x)
+    own = y[:2100]
+    plain = pt.knn(own, k=10, metric=metric)
+    with forced_tile(1, 1):
+        assert_same(pt.knn(own, k=10, metric=metric, workers=3), plain)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("d", [8, 128])
+def test_few_pairs_of_gaussian_rows_are_rescored(d):
+    from pairtile import _native
+
+    x, y = (
+        np.random.default_rng(n).standard_normal((n, d), dtype=np.float32) for n in (500, 20_000)
+    )
+    for k, most in ((1, 16), (10, 48), (100, 260)):
+        rescored = _native.rescored_pairs(x, y, k, "euclidean", workers=2)
+        assert 500 * k <= rescored <= 500 * most
+    integers = np.round(10 * y)
+    assert _native.rescored_pairs(integers[:500], integers, 10, "euclidean", workers=2) == 0
+
+
 def test_given_as_reference_a_row_finds_itself():
     x = np.random.default_rng(12).normal(size=(30, 4)).astype(np.float32)
     found = pt.knn(x, x, 1)

@@ -27,6 +27,16 @@ def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
     return lambda: tuple(pt.knn(queries, reference, case.k, workers=threads))
 
 
+def knn_candidates(case: Knn, arrays: Arrays, threads: int) -> float | None:
+    """Pairs per query that the screen left to be rescored; the NumPy backend has no screen."""
+    if pt.backend() != "native":
+        return None
+    native = importlib.import_module("pairtile._native")
+    queries, reference = arrays["queries"], arrays.get("reference")
+    pairs = native.rescored_pairs(queries, reference, case.k, "euclidean", workers=threads)
+    return float(pairs / case.n)
+
+
 def hamming(case: Hamming, arrays: Arrays, threads: int) -> Callable[[], object]:
     queries, reference = arrays["queries"], arrays["reference"]
     return lambda: tuple(pt.knn(queries, reference, case.k, metric="hamming", workers=threads))

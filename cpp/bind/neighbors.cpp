@@ -126,6 +126,25 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
     return found;
 }
 
+// What the screen of a search left to be confirmed: a measure of its work, for benchmarks and
+// tests.
+int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference, int64_t k,
+                            const std::string& metric, int workers) {
+    const Source q(view_of(queries));
+    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
+    Predicate predicate;
+    predicate.exclude_self = reference.is_none();
+    std::vector<float> distances(static_cast<size_t>(q.rows() * k));
+    std::vector<int64_t> indices(distances.size());
+    const Metric with = metric_of(metric, py::none(), q.d());
+    int64_t rescored = 0;
+    run_released(py::none(), [&](Control& control) {
+        rescored = knn<float>(q, r, k, with, predicate, Precision::standard, workers, control,
+                              distances.data(), indices.data());
+    });
+    return rescored;
+}
+
 template <class D>
 py::array distances_as(const Source& x, const Source& y, const Metric& metric, bool self,
                        int workers, const py::object& progress) {
@@ -305,6 +324,8 @@ void register_neighbors(py::module_& m) {
           arg("reference_mask") = py::none(), arg("metric_params") = py::none(),
           arg("index") = py::none(), arg("check_finite") = false, arg("workers"),
           arg("memory_limit") = 0, arg("progress") = py::none());
+    m.def("rescored_pairs", bind_rescored_pairs, arg("queries"), arg("reference").none(true),
+          arg("k"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
           py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/canonical.hpp"
+#include "engine/common_rows.hpp"
 #include "engine/index.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
@@ -24,6 +25,10 @@ struct Candidate {
 struct Shortlist {
     double bound = INFINITY;  // k-th smallest `high` so far: the k-th best value is not above it
     int64_t count = 0;
+    // From this index on lose, as they come later: values equal to the bound where they are in
+    // order, or else copies of the common row, one of which was rescored and dropped.
+    uint32_t late = std::numeric_limits<uint32_t>::max();
+    uint8_t common = 0;
 };
 
 template <class D>
@@ -38,7 +43,8 @@ Ordered result_as<Ordered>(const Metric&, double ordered) {
 int64_t capacity_for(int64_t k) { return k + std::max<int64_t>(32, k); }
 
 int64_t state_bytes(int64_t k) {
-    return capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + 16;
+    constexpr int64_t list = sizeof(Shortlist) + sizeof(double);  // with its limit
+    return capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + list;
 }
 
 // Rows being packed, and the candidates of one row over all segments while they are confirmed.
@@ -51,60 +57,87 @@ template <class T, class D>
 class TopK {
   public:
     TopK(const Source& queries, const Source& references, int64_t k, const Metric& metric,
-         const Predicate& predicate, const Pairing& pairing, int workers, Control& control,
-         D* distances, int64_t* indices)
+         const CommonRows& common, const Predicate& predicate, const Pairing& pairing, bool mutual,
+         int workers, Control& control, D* distances, int64_t* indices)
         : queries_(queries),
           references_(references),
           k_(k),
           capacity_(capacity_for(k)),
           metric_(metric),
+          common_(common),
           predicate_(predicate),
           pairing_(pairing),
           exact_(pairing.exact()),
           in_order_(exact_ || pairing.order_exact),
+          mutual_(mutual),
           workers_(workers),
           control_(control),
           distances_(distances),
-          indices_(indices),
-          hits_(static_cast<size_t>(workers)) {
-        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
+          indices_(indices) {
+        for (int w = 0; w < workers; ++w) {
+            workspace_.push_back({Canonical(metric, queries, references), {}, {}, 0});
+        }
     }
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         segments_ = segments;
-        lists_.assign(static_cast<size_t>(rows.count * segments), Shortlist{});
-        candidates_.reserve(rows.count * segments * capacity_);
+        if (mutual_ && rows.first > 0) return;
+        const int64_t held = mutual_ ? queries_.rows() : rows.count;
+        first_row_ = rows.first;
+        lists_.assign(static_cast<size_t>(held * segments_), Shortlist{});
+        candidates_.reserve(held * segments_ * capacity_);
+        if (mutual_) limits_.assign(static_cast<size_t>(held), std::numeric_limits<T>::infinity());
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
-        std::vector<int32_t>& hits = hits_[static_cast<size_t>(task.worker)];
-        hits.resize(static_cast<size_t>(tile.cols));
+        Workspace& mine = workspace_[static_cast<size_t>(task.worker)];
+        mine.hits.resize(static_cast<size_t>(tile.cols));
+        mine.mirrored.clear();
         const Ops<T>& ops = ops_of<T>(isa());
         for (int i = 0; i < tile.rows; ++i) {
-            const int64_t local = tile.local_row + i;
-            const int64_t state = local * segments_ + task.segment;
-            Shortlist& list = lists_[static_cast<size_t>(state)];
-            Candidate* candidates = candidates_.data() + state * capacity_;
+            const int64_t local = tile.local_row + i, row = tile.row + i;
+            // pairs of a triangle below the diagonal are served by those above it
+            const int64_t past = mutual_ ? std::max<int64_t>(0, row + 1 - tile.col) : 0;
+            const int cols = static_cast<int>(tile.cols - past);
+            if (cols <= 0) break;
+            const int64_t col = tile.col + past;
+            const T* values = tile.data + i * tile.ld + past;
             const double norm = pairing_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
             const double error =
                 in_order_ ? 0.0 : pairing_.error(rows.extents[local], tile.col_extent);
-            T limit = limit_for(list, error, norm);
-            const T* row = tile.data + i * tile.ld;
-            const int found = ops.select_below(row, tile.cols, limit, hits.data());
-            for (int h = 0; h < found; ++h) {
-                const int32_t j = hits[static_cast<size_t>(h)];
-                if (!(row[j] <= limit) || !predicate_.admits(tile.row + i, tile.col + j)) continue;
-                const double value = norm + static_cast<double>(row[j]);
+            const auto candidate = [&](int32_t j, int64_t index) {
+                const double value = norm + static_cast<double>(values[j]);
                 const double sure = std::min<double>(value, std::numeric_limits<T>::max());
                 const double off = error + pairing_.relative * sure;
-                candidates[list.count++] = {sure - off, value + off,
-                                            static_cast<uint32_t>(tile.col + j)};
-                if (list.count == capacity_) {
-                    tighten(list, candidates, tile.row + i,
-                            canonical_[static_cast<size_t>(task.worker)]);
+                return Candidate{sure - off, value + off, static_cast<uint32_t>(index)};
+            };
+            const Shortlist& list = lists_[state_of(row, task.segment)];
+            T limit = limit_for(list, error, norm);
+            int found = ops.select_below(values, cols, limit, mine.hits.data());
+            for (int h = 0; h < found; ++h) {
+                const int32_t j = mine.hits[static_cast<size_t>(h)];
+                if (!(values[j] <= limit)) continue;
+                const Candidate one = candidate(j, col + j);
+                if (comes_too_late(list, one) || !predicate_.admits(row, col + j)) continue;
+                if (push(row, task.segment, one, mine)) {
                     limit = limit_for(list, error, norm);
                 }
             }
+            if (!mutual_) continue;
+            found = ops.select_below_each(values, cols, T(1), limits_.data() + col,
+                                          rounded_up<T>(error - norm), mine.hits.data());
+            for (int h = 0; h < found; ++h) {
+                const int32_t j = mine.hits[static_cast<size_t>(h)];
+                if (!predicate_.admits(col + j, row)) continue;
+                mine.mirrored.push_back({candidate(j, row), col + j});
+                __builtin_prefetch(next_candidate(state_of(col + j, 0)), 1);
+            }
+        }
+        for (const Mirrored& pair : mine.mirrored) {
+            const Shortlist& list = lists_[state_of(pair.row, 0)];
+            if (!(pair.candidate.low <= list.bound)) continue;
+            if (comes_too_late(list, pair.candidate)) continue;
+            push(pair.row, 0, pair.candidate, mine);
         }
     }
 
@@ -117,22 +150,66 @@ class TopK {
             const int64_t end = std::min(rows.count, (block + 1) * rows_per_block);
             for (int64_t i = block * rows_per_block; i < end; ++i) {
                 control_.tick(worker);
-                gather(i, all);
-                confirm(rows.first + i, all, best, canonical_[static_cast<size_t>(worker)]);
+                gather(rows.first + i, all);
+                confirm(rows.first + i, all, best, workspace_[static_cast<size_t>(worker)]);
                 write(rows.first + i, best);
             }
         });
     }
 
+    int64_t rescored() const {
+        int64_t pairs = 0;
+        for (const Workspace& one : workspace_) pairs += one.rescored;
+        return pairs;
+    }
+
   private:
-    // Tile values up to the limit may belong to the k best. Where values are in order, references
-    // come in ascending order and a tie with the k-th loses.
+    // A pair as its column sees it. It waits for the end of its tile, while the states of columns,
+    // which lie anywhere in memory, are fetched.
+    struct Mirrored {
+        Candidate candidate;
+        int64_t row;  // whose candidate it is
+    };
+    struct Workspace {
+        Canonical canonical;
+        std::vector<int32_t> hits;
+        std::vector<Mirrored> mirrored;
+        int64_t rescored;  // pairs
+    };
+
+    size_t state_of(int64_t row, int64_t segment) const {
+        return static_cast<size_t>((row - first_row_) * segments_ + segment);
+    }
+
+    Candidate* candidates_of(size_t state) {
+        return candidates_.data() + static_cast<int64_t>(state) * capacity_;
+    }
+    Candidate* next_candidate(size_t state) { return candidates_of(state) + lists_[state].count; }
+
+    // Tile values up to the limit may belong to the k best. Where values are in order and
+    // references come in ascending order, a tie with the k-th loses.
     T limit_for(const Shortlist& list, double error, double norm) const {
         const double limit = (list.bound + error - norm) / (1.0 - pairing_.relative);
-        if (in_order_ && limit < INFINITY) {
+        if (in_order_ && !mutual_ && limit < INFINITY) {
             return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
         }
         return rounded_up<T>(limit);
+    }
+
+    // Returns whether the bound may have changed.
+    bool push(int64_t row, int64_t segment, const Candidate& one, Workspace& mine) {
+        const size_t state = state_of(row, segment);
+        Shortlist& list = lists_[state];
+        *next_candidate(state) = one;
+        if (++list.count < capacity_) return false;
+        tighten(list, candidates_of(state), row, mine);
+        if (mutual_) limits_[state] = rounded_up<T>(list.bound);
+        return true;
+    }
+
+    bool comes_too_late(const Shortlist& list, const Candidate& one) const {
+        if (one.index <= list.late) return false;
+        return in_order_ ? one.high == list.bound : common_.which(one.index) == list.common;
     }
 
     static bool by_high(const Candidate& a, const Candidate& b) {
@@ -153,12 +230,14 @@ class TopK {
 
     // Makes room in a full list. Near-ties that the error cannot tell apart are rescored, after
     // which exactly k remain: a full list never overflows.
-    void tighten(Shortlist& list, Candidate* candidates, int64_t row, Canonical& canonical) const {
+    void tighten(Shortlist& list, Candidate* candidates, int64_t row, Workspace& mine) const {
         list.count = screen(list.bound, candidates, list.count);
+        if (in_order_) list.late = candidates[k_ - 1].index;
         if (list.count <= k_ + (capacity_ - k_) / 2) return;
-        canonical.set_row(row);
+        mine.rescored += list.count;
+        mine.canonical.set_row(row);
         for (int64_t c = 0; c < list.count; ++c) {
-            const double value = canonical(candidates[c].index);
+            const double value = mine.canonical(candidates[c].index);
             candidates[c] = {value, value, candidates[c].index};
         }
         // an infinite product less another has no place in an order
@@ -167,6 +246,13 @@ class TopK {
                      candidates;
         if (list.count >= k_) {
             std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
+            for (int64_t c = k_; c < list.count; ++c) {
+                const uint8_t common = common_.which(candidates[c].index);
+                if (!common) continue;
+                list.common = common;
+                list.late = candidates[c].index;
+                break;
+            }
             list.count = k_;
         }
         // in packed units values are rounded once more, and may vanish
@@ -180,22 +266,26 @@ class TopK {
         if (list.count == k_) list.bound = std::min(list.bound, candidates[k_ - 1].high);
     }
 
-    void gather(int64_t local_row, std::vector<Candidate>& all) const {
+    void gather(int64_t row, std::vector<Candidate>& all) {
         all.clear();
         for (int64_t s = 0; s < segments_; ++s) {
-            const int64_t state = local_row * segments_ + s;
-            const Candidate* from = candidates_.data() + state * capacity_;
-            all.insert(all.end(), from, from + lists_[static_cast<size_t>(state)].count);
+            const size_t state = state_of(row, s);
+            const Candidate* from = candidates_of(state);
+            all.insert(all.end(), from, from + lists_[state].count);
         }
     }
 
     void confirm(int64_t row, std::vector<Candidate>& all, std::vector<Neighbor>& best,
-                 Canonical& canonical) const {
+                 Workspace& mine) const {
         double bound = INFINITY;
         all.resize(
             static_cast<size_t>(screen(bound, all.data(), static_cast<int64_t>(all.size()))));
         best.clear();
-        if (!exact_) canonical.set_row(row);
+        Canonical& canonical = mine.canonical;
+        if (!exact_) {
+            canonical.set_row(row);
+            mine.rescored += static_cast<int64_t>(all.size());
+        }
         constexpr size_t ahead = 4;
         for (size_t c = 0; c < all.size(); ++c) {
             const Candidate& one = all[c];
@@ -222,50 +312,61 @@ class TopK {
 
     const Source& queries_;
     const Source& references_;
-    int64_t k_, capacity_, segments_ = 1;
+    int64_t k_, capacity_, first_row_ = 0, segments_ = 1;
     Metric metric_;
+    const CommonRows& common_;  // of the references
     const Predicate& predicate_;
     Pairing pairing_;
     bool exact_;     // tile values are the values: nothing to rescore (always so when "fast")
     bool in_order_;  // they order pairs as the values do: the k first are the neighbours
+    bool mutual_;    // each pair of a triangle is offered to both its rows, in any order
     int workers_;
     Control& control_;
     D* distances_;
     int64_t* indices_;
-    std::vector<std::vector<int32_t>> hits_;
-    std::vector<Canonical> canonical_;
+    std::vector<Workspace> workspace_;
     std::vector<Shortlist> lists_;
+    std::vector<T> limits_;  // the bounds, where they are compared with columns
     Buffer<Candidate> candidates_;
 };
 
 template <class T, class D>
-void knn_screened_in(const Screen& screen, const Pairing& pairing, const Source& queries,
-                     const Source& references, int64_t k, const Metric& metric,
-                     const Predicate& predicate, int workers, Control& control, D* distances,
-                     int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
+int64_t knn_screened_in(const Screen& screen, const Pairing& pairing, const Source& queries,
+                        const Source& references, int64_t k, const Metric& metric,
+                        const Predicate& predicate, bool may_halve, int workers, Control& control,
+                        D* distances, int64_t* indices, const Index* index,
+                        std::atomic<bool>* nonfinite) {
     CutLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes(k);
     limits.few_rows = true;
+    const double work = static_cast<double>(pairing.words(queries.d()) * (sizeof(T) / 4));
+    limits.mutual = may_halve && worth_halving(queries.rows(), k, work);
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const int64_t segments = cut.segments(references.rows());
     workers = workers_within(control.memory(), bytes_per_worker(queries.d(), k, segments), workers);
     Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
-                   false,       false,       false,        workers, control};
+                   cut.mutual,  false,       false,        workers, control};
     sweep.packed = packed_for<T>(index, pairing);
     sweep.nonfinite = nonfinite;
     expect(sweep);
-    TopK<T, D> fold(queries, references, k, metric, predicate, pairing, workers, control, distances,
-                    indices);
+    // reading all references once more must not be what a search costs
+    constexpr int64_t few_queries = 32, few_pairs = int64_t{1} << 22;
+    const bool looks = !pairing.exact() && queries.rows() > few_queries &&
+                       queries.rows() * references.rows() > few_pairs;
+    const CommonRows common = looks ? CommonRows(references, workers, control) : CommonRows();
+    TopK<T, D> fold(queries, references, k, metric, common, predicate, pairing, cut.mutual, workers,
+                    control, distances, indices);
     run(sweep, fold);
+    return fold.rescored();
 }
 
 }  // namespace
 
 template <class D>
-void knn(Source queries, Source references, int64_t k, const Metric& metric,
-         const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
+int64_t knn(Source queries, Source references, int64_t k, const Metric& metric,
+            const Predicate& predicate, Precision precision, int workers, Control& control,
+            D* distances, int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
@@ -277,8 +378,10 @@ void knn(Source queries, Source references, int64_t k, const Metric& metric,
     const Choice choice =
         choose_precision(screen, queries, references, k, metric, precision, packing_of(index));
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
-    search(screen, choice.pairing, queries, references, k, metric, predicate, workers, control,
-           distances, indices, index, nonfinite);
+    // where nothing is rescored, a value depends on which of its rows is the query
+    const bool may_halve = predicate.exclude_self && precision != Precision::fast;
+    return search(screen, choice.pairing, queries, references, k, metric, predicate, may_halve,
+                  workers, control, distances, indices, index, nonfinite);
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) {
@@ -304,12 +407,12 @@ void pairwise_distances(Source x, Source y, const Metric& metric, int workers, C
     });
 }
 
-template void knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                         Control&, float*, int64_t*, const Index*, std::atomic<bool>*);
-template void knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                          Control&, double*, int64_t*, const Index*, std::atomic<bool>*);
-template void knn<Ordered>(Source, Source, int64_t, const Metric&, const Predicate&, Precision, int,
-                           Control&, Ordered*, int64_t*, const Index*, std::atomic<bool>*);
+template int64_t knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision,
+                            int, Control&, float*, int64_t*, const Index*, std::atomic<bool>*);
+template int64_t knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision,
+                             int, Control&, double*, int64_t*, const Index*, std::atomic<bool>*);
+template int64_t knn<Ordered>(Source, Source, int64_t, const Metric&, const Predicate&, Precision,
+                              int, Control&, Ordered*, int64_t*, const Index*, std::atomic<bool>*);
 template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
 template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
 

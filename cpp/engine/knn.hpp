@@ -25,11 +25,12 @@ struct Ordered {
 // distances (n, k) as D: float, double or Ordered; indices (n, k). Missing neighbours: index −1 and
 // an infinite distance. `index`: the references packed before, for this metric. `nonfinite` is set
 // where a reference, read without an index, holds NaN or Inf; overflow under a map may set it too.
+// Returns how many pairs were rescored by their canonical values.
 template <class D>
-void knn(Source queries, Source references, int64_t k, const Metric& metric,
-         const Predicate& predicate, Precision precision, int workers, Control& control,
-         D* distances, int64_t* indices, const Index* index = nullptr,
-         std::atomic<bool>* nonfinite = nullptr);
+int64_t knn(Source queries, Source references, int64_t k, const Metric& metric,
+            const Predicate& predicate, Precision precision, int workers, Control& control,
+            D* distances, int64_t* indices, const Index* index = nullptr,
+            std::atomic<bool>* nonfinite = nullptr);
 
 // The least memory that a search for k neighbours of rows of d features can be held to.
 int64_t least_knn_memory(int64_t d, int64_t k);

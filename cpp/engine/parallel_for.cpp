@@ -24,6 +24,29 @@ class JoiningThreads {
     std::vector<std::thread> threads_;
 };
 
+// How many rounds each of a set of blocks has been through.
+class Rounds {
+  public:
+    Rounds(int64_t blocks, Control& control)
+        : done_(static_cast<size_t>(blocks)), control_(control) {}
+
+    // A round before this one was handed out earlier, so somebody is working on it and the wait
+    // ends.
+    void wait_for(int64_t block, int64_t round, int worker) {
+        while (done_[static_cast<size_t>(block)].load(std::memory_order_acquire) < round) {
+            control_.tick(worker);
+            std::this_thread::yield();
+        }
+    }
+    void finish(int64_t block, int64_t round) {
+        done_[static_cast<size_t>(block)].store(round + 1, std::memory_order_release);
+    }
+
+  private:
+    std::vector<std::atomic<int64_t>> done_;
+    Control& control_;
+};
+
 }  // namespace
 
 void Control::poll_if_due() {
@@ -70,24 +93,33 @@ void parallel_for(int64_t blocks, int workers, Control& control,
 void parallel_grid(int64_t rows, int64_t cols, int workers, Control& control,
                    const std::function<void(int64_t, int64_t, int)>& body) {
     // In round t, row i meets column (i + t) mod n. Cells are handed out round by round; each waits
-    // for the cell before it in its row and in its column. Every predecessor was handed out
-    // earlier, so somebody is working on it and the wait ends.
+    // for the cell before it in its row and in its column.
     const int64_t n = std::max(rows, cols);
-    std::vector<std::atomic<int64_t>> row_done(static_cast<size_t>(n));
-    std::vector<std::atomic<int64_t>> col_done(static_cast<size_t>(n));
+    Rounds of_rows(n, control), of_cols(n, control);
     parallel_for(n * n, workers, control, [&](int64_t cell, int worker) {
         const int64_t round = cell / n, i = cell % n, j = (i + round) % n;
-        const auto wait = [&](const std::atomic<int64_t>& done) {
-            while (done.load(std::memory_order_acquire) < round) {
-                control.tick(worker);
-                std::this_thread::yield();
-            }
-        };
-        wait(row_done[static_cast<size_t>(i)]);
-        wait(col_done[static_cast<size_t>(j)]);
+        of_rows.wait_for(i, round, worker);
+        of_cols.wait_for(j, round, worker);
         if (i < rows && j < cols) body(i, j, worker);
-        row_done[static_cast<size_t>(i)].store(round + 1, std::memory_order_release);
-        col_done[static_cast<size_t>(j)].store(round + 1, std::memory_order_release);
+        of_rows.finish(i, round);
+        of_cols.finish(j, round);
+    });
+}
+
+void parallel_triangle(int64_t blocks, int workers, Control& control,
+                       const std::function<void(int64_t, int64_t, int)>& body) {
+    // A round-robin tournament of an odd number of players: in round t, t + s meets t − s mod n for
+    // s = 0, 1, ..., so that each block plays once, one of them against itself.
+    const int64_t n = blocks | 1, games = (n + 1) / 2;
+    Rounds rounds(n, control);
+    parallel_for(n * games, workers, control, [&](int64_t cell, int worker) {
+        const int64_t round = cell / games, apart = cell % games;
+        const auto [i, j] = std::minmax({(round + apart) % n, (round - apart + n) % n});
+        rounds.wait_for(i, round, worker);
+        rounds.wait_for(j, round, worker);
+        if (j < blocks) body(i, j, worker);
+        rounds.finish(i, round);
+        rounds.finish(j, round);
     });
 }
 

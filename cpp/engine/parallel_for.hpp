@@ -58,4 +58,9 @@ void parallel_for(int64_t blocks, int workers, Control& control,
 void parallel_grid(int64_t rows, int64_t cols, int workers, Control& control,
                    const std::function<void(int64_t i, int64_t j, int worker)>& body);
 
+// The same for the cells i <= j of the square of one set of blocks, a block having one state: cells
+// that share a block run in a fixed order one after another.
+void parallel_triangle(int64_t blocks, int workers, Control& control,
+                       const std::function<void(int64_t i, int64_t j, int worker)>& body);
+
 }  // namespace pairtile

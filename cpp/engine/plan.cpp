@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <numeric>
 
 #include "engine/isa.hpp"
 
@@ -400,6 +401,15 @@ int64_t least_memory(int64_t d, int64_t state_bytes_per_row, int64_t bytes_per_w
                      8 * bytes_per_worker});
 }
 
+bool worth_halving(int64_t n, int64_t k, double work) {
+    if (forced_rows.load() > 0) return true;
+    // Every doubling of the columns seen brings a row some k candidates more, each of which costs a
+    // column, whose state is not at hand, the work of so many features more than it costs a row.
+    constexpr double fetching = 1250.0;
+    const double rows = static_cast<double>(n), kept = static_cast<double>(k);
+    return 0.5 * rows * work > fetching * kept * std::log2(1.0 + rows / kept);
+}
+
 template <class T>
 Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimits& limits) {
     const int64_t rows = ops.rows, cols = ops.cols;
@@ -407,12 +417,19 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
     const int64_t held_bytes = held_per_row<T>(d);
     Cut cut;
     const int64_t forced_row = forced_rows.load(), forced_col = forced_cols.load();
+    const auto make_mutual = [&](int64_t block, int64_t super) {
+        cut.mutual = true;
+        cut.row_block = cut.segment = block;
+        cut.row_super = cut.col_super = super >= n ? round_up(n, block) : super / block * block;
+    };
     if (forced_row > 0 && forced_col > 0) {
         cut.row_block = round_up(forced_row, rows);
         cut.strip = std::min(round_up(forced_col, cols), round_up(limits.strip_cols, cols));
         cut.row_super = 3 * cut.row_block;
         cut.col_super = 3 * cut.strip;
         cut.segment = 2 * cut.strip;
+        const int64_t block = round_up(cut.row_block, std::lcm(rows, cols));
+        if (limits.mutual) make_mutual(block, 3 * block);
         return cut;
     }
     // a strip of columns stays in L2 while the row panels of a task pass over it
@@ -433,6 +450,16 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
     cut.row_block =
         std::clamp(wanted / rows * rows, std::min(4 * rows, cut.row_super), cut.row_super);
 
+    if (limits.mutual) {
+        const int64_t block = round_up(cut.row_block, std::lcm(rows, cols));
+        const int64_t held = std::min(limits.row_bytes, limits.col_bytes) / held_bytes;
+        constexpr int64_t enough = 16;  // blocks to share out
+        if (n >= enough * block && held >= block &&
+            n <= limits.states_bytes / limits.state_bytes_per_row) {
+            make_mutual(block, held);
+            return cut;
+        }
+    }
     constexpr int64_t most_segments = 16;
     const int64_t strips_of_all = (m + cut.strip - 1) / cut.strip;
     if (limits.few_rows && n <= cut.row_super &&

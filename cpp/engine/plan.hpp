@@ -113,9 +113,13 @@ struct Cut {
     int64_t strip;                 // columns of one tile
     int64_t segment;               // columns of one task
     bool few_rows = false;         // one block of rows: each task packs the columns it needs
+    // a triangle of square tasks: each tile serves the states of its rows and of its columns, one
+    // per row, which have one writer at a time
+    bool mutual = false;
 
     // Fold states of a row among m columns.
     int64_t segments(int64_t m) const {
+        if (mutual) return 1;
         const int64_t at_a_time = few_rows ? m : std::min(col_super, m);
         return (at_a_time + segment - 1) / segment;
     }
@@ -130,6 +134,7 @@ struct CutLimits {
     int64_t state_bytes_per_col = 0;            // fold state per column and row block
     int64_t strip_cols = 256;                   // at most
     bool few_rows = false;                      // a fold that run() may hand all rows at once
+    bool mutual = false;                        // a self-join whose tiles may serve both sides
 };
 
 // The limits of a call that may use so many bytes, 0 standing for the ones above. A quarter is left
@@ -144,6 +149,10 @@ int64_t packing_bytes(int64_t d);
 
 // The least memory with which rows of d features can be swept at all.
 int64_t least_memory(int64_t d, int64_t state_bytes_per_row, int64_t bytes_per_worker);
+
+// Whether the k neighbours of n rows among themselves cost less by half the tiles, each serving
+// both sides, than by all of them. `work`: of a pair, in features of float32.
+bool worth_halving(int64_t n, int64_t k, double work);
 
 template <class T>
 Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimits& limits);

@@ -232,23 +232,31 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             }
             if constexpr (two_sided) fold.begin_cols(cols, row_blocks);
             const int64_t here = (col_count + cut.segment - 1) / cut.segment;
-            parallel_for(
-                row_blocks * here, sweep.workers, sweep.control, [&](int64_t block, int worker) {
-                    const int64_t first = block / here * cut.row_block;
-                    const Task task{block / here,
-                                    block % here,
-                                    segments,
-                                    first,
-                                    std::min(cut.row_block, row_count - first),
-                                    worker};
-                    const int64_t end = std::min(col_count, (task.segment + 1) * cut.segment);
-                    for (int64_t strip = task.segment * cut.segment; strip < end;
-                         strip += cut.strip) {
-                        detail::run_strip(sweep, ops, rows, cols, bias, strip,
-                                          std::min(cut.strip, end - strip), task,
-                                          memory[static_cast<size_t>(worker)], fold);
-                    }
-                });
+            const auto run_task = [&](int64_t row_block, int64_t segment, int worker) {
+                const int64_t first = row_block * cut.row_block;
+                const Task task{row_block,
+                                cut.mutual ? 0 : segment,
+                                segments,
+                                first,
+                                std::min(cut.row_block, row_count - first),
+                                worker};
+                const int64_t end = std::min(col_count, (segment + 1) * cut.segment);
+                for (int64_t strip = segment * cut.segment; strip < end; strip += cut.strip) {
+                    detail::run_strip(sweep, ops, rows, cols, bias, strip,
+                                      std::min(cut.strip, end - strip), task,
+                                      memory[static_cast<size_t>(worker)], fold);
+                }
+            };
+            if (!cut.mutual) {
+                parallel_for(row_blocks * here, sweep.workers, sweep.control,
+                             [&](int64_t block, int worker) {
+                                 run_task(block / here, block % here, worker);
+                             });
+            } else if (row == col) {
+                parallel_triangle(row_blocks, sweep.workers, sweep.control, run_task);
+            } else {
+                parallel_grid(row_blocks, here, sweep.workers, sweep.control, run_task);
+            }
             if constexpr (two_sided) fold.end_cols(cols, row_blocks);
         }
         fold.end_rows(rows);

@@ -7,7 +7,8 @@ bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` 
 `least_memory` is the least for k neighbours (k = 0: for radii) of rows of d features. A knn of
 dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
 values that neighbours are ordered by (NaN where there is no neighbour). With `check_finite` a knn
-raises ValueError where the reference holds NaN or Inf.
+raises ValueError where the reference holds NaN or Inf. `rescored_pairs` runs a knn of default
+precision and counts the pairs that its screen left to be confirmed.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,6 +42,9 @@ def build_config() -> dict[str, str]: ...
 def set_tile(rows: int, cols: int) -> None: ...
 def set_screen(name: str) -> None: ...
 def least_memory(d: int, k: int) -> int: ...
+def rescored_pairs(
+    queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
+) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
 
 class Index:

@@ -339,9 +339,10 @@ def knn(
         Bytes of workspace, beside what is in memory already and the result. For sets that are
         not in memory (see Notes) it holds blocks of their rows, lists to be merged and the
         engine's workspace: 256 MiB by default. For sets in memory it is the engine's alone: by
-        default about 50 MB, more where k is in the ten thousands. It changes no result, but much
-        below the default a search for large k slows down. It holds fewer threads where their
-        buffers would not fit. On a GPU it must be None.
+        default about 50 MB, more where k is in the ten thousands or a large set is searched among
+        itself (see Notes). It changes no result, but much below the default a search for large k
+        slows down. It holds fewer threads where their buffers would not fit. On a GPU it must be
+        None.
 
     Returns
     -------
@@ -369,6 +370,11 @@ def knn(
     canberra, braycurtis and gower are computed in float64 throughout, whatever the precision.
     minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
     logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
+
+    A large set among itself has each pair computed once, for both of its rows. The candidates of
+    all rows are then held at once, about 24 (k + max(32, k)) bytes a row. Where that is more than
+    3/8 of `memory_limit` (by default: than 384 MiB), or k so large for these n and d that it would
+    not pay, the set is searched like two.
 
     Every pair is visited. In two or three dimensions a k-d tree (of scikit-learn or SciPy) visits
     far fewer: with 3 features it took a fifth of the time at 20,000 x 100,000 rows and half of it

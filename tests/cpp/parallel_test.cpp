@@ -13,6 +13,7 @@ namespace {
 using pairtile::Control;
 using pairtile::parallel_for;
 using pairtile::parallel_grid;
+using pairtile::parallel_triangle;
 
 const auto ignore = [](int64_t, int64_t) {};
 
@@ -188,6 +189,42 @@ TEST(parallel_grid_meets_every_cell_once_in_a_fixed_order) {
                 const Meetings together = meetings(rows, cols, workers);
                 CHECK(together.of_row == alone.of_row, rows, cols, workers);
                 CHECK(together.of_col == alone.of_col, rows, cols, workers);
+            }
+        }
+    }
+}
+
+// The partners of each block, in order; that of a block with itself is among them.
+std::vector<std::vector<int64_t>> partners(int64_t blocks, int workers) {
+    Control control(ignore);
+    std::vector<std::vector<int64_t>> met(static_cast<size_t>(blocks));
+    std::vector<std::atomic<int>> busy(static_cast<size_t>(blocks));
+    std::atomic<int> clashes{0};
+    parallel_triangle(blocks, workers, control, [&](int64_t i, int64_t j, int worker) {
+        const size_t a = static_cast<size_t>(i), b = static_cast<size_t>(j);
+        clashes += i > j || worker < 0 || worker >= workers;
+        clashes += busy[a].fetch_add(1) != 0;
+        if (a != b) clashes += busy[b].fetch_add(1) != 0;
+        met[a].push_back(j);  // unguarded on purpose: one writer at a time is promised
+        if (a != b) met[b].push_back(i);
+        if ((i + j) % 3 == 0) std::this_thread::yield();
+        --busy[a];
+        if (a != b) --busy[b];
+    });
+    CHECK(clashes == 0, blocks, "blocks,", workers, "workers:", clashes.load());
+    return met;
+}
+
+TEST(parallel_triangle_meets_every_pair_once_in_a_fixed_order) {
+    for (const int64_t blocks : {1, 2, 3, 4, 7, 16, 33}) {
+        const auto alone = partners(blocks, 1);
+        for (const auto& met : alone) {
+            CHECK(met.size() == static_cast<size_t>(blocks), blocks);
+            CHECK(std::set<int64_t>(met.begin(), met.end()).size() == met.size(), blocks);
+        }
+        for (const int workers : {2, 3, 7}) {
+            for (int round = 0; round < 5; ++round) {
+                CHECK(partners(blocks, workers) == alone, blocks, workers);
             }
         }
     }
