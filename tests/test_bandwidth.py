@@ -52,7 +52,7 @@ def test_every_rule_has_a_formula():
     assert all(f'"{rule}"' in (pt.median_distance.__doc__ or "") for rule in RULES)
 
 
-@pytest.mark.parametrize("n, m", [(2, 1), (2, 2), (4, 3), (31, 20), (32, 20)])
+@pytest.mark.parametrize(("n", "m"), [(2, 1), (2, 2), (4, 3), (31, 20), (32, 20)])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_is_its_formula_on_the_pooled_sample(rule, n, m):
     rng = np.random.default_rng(n)

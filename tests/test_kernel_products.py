@@ -161,7 +161,9 @@ def test_native_products_are_the_twins(sets, columns, seed, tile):
         results = []
         for workers in (1, 3):
             with forced_tile(*tile):
-                results.append(_native.kernel_matvec(*arguments, precision=precision, workers=workers))
+                results.append(
+                    _native.kernel_matvec(*arguments, precision=precision, workers=workers)
+                )
         assert results[0].tobytes() == results[1].tobytes()
         assert (np.abs(results[0] - expected) <= bound * np.abs(v).sum(axis=0)).all()
 
@@ -181,7 +183,7 @@ def test_products_of_many_columns_need_no_matrix_of_pairs():
 
 
 @pytest.mark.parametrize(
-    "v, error, words",
+    ("v", "error", "words"),
     [
         (np.ones(4), ValueError, ["(5,)", "(4,)"]),
         (np.ones((5, 0)), ValueError, ["(5, 0)"]),
@@ -255,8 +257,9 @@ def test_a_bandwidth_for_each_reference_row_makes_a_density():
         np.testing.assert_allclose(got, logsumexp(-d / h, axis=1), rtol=1e-12)
     # a bandwidth far below all others still is the one of its row
     h[7] = 1e-150
-    got = pt.kernel_logsumexp(x.astype(np.float32), y.astype(np.float32), kernel="gaussian",
-                              bandwidths=h)
+    got = pt.kernel_logsumexp(
+        x.astype(np.float32), y.astype(np.float32), kernel="gaussian", bandwidths=h
+    )
     terms = -squares_of(x.astype(np.float32), y.astype(np.float32)).astype(float) / (2 * h**2)
     np.testing.assert_allclose(got, logsumexp(terms, axis=1), rtol=2e-6, atol=2e-6)
 
@@ -322,7 +325,7 @@ def test_native_logarithms_are_the_twins(sets, seed, tile):
 
 
 @pytest.mark.parametrize(
-    "options, error, words",
+    ("options", "error", "words"),
     [
         ({"kernel": pt.Polynomial()}, ValueError, ["Polynomial", "zero or negative"]),
         ({"kernel": "energy"}, ValueError, ["Energy", "zero or negative"]),

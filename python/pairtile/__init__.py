@@ -54,6 +54,7 @@ from pairtile.two_sample import energy_distance, mmd
 __version__ = "0.1.0"
 
 __all__ = [
+    "PRDC",
     "ContrastiveResult",
     "Cosine",
     "Energy",
@@ -67,7 +68,6 @@ __all__ = [
     "Neighbors",
     "OnlineMMD",
     "OnlineResult",
-    "PRDC",
     "Polynomial",
     "PrecisionRecall",
     "RadiusNeighbors",

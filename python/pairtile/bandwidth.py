@@ -55,7 +55,7 @@ def length_of(
     workers: int,
     report: Report | None,
 ) -> float:
-    """The length that a rule gives for the pooled sample of x and y; `median_distance` lists them."""
+    """What a rule gives for the pooled sample of x and y; `median_distance` lists the rules."""
     n, d = len(x) + (0 if y is None else len(y)), x.shape[1]
     pairs = n * (n - 1) // 2
     if rule in QUANTILE_RULES:

@@ -1,6 +1,6 @@
 """Rows of a kernel matrix contracted without the matrix: K·v, and the logarithm of its row sums.
 
-    arrays -> resolve (bandwidths) -> terms -> kernel_matvec | kernel_logsumexp
+arrays -> resolve (bandwidths) -> terms -> kernel_matvec | kernel_logsumexp
 """
 
 from __future__ import annotations
@@ -35,14 +35,12 @@ _POSITIVE = (Gaussian, Laplace, RationalQuadratic, InverseMultiquadric, Matern)
 
 
 def _columns(v: Any, m: int) -> Floats:
-    """v as float64, of shape (m,) or (m, c)."""
+    """`v` as float64, of shape (m,) or (m, c)."""
     a = _arrays.host(v)
     if a.dtype.kind not in "biuf":
         raise TypeError(f"v must hold real numbers, got dtype {a.dtype}")
     if a.ndim not in (1, 2) or len(a) != m or 0 in a.shape:
-        raise ValueError(
-            f"v must have shape ({m},) or ({m}, c), a row per row of y; got {a.shape}"
-        )
+        raise ValueError(f"v must have shape ({m},) or ({m}, c), a row per row of y; got {a.shape}")
     a = np.ascontiguousarray(a, dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(a).reshape(m, -1).all(axis=1))
     if bad.size:
@@ -160,9 +158,7 @@ def _shape(kernel: Kernel, bandwidths: Any, m: int) -> tuple[list[Term], Floats]
     a = _arrays.weights("bandwidths", bandwidths, m)
     assert a is not None
     if not a.min() > 0:
-        raise ValueError(
-            f"bandwidths must be positive, got {a.min():g} in row {int(a.argmin())}"
-        )
+        raise ValueError(f"bandwidths must be positive, got {a.min():g} in row {int(a.argmin())}")
     least = float(a.min())
     if isinstance(kernel, Gaussian):
         return Gaussian(least)._terms(0, {}), (least / a) ** 2

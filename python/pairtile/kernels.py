@@ -153,9 +153,7 @@ def _reciprocal(name: str, value: float, denominator: float) -> float:
     return 1 / denominator
 
 
-def _check_bandwidth(
-    kernel: str, sigma: Any, gamma: Any, rules: Sequence[str] = RULES
-) -> None:
+def _check_bandwidth(kernel: str, sigma: Any, gamma: Any, rules: Sequence[str] = RULES) -> None:
     if (sigma is None) == (gamma is None):
         got = "neither" if sigma is None else f"both sigma={sigma!r} and gamma={gamma!r}"
         raise ValueError(f"{kernel} takes exactly one of sigma and gamma, got {got}")

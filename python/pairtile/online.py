@@ -225,6 +225,7 @@ class OnlineMMD:
 
     @property
     def statistic(self) -> float:
+        """Of the present window."""
         w = self.window
         if self.n_seen < w:
             return float("nan")
@@ -233,11 +234,13 @@ class OnlineMMD:
 
     @property
     def threshold(self) -> float:
+        """What the statistic is compared with."""
         full = self.n_seen - self.window
         return float("nan") if full < 0 else float(self.thresholds[min(full, self.window - 1)])
 
     @property
     def drift(self) -> bool:
+        """Whether the statistic exceeds its threshold."""
         return self.statistic > self.threshold
 
     def update(self, rows: ArrayLike, *, check_finite: bool = True) -> OnlineResult:
@@ -260,9 +263,10 @@ class OnlineMMD:
         TypeError, ValueError
             If the rows are not acceptable; none of them is taken then.
         """
-        single = np.ndim(_arrays.host(rows)) == 1
-        a = _arrays.matrix("rows", np.atleast_2d(_arrays.host(rows)) if single else rows,
-                           check_finite=check_finite)
+        given = _arrays.array("rows", rows)
+        a = _arrays.matrix(
+            "rows", given[None] if given.ndim == 1 else given, check_finite=check_finite
+        )
         _arrays.check_alike("rows", a, "reference", self._reference)
         statistics, thresholds = np.empty(len(a)), np.empty(len(a))
         for start in range(0, len(a), self.window):  # no row lasts longer than a window

@@ -71,9 +71,7 @@ def _combine(
     total = np.zeros_like(squares)
     for weight, name, params in terms:
         k, slope, curvature = DERIVATIVES[name](squares, *params)
-        total += weight * (
-            products * k - 2 * cross * slope - 2 * features * slope - 4 * curvature
-        )
+        total += weight * (products * k - 2 * cross * slope - 2 * features * slope - 4 * curvature)
     return total
 
 
