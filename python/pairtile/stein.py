@@ -29,6 +29,8 @@ from pairtile.kernels import (
 from pairtile.permutation import TestResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._progress import Progress
@@ -56,14 +58,17 @@ def _stein_sums(
     scores: ArrayLike,
     kernel: Kernel | str,
     estimator: str,
-    labels: NDArray[np.uint8] | None,
+    draw: Callable[[int], NDArray[np.uint8]],
     n_labels: int,
     *,
     workers: int | None,
     check_finite: bool,
     progress: Progress,
 ) -> tuple[float, NDArray[np.float64], float]:
-    """The statistic, that under each sign vector, and the mean of the Stein kernel's diagonal."""
+    """The statistic, that under each sign vector, and the mean of the Stein kernel's diagonal.
+
+    `draw` gives the packed bits of the sign vectors, once the number of rows is known.
+    """
     from pairtile._numpy.stein import stein_diagonal
 
     chosen = as_kernel(kernel)
@@ -79,8 +84,7 @@ def _stein_sums(
     n = len(a)
     if n < 2:
         raise ValueError(f"a Stein discrepancy needs two rows, x has {n}")
-    if labels is None:
-        labels = np.zeros((n, 0), dtype=np.uint8)
+    labels = draw(n)
     with reporting(progress, *median_sizes(chosen, n), n * n // 2) as (*medians, report):
         terms = resolve(chosen, a, None, workers=threads, reports=medians)
         within, row, total = _backend.module(a, s).stein_label_sums(
@@ -164,7 +168,7 @@ def kernel_stein_discrepancy(
         scores,
         kernel,
         estimator,
-        None,
+        lambda n: np.zeros((n, 0), dtype=np.uint8),
         0,
         workers=workers,
         check_finite=check_finite,
@@ -245,13 +249,12 @@ def stein_test(
     count = _arrays.count("n_bootstrap", n_bootstrap)
     change = _arrays.real("change_probability", change_probability, above=0, most=0.5)
     generator = _arrays.generator(rng)
-    labels = _sign_labels(len(_arrays.matrix("x", x, check_finite=False)), count, change, generator)
     statistic, null, size = _stein_sums(
         x,
         scores,
         kernel,
         estimator,
-        labels,
+        lambda n: _sign_labels(n, count, change, generator),
         count,
         workers=workers,
         check_finite=check_finite,
