@@ -50,14 +50,11 @@ def largest_mean(kernel, x, y):
 
 def test_a_long_stream_gathers_no_error():
     rng = np.random.default_rng(1)
-    reference, stream = rng.normal(size=(30, 2)), rng.normal(size=(4000, 2))
-    online = detector(reference)
-    online.update(stream * np.linspace(1e6, 1, 4000)[:, None])  # what leaves was large
-    expected = pt.mmd(
-        reference,
-        (stream * np.linspace(1e6, 1, 4000)[:, None])[-5:],
-        kernel=pt.Gaussian(pt.median_distance(reference)),
-    )
+    reference, stream = rng.normal(size=(30, 2)), rng.normal(size=(400, 2))
+    stream[:300] *= 1e6  # large terms come and go
+    online = detector(reference, kernel=pt.Linear())
+    online.update(stream)
+    expected = pt.mmd(reference, stream[-5:], kernel=pt.Linear())
     assert abs(online.statistic - expected) <= 1e-12
 
 
