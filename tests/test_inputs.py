@@ -16,6 +16,12 @@ from scipy import sparse
 import pairtile as pt
 from strategies import DTYPES, LAYOUTS, cast
 
+
+def rows_of(b):
+    """Rows of whatever a test passes, be it good or bad."""
+    return len(b) if isinstance(b, (list, tuple)) else (*getattr(b, "shape", ()), 1)[0]
+
+
 G = pt.Gaussian(3.0)
 FUNCTIONS = {
     "knn": (lambda a, b, **o: pt.knn(a, b, 2, **o), "queries", "reference"),
@@ -46,6 +52,22 @@ FUNCTIONS = {
     "pairwise_distances": (lambda a, b, **o: pt.pairwise_distances(a, b, **o), "x", "y"),
     "median_distance": (lambda a, b, **o: pt.median_distance(a, b, **o), "x", "y"),
     "kernel_sum": (lambda a, b, **o: pt.kernel_sum(a, b, kernel=G, **o), "x", "y"),
+    "kernel_matvec": (
+        lambda a, b, **o: pt.kernel_matvec(a, b, np.ones((rows_of(b), 2)), kernel=G, **o),
+        "x",
+        "y",
+    ),
+    "kernel_logsumexp": (lambda a, b, **o: pt.kernel_logsumexp(a, b, kernel=G, **o), "x", "y"),
+    "kernel_stein_discrepancy": (
+        lambda a, b, **o: pt.kernel_stein_discrepancy(a, b, kernel=G, **o),
+        "x",
+        "scores",
+    ),
+    "stein_test": (
+        lambda a, b, **o: pt.stein_test(a, b, kernel=G, n_bootstrap=9, rng=0, **o),
+        "x",
+        "scores",
+    ),
     "witness at": (lambda a, b, **o: pt.witness(a, b, b, kernel=G, **o), "z", "x"),
     "witness of": (lambda a, b, **o: pt.witness(b, a, b, kernel=G, **o), "x", "z"),
     "witness to": (lambda a, b, **o: pt.witness(b, b, a, kernel=G, **o), "y", "z"),
@@ -86,7 +108,16 @@ FUNCTIONS = {
     ),
 }
 # The rest of the sweep keywords, where a function has them.
-PRECISE = {"knn", "kth_distance", "kernel_sum", "witness at", "mmd", "energy_distance"}
+PRECISE = {
+    "knn",
+    "kth_distance",
+    "kernel_sum",
+    "kernel_matvec",
+    "kernel_logsumexp",
+    "witness at",
+    "mmd",
+    "energy_distance",
+}
 # These need two rows, or two neighbours.
 TWO_ROWS = {
     "knn",
@@ -97,6 +128,8 @@ TWO_ROWS = {
     "authenticity",
     "mmd",
     "mmd_test",
+    "kernel_stein_discrepancy",
+    "stein_test",
 }
 
 RNG = np.random.default_rng(0)

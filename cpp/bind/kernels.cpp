@@ -1,4 +1,4 @@
-// Kernel sums, relabelled sums and distance quantiles.
+// Kernel sums, products, logarithms, relabelled sums and distance quantiles.
 #include "engine/kernel_sums.hpp"
 
 #include <pybind11/stl.h>
@@ -8,8 +8,11 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "engine/kernel_log_sums.hpp"
+#include "engine/kernel_product.hpp"
 #include "engine/label_sums.hpp"
 #include "engine/quantile.hpp"
+#include "engine/stein.hpp"
 
 namespace pairtile {
 namespace {
@@ -68,15 +71,65 @@ double bind_total(const py::array& x, const py::object& y, const std::vector<Ter
     return total;
 }
 
+py::array_t<double> bind_matvec(const py::array& x, const py::array& y,
+                                const py::array_t<double, py::array::c_style>& v,
+                                const std::vector<Term>& terms, const std::string& precision,
+                                int workers, const py::object& progress) {
+    const Source rows(view_of(x)), cols(view_of(y));
+    if (v.ndim() != 2 || v.shape(0) != cols.rows() || v.shape(1) < 1) {
+        throw py::value_error("v must have a row per row of y and a column");
+    }
+    const auto kernel = terms_of(terms);
+    const Precision wanted = precision_of(precision);
+    const double* right = v.data();
+    const int64_t c = v.shape(1);
+    py::array_t<double> out({rows.rows(), c});
+    double* product = out.mutable_data();
+    run_released(progress, [&](Control& control) {
+        kernel_matvec(rows, cols, right, c, kernel, wanted, workers, control, product);
+    });
+    return out;
+}
+
+py::array_t<double> bind_logsumexp(const py::array& x, const py::object& y,
+                                   const std::vector<Term>& terms, const py::object& log_weights,
+                                   const py::object& rates, const std::string& precision,
+                                   int workers, const py::object& progress) {
+    const bool leave_one_out = y.is_none();
+    const Source rows(view_of(x));
+    const Source cols = leave_one_out ? rows : Source(view_of(y.cast<py::array>()));
+    const ColumnShape shape{vector_of<double>(log_weights, cols.rows(), "log_weights"),
+                            vector_of<double>(rates, cols.rows(), "rates")};
+    const auto kernel = terms_of(terms);
+    for (const KernelTerm& term : kernel) {
+        const bool positive = isa().f64.log_kernel[static_cast<int>(term.kernel)] != nullptr;
+        if (!positive || !(term.weight > 0.0)) {
+            throw py::value_error("kernels whose logarithm is taken must be positive");
+        }
+    }
+    const Precision wanted = precision_of(precision);
+    py::array_t<double> out(rows.rows());
+    double* sums = out.mutable_data();
+    run_released(progress, [&](Control& control) {
+        kernel_log_sums(rows, cols, kernel, shape, leave_one_out, wanted, workers, control, sums);
+    });
+    return out;
+}
+
+// Where labels come as bytes of bits, one row of them per row of the sample.
+void check_labels(const py::array_t<uint8_t, py::array::c_style>& labels, int64_t rows,
+                  int64_t n_labels) {
+    if (labels.ndim() != 2 || labels.shape(0) != rows || labels.shape(1) != (n_labels + 7) / 8) {
+        throw py::value_error("labels must have a row per pooled row and a bit per labelling");
+    }
+}
+
 py::tuple bind_label_sums(const py::array& x, const py::array& y,
                           const py::array_t<uint8_t, py::array::c_style>& labels,
                           const std::vector<Term>& terms, int64_t n_labels, int workers,
                           const py::object& progress) {
     const Source pooled(view_of(x), view_of(y));
-    if (labels.ndim() != 2 || labels.shape(0) != pooled.rows() ||
-        labels.shape(1) != (n_labels + 7) / 8) {
-        throw py::value_error("labels must have a row per pooled row and a bit per labelling");
-    }
+    check_labels(labels, pooled.rows(), n_labels);
     const auto kernel = terms_of(terms);
     const uint8_t* bits = labels.data();
     py::array_t<double> within(n_labels), row(n_labels);
@@ -85,6 +138,30 @@ py::tuple bind_label_sums(const py::array& x, const py::array& y,
     run_released(progress, [&](Control& control) {
         total = kernel_label_sums(pooled, bits, n_labels, kernel, workers, control, within_data,
                                   row_data);
+    });
+    return py::make_tuple(within, row, total);
+}
+
+py::tuple bind_stein(const py::array& x, const py::array& scores,
+                     const py::array_t<uint8_t, py::array::c_style>& labels,
+                     const std::vector<Term>& terms, int64_t n_labels, int workers,
+                     const py::object& progress) {
+    const Source rows(view_of(x)), of_rows(view_of(scores));
+    if (of_rows.rows() != rows.rows() || of_rows.d() != rows.d()) {
+        throw py::value_error("scores must have the shape of x");
+    }
+    check_labels(labels, rows.rows(), n_labels);
+    const auto kernel = terms_of(terms);
+    for (const KernelTerm& term : kernel) {
+        if (!has_stein(term.kernel)) throw py::value_error("kernels need two derivatives");
+    }
+    const uint8_t* bits = labels.data();
+    py::array_t<double> within(n_labels), row(n_labels);
+    double *within_data = within.mutable_data(), *row_data = row.mutable_data();
+    double total = 0.0;
+    run_released(progress, [&](Control& control) {
+        total = stein_label_sums(rows, of_rows, bits, n_labels, kernel, workers, control,
+                                 within_data, row_data);
     });
     return py::make_tuple(within, row, total);
 }
@@ -110,6 +187,14 @@ void register_kernels(py::module_& m) {
           arg("workers"), arg("progress") = py::none());
     m.def("kernel_row_sums", bind_row_sums, arg("z"), arg("y"), arg("terms"),
           arg("y_weights").none(true), py::kw_only(), arg("precision"), arg("workers"),
+          arg("progress") = py::none());
+    m.def("kernel_matvec", bind_matvec, arg("x"), arg("y"), arg("v").noconvert(), arg("terms"),
+          py::kw_only(), arg("precision"), arg("workers"), arg("progress") = py::none());
+    m.def("kernel_logsumexp", bind_logsumexp, arg("x"), arg("y").none(true), arg("terms"),
+          arg("log_weights").none(true), arg("rates").none(true), py::kw_only(), arg("precision"),
+          arg("workers"), arg("progress") = py::none());
+    m.def("stein_label_sums", bind_stein, arg("x"), arg("scores"), arg("labels").noconvert(),
+          arg("terms"), py::kw_only(), arg("n_labels"), arg("workers"),
           arg("progress") = py::none());
     m.def("kernel_label_sums", bind_label_sums, arg("x"), arg("y"), arg("labels").noconvert(),
           arg("terms"), py::kw_only(), arg("n_labels"), arg("workers"),

@@ -62,13 +62,18 @@ struct KernelFrame {
     double largest_sampled_dot() const;
 };
 
+// What must be accurate about a tile: kernel values beside the largest one, or every logarithm.
+enum class Accuracy { of_values, of_logarithms };
+
 // Turns tiles of packed arguments into kernel values.
 template <class T>
 class KernelMap {
   public:
-    KernelMap(const KernelFrame& from, Precision precision, int workers)
+    KernelMap(const KernelFrame& from, Precision precision, int workers,
+              Accuracy accuracy = Accuracy::of_values)
         : from_(from),
           patch_(precision != Precision::fast),
+          accuracy_(accuracy),
           pairing_(pairing_for_argument<T>(from.argument, from.x.d())) {
         for (const KernelTerm& term : from.terms) {
             largest_weight_ = std::max(largest_weight_, std::fabs(term.weight));
@@ -86,15 +91,17 @@ class KernelMap {
         hits_.resize(static_cast<size_t>(workers));
     }
 
+    virtual ~KernelMap() = default;
+
+    // The points of the next tiles: for maps that read more of a row than its argument.
+    virtual void begin_rows(const Panels<T>&) {}
+    virtual void begin_cols(const Panels<T>&) {}
+
     // Tile of packed arguments -> kernel values, in units of factor().
-    void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
-                    int64_t out_ld) {
+    virtual void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
+                            int64_t out_ld) {
         const Ops<T>& ops = ops_of<T>(isa());
-        if (pairing_.add_norms) {
-            ops.add_row_norms(tile.data, tile.ld, tile.rows, tile.cols,
-                              rows.norms.data() + tile.local_row);
-        }
-        if (patch_) patch(tile, worker);
+        complete(tile, rows, worker);
         for (size_t t = 0; t < from_.terms.size(); ++t) {
             ops.kernel[static_cast<int>(from_.terms[t].kernel)](tile.data, tile.ld, tile.rows,
                                                                 tile.cols, params_[t].data(),
@@ -103,11 +110,37 @@ class KernelMap {
     }
 
     double factor() const { return largest_weight_; }
+    const KernelFrame& from() const { return from_; }
+
+    // Completed arguments -> logarithms of one term's kernel values without its weight, times a
+    // rate of each column (null: 1), plus an offset of each.
+    void logarithms(const Tile<T>& tile, size_t term, const T* rates, const T* offsets, T* out,
+                    int64_t out_ld) const {
+        const int kernel = static_cast<int>(from_.terms[term].kernel);
+        ops_of<T>(isa()).log_kernel[kernel](tile.data, tile.ld, tile.rows, tile.cols,
+                                            params_[term].data(), rates, offsets, out, out_ld);
+    }
+
+    // Arguments of a tile: norms added, and what is not accurate enough replaced.
+    void complete(const Tile<T>& tile, const Panels<T>& rows, int worker) {
+        if (pairing_.add_norms) {
+            ops_of<T>(isa()).add_row_norms(tile.data, tile.ld, tile.rows, tile.cols,
+                                           rows.norms.data() + tile.local_row);
+        }
+        if (patch_) patch(tile, worker);
+    }
 
     Sweep<T> sweep(const Cut& cut, bool triangle, int workers, Control& control) const {
         return {from_.x,  from_.y, from_.frame, pairing_, cut,
                 triangle, false,   false,       workers,  control};
     }
+
+  protected:
+    // A pair whose argument was replaced.
+    virtual void replaced(const Tile<T>&, int, int32_t, int) {}
+    const Pairing& pairing() const { return pairing_; }
+    const T* params(size_t term) const { return params_[term].data(); }
+    T weight(size_t term) const { return weights_[term]; }
 
   private:
     // Replaces arguments that are not accurate enough for the kernel at that place.
@@ -118,7 +151,13 @@ class KernelMap {
         if (!(error > 0.0)) return;
         double limit = -1.0;
         for (const KernelTerm& term : from_.terms) {
-            limit = std::max(limit, exact_below(term, error, kernel_tolerance<T>, size));
+            double below = exact_below(term, error, kernel_tolerance<T>, size);
+            // log k(s) is convex and log k(0) = 0, so that |(log k)'(s)| s <= |log k(s)|: from here
+            // on an error of s is as small beside the logarithm
+            if (accuracy_ == Accuracy::of_logarithms && below >= 0.0) {
+                below = error + error / kernel_tolerance<T>;
+            }
+            limit = std::max(limit, below);
         }
         if (limit < 0.0) return;
         const Ops<T>& ops = ops_of<T>(isa());
@@ -132,12 +171,14 @@ class KernelMap {
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 row[j] = static_cast<T>(from_.unit * canonical(tile.col + j));
+                replaced(tile, i, j, worker);
             }
         }
     }
 
     const KernelFrame& from_;
     bool patch_;
+    Accuracy accuracy_;
     Pairing pairing_;
     double largest_weight_ = 0.0;
     std::vector<std::array<T, kernel_params>> params_;

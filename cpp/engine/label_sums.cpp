@@ -41,9 +41,13 @@ class LabelSums {
         row.assign(static_cast<size_t>(n_labels), 0.0);
     }
 
-    void begin_rows(const Panels<double>&, int64_t segments) { segments_ = segments; }
+    void begin_rows(const Panels<double>& rows, int64_t segments) {
+        segments_ = segments;
+        map_.begin_rows(rows);
+    }
 
-    void begin_cols(const Panels<double>&, int64_t row_blocks) {
+    void begin_cols(const Panels<double>& cols, int64_t row_blocks) {
+        map_.begin_cols(cols);
         states_.assign(static_cast<size_t>(row_blocks * segments_ * (2 * padded() + 1)), 0.0);
     }
 
@@ -150,26 +154,32 @@ class LabelSums {
 
 }  // namespace
 
+double add_label_sums(KernelMap<double>& map, const uint8_t* labels, int64_t n_labels, int workers,
+                      Control& control, double* within, double* row) {
+    const Source& pooled = map.from().x;
+    const Cut cut =
+        choose_cut(ops_of<double>(isa()), pooled.rows(), pooled.rows(), pooled.d(), CutLimits{});
+    const Sweep<double> sweep = map.sweep(cut, true, workers, control);
+    expect(sweep);
+    LabelSums fold(map, labels, n_labels, cut.row_block, cut.strip, workers);
+    run(sweep, fold);
+    for (int64_t b = 0; b < n_labels; ++b) {
+        within[b] += 2.0 * fold.within[static_cast<size_t>(b)];
+        row[b] += fold.row[static_cast<size_t>(b)];
+    }
+    return 2.0 * fold.total;
+}
+
 double kernel_label_sums(const Source& pooled, const uint8_t* labels, int64_t n_labels,
                          const std::vector<KernelTerm>& terms, int workers, Control& control,
                          double* within, double* row) {
-    const Cut cut =
-        choose_cut(ops_of<double>(isa()), pooled.rows(), pooled.rows(), pooled.d(), CutLimits{});
     std::fill(within, within + n_labels, 0.0);
     std::fill(row, row + n_labels, 0.0);
     double total = 0.0;
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const KernelFrame from(pooled, pooled, group, argument, workers, control);
         KernelMap<double> map(from, Precision::float64, workers);
-        const Sweep<double> sweep = map.sweep(cut, true, workers, control);
-        expect(sweep);
-        LabelSums fold(map, labels, n_labels, cut.row_block, cut.strip, workers);
-        run(sweep, fold);
-        for (int64_t b = 0; b < n_labels; ++b) {
-            within[b] += 2.0 * fold.within[static_cast<size_t>(b)];
-            row[b] += fold.row[static_cast<size_t>(b)];
-        }
-        total += 2.0 * fold.total;
+        total += add_label_sums(map, labels, n_labels, workers, control, within, row);
     });
     return total;
 }

@@ -14,4 +14,8 @@ double kernel_label_sums(const Source& pooled, const uint8_t* labels, int64_t n_
                          const std::vector<KernelTerm>& terms, int workers, Control& control,
                          double* within, double* row);
 
+// Adds the sums of one map of tiles to `within` and `row`; returns its total.
+double add_label_sums(KernelMap<double>& map, const uint8_t* labels, int64_t n_labels, int workers,
+                      Control& control, double* within, double* row);
+
 }  // namespace pairtile

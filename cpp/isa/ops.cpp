@@ -25,6 +25,24 @@ constexpr Ops<double>::CanonicalFn tile_if_direct() {
     }
 }
 
+template <class Kernel, class T>
+constexpr typename Ops<T>::LogKernelFn log_kernel_if_positive() {
+    if constexpr (requires(T t, const T* p) { Kernel::log_value(t, p); }) {
+        return log_kernel_tile<Kernel, T>;
+    } else {
+        return nullptr;
+    }
+}
+
+template <class Kernel, class T>
+constexpr typename Ops<T>::SteinFn stein_if_smooth() {
+    if constexpr (sizeof(T) == 8 && requires(T s, const T* p) { Kernel::stein(s, p); }) {
+        return stein_tile<Kernel, T>;
+    } else {
+        return nullptr;
+    }
+}
+
 template <class T>
 constexpr Ops<T> table() {
     Ops<T> ops{};
@@ -64,7 +82,10 @@ constexpr Ops<T> table() {
     ops.select_below_each = select_below_each<T>;
     ops.add_row_norms = add_row_norms<T>;
     ops.divide_by_union = divide_by_union<T>;
-#define PT_KERNEL(name, type) ops.kernel[static_cast<int>(KernelId::name)] = kernel_tile<type, T>;
+#define PT_KERNEL(name, type)                                                             \
+    ops.kernel[static_cast<int>(KernelId::name)] = kernel_tile<type, T>;                  \
+    ops.log_kernel[static_cast<int>(KernelId::name)] = log_kernel_if_positive<type, T>(); \
+    ops.stein[static_cast<int>(KernelId::name)] = stein_if_smooth<type, T>();
     PAIRTILE_KERNELS(PT_KERNEL)
 #undef PT_KERNEL
     ops.row_sums = row_sums<T>;

@@ -109,6 +109,20 @@ struct Ops {
                               T weight, bool accumulate, T* out, int64_t out_ld);
     KernelFn kernel[static_cast<int>(KernelId::count)];
 
+    // out = offsets[j] + rates[j] · log kernel(tile); null for ones and zeros. Null for kernels
+    // that can be <= 0.
+    using LogKernelFn = void (*)(const T* tile, int64_t ld, int rows, int cols, const T* params,
+                                 const T* rates, const T* offsets, T* out, int64_t out_ld);
+    LogKernelFn log_kernel[static_cast<int>(KernelId::count)];
+
+    // Of tiles of squared distances s, products of scores u and cross = (x − y)·(difference of
+    // scores): out (+)= weight · (parts[0] k u + parts[1] k' cross + parts[2] k' + parts[3] s k'').
+    // Float64 alone, and null for kernels that are not smooth enough.
+    using SteinFn = void (*)(const T* squares, const T* scores, const T* cross, int64_t ld,
+                             int rows, int cols, const T* params, const T* parts, T weight,
+                             bool accumulate, T* out, int64_t out_ld);
+    SteinFn stein[static_cast<int>(KernelId::count)];
+
     // sums[i] += Σ_j w_j tile[i][j]; w = nullptr for ones
     void (*row_sums)(const T* tile, int64_t ld, int rows, int cols, const double* weights,
                      double* sums);

@@ -74,6 +74,43 @@ void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params,
     }
 }
 
+template <class Kernel, class T>
+void log_kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params, const T* rates,
+                     const T* offsets, T* out, int64_t out_ld) {
+    const T p[kernel_params] = {params[0], params[1], params[2]};
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict from = tile + i * ld;
+        T* __restrict to = out + i * out_ld;
+        for (int j = 0; j < cols; ++j) to[j] = Kernel::log_value(from[j], p);
+        if (rates) {
+            for (int j = 0; j < cols; ++j) to[j] *= rates[j];
+        }
+        if (offsets) {
+            for (int j = 0; j < cols; ++j) to[j] += offsets[j];
+        }
+    }
+}
+
+template <class Kernel, class T>
+void stein_tile(const T* squares, const T* scores, const T* cross, int64_t ld, int rows, int cols,
+                const T* params, const T* parts, T weight, bool accumulate, T* out,
+                int64_t out_ld) {
+    const T p[kernel_params] = {params[0], params[1], params[2]};
+    const T by_value = parts[0], by_cross = parts[1], by_slope = parts[2], by_curvature = parts[3];
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict s = squares + i * ld;
+        const T* __restrict u = scores + i * ld;
+        const T* __restrict c = cross + i * ld;
+        T* __restrict to = out + i * out_ld;
+        for (int j = 0; j < cols; ++j) {
+            const SteinTerms<T> k = Kernel::stein(s[j], p);
+            const T value = by_value * k.value * u[j] + k.slope * (by_cross * c[j] + by_slope) +
+                            by_curvature * k.curvature;
+            to[j] = weight * value + (accumulate ? to[j] : T(0));
+        }
+    }
+}
+
 // Σ over a row of map(j), over fixed lanes merged by a fixed tree.
 template <class Map>
 PT_HD double lane_sum(int cols, Map map) {

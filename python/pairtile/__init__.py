@@ -21,6 +21,7 @@ from pairtile.fidelity import (
     realism,
 )
 from pairtile.index import NeighborIndex
+from pairtile.kernel_products import kernel_logsumexp, kernel_matvec
 from pairtile.kernels import (
     Cosine,
     Energy,
@@ -37,6 +38,7 @@ from pairtile.kernels import (
     witness,
 )
 from pairtile.neighbors import Neighbors, knn, kth_distance, pairwise_distances
+from pairtile.online import OnlineMMD, OnlineResult
 from pairtile.permutation import TestResult, energy_test, mmd_test
 from pairtile.radius import RadiusNeighbors, radius_count, radius_neighbors
 from pairtile.slices import (
@@ -46,6 +48,7 @@ from pairtile.slices import (
     sphere_directions,
     wasserstein_1d,
 )
+from pairtile.stein import kernel_stein_discrepancy, stein_test
 from pairtile.two_sample import energy_distance, mmd
 
 __version__ = "0.1.0"
@@ -63,6 +66,8 @@ __all__ = [
     "Matern",
     "NeighborIndex",
     "Neighbors",
+    "OnlineMMD",
+    "OnlineResult",
     "Polynomial",
     "PrecisionRecall",
     "RadiusNeighbors",
@@ -77,6 +82,9 @@ __all__ = [
     "energy_distance",
     "energy_test",
     "info_nce",
+    "kernel_logsumexp",
+    "kernel_matvec",
+    "kernel_stein_discrepancy",
     "kernel_sum",
     "knn",
     "kth_distance",
@@ -95,6 +103,7 @@ __all__ = [
     "sliced_energy",
     "sliced_wasserstein",
     "sphere_directions",
+    "stein_test",
     "wasserstein_1d",
     "witness",
 ]

@@ -169,6 +169,37 @@ def kernel_row_sums(
     workers: int,
     progress: _Progress = None,
 ) -> _Floats: ...
+def kernel_matvec(
+    x: _Array,
+    y: _Array,
+    v: _Floats,
+    terms: Sequence[_Term],
+    *,
+    precision: str,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
+def kernel_logsumexp(
+    x: _Array,
+    y: _Array | None,
+    terms: Sequence[_Term],
+    log_weights: _Floats | None,
+    rates: _Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
+def stein_label_sums(
+    x: _Array,
+    scores: _Array,
+    labels: NDArray[np.uint8],
+    terms: Sequence[_Term],
+    *,
+    n_labels: int,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, float]: ...
 def kernel_label_sums(
     x: _Array,
     y: _Array,

@@ -17,6 +17,7 @@ import numpy as np
 
 from pairtile import _arrays, _backend
 from pairtile._progress import reporting
+from pairtile.bandwidth import QUANTILE_RULES, RULES, length_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pairtile._progress import Progress, Report
 
     Term = tuple[float, str, tuple[float, ...]]
+    Rule = tuple[str, str]  # name of the rule, metric of the distances
 
 _SAMPLED_ROWS = 2048  # of a median that need not be exact: two million pairs
 
@@ -54,13 +56,13 @@ class Kernel:
         Raises
         ------
         TypeError, ValueError
-            If the arrays are not acceptable, or a parameter is "median": that is resolved on
-            the pooled sample of a two-sample function, not here.
+            If the arrays are not acceptable, or a parameter is a rule such as "median": that is
+            resolved on the pooled sample of a two-sample function, not here.
         """
         from pairtile._numpy.kernels import kernel_matrix
 
-        if self._median_metrics():
-            raise ValueError(f"{self} has a parameter 'median'; give it a number to call it")
+        if rules := sorted(self._rules()):
+            raise ValueError(f"{self} has a parameter {rules[0][0]!r}; give it a number to call it")
         a, b = _arrays.pair("x", x, "y", y)
         k = kernel_matrix(
             _arrays.host(a),
@@ -86,12 +88,12 @@ class Kernel:
         """The kernel as a weighted sum."""
         return ((1.0, self),)
 
-    def _median_metrics(self) -> set[str]:
-        """Metrics whose median distance a parameter asks for."""
+    def _rules(self) -> set[Rule]:
+        """Rules that parameters name in place of a number."""
         return set()
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
-        """What the engine evaluates, given the number of features and the medians asked for."""
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
+        """What the engine evaluates, given the number of features and what the rules gave."""
         raise NotImplementedError
 
 
@@ -105,37 +107,44 @@ class _Sum(Kernel):
     def _parts(self) -> tuple[tuple[float, Kernel], ...]:
         return self.parts
 
-    def _median_metrics(self) -> set[str]:
-        return set().union(*(k._median_metrics() for _, k in self.parts))
+    def _rules(self) -> set[Rule]:
+        return set().union(*(k._rules() for _, k in self.parts))
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         return [
             (weight * w, name, params)
             for weight, kernel in self.parts
-            for w, name, params in kernel._terms(d, medians)
+            for w, name, params in kernel._terms(d, lengths)
         ]
 
 
-def _check_length(name: str, value: Any) -> None:
-    """A positive number, or "median"."""
+def _check_length(name: str, value: Any, rules: Sequence[str] = RULES) -> None:
+    """A positive number, or the name of a rule."""
     if isinstance(value, str):
-        if value != "median":
-            raise ValueError(f"{name} must be a positive number or 'median', got {value!r}")
+        if value not in rules:
+            known = ", ".join(map(repr, rules))
+            raise ValueError(f"{name} must be a positive number or one of {known}; got {value!r}")
     else:
         _arrays.real(name, value, above=0)
 
 
+def _rules_of(value: float | str | None, metric: str = "euclidean") -> set[Rule]:
+    return {(value, metric)} if isinstance(value, str) else set()
+
+
 def _length(
-    name: str, value: float | str, medians: Mapping[str, float], metric: str = "euclidean"
+    name: str, value: float | str, lengths: Mapping[Rule, float], metric: str = "euclidean"
 ) -> float:
     if not isinstance(value, str):
         return float(value)
-    if not medians[metric] > 0:
+    length = lengths[value, metric]
+    if not length > 0:
+        why = "half of all pairs" if value in QUANTILE_RULES else "all rows"
         raise ValueError(
-            f"{name}='median' is {medians[metric]:g}: half of all pairs coincide, which gives no "
+            f"{name}={value!r} is {length:g}: {why} coincide, which gives no "
             f"bandwidth; set {name}= to a positive number"
         )
-    return medians[metric]
+    return length
 
 
 def _reciprocal(name: str, value: float, denominator: float) -> float:
@@ -144,12 +153,12 @@ def _reciprocal(name: str, value: float, denominator: float) -> float:
     return 1 / denominator
 
 
-def _check_bandwidth(kernel: str, sigma: Any, gamma: Any) -> None:
+def _check_bandwidth(kernel: str, sigma: Any, gamma: Any, rules: Sequence[str] = RULES) -> None:
     if (sigma is None) == (gamma is None):
         got = "neither" if sigma is None else f"both sigma={sigma!r} and gamma={gamma!r}"
         raise ValueError(f"{kernel} takes exactly one of sigma and gamma, got {got}")
     if gamma is None:
-        _check_length("sigma", sigma)
+        _check_length("sigma", sigma, rules)
     else:
         _arrays.real("gamma", gamma, above=0)
 
@@ -160,9 +169,9 @@ class Gaussian(Kernel):
 
     Parameters
     ----------
-    sigma : float or "median"
+    sigma : float or str
         Bandwidth, positive, in the unit of the data. "median" is the median distance of all
-        pairs i < j of the pooled sample.
+        pairs i < j of the pooled sample; `median_distance` has the table of all rules.
     gamma : float
         1/(2σ²), in place of sigma.
 
@@ -178,14 +187,14 @@ class Gaussian(Kernel):
     def __post_init__(self) -> None:
         _check_bandwidth("Gaussian", self.sigma, self.gamma)
 
-    def _median_metrics(self) -> set[str]:
-        return {"euclidean"} if self.sigma == "median" else set()
+    def _rules(self) -> set[Rule]:
+        return _rules_of(self.sigma)
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         if self.sigma is None:
             assert self.gamma is not None  # exactly one of the two was given
             return [(1.0, "gaussian", (float(self.gamma),))]
-        sigma = _length("sigma", self.sigma, medians)
+        sigma = _length("sigma", self.sigma, lengths)
         return [(1.0, "gaussian", (_reciprocal("sigma", sigma, 2 * sigma * sigma),))]
 
 
@@ -195,8 +204,9 @@ class Laplace(Kernel):
 
     Parameters
     ----------
-    sigma : float or "median"
-        Bandwidth, positive; "median" is that of the distances in this kernel's own norm.
+    sigma : float or str
+        Bandwidth, positive; "median" is that of the distances in this kernel's own norm, and
+        the other rules of `median_distance` are for "l2".
     gamma : float
         1/σ, in place of sigma.
     norm : {"l2", "l1"}
@@ -214,22 +224,24 @@ class Laplace(Kernel):
     norm: str = field(default="l2", kw_only=True)
 
     def __post_init__(self) -> None:
-        _check_bandwidth("Laplace", self.sigma, self.gamma)
         _arrays.choice("norm", self.norm, ("l2", "l1"))
+        # the other rules are about Euclidean distances
+        rules = RULES if self.norm == "l2" else ("median",)
+        _check_bandwidth("Laplace", self.sigma, self.gamma, rules)
 
     @property
     def _metric(self) -> str:
         return "euclidean" if self.norm == "l2" else "manhattan"
 
-    def _median_metrics(self) -> set[str]:
-        return {self._metric} if self.sigma == "median" else set()
+    def _rules(self) -> set[Rule]:
+        return _rules_of(self.sigma, self._metric)
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         name = "laplace" if self.norm == "l2" else "laplace_l1"
         if self.sigma is None:
             assert self.gamma is not None  # exactly one of the two was given
             return [(1.0, name, (float(self.gamma),))]
-        sigma = _length("sigma", self.sigma, medians, self._metric)
+        sigma = _length("sigma", self.sigma, lengths, self._metric)
         return [(1.0, name, (_reciprocal("sigma", sigma, sigma),))]
 
 
@@ -239,8 +251,8 @@ class RationalQuadratic(Kernel):
 
     Parameters
     ----------
-    length_scale : float or "median", default 1
-        :math:`\ell`, positive, in the unit of the data.
+    length_scale : float or str, default 1
+        :math:`\ell`, positive, in the unit of the data; or a rule of `median_distance`.
     alpha : float, default 1
         Positive; a Gaussian in the limit of large alpha.
 
@@ -257,11 +269,11 @@ class RationalQuadratic(Kernel):
         _check_length("length_scale", self.length_scale)
         _arrays.real("alpha", self.alpha, above=0)
 
-    def _median_metrics(self) -> set[str]:
-        return {"euclidean"} if self.length_scale == "median" else set()
+    def _rules(self) -> set[Rule]:
+        return _rules_of(self.length_scale)
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
-        length = _length("length_scale", self.length_scale, medians)
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
+        length = _length("length_scale", self.length_scale, lengths)
         scale = _reciprocal("length_scale", length, 2 * self.alpha * length * length)
         return [(1.0, "rational_quadratic", (scale, float(self.alpha)))]
 
@@ -272,8 +284,8 @@ class InverseMultiquadric(Kernel):
 
     Parameters
     ----------
-    c : float or "median", default 1
-        Positive, in the unit of the data.
+    c : float or str, default 1
+        Positive, in the unit of the data; or a rule of `median_distance`.
     beta : float, default 0.5
         Positive.
 
@@ -290,11 +302,11 @@ class InverseMultiquadric(Kernel):
         _check_length("c", self.c)
         _arrays.real("beta", self.beta, above=0)
 
-    def _median_metrics(self) -> set[str]:
-        return {"euclidean"} if self.c == "median" else set()
+    def _rules(self) -> set[Rule]:
+        return _rules_of(self.c)
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
-        c = _length("c", self.c, medians)
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
+        c = _length("c", self.c, lengths)
         _reciprocal("c", c, c * c)
         return [(1.0, "inverse_multiquadric", (c * c, float(self.beta)))]
 
@@ -307,8 +319,8 @@ class Matern(Kernel):
 
     Parameters
     ----------
-    length_scale : float or "median", default 1
-        :math:`\ell`, positive, in the unit of the data.
+    length_scale : float or str, default 1
+        :math:`\ell`, positive, in the unit of the data; or a rule of `median_distance`.
     nu : {1.5, 2.5}
         Smoothness.
 
@@ -326,11 +338,11 @@ class Matern(Kernel):
         if self.nu not in (1.5, 2.5):
             raise ValueError(f"nu must be 1.5 or 2.5, got {self.nu!r}")
 
-    def _median_metrics(self) -> set[str]:
-        return {"euclidean"} if self.length_scale == "median" else set()
+    def _rules(self) -> set[Rule]:
+        return _rules_of(self.length_scale)
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
-        length = _length("length_scale", self.length_scale, medians)
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
+        length = _length("length_scale", self.length_scale, lengths)
         rate = math.sqrt(2 * self.nu) * _reciprocal("length_scale", length, length)
         return [(1.0, "matern32" if self.nu == 1.5 else "matern52", (rate,))]
 
@@ -364,7 +376,7 @@ class Polynomial(Kernel):
             _arrays.real("gamma", self.gamma, above=0)
         _arrays.real("coef0", self.coef0)
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         gamma = 1 / d if self.gamma is None else float(self.gamma)
         return [(1.0, "polynomial", (float(self.degree), gamma, float(self.coef0)))]
 
@@ -373,7 +385,7 @@ class Polynomial(Kernel):
 class Linear(Kernel):
     r"""Linear kernel :math:`x \cdot y`."""
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         return [(1.0, "linear", ())]
 
 
@@ -381,7 +393,7 @@ class Linear(Kernel):
 class Cosine(Kernel):
     r"""Cosine kernel :math:`x \cdot y / (\|x\|\,\|y\|)`, 0 where a row is zero."""
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         return [(1.0, "cosine", ())]
 
 
@@ -405,7 +417,7 @@ class Energy(Kernel):
     def __post_init__(self) -> None:
         _arrays.real("exponent", self.exponent, above=0, most=2)
 
-    def _terms(self, d: int, medians: Mapping[str, float]) -> list[Term]:
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         return [(1.0, "energy", (float(self.exponent),))]
 
 
@@ -432,8 +444,8 @@ def as_kernel(kernel: Kernel | str) -> Kernel:
 
 
 def median_sizes(kernel: Kernel, n: int) -> list[int]:
-    """Pairs to visit for each median `resolve` will compute on a pooled sample of n rows."""
-    return [n * n // 2] * len(kernel._median_metrics())
+    """Pairs to visit for each rule `resolve` will apply to a pooled sample of n rows."""
+    return [n * n // 2 if rule in QUANTILE_RULES else 0 for rule, _ in sorted(kernel._rules())]
 
 
 def resolve(
@@ -444,18 +456,16 @@ def resolve(
     workers: int,
     reports: Sequence[Report | None],
 ) -> list[Term]:
-    """The engine's terms, each "median" taken once, on the pooled sample of x and y."""
-    metrics = sorted(kernel._median_metrics())
+    """The engine's terms, each rule such as "median" applied once, to the pooled x and y."""
+    rules = sorted(kernel._rules())
     rows = len(x) + (0 if y is None else len(y))
-    if metrics and rows < 2:
-        raise ValueError(f"{kernel} asks for a median distance, but there is only {rows} row")
-    medians = {
-        metric: _backend.module(x, y).distance_quantile(
-            x, y, metric, 0.5, False, workers=workers, progress=report
-        )
-        for metric, report in zip(metrics, reports, strict=True)
+    if rules and rows < 2:
+        raise ValueError(f"{kernel} asks for a {rules[0][0]} length, but there is only {rows} row")
+    lengths = {
+        (rule, metric): length_of(rule, metric, x, y, workers=workers, report=report)
+        for (rule, metric), report in zip(rules, reports, strict=True)
     }
-    return kernel._terms(x.shape[1], medians)
+    return kernel._terms(x.shape[1], lengths)
 
 
 def joint_precision(precision: str, *arrays: NDArray[Any]) -> str:
@@ -522,6 +532,25 @@ def median_distance(
     Notes
     -----
     O(N² d) operations a few times over; the distances are never stored.
+
+    A kernel's length parameter (`sigma`, `length_scale`, `c`) takes the name of a rule in place of
+    a number. Each looks at the N rows of the pooled sample, whatever sample the tool it is named
+    after looks at, and is meant as the σ of exp(−d²/2σ²):
+
+    =================== ==================================================================
+    rule                σ
+    =================== ==================================================================
+    "median"            median of d over the pairs i < j: this function
+    "median:alibi"      √(½ · lower median of d² over the pairs i < j); alibi-detect,
+                        ``sigma_median`` of its PyTorch and TensorFlow kernels
+    "mean:alibi"        √(½ · mean of d² over the pairs i < j); alibi-detect, ``sigma_mean``
+                        of its KeOps kernels
+    "median:torchdrift" lower median of d over all N² pairs (i, j), the N zeros i = j
+                        included; TorchDrift, kernels without a length scale
+    "scale:sklearn"     √(f v / 2), f being the number of features and v the variance of all
+                        N f numbers: γ = 1/(f v); scikit-learn, ``gamma="scale"``
+    "auto:sklearn"      √(f / 2): γ = 1/f; scikit-learn, ``rbf_kernel`` without gamma
+    =================== ==================================================================
 
     Examples
     --------

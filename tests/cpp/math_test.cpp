@@ -6,6 +6,7 @@ namespace {
 
 using pairtile::exponential;
 using pairtile::logarithm;
+using pairtile::logarithm_of_one_plus;
 using pairtile::power;
 using pairtile::root;
 
@@ -21,6 +22,21 @@ TEST(logarithm_of_floats) {
 TEST(logarithm_of_doubles) {
     check::logarithm_is_within_its_bound<double>([](double x) { return logarithm(x); });
 }
+
+template <class T>
+void logarithms_of_one_plus() {
+    check::Random random(5);
+    for (int i = 0; i < 100'000; ++i) {
+        const T x = static_cast<T>(std::exp(check::uniform(random, -60.0, 60.0)));
+        const double error =
+            check::ulps<T>(logarithm_of_one_plus(x), std::log1p(static_cast<long double>(x)));
+        CHECK(error <= 6.0, "log(1 +", x, ") off by", error, "ulp");
+    }
+    CHECK(logarithm_of_one_plus(T(0)) == T(0));
+}
+
+TEST(logarithms_of_one_plus_floats) { logarithms_of_one_plus<float>(); }
+TEST(logarithms_of_one_plus_doubles) { logarithms_of_one_plus<double>(); }
 
 template <class T>
 void powers() {

@@ -107,6 +107,14 @@ PT_HD double logarithm(double x) {
     return x > 0.0 ? value : (x == 0.0 ? -__builtin_inf() : __builtin_nan(""));
 }
 
+// log(1 + x) for x >= 0: what rounding 1 + x loses is put back as a factor.
+template <class T>
+PT_HD T logarithm_of_one_plus(T x) {
+    const T sum = T(1) + x;
+    const T rounded = sum - T(1);
+    return rounded > T(0) ? logarithm(sum) * (x / rounded) : x;
+}
+
 // x^a for x >= 0: 0^a is 0 for a > 0 and +inf for a < 0.
 template <class T>
 PT_HD T power(T x, T a) {

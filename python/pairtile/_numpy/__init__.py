@@ -6,7 +6,13 @@ float64 throughout, direct differences, a block of rows at a time.
 
 from pairtile._numpy.contrastive import contrastive
 from pairtile._numpy.fidelity import distance_products, largest_radius_ratios
-from pairtile._numpy.kernels import kernel_label_sums, kernel_row_sums, kernel_total
+from pairtile._numpy.kernels import (
+    kernel_label_sums,
+    kernel_logsumexp,
+    kernel_matvec,
+    kernel_row_sums,
+    kernel_total,
+)
 from pairtile._numpy.neighbors import (
     Index,
     distance_quantile,
@@ -17,6 +23,7 @@ from pairtile._numpy.neighbors import (
 )
 from pairtile._numpy.radius import radius_counts, radius_neighbors
 from pairtile._numpy.slices import sliced_costs, sliced_energy_costs
+from pairtile._numpy.stein import stein_label_sums
 
 __all__ = [
     "Index",
@@ -25,6 +32,8 @@ __all__ = [
     "distance_quantile",
     "first_nonfinite",
     "kernel_label_sums",
+    "kernel_logsumexp",
+    "kernel_matvec",
     "kernel_row_sums",
     "kernel_total",
     "knn",
@@ -35,4 +44,5 @@ __all__ = [
     "radius_neighbors",
     "sliced_costs",
     "sliced_energy_costs",
+    "stein_label_sums",
 ]

@@ -1,4 +1,4 @@
-"""Kernel sums in plain NumPy: totals, row sums, and the sums of a permutation test.
+"""Kernel sums in plain NumPy: totals, rows, products, logarithms, sums of a permutation test.
 
 Uses the block cores of `neighbors`; every kernel is one line in `_FORMULA`, a function of the
 squared distance, the l1 distance or the dot product of a block of pairs.
@@ -49,6 +49,28 @@ _FORMULA: dict[str, tuple[Callable[[Floats, Floats], Floats], Callable[..., Floa
     "linear": (dot, lambda t: t),
     "cosine": (_cosine, lambda t: t),
     "energy": (sq_distance, lambda s, exponent: -(np.sqrt(s) ** exponent)),
+}
+
+
+def _log_matern32(s: Floats, r: float) -> Floats:
+    z = r * np.sqrt(s)
+    return np.log1p(z) - z
+
+
+def _log_matern52(s: Floats, r: float) -> Floats:
+    z = r * np.sqrt(s)
+    return np.log1p(z + z * z / 3) - z
+
+
+# Logarithms of the kernels that are positive everywhere.
+LOG_FORMULA: dict[str, Callable[..., Floats]] = {
+    "gaussian": lambda s, gamma: -gamma * s,
+    "laplace": lambda s, gamma: -gamma * np.sqrt(s),
+    "laplace_l1": lambda a, gamma: -gamma * a,
+    "rational_quadratic": lambda s, scale, alpha: -alpha * np.log1p(s * scale),
+    "inverse_multiquadric": lambda s, c2, beta: -beta * np.log(c2 + s),
+    "matern32": _log_matern32,
+    "matern52": _log_matern52,
 }
 
 
@@ -149,6 +171,66 @@ def kernel_row_sums(
             out[rows] += k.sum(axis=1)
         if progress is not None:
             progress(rows.stop, len(z))
+    return out
+
+
+def kernel_matvec(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    v: Floats,
+    terms: Sequence[Term],
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Floats:
+    """The product of the kernel matrix of x and y with the columns of v."""
+    del precision, workers
+    out = np.zeros((len(x), v.shape[1]))
+    for rows in spans(len(x)):
+        a = widen(x, rows)
+        for cols in spans(len(y)):
+            out[rows] += evaluate(a, widen(y, cols), terms) @ v[cols]
+        if progress is not None:
+            progress(rows.stop, len(x))
+    return out
+
+
+def kernel_logsumexp(
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    terms: Sequence[Term],
+    log_weights: Floats | None,
+    rates: Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Floats:
+    """Log of the sum over j of e^w_j times the sum over terms of a_t k_t(x_i, y_j)^r_j.
+
+    y None: over j != i of x. Weights and rates None: 0 and 1.
+    """
+    del precision, workers
+    itself = y is None
+    y = x if y is None else y
+    out = np.full(len(x), -np.inf)
+    for rows in spans(len(x)):
+        a = widen(x, rows)
+        for cols in spans(len(y)):
+            b = widen(y, cols)
+            for weight, name, params in terms:
+                k = LOG_FORMULA[name](_FORMULA[name][0](a, b), *params)
+                if rates is not None:
+                    k *= rates[None, cols]
+                k += math.log(weight)
+                if log_weights is not None:
+                    k += log_weights[None, cols]
+                if itself and rows == cols:
+                    np.fill_diagonal(k, -np.inf)
+                out[rows] = np.logaddexp(out[rows], np.logaddexp.reduce(k, axis=1))
+        if progress is not None:
+            progress(rows.stop, len(x))
     return out
 
 

@@ -13,6 +13,15 @@ struct Gaussian {
     static PT_HD T value(T s, const T* p) {
         return exponential(-p[0] * s);
     }
+    template <class T>
+    static PT_HD T log_value(T s, const T* p) {
+        return -p[0] * s;
+    }
+    template <class T>
+    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+        const T k = value(s, p);
+        return {k, -p[0] * k, p[0] * p[0] * s * k};
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= scale;

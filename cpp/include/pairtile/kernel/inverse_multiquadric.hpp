@@ -13,6 +13,16 @@ struct InverseMultiquadric {
     static PT_HD T value(T s, const T* p) {
         return power(p[0] + s, -p[1]);
     }
+    template <class T>
+    static PT_HD T log_value(T s, const T* p) {
+        return -p[1] * logarithm(p[0] + s);
+    }
+    template <class T>
+    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+        const T base = p[0] + s;
+        const T k = power(base, -p[1]), slope = -p[1] * k / base;
+        return {k, slope, -(p[1] + T(1)) * s * slope / base};
+    }
     static void rescale(double* p, double& weight, double scale) {
         p[0] *= scale;
         weight *= std::pow(scale, p[1]);

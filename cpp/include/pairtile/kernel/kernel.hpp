@@ -3,6 +3,8 @@
 // A kernel is a struct with
 //   argument                   which number of a pair it reads
 //   value(t, p)                the similarity, for any floating type, from that number
+//   log_value(t, p)            its logarithm, which does not underflow; of kernels that are > 0
+//   stein(s, p)                value and derivatives by s = d²; of kernels smooth enough
 //   rescale(p, weight, s)      the same kernel for an argument that carries the factor s
 //   exact_below(p, e, tol, r)  where an argument error e moves the value by more than tol times the
 //                              kernel's largest value on arguments up to r: pairs whose argument is
@@ -18,5 +20,11 @@ namespace pairtile {
 enum class Argument : int { squared_distance, l1_distance, dot, cosine };
 
 constexpr int kernel_params = 3;
+
+// What a Stein kernel is made of: k(s), k'(s) and s k''(s), all finite at s = 0.
+template <class T>
+struct SteinTerms {
+    T value, slope, curvature;
+};
 
 }  // namespace pairtile

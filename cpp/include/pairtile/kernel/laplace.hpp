@@ -13,6 +13,10 @@ struct Laplace {
     static PT_HD T value(T s, const T* p) {
         return exponential(-p[0] * root(s));
     }
+    template <class T>
+    static PT_HD T log_value(T s, const T* p) {
+        return -p[0] * root(s);
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);

@@ -14,6 +14,16 @@ struct Matern32 {
         const T x = p[0] * root(s);
         return (x + T(1)) * exponential(-x);
     }
+    template <class T>
+    static PT_HD T log_value(T s, const T* p) {
+        const T x = p[0] * root(s);
+        return logarithm_of_one_plus(x) - x;
+    }
+    template <class T>
+    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+        const T x = p[0] * root(s), tail = exponential(-x), rate = T(0.5) * p[0] * p[0];
+        return {(x + T(1)) * tail, -rate * tail, T(0.5) * rate * x * tail};
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);

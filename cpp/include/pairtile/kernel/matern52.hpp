@@ -14,6 +14,17 @@ struct Matern52 {
         const T x = p[0] * root(s);
         return mul_add(x * x, T(1.0 / 3.0), x + T(1)) * exponential(-x);
     }
+    template <class T>
+    static PT_HD T log_value(T s, const T* p) {
+        const T x = p[0] * root(s);
+        return logarithm_of_one_plus(mul_add(x * x, T(1.0 / 3.0), x)) - x;
+    }
+    template <class T>
+    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+        const T x = p[0] * root(s), tail = exponential(-x), rate = p[0] * p[0] * T(1.0 / 6.0);
+        return {mul_add(x * x, T(1.0 / 3.0), x + T(1)) * tail, -rate * (x + T(1)) * tail,
+                T(0.5) * rate * x * x * tail};
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);

@@ -13,6 +13,16 @@ struct RationalQuadratic {
     static PT_HD T value(T s, const T* p) {
         return power(mul_add(p[0], s, T(1)), -p[1]);
     }
+    template <class T>
+    static PT_HD T log_value(T s, const T* p) {
+        return -p[1] * logarithm_of_one_plus(p[0] * s);
+    }
+    template <class T>
+    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+        const T base = mul_add(p[0], s, T(1));
+        const T k = power(base, -p[1]), slope = -p[1] * p[0] * k / base;
+        return {k, slope, -(p[1] + T(1)) * p[0] * s * slope / base};
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= scale;
