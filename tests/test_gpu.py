@@ -37,6 +37,7 @@ TERMS: dict[str, tuple[float, ...]] = {
     "cosine": (),
     "energy": (1.0,),
 }
+NOT_POSITIVE = ("polynomial", "linear", "cosine", "energy")
 SUMS: dict[str, Any] = {"precision": "default", "workers": 1}
 SEARCH: dict[str, Any] = {"precision": "default", "workers": 1}
 RADII: dict[str, Any] = {"closed": True, "dtype": "float32", "workers": 1}
@@ -69,7 +70,14 @@ SIZES = [1, 31, 32, 33, 255, 256, 257, 1000, 46341, 10**6, 2**33 + 1]
 
 
 # Bytes that each statistic keeps for one row and segment.
-STATES = {"radius": 0, "pairwise": 0, "fidelity": 64, "sums": 64, "contraction": 512}
+STATES = {
+    "radius": 0,
+    "pairwise": 0,
+    "fidelity": 64,
+    "sums": 64,
+    "contraction": 512,
+    "log_sums": 128,
+}
 
 
 @pytest.mark.parametrize("d", [1, 100, 10**5])
@@ -555,6 +563,46 @@ def test_kernel_matrix_times_columns(
         found = gpu.kernel_matvec(cupy.asarray(x), cupy.asarray(y), v, terms, **SUMS)
         bound = tolerance * (np.abs(k) @ np.abs(v)).max()
         np.testing.assert_allclose(found.get(), k @ v, rtol=0, atol=bound)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [name for name in TERMS if name not in NOT_POSITIVE])
+def test_kernel_logarithms(cupy: Any, gpu: Any, name: str) -> None:
+    x, y = data(50, 37, "float32") * 100, data(600, 37, "float64", 1)  # most kernels underflow
+    terms = [(1.5, name, TERMS[name]), (0.3, "laplace", (0.1,))]
+    rng = np.random.default_rng(2)
+    weights, rates = rng.normal(size=600), rng.uniform(0.1, 1.0, 600)
+    weights[::7] = -np.inf
+    nothing, left_out = (None, None), (np.full(600, -np.inf), None)
+    for shape in (nothing, (weights, None), (weights, rates), left_out):
+        found = gpu.kernel_logsumexp(cupy.asarray(x), cupy.asarray(y), terms, *shape, **SUMS)
+        wanted = _numpy.kernel_logsumexp(x, y, terms, *shape, **SUMS)
+        np.testing.assert_allclose(found.get(), wanted, rtol=1e-13, atol=1e-12)
+        found = gpu.kernel_logsumexp(y, None, terms[:1], *shape, **SUMS)
+        wanted = _numpy.kernel_logsumexp(y, None, terms[:1], *shape, **SUMS)
+        np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-12)
+    for kernel, weight in (*((other, 1.0) for other in NOT_POSITIVE), (name, -1.0)):
+        with pytest.raises(ValueError, match="must be positive"):
+            gpu.kernel_logsumexp(x, y, [(weight, kernel, TERMS[kernel])], *nothing, **SUMS)
+
+
+@pytest.mark.gpu
+def test_public_products_and_logarithms(cupy: Any) -> None:
+    x, y = data(50, 7, "float32"), data(60, 7, "float32", 1)
+    a, b = cupy.asarray(x), cupy.asarray(y)
+    v, kernel = np.random.default_rng(1).normal(size=(60, 3)), pt.Gaussian(2.0)
+    for columns in (v, v[:, 0]):
+        found = pt.kernel_matvec(a, b, cupy.asarray(columns), kernel=kernel)
+        assert isinstance(found, cupy.ndarray)
+        wanted = pt.kernel_matvec(x, y, columns, kernel=kernel)
+        np.testing.assert_allclose(found.get(), wanted, rtol=1e-5, atol=1e-5)
+    for options in ({"y": b}, {"exclude_diagonal": True}):
+        found = pt.kernel_logsumexp(a, kernel=kernel, **options)
+        assert isinstance(found, cupy.ndarray)
+        wanted = pt.kernel_logsumexp(
+            x, kernel=kernel, **{**options, "y": y if "y" in options else None}
+        )
+        np.testing.assert_allclose(found.get(), wanted, rtol=1e-5)
 
 
 def packed(labels: Any) -> Any:

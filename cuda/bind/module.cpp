@@ -15,6 +15,7 @@
 #include "engine/kernel_sums.hpp"
 #include "engine/knn.hpp"
 #include "engine/launch.hpp"
+#include "engine/log_sum_exp.hpp"
 #include "engine/pairwise.hpp"
 #include "engine/radius.hpp"
 #include "engine/survey.hpp"
@@ -109,6 +110,7 @@ constexpr std::pair<const char*, Needs> all_needs[] = {
     {"fidelity", {fidelity_state_bytes, fidelity_least_width}},
     {"sums", {sums_state_bytes, sums_least_width}},
     {"contraction", {contraction_state_bytes, contraction_least_width}},
+    {"log_sums", {log_sums_state_bytes, log_sums_least_width}},
 };
 
 Needs needs_of(const std::string& statistic, int64_t k) {
@@ -290,6 +292,21 @@ void bind_weighted_total(Address sums, int64_t n, Address weights, Address total
                    stream_on(where));
 }
 
+void bind_log_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bool exclude_self,
+                   Address log_weights, Address rates, bool is_first, Address workspace,
+                   Address so_far, Address sums, const Where& where) {
+    const Term term = term_of(kernel);
+    if (!has_logarithm(term.kernel) || !(term.weight > 0.0)) {
+        throw py::value_error("kernels whose logarithm is taken must be positive");
+    }
+    const LogSummation summation = {sweep_of(sets, rows, needs_of("log_sums", 0)),
+                                    exclude_self,
+                                    {at<const double>(log_weights), at<const double>(rates)},
+                                    at<LogSumExp>(workspace)};
+    kernel_log_sums(summation, term, is_first, at<LogSumExp>(so_far), at<double>(sums),
+                    stream_on(where));
+}
+
 Columns columns_of(const Table& table) {
     const auto& [address, bits, stride, count] = table;
     return {bits ? nullptr : at<const double>(address), bits ? at<const uint8_t>(address) : nullptr,
@@ -334,6 +351,7 @@ PYBIND11_MODULE(_cuda, m) {
         return argument_of(kernel_of(kernel)) == pairtile::Argument::cosine;
     });
     m.attr("scale_bytes") = sizeof(RowScale);
+    m.attr("log_sum_bytes") = sizeof(pairtile::LogSumExp);
     m.attr("contraction_width") = contraction_width;
 
     // launches, in the order of the stream
@@ -363,6 +381,9 @@ PYBIND11_MODULE(_cuda, m) {
           arg("wide"), arg("triangle"), arg("reference_weights"), arg("workspace"), arg("sums"),
           arg("where"), Released());
     m.def("weighted_total", bind_weighted_total, Released());
+    m.def("kernel_log_sums", bind_log_sums, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
+          arg("exclude_self"), arg("log_weights"), arg("rates"), arg("is_first"), arg("workspace"),
+          arg("so_far"), arg("sums"), arg("where"), Released());
     m.def("contract", bind_contract, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("wide"), arg("exclude_self"), arg("table"), arg("columns"), arg("workspace"),
           arg("out"), arg("out_stride"), arg("where"), Released());

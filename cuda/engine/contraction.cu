@@ -21,7 +21,7 @@ struct MultiplyAdd {
 
     __device__ void operator()(const WorkingPairs<Core, T>& pairs, int64_t first) {
         double values[pairs_per_thread];
-        evaluate(pairs, similarity, values);
+        evaluate<Itself>(pairs, similarity, values);
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {
             const int64_t j = first + place.column(p);

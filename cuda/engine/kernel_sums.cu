@@ -17,7 +17,7 @@ struct RowSum {
     __device__ void operator()(const WorkingPairs<Core, T>& pairs, int64_t first) {
         if (!place.has_query()) return;
         double values[pairs_per_thread];
-        evaluate(pairs, similarity, values);
+        evaluate<Itself>(pairs, similarity, values);
         const double* weights = summation.reference_weights;
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {

@@ -52,18 +52,39 @@ constexpr bool reads(Argument argument) {
     return std::is_same_v<Core, InnerProduct>;
 }
 
-template <class Core, class T>
+// What is asked of a kernel.
+struct Itself {
+    template <class Kernel>
+    static constexpr bool exists = true;
+    template <class Kernel, class T>
+    static __device__ T of(T t, const T* params) {
+        return Kernel::value(t, params);
+    }
+};
+struct Logarithm {
+    template <class Kernel>
+    static constexpr bool exists = requires(double t, const double* p) {
+        Kernel::log_value(t, p);
+    };
+    template <class Kernel, class T>
+    static __device__ T of(T t, const T* params) {
+        return Kernel::log_value(t, params);
+    }
+};
+
+template <class Asked, class Core, class T>
 __device__ __noinline__ void evaluate(const WorkingPairs<Core, T>& pairs,
                                       const Similarity<T>& similarity,
                                       double (&values)[pairs_per_thread]) {
     switch (similarity.kernel) {
-#define PT_VALUE(name, type)                                                               \
-    case KernelId::name:                                                                   \
-        if constexpr (reads<Core>(type::argument)) {                                       \
-            for (int p = 0; p < pairs_per_thread; ++p) {                                   \
-                values[p] = type::value(static_cast<T>(pairs.sums[p]), similarity.params); \
-            }                                                                              \
-        }                                                                                  \
+#define PT_VALUE(name, type)                                                         \
+    case KernelId::name:                                                             \
+        if constexpr (reads<Core>(type::argument) && Asked::template exists<type>) { \
+            for (int p = 0; p < pairs_per_thread; ++p) {                             \
+                const T t = static_cast<T>(pairs.sums[p]);                           \
+                values[p] = Asked::template of<type>(t, similarity.params);          \
+            }                                                                        \
+        }                                                                            \
         break;
         PAIRTILE_KERNELS(PT_VALUE)
 #undef PT_VALUE

@@ -23,6 +23,7 @@ _Table = tuple[int, bool, int, int]
 
 __version__: str
 scale_bytes: int
+log_sum_bytes: int
 contraction_width: int
 
 def architectures() -> list[str]: ...
@@ -121,6 +122,20 @@ def kernel_row_sums(
     where: _Where,
 ) -> None: ...
 def weighted_total(sums: int, n: int, weights: int, total: int, where: _Where, /) -> None: ...
+def kernel_log_sums(
+    *,
+    sets: _Sets,
+    kernel: _Kernel,
+    rows: _Range,
+    exclude_self: bool,
+    log_weights: int,
+    rates: int,
+    is_first: bool,
+    workspace: int,
+    so_far: int,
+    sums: int,
+    where: _Where,
+) -> None: ...
 def contract(
     *,
     sets: _Sets,

@@ -18,6 +18,7 @@ from pairtile._cuda import architectures
 from pairtile._cuda_backend.fidelity import distance_products, largest_radius_ratios
 from pairtile._cuda_backend.kernels import (
     kernel_label_sums,
+    kernel_logsumexp,
     kernel_matvec,
     kernel_row_sums,
     kernel_total,
@@ -38,6 +39,7 @@ __all__ = [
     "distance_products",
     "first_nonfinite",
     "kernel_label_sums",
+    "kernel_logsumexp",
     "kernel_matvec",
     "kernel_row_sums",
     "kernel_total",

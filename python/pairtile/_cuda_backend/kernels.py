@@ -62,9 +62,8 @@ def _wide(precision: str, sets: Sequence[Rows], terms: Sequence[Term]) -> bool:
 class _Similarity:
     """Weighted kernels between rows of some sets."""
 
-    def __init__(self, terms: Sequence[Term], *sets: Rows, wide: bool) -> None:
+    def __init__(self, terms: Sequence[Term], *sets: Rows) -> None:
         self.terms = terms
-        self.wide = wide
         normalised = any(_cuda.reads_normalised_rows(name) for _, name, _ in terms)
         self._scales = {rows: rows.scales() for rows in sets} if normalised else {}
 
@@ -73,11 +72,7 @@ class _Similarity:
         for term in self.terms:
             normalised = _cuda.reads_normalised_rows(term[1])
             scales = (self._scales[x], self._scales[y]) if normalised else (None, None)
-            yield {
-                "sets": (x.view, y.view, addresses(scales)),
-                "kernel": term,
-                "wide": self.wide,
-            }
+            yield {"sets": (x.view, y.view, addresses(scales)), "kernel": term}
 
 
 def _row_sums(
@@ -91,7 +86,8 @@ def _row_sums(
     progress: Report | None,
 ) -> Any:
     """Sum over j of w_j k(x_i, y_j), for each i; only over j > i if `triangle`."""
-    similarity = _Similarity(terms, x, y, wide=_wide(precision, (x, y), terms))
+    similarity = _Similarity(terms, x, y)
+    wide = _wide(precision, (x, y), terms)
     sums = cupy.zeros(x.n, dtype=cupy.float64)
     batches = _cuda.batches("sums", x.n, y.n, x.d)
     states = workspace("sums", batches, y.n)
@@ -100,6 +96,7 @@ def _row_sums(
             _cuda.kernel_row_sums(
                 **told,
                 rows=batch,
+                wide=wide,
                 triangle=triangle,
                 reference_weights=address(y_weights),
                 workspace=address(states),
@@ -166,13 +163,62 @@ def kernel_total(
     return 2.0 * value if itself else value
 
 
+def kernel_logsumexp(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    log_weights: Floats | None,
+    rates: Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Log of the sum over j of e^w_j times the sum over terms of a_t k_t(x_i, y_j)^r_j.
+
+    y None: over j != i of x. Weights and rates None: 0 and 1. Everything in float64.
+    """
+    del precision, workers
+    with device_of(x, y):
+        rows = Rows(x)
+        others = rows if y is None else Rows(y)
+        similarity = _Similarity(terms, rows, others)
+        below, powers = upload(log_weights), upload(rates)
+        so_far = cupy.empty(rows.n * _cuda.log_sum_bytes, dtype=cupy.uint8)
+        sums = cupy.empty(rows.n, dtype=cupy.float64)
+        batches = _cuda.batches("log_sums", rows.n, others.n, rows.d)
+        states = workspace("log_sums", batches, others.n)
+        for batch in paced(batches, progress):
+            for term, told in enumerate(similarity.told(rows, others)):
+                _cuda.kernel_log_sums(
+                    **told,
+                    rows=batch,
+                    exclude_self=y is None,
+                    log_weights=address(below),
+                    rates=address(powers),
+                    is_first=term == 0,
+                    workspace=address(states),
+                    so_far=address(so_far),
+                    sums=address(sums),
+                    where=where(),
+                )
+        return as_given(x, sums)[0]
+
+
 class _Product:
     """Kernel matrix of some rows times columns: batches of rows, strips of columns."""
 
     def __init__(
-        self, similarity: _Similarity, rows: Rows, sets: Sequence[Rows], columns: int
+        self,
+        similarity: _Similarity,
+        rows: Rows,
+        sets: Sequence[Rows],
+        columns: int,
+        *,
+        wide: bool,
     ) -> None:
         self._similarity = similarity
+        self._wide = wide
         self._rows = rows
         step = _cuda.contraction_width
         self.strips = [(c, min(c + step, columns)) for c in range(0, columns, step)]
@@ -195,6 +241,7 @@ class _Product:
             _cuda.contract(
                 **told,
                 rows=batch,
+                wide=self._wide,
                 exclude_self=others is self._rows,
                 table=table,
                 columns=strip,
@@ -221,8 +268,9 @@ def kernel_matvec(
         rows, others = Rows(x), Rows(y)
         numbers = float64(v)
         width = numbers.shape[1]
+        similarity = _Similarity(terms, rows, others)
         wide = _wide(precision, (rows, others), terms)
-        product = _Product(_Similarity(terms, rows, others, wide=wide), rows, [others], width)
+        product = _Product(similarity, rows, [others], width, wide=wide)
         out = cupy.zeros((rows.n, width), dtype=cupy.float64)
         table = (address(numbers), False, width, width)
         for batch in paced(product.batches, progress):
@@ -258,10 +306,10 @@ def kernel_label_sums(
         ]
         columns = n_labels + 1
         within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
-        similarity = _Similarity(terms, *sets, wide=True)
+        similarity = _Similarity(terms, *sets)
         pooled = sets[0].n + sets[1].n
         for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
-            product = _Product(similarity, rows, sets, columns)
+            product = _Product(similarity, rows, sets, columns, wide=True)
             for batch in paced(product.batches, progress, before, pooled):
                 for strip in product.strips:
                     shape = batch[1] - batch[0], _cuda.contraction_width
