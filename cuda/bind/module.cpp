@@ -252,13 +252,9 @@ void bind_pairwise_distances(const Sets& sets, const Measure& measure, const Ran
                              bool exclude_self, bool wide_distances, Address distances,
                              const Where& where) {
     const Pairwise pairwise = {sweep_of(sets, rows, needs_of("pairwise", 0)),
-                               metric_of(measure, sets), exclude_self};
-    const cudaStream_t stream = stream_on(where);
-    if (wide_distances) {
-        pairwise_distances(pairwise, at<double>(distances), stream);
-    } else {
-        pairwise_distances(pairwise, at<float>(distances), stream);
-    }
+                               metric_of(measure, sets), exclude_self, wide_distances,
+                               at<void>(distances)};
+    pairwise_distances(pairwise, stream_on(where));
 }
 
 void bind_largest_radius_ratios(const Sets& sets, const Measure& measure, const Range& rows,

@@ -6,11 +6,10 @@
 namespace pairtile::gpu {
 namespace {
 
-template <class Pairs, class D>
+template <class Pairs>
 struct Store {
     const Pairwise& pairwise;
     const Place& place;
-    D* distances;
 
     __device__ void operator()(const Pairs& pairs, int64_t first) const {
 #pragma unroll
@@ -21,30 +20,31 @@ struct Store {
             if (pairwise.itself && pairwise.metric.id == MetricId::cosine && i == j) {
                 distance *= 0.0;  // NaN stays
             }
-            distances[i * pairwise.sweep.references.rows + j] = static_cast<D>(distance);
+            const int64_t at = i * pairwise.sweep.references.rows + j;
+            if (pairwise.wide) {
+                static_cast<double*>(pairwise.distances)[at] = distance;
+            } else {
+                static_cast<float*>(pairwise.distances)[at] = static_cast<float>(distance);
+            }
         }
     }
 };
 
-template <class Pairs, class D>
+template <class Pairs>
 __global__ void __launch_bounds__(block_threads, 2)
-    pairwise_sweep(const __grid_constant__ Pairwise pairwise, D* distances) {
+    pairwise_sweep(const __grid_constant__ Pairwise pairwise) {
     const Place place(pairwise.sweep);
-    Store<Pairs, D> fold{pairwise, place, distances};
+    Store<Pairs> fold{pairwise, place};
     run(pairwise.sweep, place, Pairs(pairwise.sweep, pairwise.metric), fold);
 }
 
 }  // namespace
 
-template <class D>
-void pairwise_distances(const Pairwise& pairwise, D* distances, cudaStream_t stream) {
+void pairwise_distances(const Pairwise& pairwise, cudaStream_t stream) {
     with_pairs(pairwise.metric.id, [&]<class Pairs>() {
-        launch("pairwise sweep", pairwise_sweep<Pairs, D>, grid_of(pairwise.sweep), block_threads,
-               stream, pairwise, distances);
+        launch("pairwise sweep", pairwise_sweep<Pairs>, grid_of(pairwise.sweep), block_threads,
+               stream, pairwise);
     });
 }
-
-template void pairwise_distances(const Pairwise&, float*, cudaStream_t);
-template void pairwise_distances(const Pairwise&, double*, cudaStream_t);
 
 }  // namespace pairtile::gpu

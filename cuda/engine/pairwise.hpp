@@ -13,11 +13,11 @@ constexpr int64_t pairwise_least_width = 256;
 struct Pairwise {
     Sweep sweep;
     Metric metric;
-    bool itself;  // one set: a row is at distance 0 of itself, even a zero row by cosine
+    bool itself;      // one set: a row is at distance 0 of itself, even a zero row by cosine
+    bool wide;        // distances are float64, else float32
+    void* distances;  // (queries, references)
 };
 
-// distances (queries, references) as D.
-template <class D>
-void pairwise_distances(const Pairwise& pairwise, D* distances, cudaStream_t stream);
+void pairwise_distances(const Pairwise& pairwise, cudaStream_t stream);
 
 }  // namespace pairtile::gpu
