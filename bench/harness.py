@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.case import Case
-from bench.peers import MODULES, OUTSIDE
+from bench.peers import MODULES, ON_REQUEST, OUTSIDE
 from bench.worker import YARDSTICK
 
 OURS = "pairtile"
@@ -125,6 +125,14 @@ class Outcome:
         return [entry for entry in self.entries if is_due(entry)]
 
 
+def entrants(case: Case, only: tuple[str, ...] | None) -> list[str]:
+    """Who enters a case: all of its contenders, or those named and able to."""
+    if only is None:
+        return list(case.contenders)
+    asked = [name for name, tasks in ON_REQUEST.items() if case.task in tasks]
+    return [name for name in (*case.contenders, *asked) if name in only]
+
+
 class ContenderGone(Exception):
     """The contender's process ended or was stopped; the message is its entry in the table."""
 
@@ -145,8 +153,10 @@ class Process:
             "OPENBLAS_THREAD_TIMEOUT": "20",  # spins for 2^20 cycles, under a millisecond
         }
         command = [sys.executable, "-m", "bench.worker", str(theirs.fileno()), name, number]
+        # CUDA reserves addresses for far more memory than there is
+        limit = 0 if name in ON_REQUEST else _memory_limit()
         self._child = subprocess.Popen(
-            [*command, str(_memory_limit())],
+            [*command, str(limit)],
             env=environment,
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
@@ -211,8 +221,7 @@ class Ring:
 
     def run(self, case: Case) -> Outcome:
         """Measure every contender of the case, taking turns."""
-        only = self.settings.contenders
-        names = [name for name in case.contenders if only is None or name in only]
+        names = entrants(case, self.settings.contenders)
         outcome = Outcome(case, [], [], [Entry(name) for name in names])
         for entry in outcome.entries:
             if importlib.util.find_spec(MODULES.get(entry.contender, entry.contender)) is None:

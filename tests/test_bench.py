@@ -207,3 +207,27 @@ def test_wrong_answers_are_over_tolerance(cases):
             right, wrong = [reference["value"]], [reference["value"] * 1.01]
         assert all(judged(case, result, reference) for result in right), case.title
         assert not any(judged(case, result, reference) for result in wrong), case.title
+
+
+def test_contender_that_enters_on_request(load, cases):
+    harness, peers = load("harness"), load("peers")
+    for case in cases.CASES:
+        assert not set(case.contenders) & set(peers.ON_REQUEST)
+    for contenders, names in (
+        (None, {"pairtile", "torch", "scipy", "dcor", "pairtile_float64"}),
+        (("pairtile", "pairtile_cuda"), {"pairtile", "pairtile_cuda"}),
+    ):
+        chosen = harness.entrants(cases.Energy(100, 100, 4), contenders)
+        assert set(chosen) == names
+    assert "pairtile_cuda" not in harness.entrants(cases.Median(100, 100, 4), ("pairtile_cuda",))
+
+
+def test_gpu_run_names_every_step_that_it_takes(load):
+    gpu = load("gpu")
+    families = {case.family for case in load("cases").CASES}
+    assert families >= set(gpu.FAMILIES)
+    steps = gpu.steps(0.5)
+    assert next(iter(steps)) == "tests"
+    assert set(steps) >= set(gpu.FAMILIES)
+    if gpu.missing():
+        assert gpu.main([]) == 1

@@ -27,11 +27,19 @@ DISTRIBUTIONS = {
     "prdc": "prdc",
     "kdtree": "scikit-learn",
     "pairtile_float64": "pairtile",
+    "pairtile_cuda": "pairtile",
 }
 # Contender -> what it imports, where that is not its own name.
-MODULES = {"pot": "ot", "kdtree": "sklearn", "pairtile_float64": "pairtile"}
+MODULES = {
+    "pot": "ot",
+    "kdtree": "sklearn",
+    "pairtile_float64": "pairtile",
+    "pairtile_cuda": "cupy",
+}
 # Shown beside the others and never "the best peer": another algorithm, or ourselves.
-OUTSIDE = ("kdtree", "pairtile_float64")
+OUTSIDE = ("kdtree", "pairtile_float64", "pairtile_cuda")
+# Contender -> its tasks, where it enters only when asked for by name.
+ON_REQUEST = {"pairtile_cuda": ("knn", "hamming", "fidelity", "mmd", "permutation", "energy")}
 
 
 def distribution_version(contender: str) -> str:

@@ -3,28 +3,19 @@
 
 #include <cuda_runtime.h>
 
-#include "engine/sweep.hpp"
-#include "pairtile/kernel/registry.hpp"
+#include "engine/similarity.hpp"
+#include "pairtile/fold/sum.hpp"
 
 namespace pairtile::gpu {
-
-// weight · kernel(params); a kernel is a list of them, one call each.
-struct Term {
-    double weight;
-    KernelId kernel;
-    double params[kernel_params];
-};
 
 struct Summation {
     Sweep sweep;
     const double* reference_weights;  // may be null
-    double* partial;                  // (segments, rows of the sweep)
+    Sum* states;
 };
 
-constexpr int64_t sums_state_bytes = sizeof(double);  // of one (row, segment)
+constexpr int64_t sums_state_bytes = slots * sizeof(Sum);  // of one (row, segment)
 constexpr int64_t sums_least_width = 256;
-
-bool reads_normalised_rows(KernelId kernel);
 
 // sums[i] += weight · Σ_j w_j k(x_i, y_j) for the rows of the sweep.
 // T is the type in which differences and kernel values are computed; sums are float64.

@@ -2,8 +2,7 @@
 // goes into that query's sorted list. Then the lists of all segments are merged.
 #include "engine/knn.hpp"
 
-#include "engine/launch.hpp"
-#include "engine/sweep.cuh"
+#include "engine/distances.cuh"
 
 namespace pairtile::gpu {
 namespace {
@@ -13,7 +12,7 @@ constexpr int short_list = 32;
 
 // The first warp owns the lists, lane by lane; all warps screen the values they computed against
 // the k-th best, and most tiles have nothing better.
-template <class Metric>
+template <class Pairs>
 struct TopK {
     const Search& search;
     const Place& place;
@@ -24,14 +23,14 @@ struct TopK {
 
     __device__ bool owns_list() const { return place.slot == 0 && place.has_query(); }
 
-    __device__ void operator()(const CanonicalPairs<Metric>& pairs, int64_t first) {
+    __device__ void operator()(const Pairs& pairs, int64_t first) {
         bool better = false;
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {
             const int64_t j = first + place.column(p);
             double value = NAN;  // never a neighbour
             if (place.has_query() && j < place.end) {
-                value = pairs.value(p, search.sweep, place.query, j);
+                value = pairs.value(p, place.query, j);
             }
             values[place.row][place.column(p)] = value;
             better |= value <= worst[place.row];
@@ -48,7 +47,7 @@ struct TopK {
     }
 };
 
-template <class Metric>
+template <class Pairs>
 __global__ void __launch_bounds__(block_threads, 2)
     knn_sweep(const __grid_constant__ Search search) {
     __shared__ double values[tile_rows][tile_cols + 1];
@@ -60,16 +59,16 @@ __global__ void __launch_bounds__(block_threads, 2)
     Neighbor* out = search.lists + state * search.k;
     const bool is_short = search.k <= short_list;
 
-    TopK<Metric> fold{search, place, values, worst, is_short ? lists[place.row] : out};
+    TopK<Pairs> fold{search, place, values, worst, is_short ? lists[place.row] : out};
     if (place.slot == 0) worst[place.row] = INFINITY;
-    run<CanonicalPairs<Metric>>(search.sweep, place, fold);
+    run(search.sweep, place, Pairs(search.sweep, search.metric), fold);
     if (!fold.owns_list()) return;
     search.lengths[state] = fold.length;
     if (!is_short) return;
     for (int64_t c = 0; c < fold.length; ++c) out[c] = fold.list[c];
 }
 
-template <class Metric, class D>
+template <class D>
 __global__ void __launch_bounds__(block_threads, 4)
     knn_merge(const __grid_constant__ Search search, D* distances, int64_t* indices) {
     const int64_t local = int64_t{blockIdx.x} * block_threads + threadIdx.x;
@@ -84,38 +83,23 @@ __global__ void __launch_bounds__(block_threads, 4)
     const int64_t row = search.sweep.first_row + local;
     for (int64_t c = 0; c < k; ++c) {
         const Neighbor one = c < length ? lists[c] : Neighbor{INFINITY, -1};
-        distances[row * k + c] = static_cast<D>(Metric::reported(one.value));
+        distances[row * k + c] = static_cast<D>(distance_of(search.metric, one.value));
         indices[row * k + c] = one.index;
     }
-}
-
-template <class Metric, class D>
-void search_with(const Search& search, D* distances, int64_t* indices, cudaStream_t stream) {
-    const dim3 grid(static_cast<unsigned>(search.sweep.row_blocks()),
-                    static_cast<unsigned>(search.sweep.cut.segments));
-    launch("knn sweep", knn_sweep<Metric>, grid, block_threads, stream, search);
-    const auto rows = static_cast<unsigned>(divided_up(search.sweep.rows, block_threads));
-    launch("knn merge", knn_merge<Metric, D>, rows, block_threads, stream, search, distances,
-           indices);
 }
 
 }  // namespace
 
 template <class D>
-void knn(const Search& search, MetricId metric, D* distances, int64_t* indices,
-         cudaStream_t stream) {
-    switch (metric) {
-#define PT_SEARCH(name, type) \
-    case MetricId::name:      \
-        return search_with<type>(search, distances, indices, stream);
-        PAIRTILE_PLAIN_METRICS(PT_SEARCH)
-#undef PT_SEARCH
-        default:
-            break;
-    }
+void knn(const Search& search, D* distances, int64_t* indices, cudaStream_t stream) {
+    with_pairs(search.metric.id, [&]<class Pairs>() {
+        launch("knn sweep", knn_sweep<Pairs>, grid_of(search.sweep), block_threads, stream, search);
+    });
+    const auto rows = static_cast<unsigned>(divided_up(search.sweep.rows, block_threads));
+    launch("knn merge", knn_merge<D>, rows, block_threads, stream, search, distances, indices);
 }
 
-template void knn(const Search&, MetricId, float*, int64_t*, cudaStream_t);
-template void knn(const Search&, MetricId, double*, int64_t*, cudaStream_t);
+template void knn(const Search&, float*, int64_t*, cudaStream_t);
+template void knn(const Search&, double*, int64_t*, cudaStream_t);
 
 }  // namespace pairtile::gpu

@@ -6,12 +6,12 @@
 #include "engine/sweep.hpp"
 #include "pairtile/fold/predicate.hpp"
 #include "pairtile/fold/top_k.hpp"
-#include "pairtile/metric/registry.hpp"
 
 namespace pairtile::gpu {
 
 struct Search {
     Sweep sweep;
+    Metric metric;
     int64_t k;
     Predicate predicate;
     // One sorted list of k and its length for each query of the sweep and each segment.
@@ -29,7 +29,6 @@ inline int64_t knn_least_width(int64_t k) { return std::max<int64_t>(256, 4 * k)
 // distances (queries, k) as D and indices (queries, k): the rows of the sweep are written. Missing
 // neighbours: index −1 and an infinite distance.
 template <class D>
-void knn(const Search& search, MetricId metric, D* distances, int64_t* indices,
-         cudaStream_t stream);
+void knn(const Search& search, D* distances, int64_t* indices, cudaStream_t stream);
 
 }  // namespace pairtile::gpu

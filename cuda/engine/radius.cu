@@ -5,17 +5,14 @@
 // same every time, but sorting it by (value, index) is.
 #include "engine/radius.hpp"
 
-#include "engine/launch.hpp"
-#include "engine/sweep.cuh"
+#include "engine/distances.cuh"
 #include "pairtile/fold/top_k.hpp"
 
 namespace pairtile::gpu {
 namespace {
 
 // False for NaN.
-template <class Metric>
-__device__ bool inside(const Within& within, double value, double radius) {
-    double distance = Metric::reported(value);
+__device__ bool inside(const Within& within, double distance, double radius) {
     if (within.narrow) distance = static_cast<float>(distance);
     return within.closed ? distance <= radius : distance < radius;
 }
@@ -30,7 +27,7 @@ __device__ int64_t add(int64_t& count, int64_t more) {
     return static_cast<int64_t>(atomicAdd(bits, static_cast<unsigned long long>(more)));
 }
 
-template <class Metric>
+template <class Pairs>
 struct Count {
     const Within& within;
     const Place& place;
@@ -47,18 +44,19 @@ struct Count {
         return is_inside;
     }
 
-    __device__ void operator()(const CanonicalPairs<Metric>& pairs, int64_t first) {
+    __device__ void operator()(const Pairs& pairs, int64_t first) {
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {
             const int64_t j = first + place.column(p);
             const bool pair = is_pair(within, place, j);
-            const double value = pair ? pairs.value(p, within.sweep, place.query, j) : NAN;
+            const double value = pair ? pairs.value(p, place.query, j) : NAN;
+            const double distance = pairs.distance(value);
             if (const double* radii = by_query_radii.radii) {
-                const bool is_inside = pair && inside<Metric>(within, value, radii[place.query]);
+                const bool is_inside = pair && inside(within, distance, radii[place.query]);
                 in_own_radius += counted(is_inside, by_query_radii.of_references, j);
             }
             if (const double* radii = by_reference_radii.radii) {
-                const bool is_inside = pair && inside<Metric>(within, value, radii[j]);
+                const bool is_inside = pair && inside(within, distance, radii[j]);
                 in_reference_radii += counted(is_inside, by_reference_radii.of_references, j);
             }
         }
@@ -66,14 +64,14 @@ struct Count {
 };
 static_assert(tile_rows == 32);  // a warp
 
-template <class Metric>
+template <class Pairs>
 __global__ void __launch_bounds__(block_threads, 2)
     radius_counts_sweep(const __grid_constant__ Within within,
                         const __grid_constant__ RadiusCounts by_query_radii,
                         const __grid_constant__ RadiusCounts by_reference_radii) {
     const Place place(within.sweep);
-    Count<Metric> fold{within, place, by_query_radii, by_reference_radii};
-    run<CanonicalPairs<Metric>>(within.sweep, place, fold);
+    Count<Pairs> fold{within, place, by_query_radii, by_reference_radii};
+    run(within.sweep, place, Pairs(within.sweep, within.metric), fold);
     if (!place.has_query()) return;
     if (int64_t* counts = by_query_radii.of_queries) add(counts[place.query], fold.in_own_radius);
     if (int64_t* counts = by_reference_radii.of_queries) {
@@ -81,20 +79,20 @@ __global__ void __launch_bounds__(block_threads, 2)
     }
 }
 
-template <class Metric>
+template <class Pairs>
 struct Collect {
     const Within& within;
     const Place& place;
     const double* radii;
     const RadiusRows& rows;
 
-    __device__ void operator()(const CanonicalPairs<Metric>& pairs, int64_t first) const {
+    __device__ void operator()(const Pairs& pairs, int64_t first) const {
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {
             const int64_t j = first + place.column(p);
             if (!is_pair(within, place, j)) continue;
-            const double value = pairs.value(p, within.sweep, place.query, j);
-            if (!inside<Metric>(within, value, radii[place.query])) continue;
+            const double value = pairs.value(p, place.query, j);
+            if (!inside(within, pairs.distance(value), radii[place.query])) continue;
             const int64_t at = add(rows.next[place.query], 1);
             rows.values[at] = value;
             rows.indices[at] = j;
@@ -102,22 +100,22 @@ struct Collect {
     }
 };
 
-template <class Metric>
+template <class Pairs>
 __global__ void __launch_bounds__(block_threads, 2)
     radius_neighbors_sweep(const __grid_constant__ Within within, const double* radii,
                            const __grid_constant__ RadiusRows rows) {
     const Place place(within.sweep);
-    Collect<Metric> fold{within, place, radii, rows};
-    run<CanonicalPairs<Metric>>(within.sweep, place, fold);
+    Collect<Pairs> fold{within, place, radii, rows};
+    run(within.sweep, place, Pairs(within.sweep, within.metric), fold);
 }
 
 // One row per block, by a bitonic network in which every comparator puts the earlier neighbour
 // first: what would lie beyond the end of the row, where later ones belong, never moves.
-template <class Metric, class D>
+template <class D>
 __global__ void __launch_bounds__(block_threads)
-    radius_neighbors_sort(const __grid_constant__ RadiusRows rows, int64_t first_row,
-                          D* distances) {
-    const int64_t row = first_row + blockIdx.x;
+    radius_neighbors_sort(const __grid_constant__ Within within,
+                          const __grid_constant__ RadiusRows rows, D* distances) {
+    const int64_t row = within.sweep.first_row + blockIdx.x;
     const int64_t begin = rows.indptr[row], length = rows.indptr[row + 1] - begin;
     double* values = rows.values + begin;
     int64_t* indices = rows.indices + begin;
@@ -140,63 +138,35 @@ __global__ void __launch_bounds__(block_threads)
         for (int64_t half = sorted / 2; half > 0; half /= 2) exchange(half, half);
     }
     for (int64_t c = threadIdx.x; c < length; c += block_threads) {
-        distances[begin + c] = static_cast<D>(Metric::reported(values[c]));
+        distances[begin + c] = static_cast<D>(distance_of(within.metric, values[c]));
     }
-}
-
-dim3 grid_of(const Sweep& sweep) {
-    return {static_cast<unsigned>(sweep.row_blocks()), static_cast<unsigned>(sweep.cut.segments)};
-}
-
-template <class Metric>
-void count_with(const Within& within, const RadiusCounts& by_query_radii,
-                const RadiusCounts& by_reference_radii, cudaStream_t stream) {
-    launch("radius counts sweep", radius_counts_sweep<Metric>, grid_of(within.sweep), block_threads,
-           stream, within, by_query_radii, by_reference_radii);
-}
-
-template <class Metric, class D>
-void collect_with(const Within& within, const double* radii, const RadiusRows& rows, D* distances,
-                  cudaStream_t stream) {
-    launch("radius neighbors sweep", radius_neighbors_sweep<Metric>, grid_of(within.sweep),
-           block_threads, stream, within, radii, rows);
-    launch("radius neighbors sort", radius_neighbors_sort<Metric, D>,
-           static_cast<unsigned>(within.sweep.rows), block_threads, stream, rows,
-           within.sweep.first_row, distances);
 }
 
 }  // namespace
 
-void radius_counts(const Within& within, MetricId metric, const RadiusCounts& by_query_radii,
+void radius_counts(const Within& within, const RadiusCounts& by_query_radii,
                    const RadiusCounts& by_reference_radii, cudaStream_t stream) {
-    switch (metric) {
-#define PT_COUNT(name, type) \
-    case MetricId::name:     \
-        return count_with<type>(within, by_query_radii, by_reference_radii, stream);
-        PAIRTILE_PLAIN_METRICS(PT_COUNT)
-#undef PT_COUNT
-        default:  // has no tile here
-            break;
-    }
+    with_pairs(within.metric.id, [&]<class Pairs>() {
+        launch("radius counts sweep", radius_counts_sweep<Pairs>, grid_of(within.sweep),
+               block_threads, stream, within, by_query_radii, by_reference_radii);
+    });
 }
 
 template <class D>
-void radius_neighbors(const Within& within, MetricId metric, const double* radii,
-                      const RadiusRows& rows, D* distances, cudaStream_t stream) {
-    switch (metric) {
-#define PT_COLLECT(name, type) \
-    case MetricId::name:       \
-        return collect_with<type>(within, radii, rows, distances, stream);
-        PAIRTILE_PLAIN_METRICS(PT_COLLECT)
-#undef PT_COLLECT
-        default:  // has no tile here
-            break;
-    }
+void radius_neighbors(const Within& within, const double* radii, const RadiusRows& rows,
+                      D* distances, cudaStream_t stream) {
+    with_pairs(within.metric.id, [&]<class Pairs>() {
+        launch("radius neighbors sweep", radius_neighbors_sweep<Pairs>, grid_of(within.sweep),
+               block_threads, stream, within, radii, rows);
+    });
+    launch("radius neighbors sort", radius_neighbors_sort<D>,
+           static_cast<unsigned>(within.sweep.rows), block_threads, stream, within, rows,
+           distances);
 }
 
-template void radius_neighbors(const Within&, MetricId, const double*, const RadiusRows&, float*,
+template void radius_neighbors(const Within&, const double*, const RadiusRows&, float*,
                                cudaStream_t);
-template void radius_neighbors(const Within&, MetricId, const double*, const RadiusRows&, double*,
+template void radius_neighbors(const Within&, const double*, const RadiusRows&, double*,
                                cudaStream_t);
 
 }  // namespace pairtile::gpu

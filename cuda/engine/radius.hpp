@@ -5,13 +5,13 @@
 #include <cuda_runtime.h>
 
 #include "engine/sweep.hpp"
-#include "pairtile/metric/registry.hpp"
 
 namespace pairtile::gpu {
 
 // Which pairs are compared with a radius, and how: as the distance that would be returned.
 struct Within {
     Sweep sweep;
+    Metric metric;
     bool exclude_self;
     bool closed;  // a pair exactly at the radius is inside
     bool narrow;  // distances are rounded to float32, as radii are
@@ -35,13 +35,13 @@ struct RadiusRows {
 constexpr int64_t radius_state_bytes = 0;  // counts are added up where they are returned
 constexpr int64_t radius_least_width = 256;
 
-void radius_counts(const Within& within, MetricId metric, const RadiusCounts& by_query_radii,
+void radius_counts(const Within& within, const RadiusCounts& by_query_radii,
                    const RadiusCounts& by_reference_radii, cudaStream_t stream);
 
 // Fills the rows of the sweep with what lies within the radii of the queries, in the order of
 // (value, index), and writes the distances as D.
 template <class D>
-void radius_neighbors(const Within& within, MetricId metric, const double* radii,
-                      const RadiusRows& rows, D* distances, cudaStream_t stream);
+void radius_neighbors(const Within& within, const double* radii, const RadiusRows& rows,
+                      D* distances, cudaStream_t stream);
 
 }  // namespace pairtile::gpu

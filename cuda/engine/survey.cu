@@ -3,6 +3,7 @@
 
 #include "engine/launch.hpp"
 #include "engine/sweep.cuh"
+#include "pairtile/metric/canonical.hpp"
 #include "pairtile/metric/inner_product.hpp"
 
 namespace pairtile::gpu {

@@ -1,18 +1,18 @@
 // One pass of the tile loop: stage 32 × 32 rows of both sets in shared memory, 32 features at a
 // time, let each thread work out its four pairs, and hand them to the fold.
 //
-// How a pair becomes a number is a `Pairs` type (below), what becomes of the number is the fold of
-// knn.cu, radius.cu or kernel_sums.cu; both come from the shared headers and are composed here at
+// How a pair becomes a number is a `Pairs` type (distances.cuh, similarities.cuh), what becomes of
+// the number is the fold of a .cu file; both come from the shared headers and are composed here at
 // compile time.
 #pragma once
 
-#include <type_traits>
-
 #include "engine/sweep.hpp"
-#include "pairtile/metric/canonical.hpp"
-#include "pairtile/metric/cosine.hpp"
 
 namespace pairtile::gpu {
+
+inline dim3 grid_of(const Sweep& sweep) {
+    return {static_cast<unsigned>(sweep.row_blocks()), static_cast<unsigned>(sweep.cut.segments)};
+}
 
 // What a thread works on. Lanes of a warp own different queries and the same references: a staged
 // reference is read once for all of them, and a staged query without bank conflicts.
@@ -41,7 +41,13 @@ template <class T>
 using Staged = T[chunk][tile_rows + 1];
 static_assert(tile_rows == tile_cols);
 
-// Rows and features beyond the end become zeros, which add nothing to any metric.
+// What is staged: the features [first, first + count), in which pass over all of them.
+struct Chunk {
+    int64_t pass, first;
+    int count;
+};
+
+// Rows and features beyond the end become zeros.
 template <class T>
 __device__ void stage(Staged<T>& staged, const Array& array, const RowScale* scales, int64_t first,
                       int64_t end, int64_t feature) {
@@ -59,11 +65,12 @@ __device__ void stage(Staged<T>& staged, const Array& array, const RowScale* sca
     }
 }
 
-// Adds staged features, in order, to the eight partial results of each pair of this thread.
+// Adds staged features, in order, to the eight partial results of each pair of this thread. Zeros
+// beyond the end add nothing to the metrics that come here.
 template <class Metric, class T>
 __device__ __forceinline__ void accumulate(T (&lanes)[pairs_per_thread][8], const Staged<T>& x,
-                                           const Staged<T>& y, const Place& place, int features) {
-    for (int f = 0; f < features; f += 8) {
+                                           const Staged<T>& y, const Place& place, int count) {
+    for (int f = 0; f < count; f += 8) {
 #pragma unroll
         for (int l = 0; l < 8; ++l) {
             const T mine = x[f + l][place.row];
@@ -75,76 +82,30 @@ __device__ __forceinline__ void accumulate(T (&lanes)[pairs_per_thread][8], cons
     }
 }
 
-// The canonical value of each pair: the eight partial results run through all features.
-template <class Metric>
-struct CanonicalPairs {
-    using Value = double;
-    double lanes[pairs_per_thread][8];
-
-    __device__ void begin() {
-        for (auto& pair : lanes) {
-            for (double& lane : pair) lane = 0.0;
-        }
-    }
-    __device__ void add(const Staged<double>& x, const Staged<double>& y, const Place& place,
-                        int features) {
-        accumulate<Metric>(lanes, x, y, place, features);
-    }
-    // Of query i and reference j. A pair with a zero row has cosine distance 1, whatever the other
-    // row (unless that is NaN).
-    __device__ double value(int pair, const Sweep& sweep, int64_t i, int64_t j) const {
-        const double value = Metric::order(canonical_tree<Metric>(lanes[pair]));
-        if constexpr (std::is_same_v<Metric, Cosine>) {
-            const bool zero =
-                sweep.query_scales[i].norm == 0.0 || sweep.reference_scales[j].norm == 0.0;
-            if (zero && value == value) return 1.0;
-        }
-        return value;
-    }
-};
-
-// The same number in the working type: partial results of 32 features, added up in float64, so that
-// the rounding error does not grow with the number of features.
-template <class Metric, class T>
-struct WorkingPairs {
-    using Value = T;
-    double sums[pairs_per_thread];
-
-    __device__ void begin() {
-        for (double& sum : sums) sum = 0.0;
-    }
-    __device__ void add(const Staged<T>& x, const Staged<T>& y, const Place& place, int features) {
-        T lanes[pairs_per_thread][8] = {};
-        accumulate<Metric>(lanes, x, y, place, features);
-#pragma unroll
-        for (int p = 0; p < pairs_per_thread; ++p) {
-            sums[p] += static_cast<double>(canonical_tree<Metric>(lanes[p]));
-        }
-    }
-    __device__ T value(int pair) const { return static_cast<T>(sums[pair]); }
-};
-
 // fold(pairs, first) receives the values of the references first + place.column(0..3), all threads
 // together. Between two calls of it lies at least one barrier.
 template <class Pairs, class Fold>
-__device__ void run(const Sweep& sweep, const Place& place, Fold& fold) {
+__device__ void run(const Sweep& sweep, const Place& place, Pairs pairs, Fold& fold) {
     using T = typename Pairs::Value;
     __shared__ Staged<T> x, y;
+    const int64_t features = sweep.queries.cols;
     int64_t first = place.begin;
     if (sweep.triangle && place.first_query() > first) {
         first += (place.first_query() - first) / tile_cols * tile_cols;
     }
-    Pairs pairs;
     for (; first < place.end; first += tile_cols) {
         pairs.begin();
-        for (int64_t feature = 0; feature < sweep.queries.cols; feature += chunk) {
-            stage(x, sweep.queries, sweep.query_scales, place.first_query(), place.end_query,
-                  feature);
-            stage(y, sweep.references, sweep.reference_scales, first, place.end, feature);
-            __syncthreads();
-            const int64_t left = sweep.queries.cols - feature;
-            pairs.add(x, y, place, left < chunk ? static_cast<int>(left) : chunk);
-            __syncthreads();
+        for (Chunk now{0, 0, 0}; now.pass < pairs.passes(); ++now.pass) {
+            for (now.first = 0; now.first < features; now.first += chunk) {
+                const int64_t left = features - now.first;
+                now.count = left < chunk ? static_cast<int>(left) : chunk;
+                stage(x, sweep.queries, sweep.query_scales, place.first_query(), place.end_query,
+                      now.first);
+                stage(y, sweep.references, sweep.reference_scales, first, place.end, now.first);
+                __syncthreads();
+                pairs.add(x, y, place, now);
+                __syncthreads();
+            }
         }
         fold(pairs, first);
     }

@@ -184,13 +184,15 @@ def working_dtype(*arrays: NDArray[Any]) -> np.dtype[Any]:
 
 
 def like(*inputs: Any) -> Callable[[Any], Any]:
-    """How an array result leaves: as a tensor on the first torch input's device, else as it is.
+    """How an array result leaves: as the first torch or CuPy input is, else as it is.
 
     Pass the inputs as the user gave them; apply what is returned to each array result.
     """
-    tensor = next((x for x in inputs if _is_torch(x)), None)
-    if tensor is None:
+    given = next((x for x in inputs if _is_torch(x) or _is_cupy(x)), None)
+    if given is None:
         return lambda result: result
+    if _is_cupy(given):
+        return lambda result: _to_cupy(result, given.device)
     torch = sys.modules["torch"]
 
     def to_tensor(result: Any) -> Any:
@@ -198,9 +200,16 @@ def like(*inputs: Any) -> Callable[[Any], Any]:
             return None
         if _is_cupy(result):  # DLPack orders the result after CuPy's stream
             return torch.from_dlpack(result)
-        return torch.as_tensor(result, device=tensor.device)
+        return torch.as_tensor(result, device=given.device)
 
     return to_tensor
+
+
+def _to_cupy(result: Any, device: Any) -> Any:
+    if result is None:
+        return None
+    with device:
+        return sys.modules["cupy"].asarray(result)
 
 
 def host(x: Any) -> NDArray[Any]:

@@ -1,8 +1,12 @@
 """The GPU engine: launches on device memory that `_cuda_backend` owns through CuPy.
 
 An address is a device pointer as an integer, 0 for "none". A `_View` is a matrix: its address,
-rows, columns, bytes from row to row and from column to column, and dtype. A `_Where` is a device
-and a stream. A launch returns at once; a CUDA error is a RuntimeError with CUDA's own words.
+rows, columns, bytes from row to row and from column to column, and dtype. `_Sets` are the queries,
+the references and what their rows are divided by. A `_Measure` is a metric with its parameters p,
+weights, transform, ranges and n_bits. A `_Table` is what a kernel matrix is multiplied by: its
+address, whether it holds bits, elements from row to row, and columns; a table of bits has one more
+column, of ones. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
+RuntimeError with CUDA's own words.
 """
 
 from collections.abc import Sequence
@@ -11,32 +15,30 @@ _View = tuple[int, int, int, int, int, str]
 _Where = tuple[int, int]
 _Range = tuple[int, int]
 _Pair = tuple[int, int]
+_Sets = tuple[_View, _View, _Pair]
+_Measure = tuple[str, float, int, int, int, int]
+_Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
+_Table = tuple[int, bool, int, int]
 
 __version__: str
 scale_bytes: int
+log_sum_bytes: int
+contraction_width: int
 
 def architectures() -> list[str]: ...
-def metrics() -> list[str]: ...
-def knn_batches(rows: int, references: int, d: int, k: int, /) -> list[_Range]: ...
-def knn_segments(rows: int, references: int, k: int, /) -> list[_Range]: ...
-def knn_workspace(rows: int, references: int, k: int, /) -> int: ...
-def radius_batches(rows: int, references: int, d: int, /) -> list[_Range]: ...
-def radius_segments(rows: int, references: int, /) -> list[_Range]: ...
-def sums_batches(rows: int, references: int, d: int, /) -> list[_Range]: ...
-def sums_segments(rows: int, references: int, /) -> list[_Range]: ...
-def sums_workspace(rows: int, references: int, /) -> int: ...
+def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
+def segments(statistic: str, rows: int, references: int, k: int = 0) -> list[_Range]: ...
+def workspace(statistic: str, rows: int, references: int, k: int = 0) -> int: ...
 def reads_normalised_rows(kernel: str, /) -> bool: ...
 def survey(x: _View, findings: int, where: _Where, /) -> None: ...
 def row_scales(x: _View, scales: int, where: _Where, /) -> None: ...
 def knn(
     *,
-    queries: _View,
-    references: _View,
-    k: int,
-    metric: str,
+    sets: _Sets,
+    measure: _Measure,
     rows: _Range,
-    scales: _Pair,
+    k: int,
     exclude_self: bool,
     same_group: bool,
     groups: _Pair,
@@ -51,11 +53,9 @@ def knn(
 ) -> None: ...
 def radius_counts(
     *,
-    queries: _View,
-    references: _View,
-    metric: str,
+    sets: _Sets,
+    measure: _Measure,
     rows: _Range,
-    scales: _Pair,
     exclude_self: bool,
     closed: bool,
     wide_distances: bool,
@@ -65,11 +65,9 @@ def radius_counts(
 ) -> None: ...
 def radius_neighbors(
     *,
-    queries: _View,
-    references: _View,
-    metric: str,
+    sets: _Sets,
+    measure: _Measure,
     rows: _Range,
-    scales: _Pair,
     exclude_self: bool,
     closed: bool,
     wide_distances: bool,
@@ -81,20 +79,84 @@ def radius_neighbors(
     distances: int,
     where: _Where,
 ) -> None: ...
+def pairwise_distances(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    exclude_self: bool,
+    wide_distances: bool,
+    distances: int,
+    where: _Where,
+) -> None: ...
+def largest_radius_ratios(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    radii: int,
+    workspace: int,
+    largest: int,
+    where: _Where,
+) -> None: ...
+def distance_products(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    radius: float,
+    workspace: int,
+    of_queries: int,
+    where: _Where,
+) -> None: ...
 def kernel_row_sums(
     *,
-    x: _View,
-    y: _View,
-    weight: float,
-    kernel: str,
-    params: Sequence[float],
+    sets: _Sets,
+    kernel: _Kernel,
     rows: _Range,
-    scales: _Pair,
     wide: bool,
     triangle: bool,
-    y_weights: int,
+    reference_weights: int,
     workspace: int,
     sums: int,
     where: _Where,
 ) -> None: ...
 def weighted_total(sums: int, n: int, weights: int, total: int, where: _Where, /) -> None: ...
+def kernel_log_sums(
+    *,
+    sets: _Sets,
+    kernel: _Kernel,
+    rows: _Range,
+    exclude_self: bool,
+    log_weights: int,
+    rates: int,
+    is_first: bool,
+    workspace: int,
+    so_far: int,
+    sums: int,
+    where: _Where,
+) -> None: ...
+def contract(
+    *,
+    sets: _Sets,
+    kernel: _Kernel,
+    rows: _Range,
+    wide: bool,
+    exclude_self: bool,
+    table: _Table,
+    columns: _Range,
+    workspace: int,
+    out: int,
+    out_stride: int,
+    where: _Where,
+) -> None: ...
+def column_totals(
+    *,
+    products: int,
+    rows: _Range,
+    table: _Table,
+    columns: _Range,
+    within: int,
+    all: int,
+    where: _Where,
+) -> None: ...

@@ -265,13 +265,11 @@ def realism(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     measure = _metrics.resolve(metric, metric_params, real=x, fake=y)
-    # looked up before any work, for CUDA lacks it
-    largest_ratios = _backend.module(x, y).largest_radius_ratios
     with reporting(progress, n * n, n * m) as (of_real, across):
-        radii = _own_radii(x, k, measure, workers, 0, of_real)
+        radii = _arrays.host(_own_radii(x, k, measure, workers, 0, of_real))
         # "lower": an interpolated quantile keeps the same rows, and infinite radii have none.
         radii[radii > np.quantile(radii, 1.0 - prune, method="lower")] = -1.0
-        ratios = largest_ratios(
+        ratios = _backend.module(x, y).largest_radius_ratios(
             y,
             x,
             measure.name,
@@ -370,13 +368,11 @@ def probabilistic_precision_recall(
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
     measure = _metrics.resolve(metric, metric_params, real=x, fake=y)
-    # looked up before any work, for CUDA lacks it
-    products = _backend.module(x, y).distance_products
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         with np.errstate(over="ignore"):
-            mean_real = _own_radii(x, k, measure, workers, 0, of_real).mean()
-            mean_fake = _own_radii(y, k, measure, workers, 0, of_fake).mean()
-        outside_fake, outside_real = products(
+            mean_real = _arrays.host(_own_radii(x, k, measure, workers, 0, of_real)).mean()
+            mean_fake = _arrays.host(_own_radii(y, k, measure, workers, 0, of_fake)).mean()
+        outside = _backend.module(x, y).distance_products(
             x,
             y,
             measure.name,
@@ -386,6 +382,7 @@ def probabilistic_precision_recall(
             workers=workers,
             progress=across,
         )
+    outside_fake, outside_real = map(_arrays.host, outside)
     return PrecisionRecall(
         precision=float((1.0 - outside_real).mean()), recall=float((1.0 - outside_fake).mean())
     )

@@ -66,14 +66,13 @@ class NeighborIndex:
     ------
     TypeError, ValueError
         If the array, the metric or the precision is not acceptable, as in `knn`.
-    NotImplementedError
-        If `reference` is on a CUDA device.
 
     Notes
     -----
     Metrics whose rows are packed as they are gain from it: euclidean, sqeuclidean, cosine,
     inner_product, manhattan and chebyshev. For all others an index holds the references and the
-    validated parameters alone.
+    validated parameters alone. References on a CUDA device stay there, as they are, and serve
+    queries on it; from a file they come back in host memory.
 
     Memory: 2 (bfloat16), 4 or 8 bytes per packed number, beside the references themselves. What
     was packed never changes, so calls need no lock. A search whose queries make another precision
@@ -474,7 +473,7 @@ class NeighborIndex:
             },
             "precision": self.precision,
         }
-        blocks = {"reference": self._rows}
+        blocks = {"reference": _arrays.host(self._rows)}
         if self._index is not None and self._index.pack is not None:
             facts["pack"] = dict(self._index.pack)
             blocks.update(facts["pack"].pop("blocks"))

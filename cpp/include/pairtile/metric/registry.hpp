@@ -18,7 +18,7 @@
 #include "pairtile/metric/sqeuclidean.hpp"
 #include "pairtile/metric/weuclidean.hpp"
 
-// Those of one sum and without parameters, which the GPU computes too.
+// Those of one sum and without parameters, which have micro-kernels of their own.
 #define PAIRTILE_PLAIN_METRICS(X)    \
     X(euclidean, Euclidean)          \
     X(sqeuclidean, SquaredEuclidean) \
@@ -27,14 +27,18 @@
     X(manhattan, Manhattan)          \
     X(chebyshev, Chebyshev)
 
-#define PAIRTILE_METRICS(X)          \
-    PAIRTILE_PLAIN_METRICS(X)        \
+// The others that are sums over features.
+#define PAIRTILE_SUMMED_METRICS(X)   \
     X(minkowski, Minkowski)          \
     X(canberra, Canberra)            \
     X(braycurtis, BrayCurtis)        \
     X(weuclidean, WeightedEuclidean) \
-    X(mahalanobis, Mahalanobis)      \
     X(gower, Gower)
+
+#define PAIRTILE_METRICS(X)    \
+    PAIRTILE_PLAIN_METRICS(X)  \
+    PAIRTILE_SUMMED_METRICS(X) \
+    X(mahalanobis, Mahalanobis)
 
 #define PAIRTILE_BIT_METRICS(X) \
     X(hamming, Hamming)         \

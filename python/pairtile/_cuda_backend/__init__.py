@@ -1,0 +1,60 @@
+"""The CUDA backend: functions of the seam (see `_native.pyi`) that run on the GPU.
+
+CuPy owns all device memory, workspace included; `_cuda` launches on its current stream. A call
+is cut into batches of query rows that take well below a second each, so that it can be
+interrupted and report progress between two of them.
+
+    arrays -> Rows -> batches of rows -> sweep and merge in `_cuda` -> CuPy arrays
+
+Results are CuPy arrays; NumPy arrays, which come here when "cuda" is the chosen backend, get
+NumPy arrays back. Imported only when a call needs it, and importable only where `_cuda` was
+built and CuPy is installed.
+"""
+
+from typing import Any
+
+from pairtile import _cuda, _numpy
+from pairtile._cuda import architectures
+from pairtile._cuda_backend.fidelity import distance_products, largest_radius_ratios
+from pairtile._cuda_backend.kernels import (
+    kernel_label_sums,
+    kernel_logsumexp,
+    kernel_matvec,
+    kernel_row_sums,
+    kernel_total,
+)
+from pairtile._cuda_backend.neighbors import (
+    Index,
+    first_nonfinite,
+    knn,
+    pairwise_distances,
+    radius_counts,
+    radius_neighbors,
+)
+
+__all__ = [
+    "Index",
+    "_cuda",
+    "architectures",
+    "distance_products",
+    "first_nonfinite",
+    "kernel_label_sums",
+    "kernel_logsumexp",
+    "kernel_matvec",
+    "kernel_row_sums",
+    "kernel_total",
+    "knn",
+    "largest_radius_ratios",
+    "pairwise_distances",
+    "radius_counts",
+    "radius_neighbors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _numpy.__all__:
+        raise NotImplementedError(
+            f"this needs {name}, which pairtile does not compute on a GPU; copy the arrays to host "
+            "memory first"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,330 @@
+"""Kernel statistics on the GPU: sums over pairs, products of kernel matrices with columns."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile import _cuda
+from pairtile._cuda_backend.memory import (
+    Rows,
+    address,
+    addresses,
+    as_given,
+    device_of,
+    float64,
+    paced,
+    upload,
+    where,
+    workspace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pairtile._progress import Report
+
+    Floats = NDArray[np.float64]
+    Term = tuple[float, str, tuple[float, ...]]
+
+
+def _fits_float32(terms: Sequence[Term], largest: float, d: int) -> bool:
+    """Whether data, parameters and powers stay far from float32's overflow and underflow."""
+    if largest and not 2.0**-30 < largest < 2.0**30:
+        return False
+    for _, name, params in terms:
+        if any(p and not 2.0**-40 < abs(p) < 2.0**40 for p in params):
+            return False
+        if name == "polynomial":
+            degree, gamma, coef0 = params
+            if degree * math.log2(1 + gamma * d * largest**2 + abs(coef0)) > 100:
+                return False
+        if name == "inverse_multiquadric":
+            c2, beta = params
+            if beta * abs(math.log2(c2)) > 50:
+                return False
+    return True
+
+
+def _wide(precision: str, sets: Sequence[Rows], terms: Sequence[Term]) -> bool:
+    """Whether kernel values are computed in float64."""
+    if precision == "float64" or any(rows.dtype == "float64" for rows in sets):
+        return True
+    largest = max(rows.survey()[1] for rows in dict.fromkeys(sets))
+    return not _fits_float32(terms, largest, sets[0].d)
+
+
+class _Similarity:
+    """Weighted kernels between rows of some sets."""
+
+    def __init__(self, terms: Sequence[Term], *sets: Rows) -> None:
+        self.terms = terms
+        normalised = any(_cuda.reads_normalised_rows(name) for _, name, _ in terms)
+        self._scales = {rows: rows.scales() for rows in sets} if normalised else {}
+
+    def told(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
+        """What a launch on pairs of x and y is told, for each kernel."""
+        for term in self.terms:
+            normalised = _cuda.reads_normalised_rows(term[1])
+            scales = (self._scales[x], self._scales[y]) if normalised else (None, None)
+            yield {"sets": (x.view, y.view, addresses(scales)), "kernel": term}
+
+
+def _row_sums(
+    x: Rows,
+    y: Rows,
+    terms: Sequence[Term],
+    y_weights: Any,
+    *,
+    precision: str,
+    triangle: bool,
+    progress: Report | None,
+) -> Any:
+    """Sum over j of w_j k(x_i, y_j), for each i; only over j > i if `triangle`."""
+    similarity = _Similarity(terms, x, y)
+    wide = _wide(precision, (x, y), terms)
+    sums = cupy.zeros(x.n, dtype=cupy.float64)
+    batches = _cuda.batches("sums", x.n, y.n, x.d)
+    states = workspace("sums", batches, y.n)
+    for batch in paced(batches, progress):
+        for told in similarity.told(x, y):
+            _cuda.kernel_row_sums(
+                **told,
+                rows=batch,
+                wide=wide,
+                triangle=triangle,
+                reference_weights=address(y_weights),
+                workspace=address(states),
+                sums=address(sums),
+                where=where(),
+            )
+    return sums
+
+
+def kernel_row_sums(
+    z: Any,
+    y: Any,
+    terms: Sequence[Term],
+    y_weights: NDArray[np.float64] | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Sum over j of w_j k(z_i, y_j), for each i."""
+    del workers
+    with device_of(z, y):
+        sums = _row_sums(
+            Rows(z),
+            Rows(y),
+            terms,
+            upload(y_weights),
+            precision=precision,
+            triangle=False,
+            progress=progress,
+        )
+        return as_given(z, sums)[0]
+
+
+def kernel_total(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    x_weights: NDArray[np.float64] | None,
+    y_weights: NDArray[np.float64] | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> float:
+    """Sum over ordered pairs of w_i w_j k(x_i, y_j); y None: over i != j of x."""
+    del workers
+    itself = y is None
+    with device_of(x, y):
+        rows = Rows(x)
+        v = upload(x_weights)
+        sums = _row_sums(
+            rows,
+            rows if itself else Rows(y),
+            terms,
+            v if itself else upload(y_weights),
+            precision=precision,
+            triangle=itself,
+            progress=progress,
+        )
+        total = cupy.empty(1, dtype=cupy.float64)
+        _cuda.weighted_total(address(sums), rows.n, address(v), address(total), where())
+        value = float(total.get()[0])
+    return 2.0 * value if itself else value
+
+
+def kernel_logsumexp(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    log_weights: Floats | None,
+    rates: Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Log of the sum over j of e^w_j times the sum over terms of a_t k_t(x_i, y_j)^r_j.
+
+    y None: over j != i of x. Weights and rates None: 0 and 1. Everything in float64.
+    """
+    del precision, workers
+    with device_of(x, y):
+        rows = Rows(x)
+        others = rows if y is None else Rows(y)
+        similarity = _Similarity(terms, rows, others)
+        below, powers = upload(log_weights), upload(rates)
+        so_far = cupy.empty(rows.n * _cuda.log_sum_bytes, dtype=cupy.uint8)
+        sums = cupy.empty(rows.n, dtype=cupy.float64)
+        batches = _cuda.batches("log_sums", rows.n, others.n, rows.d)
+        states = workspace("log_sums", batches, others.n)
+        for batch in paced(batches, progress):
+            for term, told in enumerate(similarity.told(rows, others)):
+                _cuda.kernel_log_sums(
+                    **told,
+                    rows=batch,
+                    exclude_self=y is None,
+                    log_weights=address(below),
+                    rates=address(powers),
+                    is_first=term == 0,
+                    workspace=address(states),
+                    so_far=address(so_far),
+                    sums=address(sums),
+                    where=where(),
+                )
+        return as_given(x, sums)[0]
+
+
+class _Product:
+    """Kernel matrix of some rows times columns: batches of rows, strips of columns."""
+
+    def __init__(
+        self,
+        similarity: _Similarity,
+        rows: Rows,
+        sets: Sequence[Rows],
+        columns: int,
+        *,
+        wide: bool,
+    ) -> None:
+        self._similarity = similarity
+        self._wide = wide
+        self._rows = rows
+        step = _cuda.contraction_width
+        self.strips = [(c, min(c + step, columns)) for c in range(0, columns, step)]
+        work = (rows.d + step) * len(self.strips) * len(similarity.terms)
+        sizes = [others.n for others in sets]
+        self.batches = _cuda.batches("contraction", rows.n, sum(sizes), work)
+        self._partial = workspace("contraction", self.batches, *sizes)
+
+    def add(
+        self,
+        others: Rows,
+        table: tuple[int, bool, int, int],
+        batch: tuple[int, int],
+        strip: tuple[int, int],
+        out: int,
+        stride: int,
+    ) -> None:
+        """Add to what lies at `out`. The pair of a row with itself counts in no product."""
+        for told in self._similarity.told(self._rows, others):
+            _cuda.contract(
+                **told,
+                rows=batch,
+                wide=self._wide,
+                exclude_self=others is self._rows,
+                table=table,
+                columns=strip,
+                workspace=address(self._partial),
+                out=out,
+                out_stride=stride,
+                where=where(),
+            )
+
+
+def kernel_matvec(
+    x: Any,
+    y: Any,
+    v: Any,
+    terms: Sequence[Term],
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Sum over j of k(x_i, y_j) v_jc, for each i and each column c."""
+    del workers
+    with device_of(x, y, v):
+        rows, others = Rows(x), Rows(y)
+        numbers = float64(v)
+        width = numbers.shape[1]
+        similarity = _Similarity(terms, rows, others)
+        wide = _wide(precision, (rows, others), terms)
+        product = _Product(similarity, rows, [others], width, wide=wide)
+        out = cupy.zeros((rows.n, width), dtype=cupy.float64)
+        table = (address(numbers), False, width, width)
+        for batch in paced(product.batches, progress):
+            for strip in product.strips:
+                at = address(out) + out.itemsize * (batch[0] * width + strip[0])
+                product.add(others, table, batch, strip, at, width)
+        return as_given(x, out)[0]
+
+
+def kernel_label_sums(
+    x: Any,
+    y: Any,
+    labels: NDArray[np.uint8],
+    terms: Sequence[Term],
+    *,
+    n_labels: int,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, float]:
+    """For each 0/1 labelling V_b of the pooled sample: V_b'KV_b and V_b'K1; besides 1'K1.
+
+    K has a zero diagonal. The bits of V lie column by column in the bytes of `labels`. With a
+    column of ones behind V the columns of KV sum up to V'K1 and 1'K1. Everything in float64:
+    relabellings that tie must tie.
+    """
+    del workers
+    with device_of(x, y):
+        sets = Rows(x), Rows(y)
+        bits = upload(labels)
+        stride = labels.shape[1]
+        tables = [
+            (address(bits) + stride * first, True, stride, n_labels) for first in (0, sets[0].n)
+        ]
+        columns = n_labels + 1
+        within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
+        similarity = _Similarity(terms, *sets)
+        pooled = sets[0].n + sets[1].n
+        for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
+            product = _Product(similarity, rows, sets, columns, wide=True)
+            for batch in paced(product.batches, progress, before, pooled):
+                for strip in product.strips:
+                    shape = batch[1] - batch[0], _cuda.contraction_width
+                    products = cupy.zeros(shape, dtype=cupy.float64)
+                    for others, their_table in zip(sets, tables, strict=True):
+                        at = address(products)
+                        product.add(others, their_table, batch, strip, at, shape[1])
+                    _cuda.column_totals(
+                        products=address(products),
+                        rows=batch,
+                        table=table,
+                        columns=strip,
+                        within=address(within) + within.itemsize * strip[0],
+                        all=address(every) + every.itemsize * strip[0],
+                        where=where(),
+                    )
+        of_labels, of_all = within.get(), every.get()
+        return of_labels[:n_labels], of_all[:n_labels], float(of_all[n_labels])

@@ -1,0 +1,114 @@
+"""Arrays in device memory, and what `_cuda` is told about them: addresses, strides, the stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile import _cuda
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pairtile._progress import Report
+
+
+def device_of(*arrays: Any) -> Any:
+    """The device that all of them are on, as a context; the current one for host arrays."""
+    found = {a.device.id for a in arrays if a is not None and not isinstance(a, np.ndarray)}
+    if len(found) > 1:
+        raise ValueError(f"arrays are on the CUDA devices {sorted(found)}; they must be on one")
+    return cupy.cuda.Device(found.pop() if found else None)
+
+
+def where() -> tuple[int, int]:
+    """Current device and stream."""
+    return cupy.cuda.Device().id, cupy.cuda.get_current_stream().ptr
+
+
+def address(a: Any) -> int:
+    """Device pointer, 0 for None."""
+    return 0 if a is None else int(a.data.ptr)
+
+
+def addresses(pair: tuple[Any, Any]) -> tuple[int, int]:
+    """Device pointers of what belongs to the queries and to the references."""
+    return address(pair[0]), address(pair[1])
+
+
+def upload(a: NDArray[Any] | None) -> Any:
+    """Native, contiguous copy on the device; as plain bits, because CuPy may lack the dtype."""
+    if a is None:
+        return None
+    native = np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("="))
+    return cupy.asarray(native.view(f"u{native.itemsize}"))
+
+
+def float64(a: Any) -> Any:
+    """Numbers of either memory as contiguous float64 on the device."""
+    return None if a is None else cupy.asarray(a, dtype=cupy.float64, order="C")
+
+
+def as_given(x: Any, *results: Any) -> tuple[Any, ...]:
+    """The results as the kind of array that x is."""
+    if not isinstance(x, np.ndarray):
+        return results
+    return tuple(None if result is None else result.get() for result in results)
+
+
+class Rows:
+    """A matrix in device memory, and what `_cuda` is told about it."""
+
+    def __init__(self, x: Any) -> None:
+        self.dtype = x.dtype.name
+        memory = upload(x) if isinstance(x, np.ndarray) else cupy.asarray(x)
+        if any(step % memory.itemsize for step in (address(memory), *memory.strides)):
+            memory = memory.copy()  # a load must be aligned
+        self.memory = memory
+        self.n, self.d = memory.shape
+        self.view = (address(memory), *memory.shape, *memory.strides, self.dtype)
+
+    def scales(self) -> Any:
+        """Norms to divide by where rows are L2-normalised."""
+        out = cupy.empty(self.n * _cuda.scale_bytes, dtype=cupy.uint8)
+        _cuda.row_scales(self.view, address(out), where())
+        return out
+
+    def survey(self) -> tuple[int, float]:
+        """First row with NaN or Inf (-1: none), and the largest finite magnitude."""
+        out = cupy.empty(2, dtype=cupy.int64)
+        _cuda.survey(self.view, address(out), where())
+        first_bad, largest = out.get()
+        return int(first_bad), float(largest.view(np.float64))
+
+
+def workspace(
+    statistic: str, batches: Iterable[tuple[int, int]], *references: int, k: int = 0
+) -> Any:
+    """Enough for each of the batches against each of the reference sets, by their sizes."""
+    heights = {stop - first for first, stop in batches}
+    sizes = (_cuda.workspace(statistic, rows, m, k) for rows in heights for m in references)
+    return cupy.empty(max(sizes), dtype=cupy.uint8)
+
+
+def paced(
+    batches: list[tuple[int, int]],
+    progress: Report | None,
+    before: int = 0,
+    total: int | None = None,
+) -> Iterator[tuple[int, int]]:
+    """The batches, each awaited before the next is launched.
+
+    Reported in rows: with those `before` in sweeps that are done, of a `total` over all sweeps.
+    """
+    n = batches[-1][1]
+    for first, stop in batches:
+        yield first, stop
+        if stop < n or progress is not None:
+            cupy.cuda.get_current_stream().synchronize()
+        if progress is not None:
+            progress(before + stop, total or n)
