@@ -47,6 +47,40 @@ double exact_below(const KernelTerm& term, double error, double tolerance, doubl
     return -1.0;
 }
 
+void Economised::add(double weight, double gamma, double middle, double half) {
+    const double step = gamma * half;
+    double term = weight * std::exp(-gamma * middle);
+    for (int k = 0; k <= taylor; ++k) {
+        coefficient[k] += term;
+        term *= -step / (k + 1);
+    }
+    // Lagrange's remainder, with the derivative where it is largest: at the near end
+    error += std::fabs(term) * std::exp(step);
+    size += std::fabs(weight);
+}
+
+bool Economised::shorten(int most) {
+    static const auto chebyshev = [] {
+        std::array<std::array<double, taylor + 1>, taylor + 1> c{};
+        c[0][0] = c[1][1] = 1.0;
+        for (size_t k = 2; k <= taylor; ++k) {
+            for (size_t j = 0; j <= k; ++j) {
+                c[k][j] = (j > 0 ? 2.0 * c[k - 1][j - 1] : 0.0) - c[k - 2][j];
+            }
+        }
+        return c;
+    }();
+    constexpr double tolerated = 2e-7;
+    for (; degree > 0; --degree) {
+        const auto& c = chebyshev[static_cast<size_t>(degree)];
+        const double share = coefficient[degree] / c[static_cast<size_t>(degree)];
+        if (!(error + std::fabs(share) <= tolerated * size)) break;
+        error += std::fabs(share);
+        for (int j = degree; j >= 0; j -= 2) coefficient[j] -= share * c[static_cast<size_t>(j)];
+    }
+    return degree <= most && error <= tolerated * size;
+}
+
 KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
                          Argument read, int workers, Control& control)
     : x(rows), y(cols), argument(read), terms(std::move(wanted)) {

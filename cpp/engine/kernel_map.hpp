@@ -62,6 +62,19 @@ struct KernelFrame {
     double largest_sampled_dot() const;
 };
 
+// Σ w e^{−γ s} for |s − middle| <= half as a polynomial in (s − middle) / half: its Taylor series,
+// economised (each highest power is replaced by the Chebyshev polynomial's lower ones).
+struct Economised {
+    static constexpr int taylor = 24;
+    double coefficient[taylor + 1] = {};
+    double error = 0.0, size = 0.0;
+    int degree = taylor;
+
+    void add(double weight, double gamma, double middle, double half);
+    // To at most this degree; false if that loses more than float32 can tell.
+    bool shorten(int most);
+};
+
 // Turns tiles of packed arguments into kernel values.
 template <class T>
 class KernelMap {
@@ -80,6 +93,10 @@ class KernelMap {
             weights_.push_back(largest_weight_ > 0.0 ? static_cast<T>(term.weight / largest_weight_)
                                                      : T(0));
         }
+        gaussians_ = sizeof(T) == 4 && from.terms.size() >= 3 &&
+                     std::all_of(from.terms.begin(), from.terms.end(), [](const KernelTerm& t) {
+                         return t.kernel == KernelId::gaussian;
+                     });
         const MetricId metric =
             from.argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, from.x, from.y);
@@ -95,10 +112,21 @@ class KernelMap {
                               rows.norms.data() + tile.local_row);
         }
         if (patch_) patch(tile, worker);
+        if (gaussians_ && by_polynomial(tile, out, out_ld)) return;
         for (size_t t = 0; t < from_.terms.size(); ++t) {
             ops.kernel[static_cast<int>(from_.terms[t].kernel)](tile.data, tile.ld, tile.rows,
                                                                 tile.cols, params_[t].data(),
                                                                 weights_[t], t > 0, out, out_ld);
+        }
+    }
+
+    // Derivatives by the argument of packed rows, from a tile that has become values before.
+    void slopes(const Tile<T>& tile, T* out, int64_t out_ld) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        for (size_t t = 0; t < from_.terms.size(); ++t) {
+            ops.slope[static_cast<int>(from_.terms[t].kernel)](tile.data, tile.ld, tile.rows,
+                                                               tile.cols, params_[t].data(),
+                                                               weights_[t], t > 0, out, out_ld);
         }
     }
 
@@ -110,6 +138,26 @@ class KernelMap {
     }
 
   private:
+    // A sum of Gaussians is one smooth function of the distance: where a polynomial is as good on
+    // the range of the tile, ten of them cost no more than one.
+    bool by_polynomial(const Tile<T>& tile, T* out, int64_t out_ld) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        T low, high;
+        ops.range(tile.data, tile.ld, tile.rows, tile.cols, &low, &high);
+        const T middle = (low + high) / 2;
+        const double half = std::max(high - middle, middle - low);
+        Economised sum;
+        for (size_t t = 0; t < params_.size(); ++t) {
+            sum.add(weights_[t], params_[t][0], middle, half);
+        }
+        if (!(half > 0.0) || !sum.shorten(most_degree)) return false;
+        T coefficients[most_degree + 1];
+        for (int k = 0; k <= most_degree; ++k) coefficients[k] = static_cast<T>(sum.coefficient[k]);
+        ops.polynomial(tile.data, tile.ld, tile.rows, tile.cols, middle, static_cast<T>(1.0 / half),
+                       coefficients, sum.degree, out, out_ld);
+        return true;
+    }
+
     // Replaces arguments that are not accurate enough for the kernel at that place.
     void patch(const Tile<T>& tile, int worker) {
         const double reach = tile.row_extent.reach + tile.col_extent.reach;
@@ -137,7 +185,7 @@ class KernelMap {
     }
 
     const KernelFrame& from_;
-    bool patch_;
+    bool patch_, gaussians_;
     Pairing pairing_;
     double largest_weight_ = 0.0;
     std::vector<std::array<T, kernel_params>> params_;

@@ -18,7 +18,7 @@ struct Block {
 
 template <Core core, class V, class Reg>
 PT_HD Reg step(Reg x, Reg y, Reg sum) {
-    if constexpr (core == Core::dot) {
+    if constexpr (core == Core::dot || core == Core::short_dot) {
         return V::fma(x, y, sum);
     } else if constexpr (core == Core::squared_difference) {
         const Reg difference = V::sub(x, y);
@@ -51,6 +51,8 @@ template <Core core, class V>
 constexpr int64_t steps_of() {
     if constexpr (core == Core::differing_bits) {
         return V::bit_words;
+    } else if constexpr (core == Core::short_dot) {
+        return short_feature_block;
     } else {
         return feature_block;
     }

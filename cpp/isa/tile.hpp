@@ -50,6 +50,20 @@ void divide_by_union(T* tile, int64_t ld, int rows, int cols, const T* row_norms
     }
 }
 
+// A kernel's slope in the place of its value.
+template <class Kernel>
+struct SlopeOf {
+    template <class T>
+    static PT_HD T value(T argument, const T* p) {
+        return Kernel::slope(argument, p);
+    }
+    template <class T, class Loop>
+        requires requires(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
+    static PT_HD void specialise(const T* p, Loop loop) {
+        Kernel::specialise_slope(p, loop);
+    }
+};
+
 template <class Kernel, class T>
 void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params, T weight,
                  bool accumulate, T* out, int64_t out_ld) {
@@ -72,6 +86,54 @@ void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params,
     } else {
         loop([&p](T argument) { return Kernel::value(argument, p); });
     }
+}
+
+template <class T>
+void range_of(const T* tile, int64_t ld, int rows, int cols, T* low, T* high) {
+    T least[sum_lanes], most[sum_lanes];
+    for (int l = 0; l < sum_lanes; ++l) least[l] = most[l] = tile[0];
+    const auto one = [&](T value, int l) {
+        least[l] = value < least[l] ? value : least[l];
+        most[l] = value > most[l] ? value : most[l];
+    };
+    for (int i = 0; i < rows; ++i) {
+        const T* row = tile + i * ld;
+        int j = 0;
+        for (; j + sum_lanes <= cols; j += sum_lanes) {
+            for (int l = 0; l < sum_lanes; ++l) one(row[j + l], l);
+        }
+        for (int l = 0; j + l < cols; ++l) one(row[j + l], l);
+    }
+    for (int l = 1; l < sum_lanes; ++l) one(least[l], 0), one(most[l], 0);
+    *low = least[0], *high = most[0];
+}
+
+template <int degree, class T>
+void polynomial_of_degree(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
+                          const T* coefficients, T* out, int64_t out_ld) {
+    T c[degree + 1];
+    for (int k = 0; k <= degree; ++k) c[k] = coefficients[k];
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict from = tile + i * ld;
+        T* __restrict to = out + i * out_ld;
+        for (int j = 0; j < cols; ++j) {
+            const T t = (from[j] - middle) * scale;
+            T value = c[degree];
+#pragma GCC unroll 16
+            for (int k = degree - 1; k >= 0; --k) value = mul_add(value, t, c[k]);
+            to[j] = value;
+        }
+    }
+}
+
+template <class T>
+void polynomial_tile(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
+                     const T* coefficients, int degree, T* out, int64_t out_ld) {
+    const auto with = degree <= 5    ? polynomial_of_degree<5, T>
+                      : degree <= 7  ? polynomial_of_degree<7, T>
+                      : degree <= 10 ? polynomial_of_degree<10, T>
+                                     : polynomial_of_degree<most_degree, T>;
+    with(tile, ld, rows, cols, middle, scale, coefficients, out, out_ld);
 }
 
 // Σ over a row of map(j), over fixed lanes merged by a fixed tree.
@@ -99,6 +161,27 @@ void row_sums(const T* tile, int64_t ld, int rows, int cols, const double* weigh
         } else {
             sums[i] += lane_sum(cols, [=](int j) { return static_cast<double>(row[j]); });
         }
+    }
+}
+
+template <class T>
+void col_sums(const T* tile, int64_t ld, int rows, int cols, const double* weights, double* sums) {
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict row = tile + i * ld;
+        double* __restrict to = sums;
+        const double weight = weights ? weights[i] : 1.0;
+        for (int j = 0; j < cols; ++j) to[j] += weight * static_cast<double>(row[j]);
+    }
+}
+
+template <class T>
+void scale_rows_and_cols(T* tile, int64_t ld, int rows, int cols, const T* row_factors,
+                         const T* col_factors) {
+    for (int i = 0; i < rows; ++i) {
+        T* __restrict row = tile + i * ld;
+        const T* __restrict factors = col_factors;
+        const T mine = row_factors[i];
+        for (int j = 0; j < cols; ++j) row[j] *= mine * factors[j];
     }
 }
 

@@ -20,6 +20,7 @@ from pairtile.fidelity import (
     probabilistic_precision_recall,
     realism,
 )
+from pairtile.inception import KID, kid
 from pairtile.index import NeighborIndex
 from pairtile.kernels import (
     Cosine,
@@ -38,6 +39,7 @@ from pairtile.kernels import (
 )
 from pairtile.neighbors import Neighbors, knn, kth_distance, pairwise_distances
 from pairtile.permutation import TestResult, energy_test, mmd_test
+from pairtile.power import MMDPower, mmd_power
 from pairtile.radius import RadiusNeighbors, radius_count, radius_neighbors
 from pairtile.slices import (
     SlicedResult,
@@ -46,11 +48,12 @@ from pairtile.slices import (
     sphere_directions,
     wasserstein_1d,
 )
-from pairtile.two_sample import energy_distance, mmd
+from pairtile.two_sample import MMDGradient, energy_distance, mmd
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "KID",
     "PRDC",
     "ContrastiveResult",
     "Cosine",
@@ -60,6 +63,8 @@ __all__ = [
     "Kernel",
     "Laplace",
     "Linear",
+    "MMDGradient",
+    "MMDPower",
     "Matern",
     "NeighborIndex",
     "Neighbors",
@@ -78,10 +83,12 @@ __all__ = [
     "energy_test",
     "info_nce",
     "kernel_sum",
+    "kid",
     "knn",
     "kth_distance",
     "median_distance",
     "mmd",
+    "mmd_power",
     "mmd_test",
     "pairwise_distances",
     "precision_recall_density_coverage",

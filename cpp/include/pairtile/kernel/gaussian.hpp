@@ -13,6 +13,10 @@ struct Gaussian {
     static PT_HD T value(T s, const T* p) {
         return exponential(-p[0] * s);
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        return -p[0] * exponential(-p[0] * s);
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= scale;

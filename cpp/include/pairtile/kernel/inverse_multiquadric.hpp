@@ -13,6 +13,10 @@ struct InverseMultiquadric {
     static PT_HD T value(T s, const T* p) {
         return power(p[0] + s, -p[1]);
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        return -p[1] * power(p[0] + s, -p[1] - T(1));
+    }
     static void rescale(double* p, double& weight, double scale) {
         p[0] *= scale;
         weight *= std::pow(scale, p[1]);

@@ -14,6 +14,10 @@ struct Matern32 {
         const T x = p[0] * root(s);
         return (x + T(1)) * exponential(-x);
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        return T(-0.5) * p[0] * p[0] * exponential(-p[0] * root(s));
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);
