@@ -82,8 +82,8 @@ py::tuple bind_moments(const py::array& x, const py::object& y, const std::vecto
     double *by_row = row_sums.mutable_data(), *by_col = col_sums.mutable_data();
     double squares = 0.0;
     run_released(progress, [&](Control& control) {
-        squares = kernel_moments(rows, cols, itself, kernel, wanted, workers, control, by_row,
-                                 by_col);
+        squares =
+            kernel_moments(rows, cols, itself, kernel, wanted, workers, control, by_row, by_col);
     });
     return py::make_tuple(row_sums, itself ? row_sums : col_sums, squares);
 }

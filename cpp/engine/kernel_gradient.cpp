@@ -25,8 +25,8 @@ double slope_of(const std::vector<KernelTerm>& terms, double argument) {
     double total = 0.0;
     for (const KernelTerm& term : terms) {
         switch (term.kernel) {
-#define PT_SLOPE(name, type)                                        \
-    case KernelId::name:                                            \
+#define PT_SLOPE(name, type)                                       \
+    case KernelId::name:                                           \
         total += term.weight * type::slope(argument, term.params); \
         break;
             PAIRTILE_KERNELS(PT_SLOPE)
@@ -235,7 +235,8 @@ class GradientBlocks {
                     mine.y[f] = mine.x[f] - mine.y[f];
                     square += mine.y[f] * mine.y[f];
                 }
-                // in this order: the slope at equal rows is 0, that of almost equal ones may be huge
+                // in this order: the slope at equal rows is 0, that of almost equal ones may be
+                // huge
                 const double factor = 2.0 * from_.unit * v_[row] * w_[col] *
                                       slope_of(from_.terms, from_.unit * square);
                 for (int64_t f = 0; f < d; ++f) {
@@ -298,7 +299,8 @@ class GradientBlocks {
                                                : mine < other ? -static_cast<double>(part)
                                                               : 0.0;
                     total += signed_part;
-                    if (!itself_) out_.grad_y[(cols.first + col + j) * d + f] -= factor * signed_part;
+                    if (!itself_)
+                        out_.grad_y[(cols.first + col + j) * d + f] -= factor * signed_part;
                 }
                 out_.grad_x[(rows.first + row + i) * d + f] += factor * total;
             }

@@ -64,15 +64,25 @@ struct KernelFrame {
 
 // Σ w e^{−γ s} for |s − middle| <= half as a polynomial in (s − middle) / half: its Taylor series,
 // economised (each highest power is replaced by the Chebyshev polynomial's lower ones).
-struct Economised {
-    static constexpr int taylor = 24;
-    double coefficient[taylor + 1] = {};
-    double error = 0.0, size = 0.0;
-    int degree = taylor;
+class Economised {
+  public:
+    Economised(double middle, double half) : middle_(middle), half_(half) {}
 
-    void add(double weight, double gamma, double middle, double half);
-    // To at most this degree; false if that loses more than float32 can tell.
-    bool shorten(int most);
+    // Takes a term in, unless that needs a higher degree than most_degree.
+    bool take(double weight, double gamma);
+    // To the lowest degree that float32 cannot tell from the sum; false if that is too high.
+    bool shorten();
+
+    int degree() const { return degree_; }
+    double coefficient(int k) const { return coefficient_[k]; }
+
+  private:
+    static constexpr int taylor = 24;
+    static constexpr double tolerated = 2e-7;  // of the sum of the weights
+    double middle_, half_;
+    double coefficient_[taylor + 1] = {};
+    double error_ = 0.0, size_ = 0.0;
+    int degree_ = taylor;
 };
 
 // Turns tiles of packed arguments into kernel values.
@@ -93,10 +103,10 @@ class KernelMap {
             weights_.push_back(largest_weight_ > 0.0 ? static_cast<T>(term.weight / largest_weight_)
                                                      : T(0));
         }
-        gaussians_ = sizeof(T) == 4 && from.terms.size() >= 3 &&
-                     std::all_of(from.terms.begin(), from.terms.end(), [](const KernelTerm& t) {
-                         return t.kernel == KernelId::gaussian;
-                     });
+        gaussians_ =
+            sizeof(T) == 4 && from.terms.size() >= 3 && from.terms.size() <= most_gaussians &&
+            std::all_of(from.terms.begin(), from.terms.end(),
+                        [](const KernelTerm& t) { return t.kernel == KernelId::gaussian; });
         const MetricId metric =
             from.argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, from.x, from.y);
@@ -139,22 +149,30 @@ class KernelMap {
 
   private:
     // A sum of Gaussians is one smooth function of the distance: where a polynomial is as good on
-    // the range of the tile, ten of them cost no more than one.
+    // the range of the tile, many of them cost no more than one. Those too narrow for that follow.
     bool by_polynomial(const Tile<T>& tile, T* out, int64_t out_ld) const {
         const Ops<T>& ops = ops_of<T>(isa());
         T low, high;
         ops.range(tile.data, tile.ld, tile.rows, tile.cols, &low, &high);
-        const T middle = (low + high) / 2;
-        const double half = std::max(high - middle, middle - low);
-        Economised sum;
+        const T middle = (low + high) / 2, half = std::max(high - middle, middle - low);
+        if (!(half > T(0))) return false;
+        Economised sum(middle, half);
+        std::array<size_t, most_gaussians> narrow;
+        size_t left = 0;
         for (size_t t = 0; t < params_.size(); ++t) {
-            sum.add(weights_[t], params_[t][0], middle, half);
+            if (!sum.take(weights_[t], params_[t][0])) narrow[left++] = t;
         }
-        if (!(half > 0.0) || !sum.shorten(most_degree)) return false;
-        T coefficients[most_degree + 1];
-        for (int k = 0; k <= most_degree; ++k) coefficients[k] = static_cast<T>(sum.coefficient[k]);
-        ops.polynomial(tile.data, tile.ld, tile.rows, tile.cols, middle, static_cast<T>(1.0 / half),
-                       coefficients, sum.degree, out, out_ld);
+        if (left + 1 >= params_.size() || !sum.shorten()) return false;
+        T coefficients[most_degree + 1] = {};
+        for (int k = 0; k <= sum.degree(); ++k)
+            coefficients[k] = static_cast<T>(sum.coefficient(k));
+        ops.polynomial(tile.data, tile.ld, tile.rows, tile.cols, middle, T(1) / half, coefficients,
+                       sum.degree(), out, out_ld);
+        for (size_t k = 0; k < left; ++k) {
+            ops.kernel[static_cast<int>(KernelId::gaussian)](
+                tile.data, tile.ld, tile.rows, tile.cols, params_[narrow[k]].data(),
+                weights_[narrow[k]], true, out, out_ld);
+        }
         return true;
     }
 
@@ -183,6 +201,8 @@ class KernelMap {
             }
         }
     }
+
+    static constexpr size_t most_gaussians = 64;
 
     const KernelFrame& from_;
     bool patch_, gaussians_;

@@ -13,11 +13,11 @@
 
 namespace pairtile {
 
-// The number a micro-kernel computes for a pair of packed rows. short_dot is the dot product with its
-// sum cut more often, for less rounding. dot_bfloat16 reads panels of words
-// of two bfloat16 each and exists only where the hardware multiplies them faster; differing_bits
-// reads words of 32 bits. Both exist for float alone. With `canonical` the tile holds the canonical
-// values of a metric that has none of the others.
+// The number a micro-kernel computes for a pair of packed rows. short_dot is the dot product with
+// its sum cut more often, for less rounding. dot_bfloat16 reads panels of words of two bfloat16
+// each and exists only where the hardware multiplies them faster; differing_bits reads words of 32
+// bits. Both exist for float alone. With `canonical` the tile holds the canonical values of a
+// metric that has none of the others.
 enum class Core : int {
     dot,
     short_dot,

@@ -58,10 +58,8 @@ struct SlopeOf {
         return Kernel::slope(argument, p);
     }
     template <class T, class Loop>
-        requires requires(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
-    static PT_HD void specialise(const T* p, Loop loop) {
-        Kernel::specialise_slope(p, loop);
-    }
+    requires requires(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
+    static PT_HD void specialise(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
 };
 
 template <class Kernel, class T>
@@ -86,26 +84,6 @@ void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params,
     } else {
         loop([&p](T argument) { return Kernel::value(argument, p); });
     }
-}
-
-template <class T>
-void range_of(const T* tile, int64_t ld, int rows, int cols, T* low, T* high) {
-    T least[sum_lanes], most[sum_lanes];
-    for (int l = 0; l < sum_lanes; ++l) least[l] = most[l] = tile[0];
-    const auto one = [&](T value, int l) {
-        least[l] = value < least[l] ? value : least[l];
-        most[l] = value > most[l] ? value : most[l];
-    };
-    for (int i = 0; i < rows; ++i) {
-        const T* row = tile + i * ld;
-        int j = 0;
-        for (; j + sum_lanes <= cols; j += sum_lanes) {
-            for (int l = 0; l < sum_lanes; ++l) one(row[j + l], l);
-        }
-        for (int l = 0; j + l < cols; ++l) one(row[j + l], l);
-    }
-    for (int l = 1; l < sum_lanes; ++l) one(least[l], 0), one(most[l], 0);
-    *low = least[0], *high = most[0];
 }
 
 template <int degree, class T>

@@ -10,6 +10,7 @@ squared unless ``squared=False``; results are named tuples.
 """
 
 from pairtile._backend import backend, set_backend, set_num_threads, show_config
+from pairtile._mmd_gradient import MMDGradient
 from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
 from pairtile.fidelity import (
     PRDC,
@@ -48,7 +49,7 @@ from pairtile.slices import (
     sphere_directions,
     wasserstein_1d,
 )
-from pairtile.two_sample import MMDGradient, energy_distance, mmd
+from pairtile.two_sample import energy_distance, mmd
 
 __version__ = "0.1.0"
 

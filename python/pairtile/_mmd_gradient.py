@@ -1,6 +1,8 @@
 """The statistic of `two_sample` with its gradients.
 
-x, y, kernel terms -> kernel_gradient x 3 -> statistic, chain rule through weights and root
+Derivatives of the sums come from the engine; here they become those of the statistic.
+
+    x, y, kernel terms -> kernel_gradient x 3 -> statistic, chain rule through weights and root
 """
 
 from __future__ import annotations

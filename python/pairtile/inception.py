@@ -1,12 +1,14 @@
 """Kernel Inception Distance: MMD² of a cubic kernel, over subsets of features of images.
 
-real, fake -> rows of each subset -> kernel_subset_sums -> MMD² per subset -> mean, std
+Subsets are drawn here, on the host, and handed to the engine all at once.
+
+    real, fake -> rows of each subset -> kernel_subset_sums -> MMD² per subset -> mean, std
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -106,7 +108,7 @@ def kid(
             check_finite=check_finite,
             progress=progress,
         )
-        return KID(float(value), math.nan)
+        return KID(cast("float", value), math.nan)
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     count = _arrays.count("subsets", subsets)
     size = _arrays.count("subset_size", subset_size, least=2)

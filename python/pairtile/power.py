@@ -1,6 +1,8 @@
 """How well an MMD is known: its variance, and what a test with this kernel can see.
 
-x, y -> kernel terms -> kernel_moments x 3 -> U-statistics of second moments -> variances
+Row sums and sums of squares of the three kernel matrices are all it takes.
+
+    x, y -> kernel terms -> kernel_moments x 3 -> U-statistics of second moments -> variances
 """
 
 from __future__ import annotations
