@@ -1,18 +1,21 @@
-// Kernel sums, products, logarithms, relabelled sums and distance quantiles.
+// Kernel sums, their moments and gradients, products, logarithms, relabelled sums, quantiles.
 #include "engine/kernel_sums.hpp"
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <tuple>
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "engine/kernel_gradient.hpp"
 #include "engine/kernel_log_sums.hpp"
 #include "engine/kernel_product.hpp"
 #include "engine/label_sums.hpp"
 #include "engine/quantile.hpp"
 #include "engine/stein.hpp"
+#include "engine/subset_sums.hpp"
 
 namespace pairtile {
 namespace {
@@ -116,6 +119,73 @@ py::array_t<double> bind_logsumexp(const py::array& x, const py::object& y,
     return out;
 }
 
+py::tuple bind_moments(const py::array& x, const py::object& y, const std::vector<Term>& terms,
+                       const std::string& precision, int workers, const py::object& progress) {
+    const Source rows(view_of(x));
+    const bool itself = y.is_none();
+    const Source cols = itself ? rows : Source(view_of(y.cast<py::array>()));
+    const auto kernel = terms_of(terms);
+    const Precision wanted = precision_of(precision);
+    py::array_t<double> row_sums(rows.rows()), col_sums(itself ? 0 : cols.rows());
+    double *by_row = row_sums.mutable_data(), *by_col = col_sums.mutable_data();
+    double squares = 0.0;
+    run_released(progress, [&](Control& control) {
+        squares =
+            kernel_moments(rows, cols, itself, kernel, wanted, workers, control, by_row, by_col);
+    });
+    return py::make_tuple(row_sums, itself ? row_sums : col_sums, squares);
+}
+
+using Indices = py::array_t<int64_t, py::array::c_style>;
+
+py::array_t<double> bind_subset_sums(const py::array& x, const py::array& y, const Indices& x_rows,
+                                     const Indices& y_rows, const std::vector<Term>& terms,
+                                     bool paired, const std::string& precision, int workers,
+                                     const py::object& progress) {
+    const Source first(view_of(x)), second(view_of(y));
+    const auto check = [](const Indices& rows, int64_t n) {
+        const int64_t* at = rows.data();
+        return std::all_of(at, at + rows.size(), [n](int64_t i) { return i >= 0 && i < n; });
+    };
+    if (x_rows.ndim() != 2 || y_rows.ndim() != 2 || x_rows.shape(0) != y_rows.shape(0) ||
+        x_rows.shape(1) != y_rows.shape(1) || x_rows.size() == 0 || !check(x_rows, first.rows()) ||
+        !check(y_rows, second.rows())) {
+        throw py::value_error("x_rows and y_rows must be row numbers, a line for each subset");
+    }
+    const auto kernel = terms_of(terms);
+    const Precision wanted = precision_of(precision);
+    const int64_t *in_x = x_rows.data(), *in_y = y_rows.data();
+    const int64_t subsets = x_rows.shape(0), size = x_rows.shape(1);
+    py::array_t<double> out({subsets, int64_t{sums_of_subset}});
+    double* sums = out.mutable_data();
+    run_released(progress, [&](Control& control) {
+        kernel_subset_sums(first, second, in_x, in_y, subsets, size, paired, kernel, wanted,
+                           workers, control, sums);
+    });
+    return out;
+}
+
+py::tuple bind_gradient(const py::array& x, const py::object& y, const std::vector<Term>& terms,
+                        const py::object& x_weights, const py::object& y_weights, bool diagonal,
+                        const std::string& precision, int workers, const py::object& progress) {
+    const Source rows(view_of(x));
+    const bool itself = y.is_none();
+    const Source cols = itself ? rows : Source(view_of(y.cast<py::array>()));
+    const auto kernel = terms_of(terms);
+    const Precision wanted = precision_of(precision);
+    const double* v = vector_of<double>(x_weights, rows.rows(), "x_weights");
+    const double* w = itself ? v : vector_of<double>(y_weights, cols.rows(), "y_weights");
+    const int64_t m = itself ? 0 : cols.rows();
+    auto row_sums = zeros<double>({rows.rows()}), col_sums = zeros<double>({m});
+    auto grad_x = zeros<double>({rows.rows(), rows.d()}), grad_y = zeros<double>({m, rows.d()});
+    const KernelGradient out{row_sums.mutable_data(), col_sums.mutable_data(),
+                             grad_x.mutable_data(), grad_y.mutable_data()};
+    run_released(progress, [&](Control& control) {
+        kernel_gradient(rows, cols, itself, diagonal, kernel, v, w, wanted, workers, control, out);
+    });
+    return py::make_tuple(row_sums, col_sums, grad_x, grad_y);
+}
+
 // Where labels come as bytes of bits, one row of them per row of the sample.
 void check_labels(const py::array_t<uint8_t, py::array::c_style>& labels, int64_t rows,
                   int64_t n_labels) {
@@ -196,6 +266,14 @@ void register_kernels(py::module_& m) {
     m.def("stein_label_sums", bind_stein, arg("x"), arg("scores"), arg("labels").noconvert(),
           arg("terms"), py::kw_only(), arg("n_labels"), arg("workers"),
           arg("progress") = py::none());
+    m.def("kernel_moments", bind_moments, arg("x"), arg("y").none(true), arg("terms"),
+          py::kw_only(), arg("precision"), arg("workers"), arg("progress") = py::none());
+    m.def("kernel_subset_sums", bind_subset_sums, arg("x"), arg("y"), arg("x_rows").noconvert(),
+          arg("y_rows").noconvert(), arg("terms"), py::kw_only(), arg("paired"), arg("precision"),
+          arg("workers"), arg("progress") = py::none());
+    m.def("kernel_gradient", bind_gradient, arg("x"), arg("y").none(true), arg("terms"),
+          arg("x_weights"), arg("y_weights").none(true), py::kw_only(), arg("diagonal"),
+          arg("precision"), arg("workers"), arg("progress") = py::none());
     m.def("kernel_label_sums", bind_label_sums, arg("x"), arg("y"), arg("labels").noconvert(),
           arg("terms"), py::kw_only(), arg("n_labels"), arg("workers"),
           arg("progress") = py::none());

@@ -65,6 +65,29 @@ struct KernelFrame {
 // What must be accurate about a tile: kernel values beside the largest one, or every logarithm.
 enum class Accuracy { of_values, of_logarithms };
 
+// Σ w e^{−γ s} for |s − middle| <= half as a polynomial in (s − middle) / half: its Taylor series,
+// economised (each highest power is replaced by the Chebyshev polynomial's lower ones).
+class Economised {
+  public:
+    Economised(double middle, double half) : middle_(middle), half_(half) {}
+
+    // Takes a term in, unless that needs a higher degree than most_degree.
+    bool take(double weight, double gamma);
+    // To the lowest degree that float32 cannot tell from the sum; false if that is too high.
+    bool shorten();
+
+    int degree() const { return degree_; }
+    double coefficient(int k) const { return coefficient_[k]; }
+
+  private:
+    static constexpr int taylor = 24;
+    static constexpr double tolerated = 2e-7;  // of the sum of the weights
+    double middle_, half_;
+    double coefficient_[taylor + 1] = {};
+    double error_ = 0.0, size_ = 0.0;
+    int degree_ = taylor;
+};
+
 // Turns tiles of packed arguments into kernel values.
 template <class T>
 class KernelMap {
@@ -85,6 +108,10 @@ class KernelMap {
             weights_.push_back(largest_weight_ > 0.0 ? static_cast<T>(term.weight / largest_weight_)
                                                      : T(0));
         }
+        gaussians_ =
+            sizeof(T) == 4 && from.terms.size() >= 3 && from.terms.size() <= most_gaussians &&
+            std::all_of(from.terms.begin(), from.terms.end(),
+                        [](const KernelTerm& t) { return t.kernel == KernelId::gaussian; });
         const MetricId metric =
             from.argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, from.x, from.y);
@@ -102,10 +129,21 @@ class KernelMap {
                             int64_t out_ld) {
         const Ops<T>& ops = ops_of<T>(isa());
         complete(tile, rows, worker);
+        if (gaussians_ && by_polynomial(tile, out, out_ld)) return;
         for (size_t t = 0; t < from_.terms.size(); ++t) {
             ops.kernel[static_cast<int>(from_.terms[t].kernel)](tile.data, tile.ld, tile.rows,
                                                                 tile.cols, params_[t].data(),
                                                                 weights_[t], t > 0, out, out_ld);
+        }
+    }
+
+    // Derivatives by the argument of packed rows, from a tile that has become values before.
+    void slopes(const Tile<T>& tile, T* out, int64_t out_ld) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        for (size_t t = 0; t < from_.terms.size(); ++t) {
+            ops.slope[static_cast<int>(from_.terms[t].kernel)](tile.data, tile.ld, tile.rows,
+                                                               tile.cols, params_[t].data(),
+                                                               weights_[t], t > 0, out, out_ld);
         }
     }
 
@@ -143,6 +181,34 @@ class KernelMap {
     T weight(size_t term) const { return weights_[term]; }
 
   private:
+    // A sum of Gaussians is one smooth function of the distance: where a polynomial is as good on
+    // the range of the tile, many of them cost no more than one. Those too narrow for that follow.
+    bool by_polynomial(const Tile<T>& tile, T* out, int64_t out_ld) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        T low, high;
+        ops.range(tile.data, tile.ld, tile.rows, tile.cols, &low, &high);
+        const T middle = (low + high) / 2, half = std::max(high - middle, middle - low);
+        if (!(half > T(0))) return false;
+        Economised sum(middle, half);
+        std::array<size_t, most_gaussians> narrow;
+        size_t left = 0;
+        for (size_t t = 0; t < params_.size(); ++t) {
+            if (!sum.take(weights_[t], params_[t][0])) narrow[left++] = t;
+        }
+        if (left + 1 >= params_.size() || !sum.shorten()) return false;
+        T coefficients[most_degree + 1] = {};
+        for (int k = 0; k <= sum.degree(); ++k)
+            coefficients[k] = static_cast<T>(sum.coefficient(k));
+        ops.polynomial(tile.data, tile.ld, tile.rows, tile.cols, middle, T(1) / half, coefficients,
+                       sum.degree(), out, out_ld);
+        for (size_t k = 0; k < left; ++k) {
+            ops.kernel[static_cast<int>(KernelId::gaussian)](
+                tile.data, tile.ld, tile.rows, tile.cols, params_[narrow[k]].data(),
+                weights_[narrow[k]], true, out, out_ld);
+        }
+        return true;
+    }
+
     // Replaces arguments that are not accurate enough for the kernel at that place.
     void patch(const Tile<T>& tile, int worker) {
         const double reach = tile.row_extent.reach + tile.col_extent.reach;
@@ -176,8 +242,10 @@ class KernelMap {
         }
     }
 
+    static constexpr size_t most_gaussians = 64;
+
     const KernelFrame& from_;
-    bool patch_;
+    bool patch_, gaussians_;
     Accuracy accuracy_;
     Pairing pairing_;
     double largest_weight_ = 0.0;

@@ -56,6 +56,93 @@ class RowSums {
     std::vector<Buffer<T>> memory_;
 };
 
+// Sums of kernel values by row and by column, and the sum of their squares, in one sweep.
+template <class T>
+class Moments {
+  public:
+    Moments(KernelMap<T>& map, bool triangle, int workers, double* row_sums, double* col_sums)
+        : map_(map),
+          triangle_(triangle),
+          row_sums_(row_sums),
+          col_sums_(col_sums),
+          memory_(static_cast<size_t>(workers)) {}
+
+    void begin_rows(const Panels<T>& rows, int64_t segments) {
+        segments_ = segments;
+        by_row_.assign(static_cast<size_t>(rows.count * segments), 0.0);
+    }
+
+    void begin_cols(const Panels<T>& cols, int64_t row_blocks) {
+        by_col_.assign(static_cast<size_t>(cols.count * row_blocks), 0.0);
+        by_task_.assign(static_cast<size_t>(row_blocks * segments_), 0.0);
+    }
+
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
+        Buffer<T>& out = memory_[static_cast<size_t>(task.worker)];
+        const Ops<T>& ops = ops_of<T>(isa());
+        out.reserve(ops.rows * tile.ld);
+        map_(tile, rows, task.worker, out.data(), tile.ld);
+        if (triangle_ && tile.col <= tile.row + tile.rows) clear_lower(tile, out.data(), tile.ld);
+        double sums[64] = {};
+        ops.row_sums(out.data(), tile.ld, tile.rows, tile.cols, nullptr, sums);
+        for (int i = 0; i < tile.rows; ++i) {
+            by_row_[static_cast<size_t>((tile.local_row + i) * segments_ + task.segment)] +=
+                sums[i];
+        }
+        ops.col_sums(out.data(), tile.ld, tile.rows, tile.cols, nullptr,
+                     by_col_.data() + task.row_block * cols.count + tile.local_col);
+        by_task_[static_cast<size_t>(task.row_block * segments_ + task.segment)] +=
+            ops.block_dot(out.data(), tile.ld, out.data(), tile.ld, tile.rows, tile.cols);
+    }
+
+    void end_cols(const Panels<T>& cols, int64_t row_blocks) {
+        for (int64_t at = 0; at < cols.count * row_blocks; ++at) {
+            col_sums_[cols.first + at % cols.count] +=
+                map_.factor() * by_col_[static_cast<size_t>(at)];
+        }
+        for (const double part : by_task_) squares += map_.factor() * map_.factor() * part;
+    }
+
+    void end_rows(const Panels<T>& rows) {
+        for (int64_t at = 0; at < rows.count * segments_; ++at) {
+            row_sums_[rows.first + at / segments_] +=
+                map_.factor() * by_row_[static_cast<size_t>(at)];
+        }
+    }
+
+    double squares = 0.0;
+
+  private:
+    KernelMap<T>& map_;
+    bool triangle_;
+    double *row_sums_, *col_sums_;
+    int64_t segments_ = 1;
+    std::vector<double> by_row_, by_col_, by_task_;
+    std::vector<Buffer<T>> memory_;
+};
+
+template <class T>
+double moments(const KernelFrame& from, bool triangle, Precision precision, int workers,
+               Control& control, double* row_sums, double* col_sums) {
+    CutLimits limits;
+    limits.state_bytes_per_row = limits.state_bytes_per_col = sizeof(double);
+    const Cut cut = choose_cut(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
+    KernelMap<T> map(from, precision, workers);
+    const Sweep<T> sweep = map.sweep(cut, triangle, workers, control);
+    expect(sweep);
+    Moments<T> fold(map, triangle, workers, row_sums, col_sums);
+    run(sweep, fold);
+    return fold.squares;
+}
+
+// Whether tiles of float32 will do for these terms.
+bool narrow(const KernelFrame& from, Precision precision) {
+    if (precision == Precision::float64 || from.x.holds_float64() || from.y.holds_float64()) {
+        return false;
+    }
+    return precision == Precision::fast || from.fits_float32();
+}
+
 template <class T>
 void add_row_sums(const KernelFrame& from, bool triangle, const double* weights,
                   Precision precision, int workers, Control& control, double* sums) {
@@ -72,11 +159,9 @@ void row_sums_of(const Source& x, const Source& y, const std::vector<KernelTerm>
                  bool triangle, const double* weights, Precision precision, int workers,
                  Control& control, double* sums) {
     std::fill(sums, sums + x.rows(), 0.0);
-    const bool asked = precision == Precision::float64 || x.holds_float64() || y.holds_float64();
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const KernelFrame from(x, y, group, argument, workers, control);
-        const bool wide = asked || (precision != Precision::fast && !from.fits_float32());
-        const auto add = wide ? add_row_sums<double> : add_row_sums<float>;
+        const auto add = narrow(from, precision) ? add_row_sums<float> : add_row_sums<double>;
         add(from, triangle, weights, precision, workers, control, sums);
     });
 }
@@ -110,4 +195,18 @@ double kernel_self_total(const Source& x, const std::vector<KernelTerm>& terms,
     row_sums_of(x, x, terms, true, weights, precision, workers, control, sums.data());
     return 2.0 * weighted_total(sums, weights);
 }
+
+double kernel_moments(const Source& x, const Source& y, bool itself,
+                      const std::vector<KernelTerm>& terms, Precision precision, int workers,
+                      Control& control, double* row_sums, double* col_sums) {
+    std::fill(row_sums, row_sums + x.rows(), 0.0);
+    if (!itself) std::fill(col_sums, col_sums + y.rows(), 0.0);
+    const KernelFrame from(x, y, terms, argument_of(terms.front().kernel), workers, control);
+    const auto of = narrow(from, precision) ? moments<float> : moments<double>;
+    // in a triangle the sums by column complete those by row
+    const double squares =
+        of(from, itself, precision, workers, control, row_sums, itself ? row_sums : col_sums);
+    return itself ? 2.0 * squares : squares;
+}
+
 }  // namespace pairtile

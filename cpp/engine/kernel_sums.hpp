@@ -22,4 +22,10 @@ double kernel_total(const Source& x, const Source& y, const std::vector<KernelTe
 double kernel_self_total(const Source& x, const std::vector<KernelTerm>& terms,
                          const double* weights, Precision precision, int workers, Control& control);
 
+// Σ k(x_i, y_j)², and the sums of k(x_i, y_j) over each row and each column. `itself`: y is x and
+// i != j; col_sums, equal to row_sums then, may be null. All terms read one argument.
+double kernel_moments(const Source& x, const Source& y, bool itself,
+                      const std::vector<KernelTerm>& terms, Precision precision, int workers,
+                      Control& control, double* row_sums, double* col_sums);
+
 }  // namespace pairtile

@@ -18,7 +18,7 @@ struct Side {
     double factor;       // times each packed number, not its norm
     int width;           // points in a panel
     bool each;           // keep the extent of each point, not just of each panel
-    bool with_features;  // also as the right operand of products, unscaled by the factor
+    bool with_features;  // also as the right operand of products, without the factor
 };
 
 template <class T>
@@ -181,7 +181,9 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
                 const int64_t left = std::min<int64_t>(ops.cols, d - panel * ops.cols);
                 T* to = out.features.data() + (panel * count + i) * ops.cols;
                 for (int64_t j = 0; j < left; ++j) {
-                    to[j] = static_cast<T>(row[panel * ops.cols + j]);
+                    const int64_t f = panel * ops.cols + j;
+                    to[j] = static_cast<T>((row[f] - frame.centre[static_cast<size_t>(f)]) *
+                                           frame.scale);
                 }
                 for (int64_t j = left; j < ops.cols; ++j) to[j] = T(0);
             }

@@ -148,10 +148,9 @@ int64_t held_per_row(int64_t d) {
            static_cast<int64_t>(sizeof(Extent) + 2 * sizeof(T));
 }
 
-// Roundings in a float sum of d products, cut every feature_block.
-double chain(int64_t d) {
-    return static_cast<double>(std::min(d, feature_block) +
-                               (d + feature_block - 1) / feature_block);
+// Roundings in a float sum of d products that is cut every `block`.
+double chain(int64_t d, int64_t block = feature_block) {
+    return static_cast<double>(std::min(d, block) + (d + block - 1) / block);
 }
 
 template <class T>
@@ -364,6 +363,12 @@ Pairing pairing_for_argument(Argument argument, int64_t d) {
         pairing.norm = Norm::absolutes;
     }
     set_error<T>(pairing, d);
+    if (argument == Argument::dot || argument == Argument::cosine) {
+        // a power of the product multiplies its error, and no pair is computed again
+        pairing.core = Core::short_dot;
+        const double u = std::numeric_limits<T>::epsilon() / 2;
+        pairing.typical_slope = u * (1 + std::sqrt(chain(d, short_feature_block)));
+    }
     return pairing;
 }
 

@@ -57,6 +57,12 @@ class Source {
     // Read every row through this map, which the caller keeps.
     void map_by(const LinearMap* map) { map_ = map; }
 
+    // Take these rows alone, in this order; the caller keeps their indices.
+    void take(const int64_t* rows, int64_t count) {
+        order_ = rows;
+        rows_ = count;
+    }
+
     void read(int64_t row, double* out) const;
 
     // Whether rows can be read as float32 without loss.
@@ -75,6 +81,7 @@ class Source {
 
   private:
     const Array& part_of(int64_t& row) const {
+        if (order_) row = order_[row];
         if (row < split_) return parts_[0];
         row -= split_;
         return parts_[1];
@@ -86,6 +93,7 @@ class Source {
     int64_t split_, rows_;
     bool normalised_ = false;
     const LinearMap* map_ = nullptr;
+    const int64_t* order_ = nullptr;
 };
 
 // x / ‖x‖ in float64, guarded by a power of two against overflow. A zero row is left alone.

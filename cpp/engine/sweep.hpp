@@ -92,16 +92,17 @@ void take_cols(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t 
     if (sweep.nonfinite && has_nan(out.norms.data(), count)) *sweep.nonfinite = true;
 }
 
-inline bool takes_bias(Core core) { return core == Core::dot || core == Core::dot_bfloat16; }
+inline bool takes_bias(Core core) {
+    return core == Core::dot || core == Core::short_dot || core == Core::dot_bfloat16;
+}
 
 template <class T>
-void fill_bias(const Sweep<T>& sweep, const Panels<T>& cols, Buffer<T>& bias) {
-    if (!takes_bias(sweep.pairing.core)) return;
+void fill_bias(const Pairing& pairing, const Panels<T>& cols, Buffer<T>& bias) {
+    if (!takes_bias(pairing.core)) return;
     const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
     bias.reserve(padded);
     for (int64_t j = 0; j < padded; ++j) {
-        bias[j] =
-            sweep.pairing.add_norms ? cols.norms[j] : static_cast<T>(sweep.pairing.constant_bias);
+        bias[j] = pairing.add_norms ? cols.norms[j] : static_cast<T>(pairing.constant_bias);
     }
 }
 
@@ -196,7 +197,7 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
         for (int64_t col = segment * cut.segment; col < end; col += cut.strip) {
             const int64_t width = std::min(cut.strip, end - col);
             take_cols(sweep, ops, col, width, 1, mine.cols);
-            fill_bias(sweep, mine.cols, mine.bias);
+            fill_bias(sweep.pairing, mine.cols, mine.bias);
             run_strip(sweep, ops, rows, mine.cols, mine.bias, 0, width,
                       Task{0, segment, segments, 0, n, worker}, mine.tile, fold);
         }
@@ -228,7 +229,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             if (sweep.triangle && col + col_count <= row + 1) continue;
             if (cols.first != col || cols.count != col_count) {
                 detail::take_cols(sweep, ops, col, col_count, sweep.workers, cols);
-                detail::fill_bias(sweep, cols, bias);
+                detail::fill_bias(sweep.pairing, cols, bias);
             }
             if constexpr (two_sided) fold.begin_cols(cols, row_blocks);
             const int64_t here = (col_count + cut.segment - 1) / cut.segment;

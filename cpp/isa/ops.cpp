@@ -49,6 +49,7 @@ constexpr Ops<T> table() {
     ops.rows = Block<T>::rows;
     ops.cols = Block<T>::cols;
     ops.core[static_cast<int>(Core::dot)] = core_tile<Core::dot, T>;
+    ops.core[static_cast<int>(Core::short_dot)] = core_tile<Core::short_dot, T>;
     ops.core[static_cast<int>(Core::squared_difference)] = core_tile<Core::squared_difference, T>;
     ops.core[static_cast<int>(Core::absolute_difference)] = core_tile<Core::absolute_difference, T>;
     ops.core[static_cast<int>(Core::largest_difference)] = core_tile<Core::largest_difference, T>;
@@ -88,7 +89,15 @@ constexpr Ops<T> table() {
     ops.stein[static_cast<int>(KernelId::name)] = stein_if_smooth<type, T>();
     PAIRTILE_KERNELS(PT_KERNEL)
 #undef PT_KERNEL
+#define PT_SLOPE(name, type) \
+    ops.slope[static_cast<int>(KernelId::name)] = kernel_tile<SlopeOf<type>, T>;
+    PAIRTILE_KERNELS(PT_SLOPE)
+#undef PT_SLOPE
+    ops.range = range_of<T>;
+    ops.polynomial = polynomial_tile<T>;
     ops.row_sums = row_sums<T>;
+    ops.col_sums = col_sums<T>;
+    ops.scale_rows_and_cols = scale_rows_and_cols<T>;
     ops.scale = scale_tile<T>;
     ops.log_sum_exp_rows = log_sum_exp_rows<T>;
     ops.log_sum_exp_cols = log_sum_exp_cols<T>;

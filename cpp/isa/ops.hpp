@@ -13,12 +13,14 @@
 
 namespace pairtile {
 
-// The number a micro-kernel computes for a pair of packed rows. dot_bfloat16 reads panels of words
-// of two bfloat16 each and exists only where the hardware multiplies them faster; differing_bits
-// reads words of 32 bits. Both exist for float alone. With `canonical` the tile holds the canonical
-// values of a metric that has none of the others.
+// The number a micro-kernel computes for a pair of packed rows. short_dot is the dot product with
+// its sum cut more often, for less rounding. dot_bfloat16 reads panels of words of two bfloat16
+// each and exists only where the hardware multiplies them faster; differing_bits reads words of 32
+// bits. Both exist for float alone. With `canonical` the tile holds the canonical values of a
+// metric that has none of the others.
 enum class Core : int {
     dot,
+    short_dot,
     squared_difference,
     absolute_difference,
     largest_difference,
@@ -26,13 +28,16 @@ enum class Core : int {
     differing_bits,
     canonical
 };
-constexpr int core_count = 6;
+constexpr int core_count = 7;
 
 // Which norm of a packed row goes with a core: Σ x², Σ |x|, max |x|.
 enum class Norm : int { squares, absolutes, largest };
 
 // Float sums of more than this many products are cut, so that rounding grows with the block.
 constexpr int64_t feature_block = 256;
+constexpr int64_t short_feature_block = 64;  // of short_dot
+
+constexpr int most_degree = 14;  // of a polynomial of tile values
 
 // Weight, largest logit and log Σ e^{logit − largest} of each row, or of each column.
 template <class T>
@@ -104,10 +109,18 @@ struct Ops {
     void (*divide_by_union)(T* tile, int64_t ld, int rows, int cols, const T* row_norms,
                             const T* col_norms);
 
-    // out (+)= weight · kernel(tile)
+    // out (+)= weight · kernel(tile), or its slope
     using KernelFn = void (*)(const T* tile, int64_t ld, int rows, int cols, const T* params,
                               T weight, bool accumulate, T* out, int64_t out_ld);
     KernelFn kernel[static_cast<int>(KernelId::count)];
+    KernelFn slope[static_cast<int>(KernelId::count)];
+
+    // the lowest and the highest value of a tile
+    void (*range)(const T* tile, int64_t ld, int rows, int cols, T* low, T* high);
+    // out = Σ_k c_k t^k with t = (tile − middle)·scale; coefficients beyond the degree are zeros up
+    // to most_degree
+    void (*polynomial)(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
+                       const T* coefficients, int degree, T* out, int64_t out_ld);
 
     // out = offsets[j] + rates[j] · log kernel(tile); null for ones and zeros. Null for kernels
     // that can be <= 0.
@@ -126,6 +139,12 @@ struct Ops {
     // sums[i] += Σ_j w_j tile[i][j]; w = nullptr for ones
     void (*row_sums)(const T* tile, int64_t ld, int rows, int cols, const double* weights,
                      double* sums);
+    // sums[j] += Σ_i w_i tile[i][j]
+    void (*col_sums)(const T* tile, int64_t ld, int rows, int cols, const double* weights,
+                     double* sums);
+    // tile[i][j] *= row_factors[i] · col_factors[j]
+    void (*scale_rows_and_cols)(T* tile, int64_t ld, int rows, int cols, const T* row_factors,
+                                const T* col_factors);
 
     // scale the tile, then fold it into (max, sum) of each row and, if asked, of each column
     void (*scale)(T* tile, int64_t ld, int rows, int cols, T factor);

@@ -50,6 +50,18 @@ void divide_by_union(T* tile, int64_t ld, int rows, int cols, const T* row_norms
     }
 }
 
+// A kernel's slope in the place of its value.
+template <class Kernel>
+struct SlopeOf {
+    template <class T>
+    static PT_HD T value(T argument, const T* p) {
+        return Kernel::slope(argument, p);
+    }
+    template <class T, class Loop>
+    requires requires(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
+    static PT_HD void specialise(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
+};
+
 template <class Kernel, class T>
 void kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params, T weight,
                  bool accumulate, T* out, int64_t out_ld) {
@@ -111,6 +123,34 @@ void stein_tile(const T* squares, const T* scores, const T* cross, int64_t ld, i
     }
 }
 
+template <int degree, class T>
+void polynomial_of_degree(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
+                          const T* coefficients, T* out, int64_t out_ld) {
+    T c[degree + 1];
+    for (int k = 0; k <= degree; ++k) c[k] = coefficients[k];
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict from = tile + i * ld;
+        T* __restrict to = out + i * out_ld;
+        for (int j = 0; j < cols; ++j) {
+            const T t = (from[j] - middle) * scale;
+            T value = c[degree];
+#pragma GCC unroll 16
+            for (int k = degree - 1; k >= 0; --k) value = mul_add(value, t, c[k]);
+            to[j] = value;
+        }
+    }
+}
+
+template <class T>
+void polynomial_tile(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
+                     const T* coefficients, int degree, T* out, int64_t out_ld) {
+    const auto with = degree <= 5    ? polynomial_of_degree<5, T>
+                      : degree <= 7  ? polynomial_of_degree<7, T>
+                      : degree <= 10 ? polynomial_of_degree<10, T>
+                                     : polynomial_of_degree<most_degree, T>;
+    with(tile, ld, rows, cols, middle, scale, coefficients, out, out_ld);
+}
+
 // Σ over a row of map(j), over fixed lanes merged by a fixed tree.
 template <class Map>
 PT_HD double lane_sum(int cols, Map map) {
@@ -136,6 +176,27 @@ void row_sums(const T* tile, int64_t ld, int rows, int cols, const double* weigh
         } else {
             sums[i] += lane_sum(cols, [=](int j) { return static_cast<double>(row[j]); });
         }
+    }
+}
+
+template <class T>
+void col_sums(const T* tile, int64_t ld, int rows, int cols, const double* weights, double* sums) {
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict row = tile + i * ld;
+        double* __restrict to = sums;
+        const double weight = weights ? weights[i] : 1.0;
+        for (int j = 0; j < cols; ++j) to[j] += weight * static_cast<double>(row[j]);
+    }
+}
+
+template <class T>
+void scale_rows_and_cols(T* tile, int64_t ld, int rows, int cols, const T* row_factors,
+                         const T* col_factors) {
+    for (int i = 0; i < rows; ++i) {
+        T* __restrict row = tile + i * ld;
+        const T* __restrict factors = col_factors;
+        const T mine = row_factors[i];
+        for (int j = 0; j < cols; ++j) row[j] *= mine * factors[j];
     }
 }
 

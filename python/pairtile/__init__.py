@@ -10,6 +10,7 @@ squared unless ``squared=False``; results are named tuples.
 """
 
 from pairtile._backend import backend, set_backend, set_num_threads, show_config
+from pairtile._mmd_gradient import MMDGradient
 from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
 from pairtile.fidelity import (
     PRDC,
@@ -20,6 +21,7 @@ from pairtile.fidelity import (
     probabilistic_precision_recall,
     realism,
 )
+from pairtile.inception import KID, kid
 from pairtile.index import NeighborIndex
 from pairtile.kernel_products import kernel_logsumexp, kernel_matvec
 from pairtile.kernels import (
@@ -40,6 +42,7 @@ from pairtile.kernels import (
 from pairtile.neighbors import Neighbors, knn, kth_distance, pairwise_distances
 from pairtile.online import OnlineMMD, OnlineResult
 from pairtile.permutation import TestResult, energy_test, mmd_test
+from pairtile.power import MMDPower, mmd_power
 from pairtile.radius import RadiusNeighbors, radius_count, radius_neighbors
 from pairtile.slices import (
     SlicedResult,
@@ -54,6 +57,7 @@ from pairtile.two_sample import energy_distance, mmd
 __version__ = "0.1.0"
 
 __all__ = [
+    "KID",
     "PRDC",
     "ContrastiveResult",
     "Cosine",
@@ -63,6 +67,8 @@ __all__ = [
     "Kernel",
     "Laplace",
     "Linear",
+    "MMDGradient",
+    "MMDPower",
     "Matern",
     "NeighborIndex",
     "Neighbors",
@@ -86,10 +92,12 @@ __all__ = [
     "kernel_matvec",
     "kernel_stein_discrepancy",
     "kernel_sum",
+    "kid",
     "knn",
     "kth_distance",
     "median_distance",
     "mmd",
+    "mmd_power",
     "mmd_test",
     "pairwise_distances",
     "precision_recall_density_coverage",

@@ -159,6 +159,39 @@ def kernel_total(
     workers: int,
     progress: _Progress = None,
 ) -> float: ...
+def kernel_moments(
+    x: _Array,
+    y: _Array | None,
+    terms: Sequence[_Term],
+    *,
+    precision: str,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, float]: ...
+def kernel_subset_sums(
+    x: _Array,
+    y: _Array,
+    x_rows: NDArray[np.int64],
+    y_rows: NDArray[np.int64],
+    terms: Sequence[_Term],
+    *,
+    paired: bool,
+    precision: str,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
+def kernel_gradient(
+    x: _Array,
+    y: _Array | None,
+    terms: Sequence[_Term],
+    x_weights: _Floats,
+    y_weights: _Floats | None,
+    *,
+    diagonal: bool,
+    precision: str,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, _Floats, _Floats]: ...
 def kernel_row_sums(
     z: _Array,
     y: _Array,

@@ -82,9 +82,9 @@ void check_core(const Ops<T>& ops, const std::string& isa, Core core, int64_t d,
                 exact += term;
                 size += std::fabs(term);
             }
-            // a chain is cut every feature_block, so the error stops growing there
-            const double terms =
-                static_cast<double>(std::min(d, feature_block) + d / feature_block);
+            // a chain is cut after so many features, so the error stops growing there
+            const int64_t block = core == Core::short_dot ? short_feature_block : feature_block;
+            const double terms = static_cast<double>(std::min(d, block) + d / block);
             const double bound = (2 * terms + 4) * roundoff<T>;
             const double error =
                 static_cast<double>(std::fabs(got - exact) / std::max(size, 1e-300L));
@@ -96,8 +96,8 @@ void check_core(const Ops<T>& ops, const std::string& isa, Core core, int64_t d,
 TEST(micro_kernels_compute_their_cores) {
     Random random(1);
     for_each_table([&](const auto& ops, const std::string& isa) {
-        for (const Core core : {Core::dot, Core::squared_difference, Core::absolute_difference,
-                                Core::largest_difference}) {
+        for (const Core core : {Core::dot, Core::short_dot, Core::squared_difference,
+                                Core::absolute_difference, Core::largest_difference}) {
             for (const int64_t d : dimensions) {
                 for (const int panels : {1, 2, 3}) {
                     check_core(ops, isa, core, d, panels, false, random);
@@ -709,6 +709,110 @@ TEST(kernels_of_a_tile) {
     for_each_table([&](const auto& ops, const std::string& isa) {
         for (const auto& kernel : ops.kernel) CHECK(kernel != nullptr, isa);
         for (const Formula& formula : formulas()) check_kernel(ops, isa, formula, random);
+    });
+}
+
+// The derivative of the formula, and 0 in place of an infinite one.
+template <class T>
+void check_slope(const Ops<T>& ops, const std::string& isa, const Formula& formula,
+                 Random& random) {
+    const int rows = ops.rows, cols = 37;
+    auto tile = filled<T>(rows, cols, [&](int, int j) {
+        const double size = std::exp(uniform(random, -6.0, 3.0));
+        return j == 0 ? 0.0 : size;
+    });
+    T params[kernel_params] = {};
+    for (size_t p = 0; p < formula.params.size(); ++p)
+        params[p] = static_cast<T>(formula.params[p]);
+    const std::vector<double> rounded(params, params + kernel_params);
+    auto out = filled<T>(rows, cols, [](int, int) { return 0.0; });
+    ops.slope[static_cast<int>(formula.id)](tile.data.data(), tile.ld, rows, cols, params, T(1),
+                                            false, out.data.data(), out.ld);
+    for (int i = 0; i < rows; ++i) {
+        CHECK(std::isfinite(out.at(i, 0)), isa, static_cast<int>(formula.id));
+        for (int j = 1; j < cols; ++j) {
+            const long double at = tile.at(i, j), step = 1e-5L * at;
+            const long double exact =
+                (formula.value(at + step, rounded) - formula.value(at - step, rounded)) /
+                (2 * step);
+            const double error = static_cast<double>(std::fabs(out.at(i, j) - exact));
+            CHECK(error <= static_cast<double>(std::fabs(exact)) * (1e-8 + 200 * roundoff<T>), isa,
+                  "slope", static_cast<int>(formula.id), "at", tile.at(i, j), "is", out.at(i, j),
+                  "exactly", static_cast<double>(exact));
+        }
+    }
+    CHECK(out.neighbourhood_untouched(), isa, static_cast<int>(formula.id));
+}
+
+TEST(slopes_of_a_tile) {
+    Random random(11);
+    for_each_table([&](const auto& ops, const std::string& isa) {
+        for (const auto& slope : ops.slope) CHECK(slope != nullptr, isa);
+        for (const Formula& formula : formulas()) check_slope(ops, isa, formula, random);
+    });
+}
+
+TEST(sums_by_column_and_factors_of_a_tile) {
+    Random random(12);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int cols : {1, 15, 37}) {
+            auto tile = filled<T>(ops.rows, cols, [&](int, int) { return normal(random); });
+            T low, high;
+            ops.range(tile.data.data(), tile.ld, ops.rows, cols, &low, &high);
+            std::vector<double> weights(static_cast<size_t>(ops.rows)), sums(40, 1.0);
+            for (double& w : weights) w = normal(random);
+            ops.col_sums(tile.data.data(), tile.ld, ops.rows, cols, weights.data(), sums.data());
+            T least = tile.at(0, 0), most = least;
+            for (int j = 0; j < cols; ++j) {
+                double sum = 1.0;
+                for (int i = 0; i < ops.rows; ++i) {
+                    sum += weights[static_cast<size_t>(i)] * static_cast<double>(tile.at(i, j));
+                    least = std::min(least, tile.at(i, j)), most = std::max(most, tile.at(i, j));
+                }
+                CHECK(std::fabs(sums[static_cast<size_t>(j)] - sum) < 1e-13, isa, cols, j);
+            }
+            CHECK(low == least && high == most, isa, cols, low, high);
+            for (size_t j = static_cast<size_t>(cols); j < 40; ++j) CHECK(sums[j] == 1.0, isa, j);
+
+            auto before = tile;
+            const std::vector<T> by_row(static_cast<size_t>(ops.rows), T(3)), by_col(40, T(-0.5));
+            ops.scale_rows_and_cols(tile.data.data(), tile.ld, ops.rows, cols, by_row.data(),
+                                    by_col.data());
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int j = 0; j < cols; ++j) {
+                    CHECK(tile.at(i, j) == before.at(i, j) * T(-1.5), isa, i, j);
+                }
+            }
+            CHECK(tile.neighbourhood_untouched(), isa, cols);
+        }
+    });
+}
+
+TEST(polynomials_of_a_tile) {
+    Random random(13);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        auto tile = filled<T>(ops.rows, 35, [&](int, int) { return uniform(random, 1, 5); });
+        for (int degree = 0; degree <= most_degree; ++degree) {
+            T coefficients[most_degree + 1] = {};
+            for (int k = 0; k <= degree; ++k) coefficients[k] = static_cast<T>(normal(random));
+            auto out = filled<T>(ops.rows, 35, [](int, int) { return 7.0; });
+            ops.polynomial(tile.data.data(), tile.ld, ops.rows, 35, T(3), T(0.5), coefficients,
+                           degree, out.data.data(), out.ld);
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int j = 0; j < 35; ++j) {
+                    const long double t = (tile.at(i, j) - 3.0L) / 2;
+                    long double exact = 0.0L, size = 0.0L;
+                    for (int k = degree; k >= 0; --k) {
+                        exact = exact * t + coefficients[k];
+                        size = size * std::fabs(t) + std::fabs(coefficients[k]);
+                    }
+                    const double error =
+                        static_cast<double>(std::fabs(out.at(i, j) - exact) / size);
+                    CHECK(error <= 40 * roundoff<T>, isa, degree, error);
+                }
+            }
+            CHECK(out.neighbourhood_untouched(), isa, degree);
+        }
     });
 }
 

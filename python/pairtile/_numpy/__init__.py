@@ -6,11 +6,14 @@ float64 throughout, direct differences, a block of rows at a time.
 
 from pairtile._numpy.contrastive import contrastive
 from pairtile._numpy.fidelity import distance_products, largest_radius_ratios
+from pairtile._numpy.kernel_gradient import kernel_gradient
 from pairtile._numpy.kernels import (
     kernel_label_sums,
     kernel_logsumexp,
     kernel_matvec,
+    kernel_moments,
     kernel_row_sums,
+    kernel_subset_sums,
     kernel_total,
 )
 from pairtile._numpy.neighbors import (
@@ -31,10 +34,13 @@ __all__ = [
     "distance_products",
     "distance_quantile",
     "first_nonfinite",
+    "kernel_gradient",
     "kernel_label_sums",
     "kernel_logsumexp",
     "kernel_matvec",
+    "kernel_moments",
     "kernel_row_sums",
+    "kernel_subset_sums",
     "kernel_total",
     "knn",
     "largest_radius_ratios",

@@ -1,4 +1,4 @@
-"""Kernel sums in plain NumPy: totals, rows, products, logarithms, sums of a permutation test.
+"""Kernel sums in plain NumPy: totals, rows, moments, products, logarithms, permutation tests.
 
 Uses the block cores of `neighbors`; every kernel is one line in `_FORMULA`, a function of the
 squared distance, the l1 distance or the dot product of a block of pairs.
@@ -147,6 +147,67 @@ def kernel_total(
         if progress is not None:
             progress(rows.stop, len(x))
     return math.fsum(sums) if np.isfinite(sums).all() else sum(sums)
+
+
+def kernel_moments(
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    terms: Sequence[Term],
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, float]:
+    """Sums of k(x_i, y_j) by row and by column, and the sum of squares; y None: i != j of x."""
+    del precision, workers
+    itself = y is None
+    y = x if y is None else y
+    by_row, by_col = np.zeros(len(x)), np.zeros(len(y))
+    squares = []
+    for rows in spans(len(x)):
+        a = widen(x, rows)
+        for cols in spans(len(y)):
+            k = evaluate(a, widen(y, cols), terms)
+            if itself and rows == cols:
+                np.fill_diagonal(k, 0.0)
+            by_row[rows] += k.sum(axis=1)
+            by_col[cols] += k.sum(axis=0)
+            squares.append(float(np.sum(k * k)))
+        if progress is not None:
+            progress(rows.stop, len(x))
+    return by_row, by_col, math.fsum(squares)
+
+
+def kernel_subset_sums(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    x_rows: NDArray[np.int64],
+    y_rows: NDArray[np.int64],
+    terms: Sequence[Term],
+    *,
+    paired: bool,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Floats:
+    """Sums over each subset of rows: k(x, x') and k(y, y') off the diagonal, and k(x, y).
+
+    `paired` leaves the diagonal out of the last one as well.
+    """
+    options: dict[str, Any] = {"precision": precision, "workers": workers}
+    out = np.empty((len(x_rows), 3))
+    for s, (in_x, in_y) in enumerate(zip(x_rows, y_rows, strict=True)):
+        a, b = x[in_x], y[in_y]
+        out[s, 0] = kernel_total(a, None, terms, None, None, **options)
+        out[s, 1] = kernel_total(b, None, terms, None, None, **options)
+        out[s, 2] = kernel_total(a, b, terms, None, None, **options)
+        if paired:
+            for i in range(len(a)):
+                pair = slice(i, i + 1)
+                out[s, 2] -= float(evaluate(widen(a, pair), widen(b, pair), terms)[0, 0])
+        if progress is not None:
+            progress(s + 1, len(x_rows))
+    return out
 
 
 def kernel_row_sums(

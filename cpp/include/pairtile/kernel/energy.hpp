@@ -27,6 +27,23 @@ struct Energy {
             loop([half](T s) { return -power(s, half); });
         }
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        T slope = T(0);
+        specialise_slope(p, [&slope, s](auto at) { slope = at(s); });
+        return slope;
+    }
+    template <class T, class Loop>
+    static PT_HD void specialise_slope(const T* p, Loop loop) {
+        const T half = T(0.5) * p[0];
+        if (p[0] == T(1)) {
+            loop([](T s) { return s > T(0) ? T(-0.5) / root(s) : T(0); });
+        } else if (p[0] == T(2)) {
+            loop([](T s) { return s > T(0) ? T(-1) : T(0); });
+        } else {
+            loop([half](T s) { return s > T(0) ? -half * power(s, half - T(1)) : T(0); });
+        }
+    }
     static void rescale(double* p, double& weight, double scale) {
         weight *= std::pow(scale, -0.5 * p[0]);
     }

@@ -22,6 +22,10 @@ struct Gaussian {
         const T k = value(s, p);
         return {k, -p[0] * k, p[0] * p[0] * s * k};
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        return -p[0] * exponential(-p[0] * s);
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= scale;

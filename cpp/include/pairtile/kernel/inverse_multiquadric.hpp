@@ -23,6 +23,10 @@ struct InverseMultiquadric {
         const T k = power(base, -p[1]), slope = -p[1] * k / base;
         return {k, slope, -(p[1] + T(1)) * s * slope / base};
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        return -p[1] * power(p[0] + s, -p[1] - T(1));
+    }
     static void rescale(double* p, double& weight, double scale) {
         p[0] *= scale;
         weight *= std::pow(scale, p[1]);

@@ -17,6 +17,12 @@ struct Laplace {
     static PT_HD T log_value(T s, const T* p) {
         return -p[0] * root(s);
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        const T distance = root(s);
+        const T steep = T(-0.5) * p[0] * exponential(-p[0] * distance) / distance;
+        return s > T(0) ? steep : T(0);
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);

@@ -17,6 +17,10 @@ struct LaplaceL1 {
     static PT_HD T log_value(T a, const T* p) {
         return -p[0] * a;
     }
+    template <class T>
+    static PT_HD T slope(T a, const T* p) {
+        return -p[0] * exponential(-p[0] * a);
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= scale;

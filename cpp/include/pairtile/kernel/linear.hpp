@@ -14,6 +14,11 @@ struct Linear {
         (void)p;
         return t;
     }
+    template <class T>
+    static PT_HD T slope(T t, const T* p) {
+        (void)t, (void)p;
+        return T(1);
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)p;
         weight /= scale;

@@ -24,6 +24,10 @@ struct Matern32 {
         const T x = p[0] * root(s), tail = exponential(-x), rate = T(0.5) * p[0] * p[0];
         return {(x + T(1)) * tail, -rate * tail, T(0.5) * rate * x * tail};
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        return T(-0.5) * p[0] * p[0] * exponential(-p[0] * root(s));
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);

@@ -25,6 +25,11 @@ struct Matern52 {
         return {mul_add(x * x, T(1.0 / 3.0), x + T(1)) * tail, -rate * (x + T(1)) * tail,
                 T(0.5) * rate * x * x * tail};
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        const T x = p[0] * root(s);
+        return T(-1.0 / 6.0) * p[0] * p[0] * (x + T(1)) * exponential(-x);
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);

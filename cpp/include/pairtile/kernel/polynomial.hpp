@@ -41,6 +41,17 @@ struct Polynomial {
         }
         return result;
     }
+    template <class T>
+    static PT_HD T slope(T t, const T* p) {
+        const T lower[kernel_params] = {p[0] - T(1), p[1], p[2]};
+        return p[0] * p[1] * value(t, lower);
+    }
+    template <class T, class Loop>
+    static PT_HD void specialise_slope(const T* p, Loop loop) {
+        const T lower[kernel_params] = {p[0] - T(1), p[1], p[2]};
+        const T factor = p[0] * p[1];
+        specialise(lower, [=](auto power) { loop([=](T t) { return factor * power(t); }); });
+    }
     static void rescale(double* p, double& weight, double scale) {
         // a power of two out of the base into the weight: the degree may take t far beyond float32
         p[1] /= scale;

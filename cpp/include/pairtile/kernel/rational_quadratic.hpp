@@ -23,6 +23,10 @@ struct RationalQuadratic {
         const T k = power(base, -p[1]), slope = -p[1] * p[0] * k / base;
         return {k, slope, -(p[1] + T(1)) * p[0] * s * slope / base};
     }
+    template <class T>
+    static PT_HD T slope(T s, const T* p) {
+        return -p[1] * p[0] * power(mul_add(p[0], s, T(1)), -p[1] - T(1));
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= scale;
