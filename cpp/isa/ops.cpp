@@ -63,6 +63,8 @@ constexpr Ops<T> table() {
     PAIRTILE_KERNELS(PT_KERNEL)
 #undef PT_KERNEL
     ops.row_sums = row_sums<T>;
+    ops.col_sums = col_sums<T>;
+    ops.add_scaled = add_scaled<T>;
     ops.scale = scale_tile<T>;
     ops.log_sum_exp_rows = log_sum_exp_rows<T>;
     ops.log_sum_exp_cols = log_sum_exp_cols<T>;

@@ -107,6 +107,13 @@ struct Ops {
     void (*row_sums)(const T* tile, int64_t ld, int rows, int cols, const double* weights,
                      double* sums);
 
+    // sums[j] += Σ_i tile[i][j]
+    void (*col_sums)(const T* tile, int64_t ld, int rows, int cols, double* sums);
+
+    // out += factor · tile
+    void (*add_scaled)(const T* tile, int64_t ld, int rows, int cols, T factor, T* out,
+                       int64_t out_ld);
+
     // scale the tile, then fold it into (max, sum) of each row and, if asked, of each column
     void (*scale)(T* tile, int64_t ld, int rows, int cols, T factor);
     void (*log_sum_exp_rows)(const T* tile, int64_t ld, int rows, int cols, double* max,
