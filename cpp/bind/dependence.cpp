@@ -26,18 +26,16 @@ py::tuple bind_joint_sums(const py::array& x, const py::array& y, const std::vec
     const KernelSpace of_x{rows, terms_of(x_terms), x_shift};
     const KernelSpace of_y{beside, terms_of(y_terms), y_shift};
     JointSums sums;
-    run_released(progress, [&](Control& control) {
-        sums = joint_kernel_sums(of_x, of_y, workers, control);
-    });
+    run_released(progress,
+                 [&](Control& control) { sums = joint_kernel_sums(of_x, of_y, workers, control); });
     return py::make_tuple(array_of(sums.products), array_of(sums.x_rows), array_of(sums.y_rows),
                           sums.x_squares, sums.y_squares);
 }
 
-py::array_t<double> bind_line_products(
-    const py::array_t<double, py::array::c_style>& x,
-    const py::array_t<double, py::array::c_style>& y,
-    const py::array_t<int64_t, py::array::c_style>& orders, int workers,
-    const py::object& progress) {
+py::array_t<double> bind_line_products(const py::array_t<double, py::array::c_style>& x,
+                                       const py::array_t<double, py::array::c_style>& y,
+                                       const py::array_t<int64_t, py::array::c_style>& orders,
+                                       int workers, const py::object& progress) {
     if (x.ndim() != 1 || y.ndim() != 1 || orders.ndim() != 2 || x.shape(0) != y.shape(0) ||
         orders.shape(1) != x.shape(0)) {
         throw py::value_error("x, y and each of the orders must have the same length");

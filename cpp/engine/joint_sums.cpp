@@ -1,5 +1,5 @@
-// The sweep goes over x. The same places of y, in each of its orders, are computed beside it: panels
-// packed for the same rows and columns, tiles taken when a strip of K is complete.
+// The sweep goes over x. The same places of y, in each of its orders, are computed beside it:
+// panels packed for the same rows and columns, tiles taken when a strip of K is complete.
 #include "engine/joint_sums.hpp"
 
 #include <algorithm>
@@ -186,8 +186,7 @@ class JointFold {
         fill(out, tile.rows, -x_shift_);
         x_map_(tile, rows, task.worker, work.part.data(), strip_);
         add(work.part.data(), tile.rows, tile.cols, x_map_.factor(), out);
-        add_companions(x_more_, 0, tile.local_row, tile.rows, tile.local_col, tile.cols, task,
-                       out);
+        add_companions(x_more_, 0, tile.local_row, tile.rows, tile.local_col, tile.cols, task, out);
         clear_lower(tile, out, strip_);
         x.add(out, strip_, tile.local_row, tile.rows, tile.local_col, tile.cols, task, cols.count);
         double* state = state_of(task);
@@ -258,9 +257,7 @@ class JointFold {
         return states_.data() + static_cast<size_t>(task.row_block * segments_ + task.segment) *
                                     (products.size() + 2);
     }
-    void fill(double* out, int rows, double value) const {
-        std::fill_n(out, rows * strip_, value);
-    }
+    void fill(double* out, int rows, double value) const { std::fill_n(out, rows * strip_, value); }
     void add(const double* part, int rows, int cols, double factor, double* out) const {
         ops_of<double>(isa()).add_scaled(part, strip_, rows, cols, factor, out, strip_);
     }
@@ -285,14 +282,13 @@ class JointFold {
     std::vector<double> states_;
 };
 
-Cut cut_of(int64_t n, int64_t d, int64_t orders) {
-    // a strip of K for the rows of a task stays in L2, and all orders of y are packed at a time
+Cut cut_of(int64_t n, int64_t d) {
+    // a strip of K for the rows of a task stays in L2, and all that is made of a tile in L1
     constexpr int64_t rows_at_a_time = 12288;
     CutLimits limits;
     limits.strip_cols = 64;
-    limits.row_bytes = std::min(limits.row_bytes,
-                                rows_at_a_time * d * static_cast<int64_t>(sizeof(double)));
-    limits.row_bytes /= orders, limits.col_bytes /= orders;
+    limits.row_bytes =
+        std::min(limits.row_bytes, rows_at_a_time * d * static_cast<int64_t>(sizeof(double)));
     limits.state_bytes_per_row = limits.state_bytes_per_col = 2 * sizeof(double);
     return choose_cut(ops_of<double>(isa()), n, n, d, limits);
 }
@@ -317,7 +313,7 @@ JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int work
         beside.push_back(
             std::make_unique<Companion>(y.points, group, argument, orders, workers, control));
     });
-    const Cut cut = cut_of(n, std::max(x.points.d(), y.points.d()), orders);
+    const Cut cut = cut_of(n, std::max(x.points.d(), y.points.d()));
     KernelMap<double> map(*swept, Precision::float64, workers);
     const Sweep<double> sweep = map.sweep(cut, true, workers, control);
     expect(sweep);

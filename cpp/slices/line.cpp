@@ -1,7 +1,7 @@
-// With x ascending, Σ_{i<j} (x_j − x_i)|y_j − y_i| = 2D − C. D takes the pairs with y_i <= y_j alone
-// and is collected while the points are sorted by y: where two runs merge, every point of the later
-// one meets sums over those points of the earlier one that came before it. C takes all pairs without
-// the bars and needs no sorting. Chaudhuri and Hu, "A fast algorithm for computing distance
+// With x ascending, Σ_{i<j} (x_j − x_i)|y_j − y_i| = 2D − C. D takes the pairs with y_i <= y_j
+// alone and is collected while the points are sorted by y: where two runs merge, every point of the
+// later one meets sums over those points of the earlier one that came before it. C takes all pairs
+// without the bars and needs no sorting. Chaudhuri and Hu, "A fast algorithm for computing distance
 // correlation", Computational Statistics & Data Analysis 135 (2019).
 #include "slices/line.hpp"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pairtile import _arrays
 from pairtile.kernels import Energy
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ _BUFFER = 1 << 22  # float64 numbers in one batch of cumulative sums (32 MB)
 
 def on_a_line(kernel: Kernel, *arrays: Any) -> bool:
     """Whether the kernel is −|x − y| of single columns in host memory."""
-    return kernel == Energy(1.0) and all(
-        isinstance(a, np.ndarray) and a.shape[1] == 1 for a in arrays
+    return (
+        kernel == Energy(1.0)
+        and all(a.shape[1] == 1 for a in arrays)
+        and _arrays.in_host_memory(*arrays)
     )
 
 
@@ -52,10 +55,12 @@ def _cumulative(x: Floats) -> Floats:
     """Cumulative sums without their rounding: those of the leading 26 bits are exact."""
     largest = float(np.abs(x).max())
     if not 0 < largest < np.inf:
-        return np.cumsum(x)
+        plain: Floats = np.cumsum(x)
+        return plain
     unit = 2.0 ** (np.frexp(largest)[1] - 26)
     leading = np.rint(x / unit) * unit
-    return np.cumsum(leading) + np.cumsum(x - leading)
+    sums: Floats = np.cumsum(leading) + np.cumsum(x - leading)
+    return sums
 
 
 def energy(

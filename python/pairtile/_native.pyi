@@ -185,7 +185,7 @@ def joint_kernel_sums(
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, _Floats, float, float]: ...
 def line_products(
-    x: _Floats, y: _Floats, orders: _Indices, *, workers: int, progress: _Progress = None
+    x: _Floats, y: _Floats, orders: NDArray[np.int64], *, workers: int, progress: _Progress = None
 ) -> _Floats: ...
 def distance_quantile(
     x: _Array,

@@ -66,7 +66,7 @@ def _typical(x: NDArray[Any], terms: list[Term]) -> float:
     """About the mean of k(x_i, x_j) over i != j: what products cancel least without."""
     from pairtile._numpy.kernels import evaluate
 
-    sample = x[:: -(-len(x) // 64)].astype(np.float64)
+    sample = np.asarray(x[:: -(-len(x) // 64)], dtype=np.float64)
     if len(sample) < 2:
         return 0.0
     k = evaluate(sample, sample, terms)
@@ -79,17 +79,17 @@ def _over_pairs(
     y: NDArray[Any],
     x_terms: list[Term],
     y_terms: list[Term],
+    orders: NDArray[np.int64] | None = None,
     *,
     workers: int,
     progress: Report | None,
 ) -> _Joint:
-    """By tiles; `y` holds one or more orders of the rows paired with those of `x`."""
+    """By tiles. Each order of the rows of y costs one more pass over its pairs."""
     sums = _backend.module(x, y).joint_kernel_sums
-    n = len(x)
-    x_shift, y_shift = _typical(x, x_terms), _typical(y[:n], y_terms)
+    x_shift, y_shift = _typical(x, x_terms), _typical(y, y_terms)
     products, x_rows, y_rows, x_squares, y_squares = sums(
         x,
-        y,
+        y if orders is None else y[orders.ravel()],
         x_terms,
         y_terms,
         x_shift=x_shift,
@@ -100,7 +100,7 @@ def _over_pairs(
     return _Joint(
         products,
         _side(x_rows, diagonal(x, x_terms), x_squares, x_shift),
-        _side(y_rows, diagonal(y[:n], y_terms), y_squares, y_shift),
+        _side(y_rows, diagonal(y, y_terms), y_squares, y_shift),
     )
 
 
@@ -114,7 +114,8 @@ def _by_covariance(x: NDArray[Any], y: NDArray[Any], x_scale: float, y_scale: fl
     chunks = [slice(i, i + step) for i in range(0, n, step)]
 
     def moved(a: NDArray[Any], rows: slice) -> Floats:
-        return a[rows].astype(np.float64) - a[0].astype(np.float64)
+        difference: Floats = a[rows].astype(np.float64) - a[0].astype(np.float64)
+        return difference
 
     means = [sum(moved(a, rows).sum(axis=0) for rows in chunks) / n for a in (x, y)]
     xx, xy, yy = (np.zeros((a.shape[1], b.shape[1])) for a, b in ((x, x), (x, y), (y, y)))
@@ -256,8 +257,7 @@ def _sums(
             x_scale is not None
             and y_scale is not None
             and products <= n * (x_features + y_features) // 2
-            and isinstance(a, np.ndarray)
-            and isinstance(b, np.ndarray)
+            and _arrays.in_host_memory(a, b)
         ):
             return _by_covariance(a, b, x_scale, y_scale)
         return _over_pairs(
@@ -465,8 +465,8 @@ def hsic(
     sums = _sums(
         x,
         y,
-        as_kernel(x_kernel),
-        as_kernel(y_kernel),
+        as_kernel(x_kernel, "x_kernel"),
+        as_kernel(y_kernel, "y_kernel"),
         estimator=estimator,
         workers=workers,
         check_finite=check_finite,
@@ -533,8 +533,8 @@ def cka(
     sums = _sums(
         x,
         y,
-        as_kernel(x_kernel),
-        as_kernel(y_kernel),
+        as_kernel(x_kernel, "x_kernel"),
+        as_kernel(y_kernel, "y_kernel"),
         estimator=estimator,
         workers=workers,
         check_finite=check_finite,
@@ -592,8 +592,8 @@ def independence_test(
     -------
     TestResult
         ``(statistic, pvalue, null_distribution)``; ``(1 + #{T_b ≥ T_0 − τ}) / (1 + B)`` with
-        :math:`\tau = 2^{-38} \sqrt{\hat E K^2\,\hat E L^2}`, so that orders that tie in theory tie
-        here.
+        :math:`\tau = 2^{-38} \sqrt{\hat E K^2\,\hat E L^2}`, so that orders that tie in
+        theory tie here.
 
     Raises
     ------
@@ -632,8 +632,8 @@ def independence_test(
     reversed_roles = a.shape[1] < b.shape[1]
     if reversed_roles:
         a, b = b, a
-    bytes_per_order = n * (8 if line else b.shape[1] * b.dtype.itemsize)
-    size = min(count + 1, max(threads, _BUFFER // bytes_per_order))
+    # orders of y at a time; where there is a thread for each, one for each thread
+    size = min(count + 1, max(threads if line else 1, _BUFFER // (8 * b.size)))
     medians = [median_sizes(kernel, n)] * 2
     sweeps = [n * n // 2] * -(-(count + 1) // size)
     values = np.empty(count + 1)
@@ -642,6 +642,7 @@ def independence_test(
         if not line:
             x_terms = resolve(kernel, a, None, workers=threads, reports=reports[:of_x])
             y_terms = resolve(kernel, b, None, workers=threads, reports=reports[of_x:of_y])
+        first: _Joint | None = None
         done = 0
         for orders, report in zip(_orders(n, count, size, generator), reports[of_y:], strict=True):
             if reversed_roles:
@@ -649,14 +650,14 @@ def independence_test(
             if line:
                 sums = _on_lines(a, b, orders, workers=threads, progress=report)
             else:
-                rows = b[orders.ravel()]
-                sums = _over_pairs(a, rows, x_terms, y_terms, workers=threads, progress=report)
-            side = sums.y if done == 0 else side
+                sums = _over_pairs(a, b, x_terms, y_terms, orders, workers=threads, progress=report)
+            first = first or sums
             for order, product in zip(orders, sums.products, strict=True):
-                reordered = side._replace(rows=side.rows[order], own=side.own[order])
-                values[done] = _centred_product("biased", float(product), sums.x, reordered)
+                side = first.y._replace(rows=first.y.rows[order], own=first.y.own[order])
+                values[done] = _centred_product("biased", float(product), first.x, side)
                 done += 1
-    tolerance = 2.0**-38 * math.sqrt(sums.x.mean_square) * math.sqrt(side.mean_square)
+    assert first is not None  # there is always the order as it is
+    size_of_products = math.sqrt(first.x.mean_square) * math.sqrt(first.y.mean_square)
     null = values[1:].copy()
-    below = int(np.count_nonzero(null < values[0] - tolerance))
+    below = int(np.count_nonzero(null < values[0] - 2.0**-38 * size_of_products))
     return TestResult(float(values[0]), (1 + count - below) / (1 + count), _arrays.like(x, y)(null))

@@ -88,9 +88,9 @@ def cauchy_schwarz_divergence(
     for weight, name, _ in chosen._terms(a.shape[1], {"euclidean": 1.0, "manhattan": 1.0}):
         if name not in _POSITIVE or not weight > 0:
             raise ValueError(
-                f"the kernel of a Cauchy–Schwarz divergence must be positive everywhere, and {chosen} "
-                "is not; Gaussian, Laplace, RationalQuadratic, InverseMultiquadric, Matern and their "
-                "sums with positive weights are"
+                "the kernel of a Cauchy–Schwarz divergence must be positive everywhere, and "
+                f"{chosen} is not; Gaussian, Laplace, RationalQuadratic, InverseMultiquadric, "
+                "Matern and their sums with positive weights are"
             )
     module = _backend.module(a, b)
     options: dict[str, Any] = {"precision": "float64", "workers": threads}
