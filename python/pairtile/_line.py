@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Report = Callable[[int, int], object]
 
-_BUFFER = 1 << 22  # float64 numbers in one batch of cumulative sums (32 MB)
+_BUFFER = 1 << 17  # float64 numbers in one batch of cumulative sums, which stays in cache
 
 
 def on_a_line(kernel: Kernel, *arrays: Any) -> bool:
@@ -40,6 +40,11 @@ def column(x: NDArray[Any]) -> Floats:
     values = x[:, 0].astype(np.float64)
     middle: Floats = values - np.partition(values, len(values) // 2)[len(values) // 2]
     return middle
+
+
+def dot(a: Floats, b: Floats) -> float:
+    """Sum of products with the same bits on any number of BLAS threads."""
+    return float(np.sum(a * b))
 
 
 def row_sums(x: Floats) -> Floats:
@@ -84,8 +89,8 @@ def energy(
     of_y = np.concatenate([np.zeros(n), np.ones(m) if y_weights is None else y_weights])
     f = np.cumsum(of_x[order])[:-1] / (n if x_weights is None else 1)
     g = np.cumsum(of_y[order])[:-1] / (m if y_weights is None else 1)
-    biased = 2 * float(gaps @ (f - g) ** 2)
-    within_x, within_y = (2 * float(gaps @ (h * (1 - h))) for h in (f, g))
+    biased = 2 * dot(gaps, (f - g) ** 2)
+    within_x, within_y = (2 * dot(gaps, h * (1 - h)) for h in (f, g))
     return biased - within_x * (1 / x_pairs - 1) - within_y * (1 / y_pairs - 1)
 
 
@@ -105,13 +110,19 @@ def label_sums(
     rows = row_sums(z)
     within, row = np.empty(n_labels), np.empty(n_labels)
     step = 8 * max(1, _BUFFER // (8 * len(z)))
+    memory = np.empty((2, min(step, n_labels), len(z)))
     for start in range(0, n_labels, step):
-        batch = slice(start, min(start + step, n_labels))
-        packed = labels[order, start // 8 : (batch.stop + 7) // 8].T
-        bits = np.unpackbits(packed, axis=0, count=batch.stop - start, bitorder="little")
-        below = np.cumsum(bits, axis=1, dtype=np.float64)
-        within[batch] = -2 * (below * (below[:, -1:] - below))[:, :-1] @ gaps
-        row[batch] = -(bits @ rows)
+        stop = min(start + step, n_labels)
+        packed = labels[order, start // 8 : (stop + 7) // 8].T
+        bits = np.unpackbits(packed, axis=0, count=stop - start, bitorder="little")
+        below, other = memory[:, : stop - start]
+        np.cumsum(bits, axis=1, out=below)
+        np.subtract(below[:, -1:], below, out=other)
+        other *= below
+        other[:, :-1] *= gaps  # between the two values beside a gap
+        within[start:stop] = -2 * other[:, :-1].sum(axis=1)
+        np.multiply(bits, rows, out=other)
+        row[start:stop] = -other.sum(axis=1)
         if progress is not None:
-            progress(batch.stop, n_labels)
+            progress(stop, n_labels)
     return within, row, -float(rows.sum())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile import _arrays, _backend, _line
+from pairtile._line import dot
 from pairtile._progress import reporting
 from pairtile.kernels import Energy, Kernel, as_kernel, diagonal, median_sizes, resolve
 from pairtile.permutation import TestResult
@@ -56,7 +57,7 @@ def _side(rows: Floats, own: Floats, squares: float, shift: float) -> _Side:
     """The sums of a kernel that was shifted before it was added up."""
     n = len(rows)
     off_diagonal = squares + 2 * shift * float(rows.sum()) + n * (n - 1) * shift**2
-    return _Side(rows, own - shift, squares, max(0.0, off_diagonal + float(own @ own)) / n**2)
+    return _Side(rows, own - shift, squares, max(0.0, off_diagonal + dot(own, own)) / n**2)
 
 
 # --- the sums, in three ways ---------------------------------------------------------------------
@@ -126,9 +127,9 @@ def _by_covariance(x: NDArray[Any], y: NDArray[Any], x_scale: float, y_scale: fl
         xy += a.T @ b
         yy += b.T @ b
         x_own[rows], y_own[rows] = (np.einsum("ij,ij->i", c, c) for c in (a, b))
-    product = float(np.sum(xy * xy) - x_own @ y_own)
+    product = float(np.sum(xy * xy)) - dot(x_own, y_own)
     sides = (
-        _side(-scale * own, scale * own, scale**2 * float(np.sum(c * c) - own @ own), 0.0)
+        _side(-scale * own, scale * own, scale**2 * (float(np.sum(c * c)) - dot(own, own)), 0.0)
         for scale, own, c in ((x_scale, x_own, xx), (y_scale, y_own, yy))
     )
     return _Joint(np.array([x_scale * y_scale * product]), *sides)
@@ -157,7 +158,7 @@ def _line_side(x: Floats) -> _Side:
     rows = np.empty(n)
     rows[at] = -_line.row_sums(x[at])
     centred = x - x.mean()
-    return _side(rows, np.zeros(n), 2 * n * float(centred @ centred), 0.0)
+    return _side(rows, np.zeros(n), 2 * n * dot(centred, centred), 0.0)
 
 
 # --- centring ------------------------------------------------------------------------------------
@@ -170,14 +171,14 @@ def _centred_product(estimator: str, product: float, k: _Side, other: _Side) -> 
     """
     n = len(k.rows)
     if estimator == "biased":
-        product += float(k.own @ other.own)
+        product += dot(k.own, other.own)
         of_rows, of_all, pairs = 2 / n, 1.0, n * n
         k_rows, other_rows = k.rows + k.own, other.rows + other.own
     else:
         of_rows, of_all, pairs = 2 / (n - 2), n / (n - 1), n * (n - 3)
         k_rows, other_rows = k.rows, other.rows
     k_mean, other_mean = float(k_rows.mean()), float(other_rows.mean())
-    rows = float((k_rows - k_mean) @ (other_rows - other_mean))
+    rows = dot(k_rows - k_mean, other_rows - other_mean)
     return (product - of_rows * rows - of_all * k_mean * other_mean) / pairs
 
 
