@@ -68,6 +68,11 @@ def _cumulative(x: Floats) -> Floats:
     return sums
 
 
+def _pooled(x: NDArray[Any], y: NDArray[Any]) -> Floats:
+    # widened before they are joined: two of the dtypes have no common one
+    return np.concatenate([s[:, 0].astype(np.float64) for s in (x, y)])
+
+
 def energy(
     x: NDArray[Any],
     y: NDArray[Any],
@@ -82,7 +87,7 @@ def energy(
     pairs i = i are left out.
     """
     n, m = len(x), len(y)
-    values = np.concatenate([x[:, 0], y[:, 0]]).astype(np.float64)
+    values = _pooled(x, y)
     order = np.argsort(values, kind="stable")
     gaps = np.diff(values[order])
     of_x = np.concatenate([np.ones(n) if x_weights is None else x_weights, np.zeros(m)])
@@ -103,7 +108,7 @@ def label_sums(
     progress: Report | None,
 ) -> tuple[Floats, Floats, float]:
     """`kernel_label_sums` for −|x − y| of two columns: a cumulative sum for each labelling."""
-    z = np.concatenate([x[:, 0], y[:, 0]]).astype(np.float64)
+    z = _pooled(x, y)
     order = np.argsort(z, kind="stable")
     z = z[order] - z[order[len(z) // 2]]
     gaps = np.diff(z)
