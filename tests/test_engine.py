@@ -100,6 +100,17 @@ SUMS = {
     "witness": lambda w: (pt.witness(X, X, Y, workers=w),),
     "mmd_test": lambda w: pt.mmd_test(X, Y, n_permutations=70, rng=1, workers=w),
     "energy_test": lambda w: pt.energy_test(X, Y, n_permutations=9, rng=1, workers=w),
+    "distance_correlation": lambda w: (
+        pt.distance_correlation(X, Y64[: len(X), :3], exponent=0.8, workers=w),
+        pt.distance_correlation(X[:, :1], Y64[: len(X), :1], workers=w),
+    ),
+    "hsic": lambda w: (pt.hsic(X, Y[: len(X)], y_kernel=ALL_KERNELS, workers=w),),
+    "independence_test": lambda w: pt.independence_test(
+        X, Y[: len(X)], n_permutations=9, rng=1, workers=w
+    ),
+    "independence_test on lines": lambda w: pt.independence_test(
+        X[:, :1], Y[: len(X), :1], n_permutations=9, rng=1, workers=w
+    ),
     "wasserstein_1d": lambda w: (pt.wasserstein_1d(X, Y, p=2, **WEIGHTS, workers=w),),
     "sliced_wasserstein": lambda w: pt.sliced_wasserstein(
         X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
@@ -342,6 +353,9 @@ LONG = {
     "mmd_test": lambda x, y, **o: pt.mmd_test(
         x[:30_000], y[:30_000], kernel=pt.Gaussian(1.0), n_permutations=99, **o
     ),
+    "distance_covariance": lambda x, y, **o: pt.distance_covariance(x, y, **o),
+    "independence_test": lambda x, y, **o: pt.independence_test(x[:30_000], y[:30_000], **o),
+    "independence_test on lines": lambda x, y, **o: pt.independence_test(x[:, :1], y[:, :1], **o),
     "sliced_wasserstein": lambda x, y, **o: pt.sliced_wasserstein(
         x, y, n_projections=20_000, return_gradient=True, **o
     ),
@@ -529,6 +543,8 @@ def test_memory_is_tiles():
             "median": (lambda: pt.median_distance(x), 0),
             "witness": (lambda: pt.witness(x, x, y), 0),
             "mmd_test": (lambda: pt.mmd_test(x[:4000], y[:4000], n_permutations=99), 0),
+            "dcov": (lambda: pt.distance_covariance(x, y), 0),
+            "dependence": (lambda: pt.independence_test(x[:4000], y[:4000], n_permutations=9), 0),
             "clip_loss": (
                 lambda: pt.clip_loss(x[:9000], y[:9000], temperature=1.0, grad=True),
                 9000 * 16 * 4 * 2,
@@ -543,7 +559,7 @@ def test_memory_is_tiles():
         """)
     )
     used = {name: int(number) for name, number in (line.split(":") for line in said.splitlines())}
-    assert len(used) == 11
+    assert len(used) == 13
     assert {name: number for name, number in used.items() if number > 100e6} == {}
 
 

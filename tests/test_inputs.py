@@ -83,6 +83,20 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "distance_covariance": (lambda a, b, **o: pt.distance_covariance(a, b, **o), "x", "y"),
+    "distance_correlation": (lambda a, b, **o: pt.distance_correlation(a, b, **o), "x", "y"),
+    "hsic": (lambda a, b, **o: pt.hsic(a, b, x_kernel=G, y_kernel=G, **o), "x", "y"),
+    "cka": (lambda a, b, **o: pt.cka(a, b, **o), "x", "y"),
+    "independence_test": (
+        lambda a, b, **o: pt.independence_test(a, b, n_permutations=9, rng=0, **o),
+        "x",
+        "y",
+    ),
+    "cauchy_schwarz_divergence": (
+        lambda a, b, **o: pt.cauchy_schwarz_divergence(a, b, kernel=G, **o),
+        "x",
+        "y",
+    ),
     "wasserstein_1d": (lambda a, b, **o: pt.wasserstein_1d(a, b, **o), "x", "y"),
     "sliced_wasserstein": (
         lambda a, b, **o: pt.sliced_wasserstein(
@@ -117,6 +131,14 @@ PRECISE = {
     "witness at",
     "mmd",
     "energy_distance",
+}
+# Rows of x and y are paired, and may have different features.
+PAIRED = {
+    "distance_covariance",
+    "distance_correlation",
+    "hsic",
+    "cka",
+    "independence_test",
 }
 # These need two rows, or two neighbours.
 TWO_ROWS = {
@@ -389,7 +411,13 @@ def test_the_first_bad_reference_is_named(metric, layout, value):
                 pt.kth_distance(np.full((n, d), value, dtype), a, k=2, metric=metric)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", sorted(PAIRED))
+def test_different_numbers_of_rows(name):
+    with pytest.raises(ValueError, match=r"^x has 12 rows and y has 11; they must be paired$"):
+        FUNCTIONS[name][0](A, B[:11, :2])
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - PAIRED))
 def test_different_numbers_of_columns(name):
     call, first, _ = FUNCTIONS[name]
     for columns in (5, 1):
@@ -716,6 +744,52 @@ BAD_CALLS = {
         lambda: pt.energy_test(A, B, n_permutations=9.5),
         TypeError,
         ["n_permutations must be an integer", "9.5"],
+    ),
+    # dependence
+    "U-statistic of 3 rows": (
+        lambda: pt.distance_correlation(A[:3], B[:3], estimator="unbiased"),
+        ValueError,
+        ["3 rows", "at least 4", "estimator='biased'"],
+    ),
+    "dependence estimator": (
+        lambda: pt.hsic(A, B, estimator="linear"),
+        ValueError,
+        ["estimator", "'linear'", "biased, unbiased"],
+    ),
+    "dependence exponent": (
+        lambda: pt.distance_covariance(A, B, exponent=0),
+        ValueError,
+        ["exponent", "> 0", "<= 2"],
+    ),
+    "kernel of y": (
+        lambda: pt.cka(A, B, y_kernel="rbf"),
+        ValueError,
+        ["y_kernel", "'rbf'", "gaussian"],
+    ),
+    "median of y": (
+        lambda: pt.hsic(A, np.ones((12, 1))),
+        ValueError,
+        ["sigma", "median", "sigma="],
+    ),
+    "independence statistic": (
+        lambda: pt.independence_test(A, B, statistic="pearson"),
+        ValueError,
+        ["statistic", "'pearson'", "distance_covariance, hsic"],
+    ),
+    "independence draws": (
+        lambda: pt.independence_test(A, B, n_permutations=0),
+        ValueError,
+        ["n_permutations must be at least 1", "0"],
+    ),
+    "kernel that can be negative": (
+        lambda: pt.cauchy_schwarz_divergence(A, B, kernel="polynomial"),
+        ValueError,
+        ["positive", "Polynomial", "Gaussian"],
+    ),
+    "kernel with a negative weight": (
+        lambda: pt.cauchy_schwarz_divergence(A, B, kernel=G + -0.5 * pt.Laplace(1.0)),
+        ValueError,
+        ["positive", "-0.5 * Laplace"],
     ),
     "rng string": (lambda: pt.mmd_test(A, B, rng="seed"), (TypeError, ValueError), ["rng"]),
     "rng negative": (lambda: pt.mmd_test(A, B, rng=-1), ValueError, ["rng"]),

@@ -8,6 +8,7 @@ namespace pairtile {
 void register_index(pybind11::module_& m);
 void register_neighbors(pybind11::module_& m);
 void register_kernels(pybind11::module_& m);
+void register_dependence(pybind11::module_& m);
 void register_slices(pybind11::module_& m);
 void register_contrastive(pybind11::module_& m);
 

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "bind/terms.hpp"
 #include "engine/kernel_gradient.hpp"
 #include "engine/kernel_log_sums.hpp"
 #include "engine/kernel_product.hpp"
@@ -19,21 +19,6 @@
 
 namespace pairtile {
 namespace {
-
-using Term = std::tuple<double, std::string, std::vector<double>>;
-
-std::vector<KernelTerm> terms_of(const std::vector<Term>& terms) {
-    std::vector<KernelTerm> out;
-    for (const auto& [weight, name, params] : terms) {
-        KernelTerm term{weight, kernel_of(name), {}};
-        if (params.size() > static_cast<size_t>(kernel_params)) {
-            throw py::value_error("too many parameters for kernel '" + name + "'");
-        }
-        std::copy(params.begin(), params.end(), term.params);
-        out.push_back(term);
-    }
-    return out;
-}
 
 py::array_t<double> bind_row_sums(const py::array& z, const py::array& y,
                                   const std::vector<Term>& terms, const py::object& y_weights,

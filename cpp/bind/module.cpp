@@ -53,6 +53,7 @@ PYBIND11_MODULE(_native, m) {
     register_index(m);
     register_neighbors(m);
     register_kernels(m);
+    register_dependence(m);
     register_slices(m);
     register_contrastive(m);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/canonical.hpp"
+#include "engine/compensated.hpp"
 #include "engine/knn.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/kernel/registry.hpp"
@@ -29,20 +30,6 @@ double exact_below(const KernelTerm& term, double error, double tolerance, doubl
 
 // Which number of a pair the kernel reads.
 Argument argument_of(KernelId kernel);
-
-// Sum with the rounding errors carried along: as good as twice the precision.
-class Compensated {
-  public:
-    void add(double x) {
-        const double next = sum_ + x;
-        lost_ += std::fabs(sum_) >= std::fabs(x) ? (sum_ - next) + x : (x - next) + sum_;
-        sum_ = next;
-    }
-    double value() const { return sum_ + lost_; }
-
-  private:
-    double sum_ = 0.0, lost_ = 0.0;
-};
 
 // The terms that read one argument, and the frame of the rows that give it.
 struct KernelFrame {

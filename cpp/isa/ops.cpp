@@ -98,6 +98,7 @@ constexpr Ops<T> table() {
     ops.row_sums = row_sums<T>;
     ops.col_sums = col_sums<T>;
     ops.scale_rows_and_cols = scale_rows_and_cols<T>;
+    ops.add_scaled = add_scaled<T>;
     ops.scale = scale_tile<T>;
     ops.log_sum_exp_rows = log_sum_exp_rows<T>;
     ops.log_sum_exp_cols = log_sum_exp_cols<T>;

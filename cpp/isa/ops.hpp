@@ -146,6 +146,10 @@ struct Ops {
     void (*scale_rows_and_cols)(T* tile, int64_t ld, int rows, int cols, const T* row_factors,
                                 const T* col_factors);
 
+    // out += factor · tile
+    void (*add_scaled)(const T* tile, int64_t ld, int rows, int cols, T factor, T* out,
+                       int64_t out_ld);
+
     // scale the tile, then fold it into (max, sum) of each row and, if asked, of each column
     void (*scale)(T* tile, int64_t ld, int rows, int cols, T factor);
     void (*log_sum_exp_rows)(const T* tile, int64_t ld, int rows, int cols, double* max,

@@ -201,6 +201,15 @@ void scale_rows_and_cols(T* tile, int64_t ld, int rows, int cols, const T* row_f
 }
 
 template <class T>
+void add_scaled(const T* tile, int64_t ld, int rows, int cols, T factor, T* out, int64_t out_ld) {
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict from = tile + i * ld;
+        T* __restrict to = out + i * out_ld;
+        for (int j = 0; j < cols; ++j) to[j] += factor * from[j];
+    }
+}
+
+template <class T>
 void scale_tile(T* tile, int64_t ld, int rows, int cols, T factor) {
     for (int i = 0; i < rows; ++i) {
         for (int j = 0; j < cols; ++j) tile[i * ld + j] *= factor;

@@ -12,6 +12,14 @@ squared unless ``squared=False``; results are named tuples.
 from pairtile._backend import backend, set_backend, set_num_threads, show_config
 from pairtile._mmd_gradient import MMDGradient
 from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
+from pairtile.dependence import (
+    cka,
+    distance_correlation,
+    distance_covariance,
+    hsic,
+    independence_test,
+)
+from pairtile.divergence import cauchy_schwarz_divergence
 from pairtile.fidelity import (
     PRDC,
     PrecisionRecall,
@@ -83,10 +91,16 @@ __all__ = [
     "__version__",
     "authenticity",
     "backend",
+    "cauchy_schwarz_divergence",
+    "cka",
     "clip_loss",
+    "distance_correlation",
+    "distance_covariance",
     "distance_to_closest_record",
     "energy_distance",
     "energy_test",
+    "hsic",
+    "independence_test",
     "info_nce",
     "kernel_logsumexp",
     "kernel_matvec",

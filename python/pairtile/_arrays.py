@@ -177,6 +177,11 @@ def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:
         )
 
 
+def in_host_memory(*arrays: Any) -> bool:
+    """Whether none of the validated arrays is on a CUDA device."""
+    return not any(_is_cupy(a) for a in arrays)
+
+
 def working_dtype(*arrays: NDArray[Any]) -> np.dtype[Any]:
     """float64 as soon as one of the validated arrays is float64, else float32."""
     wide = any(a.dtype.name == "float64" for a in arrays)

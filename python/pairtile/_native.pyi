@@ -243,6 +243,20 @@ def kernel_label_sums(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, float]: ...
+def joint_kernel_sums(
+    x: _Array,
+    y: _Array,
+    x_terms: Sequence[_Term],
+    y_terms: Sequence[_Term],
+    *,
+    x_shift: float,
+    y_shift: float,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, _Floats, float, float]: ...
+def line_products(
+    x: _Floats, y: _Floats, orders: NDArray[np.int64], *, workers: int, progress: _Progress = None
+) -> _Floats: ...
 def distance_quantile(
     x: _Array,
     y: _Array | None,

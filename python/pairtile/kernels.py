@@ -431,16 +431,16 @@ _NAMED = {
 }
 
 
-def as_kernel(kernel: Kernel | str) -> Kernel:
+def as_kernel(kernel: Kernel | str, name: str = "kernel") -> Kernel:
     """The kernel itself, or the one a string stands for."""
     if isinstance(kernel, Kernel):
         return kernel
     if not isinstance(kernel, str):
         raise TypeError(
-            f"kernel must be a kernel such as Gaussian(1.0), or one of {', '.join(_NAMED)}; "
+            f"{name} must be a kernel such as Gaussian(1.0), or one of {', '.join(_NAMED)}; "
             f"got {kernel!r}"
         )
-    return _NAMED[_arrays.choice("kernel", kernel, _NAMED)]
+    return _NAMED[_arrays.choice(name, kernel, _NAMED)]
 
 
 def median_sizes(kernel: Kernel, n: int) -> list[int]:

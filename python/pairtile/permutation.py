@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend
+from pairtile import _arrays, _backend, _line
 from pairtile._progress import reporting
 from pairtile.kernels import Energy, Kernel, as_kernel, diagonal, median_sizes, resolve
 from pairtile.two_sample import ESTIMATORS, check_sizes
@@ -149,9 +149,12 @@ def _test(
 
     with reporting(progress, *median_sizes(kernel, n + m), (n + m) ** 2 // 2) as (*medians, sweep):
         terms = resolve(kernel, a, b, workers=threads, reports=medians)
-        within, row, total = _backend.module(a, b).kernel_label_sums(
-            a, b, labels, terms, **listen(sweep)
-        )
+        if _line.on_a_line(kernel, a, b):
+            within, row, total = _line.label_sums(a, b, labels, n_labels=count + 1, progress=sweep)
+        else:
+            within, row, total = _backend.module(a, b).kernel_label_sums(
+                a, b, labels, terms, **listen(sweep)
+            )
     own = np.concatenate([diagonal(a, terms), diagonal(b, terms)])
     labelled, xy, other = within, row - within, total - 2 * row + within
     if estimator == "biased":
@@ -298,7 +301,9 @@ def energy_test(
 
     Notes
     -----
-    O((n + m)² (d + B)) operations; memory O((n + m) B / 8) bytes, never n x m.
+    O((n + m)² (d + B)) operations; memory O((n + m) B / 8) bytes, never n x m. Single columns with
+    exponent 1 take O((n + m) (log(n + m) + B)): each relabelling is a cumulative sum over the
+    sorted pooled sample.
 
     References
     ----------

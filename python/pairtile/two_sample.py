@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile import _arrays, _backend
+from pairtile import _arrays, _backend, _line
 from pairtile._mmd_gradient import MMDGradient, pairs_between, statistic_with_gradient
 from pairtile._progress import reporting
 from pairtile.kernels import (
@@ -51,12 +51,21 @@ def check_sizes(estimator: str, n: int, m: int) -> None:
             )
 
 
+def _share_of_pairs(name: str, n: int, w: Floats | None, estimator: str) -> float:
+    """By what a weighted mean over the pairs of a sample is divided; w sums to 1."""
+    if estimator == "biased":
+        return 1.0
+    if w is None:
+        return 1 - 1 / n
+    return pairs_between(name, w)
+
+
 def _mean_within(
     module: ModuleType,
-    name: str,
     x: NDArray[Any],
     w: Floats | None,
     terms: list[Term],
+    share: float,
     *,
     estimator: str,
     **options: Any,
@@ -67,9 +76,7 @@ def _mean_within(
     if estimator == "biased":
         own = diagonal(x, terms)
         return (total + float(own.sum())) / n**2 if w is None else total + float((w * w) @ own)
-    if w is None:
-        return total / (n * (n - 1))
-    return total / pairs_between(name, w)
+    return total / (n * (n - 1)) if w is None else total / share
 
 
 def _statistic(
@@ -96,6 +103,12 @@ def _statistic(
     check_sizes(estimator, n, m)
     v = _arrays.unit_weights("x_weights", x_weights, n, signed=signed)
     w = _arrays.unit_weights("y_weights", y_weights, m, signed=signed)
+    x_share = _share_of_pairs("x", n, v, estimator)
+    y_share = _share_of_pairs("y", m, w, estimator)
+    if _line.on_a_line(kernel, a, b) and not return_gradient:
+        with reporting(progress, n + m):
+            value = _line.energy(a, b, v, w, x_share, y_share)
+        return value if squared else math.sqrt(max(value, 0.0))
     module = _backend.module(a, b)
     options: dict[str, Any] = {
         "precision": joint_precision(precision, a, b),
@@ -125,8 +138,12 @@ def _statistic(
                 to_user(found.grad_x_weights / _total(x_weights, n)),
                 to_user(found.grad_y_weights / _total(y_weights, m)),
             )
-        xx = _mean_within(module, "x", a, v, terms, estimator=estimator, progress=of_x, **options)
-        yy = _mean_within(module, "y", b, w, terms, estimator=estimator, progress=of_y, **options)
+        xx = _mean_within(
+            module, a, v, terms, x_share, estimator=estimator, progress=of_x, **options
+        )
+        yy = _mean_within(
+            module, b, w, terms, y_share, estimator=estimator, progress=of_y, **options
+        )
         xy = module.kernel_total(a, b, terms, v, w, progress=of_both, **options)
     xy /= (n if v is None else 1) * (m if w is None else 1)
     value = float(xx + yy - 2 * xy)
@@ -376,7 +393,8 @@ def energy_distance(
 
     Notes
     -----
-    O((n + m)² d) operations; memory O(n + m) beside the inputs, never n x m.
+    O((n + m)² d) operations; memory O(n + m) beside the inputs, never n x m. Single columns with
+    exponent 1 are sorted instead, in float64 throughout: O((n + m) log(n + m)).
 
     References
     ----------

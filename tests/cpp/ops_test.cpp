@@ -870,6 +870,22 @@ TEST(row_sums_and_block_products) {
                                 static_cast<double>(weighted_sum)) <= bound,
                       isa, cols);
             }
+            std::vector<double> of_cols(static_cast<size_t>(cols), 5.0);
+            ops.col_sums(tile.data.data(), tile.ld, ops.rows, cols, nullptr, of_cols.data());
+            auto added = other;
+            ops.add_scaled(tile.data.data(), tile.ld, ops.rows, cols, T(0.5), added.data.data(),
+                           added.ld);
+            for (int j = 0; j < cols; ++j) {
+                long double sum = 5.0L, size = 5.0L;
+                for (int i = 0; i < ops.rows; ++i) {
+                    sum += tile.at(i, j);
+                    size += std::fabs(tile.at(i, j));
+                    CHECK(added.at(i, j) == other.at(i, j) + T(0.5) * tile.at(i, j), isa, cols);
+                }
+                CHECK(std::fabs(of_cols[static_cast<size_t>(j)] - static_cast<double>(sum)) <=
+                          1e-14 * static_cast<double>(size),
+                      isa, cols);
+            }
             const double got = ops.block_dot(tile.data.data(), tile.ld, other.data.data(), other.ld,
                                              ops.rows, cols);
             CHECK(

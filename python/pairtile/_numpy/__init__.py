@@ -5,6 +5,7 @@ float64 throughout, direct differences, a block of rows at a time.
 """
 
 from pairtile._numpy.contrastive import contrastive
+from pairtile._numpy.dependence import joint_kernel_sums, line_products
 from pairtile._numpy.fidelity import distance_products, largest_radius_ratios
 from pairtile._numpy.kernel_gradient import kernel_gradient
 from pairtile._numpy.kernels import (
@@ -34,6 +35,7 @@ __all__ = [
     "distance_products",
     "distance_quantile",
     "first_nonfinite",
+    "joint_kernel_sums",
     "kernel_gradient",
     "kernel_label_sums",
     "kernel_logsumexp",
@@ -45,6 +47,7 @@ __all__ = [
     "knn",
     "largest_radius_ratios",
     "least_memory",
+    "line_products",
     "pairwise_distances",
     "radius_counts",
     "radius_neighbors",

@@ -1,0 +1,68 @@
+// Joint sums of two kernels over paired rows, and products of distances on two lines.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
+#include "bind/arrays.hpp"
+#include "bind/families.hpp"
+#include "bind/terms.hpp"
+#include "engine/joint_sums.hpp"
+#include "slices/line.hpp"
+
+namespace pairtile {
+namespace {
+
+py::array_t<double> array_of(const std::vector<double>& values) {
+    return py::array_t<double>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::tuple bind_joint_sums(const py::array& x, const py::array& y, const std::vector<Term>& x_terms,
+                          const std::vector<Term>& y_terms, double x_shift, double y_shift,
+                          int workers, const py::object& progress) {
+    const Source rows(view_of(x)), beside(view_of(y));
+    if (beside.rows() == 0 || beside.rows() % rows.rows() != 0) {
+        throw py::value_error("y must hold the rows of x a whole number of times");
+    }
+    const KernelSpace of_x{rows, terms_of(x_terms), x_shift};
+    const KernelSpace of_y{beside, terms_of(y_terms), y_shift};
+    JointSums sums;
+    run_released(progress,
+                 [&](Control& control) { sums = joint_kernel_sums(of_x, of_y, workers, control); });
+    return py::make_tuple(array_of(sums.products), array_of(sums.x_rows), array_of(sums.y_rows),
+                          sums.x_squares, sums.y_squares);
+}
+
+py::array_t<double> bind_line_products(const py::array_t<double, py::array::c_style>& x,
+                                       const py::array_t<double, py::array::c_style>& y,
+                                       const py::array_t<int64_t, py::array::c_style>& orders,
+                                       int workers, const py::object& progress) {
+    if (x.ndim() != 1 || y.ndim() != 1 || orders.ndim() != 2 || x.shape(0) != y.shape(0) ||
+        orders.shape(1) != x.shape(0)) {
+        throw py::value_error("x, y and each of the orders must have the same length");
+    }
+    const int64_t n = x.shape(0), count = orders.shape(0);
+    const int64_t* order = orders.data();
+    if (std::any_of(order, order + n * count, [n](int64_t i) { return i < 0 || i >= n; })) {
+        throw py::value_error("orders must hold rows of y");
+    }
+    py::array_t<double> products(count);
+    double* out = products.mutable_data();
+    const double *from_x = x.data(), *from_y = y.data();
+    run_released(progress, [&](Control& control) {
+        line_products(from_x, from_y, order, n, count, workers, control, out);
+    });
+    return products;
+}
+
+}  // namespace
+
+void register_dependence(py::module_& m) {
+    using py::arg;
+    m.def("joint_kernel_sums", bind_joint_sums, arg("x"), arg("y"), arg("x_terms"), arg("y_terms"),
+          py::kw_only(), arg("x_shift"), arg("y_shift"), arg("workers"),
+          arg("progress") = py::none());
+    m.def("line_products", bind_line_products, arg("x").noconvert(), arg("y").noconvert(),
+          arg("orders").noconvert(), py::kw_only(), arg("workers"), arg("progress") = py::none());
+}
+
+}  // namespace pairtile
