@@ -50,6 +50,17 @@ FUNCTIONS = {
     "witness of": (lambda a, b, **o: pt.witness(b, a, b, kernel=G, **o), "x", "z"),
     "witness to": (lambda a, b, **o: pt.witness(b, b, a, kernel=G, **o), "y", "z"),
     "mmd": (lambda a, b, **o: pt.mmd(a, b, kernel=G, **o), "x", "y"),
+    "mmd gradient": (
+        lambda a, b, **o: pt.mmd(a, b, kernel=G, return_gradient=True, **o)[:2],
+        "x",
+        "y",
+    ),
+    "mmd_power": (lambda a, b, **o: pt.mmd_power(a, b, kernel=G, **o)[:2], "x", "y"),
+    "kid": (
+        lambda a, b, **o: pt.kid(a, b, subsets=2, subset_size=3, rng=0, **o),
+        "real",
+        "fake",
+    ),
     "energy_distance": (lambda a, b, **o: pt.energy_distance(a, b, **o), "x", "y"),
     "mmd_test": (
         lambda a, b, **o: pt.mmd_test(a, b, kernel=G, n_permutations=9, rng=0, **o),
@@ -86,17 +97,20 @@ FUNCTIONS = {
     ),
 }
 # The rest of the sweep keywords, where a function has them.
-PRECISE = {"knn", "kth_distance", "kernel_sum", "witness at", "mmd", "energy_distance"}
-# These need two rows, or two neighbours.
-TWO_ROWS = {
-    "knn",
-    "kth_distance",
-    "precision_recall_density_coverage",
-    "realism",
-    "probabilistic_precision_recall",
-    "authenticity",
-    "mmd",
-    "mmd_test",
+PRECISE = {"knn", "kth_distance", "kernel_sum", "witness at", "mmd", "mmd_power", "energy_distance"}
+# These need more than one row.
+LEAST_ROWS = {
+    "knn": 2,
+    "kth_distance": 2,
+    "precision_recall_density_coverage": 2,
+    "realism": 2,
+    "probabilistic_precision_recall": 2,
+    "authenticity": 2,
+    "mmd": 2,
+    "mmd gradient": 2,
+    "mmd_power": 4,
+    "mmd_test": 2,
+    "kid": 3,
 }
 
 RNG = np.random.default_rng(0)
@@ -242,9 +256,9 @@ def test_inputs_keep_their_bytes(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_one_row_and_one_column(name):
-    """The smallest sets there are, or two rows where one is too few."""
+    """The smallest sets there are."""
     call, *_ = FUNCTIONS[name]
-    least = 2 if name in TWO_ROWS else 1
+    least = LEAST_ROWS.get(name, 1)
     for part in parts(call(A[:least, :1], B[:least, :1])):
         assert not np.isnan(part[...]).any() or name.startswith("sliced")
 
