@@ -72,6 +72,17 @@ FUNCTIONS = {
     "witness of": (lambda a, b, **o: pt.witness(b, a, b, kernel=G, **o), "x", "z"),
     "witness to": (lambda a, b, **o: pt.witness(b, b, a, kernel=G, **o), "y", "z"),
     "mmd": (lambda a, b, **o: pt.mmd(a, b, kernel=G, **o), "x", "y"),
+    "mmd gradient": (
+        lambda a, b, **o: pt.mmd(a, b, kernel=G, return_gradient=True, **o)[:2],
+        "x",
+        "y",
+    ),
+    "mmd_power": (lambda a, b, **o: pt.mmd_power(a, b, kernel=G, **o)[:2], "x", "y"),
+    "kid": (
+        lambda a, b, **o: pt.kid(a, b, subsets=2, subset_size=3, rng=0, **o),
+        "real",
+        "fake",
+    ),
     "energy_distance": (lambda a, b, **o: pt.energy_distance(a, b, **o), "x", "y"),
     "mmd_test": (
         lambda a, b, **o: pt.mmd_test(a, b, kernel=G, n_permutations=9, rng=0, **o),
@@ -130,6 +141,7 @@ PRECISE = {
     "kernel_logsumexp",
     "witness at",
     "mmd",
+    "mmd_power",
     "energy_distance",
 }
 # Rows of x and y are paired, and may have different features.
@@ -140,18 +152,21 @@ PAIRED = {
     "cka",
     "independence_test",
 }
-# These need two rows, or two neighbours.
-TWO_ROWS = {
-    "knn",
-    "kth_distance",
-    "precision_recall_density_coverage",
-    "realism",
-    "probabilistic_precision_recall",
-    "authenticity",
-    "mmd",
-    "mmd_test",
-    "kernel_stein_discrepancy",
-    "stein_test",
+# These need more than one row.
+LEAST_ROWS = {
+    "knn": 2,
+    "kth_distance": 2,
+    "precision_recall_density_coverage": 2,
+    "realism": 2,
+    "probabilistic_precision_recall": 2,
+    "authenticity": 2,
+    "mmd": 2,
+    "mmd gradient": 2,
+    "mmd_power": 4,
+    "mmd_test": 2,
+    "kid": 3,
+    "kernel_stein_discrepancy": 2,
+    "stein_test": 2,
 }
 
 RNG = np.random.default_rng(0)
@@ -297,9 +312,9 @@ def test_inputs_keep_their_bytes(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_one_row_and_one_column(name):
-    """The smallest sets there are, or two rows where one is too few."""
+    """The smallest sets there are."""
     call, *_ = FUNCTIONS[name]
-    least = 2 if name in TWO_ROWS else 1
+    least = LEAST_ROWS.get(name, 1)
     for part in parts(call(A[:least, :1], B[:least, :1])):
         assert not np.isnan(part[...]).any() or name.startswith("sliced")
 

@@ -344,18 +344,17 @@ void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagona
                      const std::vector<KernelTerm>& terms, const double* v, const double* w,
                      Precision precision, int workers, Control& control,
                      const KernelGradient& out) {
-    const bool asked = precision == Precision::float64 || x.holds_float64() || y.holds_float64();
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const KernelFrame from(x, y, group, argument, workers, control);
         const bool dot = argument == Argument::dot;
         const auto add = [&](const KernelGradient& to) {
-            if (asked || (precision != Precision::fast && !from.fits_float32())) {
-                GradientBlocks<double>(from, itself, diagonal && dot, v, w, precision, workers,
-                                       control, to)
-                    .run(workers);
-            } else {
+            if (from.narrow(precision)) {
                 GradientBlocks<float>(from, itself, diagonal && dot, v, w, precision, workers,
                                       control, to)
+                    .run(workers);
+            } else {
+                GradientBlocks<double>(from, itself, diagonal && dot, v, w, precision, workers,
+                                       control, to)
                     .run(workers);
             }
         };

@@ -42,10 +42,15 @@ struct KernelFrame {
     KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
                 Argument read, int workers, Control& control);
 
-    // Whether float32 holds the parameters, and dot products that do not cancel too far in it.
-    bool fits_float32() const;
+    // Whether tiles of float32 will do.
+    bool narrow(Precision precision) const {
+        if (precision == Precision::float64 || x.holds_float64() || y.holds_float64()) return false;
+        return precision == Precision::fast || fits_float32();
+    }
 
   private:
+    // Whether float32 holds the parameters, and dot products that do not cancel too far in it.
+    bool fits_float32() const;
     double largest_sampled_dot() const;
 };
 

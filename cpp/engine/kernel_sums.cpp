@@ -135,14 +135,6 @@ double moments(const KernelFrame& from, bool triangle, Precision precision, int 
     return fold.squares;
 }
 
-// Whether tiles of float32 will do for these terms.
-bool narrow(const KernelFrame& from, Precision precision) {
-    if (precision == Precision::float64 || from.x.holds_float64() || from.y.holds_float64()) {
-        return false;
-    }
-    return precision == Precision::fast || from.fits_float32();
-}
-
 template <class T>
 void add_row_sums(const KernelFrame& from, bool triangle, const double* weights,
                   Precision precision, int workers, Control& control, double* sums) {
@@ -161,7 +153,7 @@ void row_sums_of(const Source& x, const Source& y, const std::vector<KernelTerm>
     std::fill(sums, sums + x.rows(), 0.0);
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const KernelFrame from(x, y, group, argument, workers, control);
-        const auto add = narrow(from, precision) ? add_row_sums<float> : add_row_sums<double>;
+        const auto add = from.narrow(precision) ? add_row_sums<float> : add_row_sums<double>;
         add(from, triangle, weights, precision, workers, control, sums);
     });
 }
@@ -202,7 +194,7 @@ double kernel_moments(const Source& x, const Source& y, bool itself,
     std::fill(row_sums, row_sums + x.rows(), 0.0);
     if (!itself) std::fill(col_sums, col_sums + y.rows(), 0.0);
     const KernelFrame from(x, y, terms, argument_of(terms.front().kernel), workers, control);
-    const auto of = narrow(from, precision) ? moments<float> : moments<double>;
+    const auto of = from.narrow(precision) ? moments<float> : moments<double>;
     // in a triangle the sums by column complete those by row
     const double squares =
         of(from, itself, precision, workers, control, row_sums, itself ? row_sums : col_sums);

@@ -133,15 +133,14 @@ void kernel_subset_sums(Source x, Source y, const int64_t* x_rows, const int64_t
     x.take(x_rows, subsets * size);
     y.take(y_rows, subsets * size);
     std::fill(sums, sums + sums_of_subset * subsets, 0.0);
-    const bool asked = precision == Precision::float64 || x.holds_float64() || y.holds_float64();
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const auto add = [&](const Source& a, const Source& b, Pairs pairs, double* to) {
             const KernelFrame from(a, b, group, argument, workers, control);
             const double factor = pairs == Pairs::above_diagonal ? 2.0 : 1.0;
-            if (asked || (precision != Precision::fast && !from.fits_float32())) {
-                SubsetSums<double>(from, size, pairs, precision, workers, control).add(factor, to);
-            } else {
+            if (from.narrow(precision)) {
                 SubsetSums<float>(from, size, pairs, precision, workers, control).add(factor, to);
+            } else {
+                SubsetSums<double>(from, size, pairs, precision, workers, control).add(factor, to);
             }
         };
         add(x, x, Pairs::above_diagonal, sums);
