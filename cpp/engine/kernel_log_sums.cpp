@@ -105,7 +105,6 @@ class LogSums {
 
 // Whether no pair's log-kernel misses more in float32 than sums may.
 bool logarithms_fit_float32(const KernelFrame& from) {
-    if (!from.fits_float32()) return false;
     const Pairing pairing = pairing_for_argument<float>(from.argument, from.x.d());
     const double reach = 2.0 * std::sqrt(from.frame.largest_square);
     const double d = static_cast<double>(from.x.d());
@@ -136,11 +135,11 @@ void kernel_log_sums(const Source& x, const Source& y, const std::vector<KernelT
                      const ColumnShape& shape, bool leave_one_out, Precision precision, int workers,
                      Control& control, double* out) {
     std::vector<LogSumExp> rows(static_cast<size_t>(x.rows()));
-    const bool asked = precision == Precision::float64 || x.holds_float64() || y.holds_float64();
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const KernelFrame from(x, y, group, argument, workers, control);
-        const bool wide = asked || (precision != Precision::fast && !logarithms_fit_float32(from));
-        const auto merge = wide ? merge_log_sums<double> : merge_log_sums<float>;
+        const bool narrow = from.narrow(precision) &&
+                            (precision == Precision::fast || logarithms_fit_float32(from));
+        const auto merge = narrow ? merge_log_sums<float> : merge_log_sums<double>;
         merge(from, shape, leave_one_out, precision, workers, control, rows);
     });
     for (size_t i = 0; i < rows.size(); ++i) out[i] = rows[i].finish();

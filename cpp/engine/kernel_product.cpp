@@ -126,11 +126,9 @@ void kernel_matvec(const Source& x, const Source& y, const double* v, int64_t c,
     }
     std::fill_n(out, x.rows() * c, 0.0);
     const PackedColumns right(v, y.rows(), c);
-    const bool asked = precision == Precision::float64 || x.holds_float64() || y.holds_float64();
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const KernelFrame from(x, y, group, argument, workers, control);
-        const bool wide = asked || (precision != Precision::fast && !from.fits_float32());
-        const auto add = wide ? add_product<double> : add_product<float>;
+        const auto add = from.narrow(precision) ? add_product<float> : add_product<double>;
         add(from, right, c, precision, workers, control, out);
     });
 }
