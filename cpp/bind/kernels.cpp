@@ -69,24 +69,32 @@ double bind_total(const py::array& x, const py::object& y, const std::vector<Ter
 }
 
 py::tuple bind_label_sums(const py::array& x, const py::array& y,
-                          const py::array_t<uint8_t, py::array::c_style>& labels,
-                          const std::vector<Term>& terms, int64_t n_labels, int workers,
+                          const py::array_t<uint64_t, py::array::c_style>& labels,
+                          const std::vector<std::vector<Term>>& kernels, bool paired, int workers,
                           const py::object& progress) {
-    const Source pooled(view_of(x), view_of(y));
-    if (labels.ndim() != 2 || labels.shape(0) != pooled.rows() ||
-        labels.shape(1) != (n_labels + 7) / 8) {
-        throw py::value_error("labels must have a row per pooled row and a bit per labelling");
+    Source pooled(view_of(x), view_of(y));
+    if (paired) {
+        if (2 * x.shape(0) != pooled.rows()) {
+            throw py::value_error("paired rows need samples of one size");
+        }
+        pooled.interleave();
     }
-    const auto kernel = terms_of(terms);
-    const uint8_t* bits = labels.data();
-    py::array_t<double> within(n_labels), row(n_labels);
-    double *within_data = within.mutable_data(), *row_data = row.mutable_data();
-    double total = 0.0;
+    const int64_t labelled = pooled.rows() / (paired ? 2 : 1);
+    if (labels.ndim() != 2 || labels.shape(0) != (labelled + 63) / 64) {
+        throw py::value_error("labels must have a bit per row (or pair) and labelling");
+    }
+    const Labels bits{labels.data(), labelled, labels.shape(1)};
+    std::vector<std::vector<KernelTerm>> wanted;
+    for (const auto& terms : kernels) wanted.push_back(terms_of(terms));
+    const auto n = static_cast<py::ssize_t>(kernels.size());
+    py::array_t<double> within({n, labels.shape(1)}), row({n, labels.shape(1)}), total(n),
+        squares(n);
+    const LabelTotals out{within.mutable_data(), row.mutable_data(), total.mutable_data(),
+                          squares.mutable_data()};
     run_released(progress, [&](Control& control) {
-        total = kernel_label_sums(pooled, bits, n_labels, kernel, workers, control, within_data,
-                                  row_data);
+        kernel_label_sums(pooled, bits, wanted, workers, control, out);
     });
-    return py::make_tuple(within, row, total);
+    return py::make_tuple(within, row, total, squares);
 }
 
 double bind_quantile(const py::array& x, const py::object& y, const std::string& metric, double q,
@@ -112,7 +120,7 @@ void register_kernels(py::module_& m) {
           arg("y_weights").none(true), py::kw_only(), arg("precision"), arg("workers"),
           arg("progress") = py::none());
     m.def("kernel_label_sums", bind_label_sums, arg("x"), arg("y"), arg("labels").noconvert(),
-          arg("terms"), py::kw_only(), arg("n_labels"), arg("workers"),
+          arg("kernels"), py::kw_only(), arg("paired"), arg("workers"),
           arg("progress") = py::none());
     m.def("distance_quantile", bind_quantile, arg("x"), arg("y").none(true), arg("metric"),
           arg("q"), arg("squared"), py::kw_only(), arg("workers"), arg("progress") = py::none());

@@ -8,6 +8,7 @@
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 #include "isa/columns.hpp"
 
+#include "isa/labels.hpp"
 #include "isa/micro.hpp"
 #include "isa/pack.hpp"
 #include "isa/tile.hpp"
@@ -41,6 +42,7 @@ constexpr Ops<T> table() {
     }
 #endif
     if constexpr (sizeof(T) == 8) {
+        ops.label_sums = label_sums<T>;
 #define PT_DIRECT(name, type) \
     ops.canonical[static_cast<int>(MetricId::name)] = tile_if_direct<type>();
         PAIRTILE_METRICS(PT_DIRECT)

@@ -10,7 +10,9 @@ squared unless ``squared=False``; results are named tuples.
 """
 
 from pairtile._backend import backend, set_backend, set_num_threads, show_config
+from pairtile.aggregated import AggregatedTest, KernelTest, mmd_aggregated_test
 from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
+from pairtile.disco import disco_test
 from pairtile.fidelity import (
     PRDC,
     PrecisionRecall,
@@ -52,12 +54,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "PRDC",
+    "AggregatedTest",
     "ContrastiveResult",
     "Cosine",
     "Energy",
     "Gaussian",
     "InverseMultiquadric",
     "Kernel",
+    "KernelTest",
     "Laplace",
     "Linear",
     "Matern",
@@ -73,6 +77,7 @@ __all__ = [
     "authenticity",
     "backend",
     "clip_loss",
+    "disco_test",
     "distance_to_closest_record",
     "energy_distance",
     "energy_test",
@@ -82,6 +87,7 @@ __all__ = [
     "kth_distance",
     "median_distance",
     "mmd",
+    "mmd_aggregated_test",
     "mmd_test",
     "pairwise_distances",
     "precision_recall_density_coverage",

@@ -166,13 +166,13 @@ def kernel_row_sums(
 def kernel_label_sums(
     x: _Array,
     y: _Array,
-    labels: NDArray[np.uint8],
-    terms: Sequence[_Term],
+    labels: NDArray[np.uint64],
+    kernels: Sequence[Sequence[_Term]],
     *,
-    n_labels: int,
+    paired: bool,
     workers: int,
     progress: _Progress = None,
-) -> tuple[_Floats, _Floats, float]: ...
+) -> tuple[_Floats, _Floats, _Floats, _Floats]: ...
 def distance_quantile(
     x: _Array,
     y: _Array | None,
