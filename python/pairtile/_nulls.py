@@ -279,8 +279,8 @@ def gamma_tail(shape: float, x: float) -> float:
     return front * value
 
 
-def spectrum(s: Samples, count: int, rng: Any, report: Report | None) -> Floats:
-    """The statistic and `count` draws of (1/n + 1/m) Σ λ_l z_l², its limit under the null."""
+def spectrum(s: Samples, count: int, rng: Any, report: Report | None) -> tuple[Floats, float]:
+    """As `permutation`, of draws of (1/n + 1/m) Σ λ_l z_l², the limit under the null."""
     values = np.empty(count + 1)
     values[0], _, _ = _observed(s, report)
     some = s.rows(_SPECTRUM_ROWS, rng)
@@ -294,4 +294,4 @@ def spectrum(s: Samples, count: int, rng: Any, report: Report | None) -> Floats:
     for first in range(1, count + 1, step):
         z = rng.standard_normal((min(step, count + 1 - first), len(weights)))
         values[first : first + len(z)] = z**2 @ weights - centre
-    return values
+    return values, s.tie()

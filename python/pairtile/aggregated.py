@@ -117,6 +117,7 @@ def _collection(
     if rows > _SAMPLED_ROWS:
         chosen = np.sort(rng.permutation(rows)[:_SAMPLED_ROWS])
     out: list[Kernel] = []
+    lengths: dict[str, list[float]] = {}
     for kernel in kernels:
         if isinstance(kernel, Kernel):
             if kernel._median_metrics():
@@ -124,8 +125,9 @@ def _collection(
             out.append(kernel)
             continue
         metric, make = _FAMILIES[_arrays.choice("kernels", kernel, _FAMILIES)]
-        lengths = given or _bandwidths(x, y, metric, count, chosen, workers)
-        out.extend(make(length) for length in sorted(lengths))
+        if metric not in lengths:
+            lengths[metric] = sorted(given or _bandwidths(x, y, metric, count, chosen, workers))
+        out.extend(make(length) for length in lengths[metric])
     if not out:
         raise ValueError("kernels is empty")
     return out

@@ -114,7 +114,6 @@ def _test(
         medians, reports = reports[: -len(sizes)], reports[-len(sizes) :]
         terms = resolve(kernel, a, b, workers=threads, reports=medians)
         samples = _nulls.Samples(a, b, terms, estimator, threads)
-        tolerance = 0.0
         if method == "permutation":
             values, tolerance = _nulls.permutation(samples, exchange, count, draws, *reports)
         elif method == "wild_bootstrap":
@@ -122,7 +121,7 @@ def _test(
         elif method == "cheap_permutation":
             values, tolerance = _nulls.cheap_permutation(samples, bins, count, draws, reports)
         elif method == "spectrum":
-            values = _nulls.spectrum(samples, count, draws, *reports)
+            values, tolerance = _nulls.spectrum(samples, count, draws, *reports)
         else:
             statistic, p = _nulls.gamma(samples, reports)
             return TestResult(statistic, p, _arrays.like(x, y)(np.empty(0)), method)
@@ -215,8 +214,8 @@ def mmd_test(
         p-value is ``(1 + #{T_b ≥ T_0 − τ}) / (1 + B)`` with
         :math:`\tau = 2^{-40}(|\hat E_{xx}| + |\hat E_{yy}| + 2|\hat E_{xy}|)`, or
         :math:`2^{-44}` of the mean of k(z, z) if larger, so that relabellings that tie in
-        theory tie here; for the wild bootstrap τ is :math:`2^{-38}` of the mean of |k| over 64
-        rows, for "spectrum" 0. With "gamma" it is the tail of the distribution, and
+        theory tie here; for "wild_bootstrap" and "spectrum" τ is :math:`2^{-38}` of the mean of
+        |k| over 64 rows. With "gamma" it is the tail of the distribution, and
         `null_distribution` is empty.
 
     Raises
