@@ -361,7 +361,7 @@ def test_bad_input_says_what_is_wrong(samples):
             test(x, y, groups=np.arange(140), method="gamma")
         with pytest.raises(ValueError, match="n_bins needs method='cheap_permutation'"):
             test(x, y, n_bins=10)
-        with pytest.raises(ValueError, match="n_bins is 141, but .* only 140 rows"):
+        with pytest.raises(ValueError, match=r"n_bins is 141, but .* only 140 rows"):
             test(x, y, method="cheap_permutation", n_bins=141)
         with pytest.raises(ValueError, match="n_bins must be at least 2"):
             test(x, y, method="cheap_permutation", n_bins=1)
