@@ -88,9 +88,9 @@ def rejects_by_bisection(values: Floats, count: int, level: float, steps: int = 
 def test_the_correction_is_that_of_the_paper(method):
     rng = np.random.default_rng(2)
     count, outcomes = 400, []
-    for trial in range(16):
+    for trial in range(10):
         x, y = rng.normal(size=(2, 25, 1))
-        y *= 1 + 0.1 * trial
+        y *= 1 + 0.16 * trial
         options = {"rng": trial, "method": method}
         result = pt.mmd_aggregated_test(
             x, y, bandwidths=[0.5, 2.0], n_permutations=count, **options
@@ -159,20 +159,20 @@ def shares_rejected(repeats: int, alternative: Any, **options: Any) -> float:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_level_holds(method):
-    share = shares_rejected(200, lambda rng: rng.random((30, 1)), method=method, level=0.1)
-    assert 0.03 < share < 0.1 + 3 * np.sqrt(0.09 / 200)
+    share = shares_rejected(120, lambda rng: rng.random((30, 1)), method=method, level=0.1)
+    assert 0.01 < share < 0.1 + 3 * np.sqrt(0.09 / 120)
 
 
 def test_no_bandwidth_has_to_be_chosen():
     # bumps that the median distance is too wide to see
     rng = np.random.default_rng(6)
     alone = aggregated = 0
-    for _ in range(10):
+    for _ in range(6):
         x, y = rng.random((300, 1)), perturbed_uniform(rng, 300, 4)
         alone += pt.mmd_test(x, y, n_permutations=99, rng=rng).pvalue <= 0.05
         aggregated += pt.mmd_aggregated_test(x, y, n_permutations=199, rng=rng).rejected
-    assert aggregated >= 7
-    assert alone <= 4
+    assert aggregated >= 4
+    assert alone <= 2
 
 
 def test_bad_input_says_what_is_wrong(samples):

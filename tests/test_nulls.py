@@ -311,13 +311,13 @@ def test_pvalues_are_uniform_under_the_null(method, estimator):
                 n_permutations=49,
                 rng=rng,
             ).pvalue
-            for _ in range(300)
+            for _ in range(200)
         ]
     )
     if method == "cheap_permutation":  # of 70 relabellings two in 70 tie with the observed one
         assert np.all([np.mean(pvalues <= a) < a + 0.05 for a in (0.05, 0.1, 0.3)])
         return
-    spread = rng.random(300) / 50
+    spread = rng.random(200) / 50
     assert stats.kstest(pvalues - spread, "uniform").pvalue > 1e-3
 
 
@@ -338,7 +338,7 @@ def shares_rejected(method: str, shift: float, repeats: int, **options: Any) -> 
 def test_level_and_power_of_a_mean_difference_are_those_of_the_z_test(method):
     # With the linear kernel the statistic is (x̄ − ȳ)².
     options = {"kernel": "linear", "estimator": "biased"}
-    repeats = 250
+    repeats = 120
     three = 3 * np.sqrt(0.25 / repeats)
     assert shares_rejected(method, 0.0, repeats, **options) < 0.05 + three / 2
     noncentrality = 0.6325 * np.sqrt(40 / 2)

@@ -96,7 +96,10 @@ def _bandwidths(
             "no bandwidth follows from distances that are nearly all 0; pass kernels with a "
             "bandwidth, such as kernels=[Gaussian(1.0)]"
         )
-    return [float(b) for b in np.geomspace((low or high / 100) / 2, 2 * high, count)]
+    first, last = (low or high / 100) / 2, 2 * high
+    if count == 1:
+        return [float(np.sqrt(first * last))]
+    return [float(b) for b in np.geomspace(first, last, count)]
 
 
 def _collection(
@@ -171,7 +174,7 @@ def mmd_aggregated_test(
     bandwidths : int or sequence of float, default 10
         How many bandwidths λ each family has: in geometric progression from half the 5 % to
         twice the 95 % quantile of the distances of the pooled sample, or of 2048 of its rows
-        drawn by `rng`. (Where more than 5 % of them are 0, a
+        drawn by `rng`; a single one is in the middle. (Where more than 5 % of them are 0, a
         hundredth of the 95 % quantile stands for the lower one.) Or the
         bandwidths themselves.
     n_permutations : int, default 2000
