@@ -73,7 +73,8 @@ class LabelSums {
                         labelled_width);
             double* own = state + p * state_size();
             add_totals(work, p, height, labelled_width, own);
-            add_within(work, height, labelled_width, own + 2);
+            add_within(work, first_row / pair_ - first_col / pair_, height, labelled_width,
+                       own + 2);
         }
         add_rows(work.col_sums, strip_, labelled_width, work.col_words, work, state);
         add_rows(work.row_sums, block_, height, work.row_words, work, state);
@@ -168,13 +169,17 @@ class LabelSums {
         }
     }
 
-    void add_within(Work& work, int64_t height, int64_t width, double* within) const {
+    // `diagonal` is the first row's place among the columns: none before it counts.
+    void add_within(Work& work, int64_t diagonal, int64_t height, int64_t width,
+                    double* within) const {
         const Ops<double>& ops = ops_of<double>(isa());
         std::fill_n(work.sums.data(), labels_.count * label_rows, 0.0);
         for (int64_t i = 0; i < height; i += label_rows) {
-            ops.label_sums(work.kernel.data() + i * strip_, strip_,
-                           static_cast<int>(std::min<int64_t>(label_rows, height - i)), width,
-                           work.col_words.data(),
+            const int64_t skipped = std::clamp<int64_t>(diagonal + i + 1, 0, width) / label_columns;
+            const int64_t first = skipped * label_columns;
+            ops.label_sums(work.kernel.data() + i * strip_ + first, strip_,
+                           static_cast<int>(std::min<int64_t>(label_rows, height - i)),
+                           width - first, work.col_words.data() + skipped * labels_.count,
                            work.row_words.data() + i / label_columns * labels_.count,
                            static_cast<int>(i % label_columns), labels_.count, work.tables.data(),
                            work.sums.data());
@@ -225,8 +230,10 @@ void kernel_label_sums(const Source& pooled, const Labels& labels,
     std::fill_n(out.row, sums, 0.0);
     std::fill_n(out.total, n, 0.0);
     std::fill_n(out.squares, n, 0.0);
-    const Cut cut =
-        choose_cut(ops_of<double>(isa()), pooled.rows(), pooled.rows(), pooled.d(), CutLimits{});
+    const Ops<double>& ops = ops_of<double>(isa());
+    CutLimits limits;
+    limits.block_rows = label_rows * ops.rows;  // whole blocks of labelled rows, or of pairs
+    const Cut cut = choose_cut(ops, pooled.rows(), pooled.rows(), pooled.d(), limits);
     for (const Argument argument : arguments) {
         std::vector<KernelTerm> terms;
         std::vector<Part> parts;
