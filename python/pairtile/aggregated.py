@@ -175,8 +175,7 @@ def mmd_aggregated_test(
         How many bandwidths λ each family has: in geometric progression from half the 5 % to
         twice the 95 % quantile of the distances of the pooled sample, or of 2048 of its rows
         drawn by `rng`; a single one is in the middle. (Where more than 5 % of them are 0, a
-        hundredth of the 95 % quantile stands for the lower one.) Or the
-        bandwidths themselves.
+        hundredth of the 95 % quantile stands for the lower one.) Or the bandwidths themselves.
     n_permutations : int, default 2000
         B, at least 1. 2B resamples are drawn: B for the null distribution of each kernel, and B
         more for the correction over kernels; the paper's B₁ and B₂.
