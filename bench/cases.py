@@ -3,6 +3,7 @@
 Neighbours have a module of their own, `bench.neighbors`; the rest is here.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -132,6 +133,74 @@ class Permutation(GaussianKernel):
             "statistic": abs(statistic - value) / abs(value),
             "null": float(np.max(np.abs(null - exact)) / np.max(np.abs(exact))),
         }
+
+
+@dataclass(frozen=True)
+class ManyPermutations(Permutation):
+    """So many that a loop over them takes a minute."""
+
+    large = True
+
+
+@dataclass(frozen=True)
+class Aggregated(Case):
+    """MMDAgg: Gaussian and Laplace kernels, ten given bandwidths each; `resamples` twice over."""
+
+    resamples: int
+    method: str
+    seed: int = 7
+
+    family = "permutation"
+    task = "aggregated"
+    contenders = ("pairtile", "numpy")
+    tolerances: ClassVar = {"statistics": 1e-6}  # float64 throughout, of float32 inputs
+
+    @property
+    def title(self) -> str:
+        name = self.method.replace("_", " ")
+        return f"{super().title}, MMDAgg with 20 kernels, {self.resamples} resamples, {name}"
+
+    @property
+    def bandwidths(self) -> list[float]:
+        return [float(b) for b in np.geomspace(0.5, 2, 10) * np.sqrt(2 * self.d)]
+
+    @property
+    def flops(self) -> float:
+        """Count the distances, and for each kernel and resample one multiply-add per pair.
+
+        The wild bootstrap has pairs (x_i, y_i) in place of rows.
+        """
+        resampled = pairs(self.n, self.m) if self.method == "permutation" else self.n**2 / 2
+        return 2 * (self.d * pairs(self.n, self.m) + 20 * 2 * self.resamples * resampled)
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        pooled = np.concatenate([arrays["x"], arrays["y"]])
+        n, m = self.n, self.m
+        means = np.zeros((20, 3))
+        for first, block in squared_distances(pooled, pooled):
+            rows = np.arange(first, first + len(block))
+            for q, kernel in enumerate(self.kernels(block)):
+                kernel[rows - first, rows] = 0
+                if self.method == "wild_bootstrap":
+                    kernel[rows - first, (rows + n) % (2 * n)] = 0
+                for part, (a, b) in enumerate([(0, 0), (1, 1), (0, 1)]):
+                    of_a = (rows >= n) == a
+                    means[q, part] += kernel[of_a, : n if b == 0 else None][:, n * b :].sum()
+        between = n * (n - 1) if self.method == "wild_bootstrap" else n * m
+        sizes = np.array([n * (n - 1), m * (m - 1), between])
+        return {"value": means / sizes @ [1, 1, -2]}
+
+    def kernels(self, squares: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+        """Yield the values of every kernel from squared distances."""
+        for bandwidth in self.bandwidths:
+            yield np.exp(squares / -(bandwidth**2))
+        distances = np.sqrt(squares)
+        for bandwidth in self.bandwidths:
+            yield np.exp(distances / -bandwidth)
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        exact = reference["value"]
+        return {"statistics": float(np.max(np.abs(result - exact)) / np.max(np.abs(exact)))}
 
 
 @dataclass(frozen=True)
@@ -279,6 +348,9 @@ CASES: tuple[Case, ...] = (
     Mmd(10_000, 10_000, 768),
     Median(10_000, 10_000, 64),
     Permutation(2_000, 2_000, 64, permutations=100),
+    ManyPermutations(2_000, 2_000, 64, permutations=1_000),
+    Aggregated(2_000, 2_000, 64, resamples=2_000, method="permutation"),
+    Aggregated(2_000, 2_000, 64, resamples=2_000, method="wild_bootstrap"),
     Energy(10_000, 10_000, 64),
     Sliced(100_000, 100_000, 64, directions=128),
     Clip(8_192, 8_192, 512),

@@ -19,6 +19,7 @@ from metrics import DISTANCES, narrowed, parameters
 from pairtile import _metrics, _numpy
 from pairtile._metrics import BIT_METRICS, METRICS
 from pairtile._numpy.kernels import _FORMULA, kernel_matrix
+from pairtile._resampling import pack
 from strategies import KINDS, SEEDS, pairs_of_sets
 
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
@@ -606,7 +607,7 @@ def test_public_products_and_logarithms(cupy: Any) -> None:
 
 
 def packed(labels: Any) -> Any:
-    return np.packbits(labels, axis=1, bitorder="little")
+    return pack(iter(labels.T), *labels.shape)
 
 
 @pytest.mark.gpu
@@ -614,12 +615,12 @@ def packed(labels: Any) -> Any:
 @pytest.mark.parametrize("n_labels", [1, 63, 64, 100])
 def test_label_sums(cupy: Any, gpu: Any, name: str, n_labels: int) -> None:
     x, y = data(33, 6, "float32"), data(70, 6, "float64", 1)
-    terms = [(1.0, name, TERMS[name]), (0.5, "cosine", ())]
+    kernels = [[(1.0, name, TERMS[name]), (0.5, "cosine", ())], [(1.0, "energy", (1.0,))]]
     labels = packed(np.random.default_rng(n_labels).random((103, n_labels)) < 0.4)
-    options: dict[str, Any] = {"n_labels": n_labels, "workers": 1}
-    wanted = _numpy.kernel_label_sums(x, y, labels, terms, **options)
+    options: dict[str, Any] = {"paired": False, "workers": 1}
+    wanted = _numpy.kernel_label_sums(x, y, labels, kernels, **options)
     for a, b in ((x, y), (cupy.asarray(x), cupy.asarray(y))):
-        found = gpu.kernel_label_sums(a, b, labels, terms, **options)
+        found = gpu.kernel_label_sums(a, b, labels, kernels, **options)
         for ours, twins in zip(found, wanted, strict=True):
             size = np.abs(twins).max()
             np.testing.assert_allclose(ours, twins, rtol=0, atol=1e-12 * size)
@@ -744,7 +745,7 @@ def test_same_bits_every_time_and_on_any_stream(cupy: Any, gpu: Any) -> None:
             gpu.kernel_row_sums(x, y, terms, None, **SUMS).get(),
             gpu.kernel_total(y, None, terms, None, None, **SUMS),
             gpu.kernel_matvec(x, y, y.astype(np.float64), terms, **SUMS).get(),
-            *gpu.kernel_label_sums(x, y, labels, terms, n_labels=70, workers=1),
+            *gpu.kernel_label_sums(x, y, labels, [terms], paired=False, workers=1),
         ]
 
     first = results()

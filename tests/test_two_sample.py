@@ -386,7 +386,7 @@ def test_the_default_kernel_keeps_the_pooled_median(samples):
 
 @pytest.mark.parametrize("count", [1, 6, 7, 8, 9, 15, 16, 30, 31, 32, 62, 63, 64, 65, 130])
 def test_any_number_of_permutations(count):
-    # labels are packed eight to a byte and multiplied a block at a time
+    # labellings are looked up four at a time
     rng = np.random.default_rng(8)
     x, y = rng.normal(size=(13, 2)), rng.normal(size=(18, 2))
     result = pt.energy_test(x, y, n_permutations=count, rng=8)

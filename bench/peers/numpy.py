@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.case import Arrays
-from bench.cases import Permutation, Sliced
+from bench.cases import Aggregated, Permutation, Sliced
 from bench.peers import distribution_version
 
 
@@ -44,6 +45,76 @@ def permutation(case: Permutation, arrays: Arrays, threads: int) -> Callable[[],
         rest = kernel.sum(dtype=np.float64) - within - 2 * between
         values = within / (n * (n - 1)) + rest / (m * (m - 1)) - 2 * between / (n * m)
         return float(values[0]), values[1:]
+
+    return call
+
+
+def aggregated(case: Aggregated, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """MMDAgg as published, in float64: of every kernel the whole matrix, times all resamples.
+
+    A permuted statistic is the sum of three quadratic forms, whose vectors hold ±1 for the rows of
+    both samples, of x, and of y; a wild bootstrap one of random signs with the n × n matrix h.
+    """
+    x, y = arrays["x"].astype(np.float64), arrays["y"].astype(np.float64)
+    n, m, count, level, steps = len(x), len(y), case.resamples, 0.05, 50
+
+    def forms(kernel: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.sum(vectors * (kernel @ vectors), axis=0))
+
+    def permuted(rng: np.random.Generator) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        labels = np.full((n + m, 2 * count + 1), -1.0)
+        labels[:n, 0] = 1
+        for column in range(1, 2 * count + 1):
+            labels[rng.permutation(n + m)[:n], column] = 1
+        of_x, of_y = np.maximum(labels, 0), np.minimum(labels, 0)
+
+        def statistics(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+            np.fill_diagonal(kernel, 0)
+            return (
+                forms(kernel, labels) / (n * m)
+                + forms(kernel, of_x) * (m - n + 1) / (n * m * (n - 1))
+                + forms(kernel, of_y) * (n - m + 1) / (n * m * (m - 1))
+            )
+
+        return statistics
+
+    def signed(rng: np.random.Generator) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        signs = np.ones((n, 2 * count + 1))
+        signs[:, 1:] = 2.0 * rng.integers(2, size=(n, 2 * count)) - 1
+
+        def statistics(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+            h = kernel[:n, :n] + kernel[n:, n:] - kernel[:n, n:] - kernel[n:, :n]
+            np.fill_diagonal(h, 0)
+            return forms(h, signs) / (n * (n - 1))
+
+        return statistics
+
+    def rejects(values: NDArray[np.float64]) -> bool:
+        """Bisection for the largest level of one kernel at which all together keep theirs."""
+        kernels = len(values)
+        first, second = np.sort(values[:, : count + 1]), values[:, count + 1 :]
+        low, high = 0.0, float(kernels)
+        for _ in range(steps):
+            u = (low + high) / 2
+            place = int(np.ceil((count + 1) * (1 - u / kernels))) - 1
+            beaten = np.any(second > first[:, max(place, 0), None], axis=0)
+            low, high = (u, high) if beaten.mean() <= level else (low, u)
+        place = int(np.ceil((count + 1) * (1 - low / kernels))) - 1
+        return bool(np.any(values[:, 0] > first[:, max(place, 0)]))
+
+    def call() -> object:
+        pooled = np.concatenate([x, y])
+        squares = pooled @ pooled.T
+        norms = np.diagonal(squares).copy()
+        squares *= -2
+        squares += norms
+        squares += norms[:, None]
+        np.maximum(squares, 0, out=squares)
+        draw = permuted if case.method == "permutation" else signed
+        statistics = draw(np.random.default_rng(case.seed))
+        values = np.stack([statistics(kernel) for kernel in case.kernels(squares)])
+        rejects(values)
+        return values[:, 0]
 
     return call
 

@@ -3,9 +3,11 @@
 import importlib
 from collections.abc import Callable
 
+import numpy as np
+
 import pairtile as pt
 from bench.case import Arrays
-from bench.cases import Clip, Energy, Median, Mmd, Permutation, Sliced
+from bench.cases import Aggregated, Clip, Energy, Median, Mmd, Permutation, Sliced
 from bench.neighbors import Fidelity, Hamming, Knn
 from bench.peers import distribution_version
 
@@ -65,6 +67,24 @@ def permutation(case: Permutation, arrays: Arrays, threads: int) -> Callable[[],
             x, y, kernel=kernel, n_permutations=case.permutations, rng=case.seed, workers=threads
         )
         return result.statistic, result.null_distribution
+
+    return call
+
+
+def aggregated(case: Aggregated, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+
+    def call() -> object:
+        result = pt.mmd_aggregated_test(
+            x,
+            y,
+            bandwidths=case.bandwidths,
+            n_permutations=case.resamples,
+            method=case.method,
+            rng=case.seed,
+            workers=threads,
+        )
+        return np.array([kernel.statistic for kernel in result.per_kernel])
 
     return call
 

@@ -171,52 +171,54 @@ py::tuple bind_gradient(const py::array& x, const py::object& y, const std::vect
     return py::make_tuple(row_sums, col_sums, grad_x, grad_y);
 }
 
-// Where labels come as bytes of bits, one row of them per row of the sample.
-void check_labels(const py::array_t<uint8_t, py::array::c_style>& labels, int64_t rows,
-                  int64_t n_labels) {
-    if (labels.ndim() != 2 || labels.shape(0) != rows || labels.shape(1) != (n_labels + 7) / 8) {
-        throw py::value_error("labels must have a row per pooled row and a bit per labelling");
+using Words = py::array_t<uint64_t, py::array::c_style>;
+
+// Words of 64 labels, a line of them per 64 of the rows that are labelled.
+Labels labels_of(const Words& words, int64_t rows) {
+    if (words.ndim() != 2 || words.shape(0) != (rows + 63) / 64) {
+        throw py::value_error("labels must have a bit per row (or pair) and labelling");
     }
+    return {words.data(), rows, words.shape(1)};
 }
 
-py::tuple bind_label_sums(const py::array& x, const py::array& y,
-                          const py::array_t<uint8_t, py::array::c_style>& labels,
-                          const std::vector<Term>& terms, int64_t n_labels, int workers,
+py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& labels,
+                          const std::vector<std::vector<Term>>& kernels, bool paired, int workers,
                           const py::object& progress) {
-    const Source pooled(view_of(x), view_of(y));
-    check_labels(labels, pooled.rows(), n_labels);
-    const auto kernel = terms_of(terms);
-    const uint8_t* bits = labels.data();
-    py::array_t<double> within(n_labels), row(n_labels);
-    double *within_data = within.mutable_data(), *row_data = row.mutable_data();
-    double total = 0.0;
+    Source pooled(view_of(x), view_of(y));
+    if (paired) {
+        if (2 * x.shape(0) != pooled.rows()) {
+            throw py::value_error("paired rows need samples of one size");
+        }
+        pooled.interleave();
+    }
+    const Labels bits = labels_of(labels, pooled.rows() / (paired ? 2 : 1));
+    std::vector<std::vector<KernelTerm>> wanted;
+    for (const auto& terms : kernels) wanted.push_back(terms_of(terms));
+    const auto n = static_cast<py::ssize_t>(kernels.size());
+    py::array_t<double> within({n, labels.shape(1)}), row({n, labels.shape(1)}), total(n);
+    const LabelTotals out{within.mutable_data(), row.mutable_data(), total.mutable_data()};
     run_released(progress, [&](Control& control) {
-        total = kernel_label_sums(pooled, bits, n_labels, kernel, workers, control, within_data,
-                                  row_data);
+        kernel_label_sums(pooled, bits, wanted, workers, control, out);
     });
     return py::make_tuple(within, row, total);
 }
 
-py::tuple bind_stein(const py::array& x, const py::array& scores,
-                     const py::array_t<uint8_t, py::array::c_style>& labels,
-                     const std::vector<Term>& terms, int64_t n_labels, int workers,
-                     const py::object& progress) {
+py::tuple bind_stein(const py::array& x, const py::array& scores, const Words& labels,
+                     const std::vector<Term>& terms, int workers, const py::object& progress) {
     const Source rows(view_of(x)), of_rows(view_of(scores));
     if (of_rows.rows() != rows.rows() || of_rows.d() != rows.d()) {
         throw py::value_error("scores must have the shape of x");
     }
-    check_labels(labels, rows.rows(), n_labels);
+    const Labels bits = labels_of(labels, rows.rows());
     const auto kernel = terms_of(terms);
     for (const KernelTerm& term : kernel) {
         if (!has_stein(term.kernel)) throw py::value_error("kernels need two derivatives");
     }
-    const uint8_t* bits = labels.data();
-    py::array_t<double> within(n_labels), row(n_labels);
-    double *within_data = within.mutable_data(), *row_data = row.mutable_data();
+    py::array_t<double> within(labels.shape(1)), row(labels.shape(1));
     double total = 0.0;
+    const LabelTotals out{within.mutable_data(), row.mutable_data(), &total};
     run_released(progress, [&](Control& control) {
-        total = stein_label_sums(rows, of_rows, bits, n_labels, kernel, workers, control,
-                                 within_data, row_data);
+        stein_label_sums(rows, of_rows, bits, kernel, workers, control, out);
     });
     return py::make_tuple(within, row, total);
 }
@@ -249,8 +251,7 @@ void register_kernels(py::module_& m) {
           arg("log_weights").none(true), arg("rates").none(true), py::kw_only(), arg("precision"),
           arg("workers"), arg("progress") = py::none());
     m.def("stein_label_sums", bind_stein, arg("x"), arg("scores"), arg("labels").noconvert(),
-          arg("terms"), py::kw_only(), arg("n_labels"), arg("workers"),
-          arg("progress") = py::none());
+          arg("terms"), py::kw_only(), arg("workers"), arg("progress") = py::none());
     m.def("kernel_moments", bind_moments, arg("x"), arg("y").none(true), arg("terms"),
           py::kw_only(), arg("precision"), arg("workers"), arg("progress") = py::none());
     m.def("kernel_subset_sums", bind_subset_sums, arg("x"), arg("y"), arg("x_rows").noconvert(),
@@ -260,7 +261,7 @@ void register_kernels(py::module_& m) {
           arg("x_weights"), arg("y_weights").none(true), py::kw_only(), arg("diagonal"),
           arg("precision"), arg("workers"), arg("progress") = py::none());
     m.def("kernel_label_sums", bind_label_sums, arg("x"), arg("y"), arg("labels").noconvert(),
-          arg("terms"), py::kw_only(), arg("n_labels"), arg("workers"),
+          arg("kernels"), py::kw_only(), arg("paired"), arg("workers"),
           arg("progress") = py::none());
     m.def("distance_quantile", bind_quantile, arg("x"), arg("y").none(true), arg("metric"),
           arg("q"), arg("squared"), py::kw_only(), arg("workers"), arg("progress") = py::none());

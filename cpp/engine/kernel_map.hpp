@@ -117,15 +117,29 @@ class KernelMap {
     virtual void begin_cols(const Panels<T>&) {}
 
     // Tile of packed arguments -> kernel values, in units of factor().
-    virtual void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
-                            int64_t out_ld) {
-        const Ops<T>& ops = ops_of<T>(isa());
+    void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
+                    int64_t out_ld) {
         complete(tile, rows, worker);
         if (gaussians_ && by_polynomial(tile, out, out_ld)) return;
-        for (size_t t = 0; t < from_.terms.size(); ++t) {
-            ops.kernel[static_cast<int>(from_.terms[t].kernel)](tile.data, tile.ld, tile.rows,
-                                                                tile.cols, params_[t].data(),
-                                                                weights_[t], t > 0, out, out_ld);
+        evaluate(0, from_.terms.size(), tile.data, tile.ld, tile.rows, tile.cols, out, out_ld);
+    }
+
+    // Arguments of a tile: norms added, and what is not accurate enough replaced.
+    virtual void complete(const Tile<T>& tile, const Panels<T>& rows, int worker) {
+        if (pairing_.add_norms) {
+            ops_of<T>(isa()).add_row_norms(tile.data, tile.ld, tile.rows, tile.cols,
+                                           rows.norms.data() + tile.local_row);
+        }
+        if (patch_) patch(tile, worker);
+    }
+
+    // Completed arguments -> the sum of the terms [first, last), in units of factor().
+    virtual void evaluate(size_t first, size_t last, const T* arguments, int64_t ld, int rows,
+                          int cols, T* out, int64_t out_ld) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        for (size_t t = first; t < last; ++t) {
+            ops.kernel[static_cast<int>(from_.terms[t].kernel)](
+                arguments, ld, rows, cols, params_[t].data(), weights_[t], t > first, out, out_ld);
         }
     }
 
@@ -149,15 +163,6 @@ class KernelMap {
         const int kernel = static_cast<int>(from_.terms[term].kernel);
         ops_of<T>(isa()).log_kernel[kernel](tile.data, tile.ld, tile.rows, tile.cols,
                                             params_[term].data(), rates, offsets, out, out_ld);
-    }
-
-    // Arguments of a tile: norms added, and what is not accurate enough replaced.
-    void complete(const Tile<T>& tile, const Panels<T>& rows, int worker) {
-        if (pairing_.add_norms) {
-            ops_of<T>(isa()).add_row_norms(tile.data, tile.ld, tile.rows, tile.cols,
-                                           rows.norms.data() + tile.local_row);
-        }
-        if (patch_) patch(tile, worker);
     }
 
     Sweep<T> sweep(const Cut& cut, bool triangle, int workers, Control& control) const {
@@ -254,11 +259,13 @@ void clear_lower(const Tile<T>& tile, T* out, int64_t ld) {
         for (int64_t j = 0; j < end; ++j) out[i * ld + j] = T(0);
     }
 }
+constexpr Argument arguments[] = {Argument::squared_distance, Argument::l1_distance, Argument::dot,
+                                  Argument::cosine};
+
 // Calls body(terms, argument) for each group of terms that share an argument, and so a tile.
 template <class Body>
 void for_each_argument(const std::vector<KernelTerm>& terms, Body body) {
-    for (const Argument argument :
-         {Argument::squared_distance, Argument::l1_distance, Argument::dot, Argument::cosine}) {
+    for (const Argument argument : arguments) {
         std::vector<KernelTerm> group;
         for (const KernelTerm& term : terms) {
             if (argument_of(term.kernel) == argument) group.push_back(term);

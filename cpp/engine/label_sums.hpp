@@ -1,4 +1,5 @@
-// Sums over the samples of every relabelling of a permutation test, in one sweep.
+// Sums over the samples of every relabelling of a resampling test, for several kernels in one
+// sweep.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +9,36 @@
 
 namespace pairtile {
 
-// For each labelling b (bit b of row i, little-endian bytes): within = Σ_{i≠j} V_ib V_jb k_ij and
-// row = Σ_i V_ib Σ_{j≠i} k_ij; total = Σ_{i≠j} k_ij. Always in float64.
-double kernel_label_sums(const Source& pooled, const uint8_t* labels, int64_t n_labels,
-                         const std::vector<KernelTerm>& terms, int workers, Control& control,
-                         double* within, double* row);
+// Labellings of rows: bit i % 64 of words[i / 64 · count + b] is the label of row i in labelling b.
+struct Labels {
+    const uint64_t* words;
+    int64_t rows, count;
 
-// Adds the sums of one map of tiles to `within` and `row`; returns its total.
-double add_label_sums(KernelMap<double>& map, const uint8_t* labels, int64_t n_labels, int workers,
-                      Control& control, double* within, double* row);
+    // The labels of 64 rows from `first` on; those beyond the last row are anything.
+    uint64_t from(int64_t first, int64_t b) const {
+        const int64_t word = first / 64, shift = first % 64;
+        uint64_t bits = words[word * count + b] >> shift;
+        if (shift > 0 && (word + 1) * 64 < rows) {
+            bits |= words[(word + 1) * count + b] << (64 - shift);
+        }
+        return bits;
+    }
+};
+
+// Of each kernel q, over i ≠ j: within[q][b] = Σ V_ib V_jb k_ij, row[q][b] = Σ V_ib k_ij and
+// total[q] = Σ k_ij. Always in float64.
+struct LabelTotals {
+    double *within, *row, *total;
+};
+
+// `pooled` interleaved: k_ij is h((x_i, y_i), (x_j, y_j)) = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j)
+// − k(y_i, x_j), and the labels are those of the pairs.
+void kernel_label_sums(const Source& pooled, const Labels& labels,
+                       const std::vector<std::vector<KernelTerm>>& kernels, int workers,
+                       Control& control, const LabelTotals& out);
+
+// The same of the one kernel that a map of tiles stands for.
+void label_sums(KernelMap<double>& map, const Labels& labels, int workers, Control& control,
+                const LabelTotals& out);
 
 }  // namespace pairtile

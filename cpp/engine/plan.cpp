@@ -453,7 +453,9 @@ Cut choose_cut(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, const CutLimi
     // enough tasks to share out evenly, each with enough rows to pay for loading its strips
     const int64_t wanted = std::min(block_bytes / row_bytes, cut.row_super / 48);
     cut.row_block =
-        std::clamp(wanted / rows * rows, std::min(4 * rows, cut.row_super), cut.row_super);
+        std::clamp(wanted / rows * rows,
+                   std::min(std::max(4 * rows, round_up(limits.block_rows, rows)), cut.row_super),
+                   cut.row_super);
 
     if (limits.mutual) {
         const int64_t block = round_up(cut.row_block, std::lcm(rows, cols));

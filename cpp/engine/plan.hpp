@@ -133,6 +133,7 @@ struct CutLimits {
     int64_t state_bytes_per_row = 0;            // fold state per row and segment
     int64_t state_bytes_per_col = 0;            // fold state per column and row block
     int64_t strip_cols = 256;                   // at most
+    int64_t block_rows = 0;                     // at least, in a task
     bool few_rows = false;                      // a fold that run() may hand all rows at once
     bool mutual = false;                        // a self-join whose tiles may serve both sides
 };

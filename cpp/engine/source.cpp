@@ -128,8 +128,8 @@ Rows<S> Source::block(int64_t first, int64_t count, S* copy) const {
     constexpr Dtype in_place = sizeof(S) == 4 ? Dtype::float32 : Dtype::float64;
     int64_t local = first;
     const Array& part = part_of(local);
-    if (!order_ && as_it_is() && part.dtype == in_place && part.contiguous_native() &&
-        local + count <= part.rows) {
+    if (!order_ && !interleaved_ && as_it_is() && part.dtype == in_place &&
+        part.contiguous_native() && local + count <= part.rows) {
         return {reinterpret_cast<const S*>(part.data + local * part.row_stride),
                 part.row_stride / static_cast<int64_t>(sizeof(S))};
     }

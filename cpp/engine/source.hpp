@@ -54,6 +54,10 @@ class Source {
     void normalise() { normalised_ = true; }
     bool normalised() const { return normalised_; }
 
+    // Take the rows of both parts in turn: x_0, y_0, x_1, y_1, … of samples of one size.
+    void interleave() { interleaved_ = true; }
+    bool interleaved() const { return interleaved_; }
+
     // Read every row through this map, which the caller keeps.
     void map_by(const LinearMap* map) { map_ = map; }
 
@@ -82,6 +86,11 @@ class Source {
   private:
     const Array& part_of(int64_t& row) const {
         if (order_) row = order_[row];
+        if (interleaved_) {
+            const Array& part = parts_[row % 2];
+            row /= 2;
+            return part;
+        }
         if (row < split_) return parts_[0];
         row -= split_;
         return parts_[1];
@@ -91,7 +100,7 @@ class Source {
 
     Array parts_[2];
     int64_t split_, rows_;
-    bool normalised_ = false;
+    bool normalised_ = false, interleaved_ = false;
     const LinearMap* map_ = nullptr;
     const int64_t* order_ = nullptr;
 };

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 
-#include "engine/label_sums.hpp"
-
 namespace pairtile {
 namespace {
 
@@ -67,12 +65,13 @@ class SteinMap : public KernelMap<double> {
         cols_.pack(cols, scores_, frame_, 1.0, -pairing().row_factor, workers_, control_);
     }
 
-    void operator()(const Tile<double>& tile, const Panels<double>& rows, int worker, double* out,
-                    int64_t out_ld) override {
+    // The arguments of this map are the values themselves: they take more than one number of a
+    // pair.
+    void complete(const Tile<double>& tile, const Panels<double>& rows, int worker) override {
         const Ops<double>& ops = ops_of<double>(isa());
         Work& work = work_[static_cast<size_t>(worker)];
         const int64_t ld = tile.ld;
-        for (Buffer<double>* memory : {&work.products, &work.cross, &work.backward}) {
+        for (Buffer<double>* memory : {&work.products, &work.cross, &work.backward, &work.values}) {
             memory->reserve(ops.rows * ld);
         }
         const int panels = (tile.cols + ops.cols - 1) / ops.cols;
@@ -92,17 +91,25 @@ class SteinMap : public KernelMap<double> {
             for (int j = 0; j < tile.cols; ++j) cross[j] = own - cross[j] - backward[j];
         }
         work.row = -1;
-        complete(tile, rows, worker);
+        KernelMap<double>::complete(tile, rows, worker);
         for (size_t t = 0; t < from().terms.size(); ++t) {
             ops.stein[static_cast<int>(from().terms[t].kernel)](
                 tile.data, work.products.data(), work.cross.data(), ld, tile.rows, tile.cols,
-                params(t), parts_, weight(t), t > 0, out, out_ld);
+                params(t), parts_, weight(t), t > 0, work.values.data(), ld);
         }
+        for (int i = 0; i < tile.rows; ++i) {
+            std::copy_n(work.values.data() + i * ld, tile.cols, tile.data + i * ld);
+        }
+    }
+
+    void evaluate(size_t, size_t, const double* values, int64_t ld, int rows, int cols, double* out,
+                  int64_t out_ld) const override {
+        for (int i = 0; i < rows; ++i) std::copy_n(values + i * ld, cols, out + i * out_ld);
     }
 
   private:
     struct Work {
-        Buffer<double> products, cross, backward;
+        Buffer<double> products, cross, backward, values;
         Buffer<double> x, y, score_x, score_y;
         int row = -1;  // of the tile, that x and score_x hold
     };
@@ -139,14 +146,12 @@ class SteinMap : public KernelMap<double> {
 
 bool has_stein(KernelId kernel) { return isa().f64.stein[static_cast<int>(kernel)] != nullptr; }
 
-double stein_label_sums(const Source& x, const Source& scores, const uint8_t* labels,
-                        int64_t n_labels, const std::vector<KernelTerm>& terms, int workers,
-                        Control& control, double* within, double* row) {
-    std::fill(within, within + n_labels, 0.0);
-    std::fill(row, row + n_labels, 0.0);
+void stein_label_sums(const Source& x, const Source& scores, const Labels& labels,
+                      const std::vector<KernelTerm>& terms, int workers, Control& control,
+                      const LabelTotals& out) {
     const KernelFrame from(x, x, terms, Argument::squared_distance, workers, control);
     SteinMap map(from, scores, workers, control);
-    return add_label_sums(map, labels, n_labels, workers, control, within, row);
+    label_sums(map, labels, workers, control, out);
 }
 
 }  // namespace pairtile

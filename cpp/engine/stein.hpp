@@ -4,16 +4,16 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/kernel_map.hpp"
+#include "engine/label_sums.hpp"
 
 namespace pairtile {
 
 // The Stein kernel of rows x with scores s = ∇ log p(x) and a kernel k(‖x − y‖²):
 //   s_x·s_y k − 2 (x − y)·(s_x − s_y) k' − 2 d k' − 4 ‖x − y‖² k''
 // summed as in engine/label_sums.hpp. Terms must have derivatives (`has_stein`); always float64.
-double stein_label_sums(const Source& x, const Source& scores, const uint8_t* labels,
-                        int64_t n_labels, const std::vector<KernelTerm>& terms, int workers,
-                        Control& control, double* within, double* row);
+void stein_label_sums(const Source& x, const Source& scores, const Labels& labels,
+                      const std::vector<KernelTerm>& terms, int workers, Control& control,
+                      const LabelTotals& out);
 
 bool has_stein(KernelId kernel);
 

@@ -62,6 +62,12 @@ struct Vec<double> {
         const uint64x2_t bit = {1, 2};
         return static_cast<uint32_t>(vaddvq_u64(vandq_u64(vcleq_f64(a, t), bit)));
     }
+    // lanes whose bit is set; 0 elsewhere
+    static Reg keep(Reg a, uint64_t bits) {
+        const uint64x2_t bit = {1, 2};
+        const uint64x2_t mask = vtstq_u64(vdupq_n_u64(bits), bit);
+        return vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(a), mask));
+    }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -9,6 +9,7 @@
 #include "isa/columns.hpp"
 
 #include "isa/in_place.hpp"
+#include "isa/labels.hpp"
 #include "isa/micro.hpp"
 #include "isa/pack.hpp"
 #include "isa/tile.hpp"
@@ -65,6 +66,7 @@ constexpr Ops<T> table() {
     }
 #endif
     if constexpr (sizeof(T) == 8) {
+        ops.label_sums = label_sums<T>;
 #define PT_DIRECT(name, type) \
     ops.canonical[static_cast<int>(MetricId::name)] = tile_if_direct<type>();
         PAIRTILE_METRICS(PT_DIRECT)

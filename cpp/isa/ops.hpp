@@ -39,6 +39,11 @@ constexpr int64_t short_feature_block = 64;  // of short_dot
 
 constexpr int most_degree = 14;  // of a polynomial of tile values
 
+// What label_sums takes at a time: rows of the kernel, columns of a word of labels, and columns
+// that one table joins.
+constexpr int label_rows = 8, label_columns = 64, label_bits = 4, label_codes = 1 << label_bits;
+constexpr int label_table_entries = label_columns / label_bits * label_codes * label_rows;
+
 // Weight, largest logit and log Σ e^{logit − largest} of each row, or of each column.
 template <class T>
 struct SoftmaxSide {
@@ -149,6 +154,14 @@ struct Ops {
     // out += factor · tile
     void (*add_scaled)(const T* tile, int64_t ld, int rows, int cols, T factor, T* out,
                        int64_t out_ld);
+
+    // out[b · label_rows + r] += Σ_j kernel[r · ld + j] over the columns j that labelling b
+    // chooses, for the `height` rows r that it chooses too (null: all rows). Bit j % 64 of
+    // columns[j / 64 · n_labels + b] chooses column j, bit `shift` + r of rows[b] row r. `tables`
+    // is scratch of label_table_entries. Null for float32.
+    void (*label_sums)(const T* kernel, int64_t ld, int height, int64_t width,
+                       const uint64_t* columns, const uint64_t* rows, int shift, int64_t n_labels,
+                       T* tables, T* out);
 
     // scale the tile, then fold it into (max, sum) of each row and, if asked, of each column
     void (*scale)(T* tile, int64_t ld, int rows, int cols, T factor);

@@ -66,6 +66,12 @@ struct Vec<double> {
     static uint32_t below(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm_movemask_pd(_mm_cmple_pd(a, t)));
     }
+    // lanes whose bit is set; 0 elsewhere
+    static Reg keep(Reg a, uint64_t bits) {
+        const __m128i bit = _mm_set_epi64x(2, 1);
+        const __m128i mine = _mm_and_si128(_mm_set1_epi64x(static_cast<int64_t>(bits)), bit);
+        return _mm_and_pd(a, _mm_castsi128_pd(_mm_cmpeq_epi64(mine, bit)));
+    }
 };
 
 }  // namespace PAIRTILE_ISA

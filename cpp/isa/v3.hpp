@@ -72,6 +72,12 @@ struct Vec<double> {
     static uint32_t below(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(a, t, _CMP_LE_OQ)));
     }
+    // lanes whose bit is set; 0 elsewhere
+    static Reg keep(Reg a, uint64_t bits) {
+        const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+        const __m256i mine = _mm256_and_si256(_mm256_set1_epi64x(static_cast<int64_t>(bits)), bit);
+        return _mm256_and_pd(a, _mm256_castsi256_pd(_mm256_cmpeq_epi64(mine, bit)));
+    }
 };
 
 }  // namespace PAIRTILE_ISA

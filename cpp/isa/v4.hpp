@@ -79,6 +79,10 @@ struct Vec<double> {
     static Reg root(Reg a) { return _mm512_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
     static uint32_t below(Reg a, Reg t) { return _mm512_cmp_pd_mask(a, t, _CMP_LE_OQ); }
+    // lanes whose bit is set; 0 elsewhere
+    static Reg keep(Reg a, uint64_t bits) {
+        return _mm512_maskz_mov_pd(static_cast<__mmask8>(bits), a);
+    }
 };
 
 }  // namespace PAIRTILE_ISA

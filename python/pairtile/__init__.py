@@ -11,6 +11,7 @@ squared unless ``squared=False``; results are named tuples.
 
 from pairtile._backend import backend, set_backend, set_num_threads, show_config
 from pairtile._mmd_gradient import MMDGradient
+from pairtile.aggregated import AggregatedTest, KernelTest, mmd_aggregated_test
 from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
 from pairtile.dependence import (
     cka,
@@ -19,6 +20,7 @@ from pairtile.dependence import (
     hsic,
     independence_test,
 )
+from pairtile.disco import disco_test
 from pairtile.divergence import cauchy_schwarz_divergence
 from pairtile.fidelity import (
     PRDC,
@@ -67,12 +69,14 @@ __version__ = "0.1.0"
 __all__ = [
     "KID",
     "PRDC",
+    "AggregatedTest",
     "ContrastiveResult",
     "Cosine",
     "Energy",
     "Gaussian",
     "InverseMultiquadric",
     "Kernel",
+    "KernelTest",
     "Laplace",
     "Linear",
     "MMDGradient",
@@ -94,6 +98,7 @@ __all__ = [
     "cauchy_schwarz_divergence",
     "cka",
     "clip_loss",
+    "disco_test",
     "distance_correlation",
     "distance_covariance",
     "distance_to_closest_record",
@@ -111,6 +116,7 @@ __all__ = [
     "kth_distance",
     "median_distance",
     "mmd",
+    "mmd_aggregated_test",
     "mmd_power",
     "mmd_test",
     "pairwise_distances",

@@ -100,26 +100,22 @@ def energy(
 
 
 def label_sums(
-    x: NDArray[Any],
-    y: NDArray[Any],
-    labels: NDArray[np.uint8],
-    *,
-    n_labels: int,
-    progress: Report | None,
-) -> tuple[Floats, Floats, float]:
+    x: NDArray[Any], y: NDArray[Any], words: NDArray[np.uint64], *, progress: Report | None
+) -> tuple[Floats, Floats, Floats]:
     """`kernel_label_sums` for −|x − y| of two columns: a cumulative sum for each labelling."""
     z = _pooled(x, y)
     order = np.argsort(z, kind="stable")
     z = z[order] - z[order[len(z) // 2]]
     gaps = np.diff(z)
     rows = row_sums(z)
+    n_labels = words.shape[1]
     within, row = np.empty(n_labels), np.empty(n_labels)
-    step = 8 * max(1, _BUFFER // (8 * len(z)))
+    step = max(1, _BUFFER // len(z))
     memory = np.empty((2, min(step, n_labels), len(z)))
     for start in range(0, n_labels, step):
         stop = min(start + step, n_labels)
-        packed = labels[order, start // 8 : (stop + 7) // 8].T
-        bits = np.unpackbits(packed, axis=0, count=stop - start, bitorder="little")
+        some = np.ascontiguousarray(words[:, start:stop].T, dtype="<u8").view(np.uint8)
+        bits = np.unpackbits(some, axis=1, count=len(z), bitorder="little")[:, order]
         below, other = memory[:, : stop - start]
         np.cumsum(bits, axis=1, out=below)
         np.subtract(below[:, -1:], below, out=other)
@@ -130,4 +126,4 @@ def label_sums(
         row[start:stop] = -other.sum(axis=1)
         if progress is not None:
             progress(stop, n_labels)
-    return within, row, -float(rows.sum())
+    return within, row, -rows.sum(keepdims=True)

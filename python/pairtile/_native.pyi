@@ -226,23 +226,22 @@ def kernel_logsumexp(
 def stein_label_sums(
     x: _Array,
     scores: _Array,
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.uint64],
     terms: Sequence[_Term],
     *,
-    n_labels: int,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, float]: ...
 def kernel_label_sums(
     x: _Array,
     y: _Array,
-    labels: NDArray[np.uint8],
-    terms: Sequence[_Term],
+    labels: NDArray[np.uint64],
+    kernels: Sequence[Sequence[_Term]],
     *,
-    n_labels: int,
+    paired: bool,
     workers: int,
     progress: _Progress = None,
-) -> tuple[_Floats, _Floats, float]: ...
+) -> tuple[_Floats, _Floats, _Floats]: ...
 def joint_kernel_sums(
     x: _Array,
     y: _Array,

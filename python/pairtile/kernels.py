@@ -486,6 +486,19 @@ def diagonal(x: NDArray[Any], terms: Sequence[Term]) -> NDArray[np.float64]:
     return out
 
 
+def paired_diagonal(x: NDArray[Any], y: NDArray[Any], terms: Sequence[Term]) -> NDArray[np.float64]:
+    """k(x_i, y_i) for each row, in O(n d) operations and O(n) memory."""
+    from pairtile._numpy.kernels import evaluate_pairs
+
+    out = np.empty(len(x))
+    step = max(1, (1 << 18) // x.shape[1])
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
+        a, b = (np.asarray(_arrays.host(s[rows]), dtype=np.float64) for s in (x, y))
+        out[rows] = evaluate_pairs(a, b, terms)
+    return out
+
+
 def median_distance(
     x: ArrayLike,
     y: ArrayLike | None = None,

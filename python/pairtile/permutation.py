@@ -1,9 +1,8 @@
-"""Permutation tests of MMD and energy distance.
+"""Tests of equal distributions by MMD and energy distance.
 
-One sweep serves all relabellings together, because each is a 0/1 column V_b and its three sums
-follow from V_b'KV_b and V_b'K1.
+    x, y -> kernel terms -> a null distribution -> p-value
 
-    x, y -> relabellings as packed bits -> kernel_label_sums -> statistics -> p-value
+The null distributions are in `_nulls`; this is their public face.
 """
 
 from __future__ import annotations
@@ -12,103 +11,68 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend, _line
+from pairtile import _arrays, _line, _nulls
 from pairtile._progress import reporting
-from pairtile.kernels import Energy, Kernel, as_kernel, diagonal, median_sizes, resolve
+from pairtile._resampling import Exchange, pvalue
+from pairtile.kernels import Energy, Kernel, as_kernel, median_sizes, resolve
 from pairtile.two_sample import ESTIMATORS, check_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from pairtile._progress import Progress, Report
-
-    Floats = NDArray[np.float64]
+    from pairtile._progress import Progress
 
 
-class TestResult(NamedTuple):
-    """Outcome of a permutation test.
+class _Fields(NamedTuple):
+    statistic: float
+    pvalue: float
+    null_distribution: NDArray[np.float64]
+
+
+class TestResult(_Fields):
+    """Outcome of a test; unpacks to its first three attributes.
 
     Attributes
     ----------
     statistic : float
         Of the samples as they were given.
     pvalue : float
-        (1 + #{T_b ≥ T_0 − τ}) / (1 + B): one-tailed, never 0.
+        (1 + #{T_b ≥ T_0 − τ}) / (1 + B): one-tailed, never 0. The tail of the fitted
+        distribution where none is sampled.
     null_distribution : ndarray of shape (B,), float64
-        The statistic of each random relabelling, the observed one excluded.
+        The statistic under the null, B times, the observed one excluded; empty where no null is
+        sampled.
+    null : str
+        Where the null distribution comes from: "permutation", or the test's `method`.
     """
 
-    statistic: float
-    pvalue: float
-    null_distribution: NDArray[np.float64]
+    null: str
+
+    def __new__(
+        cls,
+        statistic: float,
+        pvalue: float,
+        null_distribution: NDArray[np.float64],
+        null: str = "permutation",
+    ) -> TestResult:
+        """Of three fields and the name of the null."""
+        result = super().__new__(cls, statistic, pvalue, null_distribution)
+        result.null = null
+        return result
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, null={self.null!r})"
 
 
 TestResult.__test__ = False  # type: ignore[attr-defined]  # pytest goes by the name and collects it
 
 
-def _by_appearance(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Labels as 0, 1, 2, ... in the order in which they first appear."""
-    _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[codes]
-
-
-def _relabellings(
-    n: int, m: int, count: int, groups: Any, strata: Any, rng: Any
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Packed bits of the observed labelling and `count` random ones, and rows labelled x in each.
-
-    What is exchanged are units: rows, or groups of rows. With strata, each stratum's units are
-    exchanged among themselves.
-    """
-    rows = n + m
-    unit = np.arange(rows)
-    if groups is not None:
-        unit = _by_appearance(_arrays.labels("groups", groups, "x and y together", rows))
-    first = np.unique(unit, return_index=True)[1]
-    is_x = first < n
-    mixed = np.flatnonzero(is_x[unit] != (np.arange(rows) < n))
-    if mixed.size:
-        raise ValueError(
-            f"groups are exchanged whole, but the group of row {mixed[0] - n} of y also has "
-            f"rows in x: row {first[unit[mixed[0]]]}"
-        )
-    stratum = np.zeros(len(first), dtype=np.int64)
-    if strata is not None:
-        of_row = _by_appearance(_arrays.labels("strata", strata, "x and y together", rows))
-        stratum = of_row[first]
-        split = np.flatnonzero(of_row != stratum[unit])
-        if split.size:
-            raise ValueError(
-                f"groups are exchanged within strata, but pooled rows {first[unit[split[0]]]} "
-                f"and {split[0]} share a group and not a stratum"
-            )
-    strata_units = [np.flatnonzero(stratum == s) for s in range(int(stratum.max()) + 1)]
-    strata_sizes = [int(is_x[units].sum()) for units in strata_units]
-
-    labels = np.zeros((rows, (count + 8) // 8), dtype=np.uint8)
-    sizes = np.empty(count + 1, dtype=np.int64)
-    for b in range(count + 1):
-        if b > 0:
-            is_x = np.zeros(len(first), dtype=np.bool_)
-            for units, size in zip(strata_units, strata_sizes, strict=True):
-                is_x[units[rng.permutation(len(units))[:size]]] = True
-        column = is_x[unit]
-        sizes[b] = column.sum()
-        labels[:, b // 8] |= column.astype(np.uint8) << (b % 8)
-    return labels, sizes
-
-
-def _own_sums(labels: NDArray[np.uint8], n_labels: int, own: Floats) -> Floats:
-    """Sum of k(z_i, z_i) over the rows labelled x, for each labelling."""
-    sums = np.zeros(n_labels)
-    step = max(1, (1 << 21) // n_labels)
-    for start in range(0, len(own), step):
-        rows = slice(start, start + step)
-        bits = np.unpackbits(labels[rows], axis=1, count=n_labels, bitorder="little")
-        sums += own[rows] @ bits.astype(np.float64)
-    return sums
+def _check_method(method: str, n_bins: Any, groups: Any, strata: Any) -> None:
+    _arrays.choice("method", method, _nulls.METHODS)
+    if method != "permutation" and (groups is not None or strata is not None):
+        raise ValueError(f"groups and strata need method='permutation', got method={method!r}")
+    if method != "cheap_permutation" and n_bins is not None:
+        raise ValueError(f"n_bins needs method='cheap_permutation', got method={method!r}")
 
 
 def _test(
@@ -118,6 +82,8 @@ def _test(
     *,
     n_permutations: int,
     estimator: str,
+    method: str,
+    n_bins: int | None,
     groups: ArrayLike | None,
     strata: ArrayLike | None,
     rng: Any,
@@ -126,58 +92,52 @@ def _test(
     progress: Progress,
 ) -> TestResult:
     _arrays.choice("estimator", estimator, ESTIMATORS)
+    _check_method(method, n_bins, groups, strata)
     count = _arrays.count("n_permutations", n_permutations)
     threads = _arrays.resolve_workers(workers)
     a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     n, m = len(a), len(b)
     check_sizes(estimator, n, m)
-    labels, x_sizes = _relabellings(n, m, count, groups, strata, _arrays.generator(rng))
-    y_sizes = n + m - x_sizes
-    # What is not labelled comes out as a difference, which would cancel for a small sample.
-    y_labelled = m < n
-    if y_labelled:
-        labels = ~labels
-    least = min(x_sizes.min(), y_sizes.min())
-    if least < (2 if estimator == "unbiased" else 1):
-        raise ValueError(
-            f"exchanging whole groups leaves a sample with {least} rows, too few for the "
-            f"{estimator} estimator"
-        )
-
-    def listen(sweep: Report | None) -> dict[str, Any]:
-        return {"n_labels": count + 1, "workers": threads, "progress": sweep}
-
-    with reporting(progress, *median_sizes(kernel, n + m), (n + m) ** 2 // 2) as (*medians, sweep):
+    triangle = (n + m) ** 2 // 2
+    sizes = [triangle]  # of the backend calls to come
+    if method == "permutation":
+        exchange = Exchange(n, m, groups, strata)
+    elif method == "wild_bootstrap":
+        check_paired(n, m)
+    elif method == "cheap_permutation":
+        bins = _nulls.check_bins(n_bins, n, m, estimator)
+        sizes = [triangle // bins] * bins
+    elif method == "gamma":
+        sizes = [n * n // 2, m * m // 2, n * m]
+    draws = _arrays.generator(rng)
+    with reporting(progress, *median_sizes(kernel, n + m), *sizes) as reports:
+        medians, reports = reports[: -len(sizes)], reports[-len(sizes) :]
         terms = resolve(kernel, a, b, workers=threads, reports=medians)
-        if _line.on_a_line(kernel, a, b):
-            within, row, total = _line.label_sums(a, b, labels, n_labels=count + 1, progress=sweep)
+        line = _line.on_a_line(kernel, a, b)
+        samples = _nulls.Samples(a, b, terms, estimator, threads, line)
+        if method == "permutation":
+            values, tolerance = _nulls.permutation(samples, exchange, count, draws, *reports)
+        elif method == "wild_bootstrap":
+            values, tolerance = _nulls.wild_bootstrap(samples, count, draws, *reports)
+        elif method == "cheap_permutation":
+            values, tolerance = _nulls.cheap_permutation(samples, bins, count, draws, reports)
+        elif method == "spectrum":
+            values, tolerance = _nulls.spectrum(samples, count, draws, *reports)
         else:
-            within, row, total = _backend.module(a, b).kernel_label_sums(
-                a, b, labels, terms, **listen(sweep)
-            )
-    own = np.concatenate([diagonal(a, terms), diagonal(b, terms)])
-    labelled, xy, other = within, row - within, total - 2 * row + within
-    if estimator == "biased":
-        own_labelled = _own_sums(labels, count + 1, own)
-        labelled, other = labelled + own_labelled, other + (own.sum() - own_labelled)
-    xx, yy = (other, labelled) if y_labelled else (labelled, other)
-    if estimator == "biased":
-        xx, yy = xx / x_sizes**2, yy / y_sizes**2
-    else:
-        xx, yy = xx / (x_sizes * (x_sizes - 1)), yy / (y_sizes * (y_sizes - 1))
-    xy = xy / (x_sizes * y_sizes)
-    statistic = xx + yy - 2 * xy
-    # Relabellings that tie in theory differ by rounding; within this they count as ties. Where
-    # kernel values of both signs cancel, the diagonal tells how large those are that were added.
-    tolerance = 2.0**-40 * (abs(xx[0]) + abs(yy[0]) + 2 * abs(xy[0]))
-    tolerance = max(tolerance, 2.0**-44 * float(np.abs(own).mean()))
-    null = statistic[1:].copy()
-    below = int(np.count_nonzero(null < statistic[0] - tolerance))
-    return TestResult(
-        float(statistic[0]),
-        (1 + count - below) / (1 + count),
-        _arrays.like(x, y)(null),
-    )
+            statistic, p = _nulls.gamma(samples, reports)
+            return TestResult(statistic, p, _arrays.like(x, y)(np.empty(0)), method)
+    statistic, null = float(values[0]), values[1:].copy()
+    p = pvalue(statistic, null, tolerance)
+    return TestResult(statistic, p, _arrays.like(x, y)(null), method)
+
+
+def check_paired(n: int, m: int) -> None:
+    """Raise unless the rows of two samples can be paired."""
+    if n != m:
+        raise ValueError(
+            f"the wild bootstrap pairs row i of x with row i of y, so both need the same number "
+            f"of rows; x has {n} and y has {m}. method='permutation' does without"
+        )
 
 
 def mmd_test(
@@ -190,14 +150,17 @@ def mmd_test(
     groups: ArrayLike | None = None,
     strata: ArrayLike | None = None,
     rng: Any = None,
+    method: str = "permutation",
+    n_bins: int | None = None,
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
 ) -> TestResult:
-    r"""Permutation test of equal distributions by the squared MMD.
+    r"""Test of equal distributions by the squared MMD.
 
-    The labels of the pooled sample (rows of x, then rows of y) are redrawn `n_permutations`
-    times, ``rng.permutation(n + m)[:n]`` being the rows called x; the p-value is one-tailed.
+    By default a permutation test: the labels of the pooled sample (rows of x, then rows of y) are
+    redrawn `n_permutations` times, ``rng.permutation(n + m)[:n]`` being the rows called x. The
+    p-value is one-tailed.
 
     Parameters
     ----------
@@ -206,7 +169,7 @@ def mmd_test(
     kernel : Kernel or str, default "gaussian"
         As in `mmd`. "median" is taken once, on the pooled sample, so relabelling leaves it.
     n_permutations : int, default 999
-        B, at least 1.
+        B, at least 1: relabellings, draws of signs, or draws from the limit distribution.
     estimator : {"unbiased", "biased"}
         As in `mmd`.
     groups : array_like of shape (n + m,), integers or strings, optional
@@ -217,33 +180,74 @@ def mmd_test(
         the other, in the order in which they first appear.
     rng : int, numpy.random.Generator or None
         One seed gives one null distribution on every backend.
+    method : {"permutation", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"}
+        The null distribution; all but the first take neither groups nor strata.
+
+        "wild_bootstrap": needs n = m. Row i of x is paired with row i of y, and the two change
+        places at random: :math:`\sum \varepsilon_i \varepsilon_j h_{ij}` with
+        :math:`h_{ij} = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j)` and random signs.
+        A quarter of the work of permutations. "unbiased" sums over i ≠ j and divides by
+        n(n − 1), so k(x_i, y_i) is left out and the statistic differs from `mmd` by O(1/n);
+        "biased" sums over all pairs.
+
+        "cheap_permutation": exchanges `n_bins` bins of consecutive rows; exact if all have the
+        same size, and then as valid as a permutation test, with a little less power.
+
+        "gamma": no resampling; the gamma distribution with the first two moments that the biased
+        statistic has under the null: mean :math:`(1/n + 1/m)(\bar k_{ii} - \bar k_{i \ne j})`
+        and variance :math:`2 (1/n + 1/m)^2\, \hat E\tilde k^2`, of the centred kernel
+        :math:`\tilde k` and estimated without bias from the pooled sample. An approximation.
+
+        "spectrum": `n_permutations` draws of :math:`(1/n + 1/m) \sum_l \lambda_l z_l^2`, the
+        limit under the null, λ being the eigenvalues of the centred Gram matrix of 512 pooled
+        rows drawn by `rng` (of all, if there are fewer), divided by their number. The diagonal
+        of that matrix makes the limit a little too wide, so it errs towards a large p.
+    n_bins : int, optional
+        Of "cheap_permutation"; 64, or one per row of x and y together if those are fewer. Bins
+        are shared out to x and y in proportion to their rows.
     workers, check_finite, progress
         As in `mmd`.
 
     Returns
     -------
     TestResult
-        ``(statistic, pvalue, null_distribution)``; ``(1 + #{T_b ≥ T_0 − τ}) / (1 + B)`` with
+        ``(statistic, pvalue, null_distribution)``, and `null`, which repeats `method`. The
+        p-value is ``(1 + #{T_b ≥ T_0 − τ}) / (1 + B)`` with
         :math:`\tau = 2^{-40}(|\hat E_{xx}| + |\hat E_{yy}| + 2|\hat E_{xy}|)`, or
         :math:`2^{-44}` of the mean of k(z, z) if larger, so that relabellings that tie in
-        theory tie here.
+        theory tie here; for "wild_bootstrap" and "spectrum" τ is :math:`2^{-38}` of the mean of
+        |k| over 64 rows. With "gamma" it is the tail of the distribution, and
+        `null_distribution` is empty.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not acceptable, as in `mmd`; besides, if `n_permutations` is below 1,
-        a group has rows in both samples or in two strata, or a relabelling by groups leaves a
-        sample with too few rows.
+        a group has rows in both samples or in two strata, a relabelling by groups or bins leaves
+        a sample with too few rows, or n ≠ m for the wild bootstrap.
 
     Notes
     -----
-    One sweep in float64 for all relabellings: O((n + m)² (d + B)) operations; memory
-    O((n + m) B / 8) bytes for the labels, never n x m.
+    All in float64. One sweep for all relabellings: O((n + m)² (d + B)) operations; memory
+    O((n + m) B / 8) bytes for the labels, never n x m. "cheap_permutation" takes
+    O((n + m)² d + B s²) for s bins, "gamma" and "spectrum" O((n + m)² d).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pairtile as pt
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 100, 3)) + [[[0.0]], [[1.0]]]
+    >>> result = pt.mmd_test(x, y, method="wild_bootstrap", rng=0)
+    >>> result.null, result.pvalue
+    ('wild_bootstrap', 0.001)
 
     References
     ----------
     Gretton et al., "A Kernel Two-Sample Test", JMLR 13 (2012). Phipson and Smyth, "Permutation
-    p-values should never be zero", Statistical Applications in Genetics 9 (2010).
+    p-values should never be zero", Statistical Applications in Genetics 9 (2010). Fromont et al.,
+    "Kernels based tests with non-asymptotic bootstrap approaches for two-sample problems", COLT
+    (2012). Domingo-Enrich, Dwivedi and Mackey, "Cheap Permutation Testing" (2023). Gretton et
+    al., "A fast, consistent kernel two-sample test", NIPS (2009).
     """
     return _test(
         x,
@@ -251,6 +255,8 @@ def mmd_test(
         as_kernel(kernel),
         n_permutations=n_permutations,
         estimator=estimator,
+        method=method,
+        n_bins=n_bins,
         groups=groups,
         strata=strata,
         rng=rng,
@@ -270,11 +276,13 @@ def energy_test(
     groups: ArrayLike | None = None,
     strata: ArrayLike | None = None,
     rng: Any = None,
+    method: str = "permutation",
+    n_bins: int | None = None,
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
 ) -> TestResult:
-    """Permutation test of equal distributions by the energy distance.
+    """Test of equal distributions by the energy distance.
 
     Parameters
     ----------
@@ -282,8 +290,8 @@ def energy_test(
         Reference sample and new sample; real numbers.
     exponent : float, default 1
         Of the distance, in (0, 2].
-    n_permutations, groups, strata, rng
-        As in `mmd_test`.
+    n_permutations, groups, strata, rng, method, n_bins
+        As in `mmd_test`, the kernel being −d^exponent.
     estimator : {"biased", "unbiased"}
         As in `energy_distance`.
     workers, check_finite, progress
@@ -301,9 +309,9 @@ def energy_test(
 
     Notes
     -----
-    O((n + m)² (d + B)) operations; memory O((n + m) B / 8) bytes, never n x m. Single columns with
-    exponent 1 take O((n + m) (log(n + m) + B)): each relabelling is a cumulative sum over the
-    sorted pooled sample.
+    As for `mmd_test`: O((n + m)² (d + B)) operations; memory O((n + m) B / 8) bytes, never n x m.
+    By permutation, single columns with exponent 1 take O((n + m) (log(n + m) + B)): each
+    relabelling is a cumulative sum over the sorted pooled sample.
 
     References
     ----------
@@ -315,6 +323,8 @@ def energy_test(
         Energy(exponent),
         n_permutations=n_permutations,
         estimator=estimator,
+        method=method,
+        n_bins=n_bins,
         groups=groups,
         strata=strata,
         rng=rng,

@@ -14,6 +14,7 @@ import numpy as np
 
 from pairtile import _arrays, _backend
 from pairtile._progress import reporting
+from pairtile._resampling import pack, pvalue, signed_sums
 from pairtile.kernels import (
     Energy,
     Gaussian,
@@ -29,7 +30,7 @@ from pairtile.kernels import (
 from pairtile.permutation import TestResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -58,8 +59,8 @@ def _stein_sums(
     scores: ArrayLike,
     kernel: Kernel | str,
     estimator: str,
-    draw: Callable[[int], NDArray[np.uint8]],
-    n_labels: int,
+    draw: Callable[[int], Iterator[NDArray[np.bool_]]],
+    count: int,
     *,
     workers: int | None,
     check_finite: bool,
@@ -67,7 +68,7 @@ def _stein_sums(
 ) -> tuple[float, NDArray[np.float64], float]:
     """The statistic, that under each sign vector, and the mean of the Stein kernel's diagonal.
 
-    `draw` gives the packed bits of the sign vectors, once the number of rows is known.
+    `draw` gives the sign vectors, True for +1, once the number of rows is known.
     """
     from pairtile._numpy.stein import stein_diagonal
 
@@ -84,13 +85,13 @@ def _stein_sums(
     n = len(a)
     if n < 2:
         raise ValueError(f"a Stein discrepancy needs two rows, x has {n}")
-    labels = draw(n)
+    labels = pack(draw(n), n, count)
     with reporting(progress, *median_sizes(chosen, n), n * n // 2) as (*medians, report):
         terms = resolve(chosen, a, None, workers=threads, reports=medians)
         within, row, total = _backend.module(a, s).stein_label_sums(
-            a, s, labels, terms, n_labels=n_labels, workers=threads, progress=report
+            a, s, labels, terms, workers=threads, progress=report
         )
-    signed = 4 * within - 4 * row + total
+    signed = signed_sums(within, row, total)
     diagonal = 0.0
     for start in range(0, n, 4096):
         rows = np.asarray(_arrays.host(s[start : start + 4096]), dtype=np.float64)
@@ -168,7 +169,7 @@ def kernel_stein_discrepancy(
         scores,
         kernel,
         estimator,
-        lambda n: np.zeros((n, 0), dtype=np.uint8),
+        lambda n: iter(()),
         0,
         workers=workers,
         check_finite=check_finite,
@@ -176,13 +177,12 @@ def kernel_stein_discrepancy(
     )[0]
 
 
-def _sign_labels(n: int, count: int, change: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Packed bits, 1 for a sign of +1; each sign differs from the one before with `change`."""
-    labels = np.zeros((n, (count + 7) // 8), dtype=np.uint8)
-    for b in range(count):
-        signs = np.cumsum(rng.random(n) < change) % 2
-        labels[:, b // 8] |= signs.astype(np.uint8) << (b % 8)
-    return labels
+def _signs(
+    n: int, count: int, change: float, rng: np.random.Generator
+) -> Iterator[NDArray[np.bool_]]:
+    """Vectors of signs, True for +1; each sign differs from the one before with `change`."""
+    for _ in range(count):
+        yield (np.cumsum(rng.random(n) < change) % 2).astype(np.bool_)
 
 
 def stein_test(
@@ -254,11 +254,11 @@ def stein_test(
         scores,
         kernel,
         estimator,
-        lambda n: _sign_labels(n, count, change, generator),
+        lambda n: _signs(n, count, change, generator),
         count,
         workers=workers,
         check_finite=check_finite,
         progress=progress,
     )
-    below = int(np.count_nonzero(null < statistic - 2.0**-40 * abs(size)))
-    return TestResult(statistic, (1 + count - below) / (1 + count), _arrays.like(x, scores)(null))
+    p = pvalue(statistic, null, 2.0**-40 * abs(size))
+    return TestResult(statistic, p, _arrays.like(x, scores)(null), "wild_bootstrap")

@@ -280,51 +280,87 @@ def kernel_matvec(
         return as_given(x, out)[0]
 
 
+def _rows_of_bits(labels: NDArray[np.uint64], rows: int) -> NDArray[np.uint8]:
+    """Labels of words of 64 rows as packed bits of one row after the other."""
+    out = np.empty((rows, (labels.shape[1] + 7) // 8), dtype=np.uint8)
+    for w, words in enumerate(labels):
+        of_labels = words[:, None].astype("<u8").view(np.uint8)
+        bits = np.unpackbits(of_labels, axis=1, bitorder="little").T
+        out[64 * w : 64 * (w + 1)] = np.packbits(bits[: rows - 64 * w], axis=1, bitorder="little")
+    return out
+
+
 def kernel_label_sums(
     x: Any,
     y: Any,
-    labels: NDArray[np.uint8],
-    terms: Sequence[Term],
+    labels: NDArray[np.uint64],
+    kernels: Sequence[Sequence[Term]],
     *,
-    n_labels: int,
+    paired: bool,
     workers: int,
     progress: Report | None = None,
-) -> tuple[Floats, Floats, float]:
-    """For each 0/1 labelling V_b of the pooled sample: V_b'KV_b and V_b'K1; besides 1'K1.
+) -> tuple[Floats, Floats, Floats]:
+    """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
 
-    K has a zero diagonal. The bits of V lie column by column in the bytes of `labels`. With a
-    column of ones behind V the columns of KV sum up to V'K1 and 1'K1. Everything in float64:
-    relabellings that tie must tie.
+    K has a zero diagonal. Bit i % 64 of labels[i // 64, b] is V_ib.
     """
     del workers
+    if paired:
+        raise NotImplementedError("the wild bootstrap does not run on a GPU yet")
+    within, row = np.empty((2, len(kernels), labels.shape[1]))
+    total = np.empty(len(kernels))
     with device_of(x, y):
         sets = Rows(x), Rows(y)
-        bits = upload(labels)
-        stride = labels.shape[1]
-        tables = [
-            (address(bits) + stride * first, True, stride, n_labels) for first in (0, sets[0].n)
-        ]
-        columns = n_labels + 1
-        within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
-        similarity = _Similarity(terms, *sets)
-        pooled = sets[0].n + sets[1].n
-        for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
-            product = _Product(similarity, rows, sets, columns, wide=True)
-            for batch in paced(product.batches, progress, before, pooled):
-                for strip in product.strips:
-                    shape = batch[1] - batch[0], _cuda.contraction_width
-                    products = cupy.zeros(shape, dtype=cupy.float64)
-                    for others, their_table in zip(sets, tables, strict=True):
-                        at = address(products)
-                        product.add(others, their_table, batch, strip, at, shape[1])
-                    _cuda.column_totals(
-                        products=address(products),
-                        rows=batch,
-                        table=table,
-                        columns=strip,
-                        within=address(within) + within.itemsize * strip[0],
-                        all=address(every) + every.itemsize * strip[0],
-                        where=where(),
-                    )
-        of_labels, of_all = within.get(), every.get()
-        return of_labels[:n_labels], of_all[:n_labels], float(of_all[n_labels])
+        bits = upload(_rows_of_bits(labels, sets[0].n + sets[1].n))
+        for q, terms in enumerate(kernels):
+            within[q], row[q], total[q] = _label_sums(
+                sets, bits, terms, labels.shape[1], _share(progress, q, len(kernels))
+            )
+    return within, row, total
+
+
+def _share(progress: Report | None, part: int, parts: int) -> Report | None:
+    """What reports one of several equal parts of a call."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * total + done, parts * total)
+
+
+def _label_sums(
+    sets: tuple[Rows, Rows],
+    bits: Any,
+    terms: Sequence[Term],
+    n_labels: int,
+    progress: Report | None,
+) -> tuple[Floats, Floats, float]:
+    """The sums of one kernel.
+
+    With a column of ones behind V the columns of KV sum up to V'K1 and 1'K1. Everything in
+    float64: relabellings that tie must tie.
+    """
+    stride = bits.shape[1]
+    tables = [(address(bits) + stride * first, True, stride, n_labels) for first in (0, sets[0].n)]
+    columns = n_labels + 1
+    within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
+    similarity = _Similarity(terms, *sets)
+    pooled = sets[0].n + sets[1].n
+    for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
+        product = _Product(similarity, rows, sets, columns, wide=True)
+        for batch in paced(product.batches, progress, before, pooled):
+            for strip in product.strips:
+                shape = batch[1] - batch[0], _cuda.contraction_width
+                products = cupy.zeros(shape, dtype=cupy.float64)
+                for others, their_table in zip(sets, tables, strict=True):
+                    at = address(products)
+                    product.add(others, their_table, batch, strip, at, shape[1])
+                _cuda.column_totals(
+                    products=address(products),
+                    rows=batch,
+                    table=table,
+                    columns=strip,
+                    within=address(within) + within.itemsize * strip[0],
+                    all=address(every) + every.itemsize * strip[0],
+                    where=where(),
+                )
+    of_labels, of_all = within.get(), every.get()
+    return of_labels[:n_labels], of_all[:n_labels], float(of_all[n_labels])

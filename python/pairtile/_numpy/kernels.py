@@ -117,6 +117,28 @@ def evaluate_diagonal(a: Floats, terms: Sequence[Term]) -> Floats:
     return total
 
 
+def evaluate_pairs(a: Floats, b: Floats, terms: Sequence[Term]) -> Floats:
+    """The kernel of row i of a with row i of b, for every i; no part of the seam."""
+    total = np.zeros(len(a))
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = a - b
+        cores: dict[Callable[[Floats, Floats], Floats], Floats] = {
+            sq_distance: np.einsum("ij,ij->i", difference, difference),
+            manhattan: np.abs(difference).sum(axis=1),
+            dot: np.einsum("ij,ij->i", a, b),
+            _cosine: np.einsum("ij,ij->i", normalised(a), normalised(b)),
+        }
+        for weight, name, params in terms:
+            core, formula = _FORMULA[name]
+            total += weight * formula(cores[core], *params)
+    return total
+
+
+def one_argument(terms: Sequence[Term]) -> bool:
+    """Whether all terms read one number of a pair, so that one sweep sees the whole kernel."""
+    return len({_FORMULA[name][0] for _, name, _ in terms}) == 1
+
+
 def kernel_total(
     x: NDArray[Any],
     y: NDArray[Any] | None,
@@ -295,42 +317,60 @@ def kernel_logsumexp(
     return out
 
 
+def labelled(labels: NDArray[np.uint64], start: int, stop: int) -> Floats:
+    """Labels of rows [start, stop) as 0 and 1: bit i % 64 of labels[i // 64, b] is V_ib."""
+    rows = np.arange(start, stop)
+    shifted: NDArray[np.uint64] = labels[rows // 64] >> (rows % 64).astype(np.uint64)[:, None]
+    return (shifted & np.uint64(1)).astype(np.float64)
+
+
 def kernel_label_sums(
     x: NDArray[Any],
     y: NDArray[Any],
-    labels: NDArray[np.uint8],
-    terms: Sequence[Term],
+    labels: NDArray[np.uint64],
+    kernels: Sequence[Sequence[Term]],
     *,
-    n_labels: int,
+    paired: bool,
     workers: int,
     progress: Report | None = None,
-) -> tuple[Floats, Floats, float]:
-    """For each 0/1 labelling V_b of the pooled sample: V_b'KV_b and V_b'K1; besides 1'K1.
+) -> tuple[Floats, Floats, Floats]:
+    """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
 
-    K has a zero diagonal. The bits of V lie column by column in the bytes of `labels`.
+    K has a zero diagonal and is that of the pooled rows, or with `paired` that of
+    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j). `labelled` reads V.
     """
     del workers
-    blocks = [(s, rows) for s in (x, y) for rows in spans(len(s))]
+    samples = [x] if paired else [x, y]
+    blocks = [(s, rows) for s in samples for rows in spans(len(s))]
     starts = np.cumsum([0] + [rows.stop - rows.start for _, rows in blocks])
-    within = np.zeros(n_labels)
-    row = np.zeros(n_labels)
-    totals = []
+    n_labels = labels.shape[1]
+    within, row = np.zeros((2, len(kernels), n_labels))
+    total = np.zeros(len(kernels))
 
     def bits(i: int) -> Floats:
-        packed = labels[starts[i] : starts[i + 1]]
-        return np.unpackbits(packed, axis=1, count=n_labels, bitorder="little").astype(np.float64)
+        return labelled(labels, starts[i], starts[i + 1])
 
-    for i, (left, rows) in enumerate(blocks):
-        a, v = widen(left, rows), bits(i)
-        sums = np.zeros(len(a))
-        for j, (right, cols) in enumerate(blocks):
-            k = evaluate(a, widen(right, cols), terms)
-            if i == j:
-                np.fill_diagonal(k, 0.0)
-            within += np.einsum("ib,ib->b", v, k @ bits(j))
-            sums += k.sum(axis=1)
-        row += sums @ v
-        totals.append(float(sums.sum()))
+    def matrix(i: int, j: int, terms: Sequence[Term]) -> Floats:
+        (left, rows), (right, cols) = blocks[i], blocks[j]
+        k = evaluate(widen(left, rows), widen(right, cols), terms)
+        if paired:
+            k += evaluate(widen(y, rows), widen(y, cols), terms)
+            k -= evaluate(widen(x, rows), widen(y, cols), terms)
+            k -= evaluate(widen(y, rows), widen(x, cols), terms)
+        if i == j:
+            np.fill_diagonal(k, 0.0)
+        return k
+
+    for i in range(len(blocks)):
+        v = bits(i)
+        for q, terms in enumerate(kernels):
+            sums = np.zeros(len(v))
+            for j in range(len(blocks)):
+                k = matrix(i, j, terms)
+                within[q] += np.einsum("ib,ib->b", v, k @ bits(j))
+                sums += k.sum(axis=1)
+            row[q] += sums @ v
+            total[q] += sums.sum()
         if progress is not None:
             progress(i + 1, len(blocks))
-    return within, row, sum(totals)
+    return within, row, total

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pairtile._numpy.kernels import labelled
 from pairtile._numpy.neighbors import sq_distance, widen
 
 if TYPE_CHECKING:
@@ -90,31 +91,26 @@ def _block(a: Floats, b: Floats, s: Floats, t: Floats, terms: Sequence[Term]) ->
 def stein_label_sums(
     x: NDArray[Any],
     scores: NDArray[Any],
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.uint64],
     terms: Sequence[Term],
     *,
-    n_labels: int,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats, float]:
     """`kernel_label_sums` of one sample, for the Stein kernel of rows and their scores."""
     del workers
-    blocks = [slice(i, i + _BLOCK) for i in range(0, len(x), _BLOCK)]
-    within, row, total = np.zeros(n_labels), np.zeros(n_labels), 0.0
+    blocks = [slice(i, min(i + _BLOCK, len(x))) for i in range(0, len(x), _BLOCK)]
+    within, row, total = np.zeros(labels.shape[1]), np.zeros(labels.shape[1]), 0.0
     for i, rows in enumerate(blocks):
-        a, s, v = widen(x, rows), widen(scores, rows), _bits(labels[rows], n_labels)
+        a, s, v = widen(x, rows), widen(scores, rows), labelled(labels, rows.start, rows.stop)
         for cols in blocks:
             k = _block(a, widen(x, cols), s, widen(scores, cols), terms)
             if rows == cols:
                 np.fill_diagonal(k, 0.0)
-            within += np.einsum("ib,ib->b", v, k @ _bits(labels[cols], n_labels))
+            within += np.einsum("ib,ib->b", v, k @ labelled(labels, cols.start, cols.stop))
             sums = k.sum(axis=1)
             row += sums @ v
             total += float(sums.sum())
         if progress is not None:
             progress(i + 1, len(blocks))
     return within, row, total
-
-
-def _bits(packed: NDArray[np.uint8], n_labels: int) -> Floats:
-    return np.unpackbits(packed, axis=1, count=n_labels, bitorder="little").astype(np.float64)
