@@ -414,7 +414,7 @@ def test_the_first_bad_row_is_named(dtype, value, layout):
 def test_the_first_bad_reference_is_named(metric, layout, value):
     """Where there are few queries it is the search that finds it."""
     for d, dtype in ((3, "float32"), (40, "float16"), (40, "float64")):
-        a = np.ones((4500, d))
+        a = np.full((4500, d), 0.3)  # whole numbers are searched in another way
         a[[2049, 3000, 4499], d - 1] = value
         a = LAYOUTS[layout](a.astype(dtype))
         for n in (1, 3, 20, 65):
