@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pairtile import _arrays, _backend
 from pairtile._progress import reporting
+from pairtile.kernel_products import check_positive
 from pairtile.kernels import Kernel, as_kernel, diagonal, median_sizes, resolve
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from pairtile._progress import Progress
-
-_POSITIVE = (
-    "gaussian",
-    "laplace",
-    "laplace_l1",
-    "rational_quadratic",
-    "inverse_multiquadric",
-    "matern32",
-    "matern52",
-)
 
 
 def cauchy_schwarz_divergence(
@@ -85,13 +76,7 @@ def cauchy_schwarz_divergence(
     threads = _arrays.resolve_workers(workers)
     a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     n, m = len(a), len(b)
-    for weight, name, _ in chosen._terms(a.shape[1], dict.fromkeys(chosen._rules(), 1.0)):
-        if name not in _POSITIVE or not weight > 0:
-            raise ValueError(
-                "the kernel of a Cauchy–Schwarz divergence must be positive everywhere, and "
-                f"{chosen} is not; Gaussian, Laplace, RationalQuadratic, InverseMultiquadric, "
-                "Matern and their sums with positive weights are"
-            )
+    check_positive(chosen, "cauchy_schwarz_divergence")
     module = _backend.module(a, b)
     options: dict[str, Any] = {"precision": "float64", "workers": threads}
     sizes = (*median_sizes(chosen, n + m), n * n // 2, m * m // 2, n * m)

@@ -117,17 +117,18 @@ def kernel_matvec(
     return values
 
 
-def _check_positive(kernel: Kernel) -> None:
+def check_positive(kernel: Kernel, who: str) -> None:
+    """Raise unless a kernel, or each of a sum with positive weights, is positive everywhere."""
     for weight, part in kernel._parts():
         if not isinstance(part, _POSITIVE):
             raise ValueError(
-                f"kernel_logsumexp needs a kernel that is positive everywhere, and {part} can be "
-                "zero or negative"
+                f"{who} needs a kernel that is positive everywhere, and {part} can be zero or "
+                "negative"
             )
         if not weight > 0:
             raise ValueError(
-                "kernel_logsumexp needs a sum of kernels with positive weights, and that of "
-                f"{part} is {weight:g}"
+                f"{who} needs a sum of kernels with positive weights, and that of {part} is "
+                f"{weight:g}"
             )
 
 
@@ -230,7 +231,7 @@ def kernel_logsumexp(
     array([-4900.5])
     """
     chosen = as_kernel(kernel)
-    _check_positive(chosen)
+    check_positive(chosen, "kernel_logsumexp")
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     workers = _arrays.resolve_workers(workers)
     if y is None or y is x:

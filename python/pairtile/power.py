@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile import _arrays, _backend
+from pairtile._numpy.kernels import one_argument
 from pairtile._progress import reporting
 from pairtile.kernels import Kernel, as_kernel, joint_precision, median_sizes, resolve
 
@@ -174,7 +175,12 @@ def mmd_power(
     sizes = (*median_sizes(chosen, n + m), n * n // 2, m * m // 2, n * m)
     with reporting(progress, *sizes) as (*medians, of_x, of_y, of_both):
         terms = resolve(chosen, a, b, workers=threads, reports=medians)
-        _check_argument(terms)
+        if not one_argument(terms):
+            raise ValueError(
+                "the variance of an MMD needs the squares of kernel values, which one sweep does "
+                "not give for a sum of kernels that read different numbers of a pair: distances, "
+                "dot products, cosines"
+            )
         in_x = module.kernel_moments(a, None, terms, progress=of_x, **options)
         in_y = module.kernel_moments(b, None, terms, progress=of_y, **options)
         in_both = module.kernel_moments(a, b, terms, progress=of_both, **options)
@@ -190,22 +196,3 @@ def mmd_power(
     )
     h1 = h0 + 4 * of_mean_x / n + 4 * of_mean_y / m
     return MMDPower(value, h0, h1, value / math.sqrt(h1) if h1 > 0 else math.nan)
-
-
-def _check_argument(terms: list[tuple[float, str, tuple[float, ...]]]) -> None:
-    """Raise unless all terms can be evaluated on one tile: squares of their sum need them there."""
-    kinds = {
-        "cosines"
-        if name == "cosine"
-        else "dot products"
-        if name in ("linear", "polynomial")
-        else "l1 distances"
-        if name == "laplace_l1"
-        else "distances"
-        for _, name, _ in terms
-    }
-    if len(kinds) > 1:
-        raise ValueError(
-            "the variance of an MMD needs all kernels of a sum to read one number of a pair; "
-            f"these read {' and '.join(sorted(kinds))}"
-        )
