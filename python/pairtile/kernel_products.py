@@ -123,12 +123,11 @@ def check_positive(kernel: Kernel, who: str) -> None:
         if not isinstance(part, _POSITIVE):
             raise ValueError(
                 f"{who} needs a kernel that is positive everywhere, and {part} can be zero or "
-                "negative"
+                f"negative; {', '.join(k.__name__ for k in _POSITIVE)} and their sums are not"
             )
         if not weight > 0:
             raise ValueError(
-                f"{who} needs a sum of kernels with positive weights, and that of {part} is "
-                f"{weight:g}"
+                f"{who} needs a sum of kernels with positive weights, got {weight:g} * {part}"
             )
 
 
