@@ -1,6 +1,7 @@
 #include "engine/parallel_for.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -38,7 +39,9 @@ class Rounds {
             std::this_thread::yield();
         }
     }
+    // Once for each round: said again, when others may be rounds ahead, it would set them back.
     void finish(int64_t block, int64_t round) {
+        assert(done_[static_cast<size_t>(block)] == round);
         done_[static_cast<size_t>(block)].store(round + 1, std::memory_order_release);
     }
 
@@ -119,7 +122,7 @@ void parallel_triangle(int64_t blocks, int workers, Control& control,
         rounds.wait_for(j, round, worker);
         if (j < blocks) body(i, j, worker);
         rounds.finish(i, round);
-        rounds.finish(j, round);
+        if (j != i) rounds.finish(j, round);
     });
 }
 
