@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,12 @@ def _predicates(rng: np.random.Generator, n: int, m: int) -> dict[str, Any]:
     if rng.random() < 0.2:
         options["reference_mask"] = rng.random(m) < rng.random()
     return options
+
+
+def _by_index(
+    reference: NDArray[Any], x: NDArray[Any], k: int, workers: int, options: dict[str, Any]
+) -> pt.Neighbors:
+    return pt.NeighborIndex(reference, **options).knn(x, k, workers=workers)
 
 
 def draw(seed: int, number: int) -> tuple[str, tuple[int, int], Callable[[], Any]]:
@@ -92,21 +99,20 @@ def draw(seed: int, number: int) -> tuple[str, tuple[int, int], Callable[[], Any
             options["precision"] = rng.choice(["default", "float64"]).item()
             if rng.random() < 0.3:
                 options["distance_dtype"] = "float64"
-            run = lambda: pt.knn(x, y, k=k, **options)  # noqa: E731
+            run = partial(pt.knn, x, y, k=k, **options)
         case "index":
             workers = options.pop("workers")
             reference = x if y is None else y
             k = min(k, len(reference))
-            run = lambda: pt.NeighborIndex(reference, **options).knn(x, k, workers=workers)  # noqa: E731
+            run = partial(_by_index, reference, x, k, workers, options)
         case "radius_count" | "radius_neighbors":
             options["closed"] = bool(rng.random() < 0.5)
-            size = radii()
-            run = lambda: getattr(pt, call)(x, y, size, **options)  # noqa: E731
+            run = partial(getattr(pt, call), x, y, radii(), **options)
         case "prdc" | "realism":
             other = x[::-1] if y is None else y
             k = min(k, n - 1, len(other) - 1)
             function = pt.realism if call == "realism" else pt.precision_recall_density_coverage
-            run = lambda: function(x, other, k=k, workers=options["workers"])  # noqa: E731
+            run = partial(function, x, other, k=k, workers=options["workers"])
     return name, tile, run
 
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "engine/margins.hpp"
+
 namespace pairtile {
 namespace {
 
@@ -30,13 +32,8 @@ class Companion {
 
     void begin_cols(int64_t first, int64_t count) {
         for (size_t o = 0; o < packed_.size(); ++o) {
-            Panels<double>& cols = packed_[o].cols;
-            pack(o, first, count, 1.0, ops().cols, cols);
-            const int64_t padded = (count + cols.width - 1) / cols.width * cols.width;
-            packed_[o].bias.reserve(padded);
-            for (int64_t j = 0; j < padded; ++j) {
-                packed_[o].bias[j] = pairing_.add_norms ? cols.norms[j] : pairing_.constant_bias;
-            }
+            pack(o, first, count, 1.0, ops().cols, packed_[o].cols);
+            detail::fill_bias(pairing_, packed_[o].cols, packed_[o].bias);
         }
     }
 
@@ -49,7 +46,8 @@ class Companion {
         ops().core[static_cast<int>(pairing_.core)](
             packed.rows.panel_of(row), packed.cols.panel_of(col), packed.rows.d,
             (width + ops().cols - 1) / ops().cols,
-            pairing_.core == Core::dot ? packed.bias.data() + col : nullptr, core.data(), ld);
+            detail::takes_bias(pairing_.core) ? packed.bias.data() + col : nullptr, core.data(),
+            ld);
         const Tile<double> tile{core.data(),
                                 ld,
                                 height,
@@ -91,61 +89,13 @@ class Companion {
 
 using Companions = std::vector<std::unique_ptr<Companion>>;
 
-// Row sums of a symmetric matrix of which only what lies above the diagonal is seen: tiles add to
-// the sums of their rows and of their columns.
-class Margins {
-  public:
-    explicit Margins(int64_t n) : sums(static_cast<size_t>(n)) {}
-
-    void begin_rows(int64_t count, int64_t segments) {
-        segments_ = segments;
-        rows_.assign(static_cast<size_t>(count * segments), 0.0);
-    }
-    void begin_cols(int64_t count, int64_t row_blocks) {
-        cols_.assign(static_cast<size_t>(count * row_blocks), 0.0);
-    }
-    void add(const double* tile, int64_t ld, int64_t row, int height, int64_t col, int width,
-             const Task& task, int64_t col_count) {
-        const Ops<double>& ops = ops_of<double>(isa());
-        double of_rows[64] = {};
-        ops.row_sums(tile, ld, height, width, nullptr, of_rows);
-        for (int i = 0; i < height; ++i) {
-            rows_[static_cast<size_t>((row + i) * segments_ + task.segment)] += of_rows[i];
-        }
-        ops.col_sums(tile, ld, height, width, nullptr,
-                     cols_.data() + task.row_block * col_count + col);
-    }
-    void end_cols(const Panels<double>& cols, int64_t row_blocks) {
-        for (int64_t block = 0; block < row_blocks; ++block) {
-            for (int64_t j = 0; j < cols.count; ++j) {
-                sums[static_cast<size_t>(cols.first + j)] +=
-                    cols_[static_cast<size_t>(block * cols.count + j)];
-            }
-        }
-    }
-    void end_rows(const Panels<double>& rows) {
-        for (int64_t i = 0; i < rows.count; ++i) {
-            for (int64_t s = 0; s < segments_; ++s) {
-                sums[static_cast<size_t>(rows.first + i)] +=
-                    rows_[static_cast<size_t>(i * segments_ + s)];
-            }
-        }
-    }
-
-    std::vector<double> sums;
-
-  private:
-    int64_t segments_ = 1;
-    std::vector<double> rows_, cols_;
-};
-
 class JointFold {
   public:
     JointFold(KernelMap<double>& x_map, Companions& x_more, Companions& y, double x_shift,
               double y_shift, int64_t n, int64_t orders, const Cut& cut, int workers,
               Control& control)
-        : x(n),
-          y(n),
+        : x_rows(static_cast<size_t>(n)),
+          y_rows(static_cast<size_t>(n)),
           products(static_cast<size_t>(orders)),
           x_map_(x_map),
           x_more_(x_more),
@@ -165,22 +115,22 @@ class JointFold {
 
     void begin_rows(const Panels<double>& rows, int64_t segments) {
         segments_ = segments;
-        x.begin_rows(rows.count, segments);
-        y.begin_rows(rows.count, segments);
+        of_x_.begin_rows(rows.count, segments);
+        of_y_.begin_rows(rows.count, segments);
         for (auto& c : x_more_) c->begin_rows(rows.first, rows.count);
         for (auto& c : y_) c->begin_rows(rows.first, rows.count);
     }
 
     void begin_cols(const Panels<double>& cols, int64_t row_blocks) {
-        x.begin_cols(cols.count, row_blocks);
-        y.begin_cols(cols.count, row_blocks);
+        of_x_.begin_cols(cols.count, row_blocks);
+        of_y_.begin_cols(cols.count, row_blocks);
         for (auto& c : x_more_) c->begin_cols(cols.first, cols.count);
         for (auto& c : y_) c->begin_cols(cols.first, cols.count);
         states_.assign(static_cast<size_t>(row_blocks * segments_) * (products.size() + 2), 0.0);
     }
 
     void tile(const Tile<double>& tile, const Task& task, const Panels<double>& rows,
-              const Panels<double>& cols) {
+              const Panels<double>&) {
         Work& work = work_[static_cast<size_t>(task.worker)];
         const int64_t at = tile.local_row - task.first_row;
         double* out = work.x.data() + at * strip_;
@@ -189,7 +139,7 @@ class JointFold {
         add(work.part.data(), tile.rows, tile.cols, x_map_.factor(), out);
         add_companions(x_more_, 0, tile.local_row, tile.rows, tile.local_col, tile.cols, task, out);
         clear_lower(tile, out, strip_);
-        x.add(out, strip_, tile.local_row, tile.rows, tile.local_col, tile.cols, task, cols.count);
+        of_x_.add(out, strip_, tile.local_row, tile.rows, tile.local_col, tile.cols, task);
         double* state = state_of(task);
         state[0] += square(out, tile.rows, tile.cols);
         work.rows = at + tile.rows;
@@ -215,7 +165,7 @@ class JointFold {
                     place.rows = height, place.cols = columns;
                     place.row = rows.first + row, place.col = cols.first + col;
                     clear_lower(place, out, strip_);
-                    y.add(out, strip_, row, height, col, columns, task, cols.count);
+                    of_y_.add(out, strip_, row, height, col, columns, task);
                     state[1] += square(out, height, columns);
                 }
                 // K is 0 below the diagonal
@@ -226,8 +176,8 @@ class JointFold {
     }
 
     void end_cols(const Panels<double>& cols, int64_t row_blocks) {
-        x.end_cols(cols, row_blocks);
-        y.end_cols(cols, row_blocks);
+        of_x_.end_cols(cols.first, 1.0);
+        of_y_.end_cols(cols.first, 1.0);
         for (int64_t s = 0; s < row_blocks * segments_; ++s) {
             const double* state = states_.data() + static_cast<size_t>(s) * (products.size() + 2);
             x_squares += state[0];
@@ -239,12 +189,11 @@ class JointFold {
     }
 
     void end_rows(const Panels<double>& rows) {
-        x.end_rows(rows);
-        y.end_rows(rows);
+        of_x_.end_rows(rows.first, 1.0);
+        of_y_.end_rows(rows.first, 1.0);
     }
 
-    Margins x, y;
-    std::vector<double> products;
+    std::vector<double> x_rows, y_rows, products;
     double x_squares = 0.0, y_squares = 0.0;
 
   private:
@@ -274,6 +223,7 @@ class JointFold {
         return ops_of<double>(isa()).block_dot(out, strip_, out, strip_, rows, cols);
     }
 
+    Margins of_x_{x_rows.data(), x_rows.data()}, of_y_{y_rows.data(), y_rows.data()};
     KernelMap<double>& x_map_;
     Companions &x_more_, &y_;
     double x_shift_, y_shift_;
@@ -320,7 +270,7 @@ JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int work
     expect(sweep);
     JointFold fold(map, x_more, beside, x.shift, y.shift, n, orders, cut, workers, control);
     run(sweep, fold);
-    JointSums out{std::move(fold.products), std::move(fold.x.sums), std::move(fold.y.sums),
+    JointSums out{std::move(fold.products), std::move(fold.x_rows), std::move(fold.y_rows),
                   2.0 * fold.x_squares, 2.0 * fold.y_squares};
     for (double& product : out.products) product *= 2.0;
     return out;

@@ -1,13 +1,14 @@
 // What every statistic of a kernel does to a tile: packed arguments in, kernel values out.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "engine/canonical.hpp"
-#include "engine/compensated.hpp"
 #include "engine/knn.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/kernel/registry.hpp"
@@ -251,6 +252,7 @@ class KernelMap {
     std::vector<Canonical> canonical_;
     std::vector<std::vector<int32_t>> hits_;
 };
+
 // Pairs on or below the diagonal of a triangle count nothing.
 template <class T>
 void clear_lower(const Tile<T>& tile, T* out, int64_t ld) {
@@ -259,6 +261,7 @@ void clear_lower(const Tile<T>& tile, T* out, int64_t ld) {
         for (int64_t j = 0; j < end; ++j) out[i * ld + j] = T(0);
     }
 }
+
 constexpr Argument arguments[] = {Argument::squared_distance, Argument::l1_distance, Argument::dot,
                                   Argument::cosine};
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "engine/compensated.hpp"
+#include "engine/margins.hpp"
+
 namespace pairtile {
 namespace {
 
@@ -63,61 +66,46 @@ class Moments {
     Moments(KernelMap<T>& map, bool triangle, int workers, double* row_sums, double* col_sums)
         : map_(map),
           triangle_(triangle),
-          row_sums_(row_sums),
-          col_sums_(col_sums),
+          margins_(row_sums, col_sums),
           memory_(static_cast<size_t>(workers)) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         segments_ = segments;
-        by_row_.assign(static_cast<size_t>(rows.count * segments), 0.0);
+        margins_.begin_rows(rows.count, segments);
     }
 
     void begin_cols(const Panels<T>& cols, int64_t row_blocks) {
-        by_col_.assign(static_cast<size_t>(cols.count * row_blocks), 0.0);
+        margins_.begin_cols(cols.count, row_blocks);
         by_task_.assign(static_cast<size_t>(row_blocks * segments_), 0.0);
     }
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         Buffer<T>& out = memory_[static_cast<size_t>(task.worker)];
         const Ops<T>& ops = ops_of<T>(isa());
         out.reserve(ops.rows * tile.ld);
         map_(tile, rows, task.worker, out.data(), tile.ld);
         if (triangle_ && tile.col <= tile.row + tile.rows) clear_lower(tile, out.data(), tile.ld);
-        double sums[64] = {};
-        ops.row_sums(out.data(), tile.ld, tile.rows, tile.cols, nullptr, sums);
-        for (int i = 0; i < tile.rows; ++i) {
-            by_row_[static_cast<size_t>((tile.local_row + i) * segments_ + task.segment)] +=
-                sums[i];
-        }
-        ops.col_sums(out.data(), tile.ld, tile.rows, tile.cols, nullptr,
-                     by_col_.data() + task.row_block * cols.count + tile.local_col);
+        margins_.add(out.data(), tile.ld, tile.local_row, tile.rows, tile.local_col, tile.cols,
+                     task);
         by_task_[static_cast<size_t>(task.row_block * segments_ + task.segment)] +=
             ops.block_dot(out.data(), tile.ld, out.data(), tile.ld, tile.rows, tile.cols);
     }
 
-    void end_cols(const Panels<T>& cols, int64_t row_blocks) {
-        for (int64_t at = 0; at < cols.count * row_blocks; ++at) {
-            col_sums_[cols.first + at % cols.count] +=
-                map_.factor() * by_col_[static_cast<size_t>(at)];
-        }
+    void end_cols(const Panels<T>& cols, int64_t) {
+        margins_.end_cols(cols.first, map_.factor());
         for (const double part : by_task_) squares += map_.factor() * map_.factor() * part;
     }
 
-    void end_rows(const Panels<T>& rows) {
-        for (int64_t at = 0; at < rows.count * segments_; ++at) {
-            row_sums_[rows.first + at / segments_] +=
-                map_.factor() * by_row_[static_cast<size_t>(at)];
-        }
-    }
+    void end_rows(const Panels<T>& rows) { margins_.end_rows(rows.first, map_.factor()); }
 
     double squares = 0.0;
 
   private:
     KernelMap<T>& map_;
     bool triangle_;
-    double *row_sums_, *col_sums_;
+    Margins margins_;
     int64_t segments_ = 1;
-    std::vector<double> by_row_, by_col_, by_task_;
+    std::vector<double> by_task_;
     std::vector<Buffer<T>> memory_;
 };
 

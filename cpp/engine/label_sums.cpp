@@ -164,10 +164,9 @@ class LabelSums {
         const Ops<double>& ops = ops_of<double>(isa());
         ops.row_sums(kernel, strip_, static_cast<int>(height), static_cast<int>(width), nullptr,
                      rows);
-        for (int64_t i = 0; i < height; ++i) {
-            state[0] += rows[i];
-            for (int64_t j = 0; j < width; ++j) cols[j] += kernel[i * strip_ + j];
-        }
+        ops.col_sums(kernel, strip_, static_cast<int>(height), static_cast<int>(width), nullptr,
+                     cols);
+        for (int64_t i = 0; i < height; ++i) state[0] += rows[i];
     }
 
     // `diagonal` is the first row's place among the columns: none before it counts.
