@@ -7,6 +7,7 @@
 #include <mutex>
 #include <numeric>
 
+#include "engine/buffer.hpp"
 #include "engine/isa.hpp"
 
 namespace pairtile {
@@ -20,49 +21,6 @@ std::atomic<int64_t> forced_rows{0}, forced_cols{0};
 int64_t round_up(int64_t value, int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
-
-// What one pass over the rows finds out.
-struct Survey {
-    double largest = 0.0;         // max |x − centre|
-    double largest_square = 0.0;  // max ‖x − centre‖²
-    double largest_raw = 0.0;     // max |x|
-    bool integral = true;
-    bool zero_row = false;
-
-    void merge(const Survey& other) {
-        largest = std::max(largest, other.largest);
-        largest_square = std::max(largest_square, other.largest_square);
-        largest_raw = std::max(largest_raw, other.largest_raw);
-        integral = integral && other.integral;
-        zero_row = zero_row || other.zero_row;
-    }
-    void add(const double* row, const double* centre, int64_t d) {
-        double top[8] = {}, top_raw[8] = {}, square[8] = {};
-        int64_t whole = 0;
-        const auto one = [&](int64_t j, int64_t l) {
-            const double shifted = std::fabs(row[j] - centre[j]);
-            top[l] = shifted > top[l] ? shifted : top[l];
-            const double size = std::fabs(row[j]);
-            top_raw[l] = size > top_raw[l] ? size : top_raw[l];
-            square[l] += shifted * shifted;
-        };
-        int64_t j = 0;
-        for (; j + 8 <= d; j += 8) {
-            for (int64_t l = 0; l < 8; ++l) one(j + l, l);
-        }
-        for (int64_t l = 0; j + l < d; ++l) one(j + l, l);
-        double row_top = 0.0, row_square = 0.0;
-        for (int l = 0; l < 8; ++l) {
-            largest = std::max(largest, top[l]);
-            row_top = std::max(row_top, top_raw[l]);
-            row_square += square[l];
-        }
-        largest_raw = std::max(largest_raw, row_top);
-        largest_square = std::max(largest_square, row_square);
-        zero_row = zero_row || row_top == 0.0;
-        for (; integral && whole < d; ++whole) integral = row[whole] == std::nearbyint(row[whole]);
-    }
-};
 
 // Calls visit(row) for the finite rows among at most `most` rows at a fixed stride of both sources.
 template <class Visit>
@@ -117,9 +75,22 @@ std::vector<double> robust_mean(const Source& x, const Source& y, bool& integral
         if (!(squared_distance(row, medians) <= limit)) return;
         count += 1.0;
         // a running mean cannot overflow where a sum would
-        for (size_t j = 0; j < d; ++j) mean[j] += row[j] / count - mean[j] / count;
+        const double share = 1.0 / count;
+        for (size_t j = 0; j < d; ++j) mean[j] += row[j] * share - mean[j] * share;
     });
     return count > 0.0 ? mean : medians;
+}
+
+template <class S>
+void survey_rows(SurveyFn<S> look, const Source& source, int64_t first, int64_t count,
+                 const std::vector<double>& centre, Survey& found) {
+    constexpr int64_t at_a_time = 16;
+    Buffer<S> copy(at_a_time * source.d());
+    for (int64_t from = 0; from < count; from += at_a_time) {
+        const int64_t here = std::min(at_a_time, count - from);
+        const Rows<S> rows = source.block(first + from, here, copy.data());
+        look(rows.data, rows.stride, here, source.d(), centre.data(), &found);
+    }
 }
 
 Survey survey(const Source& source, const std::vector<double>& centre, int workers,
@@ -129,11 +100,12 @@ Survey survey(const Source& source, const std::vector<double>& centre, int worke
     const int64_t blocks = (source.rows() + scan_rows - 1) / scan_rows;
     parallel_for(blocks, workers, control, [&](int64_t block, int) {
         Survey mine;
-        std::vector<double> row(centre.size());
-        const int64_t end = std::min(source.rows(), (block + 1) * scan_rows);
-        for (int64_t i = block * scan_rows; i < end; ++i) {
-            source.read(i, row.data());
-            if (all_finite(row.data(), source.d())) mine.add(row.data(), centre.data(), source.d());
+        const int64_t first = block * scan_rows;
+        const int64_t count = std::min(scan_rows, source.rows() - first);
+        if (source.fits_float32()) {
+            survey_rows(isa().survey_float32, source, first, count, centre, mine);
+        } else {
+            survey_rows(isa().survey_float64, source, first, count, centre, mine);
         }
         const std::lock_guard guard(lock);  // maxima and ands: the order cannot matter
         total.merge(mine);
@@ -234,7 +206,7 @@ Frame raw_frame(int64_t d) {
 Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
     return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
         Survey found = survey(x, centre, workers, control);
-        found.merge(survey(y, centre, workers, control));
+        if (!(x == y)) found.merge(survey(y, centre, workers, control));
         return found;
     });
 }
@@ -243,7 +215,7 @@ Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most)
     return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
         Survey found;
         visit_sample(x, y, most, [&](const std::vector<double>& row) {
-            found.add(row.data(), centre.data(), x.d());
+            isa().survey_float64(row.data(), x.d(), 1, x.d(), centre.data(), &found);
         });
         return found;
     });

@@ -22,6 +22,7 @@ struct Array {
     void read(int64_t row, double* out) const;
     void read(int64_t row, float* out) const;  // of no more than 32 bits
     void read_bytes(int64_t row, uint8_t* out) const;
+    bool operator==(const Array&) const = default;
 };
 
 // Rows in memory, `stride` elements apart.
@@ -82,6 +83,9 @@ class Source {
     // The row in place, if it lies contiguously in native byte order and is read as it is.
     const float* float32_row(int64_t row) const;
     const double* float64_row(int64_t row) const;
+
+    // The same rows, read the same way.
+    bool operator==(const Source&) const = default;
 
   private:
     const Array& part_of(int64_t& row) const {

@@ -12,6 +12,7 @@
 #include "isa/labels.hpp"
 #include "isa/micro.hpp"
 #include "isa/pack.hpp"
+#include "isa/survey.hpp"
 #include "isa/tile.hpp"
 
 namespace pairtile {
@@ -123,7 +124,8 @@ constexpr CanonicalOps canonical_table() {
 }
 
 extern const IsaOps isa_ops;
-constinit const IsaOps isa_ops = {isa_name, table<float>(), table<double>(), canonical_table()};
+constinit const IsaOps isa_ops = {isa_name,          table<float>(), table<double>(),
+                                  canonical_table(), survey<float>,  survey<double>};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

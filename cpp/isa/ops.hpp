@@ -188,11 +188,35 @@ struct CanonicalOps {
     Bits bits[static_cast<int>(MetricId::count)];
 };
 
+// What a pass over rows finds out, of the finite ones.
+struct Survey {
+    double largest = 0.0;         // max |x − centre|
+    double largest_square = 0.0;  // max ‖x − centre‖²
+    double largest_raw = 0.0;     // max |x|
+    bool integral = true;
+    bool zero_row = false;
+
+    void merge(const Survey& other) {
+        if (other.largest > largest) largest = other.largest;
+        if (other.largest_square > largest_square) largest_square = other.largest_square;
+        if (other.largest_raw > largest_raw) largest_raw = other.largest_raw;
+        integral = integral && other.integral;
+        zero_row = zero_row || other.zero_row;
+    }
+};
+
+// `count` rows, `stride` apart, added to what was found before.
+template <class S>
+using SurveyFn = void (*)(const S* rows, int64_t stride, int64_t count, int64_t d,
+                          const double* centre, Survey* found);
+
 struct IsaOps {
     const char* name;
     Ops<float> f32;
     Ops<double> f64;
     CanonicalOps canonical;
+    SurveyFn<float> survey_float32;
+    SurveyFn<double> survey_float64;
 };
 
 template <class T>

@@ -419,6 +419,62 @@ TEST(products_add_blocks_of_any_shape) {
     });
 }
 
+// --- a look at rows ---
+
+template <class S>
+void check_survey(SurveyFn<S> look, const char* isa, Random& random) {
+    for (const int64_t d : {int64_t{1}, int64_t{7}, int64_t{8}, int64_t{29}}) {
+        for (const bool integral : {false, true}) {
+            constexpr int64_t count = 6;
+            const int64_t stride = d + 3;
+            auto rows = normals<S>(random, count * stride);
+            if (integral) {
+                for (S& value : rows) value = std::round(S(9) * value);
+            }
+            const auto at = [&](int64_t i, int64_t f) -> S& {
+                return rows[static_cast<size_t>(i * stride + f)];
+            };
+            at(1, d - 1) = std::numeric_limits<S>::quiet_NaN();
+            at(2, 0) = std::numeric_limits<S>::infinity();
+            const bool has_zeros = integral && d > 1;
+            for (int64_t f = 0; has_zeros && f < d; ++f) at(4, f) = S(0);
+            const auto centre = normals<double>(random, d);
+            Survey expected, found;
+            for (const int64_t i : {0, 3, 4, 5}) {
+                Survey row;
+                for (int64_t f = 0; f < d; ++f) {
+                    const double value = static_cast<double>(at(i, f));
+                    const double shifted = value - centre[static_cast<size_t>(f)];
+                    row.largest = std::max(row.largest, std::fabs(shifted));
+                    row.largest_raw = std::max(row.largest_raw, std::fabs(value));
+                    row.largest_square += shifted * shifted;
+                    row.integral = row.integral && value == std::round(value);
+                }
+                row.zero_row = row.largest_raw == 0.0;
+                expected.merge(row);
+            }
+            look(rows.data(), stride, 2, d, centre.data(), &found);
+            look(rows.data() + 2 * stride, stride, count - 2, d, centre.data(), &found);
+            CHECK(found.largest == expected.largest, isa, d, integral);
+            CHECK(found.largest_raw == expected.largest_raw, isa, d, integral);
+            CHECK(std::fabs(found.largest_square - expected.largest_square) <=
+                      1e-14 * expected.largest_square,
+                  isa, d, integral);
+            CHECK(found.integral == expected.integral && expected.integral == integral, isa, d);
+            CHECK(found.zero_row == expected.zero_row, isa, d, integral);
+            CHECK(found.zero_row || !has_zeros, isa, d);
+        }
+    }
+}
+
+TEST(a_survey_passes_over_rows_that_are_not_finite) {
+    Random random(16);
+    for (const IsaOps* isa : supported_isas()) {
+        check_survey(isa->survey_float32, isa->name, random);
+        check_survey(isa->survey_float64, isa->name, random);
+    }
+}
+
 // --- packing ---
 
 TEST(packing_shifts_scales_and_rounds_once) {
