@@ -126,8 +126,8 @@ struct Cut {
 };
 
 struct CutLimits {
-    int64_t row_bytes = int64_t{8} << 20;       // packed rows held at a time
-    int64_t col_bytes = int64_t{16} << 20;      // packed columns held at a time
+    int64_t row_bytes = int64_t{16} << 20;      // packed rows held at a time
+    int64_t col_bytes = int64_t{8} << 20;       // packed columns, anew for each of these
     int64_t state_bytes = int64_t{24} << 20;    // fold state of these rows, in one segment
     int64_t states_bytes = int64_t{384} << 20;  // and in all segments
     int64_t state_bytes_per_row = 0;            // fold state per row and segment
