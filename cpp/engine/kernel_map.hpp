@@ -197,8 +197,17 @@ class KernelMap {
             double below = exact_below(term, error, kernel_tolerance<T>, size);
             // log k(s) is convex and log k(0) = 0, so that |(log k)'(s)| s <= |log k(s)|: from here
             // on an error of s is as small beside the logarithm
-            if (accuracy_ == Accuracy::of_logarithms && below >= 0.0) {
-                below = error + error / kernel_tolerance<T>;
+            if (accuracy_ == Accuracy::of_logarithms) {
+                if (below >= 0.0) below = error + error / kernel_tolerance<T>;
+            } else if (pairing_.core == Core::squared_difference) {
+                // what was rounded is the difference: up to `below` its square has less error yet
+                for (double before = INFINITY; below > 0.0 && below < 0.9 * before;) {
+                    before = below;
+                    const double slope = pairing_.typical_slope;
+                    const double less = slope * (std::sqrt(below) * reach + below + slope * size);
+                    below = std::min(below, exact_below(term, std::min(error, less),
+                                                        kernel_tolerance<T>, size));
+                }
             }
             limit = std::max(limit, below);
         }
