@@ -9,8 +9,8 @@
 
 namespace pairtile {
 
-// Σ w e^{−γ s} as a polynomial for each octave of 1 + γ s, γ the largest. Of a Gaussian as narrow as
-// that or wider a polynomial of degree 8 misses less than 10⁻⁷ in every octave: where it bends
+// Σ w e^{−γ s} as a polynomial for each octave of 1 + γ s, γ the largest. Of a Gaussian as narrow
+// as that or wider a polynomial of degree 8 misses less than 10⁻⁷ in every octave: where it bends
 // most, it is small.
 class GaussianTable {
   public:

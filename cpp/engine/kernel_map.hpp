@@ -205,8 +205,8 @@ class KernelMap {
                     before = below;
                     const double slope = pairing_.typical_slope;
                     const double less = slope * (std::sqrt(below) * reach + below + slope * size);
-                    below = std::min(below, exact_below(term, std::min(error, less),
-                                                        kernel_tolerance<T>, size));
+                    below = std::min(
+                        below, exact_below(term, std::min(error, less), kernel_tolerance<T>, size));
                 }
             }
             limit = std::max(limit, below);

@@ -43,7 +43,7 @@ class Matrix {
     double* row(int64_t i) { return values_.data() + i * n_; }
     const double* row(int64_t i) const { return values_.data() + i * n_; }
 
-    // 0 on the diagonal.
+    // Above the diagonal.
     void fill(const KernelSpace& space, int workers, Control& control) {
         for (int64_t i = 0; i < n_; ++i) std::fill(row(i) + i + 1, row(i) + n_, -space.shift);
         for_each_argument(space.terms, [&](const std::vector<KernelTerm>& group, Argument read) {
@@ -56,8 +56,18 @@ class Matrix {
             Filling fold(map, workers, values_.data());
             run(sweep, fold);
         });
-        for (int64_t i = 0; i < n_; ++i) {
-            for (int64_t j = 0; j < i; ++j) row(i)[j] = row(j)[i];
+    }
+
+    // What is above the diagonal, below it too: by squares of a few lines of memory.
+    void mirror() {
+        constexpr int64_t side = 32;
+        for (int64_t block = 0; block < n_; block += side) {
+            const int64_t end = std::min(block + side, n_);
+            for (int64_t from = 0; from < end; from += side) {
+                for (int64_t i = block; i < end; ++i) {
+                    for (int64_t j = from; j < std::min(from + side, i); ++j) row(i)[j] = row(j)[i];
+                }
+            }
         }
     }
 
@@ -91,6 +101,7 @@ void permuted_products(const KernelSpace& x, const KernelSpace& y, const int64_t
     control.expect(n * n / 2 * count);
     k.fill(x, workers, control);
     l.fill(y, workers, control);
+    l.mirror();
     std::vector<std::vector<int32_t>> order(static_cast<size_t>(workers)), place = order;
     const int64_t blocks = (count + at_a_time - 1) / at_a_time;
     parallel_for(blocks, workers, control, [&](int64_t block, int worker) {
@@ -111,9 +122,8 @@ void permuted_products(const KernelSpace& x, const KernelSpace& y, const int64_t
             control.tick(worker);
             for (int64_t o = 0; o < here; ++o) {
                 const int64_t i = from[static_cast<size_t>(o * n + row)];
-                products[first + o] +=
-                    2.0 * gathered_dot(k.row(i) + i + 1, l.row(row), to.data() + o * n + i + 1,
-                                       n - i - 1);
+                products[first + o] += 2.0 * gathered_dot(k.row(i) + i + 1, l.row(row),
+                                                          to.data() + o * n + i + 1, n - i - 1);
             }
         }
         control.advance(here * (n * n / 2));
