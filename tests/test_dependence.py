@@ -268,9 +268,9 @@ def test_products_from_held_matrices_are_those_of_each_order(sets, count, seed):
     y_terms = [(0.5, "energy", (1.0,))]
     shifts = {"x_shift": -float(np.median(k)), "y_shift": 0.25 * float(np.median(other))}
     reordered = y.array[orders.ravel()]
-    expected = _numpy.joint_kernel_sums(
-        x.array, reordered, x_terms, y_terms, **shifts, workers=1
-    )[0]
+    expected = _numpy.joint_kernel_sums(x.array, reordered, x_terms, y_terms, **shifts, workers=1)[
+        0
+    ]
     scale = n * n * (4 * k.max() + 2) * (2 * other.max() or 1.0)
     for module in (_native, _numpy):
         got = module.permuted_kernel_products(
