@@ -255,6 +255,31 @@ def test_native_joint_sums_are_the_twins(sets, seed, tile):
 
 
 @native
+@given(sets=paired_sets(), count=st.integers(1, 35), seed=SEEDS)
+def test_products_from_held_matrices_are_those_of_each_order(sets, count, seed):
+    from pairtile import _native
+
+    x, y = sets
+    rng = np.random.default_rng(seed)
+    n = len(x.array)
+    orders = np.stack([rng.permutation(n) for _ in range(count)])
+    k, other = distances(x.values), distances(y.values)
+    x_terms = [(1.0, "energy", (1.0,)), (2.0, "laplace_l1", (1.0,))]
+    y_terms = [(0.5, "energy", (1.0,))]
+    shifts = {"x_shift": -float(np.median(k)), "y_shift": 0.25 * float(np.median(other))}
+    reordered = y.array[orders.ravel()]
+    expected = _numpy.joint_kernel_sums(x.array, reordered, x_terms, y_terms, **shifts, workers=1)[
+        0
+    ]
+    scale = n * n * (4 * k.max() + 2) * (2 * other.max() or 1.0)
+    for module in (_native, _numpy):
+        got = module.permuted_kernel_products(
+            x.array, y.array, x_terms, y_terms, orders, **shifts, workers=2
+        )
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * scale)
+
+
+@native
 @given(n=st.integers(1, 70), count=st.integers(1, 9), ties=st.booleans(), seed=SEEDS)
 def test_native_line_products_are_the_twins(n, count, ties, seed):
     from pairtile import _native
@@ -439,6 +464,28 @@ def test_pvalues_are_uniform_under_independence():
         # p − U/20 is uniform on [0, 1] exactly when p is on its grid
         spread = np.random.default_rng(9).random(150) / 20
         assert stats.kstest(np.array(pvalues) - spread, "uniform").pvalue > 1e-3
+
+
+INDEPENDENT: dict[str, Callable[[np.random.Generator], tuple[Floats, Floats]]] = {
+    "over pairs": lambda rng: (rng.normal(size=(60, 3)), rng.normal(size=(60, 2))),
+    "on lines": lambda rng: (rng.normal(size=(60, 1)), rng.exponential(size=(60, 1))),
+    "with ties": lambda rng: tuple(rng.integers(3, size=(2, 60, 2)).astype(float)),
+}
+
+
+@pytest.mark.hand
+@pytest.mark.parametrize("kind", INDEPENDENT)
+@pytest.mark.parametrize("statistic", ["distance_covariance", "hsic"])
+def test_level_in_a_long_run(statistic, kind):
+    runs = 4000
+    rng = np.random.default_rng(11)
+    options = {"statistic": statistic, "n_permutations": 99, "rng": rng, "workers": 1}
+    pvalues = np.array(
+        [pt.independence_test(*INDEPENDENT[kind](rng), **options).pvalue for _ in range(runs)]
+    )
+    for level in (0.01, 0.05, 0.1):
+        rate = np.mean(pvalues <= level)
+        assert abs(rate - level) < 4 * np.sqrt(level * (1 - level) / runs)
 
 
 def test_dependence_without_correlation_is_found():

@@ -6,7 +6,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "bind/terms.hpp"
-#include "engine/joint_sums.hpp"
+#include "engine/permuted_products.hpp"
 #include "slices/line.hpp"
 
 namespace pairtile {
@@ -32,19 +32,47 @@ py::tuple bind_joint_sums(const py::array& x, const py::array& y, const std::vec
                           sums.x_squares, sums.y_squares);
 }
 
-py::array_t<double> bind_line_products(const py::array_t<double, py::array::c_style>& x,
-                                       const py::array_t<double, py::array::c_style>& y,
-                                       const py::array_t<int64_t, py::array::c_style>& orders,
-                                       int workers, const py::object& progress) {
-    if (x.ndim() != 1 || y.ndim() != 1 || orders.ndim() != 2 || x.shape(0) != y.shape(0) ||
-        orders.shape(1) != x.shape(0)) {
-        throw py::value_error("x, y and each of the orders must have the same length");
+using Orders = py::array_t<int64_t, py::array::c_style>;
+
+void check_orders(const Orders& orders, int64_t n) {
+    if (orders.ndim() != 2 || orders.shape(1) != n) {
+        throw py::value_error("each of the orders must have as many places as there are rows");
     }
-    const int64_t n = x.shape(0), count = orders.shape(0);
     const int64_t* order = orders.data();
-    if (std::any_of(order, order + n * count, [n](int64_t i) { return i < 0 || i >= n; })) {
+    if (std::any_of(order, order + orders.size(), [n](int64_t i) { return i < 0 || i >= n; })) {
         throw py::value_error("orders must hold rows of y");
     }
+}
+
+py::array_t<double> bind_permuted_products(const py::array& x, const py::array& y,
+                                           const std::vector<Term>& x_terms,
+                                           const std::vector<Term>& y_terms, const Orders& orders,
+                                           double x_shift, double y_shift, int workers,
+                                           const py::object& progress) {
+    const Source rows(view_of(x)), beside(view_of(y));
+    if (beside.rows() != rows.rows()) throw py::value_error("x and y must be paired");
+    check_orders(orders, rows.rows());
+    const KernelSpace of_x{rows, terms_of(x_terms), x_shift};
+    const KernelSpace of_y{beside, terms_of(y_terms), y_shift};
+    py::array_t<double> products(orders.shape(0));
+    double* out = products.mutable_data();
+    const int64_t *order = orders.data(), count = orders.shape(0);
+    run_released(progress, [&](Control& control) {
+        permuted_products(of_x, of_y, order, count, workers, control, out);
+    });
+    return products;
+}
+
+py::array_t<double> bind_line_products(const py::array_t<double, py::array::c_style>& x,
+                                       const py::array_t<double, py::array::c_style>& y,
+                                       const Orders& orders, int workers,
+                                       const py::object& progress) {
+    if (x.ndim() != 1 || y.ndim() != 1 || x.shape(0) != y.shape(0)) {
+        throw py::value_error("x and y must have the same length");
+    }
+    const int64_t n = x.shape(0), count = orders.shape(0);
+    check_orders(orders, n);
+    const int64_t* order = orders.data();
     py::array_t<double> products(count);
     double* out = products.mutable_data();
     const double *from_x = x.data(), *from_y = y.data();
@@ -61,6 +89,9 @@ void register_dependence(py::module_& m) {
     m.def("joint_kernel_sums", bind_joint_sums, arg("x"), arg("y"), arg("x_terms"), arg("y_terms"),
           py::kw_only(), arg("x_shift"), arg("y_shift"), arg("workers"),
           arg("progress") = py::none());
+    m.def("permuted_kernel_products", bind_permuted_products, arg("x"), arg("y"), arg("x_terms"),
+          arg("y_terms"), arg("orders").noconvert(), py::kw_only(), arg("x_shift"), arg("y_shift"),
+          arg("workers"), arg("progress") = py::none());
     m.def("line_products", bind_line_products, arg("x").noconvert(), arg("y").noconvert(),
           arg("orders").noconvert(), py::kw_only(), arg("workers"), arg("progress") = py::none());
 }

@@ -47,53 +47,6 @@ double exact_below(const KernelTerm& term, double error, double tolerance, doubl
     return -1.0;
 }
 
-bool Economised::take(double weight, double gamma) {
-    // up to here a Chebyshev series of most_degree leaves 2 (step/2)¹⁵/15! < tolerated / 2
-    constexpr double longest_step = 4.18;
-    static_assert(most_degree == 14);
-    static const auto inverse_factorial = [] {
-        std::array<double, taylor + 1> f{1.0};
-        for (size_t k = 1; k <= taylor; ++k) f[k] = f[k - 1] / static_cast<double>(k);
-        return f;
-    }();
-    const double step = gamma * half_;
-    size_ += std::fabs(weight);
-    if (step > longest_step) {
-        const double largest = std::exp(step - gamma * middle_);
-        if (!(largest <= 0.1 * tolerated)) return false;
-        error_ += std::fabs(weight) * largest;
-        return true;
-    }
-    double power = weight * std::exp(-gamma * middle_);
-    for (size_t k = 0; k <= taylor; ++k) {
-        coefficient_[k] += power * inverse_factorial[k];
-        power *= -step;
-    }
-    error_ += std::fabs(weight) * 1e-9;  // more than Lagrange's remainder
-    return true;
-}
-
-bool Economised::shorten() {
-    static const auto chebyshev = [] {
-        std::array<std::array<double, taylor + 1>, taylor + 1> c{};
-        c[0][0] = c[1][1] = 1.0;
-        for (size_t k = 2; k <= taylor; ++k) {
-            for (size_t j = 0; j <= k; ++j) {
-                c[k][j] = (j > 0 ? 2.0 * c[k - 1][j - 1] : 0.0) - c[k - 2][j];
-            }
-        }
-        return c;
-    }();
-    for (; degree_ > 0; --degree_) {
-        const auto& c = chebyshev[static_cast<size_t>(degree_)];
-        const double share = coefficient_[degree_] / c[static_cast<size_t>(degree_)];
-        if (!(error_ + std::fabs(share) <= tolerated * size_)) break;
-        error_ += std::fabs(share);
-        for (int j = degree_; j >= 0; j -= 2) coefficient_[j] -= share * c[static_cast<size_t>(j)];
-    }
-    return degree_ <= most_degree && error_ <= tolerated * size_;
-}
-
 KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
                          Argument read, int workers, Control& control)
     : x(rows), y(cols), argument(read), terms(std::move(wanted)) {

@@ -5,10 +5,12 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "engine/canonical.hpp"
+#include "engine/gaussian_table.hpp"
 #include "engine/knn.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/kernel/registry.hpp"
@@ -55,31 +57,11 @@ struct KernelFrame {
     double largest_sampled_dot() const;
 };
 
+// From how many terms on a table of their sum is cheaper than the terms.
+constexpr size_t fewest_tabulated = 3;
+
 // What must be accurate about a tile: kernel values beside the largest one, or every logarithm.
 enum class Accuracy { of_values, of_logarithms };
-
-// Σ w e^{−γ s} for |s − middle| <= half as a polynomial in (s − middle) / half: its Taylor series,
-// economised (each highest power is replaced by the Chebyshev polynomial's lower ones).
-class Economised {
-  public:
-    Economised(double middle, double half) : middle_(middle), half_(half) {}
-
-    // Takes a term in, unless that needs a higher degree than most_degree.
-    bool take(double weight, double gamma);
-    // To the lowest degree that float32 cannot tell from the sum; false if that is too high.
-    bool shorten();
-
-    int degree() const { return degree_; }
-    double coefficient(int k) const { return coefficient_[k]; }
-
-  private:
-    static constexpr int taylor = 24;
-    static constexpr double tolerated = 2e-7;  // of the sum of the weights
-    double middle_, half_;
-    double coefficient_[taylor + 1] = {};
-    double error_ = 0.0, size_ = 0.0;
-    int degree_ = taylor;
-};
 
 // Turns tiles of packed arguments into kernel values.
 template <class T>
@@ -101,10 +83,7 @@ class KernelMap {
             weights_.push_back(largest_weight_ > 0.0 ? static_cast<T>(term.weight / largest_weight_)
                                                      : T(0));
         }
-        gaussians_ =
-            sizeof(T) == 4 && from.terms.size() >= 3 && from.terms.size() <= most_gaussians &&
-            std::all_of(from.terms.begin(), from.terms.end(),
-                        [](const KernelTerm& t) { return t.kernel == KernelId::gaussian; });
+        if constexpr (sizeof(T) == 4) tabulate();
         const MetricId metric =
             from.argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, from.x, from.y);
@@ -121,7 +100,15 @@ class KernelMap {
     void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
                     int64_t out_ld) {
         complete(tile, rows, worker);
-        if (gaussians_ && by_polynomial(tile, out, out_ld)) return;
+        if constexpr (sizeof(T) == 4) {
+            if (table_) {
+                (*table_)(tile.data, tile.ld, tile.rows, tile.cols, out, out_ld);
+                for (const size_t t : beside_table_) {
+                    add_term(t, true, tile.data, tile.ld, tile.rows, tile.cols, out, out_ld);
+                }
+                return;
+            }
+        }
         evaluate(0, from_.terms.size(), tile.data, tile.ld, tile.rows, tile.cols, out, out_ld);
     }
 
@@ -137,10 +124,8 @@ class KernelMap {
     // Completed arguments -> the sum of the terms [first, last), in units of factor().
     virtual void evaluate(size_t first, size_t last, const T* arguments, int64_t ld, int rows,
                           int cols, T* out, int64_t out_ld) const {
-        const Ops<T>& ops = ops_of<T>(isa());
         for (size_t t = first; t < last; ++t) {
-            ops.kernel[static_cast<int>(from_.terms[t].kernel)](
-                arguments, ld, rows, cols, params_[t].data(), weights_[t], t > first, out, out_ld);
+            add_term(t, t > first, arguments, ld, rows, cols, out, out_ld);
         }
     }
 
@@ -179,32 +164,26 @@ class KernelMap {
     T weight(size_t term) const { return weights_[term]; }
 
   private:
-    // A sum of Gaussians is one smooth function of the distance: where a polynomial is as good on
-    // the range of the tile, many of them cost no more than one. Those too narrow for that follow.
-    bool by_polynomial(const Tile<T>& tile, T* out, int64_t out_ld) const {
-        const Ops<T>& ops = ops_of<T>(isa());
-        T low, high;
-        ops.range(tile.data, tile.ld, tile.rows, tile.cols, &low, &high);
-        const T middle = (low + high) / 2, half = std::max(high - middle, middle - low);
-        if (!(half > T(0))) return false;
-        Economised sum(middle, half);
-        std::array<size_t, most_gaussians> narrow;
-        size_t left = 0;
+    void add_term(size_t t, bool accumulate, const T* arguments, int64_t ld, int rows, int cols,
+                  T* out, int64_t out_ld) const {
+        ops_of<T>(isa()).kernel[static_cast<int>(from_.terms[t].kernel)](
+            arguments, ld, rows, cols, params_[t].data(), weights_[t], accumulate, out, out_ld);
+    }
+
+    // A sum of Gaussians is one smooth function of the distance: one table, unless they are too few
+    // for it. Those too narrow for it follow one by one.
+    void tabulate() {
+        std::vector<GaussianTable::Term> terms;
         for (size_t t = 0; t < params_.size(); ++t) {
-            if (!sum.take(weights_[t], params_[t][0])) narrow[left++] = t;
+            if (from_.terms[t].kernel != KernelId::gaussian) return;
+            terms.push_back({static_cast<double>(weights_[t]), from_.terms[t].params[0]});
         }
-        if (left + 1 >= params_.size() || !sum.shorten()) return false;
-        T coefficients[most_degree + 1] = {};
-        for (int k = 0; k <= sum.degree(); ++k)
-            coefficients[k] = static_cast<T>(sum.coefficient(k));
-        ops.polynomial(tile.data, tile.ld, tile.rows, tile.cols, middle, T(1) / half, coefficients,
-                       sum.degree(), out, out_ld);
-        for (size_t k = 0; k < left; ++k) {
-            ops.kernel[static_cast<int>(KernelId::gaussian)](
-                tile.data, tile.ld, tile.rows, tile.cols, params_[narrow[k]].data(),
-                weights_[narrow[k]], true, out, out_ld);
+        const GaussianTable table(std::move(terms), 4.0 * from_.frame.largest_square);
+        if (table.terms() < fewest_tabulated) return;
+        table_ = table;
+        for (size_t t = 0; t < params_.size(); ++t) {
+            if (!table.holds(from_.terms[t].params[0])) beside_table_.push_back(t);
         }
-        return true;
     }
 
     // Replaces arguments that are not accurate enough for the kernel at that place.
@@ -218,8 +197,17 @@ class KernelMap {
             double below = exact_below(term, error, kernel_tolerance<T>, size);
             // log k(s) is convex and log k(0) = 0, so that |(log k)'(s)| s <= |log k(s)|: from here
             // on an error of s is as small beside the logarithm
-            if (accuracy_ == Accuracy::of_logarithms && below >= 0.0) {
-                below = error + error / kernel_tolerance<T>;
+            if (accuracy_ == Accuracy::of_logarithms) {
+                if (below >= 0.0) below = error + error / kernel_tolerance<T>;
+            } else if (pairing_.core == Core::squared_difference) {
+                // what was rounded is the difference: up to `below` its square has less error yet
+                for (double before = INFINITY; below > 0.0 && below < 0.9 * before;) {
+                    before = below;
+                    const double slope = pairing_.typical_slope;
+                    const double less = slope * (std::sqrt(below) * reach + below + slope * size);
+                    below = std::min(
+                        below, exact_below(term, std::min(error, less), kernel_tolerance<T>, size));
+                }
             }
             limit = std::max(limit, below);
         }
@@ -240,15 +228,15 @@ class KernelMap {
         }
     }
 
-    static constexpr size_t most_gaussians = 64;
-
     const KernelFrame& from_;
-    bool patch_, gaussians_;
+    bool patch_;
     Accuracy accuracy_;
     Pairing pairing_;
     double largest_weight_ = 0.0;
     std::vector<std::array<T, kernel_params>> params_;
     std::vector<T> weights_;
+    std::optional<GaussianTable> table_;
+    std::vector<size_t> beside_table_;  // terms
     std::vector<Canonical> canonical_;
     std::vector<std::vector<int32_t>> hits_;
 };

@@ -17,7 +17,7 @@
 namespace pairtile {
 namespace {
 
-constexpr int64_t sample_pairs = int64_t{1} << 18;
+constexpr int64_t most_sampled = int64_t{1} << 18;
 constexpr int64_t keep_at_most = int64_t{1} << 21;  // 16 MB of collected values
 
 // splitmix64: which pairs are sampled depends on the pair alone.
@@ -152,12 +152,21 @@ Bracket bracket_from(std::vector<double>& sample, double rank, double count) {
     return bracket;
 }
 
-std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, Control& control) {
+// As many pairs as to keep the work small: of p pairs a sample of s leaves about 5 p / √s in the
+// bracket, and s more is worth it while that falls by more than s grows.
+int64_t sample_size(int64_t pairs) {
+    const double size = std::ceil(std::pow(2.5 * static_cast<double>(pairs), 2.0 / 3.0));
+    return static_cast<int64_t>(std::min(size, static_cast<double>(most_sampled)));
+}
+
+std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, int64_t pairs,
+                                    Control& control) {
     const uint64_t n = static_cast<uint64_t>(pooled.rows());
+    const uint64_t wanted = static_cast<uint64_t>(sample_size(pairs));
     std::vector<double> sample;
     Canonical canonical(metric, pooled, pooled);
-    const uint64_t per_row = std::max<uint64_t>(1, sample_pairs / n);
-    const uint64_t step = std::max<uint64_t>(1, n * per_row / sample_pairs);
+    const uint64_t per_row = std::max<uint64_t>(1, wanted / n);
+    const uint64_t step = std::max<uint64_t>(1, n * per_row / wanted);
     for (uint64_t i = 0; i < n; i += step) {
         control.tick(0);
         canonical.set_row(static_cast<int64_t>(i));
@@ -182,7 +191,7 @@ struct Search {
     // The values of ranks r and r + 1, counted from 0; the second is NaN where it takes a search of
     // its own, and both are where NaN distances leave no value of that rank.
     std::pair<double, double> order_statistics(int64_t r) {
-        std::vector<double> sample = sample_of_pairs(pooled, metric, control);
+        std::vector<double> sample = sample_of_pairs(pooled, metric, pairs, control);
         Bracket known;  // holds rank r
         Bracket probe = bracket_from(sample, static_cast<double>(r), static_cast<double>(pairs));
         // the pairs that the probe is thought to hold

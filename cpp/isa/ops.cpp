@@ -11,6 +11,7 @@
 #include "isa/in_place.hpp"
 #include "isa/labels.hpp"
 #include "isa/micro.hpp"
+#include "isa/octaves.hpp"
 #include "isa/pack.hpp"
 #include "isa/survey.hpp"
 #include "isa/tile.hpp"
@@ -76,6 +77,7 @@ constexpr Ops<T> table() {
     if constexpr (sizeof(T) == 4) {
         ops.core[static_cast<int>(Core::differing_bits)] = core_tile<Core::differing_bits, T>;
         ops.pack_bits = pack_bits<T>;
+        ops.by_octave = octave_tile;
     }
     ops.product = product<T>;
     ops.pack_float32 = pack<float, T>;
@@ -96,8 +98,6 @@ constexpr Ops<T> table() {
     ops.slope[static_cast<int>(KernelId::name)] = kernel_tile<SlopeOf<type>, T>;
     PAIRTILE_KERNELS(PT_SLOPE)
 #undef PT_SLOPE
-    ops.range = range_of<T>;
-    ops.polynomial = polynomial_tile<T>;
     ops.row_sums = row_sums<T>;
     ops.col_sums = col_sums<T>;
     ops.scale_rows_and_cols = scale_rows_and_cols<T>;

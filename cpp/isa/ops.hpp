@@ -37,7 +37,9 @@ enum class Norm : int { squares, absolutes, largest };
 constexpr int64_t feature_block = 256;
 constexpr int64_t short_feature_block = 64;  // of short_dot
 
-constexpr int most_degree = 14;  // of a polynomial of tile values
+// The table of a function that has one polynomial for each octave.
+constexpr int octaves = 16, octave_degree = 8;
+constexpr int octave_coefficients = (octave_degree + 1) * octaves;
 
 // What label_sums takes at a time: rows of the kernel, columns of a word of labels, and columns
 // that one table joins.
@@ -120,12 +122,11 @@ struct Ops {
     KernelFn kernel[static_cast<int>(KernelId::count)];
     KernelFn slope[static_cast<int>(KernelId::count)];
 
-    // the lowest and the highest value of a tile
-    void (*range)(const T* tile, int64_t ld, int rows, int cols, T* low, T* high);
-    // out = Σ_k c_k t^k with t = (tile − middle)·scale; coefficients beyond the degree are zeros up
-    // to most_degree
-    void (*polynomial)(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
-                       const T* coefficients, int degree, T* out, int64_t out_ld);
+    // out = Σ_k coefficients[k · octaves + e] t^k, where 2 + rate · tile = 2^(e + 1) (t + 3/2) and
+    // |t| <= 1/2; values beyond the last octave count as its end. Tiles hold no negative values.
+    // Null for float64.
+    void (*by_octave)(const T* tile, int64_t ld, int rows, int cols, T rate, const T* coefficients,
+                      T* out, int64_t out_ld);
 
     // out = offsets[j] + rates[j] · log kernel(tile); null for ones and zeros. Null for kernels
     // that can be <= 0.

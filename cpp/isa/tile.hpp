@@ -123,34 +123,6 @@ void stein_tile(const T* squares, const T* scores, const T* cross, int64_t ld, i
     }
 }
 
-template <int degree, class T>
-void polynomial_of_degree(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
-                          const T* coefficients, T* out, int64_t out_ld) {
-    T c[degree + 1];
-    for (int k = 0; k <= degree; ++k) c[k] = coefficients[k];
-    for (int i = 0; i < rows; ++i) {
-        const T* __restrict from = tile + i * ld;
-        T* __restrict to = out + i * out_ld;
-        for (int j = 0; j < cols; ++j) {
-            const T t = (from[j] - middle) * scale;
-            T value = c[degree];
-#pragma GCC unroll 16
-            for (int k = degree - 1; k >= 0; --k) value = mul_add(value, t, c[k]);
-            to[j] = value;
-        }
-    }
-}
-
-template <class T>
-void polynomial_tile(const T* tile, int64_t ld, int rows, int cols, T middle, T scale,
-                     const T* coefficients, int degree, T* out, int64_t out_ld) {
-    const auto with = degree <= 5    ? polynomial_of_degree<5, T>
-                      : degree <= 7  ? polynomial_of_degree<7, T>
-                      : degree <= 10 ? polynomial_of_degree<10, T>
-                                     : polynomial_of_degree<most_degree, T>;
-    with(tile, ld, rows, cols, middle, scale, coefficients, out, out_ld);
-}
-
 // Σ over a row of map(j), over fixed lanes merged by a fixed tree.
 template <class Map>
 PT_HD double lane_sum(int cols, Map map) {

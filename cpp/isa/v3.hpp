@@ -32,6 +32,13 @@ struct Vec<float> {
     static uint32_t below(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, t, _CMP_LE_OQ)));
     }
+    template <class Index>
+    static Reg pick(const float* of, Index at) {
+        const __m256i place = (__m256i)at;
+        const Reg low = _mm256_permutevar8x32_ps(load(of), place);
+        const Reg high = _mm256_permutevar8x32_ps(load(of + 8), place);
+        return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(place, 28)));
+    }
 
     // bits that differ, counted per byte; bytes hold the counts of 31 words
     static constexpr int bit_words = 31;

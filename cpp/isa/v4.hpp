@@ -31,6 +31,10 @@ struct Vec<float> {
     static Reg abs(Reg a) { return _mm512_abs_ps(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
     static uint32_t below(Reg a, Reg t) { return _mm512_cmp_ps_mask(a, t, _CMP_LE_OQ); }
+    template <class Index>
+    static Reg pick(const float* of, Index at) {
+        return _mm512_permutexvar_ps((__m512i)at, load(of));
+    }
 
 #ifdef __AVX512VPOPCNTDQ__
     // bits that differ, counted per lane

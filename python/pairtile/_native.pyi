@@ -253,6 +253,18 @@ def joint_kernel_sums(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, _Floats, float, float]: ...
+def permuted_kernel_products(
+    x: _Array,
+    y: _Array,
+    x_terms: Sequence[_Term],
+    y_terms: Sequence[_Term],
+    orders: NDArray[np.int64],
+    *,
+    x_shift: float,
+    y_shift: float,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
 def line_products(
     x: _Floats, y: _Floats, orders: NDArray[np.int64], *, workers: int, progress: _Progress = None
 ) -> _Floats: ...

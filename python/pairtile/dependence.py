@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ESTIMATORS = ("biased", "unbiased")
 _STATISTICS = {"distance_covariance": Energy(1.0), "hsic": as_kernel("gaussian")}
-_BUFFER = 1 << 26  # bytes of permuted rows at a time
+_BUFFER = 1 << 26  # bytes of kernel matrices, and of permuted rows at a time
 
 
 class _Side(NamedTuple):
@@ -103,6 +103,31 @@ def _over_pairs(
         _side(x_rows, diagonal(x, x_terms), x_squares, x_shift),
         _side(y_rows, diagonal(y, y_terms), y_squares, y_shift),
     )
+
+
+def _held_products(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    x_terms: list[Term],
+    y_terms: list[Term],
+    orders: NDArray[np.int64],
+    *,
+    workers: int,
+    progress: Report | None,
+) -> Floats:
+    """The products of `_over_pairs` from matrices that are computed once."""
+    products: Floats = _backend.module(x, y).permuted_kernel_products(
+        x,
+        y,
+        x_terms,
+        y_terms,
+        orders,
+        x_shift=_typical(x, x_terms),
+        y_shift=_typical(y, y_terms),
+        workers=workers,
+        progress=progress,
+    )
+    return products
 
 
 def _by_covariance(x: NDArray[Any], y: NDArray[Any], x_scale: float, y_scale: float) -> _Joint:
@@ -604,10 +629,11 @@ def independence_test(
 
     Notes
     -----
-    In float64 throughout. Values of the kernel of y are computed again for each order, from its
-    rows, which costs about what reading them from a matrix would: O(B n² e) operations, where y
-    is the one of the two with fewer columns; memory O(n) and at most 64 MB of rows in other
-    orders, never n x n. Distance covariance of two single columns takes O(B n log n).
+    In float64 throughout. Up to 2048 rows both kernel matrices are held, in at most 64 MB, and
+    read in each order: O(n² (d + e) + B n²) operations. Of more rows, values of the kernel of y
+    are computed again for each order: O(B n² e) operations, where y is the one of the two with
+    fewer columns; memory O(n) and at most 64 MB of rows in other orders, never n x n. Distance
+    covariance of two single columns takes O(B n log n).
 
     References
     ----------
@@ -633,8 +659,9 @@ def independence_test(
     reversed_roles = a.shape[1] < b.shape[1]
     if reversed_roles:
         a, b = b, a
+    held = not line and 2 * 8 * n * n <= _BUFFER
     # orders of y at a time; where there is a thread for each, one for each thread
-    size = min(count + 1, max(threads if line else 1, _BUFFER // (8 * b.size)))
+    size = min(count + 1, max(threads if line else 1, _BUFFER // (8 * (n if held else b.size))))
     medians = [median_sizes(kernel, n)] * 2
     sweeps = [n * n // 2] * -(-(count + 1) // size)
     values = np.empty(count + 1)
@@ -650,6 +677,12 @@ def independence_test(
                 orders = np.argsort(orders, axis=1)
             if line:
                 sums = _on_lines(a, b, orders, workers=threads, progress=report)
+            elif held:
+                sums = first or _over_pairs(a, b, x_terms, y_terms, workers=threads, progress=None)
+                products = _held_products(
+                    a, b, x_terms, y_terms, orders, workers=threads, progress=report
+                )
+                sums = sums._replace(products=products)
             else:
                 sums = _over_pairs(a, b, x_terms, y_terms, orders, workers=threads, progress=report)
             first = first or sums

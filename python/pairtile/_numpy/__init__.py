@@ -5,7 +5,11 @@ float64 throughout, direct differences, a block of rows at a time.
 """
 
 from pairtile._numpy.contrastive import contrastive
-from pairtile._numpy.dependence import joint_kernel_sums, line_products
+from pairtile._numpy.dependence import (
+    joint_kernel_sums,
+    line_products,
+    permuted_kernel_products,
+)
 from pairtile._numpy.fidelity import distance_products, largest_radius_ratios
 from pairtile._numpy.kernel_gradient import kernel_gradient
 from pairtile._numpy.kernels import (
@@ -49,6 +53,7 @@ __all__ = [
     "least_memory",
     "line_products",
     "pairwise_distances",
+    "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
     "sliced_costs",

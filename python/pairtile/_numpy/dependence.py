@@ -62,6 +62,38 @@ def joint_kernel_sums(
     return products, x_rows, y_rows, x_squares, y_squares
 
 
+def permuted_kernel_products(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    x_terms: Sequence[Term],
+    y_terms: Sequence[Term],
+    orders: NDArray[np.int64],
+    *,
+    x_shift: float,
+    y_shift: float,
+    workers: int,
+    progress: Report | None = None,
+) -> Floats:
+    """Sum over i != j of K_ij L_o(i)o(j) for each order o, of matrices that are held.
+
+    K and L are less their shifts.
+    """
+    del workers
+    n = len(x)
+    k, other = np.empty((n, n)), np.empty((n, n))
+    for rows in spans(n):
+        for cols in spans(n):
+            k[rows, cols] = evaluate(widen(x, rows), widen(x, cols), x_terms) - x_shift
+            other[rows, cols] = evaluate(widen(y, rows), widen(y, cols), y_terms) - y_shift
+    np.fill_diagonal(k, 0.0)
+    out = np.empty(len(orders))
+    for o, order in enumerate(orders):
+        out[o] = sum(np.dot(k[i], other[row][order]) for i, row in enumerate(order))
+        if progress is not None:
+            progress(o + 1, len(orders))
+    return out
+
+
 def line_products(
     x: Floats,
     y: Floats,
