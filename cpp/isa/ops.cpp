@@ -66,7 +66,6 @@ constexpr Ops<T> table() {
     }
 #endif
     if constexpr (sizeof(T) == 8) {
-        ops.label_sums = label_sums<T>;
 #define PT_DIRECT(name, type) \
     ops.canonical[static_cast<int>(MetricId::name)] = tile_if_direct<type>();
         PAIRTILE_METRICS(PT_DIRECT)
@@ -123,7 +122,11 @@ constexpr CanonicalOps canonical_table() {
 }
 
 extern const IsaOps isa_ops;
-constinit const IsaOps isa_ops = {isa_name, table<float>(), table<double>(), canonical_table()};
+constinit const IsaOps isa_ops = {isa_name,
+                                  table<float>(),
+                                  table<double>(),
+                                  {label_sums<double>, label_sums<int32_t>},
+                                  canonical_table()};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

@@ -245,14 +245,16 @@ def mmd_aggregated_test(
         words = pack(signs(n, 2 * count, draws), n, 2 * count + 1)
     else:
         words, sizes = Exchange(n, m).words(2 * count, draws)
+    samples = [Samples(a, b, of_kernel, "unbiased", threads) for of_kernel in terms]
+    quanta = [s.quantum() for s in samples] if paired else ()
     with reporting(progress, (n + m) ** 2 // 2) as (report,):
         within, row, total = _backend.module(a, b).kernel_label_sums(
-            a, b, words, terms, paired=paired, workers=threads, progress=report
+            a, b, words, terms, paired=paired, quanta=quanta, workers=threads, progress=report
         )
     total = total[:, None]
     if paired:
         values = signed_sums(within, row, total) / (n * (n - 1))
-        tolerance = np.array([[Samples(a, b, t, "unbiased", threads).tie()] for t in terms])
+        tolerance = np.array([[s.tie(q)] for s, q in zip(samples, quanta, strict=True)])
     else:
         none = np.zeros(1)
         sums = Sums(within, row, total, none, none, sizes, n + m)
