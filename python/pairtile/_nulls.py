@@ -87,7 +87,7 @@ class Samples(NamedTuple):
     def quantum(self) -> float:
         """What the h_ij of a wild bootstrap are rounded to multiples of, or 0 for not at all.
 
-        2⁻²⁰ of the mean |h| over 64 pairs of rows. One quantum for all of them makes the rounded h
+        2⁻²² of the mean |h| over 64 pairs of rows. One quantum for all of them makes the rounded h
         another function of two pairs, odd as h is where x_i and y_i change places. So the signs of
         h are exchangeable where those of h were, and the p-values as valid; equal h stay equal; and
         sums of whole quanta are exact, so that signs that tie do tie.
@@ -105,7 +105,7 @@ class Samples(NamedTuple):
         between = evaluate(x, y, self.terms)
         h = evaluate(x, x, self.terms) + evaluate(y, y, self.terms) - between - between.T
         np.fill_diagonal(h, 0.0)
-        quantum = 2.0**-20 * float(np.abs(h).mean())
+        quantum = 2.0**-22 * float(np.abs(h).mean())
         return quantum if 2.0**-500 < quantum < math.inf else 0.0
 
 

@@ -367,7 +367,9 @@ def kernel_label_sums(
 
     for i in range(len(blocks)):
         v = bits(i)
-        for q, (terms, quantum) in enumerate(zip(kernels, quanta or [0.0] * len(kernels), strict=True)):
+        for q, (terms, quantum) in enumerate(
+            zip(kernels, quanta or [0.0] * len(kernels), strict=True)
+        ):
             sums = np.zeros(len(v))
             for j in range(len(blocks)):
                 k = matrix(i, j, terms, quantum)
