@@ -153,7 +153,7 @@ class Aggregated(Case):
     family = "permutation"
     task = "aggregated"
     contenders = ("pairtile", "numpy")
-    tolerances: ClassVar = {"statistics": 1e-6}  # float64 throughout, of float32 inputs
+    tolerances: ClassVar = {"statistics": 1e-6}  # means of values rounded at 2⁻²²
 
     @property
     def title(self) -> str:

@@ -381,6 +381,32 @@ def test_native_self_sums_are_the_twins(x, seed, tile):
 @native
 @pytest.mark.parametrize("paired", [False, True], ids=["rows", "pairs"])
 @given(
+    n=st.integers(1, 150),
+    n_labels=st.sampled_from([1, 4, 7, 33]),
+    seed=SEEDS,
+    tile=TILES,
+)
+def test_whole_quanta_are_added_exactly(paired, n, n_labels, seed, tile):
+    # multiples of 1/4 up to 2⁴⁰, which no sum of 32 bits holds, beside small ones, which one does
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(-3, 4, size=(2, n, 2)).astype(np.float32) / 2
+    x[rng.random(n) < 0.05] *= 2.0**19
+    rows = n if paired else 2 * n
+    labels = rng.integers(2**64 - 1, size=((rows + 63) // 64, n_labels), dtype=np.uint64)
+    kernels = [pt.Linear()._terms(2, {})] * 3
+    quanta = [0.25, 0.0, 2.0]  # nothing to round; nothing rounded; half and quarter quanta gone
+    options = {"paired": paired, "quanta": quanta, "workers": 2}
+    expected = _numpy.kernel_label_sums(x, y, labels, kernels, **options)
+    with forced_tile(*tile):
+        got = _native.kernel_label_sums(x, y, labels, kernels, **options)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a[0], a[1])
+
+
+@native
+@pytest.mark.parametrize("paired", [False, True], ids=["rows", "pairs"])
+@given(
     sets=pairs_of_sets(rows=ROWS, features=FEATURES),
     n_labels=st.sampled_from([1, 2, 3, 4, 5, 8, 31, 33, 64, 100]),
     seed=SEEDS,

@@ -192,6 +192,80 @@ def test_one_seed_gives_one_bootstrap_on_both_backends(sets, seed, estimator):
     )
 
 
+ROUNDED: dict[str, Callable[[Any, int], tuple[Any, Any]]] = {
+    "normal": lambda rng, n: (rng.normal(size=(n, 3)), rng.normal(size=(n, 3))),
+    "drift": lambda rng, n: (rng.normal(size=(n, 3)), rng.normal(size=(n, 3)) + 0.3),
+    "repeated": lambda rng, n: rng.normal(size=(20, 3))[rng.integers(20, size=(2, n))],
+    "two values": lambda rng, n: rng.integers(2, size=(2, n, 1)),
+    "lattice": lambda rng, n: rng.integers(4, size=(2, n, 2)) / 2 + 0.25,
+    "clusters": lambda rng, n: rng.normal(size=(2, n, 3)) + 1e4 * rng.integers(2, size=(2, n, 1)),
+    "offset": lambda rng, n: rng.normal(size=(2, n, 3)) + 1e4,
+    "heavy tails": lambda rng, n: rng.standard_cauchy((2, n, 3)),
+    "outlier": lambda rng, n: rng.normal(size=(2, n, 3)) * (1 + 1e6 * (np.arange(n) == 5))[:, None],
+}
+ROUNDED_KERNELS = {
+    "narrow": pt.Gaussian(0.1),  # most values below 1e-20, a few near 1
+    "wide": pt.Gaussian(1e3),  # 1 up to 1e-6
+    "sum": pt.Gaussian(0.1) + pt.Laplace(1.0) + pt.Gaussian(30.0),
+    "energy": pt.Energy(),
+    "squares": pt.Energy(2.0),
+    "cubes": pt.Polynomial(3),
+}
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("data", ROUNDED)
+def test_rounding_values_of_narrow_inputs_changes_no_pvalue(data):
+    n = 530
+    x, y = (np.asarray(z, "f") for z in ROUNDED[data](np.random.default_rng(0), n))
+    rounded = 0
+    for name, kernel in ROUNDED_KERNELS.items():
+        rounded += _nulls.Samples(x, y, kernel._terms(x.shape[1], {}), "biased", 1).quantum() > 0
+        options = {"kernel": kernel, "method": "wild_bootstrap", "n_permutations": 99, "rng": 0}
+        got = pt.mmd_test(x, y, **options)
+        exact = pt.mmd_test(x.astype("d"), y.astype("d"), **options)
+        assert got.pvalue == exact.pvalue, name
+        np.testing.assert_allclose(
+            [got.statistic, *got.null_distribution],
+            [exact.statistic, *exact.null_distribution],
+            rtol=0,
+            atol=1e-6 * np.std(exact.null_distribution),
+            err_msg=name,
+        )
+    assert rounded >= 4
+
+
+@pytest.mark.native
+def test_rounded_values_keep_ties():
+    # h takes few values, and with it the statistic: most signs tie with others, the observed too
+    rng = np.random.default_rng(0)
+    x, y = np.zeros((2, 600, 1), "f")
+    x[rng.permutation(600)[:4]] = 1 / 3
+    for kernel in (pt.Gaussian(1.0), pt.Energy(), pt.Linear()):
+        results = [
+            pt.mmd_test(a, b, kernel=kernel, method="wild_bootstrap", n_permutations=200, rng=1)
+            for a, b in ((x, y), (x.astype("d"), y.astype("d")))
+        ]
+        assert results[0].pvalue == results[1].pvalue > 0.08  # of 16 signs, two tie with all +1
+        assert len(np.unique(results[0].null_distribution.round(14))) <= 3
+
+
+def test_what_is_rounded(samples):
+    x, y = (np.resize(s, (600, 3)).astype("f") for s in samples)
+    terms, of_two = (k._terms(3, {}) for k in (pt.Gaussian(1.0), pt.Gaussian(1.0) + pt.Linear()))
+
+    def quantum(a: Any, b: Any, terms: Any) -> float:
+        return _nulls.Samples(a, b, terms, "unbiased", 1).quantum()
+
+    h = paired_kernel(lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / 2), x, y)
+    assert quantum(x, y, terms) == pytest.approx(2.0**-22 * np.abs(h).mean(), rel=0.2)
+    assert quantum(y, x, terms) == pytest.approx(quantum(x, y, terms), rel=1e-12)
+    assert quantum(x.astype("d"), y, terms) == 0  # float64 stays so
+    assert quantum(x[:500], y[:500], terms) == 0  # and what takes no time
+    assert quantum(x, y, of_two) == 0  # no sweep sees both parts of a value
+    assert quantum(x, x, terms) == 0  # nothing to go by
+
+
 # --- cheap permutation --------------------------------------------------------------------------
 
 

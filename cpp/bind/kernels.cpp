@@ -182,7 +182,8 @@ Labels labels_of(const Words& words, int64_t rows) {
 }
 
 py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& labels,
-                          const std::vector<std::vector<Term>>& kernels, bool paired, int workers,
+                          const std::vector<std::vector<Term>>& kernels, bool paired,
+                          const std::vector<double>& quanta, int workers,
                           const py::object& progress) {
     Source pooled(view_of(x), view_of(y));
     if (paired) {
@@ -191,6 +192,9 @@ py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& l
         }
         pooled.interleave();
     }
+    if (!quanta.empty() && quanta.size() != kernels.size()) {
+        throw py::value_error("quanta must have one number per kernel");
+    }
     const Labels bits = labels_of(labels, pooled.rows() / (paired ? 2 : 1));
     std::vector<std::vector<KernelTerm>> wanted;
     for (const auto& terms : kernels) wanted.push_back(terms_of(terms));
@@ -198,7 +202,8 @@ py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& l
     py::array_t<double> within({n, labels.shape(1)}), row({n, labels.shape(1)}), total(n);
     const LabelTotals out{within.mutable_data(), row.mutable_data(), total.mutable_data()};
     run_released(progress, [&](Control& control) {
-        kernel_label_sums(pooled, bits, wanted, workers, control, out);
+        kernel_label_sums(pooled, bits, wanted, quanta.empty() ? nullptr : quanta.data(), workers,
+                          control, out);
     });
     return py::make_tuple(within, row, total);
 }
@@ -261,8 +266,8 @@ void register_kernels(py::module_& m) {
           arg("x_weights"), arg("y_weights").none(true), py::kw_only(), arg("diagonal"),
           arg("precision"), arg("workers"), arg("progress") = py::none());
     m.def("kernel_label_sums", bind_label_sums, arg("x"), arg("y"), arg("labels").noconvert(),
-          arg("kernels"), py::kw_only(), arg("paired"), arg("workers"),
-          arg("progress") = py::none());
+          arg("kernels"), py::kw_only(), arg("paired"), arg("quanta") = std::vector<double>{},
+          arg("workers"), arg("progress") = py::none());
     m.def("distance_quantile", bind_quantile, arg("x"), arg("y").none(true), arg("metric"),
           arg("q"), arg("squared"), py::kw_only(), arg("workers"), arg("progress") = py::none());
 }

@@ -1,14 +1,40 @@
 #include "engine/label_sums.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace pairtile {
 namespace {
 
-// Terms [first, last) of a frame are the part of kernel `index` that reads its argument.
+// Terms [first, last) of a frame are the part of kernel `index` that reads its argument. Its values
+// count in whole quanta, unless that is 0.
 struct Part {
     size_t index, first, last;
+    double quantum;
 };
+
+constexpr int64_t group_rows = label_rows<int32_t>;  // whose kernel values exist at a time
+constexpr double largest_int = 2147483647.0;
+
+// Whole numbers next to the values, for those below 2⁵¹; the nearest that float64 has, beyond.
+void round_values(double* values, int64_t ld, int64_t height, int64_t width, double factor) {
+    constexpr double shift = 0x1.8p52;
+    for (int64_t i = 0; i < height; ++i) {
+        for (int64_t j = 0; j < width; ++j) {
+            values[i * ld + j] = (values[i * ld + j] * factor + shift) - shift;
+        }
+    }
+}
+
+double largest_row_sum(const double* values, int64_t ld, int64_t height, int64_t width) {
+    double largest = 0.0;
+    for (int64_t i = 0; i < height; ++i) {
+        double sum = 0.0;
+        for (int64_t j = 0; j < width; ++j) sum += std::fabs(values[i * ld + j]);
+        if (!(sum <= largest)) largest = sum;  // NaN stays
+    }
+    return largest;
+}
 
 // Σ_i V_ib (K·V)_ib of all labellings, strip by strip, so that neither K nor K·V exists. The tiles
 // hold the arguments; every kernel is evaluated on them in turn.
@@ -26,13 +52,17 @@ class LabelSums {
         const auto labelled = static_cast<size_t>(labels.count);
         for (Work& work : work_) {
             work.arguments.reserve(block_ * strip_);
-            work.kernel.reserve(block_ * strip_);
+            work.kernel.reserve(pair_ * group_rows * strip_);
             work.col_sums.resize(parts.size() * static_cast<size_t>(strip_));
             work.row_sums.resize(parts.size() * static_cast<size_t>(block_));
             work.col_words.resize(static_cast<size_t>(words(strip_)) * labelled);
             work.row_words.resize(static_cast<size_t>(words(block_)) * labelled);
-            work.tables.reserve(label_table_entries);
-            work.sums.reserve(labels.count * label_rows);
+            work.totals.reserve(labels.count * label_lanes);
+            work.doubles.reserve(labels.count);
+            if (std::any_of(parts.begin(), parts.end(),
+                            [](const Part& p) { return p.quantum > 0.0; })) {
+                work.integers.reserve(labels.count);
+            }
         }
     }
 
@@ -69,16 +99,8 @@ class LabelSums {
         double* state = states_.data() + (task.row_block * segments_ + task.segment) *
                                              static_cast<int64_t>(parts_.size() * state_size());
         for (size_t p = 0; p < parts_.size(); ++p) {
-            map_.evaluate(parts_[p].first, parts_[p].last, work.arguments.data(), strip_,
-                          static_cast<int>(work.rows), static_cast<int>(width), work.kernel.data(),
-                          strip_);
-            if (pair_ == 2) join_pairs(work.kernel.data(), height, labelled_width);
-            clear_lower(work.kernel.data(), first_row / pair_, height, first_col / pair_,
-                        labelled_width);
-            double* own = state + p * state_size();
-            add_totals(work, p, height, labelled_width, own);
-            add_within(work, first_row / pair_ - first_col / pair_, height, labelled_width,
-                       own + 1);
+            add_part(work, p, first_row / pair_, height, first_col / pair_, labelled_width,
+                     state + p * state_size());
         }
         add_rows(work.col_sums, strip_, labelled_width, work.col_words, work, state);
         add_rows(work.row_sums, block_, height, work.row_words, work, state);
@@ -99,8 +121,8 @@ class LabelSums {
 
     // Adds the sums over i < j of this argument's parts to those over i ≠ j.
     void add_to(const LabelTotals& out) const {
-        const double factor = map_.factor();
         for (size_t p = 0; p < parts_.size(); ++p) {
+            const double factor = parts_[p].quantum > 0.0 ? parts_[p].quantum : map_.factor();
             const size_t q = parts_[p].index, n = static_cast<size_t>(labels_.count);
             const double* from = total_.data() + p * state_size();
             out.total[q] += 2.0 * factor * from[0];
@@ -112,11 +134,25 @@ class LabelSums {
     }
 
   private:
+    // What label_sums needs beside its arguments.
+    template <class T>
+    struct Scratch {
+        Buffer<T> tables, sums;
+
+        void reserve(int64_t n_labels) {
+            tables.reserve(label_table_entries<T>);
+            sums.reserve(n_labels * label_rows<T>);
+        }
+    };
+
     struct Work {
-        Buffer<double> arguments, kernel;        // one strip for the rows of a task
+        Buffer<double> arguments;                // one strip for the rows of a task
+        Buffer<double> kernel;                   // and for a group of them
         std::vector<double> col_sums, row_sums;  // of every kernel on it
         std::vector<uint64_t> col_words, row_words;
-        Buffer<double> tables, sums;  // sums of every labelling, label_rows each
+        Scratch<double> doubles;
+        Scratch<int32_t> integers;
+        Buffer<double> totals;  // of every labelling, label_lanes each
         int64_t rows = 0;
     };
 
@@ -155,57 +191,100 @@ class LabelSums {
         }
     }
 
-    void add_totals(Work& work, size_t p, int64_t height, int64_t width, double* state) const {
-        double* rows = work.row_sums.data() + p * static_cast<size_t>(block_);
-        double* cols = work.col_sums.data() + p * static_cast<size_t>(strip_);
-        std::fill_n(rows, height, 0.0);
-        std::fill_n(cols, width, 0.0);
-        const double* kernel = work.kernel.data();
+    // A part's values on a strip, one group of rows after the other.
+    void add_part(Work& work, size_t p, int64_t first_row, int64_t height, int64_t first_col,
+                  int64_t width, double* state) const {
+        const Part& part = parts_[p];
         const Ops<double>& ops = ops_of<double>(isa());
-        ops.row_sums(kernel, strip_, static_cast<int>(height), static_cast<int>(width), nullptr,
-                     rows);
-        ops.col_sums(kernel, strip_, static_cast<int>(height), static_cast<int>(width), nullptr,
-                     cols);
-        for (int64_t i = 0; i < height; ++i) state[0] += rows[i];
+        double* kernel = work.kernel.data();
+        double* row_sums = work.row_sums.data() + p * static_cast<size_t>(block_);
+        double* col_sums = work.col_sums.data() + p * static_cast<size_t>(strip_);
+        std::fill_n(row_sums, height, 0.0);
+        std::fill_n(col_sums, width, 0.0);
+        std::fill_n(work.totals.data(), labels_.count * label_lanes, 0.0);
+        for (int64_t i = 0; i < height; i += group_rows) {
+            const int64_t rows = std::min(group_rows, height - i);
+            map_.evaluate(part.first, part.last, work.arguments.data() + pair_ * i * strip_, strip_,
+                          static_cast<int>(pair_ * rows), static_cast<int>(pair_ * width), kernel,
+                          strip_);
+            if (pair_ == 2) join_pairs(kernel, rows, width);
+            if (part.quantum > 0.0) {
+                round_values(kernel, strip_, rows, width, map_.factor() / part.quantum);
+            }
+            clear_lower(kernel, first_row + i, rows, first_col, width);
+            ops.row_sums(kernel, strip_, static_cast<int>(rows), static_cast<int>(width), nullptr,
+                         row_sums + i);
+            ops.col_sums(kernel, strip_, static_cast<int>(rows), static_cast<int>(width), nullptr,
+                         col_sums);
+            // columns before the diagonal count nothing
+            const int64_t skipped = std::clamp<int64_t>(first_row + i + 1 - first_col, 0, width);
+            add_within(work, i, rows, skipped / label_columns * label_columns, width,
+                       part.quantum > 0.0);
+        }
+        for (int64_t i = 0; i < height; ++i) state[0] += row_sums[i];
+        for (int64_t b = 0; b < labels_.count; ++b) {
+            const double* sums = work.totals.data() + b * label_lanes;
+            state[1 + b] += ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
+                            ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+        }
     }
 
-    // `diagonal` is the first row's place among the columns: none before it counts.
-    void add_within(Work& work, int64_t diagonal, int64_t height, int64_t width,
-                    double* within) const {
-        const Ops<double>& ops = ops_of<double>(isa());
-        std::fill_n(work.sums.data(), labels_.count * label_rows, 0.0);
-        for (int64_t i = 0; i < height; i += label_rows) {
-            const int64_t skipped = std::clamp<int64_t>(diagonal + i + 1, 0, width) / label_columns;
-            const int64_t first = skipped * label_columns;
-            ops.label_sums(work.kernel.data() + i * strip_ + first, strip_,
-                           static_cast<int>(std::min<int64_t>(label_rows, height - i)),
-                           width - first, work.col_words.data() + skipped * labels_.count,
-                           work.row_words.data() + i / label_columns * labels_.count,
-                           static_cast<int>(i % label_columns), labels_.count, work.tables.data(),
-                           work.sums.data());
+    // Adds a group of rows, from `row` of the task on, to the totals: whole numbers as such, as
+    // many columns at a time as cannot overflow. Both ways of adding them are exact.
+    void add_within(Work& work, int64_t row, int64_t height, int64_t first, int64_t width,
+                    bool whole) const {
+        if (!whole) {
+            // rows of two tables
+            for (int64_t i = 0; i < height; i += label_rows<double>) {
+                add_columns(isa().labels.f64, work.doubles, work, row, i,
+                            std::min<int64_t>(label_rows<double>, height - i), first, width);
+            }
+            return;
         }
-        for (int64_t b = 0; b < labels_.count; ++b) {
-            const double* sums = work.sums.data() + b * label_rows;
-            within[b] += ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
-                         ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+        for (int64_t end = first; first < width; first = end) {
+            double bound = 0.0;
+            while (end < width) {
+                const int64_t next = std::min(end + label_columns, width);
+                bound += largest_row_sum(work.kernel.data() + end, strip_, height, next - end);
+                if (!(bound <= largest_int)) break;
+                end = next;
+            }
+            if (end > first) {
+                add_columns(isa().labels.i32, work.integers, work, row, 0, height, first, end);
+            } else {
+                end = std::min(first + label_columns, width);
+                add_within(work, row, height, first, end, false);
+            }
         }
+    }
+
+    template <class T>
+    void add_columns(LabelOps::SumFn<T> sums, Scratch<T>& scratch, Work& work, int64_t row,
+                     int64_t i, int64_t height, int64_t first, int64_t end) const {
+        const int64_t words = first / label_columns * labels_.count, at = row + i;
+        sums(work.kernel.data() + i * strip_ + first, strip_, static_cast<int>(height), end - first,
+             work.col_words.data() + words,
+             work.row_words.data() + at / label_columns * labels_.count,
+             static_cast<int>(at % label_columns), labels_.count, scratch.tables.data(),
+             scratch.sums.data(), work.totals.data());
     }
 
     // Σ V_i k from the row or the column sums, `ld` apart, of every kernel.
     void add_rows(const std::vector<double>& of_kernels, int64_t ld, int64_t count,
                   const std::vector<uint64_t>& words, Work& work, double* state) const {
-        const Ops<double>& ops = ops_of<double>(isa());
+        constexpr size_t at_a_time = label_rows<double>;
         const auto n = static_cast<size_t>(labels_.count);
-        for (size_t p = 0; p < parts_.size(); p += label_rows) {
-            const size_t several = std::min<size_t>(label_rows, parts_.size() - p);
-            std::fill_n(work.sums.data(), labels_.count * label_rows, 0.0);
-            ops.label_sums(of_kernels.data() + p * static_cast<size_t>(ld), ld,
-                           static_cast<int>(several), count, words.data(), nullptr, 0,
-                           labels_.count, work.tables.data(), work.sums.data());
+        for (size_t p = 0; p < parts_.size(); p += at_a_time) {
+            const size_t several = std::min(at_a_time, parts_.size() - p);
+            std::fill_n(work.totals.data(), labels_.count * label_lanes, 0.0);
+            isa().labels.f64(of_kernels.data() + p * static_cast<size_t>(ld), ld,
+                             static_cast<int>(several), count, words.data(), nullptr, 0,
+                             labels_.count, work.doubles.tables.data(), work.doubles.sums.data(),
+                             work.totals.data());
             for (size_t k = 0; k < several; ++k) {
                 double* row = state + (p + k) * state_size() + 1 + n;
-                const double* sums = work.sums.data() + k;
-                for (size_t b = 0; b < n; ++b) row[b] += sums[b * label_rows];
+                const double* sums = work.totals.data() + k;
+                for (size_t b = 0; b < n; ++b) row[b] += sums[b * label_lanes];
             }
         }
     }
@@ -225,7 +304,9 @@ void add_sums(KernelMap<double>& map, const std::vector<Part>& parts, const Labe
     const Source& pooled = map.from().x;
     const Ops<double>& ops = ops_of<double>(isa());
     CutLimits limits;
-    limits.block_rows = label_rows * ops.rows;  // whole blocks of labelled rows, or of pairs
+    const int64_t pair = pooled.interleaved() ? 2 : 1;
+    limits.block_rows = pair * group_rows * ops.rows;  // whole groups of labelled rows
+    limits.strip_cols = 512;
     const Cut cut = choose_cut(ops, pooled.rows(), pooled.rows(), pooled.d(), limits);
     const Sweep<double> sweep = map.sweep(cut, true, workers, control);
     expect(sweep);
@@ -246,12 +327,12 @@ void clear(const LabelTotals& out, size_t kernels, const Labels& labels) {
 void label_sums(KernelMap<double>& map, const Labels& labels, int workers, Control& control,
                 const LabelTotals& out) {
     clear(out, 1, labels);
-    add_sums(map, {{0, 0, map.from().terms.size()}}, labels, workers, control, out);
+    add_sums(map, {{0, 0, map.from().terms.size(), 0.0}}, labels, workers, control, out);
 }
 
 void kernel_label_sums(const Source& pooled, const Labels& labels,
-                       const std::vector<std::vector<KernelTerm>>& kernels, int workers,
-                       Control& control, const LabelTotals& out) {
+                       const std::vector<std::vector<KernelTerm>>& kernels, const double* quanta,
+                       int workers, Control& control, const LabelTotals& out) {
     clear(out, kernels.size(), labels);
     for (const Argument argument : arguments) {
         std::vector<KernelTerm> terms;
@@ -261,7 +342,9 @@ void kernel_label_sums(const Source& pooled, const Labels& labels,
             for (const KernelTerm& term : kernels[q]) {
                 if (argument_of(term.kernel) == argument) terms.push_back(term);
             }
-            if (terms.size() > first) parts.push_back({q, first, terms.size()});
+            if (terms.size() > first) {
+                parts.push_back({q, first, terms.size(), quanta ? quanta[q] : 0.0});
+            }
         }
         if (parts.empty()) continue;
         const KernelFrame from(pooled, pooled, terms, argument, workers, control);

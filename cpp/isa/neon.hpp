@@ -49,6 +49,7 @@ struct Vec<double> {
     using Reg = float64x2_t;
     static constexpr int lanes = 2, block_rows = 8, block_vectors = 3;
     static Reg load(const double* p) { return vld1q_f64(p); }
+    static Reg load(const int32_t* p) { return vcvtq_f64_s64(vmovl_s32(vld1_s32(p))); }
     static Reg load_part(const double* p, int) { return Reg{p[0], 0.0}; }
     static void store(double* p, Reg v) { vst1q_f64(p, v); }
     static Reg spread(double x) { return vdupq_n_f64(x); }
@@ -68,6 +69,16 @@ struct Vec<double> {
         const uint64x2_t mask = vtstq_u64(vdupq_n_u64(bits), bit);
         return vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(a), mask));
     }
+};
+
+template <>
+struct Vec<int32_t> {
+    using Reg = int32x4_t;
+    static constexpr int lanes = 4;
+    static Reg load(const int32_t* p) { return vld1q_s32(p); }
+    static void store(int32_t* p, Reg v) { vst1q_s32(p, v); }
+    static Reg spread(int32_t x) { return vdupq_n_s32(x); }
+    static Reg add(Reg a, Reg b) { return vaddq_s32(a, b); }
 };
 
 }  // namespace PAIRTILE_ISA

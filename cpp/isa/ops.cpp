@@ -68,7 +68,6 @@ constexpr Ops<T> table() {
     }
 #endif
     if constexpr (sizeof(T) == 8) {
-        ops.label_sums = label_sums<T>;
 #define PT_DIRECT(name, type) \
     ops.canonical[static_cast<int>(MetricId::name)] = tile_if_direct<type>();
         PAIRTILE_METRICS(PT_DIRECT)
@@ -124,8 +123,13 @@ constexpr CanonicalOps canonical_table() {
 }
 
 extern const IsaOps isa_ops;
-constinit const IsaOps isa_ops = {isa_name,          table<float>(), table<double>(),
-                                  canonical_table(), survey<float>,  survey<double>};
+constinit const IsaOps isa_ops = {isa_name,
+                                  table<float>(),
+                                  table<double>(),
+                                  {label_sums<double>, label_sums<int32_t>},
+                                  canonical_table(),
+                                  survey<float>,
+                                  survey<double>};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

@@ -41,10 +41,15 @@ constexpr int64_t short_feature_block = 64;  // of short_dot
 constexpr int octaves = 16, octave_degree = 8;
 constexpr int octave_coefficients = (octave_degree + 1) * octaves;
 
-// What label_sums takes at a time: rows of the kernel, columns of a word of labels, and columns
-// that one table joins.
-constexpr int label_rows = 8, label_columns = 64, label_bits = 4, label_codes = 1 << label_bits;
-constexpr int label_table_entries = label_columns / label_bits * label_codes * label_rows;
+// What LabelOps take at a time: columns of a word of labels, columns that one table joins, and rows
+// of the kernel, as many as fill a line of cache.
+constexpr int label_columns = 64, label_bits = 5, label_codes = 1 << label_bits;
+constexpr int label_tables = (label_columns + label_bits - 1) / label_bits;
+template <class T>
+constexpr int label_rows = 64 / static_cast<int>(sizeof(T));
+template <class T>
+constexpr int label_table_entries = label_tables* label_codes* label_rows<T>;
+constexpr int label_lanes = 8;  // sums that are kept of each labelling
 
 // Weight, largest logit and log Σ e^{logit − largest} of each row, or of each column.
 template <class T>
@@ -156,14 +161,6 @@ struct Ops {
     void (*add_scaled)(const T* tile, int64_t ld, int rows, int cols, T factor, T* out,
                        int64_t out_ld);
 
-    // out[b · label_rows + r] += Σ_j kernel[r · ld + j] over the columns j that labelling b
-    // chooses, for the `height` rows r that it chooses too (null: all rows). Bit j % 64 of
-    // columns[j / 64 · n_labels + b] chooses column j, bit `shift` + r of rows[b] row r. `tables`
-    // is scratch of label_table_entries. Null for float32.
-    void (*label_sums)(const T* kernel, int64_t ld, int height, int64_t width,
-                       const uint64_t* columns, const uint64_t* rows, int shift, int64_t n_labels,
-                       T* tables, T* out);
-
     // scale the tile, then fold it into (max, sum) of each row and, if asked, of each column
     void (*scale)(T* tile, int64_t ld, int rows, int cols, T factor);
     void (*log_sum_exp_rows)(const T* tile, int64_t ld, int rows, int cols, double* max,
@@ -177,6 +174,21 @@ struct Ops {
                             int64_t out_ld);
     // Σ a·b over a block
     double (*block_dot)(const T* a, int64_t a_ld, const T* b, int64_t b_ld, int rows, int cols);
+};
+
+// out[b · label_lanes + r % label_lanes] += Σ_j kernel[r · ld + j] over the columns j that
+// labelling b chooses, for the `height` rows r <= label_rows<T> that it chooses too (null: all
+// rows). Bit j % 64 of columns[j / 64 · n_labels + b] chooses column j, bit `shift` + r of rows[b]
+// row r. Values are added as T: those that int32_t adds are whole numbers, and it holds the sum of
+// their magnitudes in each row. `tables` is scratch of label_table_entries, `sums` of label_rows
+// per labelling.
+struct LabelOps {
+    template <class T>
+    using SumFn = void (*)(const double* kernel, int64_t ld, int height, int64_t width,
+                           const uint64_t* columns, const uint64_t* rows, int shift,
+                           int64_t n_labels, T* tables, T* sums, double* out);
+    SumFn<double> f64;
+    SumFn<int32_t> i32;
 };
 
 struct CanonicalOps {
@@ -215,6 +227,7 @@ struct IsaOps {
     const char* name;
     Ops<float> f32;
     Ops<double> f64;
+    LabelOps labels;
     CanonicalOps canonical;
     SurveyFn<float> survey_float32;
     SurveyFn<double> survey_float64;

@@ -54,6 +54,9 @@ struct Vec<double> {
     using Reg = __m128d;
     static constexpr int lanes = 2, block_rows = 4, block_vectors = 2;
     static Reg load(const double* p) { return _mm_loadu_pd(p); }
+    static Reg load(const int32_t* p) {
+        return _mm_cvtepi32_pd(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    }
     static Reg load_part(const double* p, int) { return _mm_set_sd(p[0]); }
     static void store(double* p, Reg v) { _mm_storeu_pd(p, v); }
     static Reg spread(double x) { return _mm_set1_pd(x); }
@@ -72,6 +75,16 @@ struct Vec<double> {
         const __m128i mine = _mm_and_si128(_mm_set1_epi64x(static_cast<int64_t>(bits)), bit);
         return _mm_and_pd(a, _mm_castsi128_pd(_mm_cmpeq_epi64(mine, bit)));
     }
+};
+
+template <>
+struct Vec<int32_t> {
+    using Reg = __m128i;
+    static constexpr int lanes = 4;
+    static Reg load(const int32_t* p) { return _mm_loadu_si128(reinterpret_cast<const Reg*>(p)); }
+    static void store(int32_t* p, Reg v) { _mm_storeu_si128(reinterpret_cast<Reg*>(p), v); }
+    static Reg spread(int32_t x) { return _mm_set1_epi32(x); }
+    static Reg add(Reg a, Reg b) { return _mm_add_epi32(a, b); }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -64,6 +64,9 @@ struct Vec<double> {
     using Reg = __m256d;
     static constexpr int lanes = 4, block_rows = 6, block_vectors = 2;
     static Reg load(const double* p) { return _mm256_loadu_pd(p); }
+    static Reg load(const int32_t* p) {
+        return _mm256_cvtepi32_pd(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    }
     static Reg load_part(const double* p, int n) {
         const __m256i place = _mm256_setr_epi64x(0, 1, 2, 3);
         return _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), place));
@@ -85,6 +88,18 @@ struct Vec<double> {
         const __m256i mine = _mm256_and_si256(_mm256_set1_epi64x(static_cast<int64_t>(bits)), bit);
         return _mm256_and_pd(a, _mm256_castsi256_pd(_mm256_cmpeq_epi64(mine, bit)));
     }
+};
+
+template <>
+struct Vec<int32_t> {
+    using Reg = __m256i;
+    static constexpr int lanes = 8;
+    static Reg load(const int32_t* p) {
+        return _mm256_loadu_si256(reinterpret_cast<const Reg*>(p));
+    }
+    static void store(int32_t* p, Reg v) { _mm256_storeu_si256(reinterpret_cast<Reg*>(p), v); }
+    static Reg spread(int32_t x) { return _mm256_set1_epi32(x); }
+    static Reg add(Reg a, Reg b) { return _mm256_add_epi32(a, b); }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -71,6 +71,9 @@ struct Vec<double> {
     using Reg = __m512d;
     static constexpr int lanes = 8, block_rows = 14, block_vectors = 2;
     static Reg load(const double* p) { return _mm512_loadu_pd(p); }
+    static Reg load(const int32_t* p) {
+        return _mm512_cvtepi32_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    }
     static Reg load_part(const double* p, int n) {
         return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
     }
@@ -87,6 +90,16 @@ struct Vec<double> {
     static Reg keep(Reg a, uint64_t bits) {
         return _mm512_maskz_mov_pd(static_cast<__mmask8>(bits), a);
     }
+};
+
+template <>
+struct Vec<int32_t> {
+    using Reg = __m512i;
+    static constexpr int lanes = 16;
+    static Reg load(const int32_t* p) { return _mm512_loadu_si512(p); }
+    static void store(int32_t* p, Reg v) { _mm512_storeu_si512(p, v); }
+    static Reg spread(int32_t x) { return _mm512_set1_epi32(x); }
+    static Reg add(Reg a, Reg b) { return _mm512_add_epi32(a, b); }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -239,6 +239,7 @@ def kernel_label_sums(
     kernels: Sequence[Sequence[_Term]],
     *,
     paired: bool,
+    quanta: Sequence[float] = (),
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, _Floats]: ...

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 METHODS = ("permutation", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum")
 _SPECTRUM_ROWS = 512  # of the Gram matrix whose eigenvalues are taken: 2 MB
 _SCALE_ROWS = 64  # by which the size of kernel values is judged
+_ROUNDED_PAIRS = 512  # fewer take no time
 
 
 class Samples(NamedTuple):
@@ -74,10 +75,38 @@ class Samples(NamedTuple):
         parts = (self.x[chosen[chosen < n]], self.y[chosen[chosen >= n] - n])
         return np.concatenate([np.asarray(_arrays.host(p), dtype=np.float64) for p in parts])
 
-    def tie(self) -> float:
-        """Within what sums of signed kernel values tie: a share of the size of those values."""
+    def tie(self, quantum: float = 0.0) -> float:
+        """Within what means of signed kernel values tie: a share of the size of those values.
+
+        Equal values halfway between two multiples of `quantum` may go either way.
+        """
         some = self.rows(_SCALE_ROWS)
-        return 2.0**-38 * float(np.abs(evaluate(some, some, self.terms)).mean())
+        size = float(np.abs(evaluate(some, some, self.terms)).mean())
+        return 2.0**-38 * size + 4 * quantum / len(self.x)
+
+    def quantum(self) -> float:
+        """What the h_ij of a wild bootstrap are rounded to multiples of, or 0 for not at all.
+
+        2⁻²² of the mean |h| over 64 pairs of rows. One quantum for all of them makes the rounded h
+        another function of two pairs, odd as h is where x_i and y_i change places. So the signs of
+        h are exchangeable where those of h were, and the p-values as valid; equal h stay equal; and
+        sums of whole quanta are exact, so that signs that tie do tie.
+
+        The statistics move little beside their spread, too. Random signs give Σ ε_i ε_j h_ij the
+        variance 2 Σ h²: whatever h is like, its own size is that of the null. (Those of a
+        permutation test can be far smaller than kernel values, which cancel: they stay in float64.)
+        """
+        n = len(self.x)
+        narrow = _arrays.working_dtype(self.x, self.y) == np.float32
+        if n < _ROUNDED_PAIRS or not narrow or not one_argument(self.terms):
+            return 0.0
+        chosen = np.arange(_SCALE_ROWS) * n // _SCALE_ROWS
+        x, y = (np.asarray(_arrays.host(z[chosen]), dtype=np.float64) for z in (self.x, self.y))
+        between = evaluate(x, y, self.terms)
+        h = evaluate(x, x, self.terms) + evaluate(y, y, self.terms) - between - between.T
+        np.fill_diagonal(h, 0.0)
+        quantum = 2.0**-22 * float(np.abs(h).mean())
+        return quantum if 2.0**-500 < quantum < math.inf else 0.0
 
 
 def permutation(
@@ -102,16 +131,18 @@ def wild_bootstrap(s: Samples, count: int, rng: Any, report: Report | None) -> t
     """As `permutation`, of Σ ε_i ε_j h_ij for random signs ε."""
     n = len(s.x)
     words = pack(signs(n, count, rng), n, count + 1)
+    quantum = s.quantum()
     (within,), (row,), total = s.module.kernel_label_sums(
-        s.x, s.y, words, [s.terms], paired=True, workers=s.workers, progress=report
-    )
+        s.x, s.y, words, [s.terms],
+        paired=True, quanta=[quantum], workers=s.workers, progress=report,
+    )  # fmt: skip
     sums = signed_sums(within, row, total)
     if s.estimator == "biased":
         between = paired_diagonal(s.x, s.y, s.terms)
         sums, pairs = sums + s.own().sum() - 2 * between.sum(), n**2
     else:
         pairs = n * (n - 1)
-    return sums / pairs, s.tie()
+    return sums / pairs, s.tie(quantum)
 
 
 def _bin_edges(n: int, m: int, n_bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -216,7 +216,8 @@ def mmd_test(
         :math:`\tau = 2^{-40}(|\hat E_{xx}| + |\hat E_{yy}| + 2|\hat E_{xy}|)`, or
         :math:`2^{-44}` of the mean of k(z, z) if larger, so that relabellings that tie in
         theory tie here; for "wild_bootstrap" and "spectrum" τ is :math:`2^{-38}` of the mean of
-        |k| over 64 rows. With "gamma" it is the tail of the distribution, and
+        |k| over 64 rows (and 4/n of what h is rounded to). With "gamma" it is the tail of the
+        distribution, and
         `null_distribution` is empty.
 
     Raises
@@ -228,7 +229,14 @@ def mmd_test(
 
     Notes
     -----
-    All in float64. One sweep for all relabellings: O((n + m)² (d + B)) operations; memory
+    All in float64, but for the wild bootstrap of more than 511 pairs of rows none of which is
+    float64: there every :math:`h_{ij}` is rounded to a multiple of one number, :math:`2^{-22}` of
+    the mean of :math:`|h|` over 64 pairs, and then summed exactly. The p-value is that of a kernel
+    with such values, and as valid; statistics move by about :math:`10^{-7}` of the standard
+    deviation of the null distribution. A sum of kernels of distances and of dot products is left
+    as it is.
+
+    One sweep for all relabellings: O((n + m)² (d + B)) operations; memory
     O((n + m) B / 8) bytes for the labels, never n x m. "cheap_permutation" takes
     O((n + m)² d + B s²) for s bins, "gamma" and "spectrum" O((n + m)² d).
 

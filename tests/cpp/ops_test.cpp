@@ -4,6 +4,7 @@
 #include <string>
 
 #include "check.hpp"
+#include "engine/buffer.hpp"
 #include "engine/isa.hpp"
 
 namespace {
@@ -970,6 +971,69 @@ TEST(row_sums_and_block_products) {
             CHECK(scaled.neighbourhood_untouched(), isa);
         }
     });
+}
+
+// As label_sums has it, by the definition.
+std::vector<double> labelled(const std::vector<double>& kernel, int64_t ld, int height,
+                             int64_t width, const std::vector<uint64_t>& columns,
+                             const uint64_t* rows, int shift, int64_t n_labels) {
+    std::vector<double> out(static_cast<size_t>(n_labels * label_lanes), 0.5);
+    for (int64_t b = 0; b < n_labels; ++b) {
+        for (int r = 0; r < height; ++r) {
+            if (rows && !(rows[b] >> (shift + r) & 1)) continue;
+            for (int64_t j = 0; j < width; ++j) {
+                const uint64_t word = columns[static_cast<size_t>(j / 64 * n_labels + b)];
+                if (!(word >> (j % 64) & 1)) continue;
+                out[static_cast<size_t>(b * label_lanes + r % label_lanes)] +=
+                    kernel[static_cast<size_t>(r * ld + j)];
+            }
+        }
+    }
+    return out;
+}
+
+template <class T>
+void check_labels(LabelOps::SumFn<T> sums, const std::string& isa, int64_t width, int64_t n_labels,
+                  bool of_rows, Random& random) {
+    constexpr int most = label_rows<T>;
+    const int64_t ld = width + 3, words = (width + 63) / 64;
+    const int height = static_cast<int>(integer(random, 1, most));
+    const int shift = most * static_cast<int>(integer(random, 0, 64 / most - 1));
+    std::vector<double> kernel(static_cast<size_t>(most * ld));
+    for (double& value : kernel) value = static_cast<double>(integer(random, -5000, 5000));
+    // a row whose sums come as near as can be to what int32_t holds, on either side
+    if (width > 0) {
+        std::fill_n(kernel.begin(), width, 0.0);
+        kernel[0] = integer(random, 0, 1) ? 2147483647.0 : -2147483647.0;
+    }
+    std::vector<uint64_t> columns(static_cast<size_t>(words * n_labels)), rows(columns);
+    rows.resize(static_cast<size_t>(n_labels));
+    for (uint64_t& word : columns) word = random();  // bits beyond the width are anything
+    for (uint64_t& word : rows) word = random();
+    if (n_labels > 0 && words > 0) columns[0] = ~uint64_t{0};
+    const uint64_t* chosen = of_rows ? rows.data() : nullptr;
+    Buffer<T> tables(label_table_entries<T>), of_labels(n_labels * most);
+    std::vector<double> out(static_cast<size_t>(n_labels * label_lanes), 0.5);
+    sums(kernel.data(), ld, height, width, columns.data(), chosen, shift, n_labels, tables.data(),
+         of_labels.data(), out.data());
+    CHECK(out == labelled(kernel, ld, height, width, columns, chosen, shift, n_labels), isa, width,
+          n_labels, height, shift, of_rows);
+}
+
+TEST(labels_choose_rows_and_columns_of_whole_numbers) {
+    Random random(14);
+    for (const IsaOps* isa : supported_isas()) {
+        for (const int64_t width : {0, 1, 4, 5, 59, 60, 63, 64, 65, 128, 200}) {
+            for (const int64_t n_labels : {0, 1, 2, 3, 4, 5, 7, 33}) {
+                for (const bool of_rows : {false, true}) {
+                    check_labels(isa->labels.f64, std::string(isa->name) + " double", width,
+                                 n_labels, of_rows, random);
+                    check_labels(isa->labels.i32, std::string(isa->name) + " int", width, n_labels,
+                                 of_rows, random);
+                }
+            }
+        }
+    }
 }
 
 long double exact_log_sum_exp(const std::vector<long double>& values) {

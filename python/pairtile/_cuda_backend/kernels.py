@@ -297,6 +297,7 @@ def kernel_label_sums(
     kernels: Sequence[Sequence[Term]],
     *,
     paired: bool,
+    quanta: Sequence[float] = (),
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats, Floats]:
@@ -304,7 +305,7 @@ def kernel_label_sums(
 
     K has a zero diagonal. Bit i % 64 of labels[i // 64, b] is V_ib.
     """
-    del workers
+    del workers, quanta  # which only the wild bootstrap has
     if paired:
         raise NotImplementedError("the wild bootstrap does not run on a GPU yet")
     within, row = np.empty((2, len(kernels), labels.shape[1]))

@@ -331,13 +331,15 @@ def kernel_label_sums(
     kernels: Sequence[Sequence[Term]],
     *,
     paired: bool,
+    quanta: Sequence[float] = (),
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
 
     K has a zero diagonal and is that of the pooled rows, or with `paired` that of
-    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j). `labelled` reads V.
+    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j). With `quanta` (one per kernel, 0
+    for none) its entries are the multiples of the quantum next to these. `labelled` reads V.
     """
     del workers
     samples = [x] if paired else [x, y]
@@ -350,23 +352,27 @@ def kernel_label_sums(
     def bits(i: int) -> Floats:
         return labelled(labels, starts[i], starts[i + 1])
 
-    def matrix(i: int, j: int, terms: Sequence[Term]) -> Floats:
+    def matrix(i: int, j: int, terms: Sequence[Term], quantum: float) -> Floats:
         (left, rows), (right, cols) = blocks[i], blocks[j]
         k = evaluate(widen(left, rows), widen(right, cols), terms)
         if paired:
             k += evaluate(widen(y, rows), widen(y, cols), terms)
             k -= evaluate(widen(x, rows), widen(y, cols), terms)
             k -= evaluate(widen(y, rows), widen(x, cols), terms)
+        if quantum > 0:
+            k = quantum * np.rint(k / quantum)
         if i == j:
             np.fill_diagonal(k, 0.0)
         return k
 
     for i in range(len(blocks)):
         v = bits(i)
-        for q, terms in enumerate(kernels):
+        for q, (terms, quantum) in enumerate(
+            zip(kernels, quanta or [0.0] * len(kernels), strict=True)
+        ):
             sums = np.zeros(len(v))
             for j in range(len(blocks)):
-                k = matrix(i, j, terms)
+                k = matrix(i, j, terms, quantum)
                 within[q] += np.einsum("ib,ib->b", v, k @ bits(j))
                 sums += k.sum(axis=1)
             row[q] += sums @ v
