@@ -286,22 +286,4 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
 
 void force_screen(const std::string& name) { forced = name; }
 
-template <class T>
-T rounded_up(double value) {
-    const T rounded = static_cast<T>(value);
-    return static_cast<double>(rounded) < value
-               ? std::nextafter(rounded, std::numeric_limits<T>::infinity())
-               : rounded;
-}
-
-template <class T>
-T rounded_down(double value) {
-    return -rounded_up<T>(-value);
-}
-
-template float rounded_up<float>(double);
-template double rounded_up<double>(double);
-template float rounded_down<float>(double);
-template double rounded_down<double>(double);
-
 }  // namespace pairtile
