@@ -285,7 +285,8 @@ class TopK {
 
     static bool earlier(const Neighbor& a, const Neighbor& b) { return a.before(b); }
 
-    // The canonical values of candidates. An infinite product less another has no place in an order.
+    // The canonical values of candidates. An infinite product less another has no place in an
+    // order.
     void rescore(int64_t row, const Candidates<T>& some, std::vector<Neighbor>& values,
                  Workspace& mine) const {
         constexpr int64_t ahead = 4;
@@ -370,7 +371,8 @@ int64_t knn_screened_in(const Screen& screen, const Pairing& pairing, const Sour
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const int64_t segments = cut.segments(references.rows());
-    workers = workers_within(control.memory(), bytes_per_worker<T>(queries.d(), k, segments), workers);
+    workers =
+        workers_within(control.memory(), bytes_per_worker<T>(queries.d(), k, segments), workers);
     Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
                    cut.mutual,  false,       false,        workers, control};
     sweep.packed = packed_for<T>(index, pairing);
