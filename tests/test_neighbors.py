@@ -82,6 +82,27 @@ def test_more_near_ties_than_a_list_holds(metric, kind):
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("step", [1.0, 0.1])
+@pytest.mark.parametrize("k", [1, 8, 9, 16, 31, 32, 33, 63, 64, 65, 599, 600])
+def test_ties_at_the_last_place_of_lists_of_every_size(k, step):
+    """Lattices, exact in float32 or not, whose shells hold many more than k; some rows NaN."""
+    rng = np.random.default_rng(3)
+    points = (step * rng.integers(-2, 3, size=(620, 3))).astype(np.float32)
+    points[[5, 60, 300]] = np.nan
+    for d in (2, 3):
+        for queries, references in ((points[:20], points[20:]), (points[20:], None)):
+            most = 600 - (references is None)
+            native, twin = native_and_twin(
+                pt.knn,
+                queries[:, :d],
+                None if references is None else references[:, :d],
+                min(k, most),
+                check_finite=False,
+            )
+            assert_same(native, twin)
+
+
+@pytest.mark.native
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
     "kind", ["bytes", "one_hot", "wide_one_hot", "wide_bytes", "far_bytes", "lattice"]

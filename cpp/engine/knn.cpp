@@ -9,22 +9,17 @@
 #include "engine/common_rows.hpp"
 #include "engine/index.hpp"
 #include "engine/screen.hpp"
+#include "engine/shortlist.hpp"
 #include "engine/sweep.hpp"
 #include "pairtile/fold/top_k.hpp"
 
 namespace pairtile {
 namespace {
 
-// A pair that may be a neighbour: its ordered value, in packed units, lies in [low, high].
-struct Candidate {
-    double low, high;
-    uint32_t index;
-};
-
-// The candidates of one row within one segment of the references.
+// What is known of the candidates of one row within one segment of the references.
 struct Shortlist {
-    double bound = INFINITY;  // k-th smallest `high` so far: the k-th best value is not above it
     int64_t count = 0;
+    int64_t due;  // the count at which the bound is lowered
     // From this index on lose, as they come later: values equal to the bound where they are in
     // order, or else copies of the common row, one of which was rescored and dropped.
     uint32_t late = std::numeric_limits<uint32_t>::max();
@@ -40,16 +35,22 @@ Ordered result_as<Ordered>(const Metric&, double ordered) {
     return {ordered};
 }
 
-int64_t capacity_for(int64_t k) { return k + std::max<int64_t>(32, k); }
+// Whole cache lines of numbers.
+int64_t capacity_for(int64_t k) { return (k + std::max<int64_t>(32, k) + 15) / 16 * 16; }
 
+template <class T>
+constexpr int64_t candidate_bytes = sizeof(T) + sizeof(typename Candidates<T>::Rest);
+
+template <class T>
 int64_t state_bytes(int64_t k) {
-    constexpr int64_t list = sizeof(Shortlist) + sizeof(double);  // with its limit
-    return capacity_for(k) * static_cast<int64_t>(sizeof(Candidate)) + list;
+    constexpr int64_t list = sizeof(Shortlist) + sizeof(T);  // with its bound
+    return capacity_for(k) * candidate_bytes<T> + list;
 }
 
 // Rows being packed, and the candidates of one row over all segments while they are confirmed.
+template <class T>
 int64_t bytes_per_worker(int64_t d, int64_t k, int64_t segments) {
-    constexpr int64_t confirmed = sizeof(Candidate) + sizeof(Neighbor);
+    constexpr int64_t confirmed = candidate_bytes<T> + sizeof(Neighbor);
     return packing_bytes(d) + segments * capacity_for(k) * confirmed;
 }
 
@@ -63,6 +64,7 @@ class TopK {
           references_(references),
           k_(k),
           capacity_(capacity_for(k)),
+          ops_(ops_of<T>(isa())),
           metric_(metric),
           common_(common),
           predicate_(predicate),
@@ -75,7 +77,7 @@ class TopK {
           distances_(distances),
           indices_(indices) {
         for (int w = 0; w < workers; ++w) {
-            workspace_.push_back({Canonical(metric, queries, references), {}, {}, 0});
+            workspace_.push_back({Canonical(metric, queries, references), {}, {}, {}, {}, {}, 0});
         }
     }
 
@@ -84,16 +86,16 @@ class TopK {
         if (mutual_ && rows.first > 0) return;
         const int64_t held = mutual_ ? queries_.rows() : rows.count;
         first_row_ = rows.first;
-        lists_.assign(static_cast<size_t>(held * segments_), Shortlist{});
-        candidates_.reserve(held * segments_ * capacity_);
-        if (mutual_) limits_.assign(static_cast<size_t>(held), std::numeric_limits<T>::infinity());
+        lists_.assign(static_cast<size_t>(held * segments_), Shortlist{.due = due_after(k_)});
+        bounds_.assign(lists_.size(), std::numeric_limits<T>::infinity());
+        highs_.reserve(held * segments_ * capacity_);
+        rests_.reserve(held * segments_ * capacity_);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         Workspace& mine = workspace_[static_cast<size_t>(task.worker)];
         mine.hits.resize(static_cast<size_t>(tile.cols));
         mine.mirrored.clear();
-        const Ops<T>& ops = ops_of<T>(isa());
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t local = tile.local_row + i, row = tile.row + i;
             // pairs of a triangle below the diagonal are served by those above it
@@ -109,35 +111,36 @@ class TopK {
                 const double value = norm + static_cast<double>(values[j]);
                 const double sure = std::min<double>(value, std::numeric_limits<T>::max());
                 const double off = error + pairing_.relative * sure;
-                return Candidate{sure - off, value + off, static_cast<uint32_t>(index)};
+                return Candidate<T>{rounded_down<T>(sure - off), rounded_up<T>(value + off),
+                                    static_cast<uint32_t>(index)};
             };
-            const Shortlist& list = lists_[state_of(row, task.segment)];
-            T limit = limit_for(list, error, norm);
-            int found = ops.select_below(values, cols, limit, mine.hits.data());
+            const size_t state = state_of(row, task.segment);
+            T limit = limit_for(bounds_[state], error, norm);
+            int found = ops_.select_below(values, cols, limit, mine.hits.data());
             for (int h = 0; h < found; ++h) {
                 const int32_t j = mine.hits[static_cast<size_t>(h)];
                 if (!(values[j] <= limit)) continue;
-                const Candidate one = candidate(j, col + j);
-                if (comes_too_late(list, one) || !predicate_.admits(row, col + j)) continue;
-                if (push(row, task.segment, one, mine)) {
-                    limit = limit_for(list, error, norm);
-                }
+                const Candidate<T> one = candidate(j, col + j);
+                if (comes_too_late(state, one) || !predicate_.admits(row, col + j)) continue;
+                if (push(state, row, one, mine)) limit = limit_for(bounds_[state], error, norm);
             }
             if (!mutual_) continue;
-            found = ops.select_below_each(values, cols, T(1), limits_.data() + col,
-                                          rounded_up<T>(error - norm), mine.hits.data());
+            found = ops_.select_below_each(values, cols, T(1), bounds_.data() + col,
+                                           rounded_up<T>(error - norm), mine.hits.data());
             for (int h = 0; h < found; ++h) {
                 const int32_t j = mine.hits[static_cast<size_t>(h)];
                 if (!predicate_.admits(col + j, row)) continue;
                 mine.mirrored.push_back({candidate(j, row), col + j});
-                __builtin_prefetch(next_candidate(state_of(col + j, 0)), 1);
+                const Candidates<T> theirs = candidates_of(state_of(col + j, 0));
+                __builtin_prefetch(theirs.high + theirs.count, 1);
+                __builtin_prefetch(theirs.rest + theirs.count, 1);
             }
         }
         for (const Mirrored& pair : mine.mirrored) {
-            const Shortlist& list = lists_[state_of(pair.row, 0)];
-            if (!(pair.candidate.low <= list.bound)) continue;
-            if (comes_too_late(list, pair.candidate)) continue;
-            push(pair.row, 0, pair.candidate, mine);
+            const size_t state = state_of(pair.row, 0);
+            if (!(pair.candidate.low <= bounds_[state])) continue;
+            if (comes_too_late(state, pair.candidate)) continue;
+            push(state, pair.row, pair.candidate, mine);
         }
     }
 
@@ -145,13 +148,13 @@ class TopK {
         constexpr int64_t rows_per_block = 64;
         const int64_t blocks = (rows.count + rows_per_block - 1) / rows_per_block;
         parallel_for(blocks, workers_, control_, [&](int64_t block, int worker) {
-            std::vector<Candidate> all;
             std::vector<Neighbor> best;
+            Workspace& mine = workspace_[static_cast<size_t>(worker)];
             const int64_t end = std::min(rows.count, (block + 1) * rows_per_block);
             for (int64_t i = block * rows_per_block; i < end; ++i) {
                 control_.tick(worker);
-                gather(rows.first + i, all);
-                confirm(rows.first + i, all, best, workspace_[static_cast<size_t>(worker)]);
+                const Candidates<T> all = gather(rows.first + i, mine);
+                confirm(rows.first + i, all, best, mine);
                 write(rows.first + i, best);
             }
         });
@@ -167,13 +170,16 @@ class TopK {
     // A pair as its column sees it. It waits for the end of its tile, while the states of columns,
     // which lie anywhere in memory, are fetched.
     struct Mirrored {
-        Candidate candidate;
+        Candidate<T> candidate;
         int64_t row;  // whose candidate it is
     };
     struct Workspace {
         Canonical canonical;
         std::vector<int32_t> hits;
         std::vector<Mirrored> mirrored;
+        std::vector<Neighbor> confirmed;
+        std::vector<T> highs;  // of candidates from several segments
+        std::vector<typename Candidates<T>::Rest> rests;
         int64_t rescored;  // pairs
     };
 
@@ -181,15 +187,16 @@ class TopK {
         return static_cast<size_t>((row - first_row_) * segments_ + segment);
     }
 
-    Candidate* candidates_of(size_t state) {
-        return candidates_.data() + static_cast<int64_t>(state) * capacity_;
+    Candidates<T> candidates_of(size_t state) {
+        const int64_t first = static_cast<int64_t>(state) * capacity_;
+        return {highs_.data() + first, rests_.data() + first, lists_[state].count};
     }
-    Candidate* next_candidate(size_t state) { return candidates_of(state) + lists_[state].count; }
 
     // Tile values up to the limit may belong to the k best. Where values are in order and
     // references come in ascending order, a tie with the k-th loses.
-    T limit_for(const Shortlist& list, double error, double norm) const {
-        const double limit = (list.bound + error - norm) / (1.0 - pairing_.relative);
+    T limit_for(T bound, double error, double norm) const {
+        double limit = static_cast<double>(bound) + error - norm;
+        if (pairing_.relative > 0.0) limit /= 1.0 - pairing_.relative;
         if (in_order_ && !mutual_ && limit < INFINITY) {
             return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
         }
@@ -197,104 +204,121 @@ class TopK {
     }
 
     // Returns whether the bound may have changed.
-    bool push(int64_t row, int64_t segment, const Candidate& one, Workspace& mine) {
-        const size_t state = state_of(row, segment);
-        Shortlist& list = lists_[state];
-        *next_candidate(state) = one;
-        if (++list.count < capacity_) return false;
-        tighten(list, candidates_of(state), row, mine);
-        if (mutual_) limits_[state] = rounded_up<T>(list.bound);
+    bool push(size_t state, int64_t row, const Candidate<T>& one, Workspace& mine) {
+        Candidates<T> candidates = candidates_of(state);
+        candidates.append(one);
+        lists_[state].count = candidates.count;
+        if (candidates.count < lists_[state].due) return false;
+        tighten(state, row, mine);
         return true;
     }
 
-    bool comes_too_late(const Shortlist& list, const Candidate& one) const {
+    // A bound is lowered long before a list of few neighbours is full: what it lets in until then
+    // costs more.
+    int64_t due_after(int64_t count) const {
+        return std::min(capacity_, count + std::max<int64_t>(8, k_));
+    }
+
+    bool comes_too_late(size_t state, const Candidate<T>& one) const {
+        const Shortlist& list = lists_[state];
         if (one.index <= list.late) return false;
-        return in_order_ ? one.high == list.bound : common_.which(one.index) == list.common;
+        return in_order_ ? one.high == bounds_[state] : common_.which(one.index) == list.common;
     }
 
-    static bool by_high(const Candidate& a, const Candidate& b) {
-        return a.high < b.high || (a.high == b.high && a.index < b.index);
-    }
-
-    // Lowers the bound and drops what lies above it; returns how many remain.
-    int64_t screen(double& bound, Candidate* candidates, int64_t count) const {
-        if (count < k_) return count;
-        std::nth_element(candidates, candidates + k_ - 1, candidates + count, by_high);
-        bound = std::min(bound, candidates[k_ - 1].high);
-        if (in_order_) return k_;
-        const double limit = bound;
-        return std::partition(candidates + k_, candidates + count,
-                              [limit](const Candidate& one) { return one.low <= limit; }) -
-               candidates;
-    }
-
-    // Makes room in a full list. Near-ties that the error cannot tell apart are rescored, after
-    // which exactly k remain: a full list never overflows.
-    void tighten(Shortlist& list, Candidate* candidates, int64_t row, Workspace& mine) const {
-        list.count = screen(list.bound, candidates, list.count);
-        if (in_order_) list.late = candidates[k_ - 1].index;
-        if (list.count <= k_ + (capacity_ - k_) / 2) return;
-        mine.rescored += list.count;
-        mine.canonical.set_row(row);
-        for (int64_t c = 0; c < list.count; ++c) {
-            const double value = mine.canonical(candidates[c].index);
-            candidates[c] = {value, value, candidates[c].index};
+    // Lowers the bound of a list and makes room in it. Near-ties that the error cannot tell apart
+    // are rescored once they fill half of it, after which exactly k remain: a list never overflows.
+    // Kept apart from the loop over hits, which it would rob of its registers.
+    [[gnu::noinline]] void tighten(size_t state, int64_t row, Workspace& mine) {
+        Shortlist& list = lists_[state];
+        T& bound = bounds_[state];
+        Candidates<T> candidates = candidates_of(state);
+        if (in_order_) {
+            list.late = candidates.cut_in_order(ops_, k_, bound);
+        } else {
+            candidates.cut(ops_, k_, bound);
         }
-        // an infinite product less another has no place in an order
-        list.count = std::partition(candidates, candidates + list.count,
-                                    [](const Candidate& one) { return one.high == one.high; }) -
-                     candidates;
-        if (list.count >= k_) {
-            std::nth_element(candidates, candidates + k_ - 1, candidates + list.count, by_high);
-            for (int64_t c = k_; c < list.count; ++c) {
-                const uint8_t common = common_.which(candidates[c].index);
+        list.count = candidates.count;
+        list.due = due_after(list.count);
+        if (list.count <= k_ + (capacity_ - k_) / 2) return;
+        std::vector<Neighbor>& confirmed = mine.confirmed;
+        rescore(row, candidates, confirmed, mine);
+        if (static_cast<int64_t>(confirmed.size()) >= k_) {
+            std::nth_element(confirmed.begin(), confirmed.begin() + k_ - 1, confirmed.end(),
+                             earlier);
+            for (size_t c = static_cast<size_t>(k_); c < confirmed.size(); ++c) {
+                const auto index = static_cast<uint32_t>(confirmed[c].index);
+                const uint8_t common = common_.which(index);
                 if (!common) continue;
                 list.common = common;
-                list.late = candidates[c].index;
+                list.late = index;
                 break;
             }
-            list.count = k_;
+            confirmed.resize(static_cast<size_t>(k_));
         }
         // in packed units values are rounded once more, and may vanish
         constexpr double outward = 1e-15, least = std::numeric_limits<double>::denorm_min();
-        for (int64_t c = 0; c < list.count; ++c) {
-            const double value = pairing_.unit * candidates[c].high;
+        candidates.count = 0;
+        for (const Neighbor& one : confirmed) {
+            const double value = pairing_.unit * one.value;
             const double slack = std::isfinite(value) ? std::fabs(value) * outward + least : 0.0;
-            candidates[c].low = value - slack;
-            candidates[c].high = value + slack;
+            candidates.append({rounded_down<T>(value - slack), rounded_up<T>(value + slack),
+                               static_cast<uint32_t>(one.index)});
         }
-        if (list.count == k_) list.bound = std::min(list.bound, candidates[k_ - 1].high);
+        list.count = candidates.count;
+        list.due = due_after(list.count);
+        if (list.count == k_) bound = std::min(bound, candidates.high[k_ - 1]);
     }
 
-    void gather(int64_t row, std::vector<Candidate>& all) {
-        all.clear();
-        for (int64_t s = 0; s < segments_; ++s) {
-            const size_t state = state_of(row, s);
-            const Candidate* from = candidates_of(state);
-            all.insert(all.end(), from, from + lists_[state].count);
+    // The candidates of a row in all segments.
+    Candidates<T> gather(int64_t row, Workspace& mine) {
+        const size_t first = state_of(row, 0);
+        if (segments_ == 1) return candidates_of(first);
+        mine.highs.clear();
+        mine.rests.clear();
+        for (size_t state = first; state < first + static_cast<size_t>(segments_); ++state) {
+            const Candidates<T> some = candidates_of(state);
+            mine.highs.insert(mine.highs.end(), some.high, some.high + some.count);
+            mine.rests.insert(mine.rests.end(), some.rest, some.rest + some.count);
         }
+        return {mine.highs.data(), mine.rests.data(), static_cast<int64_t>(mine.highs.size())};
     }
 
-    void confirm(int64_t row, std::vector<Candidate>& all, std::vector<Neighbor>& best,
+    static bool earlier(const Neighbor& a, const Neighbor& b) { return a.before(b); }
+
+    // The canonical values of candidates. An infinite product less another has no place in an
+    // order.
+    void rescore(int64_t row, const Candidates<T>& some, std::vector<Neighbor>& values,
                  Workspace& mine) const {
-        double bound = INFINITY;
-        all.resize(
-            static_cast<size_t>(screen(bound, all.data(), static_cast<int64_t>(all.size()))));
-        best.clear();
+        constexpr int64_t ahead = 4;
         Canonical& canonical = mine.canonical;
-        if (!exact_) {
-            canonical.set_row(row);
-            mine.rescored += static_cast<int64_t>(all.size());
+        canonical.set_row(row);
+        mine.rescored += some.count;
+        values.clear();
+        for (int64_t c = 0; c < some.count; ++c) {
+            if (c + ahead < some.count) canonical.prefetch(some.rest[c + ahead].index);
+            const double value = canonical(some.rest[c].index);
+            if (value == value) values.push_back({value, some.rest[c].index});
         }
-        constexpr size_t ahead = 4;
-        for (size_t c = 0; c < all.size(); ++c) {
-            const Candidate& one = all[c];
-            if (!exact_ && c + ahead < all.size()) canonical.prefetch(all[c + ahead].index);
-            const double value = exact_ ? one.high / pairing_.unit : canonical(one.index);
-            if (value == value) best.push_back({value, one.index});
+    }
+
+    void confirm(int64_t row, Candidates<T> all, std::vector<Neighbor>& best,
+                 Workspace& mine) const {
+        T bound = std::numeric_limits<T>::infinity();
+        if (!in_order_) {
+            all.cut(ops_, k_, bound);
+        } else if (all.count > k_) {
+            all.cut_in_order(ops_, k_, bound);
         }
-        std::sort(best.begin(), best.end(),
-                  [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
+        if (exact_) {
+            best.clear();
+            for (int64_t c = 0; c < all.count; ++c) {
+                const double value = static_cast<double>(all.high[c]) / pairing_.unit;
+                if (value == value) best.push_back({value, all.rest[c].index});
+            }
+        } else {
+            rescore(row, all, best, mine);
+        }
+        std::sort(best.begin(), best.end(), earlier);
     }
 
     void write(int64_t row, const std::vector<Neighbor>& best) const {
@@ -313,6 +337,7 @@ class TopK {
     const Source& queries_;
     const Source& references_;
     int64_t k_, capacity_, first_row_ = 0, segments_ = 1;
+    const Ops<T>& ops_;
     Metric metric_;
     const CommonRows& common_;  // of the references
     const Predicate& predicate_;
@@ -326,8 +351,10 @@ class TopK {
     int64_t* indices_;
     std::vector<Workspace> workspace_;
     std::vector<Shortlist> lists_;
-    std::vector<T> limits_;  // the bounds, where they are compared with columns
-    Buffer<Candidate> candidates_;
+    // k-th smallest upper end so far of each list: the k-th best value is not above it
+    std::vector<T> bounds_;
+    Buffer<T> highs_;
+    Buffer<typename Candidates<T>::Rest> rests_;
 };
 
 template <class T, class D>
@@ -337,14 +364,15 @@ int64_t knn_screened_in(const Screen& screen, const Pairing& pairing, const Sour
                         D* distances, int64_t* indices, const Index* index,
                         std::atomic<bool>* nonfinite) {
     CutLimits limits = limits_within(control.memory());
-    limits.state_bytes_per_row = state_bytes(k);
+    limits.state_bytes_per_row = state_bytes<T>(k);
     limits.few_rows = true;
     const double work = static_cast<double>(pairing.words(queries.d()) * (sizeof(T) / 4));
     limits.mutual = may_halve && worth_halving(queries.rows(), k, work);
     const Cut cut =
         choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const int64_t segments = cut.segments(references.rows());
-    workers = workers_within(control.memory(), bytes_per_worker(queries.d(), k, segments), workers);
+    workers =
+        workers_within(control.memory(), bytes_per_worker<T>(queries.d(), k, segments), workers);
     Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
                    cut.mutual,  false,       false,        workers, control};
     sweep.packed = packed_for<T>(index, pairing);
@@ -385,7 +413,7 @@ int64_t knn(Source queries, Source references, int64_t k, const Metric& metric,
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) {
-    return least_memory(d, state_bytes(k), bytes_per_worker(d, k, 1));
+    return least_memory(d, state_bytes<double>(k), bytes_per_worker<double>(d, k, 1));
 }
 
 template <class D>

@@ -8,6 +8,7 @@
 
 #include "engine/knn.hpp"
 #include "engine/plan.hpp"
+#include "engine/shortlist.hpp"
 
 namespace pairtile {
 
@@ -57,10 +58,17 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
 // choose.
 void force_screen(const std::string& name);
 
-// The smallest T not below the value; the largest T not above it.
+// The smallest T not below the value.
 template <class T>
-T rounded_up(double value);
+T rounded_up(double value) {
+    const T rounded = static_cast<T>(value);
+    return number_at<T>(ordinal_of(rounded) + (static_cast<double>(rounded) < value));
+}
+
+// The largest T not above the value.
 template <class T>
-T rounded_down(double value);
+T rounded_down(double value) {
+    return -rounded_up<T>(-value);
+}
 
 }  // namespace pairtile
