@@ -596,9 +596,10 @@ def test_memory_of_a_large_loss():
     assert plain < gradients + 64e6
     assert normalized < gradients + 64e6
 
+
 @pytest.mark.host
 def test_an_installation_without_the_gpu_module_says_so():
-    """In the way an import system that finds nothing does: `from pairtile import _cuda` hides it."""
+    """As an import system that finds nothing does, which `from pairtile import _cuda` hides."""
     assert "cuda" not in run_python("""
         import sys
         from importlib.machinery import PathFinder
