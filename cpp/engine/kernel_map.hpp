@@ -29,6 +29,9 @@ constexpr double kernel_tolerance = sizeof(T) == 4 ? 2e-6 : 1e-13;
 // Below which argument of packed rows an error of the argument could move the value further.
 double exact_below(const KernelTerm& term, double error, double tolerance, double reach);
 
+// The same of what a Stein kernel is made of, for kernels where that is steeper; else -1.
+double stein_exact_below(const KernelTerm& term, double error, double tolerance);
+
 // Which number of a pair the kernel reads.
 Argument argument_of(KernelId kernel);
 
@@ -55,8 +58,9 @@ struct KernelFrame {
     double largest_sampled_dot() const;
 };
 
-// What must be accurate about a tile: kernel values beside the largest one, or every logarithm.
-enum class Accuracy { of_values, of_logarithms };
+// What must be accurate about a tile: kernel values beside the largest one, every logarithm, or
+// derivatives besides.
+enum class Accuracy { of_values, of_logarithms, of_derivatives };
 
 // Σ w e^{−γ s} for |s − middle| <= half as a polynomial in (s − middle) / half: its Taylor series,
 // economised (each highest power is replaced by the Chebyshev polynomial's lower ones).
@@ -218,8 +222,11 @@ class KernelMap {
             double below = exact_below(term, error, kernel_tolerance<T>, size);
             // log k(s) is convex and log k(0) = 0, so that |(log k)'(s)| s <= |log k(s)|: from here
             // on an error of s is as small beside the logarithm
-            if (accuracy_ == Accuracy::of_logarithms && below >= 0.0) {
+            if (accuracy_ != Accuracy::of_values && below >= 0.0) {
                 below = error + error / kernel_tolerance<T>;
+            }
+            if (accuracy_ == Accuracy::of_derivatives) {
+                below = std::max(below, stein_exact_below(term, error, kernel_tolerance<T>));
             }
             limit = std::max(limit, below);
         }
