@@ -255,15 +255,15 @@ def choose(rng: np.random.Generator, pooled: Floats, names: Any = tuple(KERNELS)
     def draw(name: str) -> Formula:
         size = norm if name in OF_DOTS else typical
         factor = log_uniform(rng, 0.3, 30) if name in OF_DOTS else log_uniform(rng, 1e-3, 1e3)
-        # γ of a polynomial and its square stay numbers
-        length = max(float(size or 1.0) * factor, 1e-30 if name in OF_DOTS else 1e-60)
+        # powers of the length, and their squares, stay numbers
+        length = max(float(size or 1.0) * factor, 1e-30 if name in OF_DOTS else 1e-20)
         return KERNELS[name](rng, length)
 
     kind = rng.random()
     if kind < 0.2 and "gaussian" in names:  # one polynomial in d² stands for several of these
         count = int(rng.integers(3, 11))
         lengths = (typical or 1.0) * np.geomspace(*sorted(10 ** rng.uniform(-2, 2, 2)), count)
-        parts = [(log_uniform(rng, 0.1, 10), gaussian(rng, max(r, 1e-60))) for r in lengths]
+        parts = [(log_uniform(rng, 0.1, 10), gaussian(rng, max(r, 1e-20))) for r in lengths]
         return Chosen(f"{count} gaussians", parts)
     chosen = rng.choice(names, size=1 if kind < 0.75 else int(rng.integers(2, 4)))
     weights = [1.0] if len(chosen) == 1 else np.round(rng.normal(size=len(chosen)), 3).tolist()
