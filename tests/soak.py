@@ -1,17 +1,18 @@
-"""Random searches until the time is up, each compared bit for bit with the NumPy twin.
+"""Random calls until the time is up: searches and kernel statistics in turn.
 
     python tests/soak.py --minutes 30 --seed 0
-    python tests/soak.py --seed 0 --case 1234   # one of them again
+    python tests/soak.py --of statistics --seed 0 --case 1234   # one of them again
 
 A case is all that (seed, number) decides: shapes far beyond those of the tests, kind of data,
-dtype, layout, metric, predicates, block sizes, precision, threads and which call it is.
+dtype, layout, metric or kernel, predicates, block sizes, precision, threads and which call it is.
+A search must equal that of the NumPy twin to the last bit; `soak_statistics` has the statistics,
+which are held to formulas.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
 import itertools
 import sys
 import time
@@ -23,6 +24,7 @@ import numpy as np
 import pairtile as pt
 from backends import forced_tile, on_backend
 from metrics import METRICS, named
+from soak_statistics import draw_statistic
 from strategies import DTYPES, KINDS, LAYOUTS, cast
 
 if TYPE_CHECKING:
@@ -60,8 +62,8 @@ def _by_index(
     return pt.NeighborIndex(reference, **options).knn(x, k, workers=workers)
 
 
-def draw(seed: int, number: int) -> tuple[str, tuple[int, int], Callable[[], Any]]:
-    """Name of a case, the tile it is cut into, and the call."""
+def draw_search(seed: int, number: int) -> tuple[str, Callable[[], list[str]]]:
+    """Name of a case, and what compares it with the twin."""
     rng = np.random.default_rng([seed, number])
     metric = rng.choice(METRICS).item()
     kind, dtype, layout = (rng.choice(list(names)).item() for names in (KINDS, DTYPES, LAYOUTS))
@@ -113,7 +115,7 @@ def draw(seed: int, number: int) -> tuple[str, tuple[int, int], Callable[[], Any
             k = min(k, n - 1, len(other) - 1)
             function = pt.realism if call == "realism" else pt.precision_recall_density_coverage
             run = partial(function, x, other, k=k, workers=options["workers"])
-    return name, tile, run
+    return name, partial(differences, run, tile)
 
 
 def outcome(run: Callable[[], Any]) -> tuple[NDArray[Any], ...] | str:
@@ -135,32 +137,41 @@ def same(a: Any, b: Any) -> bool:
     )
 
 
+def differences(run: Callable[[], Any], tile: tuple[int, int]) -> list[str]:
+    """What the engine makes of a call that the twin does not."""
+    with on_backend("native"), forced_tile(*tile):
+        native = outcome(run)
+    with on_backend("numpy"):
+        twin = outcome(run)
+    return [] if same(native, twin) else ["differs from the twin"]
+
+
+TABLES = {"searches": draw_search, "statistics": draw_statistic}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--of", choices=TABLES, help="one kind of calls alone")
     parser.add_argument("--case", type=int, help="this one alone")
     asked = parser.parse_args()
     end = time.monotonic() + 60 * asked.minutes
     numbers = itertools.count() if asked.case is None else [asked.case]
+    tables = list(TABLES) if asked.of is None else [asked.of]
     done: collections.Counter[str] = collections.Counter()
-    unequal = []
-    for number in numbers:
+    wrong = 0
+    for number, table in ((number, table) for number in numbers for table in tables):
         if time.monotonic() > end:
             break
-        name, tile, run = draw(asked.seed, number)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(on_backend("native"))
-            stack.enter_context(forced_tile(*tile))
-            native = outcome(run)
-        with on_backend("numpy"):
-            twin = outcome(run)
+        name, check = TABLES[table](asked.seed, number)
+        complaints = check()
         done[name.split()[0]] += 1
-        if not same(native, twin):
-            unequal.append(number)
-            print(f"case {number} differs: {name}", flush=True)
-    print(f"seed {asked.seed}: {done.total()} cases, {len(unequal)} unequal; {dict(done)}")
-    return 1 if unequal else 0
+        wrong += bool(complaints)
+        for complaint in complaints:
+            print(f"{table} case {number}, {name}: {complaint}", flush=True)
+    print(f"seed {asked.seed}: {done.total()} cases, {wrong} wrong; {dict(done)}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 from scipy.spatial.distance import cdist
 
 import pairtile as pt
@@ -536,7 +536,19 @@ def test_divergence_of_samples_far_apart(far):
         assert got == pytest.approx((offset + far - offset) ** 2, rel=1e-12, abs=1e-12)
 
 
-def test_divergence_beyond_float64_is_infinite():
+def test_divergence_beyond_the_range_of_kernel_values():
     x = np.zeros((3, 2))
-    assert pt.cauchy_schwarz_divergence(x, x + 40, kernel=pt.Gaussian(1.0)) == math.inf
+    assert pt.cauchy_schwarz_divergence(x, x + 40, kernel=pt.Gaussian(1.0)) == 3200
     assert pt.cauchy_schwarz_divergence(x, x + 40, kernel=pt.RationalQuadratic()) < 20
+
+
+def test_divergence_of_clusters_and_a_narrow_kernel():
+    """Within clusters far apart, d² has to be right to its own last digits."""
+    rng = np.random.default_rng(0)
+    x, y = (1e4 * (np.arange(40) % 2)[:, None] + rng.normal(size=(40, 100)) for _ in range(2))
+    for sigma in (1.0, 3.0):
+        logs = [-cdist(a, b, "sqeuclidean") / (2 * sigma**2) for a, b in ((x, x), (y, y), (x, y))]
+        xx, yy, xy = (special.logsumexp(a) for a in logs)
+        expected = xx + yy - 2 * xy
+        got = pt.cauchy_schwarz_divergence(x, y, kernel=pt.Gaussian(sigma))
+        assert got == pytest.approx(expected, rel=1e-12)

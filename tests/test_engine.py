@@ -595,3 +595,22 @@ def test_memory_of_a_large_loss():
     plain, normalized = map(int, said.split())
     assert plain < gradients + 64e6
     assert normalized < gradients + 64e6
+
+
+@pytest.mark.host
+def test_an_installation_without_the_gpu_module_says_so():
+    """As an import system that finds nothing does, which `from pairtile import _cuda` hides."""
+    assert "cuda" not in run_python("""
+        import sys
+        from importlib.machinery import PathFinder
+
+        class WithoutCuda(PathFinder):
+            @classmethod
+            def find_spec(cls, name, path=None, target=None):
+                if name == "pairtile._cuda":
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, WithoutCuda)
+        import pairtile._backend
+        print(pairtile._backend.config()["backends"])
+    """)

@@ -105,6 +105,15 @@ def test_gradients_of_the_energy_distance_are_finite_differences():
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-7 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("kernel", [pt.Gaussian(1.0), pt.Laplace(1.0), pt.Matern(1.0, nu=2.5)])
+def test_gradients_of_a_kernel_far_below_the_distances_are_numbers(kernel):
+    rng = np.random.default_rng(0)
+    x, y = (np.float32(1e13) * rng.normal(size=(30, 20)).astype(np.float32) for _ in range(2))
+    found = pt.mmd(x, y, kernel=kernel, return_gradient=True)
+    assert not found.grad_x.any()
+    assert not found.grad_y.any()
+
+
 def test_without_weights_they_count_as_ones():
     x, y = samples(6, 9, 4)
     plain = pt.mmd(x, y, kernel=pt.Laplace(1.0), return_gradient=True)

@@ -315,6 +315,23 @@ def test_the_gamma_tail_is_scipys(shape):
     assert _nulls.gamma_tail(shape, 0.0) == _nulls.gamma_tail(shape, -1.0) == 1.0
 
 
+@pytest.mark.parametrize("shape", [9e5, 1.1e6, 1e9, 1e16])
+def test_the_gamma_tail_of_large_shapes(shape):
+    for deviations in (-6.0, -1.0, -1e-3, 0.0, 1e-3, 2.0, 8.0):
+        x = shape + deviations * np.sqrt(shape)
+        expected = special.gammaincc(shape, x)
+        assert _nulls.gamma_tail(shape, x) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("sigma", [0.2, 0.05, 1e-3])
+def test_gamma_of_a_kernel_that_tells_all_rows_apart(sigma):
+    """The null distribution shrinks to a point, which is where the statistic is."""
+    x, y = np.arange(8.0)[::2, None], np.arange(8.0)[1::2, None]
+    for estimator in ESTIMATORS:
+        p = pt.mmd_test(x, y, kernel=pt.Gaussian(sigma), estimator=estimator, method="gamma").pvalue
+        assert p > 0.3
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", ["gaussian", "energy", "polynomial"])
 def test_gamma_has_the_two_moments(name, estimator):

@@ -19,6 +19,15 @@ void rescale(KernelTerm& term, double scale) {
     }
 }
 
+template <class Kernel>
+double stein_exact_below_of(const double* p, double error, double tolerance) {
+    if constexpr (requires { Kernel::stein_exact_below(p, error, tolerance); }) {
+        return Kernel::stein_exact_below(p, error, tolerance);
+    } else {
+        return -1.0;
+    }
+}
+
 }  // namespace
 
 Argument argument_of(KernelId kernel) {
@@ -39,6 +48,19 @@ double exact_below(const KernelTerm& term, double error, double tolerance, doubl
 #define PT_EXACT(name, type) \
     case KernelId::name:     \
         return type::exact_below(term.params, error, tolerance, reach);
+        PAIRTILE_KERNELS(PT_EXACT)
+#undef PT_EXACT
+        case KernelId::count:
+            break;
+    }
+    return -1.0;
+}
+
+double stein_exact_below(const KernelTerm& term, double error, double tolerance) {
+    switch (term.kernel) {
+#define PT_EXACT(name, type) \
+    case KernelId::name:     \
+        return stein_exact_below_of<type>(term.params, error, tolerance);
         PAIRTILE_KERNELS(PT_EXACT)
 #undef PT_EXACT
         case KernelId::count:

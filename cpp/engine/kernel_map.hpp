@@ -31,6 +31,9 @@ constexpr double kernel_tolerance = sizeof(T) == 4 ? 2e-6 : 1e-13;
 // Below which argument of packed rows an error of the argument could move the value further.
 double exact_below(const KernelTerm& term, double error, double tolerance, double reach);
 
+// The same of what a Stein kernel is made of, for kernels where that is steeper; else -1.
+double stein_exact_below(const KernelTerm& term, double error, double tolerance);
+
 // Which number of a pair the kernel reads.
 Argument argument_of(KernelId kernel);
 
@@ -60,8 +63,9 @@ struct KernelFrame {
 // From how many terms on a table of their sum is cheaper than the terms.
 constexpr size_t fewest_tabulated = 3;
 
-// What must be accurate about a tile: kernel values beside the largest one, or every logarithm.
-enum class Accuracy { of_values, of_logarithms };
+// What must be accurate about a tile: kernel values beside the largest one, every logarithm, or
+// derivatives besides.
+enum class Accuracy { of_values, of_logarithms, of_derivatives };
 
 // Turns tiles of packed arguments into kernel values.
 template <class T>
@@ -197,7 +201,7 @@ class KernelMap {
             double below = exact_below(term, error, kernel_tolerance<T>, size);
             // log k(s) is convex and log k(0) = 0, so that |(log k)'(s)| s <= |log k(s)|: from here
             // on an error of s is as small beside the logarithm
-            if (accuracy_ == Accuracy::of_logarithms) {
+            if (accuracy_ != Accuracy::of_values) {
                 if (below >= 0.0) below = error + error / kernel_tolerance<T>;
             } else if (pairing_.core == Core::squared_difference) {
                 // what was rounded is the difference: up to `below` its square has less error yet
@@ -208,6 +212,9 @@ class KernelMap {
                     below = std::min(
                         below, exact_below(term, std::min(error, less), kernel_tolerance<T>, size));
                 }
+            }
+            if (accuracy_ == Accuracy::of_derivatives) {
+                below = std::max(below, stein_exact_below(term, error, kernel_tolerance<T>));
             }
             limit = std::max(limit, below);
         }

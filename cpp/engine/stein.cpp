@@ -35,7 +35,7 @@ struct Companions {
 class SteinMap : public KernelMap<double> {
   public:
     SteinMap(const KernelFrame& from, const Source& scores, int workers, Control& control)
-        : KernelMap<double>(from, Precision::float64, workers, Accuracy::of_logarithms),
+        : KernelMap<double>(from, Precision::float64, workers, Accuracy::of_derivatives),
           scores_(scores),
           frame_(choose_frame(scores, scores, false, workers, control)),
           workers_(workers),

@@ -80,10 +80,10 @@ struct Ops {
     void (*product)(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride,
                     const T* b, T* c, int64_t ld);
 
-    // `count` rows, `stride` apart -> (x − centre)·scale, rounded once, times `factor`, as one
-    // panel `width` wide, padded with zeros; norm[i] in float64 of what was packed without the
-    // factor. A row with NaN or Inf is packed as NaN and has the norm NaN; one beyond the range of
-    // T is packed as zeros and has the norm infinity.
+    // `count` rows, `stride` apart -> (x − centre)·scale, rounded once, times `factor`, a power of
+    // two, as one panel `width` wide, padded with zeros; norm[i] in float64 of what was packed
+    // without the factor. A row with NaN or Inf is packed as NaN and has the norm NaN; one beyond
+    // the range of T is packed as zeros and has the norm infinity.
     template <class S>
     using PackFn = void (*)(const S* rows, int64_t stride, int count, int64_t d,
                             const double* centre, double scale, double factor, Norm norm, int width,

@@ -112,6 +112,9 @@ PT_HD void prefetch(const S* row, int64_t stride, int64_t n) {
     for (int64_t j = 0; j < n; j += line) __builtin_prefetch(row + rows_ahead * stride + j);
 }
 
+// Norms are summed of the packed numbers as they are written, times the factor, a power of two:
+// GCC 12 takes double -> float -> double of a whole vector for nothing (its rule for conversions in
+// a row compares numbers of lanes), and the norm would be that of a row before its rounding.
 template <Norm norm, class S, class T>
 void pack_with(const S* rows, int64_t stride, int count, int64_t d, const double* centre,
                double scale, double factor, int width, T* panel, double* norms) {
@@ -120,19 +123,19 @@ void pack_with(const S* rows, int64_t stride, int count, int64_t d, const double
     using Real = Shift<S, T>;
     const Real unit = static_cast<Real>(scale);
     const T times = static_cast<T>(factor);
+    const double of_norm = norm == Norm::squares ? factor * factor : factor < 0 ? -factor : factor;
     if (d <= norm_lanes) {  // few features: the rows themselves are the lanes
         double total[most] = {};
         for (int64_t f = 0; f < d; ++f) {
             T* out = panel + f * width;
             const Real middle = static_cast<Real>(centre[f]);
             for (int i = 0; i < count; ++i) {
-                const T packed = static_cast<T>(placed(rows[i * stride + f], middle, unit));
-                total[i] = grow<norm>(total[i], static_cast<double>(packed));
-                out[i] = packed * times;
+                out[i] = static_cast<T>(placed(rows[i * stride + f], middle, unit)) * times;
+                total[i] = grow<norm>(total[i], static_cast<double>(out[i]));
             }
             for (int i = count; i < width; ++i) out[i] = T(0);
         }
-        for (int i = 0; i < count; ++i) norms[i] = total[i];
+        for (int i = 0; i < count; ++i) norms[i] = total[i] / of_norm;
     } else {
         T values[most][block];
         double lane[most][norm_lanes] = {};
@@ -149,9 +152,9 @@ void pack_with(const S* rows, int64_t stride, int count, int64_t d, const double
                 double state[norm_lanes];
                 for (int l = 0; l < norm_lanes; ++l) state[l] = lane[i][l];
                 const auto one = [&](int64_t j, int l) {
-                    const T packed = static_cast<T>(placed(row[j], c[j], unit));
+                    const T packed = static_cast<T>(placed(row[j], c[j], unit)) * times;
                     state[l] = grow<norm>(state[l], static_cast<double>(packed));
-                    values[i][j] = packed * times;
+                    values[i][j] = packed;
                 };
                 int64_t j = 0;
                 for (; j + norm_lanes <= n; j += norm_lanes) {
@@ -162,7 +165,7 @@ void pack_with(const S* rows, int64_t stride, int count, int64_t d, const double
             }
             transpose(&values[0][0], block, n, width, panel + first * width);
         }
-        for (int i = 0; i < count; ++i) norms[i] = merge_lanes<norm>(lane[i]);
+        for (int i = 0; i < count; ++i) norms[i] = merge_lanes<norm>(lane[i]) / of_norm;
     }
     for (int i = 0; i < count; ++i) {
         if (norms[i] < norm_range<T, norm>) continue;

@@ -274,8 +274,8 @@ def gamma(s: Samples, reports: Sequence[Report | None]) -> tuple[float, float]:
     scale = 1 / n + 1 / m
     mean = scale * (float(own.mean()) - total / pairs)
     variance = 2 * scale**2 * spread
-    if mean <= 0 or spread <= 2.0**-40 * squares / pairs:
-        return value, 1.0  # a kernel that tells no two rows apart
+    if mean <= 0 or spread <= 2.0**-40 * squares / pairs or variance <= 2.0**-72 * mean**2:
+        return value, 1.0  # a kernel that tells no two rows apart, or every two
     biased = value if s.estimator == "biased" else value + mean
     return value, gamma_tail(mean**2 / variance, biased * mean / variance)
 
@@ -284,6 +284,13 @@ def gamma_tail(shape: float, x: float) -> float:
     """Regularised upper incomplete gamma function Q(shape, x)."""
     if x <= 0:
         return 1.0
+    if shape > 1e6:
+        # Temme (1979): a normal tail and the first term of its correction
+        mu = (x - shape) / shape
+        eta = math.copysign(math.sqrt(2 * max(0.0, mu - math.log1p(mu))), mu)
+        tail = math.erfc(eta * math.sqrt(shape / 2)) / 2
+        skew = 1 / mu - 1 / eta if abs(mu) > 1e-5 else -1 / 3
+        return tail + skew * math.exp(-shape * eta**2 / 2) / math.sqrt(2 * math.pi * shape)
     front = math.exp(shape * math.log(x) - x - math.lgamma(shape))
     if x < shape + 1:
         # series of the lower function

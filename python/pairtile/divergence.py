@@ -1,6 +1,6 @@
 """Divergences of two densities estimated by kernels.
 
-x, y -> kernel terms -> kernel_total x 3 -> logarithms
+x, y -> kernel terms -> kernel_logsumexp x 3 -> logarithms of means
 """
 
 from __future__ import annotations
@@ -8,15 +8,25 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pairtile import _arrays, _backend
 from pairtile._progress import reporting
 from pairtile.kernel_products import check_positive
-from pairtile.kernels import Kernel, as_kernel, diagonal, median_sizes, resolve
+from pairtile.kernels import Kernel, as_kernel, median_sizes, resolve
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from pairtile._progress import Progress
+
+
+def _log_mean(log_row_sums: NDArray[np.float64], columns: int) -> float:
+    """Logarithm of the mean of a matrix from those of its row sums."""
+    largest = float(log_row_sums.max())
+    if largest == -math.inf:
+        return largest
+    return largest + math.log(float(np.exp(log_row_sums - largest).mean())) - math.log(columns)
 
 
 def cauchy_schwarz_divergence(
@@ -48,8 +58,8 @@ def cauchy_schwarz_divergence(
     Returns
     -------
     float
-        At least 0, and 0 for equal samples; inf where the samples are so far apart that no
-        :math:`k(x_i, y_j)` is a normal float64 number (for a Gaussian, beyond 37σ).
+        At least 0, and 0 for equal samples; however far apart the samples are, a number, because
+        logarithms of kernel values are what is added.
 
     Raises
     ------
@@ -79,14 +89,13 @@ def cauchy_schwarz_divergence(
     check_positive(chosen, "cauchy_schwarz_divergence")
     module = _backend.module(a, b)
     options: dict[str, Any] = {"precision": "float64", "workers": threads}
-    sizes = (*median_sizes(chosen, n + m), n * n // 2, m * m // 2, n * m)
+    sizes = (*median_sizes(chosen, n + m), n * n, m * m, n * m)
     with reporting(progress, *sizes) as (*medians, of_x, of_y, of_both):
         terms = resolve(chosen, a, b, workers=threads, reports=medians)
-        xx = module.kernel_total(a, None, terms, None, None, progress=of_x, **options)
-        yy = module.kernel_total(b, None, terms, None, None, progress=of_y, **options)
-        xy = module.kernel_total(a, b, terms, None, None, progress=of_both, **options)
-    if xy == 0:
-        return math.inf
-    xx = (xx + float(diagonal(a, terms).sum())) / n**2
-    yy = (yy + float(diagonal(b, terms).sum())) / m**2
-    return max(0.0, math.log(xx) + math.log(yy) - 2 * math.log(xy / (n * m)))
+        xx, yy, xy = (
+            _log_mean(
+                module.kernel_logsumexp(s, t, terms, None, None, progress=report, **options), len(t)
+            )
+            for s, t, report in ((a, a, of_x), (b, b, of_y), (a, b, of_both))
+        )
+    return max(0.0, xx + yy - 2 * xy)

@@ -13,7 +13,8 @@ built and CuPy is installed.
 
 from typing import Any
 
-from pairtile import _cuda, _numpy
+import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
+from pairtile import _numpy
 from pairtile._cuda import architectures
 from pairtile._cuda_backend.fidelity import distance_products, largest_radius_ratios
 from pairtile._cuda_backend.kernels import (

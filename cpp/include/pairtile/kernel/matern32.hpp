@@ -40,6 +40,12 @@ struct Matern32 {
         const double distance = std::log(shift / tolerance) / p[0];
         return error + distance * distance;
     }
+    static double stein_exact_below(const double* p, double error, double tolerance) {
+        // e^{−r d} moves by r / (2 d) of itself: from the d at which r d e^{r d} is this share on
+        const double share = 0.5 * p[0] * p[0] * error / tolerance;
+        const double distance = std::log1p(share) / p[0];
+        return error + distance * distance;
+    }
 };
 
 }  // namespace PAIRTILE_ISA

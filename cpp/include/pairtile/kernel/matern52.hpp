@@ -28,7 +28,8 @@ struct Matern52 {
     template <class T>
     static PT_HD T slope(T s, const T* p) {
         const T x = p[0] * root(s);
-        return T(-1.0 / 6.0) * p[0] * p[0] * (x + T(1)) * exponential(-x);
+        // the tail first: r² (1 + r d) of a narrow kernel is beyond float32
+        return T(-1.0 / 6.0) * p[0] * p[0] * ((x + T(1)) * exponential(-x));
     }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
