@@ -123,13 +123,9 @@ constexpr CanonicalOps canonical_table() {
 }
 
 extern const IsaOps isa_ops;
-constinit const IsaOps isa_ops = {isa_name,
-                                  table<float>(),
-                                  table<double>(),
-                                  {label_sums<double>, label_sums<int32_t>},
-                                  canonical_table(),
-                                  survey<float>,
-                                  survey<double>};
+constinit const IsaOps isa_ops = {
+    isa_name,          table<float>(), table<double>(), {label_sums<double>, label_sums<int32_t>},
+    canonical_table(), survey<float>,  survey<double>};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile
