@@ -207,6 +207,35 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
     }
 }
 
+template <class T>
+void range_of(const T* tile, int64_t ld, int rows, int cols, T* low, T* high) {
+    using V = Vec<T>;
+    const typename V::Reg zero = V::spread(T(0));
+    typename V::Reg most = V::spread(tile[0]), least = V::sub(zero, most);  // least is negated
+    T top = tile[0], bottom = tile[0];
+    for (int i = 0; i < rows; ++i) {
+        const T* row = tile + i * ld;
+        int j = 0;
+        for (; j + V::lanes <= cols; j += V::lanes) {
+            const typename V::Reg values = V::load(row + j);
+            most = V::max(most, values);
+            least = V::max(least, V::sub(zero, values));
+        }
+        for (; j < cols; ++j) {
+            top = row[j] > top ? row[j] : top;
+            bottom = row[j] < bottom ? row[j] : bottom;
+        }
+    }
+    T lane[2][V::lanes];
+    V::store(lane[0], most);
+    V::store(lane[1], least);
+    for (int l = 0; l < V::lanes; ++l) {
+        top = lane[0][l] > top ? lane[0][l] : top;
+        bottom = -lane[1][l] < bottom ? -lane[1][l] : bottom;
+    }
+    *low = bottom, *high = top;
+}
+
 // Positions that are to be kept: bits_of(values, first) says which of a vector, keep(j) which
 // single.
 template <class T, class Bits, class Keep>

@@ -97,6 +97,7 @@ constexpr Ops<T> table() {
     ops.slope[static_cast<int>(KernelId::name)] = kernel_tile<SlopeOf<type>, T>;
     PAIRTILE_KERNELS(PT_SLOPE)
 #undef PT_SLOPE
+    ops.range = range_of<T>;
     ops.row_sums = row_sums<T>;
     ops.col_sums = col_sums<T>;
     ops.scale_rows_and_cols = scale_rows_and_cols<T>;

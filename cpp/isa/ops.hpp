@@ -127,6 +127,9 @@ struct Ops {
     KernelFn kernel[static_cast<int>(KernelId::count)];
     KernelFn slope[static_cast<int>(KernelId::count)];
 
+    // the lowest and the highest value of a tile
+    void (*range)(const T* tile, int64_t ld, int rows, int cols, T* low, T* high);
+
     // out = Σ_k coefficients[k · octaves + e] t^k, where 2 + rate · tile = 2^(e + 1) (t + 3/2) and
     // |t| <= 1/2; values beyond the last octave count as its end. Tiles hold no negative values.
     // Null for float64.

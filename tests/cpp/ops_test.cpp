@@ -809,11 +809,20 @@ TEST(slopes_of_a_tile) {
     });
 }
 
-TEST(sums_by_column_and_factors_of_a_tile) {
+TEST(range_sums_by_column_and_factors_of_a_tile) {
     Random random(12);
     for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
         for (const int cols : {1, 15, 37}) {
             auto tile = filled<T>(ops.rows, cols, [&](int, int) { return normal(random); });
+            T low, high;
+            ops.range(tile.data.data(), tile.ld, ops.rows, cols, &low, &high);
+            T least = tile.at(0, 0), most = least;
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int j = 0; j < cols; ++j) {
+                    least = std::min(least, tile.at(i, j)), most = std::max(most, tile.at(i, j));
+                }
+            }
+            CHECK(low == least && high == most, isa, cols, low, high);
             std::vector<double> weights(static_cast<size_t>(ops.rows)), sums(40, 1.0);
             for (double& w : weights) w = normal(random);
             ops.col_sums(tile.data.data(), tile.ld, ops.rows, cols, weights.data(), sums.data());
