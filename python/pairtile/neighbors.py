@@ -372,18 +372,18 @@ def knn(
     logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
 
     A large set among itself has each pair computed once, for both of its rows. The candidates of
-    all rows are then held at once, about 24 (k + max(32, k)) bytes a row. Where that is more than
-    3/8 of `memory_limit` (by default: than 384 MiB), or k so large for these n and d that it would
-    not pay, the set is searched like two.
+    all rows are then held at once, about 12 (k + max(32, k)) bytes a row, twice that where float64
+    screens. Where that is more than 3/8 of `memory_limit` (by default: than 384 MiB), or k so large
+    for these n and d that it would not pay, the set is searched like two.
 
     Every pair is visited. In two or three dimensions a k-d tree (of scikit-learn or SciPy) visits
-    far fewer: with 3 features it took a fifth of the time at 20,000 x 100,000 rows and half of it
-    at 50,000 among themselves, with 16 a hundred times as long.
+    far fewer: with 3 features it took a third of the time at 20,000 x 100,000 rows, with 16 more
+    than a hundred times as long.
 
     Pairs are screened by :math:`t = \|\hat x\|^2 + \|\hat y\|^2 - 2 \hat x \cdot \hat y` of rows
     :math:`\hat x = s(x - c)`, which misses :math:`s^2 d^2` by no more than
     :math:`\varepsilon = u (2c + 10) (\|\hat x\| + \|\hat y\|)^2`, with u = 2^-24 and c the
-    additions in one chain of the sum, at most 256 + d/256. From 64 features on, where the
+    additions in one chain of the sum, at most 256 + d/256. From 16 features on, where the
     processor multiplies bfloat16, the rows are rounded to it, and what that takes off them adds
     :math:`2(\|\delta x\| \|\hat y\| + \|\hat x\| \|\delta y\|)`. The k nearest are among the
     pairs whose :math:`t - \varepsilon` is not above the k-th smallest :math:`t + \varepsilon`; only
