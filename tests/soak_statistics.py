@@ -310,7 +310,8 @@ def log_sum_exp(s: Samples) -> Iterator[Claim]:
     narrow = x.dtype.name != "float64" and (y is None or y.dtype.name != "float64")
     bound = 2e-6 if narrow and s.precision == "default" else 1e-12
     size = np.abs(np.where(np.isfinite(expected), expected, 0))
-    allowed = bound * np.maximum(1, largest) + (6e-8 if narrow else 1e-15) * size
+    # both are rounded to the dtype of the result
+    allowed = bound * np.maximum(1, largest) + (2.0**-23 if narrow else 1e-15) * size
     what = f"{kernel if bandwidths is not None else chosen.name} weights={w is not None}"
     yield f"{what} excluded={exclude}", got, expected, allowed
 
@@ -576,6 +577,8 @@ def two_sample_test(s: Samples) -> Iterator[Claim]:
     n, m = (min(rows, 250) for rows in (len(s.a), len(s.b)))
     if method == "wild_bootstrap":
         n = m = min(n, m)
+    if method == "gamma" and n + m < 4:  # refused
+        return
     if method == "spectrum":  # looks at 512 rows
         n, m = min(n, 200), min(m, 200)
     x, y, a, b = s.x[:n], s.y[:m], s.a[:n], s.b[:m]
