@@ -138,12 +138,13 @@ def inverse_multiquadric(rng: Any, r: float) -> Formula:
 
 def matern(rng: Any, r: float, nu: float) -> Formula:
     rate = math.sqrt(2 * nu) / r
-    if nu == 1.5:
-        front = lambda z: 1 + z  # noqa: E731
-        slope = lambda z: -(rate**2) / 2 * np.exp(-z)  # noqa: E731
-    else:
-        front = lambda z: 1 + z + z * z / 3  # noqa: E731
-        slope = lambda z: -(rate**2) / 6 * (1 + z) * np.exp(-z)  # noqa: E731
+
+    def front(z: Floats) -> Floats:
+        return 1 + z if nu == 1.5 else 1 + z + z * z / 3
+
+    def slope(z: Floats) -> Floats:
+        return -(rate**2) * (1 / 2 if nu == 1.5 else (1 + z) / 6) * np.exp(-z)
+
     return Formula(
         pt.Matern(r, nu=nu),
         lambda p: front(rate * p.distances) * np.exp(-rate * p.distances),
