@@ -105,31 +105,6 @@ def _over_pairs(
     )
 
 
-def _held_products(
-    x: NDArray[Any],
-    y: NDArray[Any],
-    x_terms: list[Term],
-    y_terms: list[Term],
-    orders: NDArray[np.int64],
-    *,
-    workers: int,
-    progress: Report | None,
-) -> Floats:
-    """The products of `_over_pairs` from matrices that are computed once."""
-    products: Floats = _backend.module(x, y).permuted_kernel_products(
-        x,
-        y,
-        x_terms,
-        y_terms,
-        orders,
-        x_shift=_typical(x, x_terms),
-        y_shift=_typical(y, y_terms),
-        workers=workers,
-        progress=progress,
-    )
-    return products
-
-
 def _by_covariance(x: NDArray[Any], y: NDArray[Any], x_scale: float, y_scale: float) -> _Joint:
     """By the products of features, which have as many rows and columns as there are features.
 
@@ -679,9 +654,11 @@ def independence_test(
                 sums = _on_lines(a, b, orders, workers=threads, progress=report)
             elif held:
                 sums = first or _over_pairs(a, b, x_terms, y_terms, workers=threads, progress=None)
-                products = _held_products(
-                    a, b, x_terms, y_terms, orders, workers=threads, progress=report
-                )
+                products = _backend.module(a, b).permuted_kernel_products(
+                    a, b, x_terms, y_terms, orders,
+                    x_shift=_typical(a, x_terms), y_shift=_typical(b, y_terms),
+                    workers=threads, progress=report,
+                )  # fmt: skip
                 sums = sums._replace(products=products)
             else:
                 sums = _over_pairs(a, b, x_terms, y_terms, orders, workers=threads, progress=report)
