@@ -1,8 +1,8 @@
 // Kernel values from direct differences in the working type, summed in float64 for each row.
-#include "engine/kernel_sums.hpp"
+#include "kernels/sums.hpp"
 
 #include "engine/row_fold.cuh"
-#include "engine/similarities.cuh"
+#include "kernels/similarities.cuh"
 
 namespace pairtile::gpu {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "engine/similarity.hpp"
+#include "kernels/similarity.hpp"
 
 namespace pairtile::gpu {
 

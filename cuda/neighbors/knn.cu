@@ -1,8 +1,8 @@
 // Canonical float64 values, each compared with the k-th best of its query so far; what is better
 // goes into that query's sorted list. Then the lists of all segments are merged.
-#include "engine/knn.hpp"
+#include "neighbors/knn.hpp"
 
-#include "engine/distances.cuh"
+#include "neighbors/distances.cuh"
 
 namespace pairtile::gpu {
 namespace {

@@ -1,8 +1,8 @@
 // A tile of kernel values in shared memory, multiplied by as many rows of the columns there: each
 // thread adds up eight columns of its query in float64, reference by reference.
-#include "engine/contraction.hpp"
+#include "kernels/contraction.hpp"
 
-#include "engine/similarities.cuh"
+#include "kernels/similarities.cuh"
 #include "pairtile/fold/sum.hpp"
 
 namespace pairtile::gpu {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "engine/launch.hpp"
-#include "engine/similarity.hpp"
+#include "kernels/similarity.hpp"
 #include "engine/sweep.cuh"
 #include "pairtile/metric/canonical.hpp"
 #include "pairtile/metric/inner_product.hpp"

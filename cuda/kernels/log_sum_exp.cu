@@ -1,8 +1,8 @@
 // Logarithms of kernel values, folded in float64 for each row.
-#include "engine/log_sum_exp.hpp"
+#include "kernels/log_sum_exp.hpp"
 
 #include "engine/row_fold.cuh"
-#include "engine/similarities.cuh"
+#include "kernels/similarities.cuh"
 
 namespace pairtile::gpu {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "engine/similarity.hpp"
+#include "kernels/similarity.hpp"
 #include "pairtile/fold/sum.hpp"
 
 namespace pairtile::gpu {

@@ -1,7 +1,7 @@
 // Distances from canonical float64 values, folded to one number per query.
-#include "engine/fidelity.hpp"
+#include "neighbors/fidelity.hpp"
 
-#include "engine/distances.cuh"
+#include "neighbors/distances.cuh"
 #include "engine/row_fold.cuh"
 
 namespace pairtile::gpu {

@@ -1,7 +1,7 @@
 // Canonical float64 values, written down as distances.
-#include "engine/pairwise.hpp"
+#include "neighbors/pairwise.hpp"
 
-#include "engine/distances.cuh"
+#include "neighbors/distances.cuh"
 
 namespace pairtile::gpu {
 namespace {

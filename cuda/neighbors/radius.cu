@@ -3,9 +3,9 @@
 //
 // Integer atomics give the same counts in any order. The order in which they fill a row is not the
 // same every time, but sorting it by (value, index) is.
-#include "engine/radius.hpp"
+#include "neighbors/radius.hpp"
 
-#include "engine/distances.cuh"
+#include "neighbors/distances.cuh"
 #include "pairtile/fold/top_k.hpp"
 
 namespace pairtile::gpu {

@@ -1,0 +1,13 @@
+// The families of the module, and the plans that they export by name.
+#pragma once
+
+#include "bind/arrays.hpp"
+
+namespace pairtile::gpu {
+
+Needs needs_of(const std::string& statistic, int64_t k = 0);
+
+void bind_neighbors(py::module_& m);
+void bind_kernels(py::module_& m);
+
+}  // namespace pairtile::gpu

@@ -1,0 +1,148 @@
+// Neighbours, radii, distances and fidelity.
+#include "bind/families.hpp"
+#include "neighbors/fidelity.hpp"
+#include "neighbors/knn.hpp"
+#include "neighbors/pairwise.hpp"
+#include "neighbors/radius.hpp"
+
+namespace pairtile::gpu {
+namespace {
+
+// name; p, weights, transform, ranges and n_bits, 0 where the metric has no use for one
+using Measure = std::tuple<std::string, double, Address, Address, Address, int64_t>;
+
+MetricId metric_of(const std::string& name) {
+#define PT_METRIC(known, type) \
+    if (name == #known) return MetricId::known;
+    PAIRTILE_METRICS(PT_METRIC)
+    PAIRTILE_BIT_METRICS(PT_METRIC)
+#undef PT_METRIC
+    throw py::value_error("unknown metric '" + name + "'");
+}
+
+Metric metric_of(const Measure& measure, const Sets& sets) {
+    const auto& [name, p, weights, transform, ranges, n_bits] = measure;
+    const auto features = static_cast<double>(std::get<2>(std::get<0>(sets)));
+    return {metric_of(name),
+            {p, at<const double>(weights), at<const double>(transform), at<const double>(ranges),
+             features, n_bits}};
+}
+
+void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64_t k,
+              bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
+              const Pair& ticks, Address reference_mask, Address workspace, bool wide_distances,
+              Address distances, Address indices, const Where& where) {
+    Search search;
+    search.sweep = sweep_of(sets, rows, needs_of("knn", k));
+    search.metric = metric_of(measure, sets);
+    search.k = k;
+    search.predicate.exclude_self = exclude_self;
+    search.predicate.same_group = same_group;
+    search.predicate.query_groups = at<const int64_t>(groups.first);
+    search.predicate.reference_groups = at<const int64_t>(groups.second);
+    search.predicate.query_times = at<const double>(times.first);
+    search.predicate.reference_times = at<const double>(times.second);
+    search.predicate.query_ticks = at<const int64_t>(ticks.first);
+    search.predicate.reference_ticks = at<const int64_t>(ticks.second);
+    search.predicate.reference_mask = at<const bool>(reference_mask);
+    search.lists = at<Neighbor>(workspace);
+    search.lengths = reinterpret_cast<int64_t*>(search.lists +
+                                                search.sweep.rows * search.sweep.cut.segments * k);
+    const cudaStream_t stream = stream_on(where);
+    if (wide_distances) {
+        knn(search, at<double>(distances), at<int64_t>(indices), stream);
+    } else {
+        knn(search, at<float>(distances), at<int64_t>(indices), stream);
+    }
+}
+
+Within within_of(const Sets& sets, const Measure& measure, const Range& rows, bool exclude_self,
+                 bool closed, bool wide_distances) {
+    return {sweep_of(sets, rows, needs_of("radius")), metric_of(measure, sets), exclude_self,
+            closed, !wide_distances};
+}
+
+// Radii, and the counts per query and per reference of what is inside them.
+using Counts = std::tuple<Address, Address, Address>;
+
+RadiusCounts counts_of(const Counts& counts) {
+    const auto& [radii, of_queries, of_references] = counts;
+    return {at<const double>(radii), at<int64_t>(of_queries), at<int64_t>(of_references)};
+}
+
+void bind_radius_counts(const Sets& sets, const Measure& measure, const Range& rows,
+                        bool exclude_self, bool closed, bool wide_distances,
+                        const Counts& by_query_radii, const Counts& by_reference_radii,
+                        const Where& where) {
+    const Within within = within_of(sets, measure, rows, exclude_self, closed, wide_distances);
+    radius_counts(within, counts_of(by_query_radii), counts_of(by_reference_radii),
+                  stream_on(where));
+}
+
+void bind_radius_neighbors(const Sets& sets, const Measure& measure, const Range& rows,
+                           bool exclude_self, bool closed, bool wide_distances, Address radii,
+                           Address indptr, Address next, Address indices, Address values,
+                           Address distances, const Where& where) {
+    const Within within = within_of(sets, measure, rows, exclude_self, closed, wide_distances);
+    const RadiusRows found = {at<const int64_t>(indptr), at<int64_t>(next), at<int64_t>(indices),
+                              at<double>(values)};
+    const cudaStream_t stream = stream_on(where);
+    if (wide_distances) {
+        radius_neighbors(within, at<const double>(radii), found, at<double>(distances), stream);
+    } else {
+        radius_neighbors(within, at<const double>(radii), found, at<float>(distances), stream);
+    }
+}
+
+void bind_pairwise_distances(const Sets& sets, const Measure& measure, const Range& rows,
+                             bool exclude_self, bool wide_distances, Address distances,
+                             const Where& where) {
+    const Pairwise pairwise = {sweep_of(sets, rows, needs_of("pairwise")),
+                               metric_of(measure, sets), exclude_self, wide_distances,
+                               at<void>(distances)};
+    pairwise_distances(pairwise, stream_on(where));
+}
+
+void bind_largest_radius_ratios(const Sets& sets, const Measure& measure, const Range& rows,
+                                Address radii, Address workspace, Address largest,
+                                const Where& where) {
+    const Ratios ratios = {sweep_of(sets, rows, needs_of("fidelity")), metric_of(measure, sets),
+                           at<const double>(radii), at<MaxRatio>(workspace)};
+    largest_radius_ratios(ratios, at<double>(largest), stream_on(where));
+}
+
+void bind_distance_products(const Sets& sets, const Measure& measure, const Range& rows,
+                            double radius, Address workspace, Address of_queries,
+                            const Where& where) {
+    const Products products = {sweep_of(sets, rows, needs_of("fidelity")),
+                               metric_of(measure, sets), radius, at<Product>(workspace)};
+    distance_products(products, at<double>(of_queries), stream_on(where));
+}
+
+}  // namespace
+
+void bind_neighbors(py::module_& m) {
+    using py::arg;
+    m.def("knn", bind_knn, py::kw_only(), arg("sets"), arg("measure"), arg("rows"), arg("k"),
+          arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"), arg("ticks"),
+          arg("reference_mask"), arg("workspace"), arg("wide_distances"), arg("distances"),
+          arg("indices"), arg("where"), Released());
+    m.def("radius_counts", bind_radius_counts, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),
+          arg("by_query_radii"), arg("by_reference_radii"), arg("where"), Released());
+    m.def("radius_neighbors", bind_radius_neighbors, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"), arg("radii"),
+          arg("indptr"), arg("next"), arg("indices"), arg("values"), arg("distances"), arg("where"),
+          Released());
+    m.def("pairwise_distances", bind_pairwise_distances, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("exclude_self"), arg("wide_distances"), arg("distances"), arg("where"),
+          Released());
+    m.def("largest_radius_ratios", bind_largest_radius_ratios, py::kw_only(), arg("sets"),
+          arg("measure"), arg("rows"), arg("radii"), arg("workspace"), arg("largest"), arg("where"),
+          Released());
+    m.def("distance_products", bind_distance_products, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("radius"), arg("workspace"), arg("of_queries"), arg("where"),
+          Released());
+}
+
+}  // namespace pairtile::gpu
