@@ -62,7 +62,8 @@ inline Cut cut_for(const Needs& needs, int64_t rows, int64_t references) {
 // What every sweep is told: who meets whom, in which rows of a launch.
 using Sets = std::tuple<View, View, Pair>;  // queries, references, their scales
 
-inline Sweep sweep_of(const Sets& sets, const Range& rows, const Needs& needs, bool triangle = false) {
+inline Sweep sweep_of(const Sets& sets, const Range& rows, const Needs& needs,
+                      bool triangle = false) {
     const auto& [queries, references, scales] = sets;
     const int64_t count = rows.second - rows.first;
     return {array_of(queries),

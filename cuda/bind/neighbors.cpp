@@ -4,6 +4,7 @@
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
 #include "neighbors/radius.hpp"
+#include "neighbors/screened_knn.hpp"
 
 namespace pairtile::gpu {
 namespace {
@@ -28,6 +29,19 @@ Metric metric_of(const Measure& measure, const Sets& sets) {
              features, n_bits}};
 }
 
+Predicate predicate_of(bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
+                       const Pair& ticks, Address reference_mask) {
+    return {exclude_self,
+            at<const int64_t>(groups.first),
+            at<const int64_t>(groups.second),
+            same_group,
+            at<const double>(times.first),
+            at<const double>(times.second),
+            at<const int64_t>(ticks.first),
+            at<const int64_t>(ticks.second),
+            at<const bool>(reference_mask)};
+}
+
 void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64_t k,
               bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
               const Pair& ticks, Address reference_mask, Address workspace, bool wide_distances,
@@ -36,15 +50,7 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
     search.sweep = sweep_of(sets, rows, needs_of("knn", k));
     search.metric = metric_of(measure, sets);
     search.k = k;
-    search.predicate.exclude_self = exclude_self;
-    search.predicate.same_group = same_group;
-    search.predicate.query_groups = at<const int64_t>(groups.first);
-    search.predicate.reference_groups = at<const int64_t>(groups.second);
-    search.predicate.query_times = at<const double>(times.first);
-    search.predicate.reference_times = at<const double>(times.second);
-    search.predicate.query_ticks = at<const int64_t>(ticks.first);
-    search.predicate.reference_ticks = at<const int64_t>(ticks.second);
-    search.predicate.reference_mask = at<const bool>(reference_mask);
+    search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
     search.lists = at<Neighbor>(workspace);
     search.lengths = reinterpret_cast<int64_t*>(search.lists +
                                                 search.sweep.rows * search.sweep.cut.segments * k);
@@ -53,6 +59,94 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
         knn(search, at<double>(distances), at<int64_t>(indices), stream);
     } else {
         knn(search, at<float>(distances), at<int64_t>(indices), stream);
+    }
+}
+
+// Slices, norms and residuals of packed rows: addresses; how many rows, features, parts.
+using Packed = std::tuple<Address, Address, Address, int64_t, int64_t, int>;
+
+Panels panels_of(const Packed& packed) {
+    const auto& [slices, norms, residuals, rows, d, parts] = packed;
+    return {at<char>(slices), rows, d, parts, at<float>(norms), at<float>(residuals)};
+}
+
+void bind_sample_centre(const View& x, const View& y, Address centre, const Where& where) {
+    sample_centre(array_of(x), array_of(y), at<double>(centre), stream_on(where));
+}
+
+void bind_pack(const View& x, int64_t first, Address scales, Address centre, const Packed& packed,
+               Address findings, const Where& where) {
+    pack(array_of(x), first, at<const RowScale>(scales), at<const double>(centre),
+         panels_of(packed), at<PackFindings>(findings), stream_on(where));
+}
+
+TensorPath path_of(const std::string& name) {
+    return name == "wgmma" ? TensorPath::wgmma : name == "mma" ? TensorPath::mma : TensorPath::none;
+}
+
+std::string bind_tensor_path(int device, const std::string& most) {
+    check(cudaSetDevice(device), "cudaSetDevice");
+    static constexpr const char* names[] = {"none", "mma", "wgmma"};
+    return names[static_cast<int>(tensor_path(path_of(most)))];
+}
+
+// Queries, references and the rows where the packed ones of either begin.
+using PackedSets = std::tuple<Packed, Packed, Range>;
+
+ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const PackedSets& packed,
+                           int64_t k, bool exact, const Range& segments, Address of_references,
+                           const std::tuple<Address, Address, Address>& workspace) {
+    const auto& [queries, references, scales] = sets;
+    const auto& [rows, cols, firsts] = packed;
+    const auto& [candidates, counts, scratch] = workspace;
+    ScreenedSearch search{};
+    search.sweep = tensor_sweep(panels_of(rows), panels_of(cols),
+                                screened_segments(std::get<3>(rows), std::get<3>(cols)));
+    search.queries = array_of(queries);
+    search.references = array_of(references);
+    search.query_scales = at<const RowScale>(scales.first);
+    search.reference_scales = at<const RowScale>(scales.second);
+    search.metric = metric_of(measure, sets);
+    search.k = k;
+    search.room = candidate_room(k);
+    search.first_query = firsts.first;
+    search.first_reference = firsts.second;
+    search.of_cols = at<const PackFindings>(of_references);
+    search.exact = exact;
+    search.first_segment = static_cast<int>(segments.first);
+    search.segments = static_cast<int>(segments.second);
+    search.candidates = at<Candidate>(candidates);
+    search.counts = at<int>(counts);
+    search.scratch = at<double>(scratch);
+    return search;
+}
+
+void bind_screened_sweep(const Sets& sets, const Measure& measure, const PackedSets& packed,
+                         int64_t k, bool exact, const Range& segments, Address of_references,
+                         const std::tuple<Address, Address, Address>& workspace, bool exclude_self,
+                         bool same_group, const Pair& groups, const Pair& times, const Pair& ticks,
+                         Address reference_mask, const std::string& path, const Where& where) {
+    ScreenedSearch search =
+        screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
+    search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
+    screened_sweep(search, path_of(path), stream_on(where));
+}
+
+void bind_screened_decision(const Sets& sets, const Measure& measure, const PackedSets& packed,
+                            int64_t k, bool exact, const Range& segments, Address of_references,
+                            const std::tuple<Address, Address, Address>& workspace,
+                            bool exclude_self, bool same_group, const Pair& groups,
+                            const Pair& times, const Pair& ticks, Address reference_mask,
+                            bool wide_distances, Address distances, Address indices,
+                            const Where& where) {
+    ScreenedSearch search =
+        screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
+    search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
+    const cudaStream_t stream = stream_on(where);
+    if (wide_distances) {
+        screened_decision(search, at<double>(distances), at<int64_t>(indices), stream);
+    } else {
+        screened_decision(search, at<float>(distances), at<int64_t>(indices), stream);
     }
 }
 
@@ -97,9 +191,8 @@ void bind_radius_neighbors(const Sets& sets, const Measure& measure, const Range
 void bind_pairwise_distances(const Sets& sets, const Measure& measure, const Range& rows,
                              bool exclude_self, bool wide_distances, Address distances,
                              const Where& where) {
-    const Pairwise pairwise = {sweep_of(sets, rows, needs_of("pairwise")),
-                               metric_of(measure, sets), exclude_self, wide_distances,
-                               at<void>(distances)};
+    const Pairwise pairwise = {sweep_of(sets, rows, needs_of("pairwise")), metric_of(measure, sets),
+                               exclude_self, wide_distances, at<void>(distances)};
     pairwise_distances(pairwise, stream_on(where));
 }
 
@@ -114,8 +207,8 @@ void bind_largest_radius_ratios(const Sets& sets, const Measure& measure, const 
 void bind_distance_products(const Sets& sets, const Measure& measure, const Range& rows,
                             double radius, Address workspace, Address of_queries,
                             const Where& where) {
-    const Products products = {sweep_of(sets, rows, needs_of("fidelity")),
-                               metric_of(measure, sets), radius, at<Product>(workspace)};
+    const Products products = {sweep_of(sets, rows, needs_of("fidelity")), metric_of(measure, sets),
+                               radius, at<Product>(workspace)};
     distance_products(products, at<double>(of_queries), stream_on(where));
 }
 
@@ -126,6 +219,25 @@ void bind_neighbors(py::module_& m) {
     m.def("knn", bind_knn, py::kw_only(), arg("sets"), arg("measure"), arg("rows"), arg("k"),
           arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"), arg("ticks"),
           arg("reference_mask"), arg("workspace"), arg("wide_distances"), arg("distances"),
+          arg("indices"), arg("where"), Released());
+    m.attr("screened_most_k") = screened_most_k;
+    m.attr("findings_bytes") = sizeof(PackFindings);
+    m.attr("candidate_bytes") = sizeof(Candidate);
+    m.attr("rows_together") = rows_together;
+    m.def("tensor_path", bind_tensor_path, arg("device"), arg("most") = "wgmma");
+    m.def("panels_bytes", panels_bytes, arg("rows"), arg("d"), arg("parts"));
+    m.def("screened_segments", screened_segments, arg("rows"), arg("references"));
+    m.def("candidate_room", candidate_room, arg("k"));
+    m.def("sample_centre", bind_sample_centre, Released());
+    m.def("pack", bind_pack, Released());
+    m.def("screened_sweep", bind_screened_sweep, py::kw_only(), arg("sets"), arg("measure"),
+          arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
+          arg("workspace"), arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"),
+          arg("ticks"), arg("reference_mask"), arg("path"), arg("where"), Released());
+    m.def("screened_decision", bind_screened_decision, py::kw_only(), arg("sets"), arg("measure"),
+          arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
+          arg("workspace"), arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"),
+          arg("ticks"), arg("reference_mask"), arg("wide_distances"), arg("distances"),
           arg("indices"), arg("where"), Released());
     m.def("radius_counts", bind_radius_counts, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "engine/launch.hpp"
-#include "kernels/similarity.hpp"
 #include "engine/sweep.cuh"
+#include "kernels/similarity.hpp"
 #include "pairtile/metric/canonical.hpp"
 #include "pairtile/metric/inner_product.hpp"
 #include "pairtile/metric/manhattan.hpp"

@@ -1,8 +1,8 @@
 // Distances from canonical float64 values, folded to one number per query.
 #include "neighbors/fidelity.hpp"
 
-#include "neighbors/distances.cuh"
 #include "engine/row_fold.cuh"
+#include "neighbors/distances.cuh"
 
 namespace pairtile::gpu {
 namespace {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 
 from pairtile import _cuda
+from pairtile._cuda_backend import screened
 from pairtile._cuda_backend.memory import (
     Rows,
     address,
@@ -145,7 +146,7 @@ def knn(
 
     Every value is the canonical one, whatever the precision.
     """
-    del precision, workers
+    del workers
     _check_served(memory_limit)
     with device_of(queries, reference, _memory_of(index)):
         join = Join(queries, reference, metric, metric_params, index)
@@ -158,8 +159,23 @@ def knn(
         nothing = (None, None)
         whole = query_times is not None and query_times.dtype.kind == "i"
 
+        predicate = {
+            "exclude_self": join.itself,
+            "same_group": group_rule == "same",
+            "groups": addresses(groups),
+            "times": addresses(nothing if whole else times),
+            "ticks": addresses(times if whole else nothing),
+            "reference_mask": address(mask),
+        }
         distances = cupy.empty((q.n, k), dtype=dtype)
         indices = cupy.empty((q.n, k), dtype=cupy.int64)
+        wide = dtype == "float64"
+        if (
+            precision != "float64"
+            and screened.serves(metric, k, q, r)
+            and screened.knn(join, k, predicate, wide, distances, indices, progress)
+        ):
+            return as_given(queries, distances, indices)
         batches = join.batches("knn", k)
         lists = workspace("knn", batches, r.n, k=k)
         for batch in paced(batches, progress):
@@ -167,14 +183,9 @@ def knn(
                 **join.told,
                 rows=batch,
                 k=k,
-                exclude_self=join.itself,
-                same_group=group_rule == "same",
-                groups=addresses(groups),
-                times=addresses(nothing if whole else times),
-                ticks=addresses(times if whole else nothing),
-                reference_mask=address(mask),
+                **predicate,
                 workspace=address(lists),
-                wide_distances=dtype == "float64",
+                wide_distances=wide,
                 distances=address(distances),
                 indices=address(indices),
                 where=where(),

@@ -1,0 +1,58 @@
+// What a tensor-core sweep works on: packed rows against packed columns, the parts to multiply, and
+// how the blocks are cut. Which path takes it is decided here, once for each device.
+#pragma once
+
+#include "engine/panels.hpp"
+
+namespace pairtile::gpu {
+
+constexpr int block_rows = 256;           // query rows of a block: two panels
+constexpr int tile_columns = panel_rows;  // columns of a tile: one panel
+constexpr int strip_rows = 16;            // a warp holds two strips of 16 rows by 128 columns
+constexpr int warps_of_rows = 8;
+
+enum class TensorPath : int { none, mma, wgmma };
+
+// Which parts are multiplied, small products first, so that what they add up to is not cut off
+// beside large ones.
+struct PartProducts {
+    int count;
+    int8_t row_part[6], col_part[6];
+};
+inline PartProducts products_of(int parts) {
+    if (parts == 1) return {1, {0}, {0}};
+    if (parts == 2) return {3, {1, 0, 0}, {0, 1, 0}};
+    return {6, {2, 1, 0, 1, 0, 0}, {0, 1, 2, 0, 1, 0}};
+}
+
+struct TensorSweep {
+    Panels rows, cols;
+    PartProducts products;
+    int row_blocks, col_tiles;
+    int segments, tiles_per_segment;
+    bool triangle = false;  // only tiles that reach above the diagonal
+
+    PT_HD int slices() const { return rows.slices_per_row(); }
+    PT_HD int steps() const { return products.count * slices(); }
+    PT_HD int64_t row_panel_bytes() const { return int64_t{slice_bytes} * slices() * rows.parts; }
+    PT_HD int64_t col_panel_bytes() const { return int64_t{slice_bytes} * slices() * cols.parts; }
+};
+
+inline TensorSweep tensor_sweep(const Panels& rows, const Panels& cols, int64_t segments) {
+    const int64_t tiles = divided_up(cols.rows, tile_columns), width = divided_up(tiles, segments);
+    const auto small = [](int64_t n) { return static_cast<int>(n); };
+    return {rows,
+            cols,
+            products_of(rows.parts),
+            small(padded_rows(rows.rows) / block_rows),
+            small(tiles),
+            small(divided_up(tiles, width)),
+            small(width)};
+}
+
+// What the current device can run of what was built; `most` leaves out what is beyond it.
+TensorPath tensor_path(TensorPath most = TensorPath::wgmma);
+int multiprocessors();
+int shared_bytes_per_block();
+
+}  // namespace pairtile::gpu

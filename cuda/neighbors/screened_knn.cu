@@ -1,0 +1,600 @@
+#include "neighbors/screened_knn.hpp"
+
+#include <cuda_bf16.h>
+
+#include "engine/tensor_sweep.cuh"
+#include "neighbors/distances.cuh"
+
+namespace pairtile::gpu {
+namespace {
+
+constexpr unsigned every_lane = ~0u;
+
+__device__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % 32; }
+
+// Floats as integers in the same order.
+__device__ uint32_t ordinal(float value) {
+    const uint32_t bits = __float_as_uint(value);
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+__device__ float from_ordinal(uint32_t ordinal) {
+    return __uint_as_float(ordinal & 0x80000000u ? ordinal & 0x7fffffffu : ~ordinal);
+}
+
+// --- The bound
+// ------------------------------------------------------------------------------------
+
+// What one row may be off by. Of tensor cores it is known (docs/numerics.md) that products are
+// exact and that L of them and the sum so far are added with all digits below 2^-F of the largest
+// cut off: L + 2 units for each L features, none of the terms above ‖x̂‖‖ŷ‖. L = 8 and F = 24 hold
+// for both kinds, and 2 covers the binade.
+struct RowBound {
+    float square;  // ‖x̂‖²
+    float lost;    // ρ for distances; for products the error of s
+    float error;   // e
+    bool of_products, exact;
+
+    __device__ RowBound(const ScreenedSearch& search, int64_t row) {
+        const Panels& rows = search.sweep.rows;
+        const float x = sqrtf(rows.norms[row]) * (1 + 0x1p-20f), off_x = rows.residuals[row];
+        const float y = __uint_as_float(search.of_cols->largest_norm);
+        const float off_y = __uint_as_float(search.of_cols->largest_residual);
+        const auto chains = static_cast<float>((rows.d + 7) / 8 + 1);
+        const float arithmetic = chains * 20.0f * 0x1p-24f * x * y + 0x1p-21f * y * (x + y);
+        square = rows.norms[row];
+        of_products = search.metric.id == MetricId::inner_product;
+        exact = search.exact;
+        if (of_products) {
+            // and what the canonical value is off by
+            lost = (x + off_x) * off_y + off_x * y + arithmetic +
+                   static_cast<float>(rows.d + 8) * 0x1p-50f * (x + off_x) * (y + off_y);
+            error = 0.0f;
+        } else {
+            lost = off_x + off_y;
+            error = 2.0f * arithmetic + 0x1p-21f * square;
+        }
+    }
+
+    // Screened values above it may belong to a neighbour, where `kth` is the k-th best screened
+    // one.
+    __device__ float limit_of_screened(float kth) const {
+        if (exact) return kth;
+        if (of_products) return below(kth - 2.0f * lost, kth);
+        const float distance = fmaxf(0.0f, square - 2.0f * kth) + error;
+        return limit_within(sqrtf(distance) * (1 + 0x1p-20f) + 2.0f * lost);
+    }
+    // The same where the k-th best canonical value is known.
+    __device__ float limit_of_canonical(double kth, bool halved) const {
+        if (of_products) {
+            const auto product = static_cast<float>(-kth);
+            return below(product - lost, product);
+        }
+        const auto distance = static_cast<float>(halved ? 2.0 * kth : kth);
+        return limit_within(sqrtf(distance) * (1 + 0x1p-20f) + lost);
+    }
+
+  private:
+    __device__ float limit_within(float distance) const {
+        const float largest = distance * distance + error;
+        return below(0.5f * (square - largest), square + largest);
+    }
+    // Less by the rounding of numbers of this size.
+    static __device__ float below(float value, float size) {
+        return value - 0x1p-20f * fabsf(size) - 0x1p-120f;
+    }
+};
+
+// --- Choosing among candidates
+// --------------------------------------------------------------------
+
+// The largest ordinal that at least k of n keys reach, key(i) being asked of lane i % 32.
+template <class Key>
+__device__ uint32_t kth_largest(int n, int k, const Key& key) {
+    uint32_t most = 0, least = ~0u;
+    for (int i = lane_of_thread(); i < n; i += 32) {
+        const uint32_t mine = key(i);
+        most = max(most, mine);
+        least = min(least, mine);
+    }
+    most = __reduce_max_sync(every_lane, most);
+    least = __reduce_min_sync(every_lane, least);
+    if (most == least) return most;
+    const int top = 31 - __clz(static_cast<int>(most ^ least));
+    uint32_t found = most >> top >> 1 << top << 1;  // what all have in common
+    for (int bit = top; bit >= 0; --bit) {
+        const uint32_t wanted = found | 1u << bit;
+        int reached = 0;
+        for (int i = lane_of_thread(); i < n; i += 32) reached += key(i) >= wanted;
+        if (__reduce_add_sync(every_lane, reached) >= k) found = wanted;
+    }
+    return found;
+}
+template <int held>
+__device__ uint32_t kth_largest_held(const Candidate* candidates, int n, int k) {
+    uint32_t keys[held];
+#pragma unroll
+    for (int h = 0; h < held; ++h) {
+        const int i = h * 32 + lane_of_thread();
+        keys[h] = i < n ? ordinal(candidates[i].value) : 0;
+    }
+    uint32_t most = 0, least = ~0u;
+#pragma unroll
+    for (int h = 0; h < held; ++h) {
+        most = max(most, keys[h]);
+        if (h * 32 + lane_of_thread() < n) least = min(least, keys[h]);
+    }
+    most = __reduce_max_sync(every_lane, most);
+    least = __reduce_min_sync(every_lane, least);
+    if (most == least) return most;
+    const int top = 31 - __clz(static_cast<int>(most ^ least));
+    uint32_t found = most >> top >> 1 << top << 1;
+    for (int bit = top; bit >= 0; --bit) {
+        const uint32_t wanted = found | 1u << bit;
+        int reached = 0;
+#pragma unroll
+        for (int h = 0; h < held; ++h)
+            reached += __popc(__ballot_sync(every_lane, keys[h] >= wanted));
+        if (reached >= k) found = wanted;
+    }
+    return found;
+}
+__device__ float kth_value(const Candidate* candidates, int n, int k) {
+    if (n <= 64) return from_ordinal(kth_largest_held<2>(candidates, n, k));
+    if (n <= 128) return from_ordinal(kth_largest_held<4>(candidates, n, k));
+    if (n <= 256) return from_ordinal(kth_largest_held<8>(candidates, n, k));
+    return from_ordinal(kth_largest(n, k, [&](int i) { return ordinal(candidates[i].value); }));
+}
+
+// Moves those that pass to the front, in order; returns their number.
+template <class Passes>
+__device__ int compact(Candidate* candidates, int n, const Passes& passes) {
+    int kept = 0;
+    for (int first = 0; first < n; first += 32) {
+        const int i = first + lane_of_thread();
+        const Candidate one = i < n ? candidates[i] : Candidate{};
+        const bool stays = i < n && passes(one, i);
+        const unsigned all = __ballot_sync(every_lane, stays);
+        if (stays) candidates[kept + __popc(all & ((1u << lane_of_thread()) - 1))] = one;
+        kept += __popc(all);
+        __syncwarp();
+    }
+    return kept;
+}
+
+// --- Canonical values
+// -----------------------------------------------------------------------------
+
+// How a row is read: by address where its features lie side by side, by strides otherwise.
+template <class T>
+struct DenseRow {
+    const T* at;
+    __device__ DenseRow(const Array& array, int64_t i)
+        : at(reinterpret_cast<const T*>(array.data + i * array.row_stride)) {}
+    __device__ double operator[](int64_t j) const { return static_cast<double>(at[j]); }
+};
+struct AnyRow {
+    const Array& array;
+    int64_t i;
+    __device__ AnyRow(const Array& array, int64_t i) : array(array), i(i) {}
+    __device__ double operator[](int64_t j) const { return element<double>(array, i, j); }
+};
+struct NormalisedRow {
+    const Array& array;
+    const RowScale scale;
+    int64_t i;
+    __device__ NormalisedRow(const Array& array, const RowScale* scales, int64_t i)
+        : array(array), scale(scales[i]), i(i) {}
+    __device__ double operator[](int64_t j) const {
+        return normalised_element<double>(array, scale, i, j);
+    }
+};
+
+// The value that orders a pair, by eight lanes, which all get it; lane l takes the features j ≡ l.
+template <int unrolled, class X, class Y>
+__device__ double canonical_by_eight(const ScreenedSearch& search, const X& x, const Y& y) {
+    const bool products = search.metric.id == MetricId::inner_product;
+    const int64_t d = search.queries.cols;
+    double sum = 0.0;
+    if (products) {
+#pragma unroll unrolled
+        for (int64_t f = lane_of_thread() % 8; f < d; f += 8) {
+            sum = InnerProduct::accumulate(sum, x[f], y[f]);
+        }
+    } else {
+#pragma unroll unrolled
+        for (int64_t f = lane_of_thread() % 8; f < d; f += 8) {
+            sum = SquaredEuclidean::accumulate(sum, x[f], y[f]);
+        }
+    }
+#pragma unroll
+    for (int other = 4; other > 0; other /= 2) sum += __shfl_xor_sync(every_lane, sum, other);
+    if (products) return InnerProduct::order(sum);
+    return search.metric.id == MetricId::cosine ? Cosine::order(sum) : SquaredEuclidean::order(sum);
+}
+
+// What the user sees of it.
+__device__ double reported_of(MetricId metric, double ordered) {
+    switch (metric) {
+        case MetricId::inner_product:
+            return InnerProduct::reported(ordered);
+        case MetricId::euclidean:
+            return Euclidean::reported(ordered);
+        default:
+            return SquaredEuclidean::reported(ordered);
+    }
+}
+
+// values[c] = that of candidate c < n; row(j) reads reference j.
+template <int unrolled, class X, class Row>
+__device__ void canonical_values(const ScreenedSearch& search, const X& x, const Row& row,
+                                 const Candidate* candidates, int n, double* values) {
+    for (int first = 0; first < n; first += 4) {
+        const int mine = first + lane_of_thread() / 8, c = min(mine, n - 1);
+        const double value =
+            canonical_by_eight<unrolled>(search, x, row(int64_t{candidates[c].column}));
+        if (lane_of_thread() % 8 == 0 && mine < n) values[c] = value;
+    }
+    __syncwarp();
+}
+
+// --- The sweep
+// ------------------------------------------------------------------------------------
+
+// Candidates of the rows of a warp, as the tiles come. Whenever the tiles seen are a power of four,
+// and whenever a row runs out of room, the k-th best so far tightens the limit.
+struct Screen {
+    using Params = ScreenedSearch;
+    struct Memory {
+        float limits[block_rows];
+        int counts[block_rows];
+    };
+    static constexpr int groups = tile_columns / 8;
+
+    const ScreenedSearch& search;
+    Memory& memory;
+    const int row_a, row_b;
+    const int first_tile;
+    float2 half_norms[groups];
+
+    __device__ Screen(const ScreenedSearch& search, const TensorSweep& sweep, Memory& memory,
+                      int row_a, int row_b)
+        : search(search),
+          memory(memory),
+          row_a(row_a),
+          row_b(row_b),
+          first_tile(static_cast<int>(blockIdx.y) * sweep.tiles_per_segment) {
+        const int row = own_row();
+        memory.limits[row] = packed_row(row) < sweep.rows.rows ? -INFINITY : INFINITY;
+        memory.counts[row] = 0;
+        __syncwarp();
+    }
+
+    __device__ void columns(int tile) {
+        const float* norms =
+            search.sweep.cols.norms + int64_t{tile} * tile_columns + 2 * (lane_of_thread() % 4);
+        const bool products = search.metric.id == MetricId::inner_product;
+#pragma unroll
+        for (int g = 0; g < groups; ++g) {
+            const float2 norm = *reinterpret_cast<const float2*>(norms + 8 * g);
+            // infinity beyond the last column
+            half_norms[g] =
+                products ? make_float2(0.0f, 0.0f) : make_float2(0.5f * norm.x, 0.5f * norm.y);
+            if (products && norm.x == INFINITY) half_norms[g].x = INFINITY;
+            if (products && norm.y == INFINITY) half_norms[g].y = INFINITY;
+        }
+    }
+
+    __device__ __forceinline__ void strip(const Strip& values, int row, int tile) {
+        const int upper = row + lane_of_thread() / 4, lower = upper + 8;
+        const float of_upper = memory.limits[upper], of_lower = memory.limits[lower];
+        const int first_column = static_cast<int>(search.first_reference) + tile * tile_columns +
+                                 2 * (lane_of_thread() % 4);
+        constexpr int together = 4;
+#pragma unroll
+        for (int first = 0; first < groups; first += together) {
+            float best_upper = -INFINITY, best_lower = -INFINITY;
+#pragma unroll
+            for (int g = first; g < first + together; ++g) {
+                const auto [x, y] = half_norms[g];
+                best_upper = fmaxf(best_upper, fmaxf(values[g][0] - x, values[g][1] - y));
+                best_lower = fmaxf(best_lower, fmaxf(values[g][2] - x, values[g][3] - y));
+            }
+            if (best_upper > of_upper || best_lower > of_lower) {
+                Candidate* for_upper = candidates_of(search, upper);
+                Candidate* for_lower = candidates_of(search, lower);
+#pragma unroll
+                for (int g = first; g < first + together; ++g) {
+                    const auto [x, y] = half_norms[g];
+                    const int32_t column = first_column + 8 * g;
+                    const auto keep = [&](float value, float limit, int of, Candidate* list,
+                                          int32_t c) {
+                        if (value > limit) list[atomicAdd(&memory.counts[of], 1)] = {value, c};
+                    };
+                    keep(values[g][0] - x, of_upper, upper, for_upper, column);
+                    keep(values[g][1] - y, of_upper, upper, for_upper, column + 1);
+                    keep(values[g][2] - x, of_lower, lower, for_lower, column);
+                    keep(values[g][3] - y, of_lower, lower, for_lower, column + 1);
+                }
+            }
+        }
+        __syncwarp();
+        const int seen = tile - first_tile + 1;
+        const bool is_time = (seen & (seen - 1)) == 0 && (seen & 0x55555555) != 0;
+        const int count = lane_of_thread() < strip_rows ? memory.counts[row + lane_of_thread()] : 0;
+        const bool full = count > search.room - tile_columns;
+        unsigned rows = __ballot_sync(every_lane, full || (is_time && count > search.k));
+        for (; rows != 0; rows &= rows - 1) {
+            tighten(search, memory, row + __ffs(static_cast<int>(rows)) - 1);
+        }
+    }
+
+    __device__ void finish() {
+        __syncwarp();
+        const int row = own_row();
+        search.counts[state_of(search, row)] = memory.counts[row];
+    }
+
+  private:
+    // One of the 32 of this warp for each lane.
+    __device__ int own_row() const {
+        const int lane = lane_of_thread();
+        return lane < strip_rows ? row_a + lane : row_b + lane - strip_rows;
+    }
+    static __device__ int64_t packed_row(int row) { return int64_t{blockIdx.x} * block_rows + row; }
+    static __device__ Candidate* candidates_of(const ScreenedSearch& search, int row) {
+        return search.candidates + state_of(search, row) * search.room;
+    }
+    static __device__ int64_t state_of(const ScreenedSearch& search, int row) {
+        return packed_row(row) * search.segments + search.first_segment + blockIdx.y;
+    }
+
+    static __device__ void tighten(const ScreenedSearch& search, Memory& memory, int row) {
+        Candidate* candidates = candidates_of(search, row);
+        const auto k = static_cast<int>(search.k);
+        const int64_t query = search.first_query + packed_row(row);
+        float limit = memory.limits[row];
+        int count = compact(candidates, memory.counts[row], [&](const Candidate& one, int) {
+            return one.value > limit && search.predicate.admits(query, int64_t{one.column});
+        });
+        if (count > k) {
+            const RowBound bound(search, packed_row(row));
+            // of equal numbers without error the first ones count, and they have come already
+            const float kth = kth_value(candidates, count, k);
+            limit = fmaxf(limit, bound.limit_of_screened(kth));
+            count = compact(candidates, count, [&](const Candidate& one, int) {
+                return search.exact ? one.value >= kth : one.value > limit;
+            });
+            if (count > search.room - tile_columns) {  // too many that the screen cannot tell apart
+                limit = fmaxf(limit, confirm(search, row, candidates, count, bound));
+            }
+        }
+        __syncwarp();
+        if (lane_of_thread() == 0) {
+            memory.limits[row] = limit;
+            memory.counts[row] = count;
+        }
+        __syncwarp();
+    }
+
+    // Leaves the k nearest by canonical value; returns the limit that follows from the last of
+    // them.
+    static __device__ float confirm(const ScreenedSearch& search, int row, Candidate* candidates,
+                                    int& count, const RowBound& bound) {
+        const int64_t block = int64_t{blockIdx.y} * gridDim.x + blockIdx.x;
+        const int warp = static_cast<int>(threadIdx.x) / 32 % warps_of_rows;
+        double* values = search.scratch + (block * warps_of_rows + warp) * search.room;
+        const int64_t query = search.first_query + packed_row(row);
+        const bool normalised = search.metric.id == MetricId::cosine;
+        if (normalised) {
+            const NormalisedRow x(search.queries, search.query_scales, query);
+            canonical_values<1>(
+                search, x,
+                [&](int64_t j) {
+                    return NormalisedRow(search.references, search.reference_scales, j);
+                },
+                candidates, count, values);
+        } else {
+            const AnyRow x(search.queries, query);
+            canonical_values<1>(
+                search, x, [&](int64_t j) { return AnyRow(search.references, j); }, candidates,
+                count, values);
+        }
+        const auto k = static_cast<int>(search.k);
+        double kth = 0.0;
+        bool has_kth = false;
+        for (int i = lane_of_thread(); i < count; i += 32) {
+            const Neighbor mine = {values[i], candidates[i].column};
+            int before = 0;
+            for (int c = 0; c < count; ++c) {
+                before += Neighbor{values[c], candidates[c].column}.before(mine);
+            }
+            if (before == k - 1) kth = mine.value, has_kth = true;
+            if (before >= k) candidates[i].value = NAN;
+        }
+        __syncwarp();
+        count = compact(candidates, count,
+                        [](const Candidate& one, int) { return one.value == one.value; });
+        const unsigned who = __ballot_sync(every_lane, has_kth);
+        kth = __shfl_sync(every_lane, kth, __ffs(static_cast<int>(who)) - 1);
+        return bound.limit_of_canonical(kth, normalised);
+    }
+};
+
+// --- The decision
+// ---------------------------------------------------------------------------------
+
+constexpr int rescore_warps = 4;
+constexpr int rescore_chunk = 64;       // candidates confirmed at a time
+constexpr int rescore_features = 1024;  // of a query that waits in shared memory, in float64
+constexpr int rescore_held = static_cast<int>(screened_most_k) + rescore_chunk;
+
+// One warp per query: of the candidates of all segments those that may be among the k nearest,
+// their canonical values, and the k first in the order of (value, index).
+template <class D>
+__global__ void __launch_bounds__(32 * rescore_warps, 4)
+    rescore(const __grid_constant__ ScreenedSearch search, D* distances, int64_t* indices) {
+    __shared__ Neighbor held[rescore_warps][rescore_held], sorted[rescore_warps][screened_most_k];
+    __shared__ Candidate chunk[rescore_warps][rescore_chunk];
+    __shared__ double values[rescore_warps][rescore_chunk];
+    const int lane = lane_of_thread(), warp = static_cast<int>(threadIdx.x) / 32;
+    const int64_t row = int64_t{blockIdx.x} * rescore_warps + warp;
+    if (row >= search.sweep.rows.rows) return;
+    const int64_t segments = search.segments;
+    const auto k = static_cast<int>(search.k);
+    const Candidate* all = search.candidates + row * segments * search.room;
+    const int* counts = search.counts + row * segments;
+    const int64_t query = search.first_query + row;
+    extern __shared__ double queries[];
+    const int64_t d = search.queries.cols;
+    const bool waits = d <= rescore_features, normalised = search.metric.id == MetricId::cosine;
+    double* x = queries + warp * d;
+    if (waits) {
+        for (int64_t j = lane; j < d; j += 32) {
+            x[j] = normalised ? normalised_element<double>(search.queries,
+                                                           search.query_scales[query], query, j)
+                              : element<double>(search.queries, query, j);
+        }
+        __syncwarp();
+    }
+
+    float limit = -INFINITY;
+    const RowBound bound(search, row);
+    // only those that are admitted count
+    int total = 0;
+    for (int64_t s = 0; s < segments; ++s) {
+        for (int i = lane; i < counts[s]; i += 32) {
+            Candidate& one = const_cast<Candidate*>(all)[s * search.room + i];
+            const bool admitted = search.predicate.admits(query, int64_t{one.column});
+            if (!admitted) one.value = -INFINITY;
+            total += admitted;
+        }
+    }
+    total = __reduce_add_sync(every_lane, total);
+    if (segments == 1) {
+        if (total > k) limit = bound.limit_of_screened(kth_value(all, counts[0], k));
+    } else {
+        if (total > k) {
+            // the k-th best of all segments: the same search, lane by lane over what each has
+            uint32_t found = 0;
+            for (int bit = 31; bit >= 0; --bit) {
+                const uint32_t wanted = found | 1u << bit;
+                int reached = 0;
+                for (int64_t s = 0; s < segments; ++s) {
+                    for (int i = lane; i < counts[s]; i += 32) {
+                        reached += ordinal(all[s * search.room + i].value) >= wanted;
+                    }
+                }
+                if (__reduce_add_sync(every_lane, reached) >= k) found = wanted;
+            }
+            limit = bound.limit_of_screened(from_ordinal(found));
+        }
+    }
+
+    int length = 0, pending = 0;
+    Neighbor* best = held[warp];
+    const auto merge = [&] {
+        __syncwarp();
+        const auto values_of = [&](const auto& of_query) {
+            const auto with = [&](const auto& read) {
+                canonical_values<8>(search, of_query, read, chunk[warp], pending, values[warp]);
+            };
+            const Array& y = search.references;
+            const int64_t step = y.col_stride;
+            if (normalised) {
+                with([&](int64_t j) { return NormalisedRow(y, search.reference_scales, j); });
+            } else if (y.dtype == Dtype::float32 && step == 4) {
+                with([&](int64_t j) { return DenseRow<float>(y, j); });
+            } else if (y.dtype == Dtype::float64 && step == 8) {
+                with([&](int64_t j) { return DenseRow<double>(y, j); });
+            } else if (y.dtype == Dtype::bfloat16 && step == 2) {
+                with([&](int64_t j) { return DenseRow<__nv_bfloat16>(y, j); });
+            } else {
+                with([&](int64_t j) { return AnyRow(y, j); });
+            }
+        };
+        if (waits) {
+            values_of(x);
+        } else if (normalised) {
+            values_of(NormalisedRow(search.queries, search.query_scales, query));
+        } else {
+            values_of(AnyRow(search.queries, query));
+        }
+        for (int i = lane; i < pending; i += 32) {
+            best[length + i] = {values[warp][i], chunk[warp][i].column};
+        }
+        __syncwarp();
+        const int n = length + pending;
+        for (int i = lane; i < n; i += 32) {
+            const Neighbor mine = best[i];
+            int before = 0;
+            for (int other = 0; other < n; ++other) before += best[other].before(mine);
+            if (before < k) sorted[warp][before] = mine;
+        }
+        __syncwarp();
+        length = min(n, k);
+        for (int i = lane; i < length; i += 32) best[i] = sorted[warp][i];
+        __syncwarp();
+        pending = 0;
+    };
+    for (int64_t s = 0; s < segments; ++s) {
+        const Candidate* mine = all + s * search.room;
+        for (int first = 0; first < counts[s]; first += 32) {
+            const int i = first + lane;
+            const Candidate one = i < counts[s] ? mine[i] : Candidate{};
+            const bool passes = i < counts[s] && one.value > -INFINITY &&
+                                (search.exact ? one.value >= limit : one.value > limit);
+            const unsigned who = __ballot_sync(every_lane, passes);
+            if (pending + __popc(who) > rescore_chunk) merge();
+            if (passes) chunk[warp][pending + __popc(who & ((1u << lane) - 1))] = one;
+            pending += __popc(who);
+        }
+    }
+    if (pending > 0) merge();
+    for (int c = lane; c < k; c += 32) {
+        const Neighbor one = c < length ? best[c] : Neighbor{INFINITY, -1};
+        const int64_t at = (search.first_query + row) * k + c;
+        distances[at] = static_cast<D>(reported_of(search.metric.id, one.value));
+        indices[at] = one.index;
+    }
+}
+
+}  // namespace
+
+int64_t screened_segments(int64_t rows, int64_t references) {
+    const int64_t blocks = padded_rows(rows) / block_rows;
+    const int64_t tiles = divided_up(references, tile_columns);
+    const int64_t machine = multiprocessors();
+    const int64_t most =
+        std::max<int64_t>(1, std::min(tiles / 32, divided_up(2 * machine, blocks)));
+    int64_t best = 1;
+    double least = INFINITY;
+    for (int64_t s = 1; s <= most; ++s) {
+        // waves times tiles of a segment, with what the first tiles of each cost more
+        const double cost = static_cast<double>(divided_up(blocks * s, machine)) *
+                            (static_cast<double>(divided_up(tiles, s)) + 8.0);
+        if (cost < least) least = cost, best = s;
+    }
+    return divided_up(tiles, divided_up(tiles, best));  // as many as there will be
+}
+
+void screened_sweep(const ScreenedSearch& search, TensorPath path, cudaStream_t stream) {
+    run_tensor<Screen>("screened knn sweep", path, search.sweep, search, stream);
+}
+
+template <class D>
+void screened_decision(const ScreenedSearch& search, D* distances, int64_t* indices,
+                       cudaStream_t stream) {
+    const auto blocks = static_cast<unsigned>(divided_up(search.sweep.rows.rows, rescore_warps));
+    const int64_t d = search.queries.cols;
+    const size_t shared = d <= rescore_features ? sizeof(double) * rescore_warps * d : 0;
+    check(cudaFuncSetAttribute(rescore<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared)),
+          "knn rescore");
+    rescore<D><<<blocks, 32 * rescore_warps, shared, stream>>>(search, distances, indices);
+    check(cudaGetLastError(), "knn rescore");
+}
+
+template void screened_decision(const ScreenedSearch&, float*, int64_t*, cudaStream_t);
+template void screened_decision(const ScreenedSearch&, double*, int64_t*, cudaStream_t);
+
+}  // namespace pairtile::gpu

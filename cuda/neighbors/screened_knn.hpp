@@ -1,0 +1,56 @@
+// Exact k nearest neighbours by tensor cores: products of bfloat16 screen all pairs under a proven
+// bound on their error, what may be a neighbour is kept, and canonical values decide.
+//
+// A screened value is s = x̂·ŷ − ½‖ŷ‖² (x̂·ŷ alone for the inner product), larger is nearer. With
+// ρ = ‖x − x̂‖ + max ‖y − ŷ‖ and e the error of the arithmetic (see docs/numerics.md), a row whose
+// k-th best screened value stands for the squared distance D keeps the pairs up to
+// (√(D + e) + 2ρ)² + e. That holds for any k values seen so far, so that it tightens as a sweep
+// goes on.
+#pragma once
+
+#include "engine/tensor_sweep.hpp"
+#include "neighbors/knn.hpp"
+
+namespace pairtile::gpu {
+
+constexpr int64_t screened_most_k = 128;
+
+struct Candidate {
+    float value;
+    int32_t column;  // a reference
+};
+
+// Room for the candidates of a (row, segment): what is kept, what comes until the next look, and a
+// whole tile.
+inline int64_t candidate_room(int64_t k) { return divided_up(192 + 4 * k, 32) * 32; }
+
+// A sweep takes some queries and some references; the decision follows the sweeps over all of
+// these.
+struct ScreenedSearch {
+    TensorSweep sweep;
+    Array queries, references;  // for canonical values
+    const RowScale* query_scales;
+    const RowScale* reference_scales;
+    Metric metric;
+    int64_t k, room;
+    int64_t first_query, first_reference;  // of the packed rows and columns
+    Predicate predicate;
+    const PackFindings* of_cols;
+    bool exact;  // screened values are multiples of a half, without error
+
+    int segments, first_segment;  // of all sweeps, of this one
+    Candidate* candidates;        // (padded rows, segments, room)
+    int* counts;                  // (padded rows, segments)
+    double* scratch;              // room for each warp of each block of a sweep
+};
+
+// How many segments of references a sweep is cut into: such that the blocks of the last wave are
+// many, and each has at least 32 tiles.
+int64_t screened_segments(int64_t rows, int64_t references);
+
+void screened_sweep(const ScreenedSearch& search, TensorPath path, cudaStream_t stream);
+template <class D>
+void screened_decision(const ScreenedSearch& search, D* distances, int64_t* indices,
+                       cudaStream_t stream);
+
+}  // namespace pairtile::gpu
