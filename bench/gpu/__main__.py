@@ -65,7 +65,7 @@ class Process:
         from bench.gpu.worker import serve  # needs CuPy
 
         self._pipe, theirs = self._context.Pipe()
-        self._child = self._context.Process(target=serve, args=(theirs,), daemon=True)
+        self._child = self._context.Process(target=serve, args=(theirs,))
         self._child.start()
         theirs.close()
 
@@ -142,8 +142,11 @@ class Run:
                 before = None
             kept = {}
             if self.options.resume and before is not None:
-                found = before["contenders"].items()
-                kept = {name: entry for name, entry in found if entry["status"] in record.SETTLED}
+                kept = {
+                    name: entry
+                    for name, entry in before["contenders"].items()
+                    if entry["status"] in (("ok",) if name == OURS else record.SETTLED)
+                }
             if kept.keys() >= set(names):
                 continue
             known = None if before is None or OURS in kept else record.seconds_of(before)
