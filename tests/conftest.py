@@ -36,6 +36,41 @@ def _no_gpu() -> str | None:
     return None if count.value else "no NVIDIA GPU"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("GPU tests on slow machines")
+    group.addoption(
+        "--gpu-sample",
+        type=int,
+        metavar="N",
+        help="of each test function marked gpu, run N sets of parameters, spread evenly",
+    )
+    group.addoption(
+        "--no-memory-pool",
+        action="store_true",
+        help="each array an allocation of its own, as memory checkers want it",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-memory-pool") and importlib.util.find_spec("cupy") is not None:
+        importlib.import_module("cupy").cuda.set_allocator(None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    sample = config.getoption("--gpu-sample")
+    if sample is None:
+        return
+    by_function: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            by_function.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out: set[pytest.Item] = set()
+    for group in by_function.values():
+        left_out |= set(group) - {group[i * len(group) // sample] for i in range(sample)}
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and (reason := _no_gpu()):
         pytest.skip(reason)

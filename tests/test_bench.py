@@ -4,14 +4,18 @@ Figures are made by hand with `python -m bench` at full size; here it only has t
 """
 
 import importlib
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+import pairtile as pt
 
 ROOT = Path(__file__).parents[1]
 
@@ -222,12 +226,141 @@ def test_contender_that_enters_on_request(load, cases):
     assert "pairtile_cuda" not in harness.entrants(cases.Median(100, 100, 4), ("pairtile_cuda",))
 
 
-def test_gpu_run_names_every_step_that_it_takes(load):
-    gpu = load("gpu")
-    families = {case.family for case in load("cases").CASES}
-    assert families >= set(gpu.FAMILIES)
-    steps = gpu.steps(0.5)
-    assert next(iter(steps)) == "tests"
-    assert set(steps) >= set(gpu.FAMILIES)
-    if gpu.missing():
-        assert gpu.main([]) == 1
+@pytest.fixture
+def gpu(load):
+    return lambda name: load(f"gpu.{name}")
+
+
+def test_gpu_run_takes_every_step_within_its_share(gpu):
+    steps = gpu("steps")
+    commands = steps.commands()
+    assert list(commands) == ["tests", *steps.SANITIZERS]
+    assert commands.keys() == steps.SHARES.keys()
+    assert sum(steps.SHARES.values()) < 0.6  # most of the time is for what is timed
+    for tool in steps.SANITIZERS:
+        assert commands[tool][:3] == ["compute-sanitizer", "--tool", tool]
+        assert "--gpu-sample=1" in commands[tool]
+
+
+def test_gpu_steps_tell_what_became_of_them(gpu):
+    steps = gpu("steps")
+
+    def run(code, seconds=60.0):
+        return steps.run("memcheck", [sys.executable, "-c", code], seconds)
+
+    assert run("print('fine')")["status"] == "ok"
+    failed = run("print('========= Invalid __global__ read of size 4'); raise SystemExit(9)")
+    assert (failed["status"], failed["reports"]) == ("failed (9)", 1)
+    slow = run("import time; print('so far', flush=True); time.sleep(60)", 2.0)
+    assert slow["status"] == "out of time"
+    assert "so far" in slow["said"]
+    assert steps.run("memcheck", ["no-such-sanitizer"], 1.0)["status"] == "not available"
+
+
+def test_gpu_run_says_what_is_missing(gpu, capsys):
+    main = gpu("__main__")
+    with pytest.raises(SystemExit):
+        main.main(["--only=no-such-cell"])
+    assert "no cell is called no-such-cell" in capsys.readouterr().err
+    if reason := main.missing():
+        assert main.main([]) == 1
+        assert capsys.readouterr().err.strip() == reason
+
+
+def test_gpu_cells(gpu):
+    cells = gpu("cells")
+    assert len({cell.name for cell in cells.CELLS}) == len(cells.CELLS)
+    names = [cell.name for cell in cells.chosen("mmd,knn-1")]
+    assert names == ["knn-100k", "mmd-100k", "mmd-100k-fast", "knn-1k-10m", "knn-1m"]
+    ceilings = {"bfloat16 product": 7e14, "copy": 4e12}
+    few = next(cell for cell in cells.CELLS if cell.name == "knn-1k-10m")
+    rows = 1_000 + 10_000_000
+    assert few.floors(ceilings)["traffic"] == rows * 128 * 4 / 4e12  # every row is read once
+    for cell in cells.CELLS:
+        small = cell.scaled(1e-3)
+        for name, seconds in small.floors(ceilings).items():
+            assert 0 < seconds < cell.floors(ceilings)[name]
+        assert cell.title != small.title
+
+
+def test_gpu_judges_and_torch_peers(gpu):
+    """On the host: pairtile and torch are right by every judge, and a value that is off is not."""
+    pytest.importorskip("torch")
+    cells, peers, library = gpu("cells"), gpu("peers"), gpu("library").Torch("cpu")
+    torch = peers.TorchEager("cpu")
+
+    def judged(cell, result, inputs):
+        errors = cell.errors(result, inputs, library)
+        assert errors.keys() == cell.tolerances.keys()
+        return all(errors[name] <= cell.tolerances[name] for name in errors)
+
+    for full in cells.CELLS:
+        cell = full.scaled(1e-3 if full.n < 1e5 else 1e-9)
+        inputs = cell.make(library)
+        if cell.task != "siglip" or hasattr(pt, "siglip_loss"):
+            result = cell.prepare(inputs)()
+            assert judged(cell, result, inputs), cell.title
+        call = torch.prepare(cell, inputs)
+        if call is None:
+            assert cell.name == "mmd-100k-fast"
+            continue
+        theirs = call()
+        if cell.task in ("clip", "siglip"):  # logits rounded to bfloat16
+            loss, grad_x, grad_y = theirs
+            result = pt.ContrastiveResult(float(loss), None, grad_x=grad_x, grad_y=grad_y)
+            errors = cell.errors(result, inputs, library)
+            assert errors["loss"] < 1e-2
+            assert errors["gradient"] < 0.1
+            result = pt.ContrastiveResult(float(loss), None, grad_x=grad_x, grad_y=-grad_y)
+            assert not judged(cell, result, inputs)
+        elif cell.task == "permutation":
+            result = SimpleNamespace(statistic=theirs[0], null_distribution=theirs[1])
+            result.null_distribution = library.asarray(theirs[1])
+            assert judged(cell, result, inputs)
+            result.null_distribution = result.null_distribution * 1.01
+            assert not judged(cell, result, inputs)
+        elif cell.task == "knn":
+            assert judged(cell, theirs, inputs), cell.title
+            assert not judged(cell, (theirs[0] * 1.01, theirs[1]), inputs)
+            assert not judged(cell, (theirs[0], theirs[1].flip(1)), inputs)
+        else:
+            assert cell.errors(theirs, inputs, library)["relative"] < 1e-3, cell.title
+            assert not judged(cell, theirs * 1.1, inputs)
+
+
+def test_gpu_record(gpu, tmp_path):
+    record, file = gpu("record"), tmp_path / "out" / "gpu.json"
+    assert record.load(file) == {}
+    ours = {
+        "status": "ok", "seconds": [0.2, 0.1, 0.3], "once": False, "memory": 5e6, "wrong": True,
+        "errors": {"relative": 0.5},
+    }  # fmt: skip
+    missing = {"status": "not there yet", "message": "NotImplementedError: this needs it"}
+    cells = {
+        "a": {"pairtile": ours, "torch": {"status": "ok", "seconds": [0.4], "once": True}},
+        "b": {"pairtile": missing, "faiss": {"status": "not installed"}},
+    }
+    floors = {"products": 0.05, "traffic": 0.01}
+    machine = {"device": "D", "driver": None, "runtime_cuda": 1, "versions": {}}
+    document = {
+        "machine": machine | {"cupy": "14", "python": "3"},
+        "rehearsal": False,
+        "ceilings": {"bfloat16 product": 7e14, "copy": 4e12},
+        "steps": {"tests": {"status": "ok", "seconds": 9.0}},
+        "cells": {
+            name: {"title": f"cell {name}", "floors": floors, "contenders": contenders}
+            for name, contenders in cells.items()
+        },
+    }
+    record.save(document, file)
+    assert record.load(file) == document
+    assert [path.name for path in file.parent.iterdir()] == ["gpu.json"]
+    table = record.markdown(document)
+    assert "| cell a | 200 ms | 100 ms – 300 ms | 50 ms | 10 ms | 4.00 | 400 ms¹ | 5 MB |" in table
+    assert "relative 5.0e-01 **wrong** |" in table
+    assert "faiss" not in table
+    assert "- cell b: pairtile not there yet: NotImplementedError: this needs it" in table
+    assert "simulator" not in table
+    if importlib.util.find_spec("matplotlib"):
+        record.draw(document, tmp_path / "gpu.svg")
+        assert "cell a" in (tmp_path / "gpu.svg").read_text()
