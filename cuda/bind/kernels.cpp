@@ -3,6 +3,7 @@
 #include "kernels/contraction.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/sums.hpp"
+#include "kernels/tensor_sums.hpp"
 
 namespace pairtile::gpu {
 namespace {
@@ -35,6 +36,50 @@ void bind_row_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bo
                                  at<const double>(reference_weights), at<Sum>(workspace)};
     const auto sum = wide ? kernel_row_sums<double> : kernel_row_sums<float>;
     sum(summation, term_of(kernel), at<double>(sums), stream_on(where));
+}
+
+std::vector<Term> terms_of(const std::vector<Kernel>& kernels) {
+    std::vector<Term> terms;
+    for (const Kernel& kernel : kernels) terms.push_back(term_of(kernel));
+    return terms;
+}
+
+// Whether tensor cores sum them up.
+bool bind_tensor_serves(const std::vector<Kernel>& kernels) {
+    const std::vector<Term> terms = terms_of(kernels);
+    TensorTerms found;
+    return tensor_terms(terms.data(), static_cast<int>(terms.size()), &found);
+}
+
+double bind_near_distance(const std::vector<Kernel>& kernels, double x, double y, int64_t d,
+                          int parts, double tolerance) {
+    const std::vector<Term> terms = terms_of(kernels);
+    return near_distance(terms.data(), static_cast<int>(terms.size()), x, y, d, parts, tolerance);
+}
+
+void bind_tensor_row_sums(const std::pair<View, View>& sets, const PackedSets& packed,
+                          const std::vector<Kernel>& kernels, double near, bool triangle,
+                          Address weights, Address states, Address computed_again, Address sums,
+                          const std::string& path, const Where& where) {
+    const auto& [rows, cols, firsts] = packed;
+    const std::vector<Term> terms = terms_of(kernels);
+    TensorSummation summation{};
+    summation.sweep = tensor_sweep(panels_of(rows), panels_of(cols),
+                                   tensor_sums_segments(std::get<3>(rows), std::get<3>(cols)));
+    // one set and itself: a tile that lies before its rows has nothing to add
+    summation.sweep.triangle = triangle;
+    summation.sweep.diagonal = static_cast<int>((firsts.first - firsts.second) / tile_columns);
+    summation.rows = array_of(sets.first);
+    summation.cols = array_of(sets.second);
+    summation.first_row = firsts.first;
+    summation.first_col = firsts.second;
+    tensor_terms(terms.data(), static_cast<int>(terms.size()), &summation.terms);
+    summation.near = static_cast<float>(near);
+    summation.weights = at<const float>(weights);
+    summation.triangle = triangle;
+    summation.states = at<double>(states);
+    summation.computed_again = at<unsigned long long>(computed_again);
+    tensor_row_sums(summation, path_of(path), at<double>(sums), stream_on(where));
 }
 
 void bind_weighted_total(Address sums, int64_t n, Address weights, Address total,
@@ -94,6 +139,13 @@ void bind_kernels(py::module_& m) {
     m.def("kernel_row_sums", bind_row_sums, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("wide"), arg("triangle"), arg("reference_weights"), arg("workspace"), arg("sums"),
           arg("where"), Released());
+    m.def("tensor_serves", bind_tensor_serves, arg("kernels"));
+    m.def("near_distance", bind_near_distance, arg("kernels"), arg("x"), arg("y"), arg("d"),
+          arg("parts"), arg("tolerance"));
+    m.def("tensor_sums_segments", tensor_sums_segments, arg("rows"), arg("columns"));
+    m.def("tensor_row_sums", bind_tensor_row_sums, py::kw_only(), arg("sets"), arg("packed"),
+          arg("kernels"), arg("near"), arg("triangle"), arg("weights"), arg("states"),
+          arg("computed_again"), arg("sums"), arg("path"), arg("where"), Released());
     m.def("weighted_total", bind_weighted_total, Released());
     m.def("kernel_log_sums", bind_log_sums, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("exclude_self"), arg("log_weights"), arg("rates"), arg("is_first"), arg("workspace"),

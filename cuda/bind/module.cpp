@@ -67,6 +67,22 @@ void bind_row_scales(const View& x, Address scales, const Where& where) {
     row_scales(array_of(x), at<RowScale>(scales), stream_on(where));
 }
 
+void bind_sample_centre(const View& x, const View& y, Address centre, const Where& where) {
+    sample_centre(array_of(x), array_of(y), at<double>(centre), stream_on(where));
+}
+
+void bind_pack(const View& x, int64_t first, Address scales, Address centre, const Packed& packed,
+               Address findings, const Where& where) {
+    pack(array_of(x), first, at<const RowScale>(scales), at<const double>(centre),
+         panels_of(packed), at<PackFindings>(findings), stream_on(where));
+}
+
+std::string bind_tensor_path(int device, const std::string& most) {
+    check(cudaSetDevice(device), "cudaSetDevice");
+    static constexpr const char* names[] = {"none", "mma", "wgmma"};
+    return names[static_cast<int>(tensor_path(path_of(most)))];
+}
+
 }  // namespace
 
 Needs needs_of(const std::string& statistic, int64_t k) {
@@ -96,6 +112,12 @@ PYBIND11_MODULE(_cuda, m) {
     // launches, in the order of the stream
     m.def("survey", bind_survey, Released());
     m.def("row_scales", bind_row_scales, Released());
+    m.attr("findings_bytes") = sizeof(PackFindings);
+    m.attr("rows_together") = rows_together;
+    m.def("tensor_path", bind_tensor_path, arg("device"), arg("most") = "wgmma");
+    m.def("panels_bytes", panels_bytes, arg("rows"), arg("d"), arg("parts"));
+    m.def("sample_centre", bind_sample_centre, Released());
+    m.def("pack", bind_pack, Released());
     bind_neighbors(m);
     bind_kernels(m);
 }

@@ -62,37 +62,6 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
     }
 }
 
-// Slices, norms and residuals of packed rows: addresses; how many rows, features, parts.
-using Packed = std::tuple<Address, Address, Address, int64_t, int64_t, int>;
-
-Panels panels_of(const Packed& packed) {
-    const auto& [slices, norms, residuals, rows, d, parts] = packed;
-    return {at<char>(slices), rows, d, parts, at<float>(norms), at<float>(residuals)};
-}
-
-void bind_sample_centre(const View& x, const View& y, Address centre, const Where& where) {
-    sample_centre(array_of(x), array_of(y), at<double>(centre), stream_on(where));
-}
-
-void bind_pack(const View& x, int64_t first, Address scales, Address centre, const Packed& packed,
-               Address findings, const Where& where) {
-    pack(array_of(x), first, at<const RowScale>(scales), at<const double>(centre),
-         panels_of(packed), at<PackFindings>(findings), stream_on(where));
-}
-
-TensorPath path_of(const std::string& name) {
-    return name == "wgmma" ? TensorPath::wgmma : name == "mma" ? TensorPath::mma : TensorPath::none;
-}
-
-std::string bind_tensor_path(int device, const std::string& most) {
-    check(cudaSetDevice(device), "cudaSetDevice");
-    static constexpr const char* names[] = {"none", "mma", "wgmma"};
-    return names[static_cast<int>(tensor_path(path_of(most)))];
-}
-
-// Queries, references and the rows where the packed ones of either begin.
-using PackedSets = std::tuple<Packed, Packed, Range>;
-
 ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const PackedSets& packed,
                            int64_t k, bool exact, const Range& segments, Address of_references,
                            const std::tuple<Address, Address, Address>& workspace) {
@@ -221,15 +190,9 @@ void bind_neighbors(py::module_& m) {
           arg("reference_mask"), arg("workspace"), arg("wide_distances"), arg("distances"),
           arg("indices"), arg("where"), Released());
     m.attr("screened_most_k") = screened_most_k;
-    m.attr("findings_bytes") = sizeof(PackFindings);
     m.attr("candidate_bytes") = sizeof(Candidate);
-    m.attr("rows_together") = rows_together;
-    m.def("tensor_path", bind_tensor_path, arg("device"), arg("most") = "wgmma");
-    m.def("panels_bytes", panels_bytes, arg("rows"), arg("d"), arg("parts"));
     m.def("screened_segments", screened_segments, arg("rows"), arg("references"));
     m.def("candidate_room", candidate_room, arg("k"));
-    m.def("sample_centre", bind_sample_centre, Released());
-    m.def("pack", bind_pack, Released());
     m.def("screened_sweep", bind_screened_sweep, py::kw_only(), arg("sets"), arg("measure"),
           arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
           arg("workspace"), arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"),

@@ -29,7 +29,9 @@ struct Segment {
         : first(static_cast<int>(blockIdx.y) * sweep.tiles_per_segment),
           end(min(first + sweep.tiles_per_segment, sweep.col_tiles)) {
         constexpr int across = block_rows / tile_columns;
-        if (sweep.triangle) first = max(first, static_cast<int>(blockIdx.x) * across);
+        if (sweep.triangle) {
+            first = max(first, sweep.diagonal + static_cast<int>(blockIdx.x) * across);
+        }
     }
 };
 
@@ -143,12 +145,18 @@ __global__ void __launch_bounds__(mma_threads, 1)
 
 constexpr int wgmma_threads = 3 * 128;  // a warp group that copies, two that multiply
 constexpr int wgmma_most_stages = 10;
+// Registers of a thread: a launch gives all alike, then the copying group gives up what the others
+// take. Their sum must be what the launch gave, or the taking never ends.
+constexpr int registers_at_launch = 65536 / wgmma_threads / 8 * 8;
+constexpr int registers_to_copy = 24, registers_to_multiply = 240;
+static_assert(registers_to_copy + 2 * registers_to_multiply <= 3 * registers_at_launch);
 
 struct WgmmaBarriers {
     uint64_t full[wgmma_most_stages], empty[wgmma_most_stages], rows;
 };
 
-// Whether all slices of 256 rows stay in shared memory; stages then hold columns alone.
+// `resident`: all slices of 256 rows stay in shared memory; stages then hold columns alone, each
+// slice of a tile once.
 template <class Fold, bool resident>
 __global__ void __launch_bounds__(wgmma_threads, 1)
     wgmma_sweep(const __grid_constant__ TensorSweep sweep,
@@ -160,6 +168,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     const int thread = static_cast<int>(threadIdx.x), group = thread / 128;
     const int steps = sweep.steps();
     const int row_slices = sweep.rows.parts * sweep.slices();
+    const int col_slices = sweep.cols.parts * sweep.slices();
     const Segment segment(sweep);
     const uint32_t base = (shared_address(dynamic) + 1023) & ~1023u;
     constexpr int stage_bytes = (resident ? 1 : 3) * slice_bytes;
@@ -175,7 +184,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     __syncthreads();
 
     if (group == 0) {
-        registers_give<32>();
+        registers_give<registers_to_copy>();
         if (thread != 0) return;
         const char* rows = sweep.rows.slices + int64_t{blockIdx.x} * 2 * sweep.row_panel_bytes();
         if constexpr (resident) {
@@ -188,15 +197,17 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         uint32_t phase = 0;
         for (int tile = segment.first; tile < segment.end; ++tile) {
             const char* cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes();
-            for (int q = 0; q < steps; ++q) {
-                const Step step(sweep, q);
+            for (int q = 0; q < (resident ? col_slices : steps); ++q) {
                 const uint32_t at = first_stage + stage * stage_bytes;
                 uint64_t* full = &barriers.full[stage];
                 barrier_wait(&barriers.empty[stage], phase ^ 1);
                 barrier_expect(full, stage_bytes);
-                copy_bulk(at, cols + int64_t{step.col_slice} * slice_bytes, slice_bytes, full);
-                if constexpr (!resident) {
+                if constexpr (resident) {
+                    copy_bulk(at, cols + int64_t{q} * slice_bytes, slice_bytes, full);
+                } else {
+                    const Step step(sweep, q);
                     const char* from = rows + int64_t{step.row_slice} * slice_bytes;
+                    copy_bulk(at, cols + int64_t{step.col_slice} * slice_bytes, slice_bytes, full);
                     copy_bulk(at + slice_bytes, from, slice_bytes, full);
                     copy_bulk(at + 2 * slice_bytes, from + sweep.row_panel_bytes(), slice_bytes,
                               full);
@@ -207,7 +218,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         return;
     }
 
-    registers_take<240>();
+    registers_take<registers_to_multiply>();
     const int warp = thread % 128 / 32, lane = thread % 32;
     const int half = group - 1;  // the panel of this warp group
     const int row_a = half * panel_rows + warp * strip_rows, row_b = row_a + 64;
@@ -226,6 +237,11 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     };
     const auto release = [&](int which) {
         if (lane == 0) barrier_arrive(&barriers.empty[which]);
+        __syncwarp();
+    };
+    const auto wait_for = [&](uint64_t& barrier, uint32_t parity) {
+        barrier_wait(&barrier, parity);
+        __syncwarp();  // the lanes of a warp multiply together
     };
 
     if constexpr (resident) {
@@ -233,33 +249,40 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         const uint32_t rows = base + half * row_slices * slice_bytes;
         int released = 0;
         const auto second_strip = [&](int tile) {
-            for (int q = 0; q < steps; ++q) {
+            for (int q = 0; q < col_slices; ++q) {
                 release(released);
                 if (++released == stages) released = 0;
             }
             fold.strip(b, row_b, tile);
         };
-        barrier_wait(&barriers.rows, 0);
+        // a tile's slices of columns lie in the stages from this one on
+        const auto slice_at = [&](int from, int slice) {
+            const int at = from + slice;
+            return first_stage + (at < stages ? at : at - stages) * stage_bytes;
+        };
+        wait_for(barriers.rows, 0);
         for (int tile = segment.first; tile < segment.end; ++tile) {
             const int from = stage;
+            int arrived = 0;
             products_fence();
             for (int q = 0; q < steps; ++q) {
                 const Step step(sweep, q);
-                barrier_wait(&barriers.full[stage], phase);
+                for (; arrived <= step.col_slice; ++arrived) {
+                    wait_for(barriers.full[stage], phase);
+                    if (++stage == stages) stage = 0, phase ^= 1;
+                }
                 multiply_slice(a, rows + step.row_slice * slice_bytes,
-                               first_stage + stage * stage_bytes, step.depth, q > 0);
-                if (++stage == stages) stage = 0, phase ^= 1;
+                               slice_at(from, step.col_slice), step.depth, q > 0);
             }
             products_commit();
             products_wait<1>();
             if (tile > segment.first) second_strip(tile - 1);
             fold.columns(tile);
             products_fence();
-            for (int q = 0, at = from; q < steps; ++q) {
+            for (int q = 0; q < steps; ++q) {
                 const Step step(sweep, q);
                 multiply_slice(b, rows + step.row_slice * slice_bytes + half_panel,
-                               first_stage + at * stage_bytes, step.depth, q > 0);
-                if (++at == stages) at = 0;
+                               slice_at(from, step.col_slice), step.depth, q > 0);
             }
             products_commit();
             products_wait<1>();
@@ -271,7 +294,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         for (int tile = segment.first; tile < segment.end; ++tile) {
             for (int q = 0; q < steps; ++q) {
                 const int depth = Step(sweep, q).depth;
-                barrier_wait(&barriers.full[stage], phase);
+                wait_for(barriers.full[stage], phase);
                 const uint32_t cols = first_stage + stage * stage_bytes;
                 const uint32_t rows = cols + (1 + half) * slice_bytes;
                 products_fence();
@@ -322,7 +345,7 @@ void run_tensor(const char* name, TensorPath path, const TensorSweep& sweep,
     }
     const int rows = 2 * sweep.rows.parts * sweep.slices() * slice_bytes;
     const int resident = std::min(wgmma_most_stages, (room - rows) / slice_bytes);
-    if (resident >= 2 * sweep.steps()) {
+    if (resident >= 2 * sweep.cols.parts * sweep.slices()) {  // two tiles
         return launch_tensor(name, wgmma_sweep<Fold, true>, sweep, wgmma_threads,
                              1024 + rows + resident * slice_bytes, stream, params, resident);
     }

@@ -30,7 +30,8 @@ struct TensorSweep {
     PartProducts products;
     int row_blocks, col_tiles;
     int segments, tiles_per_segment;
-    bool triangle = false;  // only tiles that reach above the diagonal
+    bool triangle = false;  // only tiles that reach beyond the diagonal,
+    int diagonal = 0;       // which begins at this tile of the first row
 
     PT_HD int slices() const { return rows.slices_per_row(); }
     PT_HD int steps() const { return products.count * slices(); }

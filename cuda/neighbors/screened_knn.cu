@@ -247,6 +247,7 @@ struct Screen {
     struct Memory {
         float limits[block_rows];
         int counts[block_rows];
+        alignas(16) float half_norms[warps_of_rows][tile_columns];  // of the columns of a tile
     };
     static constexpr int groups = tile_columns / 8;
 
@@ -254,7 +255,8 @@ struct Screen {
     Memory& memory;
     const int row_a, row_b;
     const int first_tile;
-    float2 half_norms[groups];
+    float* half_norms;
+    float4 coming;  // norms of the next tile, on their way
 
     __device__ Screen(const ScreenedSearch& search, const TensorSweep& sweep, Memory& memory,
                       int row_a, int row_b)
@@ -266,22 +268,22 @@ struct Screen {
         const int row = own_row();
         memory.limits[row] = packed_row(row) < sweep.rows.rows ? -INFINITY : INFINITY;
         memory.counts[row] = 0;
+        half_norms = memory.half_norms[threadIdx.x / 32 % warps_of_rows];
+        fetch(first_tile);
         __syncwarp();
     }
 
     __device__ void columns(int tile) {
-        const float* norms =
-            search.sweep.cols.norms + int64_t{tile} * tile_columns + 2 * (lane_of_thread() % 4);
         const bool products = search.metric.id == MetricId::inner_product;
-#pragma unroll
-        for (int g = 0; g < groups; ++g) {
-            const float2 norm = *reinterpret_cast<const float2*>(norms + 8 * g);
-            // infinity beyond the last column
-            half_norms[g] =
-                products ? make_float2(0.0f, 0.0f) : make_float2(0.5f * norm.x, 0.5f * norm.y);
-            if (products && norm.x == INFINITY) half_norms[g].x = INFINITY;
-            if (products && norm.y == INFINITY) half_norms[g].y = INFINITY;
-        }
+        // infinity beyond the last column, so that nothing there is kept
+        const auto half = [&](float norm) {
+            return products && norm != INFINITY ? 0.0f : 0.5f * norm;
+        };
+        __syncwarp();  // the tile before is done with
+        reinterpret_cast<float4*>(half_norms)[lane_of_thread()] = {half(coming.x), half(coming.y),
+                                                                   half(coming.z), half(coming.w)};
+        __syncwarp();
+        if (tile + 1 < search.sweep.col_tiles) fetch(tile + 1);
     }
 
     __device__ __forceinline__ void strip(const Strip& values, int row, int tile) {
@@ -289,13 +291,14 @@ struct Screen {
         const float of_upper = memory.limits[upper], of_lower = memory.limits[lower];
         const int first_column = static_cast<int>(search.first_reference) + tile * tile_columns +
                                  2 * (lane_of_thread() % 4);
+        const float2* norms = reinterpret_cast<const float2*>(half_norms) + lane_of_thread() % 4;
         constexpr int together = 4;
 #pragma unroll
         for (int first = 0; first < groups; first += together) {
             float best_upper = -INFINITY, best_lower = -INFINITY;
 #pragma unroll
             for (int g = first; g < first + together; ++g) {
-                const auto [x, y] = half_norms[g];
+                const auto [x, y] = norms[4 * g];
                 best_upper = fmaxf(best_upper, fmaxf(values[g][0] - x, values[g][1] - y));
                 best_lower = fmaxf(best_lower, fmaxf(values[g][2] - x, values[g][3] - y));
             }
@@ -304,7 +307,7 @@ struct Screen {
                 Candidate* for_lower = candidates_of(search, lower);
 #pragma unroll
                 for (int g = first; g < first + together; ++g) {
-                    const auto [x, y] = half_norms[g];
+                    const auto [x, y] = norms[4 * g];
                     const int32_t column = first_column + 8 * g;
                     const auto keep = [&](float value, float limit, int of, Candidate* list,
                                           int32_t c) {
@@ -335,6 +338,11 @@ struct Screen {
     }
 
   private:
+    __device__ void fetch(int tile) {
+        coming = reinterpret_cast<const float4*>(search.sweep.cols.norms +
+                                                 int64_t{tile} * tile_columns)[lane_of_thread()];
+    }
+
     // One of the 32 of this warp for each lane.
     __device__ int own_row() const {
         const int lane = lane_of_thread();

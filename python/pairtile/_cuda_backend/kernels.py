@@ -9,6 +9,7 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
+from pairtile._cuda_backend import tensor_sums
 from pairtile._cuda_backend.memory import (
     Rows,
     address,
@@ -86,6 +87,11 @@ def _row_sums(
     progress: Report | None,
 ) -> Any:
     """Sum over j of w_j k(x_i, y_j), for each i; only over j > i if `triangle`."""
+    sums = tensor_sums.row_sums(
+        x, y, terms, y_weights, precision=precision, triangle=triangle, progress=progress
+    )
+    if sums is not None:
+        return sums
     similarity = _Similarity(terms, x, y)
     wide = _wide(precision, (x, y), terms)
     sums = cupy.zeros(x.n, dtype=cupy.float64)

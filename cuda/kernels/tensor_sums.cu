@@ -1,0 +1,306 @@
+#include "kernels/tensor_sums.hpp"
+
+#include <cmath>
+
+#include "engine/tensor_sweep.cuh"
+#include "pairtile/metric/canonical.hpp"
+#include "pairtile/metric/sqeuclidean.hpp"
+
+namespace pairtile::gpu {
+namespace {
+
+__device__ float exp2_of(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ float root_of(float x) {
+    float y;
+    asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// By a whole warp, which all get it: lane l takes the features j ≡ l.
+__device__ double squared_distance_again(const TensorSummation& summation, int64_t i, int64_t j) {
+    double sum = 0.0;
+    for (int64_t f = threadIdx.x % 32; f < summation.rows.cols; f += 32) {
+        sum = SquaredEuclidean::accumulate(sum, element<double>(summation.rows, i, f),
+                                           element<double>(summation.cols, j, f));
+    }
+#pragma unroll
+    for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(~0u, sum, other);
+    return sum;
+}
+
+// One Gaussian, the common case, needs no loop over terms.
+enum class Kind { gaussian, root, several };
+
+template <Kind kind>
+struct RowSums {
+    using Params = TensorSummation;
+    struct alignas(16) Columns {
+        float norms[tile_columns], weights[tile_columns];
+    };
+    struct Memory {
+        Columns columns[warps_of_rows];
+    };
+
+    const TensorSummation& summation;
+    Columns& own;
+    const int row_a, row_b;
+    double sums[4] = {};    // of row_a + lane / 4, the one 8 below, and so for row_b
+    float4 norms, weights;  // of the next tile, on their way
+
+    __device__ RowSums(const TensorSummation& summation, const TensorSweep& sweep, Memory& memory,
+                       int row_a, int row_b)
+        : summation(summation),
+          own(memory.columns[threadIdx.x / 32 % warps_of_rows]),
+          row_a(row_a),
+          row_b(row_b) {
+        fetch(Segment(sweep).first);
+    }
+
+    __device__ void columns(int tile) {
+        const int lane = static_cast<int>(threadIdx.x) % 32;
+        __syncwarp();
+        const auto known = [](float norm) { return norm == INFINITY ? 0.0f : norm; };
+        float4 scaled = {known(norms.x), known(norms.y), known(norms.z), known(norms.w)};
+        if constexpr (kind == Kind::gaussian) {
+            const float rate = summation.terms.rate[0];
+            scaled = {rate * scaled.x, rate * scaled.y, rate * scaled.z, rate * scaled.w};
+        }
+        reinterpret_cast<float4*>(own.norms)[lane] = scaled;
+        reinterpret_cast<float4*>(own.weights)[lane] = weights;
+        __syncwarp();
+        if (tile + 1 < summation.sweep.col_tiles) fetch(tile + 1);
+    }
+
+    __device__ __forceinline__ void strip(const Strip& values, int row, int tile) {
+        const int64_t last = summation.first_row + int64_t{blockIdx.x} * block_rows + row + 15;
+        const int64_t first = summation.first_col + int64_t{tile} * tile_columns;
+        const bool masked = summation.triangle && first <= last;
+        const float2 added =
+            masked ? added_by<true>(values, row, tile) : added_by<false>(values, row, tile);
+        if (row == row_a) {
+            sums[0] += static_cast<double>(added.x);
+            sums[1] += static_cast<double>(added.y);
+        } else {
+            sums[2] += static_cast<double>(added.x);
+            sums[3] += static_cast<double>(added.y);
+        }
+    }
+
+    __device__ void finish() {
+#pragma unroll
+        for (double& sum : sums) {  // the four lanes of a row
+            sum += __shfl_xor_sync(~0u, sum, 1);
+            sum += __shfl_xor_sync(~0u, sum, 2);
+        }
+        if (threadIdx.x % 4 != 0) return;
+        double* states =
+            summation.states +
+            (int64_t{blockIdx.y} * summation.sweep.row_blocks + blockIdx.x) * block_rows;
+        const int within = static_cast<int>(threadIdx.x) % 32 / 4;
+        states[row_a + within] = sums[0];
+        states[row_a + within + 8] = sums[1];
+        states[row_b + within] = sums[2];
+        states[row_b + within + 8] = sums[3];
+    }
+
+  private:
+    __device__ void fetch(int tile) {
+        const int lane = static_cast<int>(threadIdx.x) % 32;
+        const int64_t at = int64_t{tile} * tile_columns;
+        if (tile >= summation.sweep.col_tiles) return;
+        norms = reinterpret_cast<const float4*>(summation.sweep.cols.norms + at)[lane];
+        if (summation.weights) {
+            weights = reinterpret_cast<const float4*>(summation.weights + at)[lane];
+        } else {
+            const auto one = [](float norm) { return norm == INFINITY ? 0.0f : 1.0f; };
+            weights = {one(norms.x), one(norms.y), one(norms.z), one(norms.w)};
+        }
+    }
+
+    __device__ float value_of(float s) const {
+        float value = 0.0f;
+        if constexpr (kind == Kind::root) {
+            value = root_of(fmaxf(s, 0.0f));
+        } else {
+            const TensorTerms& terms = summation.terms;
+            const float distance = fmaxf(s, 0.0f);
+            for (int t = 0; t < terms.count; ++t) {
+                value = fmaf(terms.weight[t], exp2_of(terms.rate[t] * distance), value);
+            }
+            if (terms.root_weight != 0.0f) {
+                value = fmaf(terms.root_weight, root_of(distance), value);
+            }
+        }
+        return value;
+    }
+
+    // What a strip adds to its upper and lower row in this lane.
+    template <bool masked>
+    __device__ __forceinline__ float2 added_by(const Strip& values, int row, int tile) {
+        const int lane = static_cast<int>(threadIdx.x) % 32;
+        const int64_t packed = int64_t{blockIdx.x} * block_rows + row + lane / 4;
+        float of_upper = summation.sweep.rows.norms[packed];
+        float of_lower = summation.sweep.rows.norms[packed + 8];
+        const float rate = summation.terms.rate[0];
+        if constexpr (kind == Kind::gaussian) of_upper *= rate, of_lower *= rate;
+        const float2* columns = reinterpret_cast<const float2*>(own.norms) + lane % 4;
+        const float2* factors = reinterpret_cast<const float2*>(own.weights) + lane % 4;
+        // of the first column of the lane, how far behind the upper row; in a mask, only what is
+        // behind
+        const auto behind =
+            static_cast<int>(summation.first_col - summation.first_row +
+                             int64_t{tile} * tile_columns + 2 * (lane % 4) - packed);
+        const float near = summation.near;
+        uint64_t again = 0;
+        float2 added = {0.0f, 0.0f};
+#pragma unroll
+        for (int g = 0; g < tile_columns / 8; ++g) {
+            const float2 norm = columns[4 * g], weight = factors[4 * g];
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                const float together = (e < 2 ? of_upper : of_lower) + (e % 2 ? norm.y : norm.x);
+                float factor = e % 2 ? weight.y : weight.x;
+                if (masked && behind + 8 * g + e % 2 <= (e < 2 ? 0 : 8)) factor = 0.0f;
+                float value;
+                if constexpr (kind == Kind::gaussian) {
+                    value = exp2_of(fmaf(-2.0f * rate, values[g][e], together));
+                } else {
+                    const float s = fmaf(-2.0f, values[g][e], together);
+                    value = value_of(s);
+                    if (s < near) {
+                        again |= uint64_t{1} << (4 * g + e);
+                        value = 0.0f;
+                    }
+                }
+                float& sum = e < 2 ? added.x : added.y;
+                sum = fmaf(factor, value, sum);
+            }
+        }
+        if constexpr (kind != Kind::gaussian) {
+            if (__any_sync(~0u, again != 0)) add_again<masked>(again, row, tile, behind, added);
+        }
+        return added;
+    }
+
+    // Near pairs from the inputs: lane by lane, each by the whole warp.
+    template <bool masked>
+    __device__ __forceinline__ void add_again(uint64_t again, int row, int tile, int behind,
+                                              float2& added) {
+        const int lane = static_cast<int>(threadIdx.x) % 32;
+        const int64_t packed = int64_t{blockIdx.x} * block_rows + row;
+        const int64_t cols = summation.sweep.cols.rows, rows = summation.sweep.rows.rows;
+        int64_t count = 0;
+        for (unsigned who = __ballot_sync(~0u, again != 0); who != 0;
+             who = __ballot_sync(~0u, again != 0)) {
+            const int owner = __ffs(static_cast<int>(who)) - 1;
+            const int bit = __shfl_sync(~0u, __ffsll(static_cast<int64_t>(again)) - 1, owner);
+            const int g = bit / 4, e = bit % 4, lower = e < 2 ? 0 : 8;
+            const int64_t r = packed + owner / 4 + lower;
+            const int within = 8 * g + 2 * (owner % 4) + e % 2;
+            const int64_t c = int64_t{tile} * tile_columns + within;
+            const bool counts = r < rows && c < cols;
+            const double distance = counts
+                                        ? squared_distance_again(summation, summation.first_row + r,
+                                                                 summation.first_col + c)
+                                        : 0.0;
+            count += counts;
+            if (lane != owner) continue;
+            again &= again - 1;
+            float factor = own.weights[within];
+            if (masked && behind + 8 * g + e % 2 <= lower) factor = 0.0f;
+            float& sum = lower ? added.y : added.x;
+            if (counts) sum = fmaf(factor, value_of(static_cast<float>(distance)), sum);
+        }
+        if (lane == 0) atomicAdd(summation.computed_again, static_cast<unsigned long long>(count));
+    }
+};
+
+// Segments one after the other; the weight of a lone kernel comes in here.
+__global__ void __launch_bounds__(block_threads)
+    merge_row_sums(const __grid_constant__ TensorSummation summation, double weight, double* sums) {
+    const int64_t row = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+    if (row >= summation.sweep.rows.rows) return;
+    double sum = 0.0;
+    for (int64_t s = 0; s < summation.sweep.segments; ++s) {
+        sum += summation.states[s * summation.sweep.row_blocks * block_rows + row];
+    }
+    sums[summation.first_row + row] += weight * sum;
+}
+
+}  // namespace
+
+bool tensor_terms(const Term* terms, int count, TensorTerms* out) {
+    *out = {};
+    for (int t = 0; t < count; ++t) {
+        const Term& term = terms[t];
+        if (term.kernel == KernelId::energy && term.params[0] == 1.0) {
+            out->root_weight -= static_cast<float>(term.weight);
+        } else if (term.kernel == KernelId::gaussian && out->count < most_terms) {
+            out->rate[out->count] = static_cast<float>(-term.params[0] * 1.4426950408889634);
+            out->weight[out->count++] = static_cast<float>(term.weight);
+        } else {
+            return false;
+        }
+    }
+    return count > 0;
+}
+
+// Of norms, and of the sum of two, half a unit each; of products, chains of eight whose sum so far
+// loses half a unit each time, while what the terms lose has either sign and adds up like a random
+// walk; of the parts that are left out, twice 2^-26 with three and 2^-16 with two.
+double squared_distance_error(double x, double y, int64_t d, int parts) {
+    const double chains = std::ceil(static_cast<double>(d) / 8.0) + 1.0;
+    const double products = 0.5 * chains + std::sqrt(3.0 * chains);
+    const double left_out = parts == 3 ? 0x1p-25 : 0x1p-15;
+    return 0x1p-24 * (2.0 * (x * x + y * y) + 2.0 * (products + 1.0) * x * y) +
+           2.0 * left_out * x * y;
+}
+
+double near_distance(const Term* terms, int count, double x, double y, int64_t d, int parts,
+                     double tolerance) {
+    const double error = squared_distance_error(x, y, d, parts), reach = (x + y) * (x + y);
+    double near = -1.0;
+    for (int t = 0; t < count; ++t) {
+        const Term& term = terms[t];
+        near = std::max(near, term.kernel == KernelId::gaussian
+                                  ? Gaussian::exact_below(term.params, error, tolerance, reach)
+                                  : Energy::exact_below(term.params, error, tolerance, reach));
+    }
+    return near;
+}
+
+int64_t tensor_sums_segments(int64_t rows, int64_t columns) {
+    const int64_t blocks = padded_rows(rows) / block_rows;
+    const int64_t tiles = divided_up(columns, tile_columns);
+    const int64_t wanted = divided_up(2 * multiprocessors(), blocks);
+    const int64_t segments = std::max<int64_t>(1, std::min(wanted, tiles / 8));
+    return divided_up(tiles, divided_up(tiles, segments));
+}
+
+void tensor_row_sums(const TensorSummation& summation, TensorPath path, double* sums,
+                     cudaStream_t stream) {
+    const TensorTerms& terms = summation.terms;
+    const bool lone_root = terms.count == 0;
+    const bool lone_gaussian =
+        terms.count == 1 && terms.root_weight == 0.0f && !(summation.near > 0.0f);
+    const char* name = "tensor kernel sums";
+    double weight = 1.0;
+    if (lone_gaussian) {
+        weight = terms.weight[0];
+        run_tensor<RowSums<Kind::gaussian>>(name, path, summation.sweep, summation, stream);
+    } else if (lone_root) {
+        weight = terms.root_weight;
+        run_tensor<RowSums<Kind::root>>(name, path, summation.sweep, summation, stream);
+    } else {
+        run_tensor<RowSums<Kind::several>>(name, path, summation.sweep, summation, stream);
+    }
+    const auto blocks = static_cast<unsigned>(divided_up(summation.sweep.rows.rows, block_threads));
+    launch("tensor kernel sums merge", merge_row_sums, blocks, block_threads, stream, summation,
+           weight, sums);
+}
+
+}  // namespace pairtile::gpu

@@ -1,0 +1,51 @@
+// Sums of kernel values over pairs by tensor cores: rows in three parts of bfloat16, whose six
+// larger products hold what float32 does, squared distances from norms, values in float32, sums in
+// float64. Pairs so near that the error of their squared distance could be seen are computed again
+// in float64.
+#pragma once
+
+#include "engine/tensor_sweep.hpp"
+#include "kernels/similarity.hpp"
+
+namespace pairtile::gpu {
+
+constexpr int most_terms = 8;
+
+// Gaussians, or energy kernels of exponent 1, or their sum.
+struct TensorTerms {
+    int count;
+    float rate[most_terms];  // −γ log₂ e; nothing for the root
+    float weight[most_terms];
+    float root_weight;  // of √s, the weight of an energy kernel taken negative
+};
+
+// Whether all terms are such, and then what they are.
+bool tensor_terms(const Term* terms, int count, TensorTerms* out);
+
+// What a squared distance may be off by where ‖x‖ ≤ x and ‖y‖ ≤ y, for rows of d features in
+// `parts`.
+double squared_distance_error(double x, double y, int64_t d, int parts);
+
+// The squared distance below which a pair is computed again; negative: none is.
+double near_distance(const Term* terms, int count, double x, double y, int64_t d, int parts,
+                     double tolerance);
+
+struct TensorSummation {
+    TensorSweep sweep;
+    Array rows, cols;  // for pairs that are computed again
+    int64_t first_row, first_col;
+    TensorTerms terms;
+    float near;                          // squared distance
+    const float* weights;                // of columns, zero beyond the last; null: 1
+    bool triangle;                       // only columns after the row
+    double* states;                      // (segments, padded rows)
+    unsigned long long* computed_again;  // pairs
+};
+
+int64_t tensor_sums_segments(int64_t rows, int64_t columns);
+
+// sums[first_row + i] += Σ_j w_j k(x_i, y_j) over the columns of the sweep.
+void tensor_row_sums(const TensorSummation& summation, TensorPath path, double* sums,
+                     cudaStream_t stream);
+
+}  // namespace pairtile::gpu
