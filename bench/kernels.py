@@ -242,12 +242,12 @@ frame and spilled registers per thread.
 """
 COUNTS = """## Counts and estimates of a simulator
 
-Small fixed cases of float32 rows, run in a simulator of the CUDA runtime that counts instructions of
-PTX. Per pair of rows, n·m of them (per key for sliced): instructions are warp instructions times 32
-lanes, idle ones included; tensor, multiply-adds of tensor cores; shared, wavefronts of shared
-memory; memory, bytes moved in sectors. The last two columns are an ESTIMATE by the simulator: work divided by the peak rate of
-an H200 for that resource alone, a lower bound on its time, never a measurement. Sizes are far too
-small to fill a GPU.
+Small fixed cases of float32 rows, run in a simulator of the CUDA runtime that counts instructions
+of PTX. Per pair of rows, n·m of them (per key for sliced): instructions are warp instructions times
+32 lanes, idle ones included; tensor, multiply-adds of tensor cores; shared, wavefronts of shared
+memory; memory, bytes moved in sectors. The last two columns are an ESTIMATE by the simulator: work
+divided by the peak rate of an H200 for that resource alone, a lower bound on its time, never a
+measurement. Sizes are far too small to fill a GPU.
 """
 
 
