@@ -306,7 +306,7 @@ class Clip(Cell):
 
     @property
     def title(self) -> str:
-        return f"CLIP loss and gradient, N={self.n:,}, d={self.d}, bfloat16"
+        return f"CLIP loss and gradient, N={self.n:,}, d={self.d}"
 
     @property
     def flops(self) -> float:
@@ -354,7 +354,7 @@ class SigLip(Clip):
 
     @property
     def title(self) -> str:
-        return f"SigLIP loss and gradient, N={self.n:,}, d={self.d}, bfloat16"
+        return f"SigLIP loss and gradient, N={self.n:,}, d={self.d}"
 
     def prepare(self, inputs: Inputs) -> Callable[[], Any]:
         options: dict[str, Any] = {"logit_scale": self.scale, "bias": self.bias, "grad": True}

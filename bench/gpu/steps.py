@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PYTEST = ["-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"]
+PYTEST += ["--ignore=tests/gpu/test_gpu_bench.py"]  # which rehearses what is running
 # One parameter set of each test function, and no pool, in which an access beyond an array would
 # mostly hit another one of ours.
 PART = ["--gpu-sample=1", "--no-memory-pool"]

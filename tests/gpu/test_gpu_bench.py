@@ -39,15 +39,17 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.gpu
 def test_every_cell_is_measured_and_judged(tmp_path: Path, load: Any) -> None:
-    pytest.importorskip("cupy", exc_type=ImportError)
-    done = bench_gpu(f"--scale={TINY}", "--budget=600", f"--out={tmp_path}")
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    simulated = b"gpusim" in cupy.cuda.runtime.getDeviceProperties(0)["name"]
+    # On a GPU peers compile first, for minutes; their answers are judged on the host in test_bench.
+    peers = [] if simulated else ["--no-peers"]
+    done = bench_gpu(f"--scale={TINY}", "--budget=600", f"--out={tmp_path}", *peers)
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads((tmp_path / "gpu.json").read_text())
     assert document["machine"]["device"]
     assert document["ceilings"]["copy"] > 0
     assert list(document["cells"]) == [cell.name for cell in load("cells").CELLS]
     table = (tmp_path / "gpu.md").read_text()
-    simulated = "gpusim" in document["machine"]["device"]
     assert document["rehearsal"] == simulated == ("Rehearsed in a simulator" in table)
     for name, cell in document["cells"].items():
         entries = cell["contenders"]
@@ -65,10 +67,10 @@ def test_every_cell_is_measured_and_judged(tmp_path: Path, load: Any) -> None:
         assert cell["title"] in table
         for peer, entry in entries.items():
             assert entry["status"] != "failed", (name, peer, entry)
-    assert document["cells"]["knn-100k"]["contenders"]["cupy"]["status"] == "ok"
     if simulated:
-        torch = document["cells"]["knn-100k"]["contenders"]["torch"]
-        assert torch["status"] in ("not available", "not installed")
+        peers_of_knn = document["cells"]["knn-100k"]["contenders"]
+        assert peers_of_knn["cupy"]["status"] == "ok"
+        assert peers_of_knn["torch"]["status"] in ("not available", "not installed")
 
     # Nothing is measured again, and what is asked for anew replaces the old entry alone.
     before = (tmp_path / "gpu.json").read_text()

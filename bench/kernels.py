@@ -1,0 +1,303 @@
+"""What the compiler made of the GPU kernels: `python -m bench.kernels` writes docs/gpu_kernels.md.
+
+Every file of cuda/ is compiled by nvcc for each architecture, and ptxas says what each kernel
+takes. No GPU is needed, nor a built package. Under a simulator of the CUDA runtime that writes
+profiles (`GPUSIM_LIBRARY` is set) small fixed cases are run and counted too; elsewhere that part of
+the document stays as it is.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = ROOT / "docs" / "gpu_kernels.md"
+ARCHITECTURES = ("sm_80", "sm_90a", "sm_100")
+FLAGS = ["-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", "--diag-suppress=1675"]
+# What stands between `__global__ void` and a kernel's name, if anything.
+BOUNDS = r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
+KERNEL = re.compile(rf"__global__\s+(?:static\s+)?{BOUNDS}void\s+{BOUNDS}(\w+)\s*\(")
+ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
+STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+USED = re.compile(r"Used (\d+) registers")
+SHARED = re.compile(r"(\d+)(?:\+0)? bytes smem")
+HEADS = (
+    "kernel", "file", "architecture", "variants", "registers", "shared", "stack", "spilled",
+)  # fmt: skip
+
+
+@dataclass
+class Usage:
+    """What ptxas gave to a kernel on one architecture, over its instantiations."""
+
+    variants: int = 0
+    registers: list[int] = field(default_factory=list)
+    shared: int = 0
+    stack: int = 0
+    spilled: int = 0  # bytes stored, or loaded where that is more
+
+
+class Key(NamedTuple):
+    """A kernel of one file on one architecture."""
+
+    file: str
+    kernel: str
+    architecture: str
+
+
+def sources() -> list[Path]:
+    """Return the files that nvcc compiles."""
+    return sorted((ROOT / "cuda").glob("*/*.cu"))
+
+
+def kernels_of(file: Path) -> list[str]:
+    """Name the kernels of a file or of a header, in their order there."""
+    return list(dict.fromkeys(KERNEL.findall(file.read_text())))
+
+
+def every_kernel() -> set[str]:
+    """Name the kernels of cuda/, headers included."""
+    files = (file for kind in ("*.cu", "*.cuh") for file in (ROOT / "cuda").glob(f"*/{kind}"))
+    return {name for file in files for name in kernels_of(file)}
+
+
+def compiled(file: Path, architectures: Iterable[str] = ARCHITECTURES) -> dict[Key, Usage]:
+    """Compile a file and return what its kernels take."""
+    command = ["nvcc", *FLAGS, "-I", str(ROOT / "cpp" / "include"), "-I", str(ROOT / "cuda")]
+    for architecture in architectures:
+        virtual = architecture.replace("sm_", "compute_")
+        command.append(f"-gencode=arch={virtual},code={architecture}")
+    command += ["-Xptxas", "-v", "-c", str(file), "-o"]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([*command, f"{folder}/object"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"nvcc fails on {file}:\n{done.stdout}{done.stderr}")
+    return usages(file, done.stdout + done.stderr)
+
+
+def usages(file: Path, said: str) -> dict[Key, Usage]:
+    """Read what `ptxas -v` said. Kernels of libraries (CUB's) are left out."""
+    known = every_kernel()
+    found: dict[Key, Usage] = {}
+    usage: Usage | None = None
+    for line in said.splitlines():
+        if entry := ENTRY.search(line):
+            name = _name(entry[1])
+            usage = None
+            if name in known:
+                key = Key(file.relative_to(ROOT).as_posix(), name, entry[2])
+                usage = found.setdefault(key, Usage())
+                usage.variants += 1
+        elif usage is not None:
+            if stack := STACK.search(line):
+                frame, stored, loaded = map(int, stack.groups())
+                usage.stack = max(usage.stack, frame)
+                usage.spilled = max(usage.spilled, stored, loaded)
+            if used := USED.search(line):
+                usage.registers.append(int(used[1]))
+                if shared := SHARED.search(line):
+                    usage.shared = max(usage.shared, int(shared[1]))
+                usage = None
+    return found
+
+
+def _name(mangled: str) -> str:
+    """Return the last identifier of a mangled name: _ZN8pairtile3gpu7nearestI… → nearest."""
+    rest, name = mangled.removeprefix("_Z").removeprefix("N"), mangled
+    while length := re.match(r"\d+", rest):
+        start = length.end()
+        end = start + int(length[0])
+        name, rest = rest[start:end], rest[end:]
+    return name
+
+
+def rows(found: dict[Key, Usage]) -> Iterator[tuple[str, ...]]:
+    """Lay out one row per kernel and architecture."""
+    order = {name: i for i, name in enumerate(ARCHITECTURES)}
+    for key in sorted(found, key=lambda k: (k.file, k.kernel, order.get(k.architecture, 9))):
+        usage = found[key]
+        low, high = min(usage.registers), max(usage.registers)
+        registers = str(low) if low == high else f"{low}–{high}"
+        numbers = usage.variants, registers, usage.shared, usage.stack, usage.spilled
+        yield f"`{key.kernel}`", key.file, key.architecture, *map(str, numbers)
+
+
+def stated(text: str) -> dict[Key, int]:
+    """Read a document back: spilled bytes by kernel."""
+    found = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == len(HEADS) and cells[0].startswith("`"):
+            found[Key(cells[1], cells[0].strip("`"), cells[2])] = int(cells[-1])
+    return found
+
+
+def table(heads: Iterable[str], body: Iterable[Iterable[str]]) -> str:
+    heads = list(heads)
+    every = [heads, ["---"] * len(heads), *body]
+    return "\n".join(f"| {' | '.join(row)} |" for row in every)
+
+
+# --- What a simulator counts ----------------------------------------------------------------------
+
+COUNTED = (
+    "case", "kernel", "launches", "instructions", "tensor", "shared", "memory", "at least",
+    "bound by",
+)  # fmt: skip
+
+
+def cases() -> dict[str, Any]:
+    """Small fixed sizes, a few tiles in each direction."""
+    from bench.gpu import cells
+
+    return {
+        "knn": cells.Knn("", 256, 0, 128, k=10),
+        "knn, k=100": cells.Knn("", 256, 0, 128, k=100),
+        "knn, few queries": cells.Knn("", 16, 2048, 128, k=10),
+        "mmd": cells.Mmd("", 256, 256, 64),
+        "mmd, fast": cells.Mmd("", 256, 256, 64, precision="fast"),
+        "energy": cells.Energy("", 256, 256, 64),
+        "permutation": cells.Permutation("", 128, 128, 64, permutations=100),
+        "clip": cells.Clip("", 256, 256, 64),
+        "siglip": cells.SigLip("", 256, 256, 64),
+        "sliced": cells.Sliced("", 2048, 2048, 64, directions=16),
+    }
+
+
+def run_case(name: str) -> int:
+    """Run one case in this process, to be counted; exit status 3 if pairtile cannot do it yet."""
+    from bench.gpu.library import Cupy
+
+    case = cases()[name]
+    inputs = case.make(Cupy())
+    try:
+        case.prepare(inputs)()
+    except (NotImplementedError, AttributeError) as error:
+        print(error, file=sys.stderr)
+        return 3
+    return 0
+
+
+def counted(name: str) -> Iterator[tuple[str, ...]]:
+    """Run a case in a process of its own; return a row per kernel."""
+    case = cases()[name]
+    number = float(case.n * (case.m or case.n))
+    if case.task == "sliced":
+        number = float((case.n + case.m) * case.directions)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "profile.json"
+        profile = {"GPUSIM_PROFILE": "1", "GPUSIM_PROFILE_JSON": str(file)}
+        profile |= {"GPUSIM_PROFILE_FILE": os.devnull, "GPUSIM_CHECK": "none"}
+        command = [sys.executable, "-m", "bench.kernels", "--run-case", name]
+        done = subprocess.run(
+            command, cwd=ROOT, env=os.environ | profile, capture_output=True, text=True
+        )
+        if done.returncode == 3:
+            yield case.title, "not there yet", *[""] * (len(COUNTED) - 2)
+            return
+        if done.returncode != 0:
+            raise RuntimeError(f"{name} fails:\n{done.stderr}")
+        entries = json.loads(file.read_text())
+    for entry in sorted(entries, key=lambda e: -e["bound_seconds"]):
+        warps = sum(entry["instructions"].values())
+        yield (
+            case.title,
+            f"`{_short(entry['kernel'])}`",
+            str(entry["launches"]),
+            f"{32 * warps / number:.4g}",
+            f"{sum(entry['mma_multiply_adds'].values()) / number:.4g}",
+            f"{entry['shared_wavefronts'] / number:.3g}",
+            f"{entry['global_bytes_moved'] / number:.3g}",
+            f"{entry['bound_seconds'] * 1e6:.3g} µs",
+            entry["bound_by"],
+        )
+
+
+def _short(kernel: str) -> str:
+    """Name and template arguments, without namespaces and parameters."""
+    return re.sub(r"(?:\(anonymous namespace\)|\w+)::", "", kernel.split("(")[0]) or kernel
+
+
+# --- The document ---------------------------------------------------------------------------------
+
+INTRODUCTION = """# GPU kernels as compiled
+
+Written by `python -m bench.kernels`; not by hand. Nothing here was measured on a GPU.
+
+## Registers, shared memory, spills
+
+What ptxas {version} gives to each kernel; of its instantiations (variants) the fewest and the most
+registers per thread, and the most of the rest, in bytes: static shared memory per block, stack
+frame and spilled registers per thread.
+"""
+COUNTS = """## Counts and estimates of a simulator
+
+Small fixed cases of float32 rows, run in a simulator of the CUDA runtime that counts instructions
+of PTX. Per pair of rows, n·m of them (per key for sliced): instructions are warp instructions times
+32 lanes, idle ones included; tensor, multiply-adds of tensor cores; shared, wavefronts of shared
+memory; memory, bytes moved in sectors. The last two columns are an ESTIMATE by the simulator: work
+divided by the peak rate of an H200 for that resource alone, a lower bound on its time, never a
+measurement. Sizes are far too small to fill a GPU.
+"""
+
+
+def document(found: dict[Key, Usage], counts: str, version: str) -> str:
+    return "\n".join(
+        [INTRODUCTION.format(version=version), table(HEADS, rows(found)), "", COUNTS, counts]
+    )
+
+
+def counts_in(text: str) -> str:
+    """Return the table of counts of an existing document."""
+    after = text.partition(COUNTS.splitlines()[0])[2]
+    lines = [line for line in after.splitlines() if line.startswith("|")]
+    return "\n".join(lines or ["None yet."]) + "\n"
+
+
+def nvcc_version() -> str:
+    said = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"release [\d.]+, V([\d.]+)", said)
+    return found[1] if found else "of unknown version"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parse = argparse.ArgumentParser(prog="python -m bench.kernels", description=__doc__)
+    parse.add_argument("--no-ptxas", action="store_true", help="renew only what is counted")
+    parse.add_argument("--jobs", type=int, default=os.cpu_count())
+    parse.add_argument("--run-case", help=argparse.SUPPRESS)
+    options = parse.parse_args(argv)
+    if options.run_case:
+        return run_case(options.run_case)
+    if shutil.which("nvcc") is None:
+        print("nvcc is not installed", file=sys.stderr)
+        return 1
+    before = DOCUMENT.read_text() if DOCUMENT.exists() else ""
+    counts = counts_in(before)
+    if os.environ.get("GPUSIM_LIBRARY"):
+        body = [row for name in cases() for row in counted(name)]
+        counts = table(COUNTED, body) + "\n"
+    if options.no_ptxas:
+        text = before.partition(COUNTS.splitlines()[0])[0] + COUNTS + "\n" + counts
+    else:
+        found: dict[Key, Usage] = {}
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for part in pool.map(compiled, sources()):
+                found |= part
+        text = document(found, counts, nvcc_version())
+    DOCUMENT.write_text(text)
+    print(f"wrote {DOCUMENT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
