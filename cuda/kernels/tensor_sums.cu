@@ -171,7 +171,7 @@ struct RowSums {
                 } else {
                     const float s = fmaf(-2.0f, values[g][e], together);
                     value = value_of(s);
-                    if (s < near) {
+                    if (s < near && factor != 0.0f) {
                         again |= uint64_t{1} << (4 * g + e);
                         value = 0.0f;
                     }
@@ -181,15 +181,13 @@ struct RowSums {
             }
         }
         if constexpr (kind != Kind::gaussian) {
-            if (__any_sync(~0u, again != 0)) add_again<masked>(again, row, tile, behind, added);
+            if (__any_sync(~0u, again != 0)) add_again(again, row, tile, added);
         }
         return added;
     }
 
     // Near pairs from the inputs: lane by lane, each by the whole warp.
-    template <bool masked>
-    __device__ __forceinline__ void add_again(uint64_t again, int row, int tile, int behind,
-                                              float2& added) {
+    __device__ __forceinline__ void add_again(uint64_t again, int row, int tile, float2& added) {
         const int lane = static_cast<int>(threadIdx.x) % 32;
         const int64_t packed = int64_t{blockIdx.x} * block_rows + row;
         const int64_t cols = summation.sweep.cols.rows, rows = summation.sweep.rows.rows;
@@ -210,10 +208,10 @@ struct RowSums {
             count += counts;
             if (lane != owner) continue;
             again &= again - 1;
-            float factor = own.weights[within];
-            if (masked && behind + 8 * g + e % 2 <= lower) factor = 0.0f;
             float& sum = lower ? added.y : added.x;
-            if (counts) sum = fmaf(factor, value_of(static_cast<float>(distance)), sum);
+            if (counts) {
+                sum = fmaf(own.weights[within], value_of(static_cast<float>(distance)), sum);
+            }
         }
         if (lane == 0) atomicAdd(summation.computed_again, static_cast<unsigned long long>(count));
     }

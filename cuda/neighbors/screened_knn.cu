@@ -362,7 +362,7 @@ struct Screen {
         const int64_t query = search.first_query + packed_row(row);
         float limit = memory.limits[row];
         int count = compact(candidates, memory.counts[row], [&](const Candidate& one, int) {
-            return one.value > limit && search.predicate.admits(query, int64_t{one.column});
+            return search.predicate.admits(query, int64_t{one.column});
         });
         if (count > k) {
             const RowBound bound(search, packed_row(row));

@@ -1,0 +1,296 @@
+"""Tensor-core sweeps: screened neighbours bit for bit, kernel sums within their bound.
+
+Both paths run where the device has them: mma.sync, and wgmma on compute capability 9.0. Small sets
+are sent through them too, which otherwise ordinary cores serve.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pairtile import _metrics, _numpy
+from strategies import SEEDS
+
+pytestmark = pytest.mark.gpu
+METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product")
+SEARCH: dict[str, Any] = {"dtype": "float32", "precision": "default", "workers": 1}
+# around the panels of 128 rows, the blocks of 256 and the slices of 64 features
+SHAPES = [(1, 40, 1), (130, 257, 16), (257, 129, 65), (100, 1100, 70), (20, 300, 200)]
+
+
+@pytest.fixture(scope="module", params=["mma", "wgmma"])
+def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The backend, all searches and sums through one kind of tensor cores."""
+    pytest.importorskip("cupy", exc_type=ImportError)
+    from pairtile import _cuda_backend
+    from pairtile._cuda_backend import panels
+
+    before = panels.path, panels.least_work
+    panels.path, panels.least_work = request.param, 0
+    if panels.tensor_path() != request.param:
+        panels.path, panels.least_work = before
+        pytest.skip(f"{request.param} is not what this device and build have")
+    yield _cuda_backend
+    panels.path, panels.least_work = before
+
+
+class Screened:
+    """How often a search was screened to its end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from pairtile._cuda_backend import screened
+
+        self.served: list[bool] = []
+        search = screened.knn
+
+        def counted(*args: Any, **options: Any) -> bool:
+            self.served.append(search(*args, **options))
+            return self.served[-1]
+
+        monkeypatch.setattr(screened, "knn", counted)
+
+
+@pytest.fixture
+def screened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    return Screened(monkeypatch).served
+
+
+def same(found: Any, wanted: Any) -> None:
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def check(gpu: Any, x: Any, y: Any, k: int, metric: str, **options: Any) -> None:
+    named = {"queries": x} if y is None else {"queries": x, "reference": y}
+    options = SEARCH | options | {"metric_params": _metrics.resolve(metric, None, **named).params}
+    same(gpu.knn(x, y, k, metric, **options), _numpy.knn(x, y, k, metric, **options))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("n", "m", "d"), SHAPES)
+def test_neighbors(gpu: Any, screened: list[bool], metric: str, n: int, m: int, d: int) -> None:
+    rng = np.random.default_rng([n, m, d])
+    x, y = (rng.normal(size=(rows, d)).astype(np.float32) for rows in (n, m))
+    for k in (1, min(m, 17)):
+        check(gpu, x, y, k, metric)
+    assert all(screened)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_of_a_set_with_itself(gpu: Any, screened: list[bool], metric: str) -> None:
+    x = np.random.default_rng(3).normal(size=(300, 33)).astype(np.float32)
+    check(gpu, x, None, 128, metric)
+    assert screened == [True]
+
+
+def lattice(rng: Any, n: int, d: int) -> Any:
+    """Whole numbers: exact in the screen, with ties everywhere."""
+    return rng.integers(-2, 3, size=(n, d)).astype(np.float32)
+
+
+def repeated(rng: Any, n: int, d: int) -> Any:
+    """Every row dozens of times: more of the same distance than a list of candidates holds."""
+    return rng.normal(size=(7, d)).astype(np.float32)[rng.integers(7, size=n)]
+
+
+def clusters(rng: Any, n: int, d: int) -> Any:
+    """Far from one another: the screen tells nothing apart within one."""
+    centres = 1e4 * rng.normal(size=(3, d))
+    return (centres[rng.integers(3, size=n)] + rng.normal(size=(n, d))).astype(np.float32)
+
+
+def shifted(rng: Any, n: int, d: int) -> Any:
+    return (1e4 + rng.normal(size=(n, d))).astype(np.float32)
+
+
+def graded(rng: Any, n: int, d: int) -> Any:
+    """Features of very different scales."""
+    return (rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-6, 6, size=d)).astype(np.float32)
+
+
+@pytest.mark.parametrize("draw", [lattice, repeated, clusters, shifted, graded])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
+def test_hostile_data(gpu: Any, screened: list[bool], metric: str, draw: Any) -> None:
+    rng = np.random.default_rng(11)
+    x, y = draw(rng, 40, 20), draw(rng, 1000, 20)
+    check(gpu, x, y, 9, metric)
+    check(gpu, y[:400], None, 9, metric)
+    assert len(screened) == 2  # whether or not the numbers then fit the screen
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8", "uint8", "float32", "float64"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_dtype(gpu: Any, screened: list[bool], metric: str, dtype: str) -> None:
+    import ml_dtypes
+
+    rng = np.random.default_rng(5)
+    draw = rng.normal(size=(340, 24)) * (20 if "int" in dtype else 1)
+    draw = np.abs(draw) if dtype == "uint8" else draw
+    z = draw.astype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
+    wide = "float64" if dtype == "float64" else "float32"
+    check(gpu, z[:40], z[40:], 6, metric, dtype=wide)
+    check(gpu, z[:40, ::-2], z[40:, ::-2], 6, metric, dtype=wide)  # any strides
+    assert len(screened) == 2
+
+
+def test_predicates(gpu: Any, screened: list[bool]) -> None:
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(70, 12)).astype(np.float32), rng.normal(size=(900, 12))
+    y = y.astype(np.float32)
+    groups = {
+        "query_groups": rng.integers(3, size=70),
+        "reference_groups": rng.integers(3, size=900),
+    }
+    for rule in ("same", "different"):
+        check(gpu, x, y, 11, "euclidean", group_rule=rule, **groups)
+    times = {"query_times": rng.integers(9, size=70), "reference_times": rng.integers(9, size=900)}
+    check(gpu, x, y, 11, "euclidean", **times)
+    check(gpu, x, y, 11, "euclidean", **{key: t.astype(float) for key, t in times.items()})
+    # almost nobody: most candidates are turned away when they are looked at
+    check(gpu, x, y, 11, "euclidean", reference_mask=rng.random(900) < 0.02)
+    check(gpu, x, y, 11, "euclidean", reference_mask=np.zeros(900, dtype=bool))
+    assert all(screened)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_rows_beyond_the_screen_are_left_to_canonical_values(
+    gpu: Any, screened: list[bool], bad: float
+) -> None:
+    rng = np.random.default_rng(9)
+    x, y = (rng.normal(size=(rows, 8)).astype(np.float32) for rows in (40, 300))
+    y[17, 3] = bad
+    check(gpu, x, y, 5, "euclidean")
+    x[5, 1] = bad
+    check(gpu, x, None, 5, "euclidean")
+    assert screened == [False, False]
+
+
+def test_batches_of_both_sets(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairtile._cuda_backend import panels
+    from pairtile._cuda_backend import screened as search
+
+    monkeypatch.setattr(panels, "_PANELS", 1 << 15)  # 256 references
+    monkeypatch.setattr(search, "_CANDIDATES", 1 << 19)
+    rng = np.random.default_rng(4)
+    x, y = (rng.normal(size=(rows, 9)).astype(np.float32) for rows in (300, 700))
+    reports: list[tuple[int, int]] = []
+    check(gpu, x, y, 12, "euclidean")
+    gpu.knn(x, y, 12, "euclidean", **SEARCH, progress=lambda *done: reports.append(done))
+    check(gpu, y, None, 12, "cosine")
+    assert all(screened)
+    assert len(reports) > 1
+    assert reports[-1] == (300, 300)
+
+
+@given(
+    SEEDS, st.integers(1, 140), st.integers(2, 700), st.integers(1, 80), st.sampled_from(METRICS)
+)
+def test_neighbors_of_any_shape(gpu: Any, seed: int, n: int, m: int, d: int, metric: str) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = (np.round(rng.normal(size=(rows, d)), 1).astype(np.float32) for rows in (n, m))
+    check(gpu, x, y, int(rng.integers(1, min(m, 30) + 1)), metric)
+
+
+# --- Kernel sums ----------------------------------------------------------------------------------
+
+GAUSSIAN = (1.0, "gaussian", (1 / 128,))
+ROOT = (1.0, "energy", (1.0,))
+SUMS = {
+    "gaussian": [GAUSSIAN],
+    "energy": [ROOT],
+    "several": [GAUSSIAN, (0.5, "gaussian", (1 / 512,)), (2.0, "energy", (1.0,))],
+}
+
+
+@pytest.fixture
+def by_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    from pairtile._cuda_backend import tensor_sums
+
+    served: list[bool] = []
+    row_sums = tensor_sums.row_sums
+
+    def counted(*args: Any, **options: Any) -> Any:
+        sums = row_sums(*args, **options)
+        served.append(sums is not None)
+        return sums
+
+    monkeypatch.setattr(tensor_sums, "row_sums", counted)
+    return served
+
+
+def mean_error(
+    gpu: Any, x: Any, y: Any, terms: Any, wx: Any, wy: Any, precision: str = "default"
+) -> float:
+    """Of a mean over pairs, relative to the largest kernel value."""
+    options: dict[str, Any] = {"workers": 1}
+    found = gpu.kernel_total(x, y, terms, wx, wy, precision=precision, **options)
+    z = x if y is None else y
+    squares = ((x[:, None].astype(float) - z[None].astype(float)) ** 2).sum(-1)
+    values = sum(
+        a * (np.exp(-p[0] * squares) if name == "gaussian" else -np.sqrt(squares))
+        for a, name, p in terms
+    )
+    if y is None:
+        np.fill_diagonal(values, 0)
+    vx = np.ones(len(x)) if wx is None else wx
+    vy = (vx if y is None else np.ones(len(z))) if wy is None else wy
+    return float(abs(found - vx @ values @ vy) / (vx.sum() * vy.sum() * np.abs(values).max()))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize(("n", "m", "d"), [(130, 257, 64), (257, 300, 65), (300, 140, 7)])
+def test_sums(
+    gpu: Any, by_tensor_cores: list[bool], name: str, n: int, m: int, d: int, weighted: bool
+) -> None:
+    rng = np.random.default_rng([n, m])
+    x, y = (rng.normal(size=(rows, d)).astype(np.float32) for rows in (n, m))
+    wx, wy = (rng.random(rows) if weighted else None for rows in (n, m))
+    assert mean_error(gpu, x, y, SUMS[name], wx, wy) < 1e-7
+    assert mean_error(gpu, y, None, SUMS[name], wy, None) < 1e-7
+    assert mean_error(gpu, x, y, SUMS[name], wx, wy, precision="fast") < 1e-5
+    assert by_tensor_cores[0] or name != "gaussian"
+
+
+def test_sums_in_batches(
+    gpu: Any, by_tensor_cores: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairtile._cuda_backend import panels, tensor_sums
+
+    monkeypatch.setattr(panels, "_PANELS", 3 << 15)
+    monkeypatch.setattr(tensor_sums, "_ROWS", 256)
+    rng = np.random.default_rng(4)
+    x, y = (rng.normal(size=(rows, 9)).astype(np.float32) for rows in (600, 700))
+    terms = [(1.0, "gaussian", (0.05,))]
+    assert mean_error(gpu, x, y, terms, None, rng.random(700)) < 1e-7
+    assert mean_error(gpu, y, None, terms, rng.random(700), None) < 1e-7
+    assert by_tensor_cores == [True, True]
+
+
+def test_near_pairs_are_computed_again(gpu: Any, by_tensor_cores: list[bool]) -> None:
+    """Rows 10⁻⁶ apart: from norms their distance would be wrong in the first digit."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(400, 32)).astype(np.float32)
+    y = rng.normal(size=(500, 32)).astype(np.float32)
+    y[100] = x[300] + np.float32(1e-6)
+    sums = gpu.kernel_row_sums(x, y, [ROOT], None, precision="default", workers=1)
+    lone = np.zeros(500)
+    lone[100] = 1.0
+    near = gpu.kernel_row_sums(x, y, [ROOT], lone, precision="default", workers=1)[300]
+    assert by_tensor_cores == [True, True]
+    squares = ((x[:, None].astype(float) - y[None].astype(float)) ** 2).sum(-1)
+    np.testing.assert_allclose(sums, -np.sqrt(squares).sum(1), rtol=1e-6)
+    np.testing.assert_allclose(near, -np.sqrt(squares[300, 100]), rtol=1e-5)
+
+
+def test_kernels_too_narrow_are_left_to_differences(gpu: Any, by_tensor_cores: list[bool]) -> None:
+    x = (np.random.default_rng(2).normal(size=(300, 16)) + 1e3).astype(np.float32)
+    x[0] = 0  # far from all others, so that their distances from norms have no digits left
+    assert mean_error(gpu, x, None, [(1.0, "gaussian", (10.0,))], None, None) < 2e-6
+    assert by_tensor_cores == [False]
