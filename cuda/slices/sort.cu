@@ -2,6 +2,7 @@
 // one long list after the other.
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/iterator/transform_iterator.h>
+#define CCCL_DISABLE_NVTX  // ranges for a profiler, which would load one
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_segmented_radix_sort.cuh>
 

@@ -68,14 +68,14 @@ class _Lines:
         self, x: Any, y: Any, directions: Any, *, weighted: bool = False, gradient: bool
     ) -> None:
         self.sets = Rows(x), Rows(y)
-        first, second = self.sets
-        self.d = first.d
+        x_rows, y_rows = self.sets
+        self.d = x_rows.d
         self.wide = any(rows.dtype == "float64" for rows in self.sets)
         self.dtype = np.dtype(np.float64 if self.wide else np.float32)
         self.slices = self.d if directions is None else directions.shape[1]
         self.costs = cupy.empty(self.slices, dtype=cupy.float64)
         self._ranked = weighted or gradient
-        plan = first.n, second.n, self.d, self.slices, self.wide, self._ranked, weighted, gradient
+        plan = x_rows.n, y_rows.n, self.d, self.slices, self.wide, self._ranked, weighted, gradient
         self.batches = _cuda.slice_batches(plan)
         self.unit = 1.0
         self._directions = self._centre = None
@@ -85,10 +85,10 @@ class _Lines:
             self._directions = upload(directions.astype(self.dtype))
             self._centre = cupy.empty(self.d, dtype=self.dtype)
             _cuda.slice_centre(
-                first.view, second.view, scale, self.wide, address(self._centre), where()
+                x_rows.view, y_rows.view, scale, self.wide, address(self._centre), where()
             )
         self._axes = address(self._directions), self.slices, address(self._centre), 1 / self.unit
-        step = self.batches[0][1]
+        step = max(stop - first for first, stop in self.batches)
         longest = max(_cuda.slice_stride(rows.n) for rows in self.sets)
         self._buffers = [self._buffer(step * longest) for _ in self.sets]
         self._spare = self._buffer(_cuda.slice_spares(plan, step) * longest)
@@ -96,7 +96,7 @@ class _Lines:
             cupy.empty(step * longest if weighted else 0, dtype=cupy.uint64) for _ in self.sets
         ]
         self._slopes = cupy.empty(step * longest if gradient else 0, dtype=self.dtype)
-        shares = 1 + (first.n + second.n) // _cuda.slice_share
+        shares = 1 + (x_rows.n + y_rows.n) // _cuda.slice_share
         self.partial = cupy.empty(step * shares, dtype=cupy.float64)
         self._sums = cupy.empty(step * shares if weighted else 0, dtype=cupy.uint64)
         self._scratch = cupy.empty(self._scratch_bytes(step), dtype=cupy.uint8)
