@@ -34,6 +34,10 @@ int64_t slice_spares(const Plan& plan, int64_t in_batch) {
     return spare_lists(slicing_of(plan), in_batch);
 }
 
+int64_t slice_lanes(const Plan& plan, int64_t in_batch) {
+    return sorting_lanes(slicing_of(plan), in_batch);
+}
+
 template <class T>
 Lines<T> lines_of(const Axes& axes, const Range& batch) {
     const auto& [directions, slices, centre, scale] = axes;
@@ -101,13 +105,18 @@ size_t bind_sort_scratch(int64_t rows, int64_t count, int64_t slices, bool wide,
     return wide ? sort_scratch<double>(sorting, stream) : sort_scratch<float>(sorting, stream);
 }
 
+// scratch: address, bytes of each lane
 bool bind_sort(int64_t rows, int64_t count, int64_t slices, bool wide, const Listed& lists,
-               const Listed& spare, const Pair& scratch, const Where& where) {
+               const Listed& spare, const std::pair<Address, size_t>& scratch,
+               const std::vector<Address>& side, const Where& where) {
     const cudaStream_t stream = stream_on(where);
+    Streams streams;
+    for (const Address one : side) streams.push_back(at<CUstream_st>(one));
     Sorting sorting = sorting_of(rows, count, slices, lists, spare);
     sorting.scratch = at<void>(scratch.first);
     sorting.scratch_bytes = scratch.second;
-    return wide ? sort_slices<double>(sorting, stream) : sort_slices<float>(sorting, stream);
+    return wide ? sort_slices<double>(sorting, streams, stream)
+                : sort_slices<float>(sorting, streams, stream);
 }
 
 void bind_levels(Address beside, Address quanta, int64_t rows, int64_t count, Address sums,
@@ -160,6 +169,7 @@ void bind_slices(py::module_& m) {
     m.def("slice_stride", stride_of);
     m.def("slice_batches", slice_batches);
     m.def("slice_spares", slice_spares);
+    m.def("slice_lanes", slice_lanes);
     m.def("slice_centre", bind_centre, Released());
     m.def("project_slices", bind_project, py::kw_only(), arg("rows"), arg("axes"), arg("batch"),
           arg("wide"), arg("out"), arg("where"), Released());
@@ -169,7 +179,8 @@ void bind_slices(py::module_& m) {
     m.def("sort_scratch", bind_sort_scratch, py::kw_only(), arg("rows"), arg("count"),
           arg("slices"), arg("wide"), arg("ranked"), arg("where"), Released());
     m.def("sort_slices", bind_sort, py::kw_only(), arg("rows"), arg("count"), arg("slices"),
-          arg("wide"), arg("lists"), arg("spare"), arg("scratch"), arg("where"), Released());
+          arg("wide"), arg("lists"), arg("spare"), arg("scratch"), arg("side"), arg("where"),
+          Released());
     m.def("slice_levels", bind_levels, py::kw_only(), arg("beside"), arg("quanta"), arg("rows"),
           arg("count"), arg("sums"), arg("levels"), arg("where"), Released());
     m.def("transport_costs", bind_transport_costs, py::kw_only(), arg("x"), arg("y"), arg("count"),

@@ -9,6 +9,7 @@
 #include <cuda_runtime.h>
 
 #include "engine/array.hpp"
+#include "engine/fork.hpp"
 #include "engine/plan.hpp"
 
 namespace pairtile::gpu {
@@ -40,11 +41,23 @@ inline bool sorted_by_segment(int64_t rows, int64_t slices) {
     return rows <= 4096 * std::min<int64_t>(slices, 32);
 }
 
-// Lists that are sorted from one buffer to another at a time.
+// Lists that are sorted beside one another where each is sorted by all blocks: one of a million
+// rows does not fill the device.
+inline int64_t sorting_lanes(const Slicing& slicing, int64_t in_batch) {
+    constexpr int64_t most = 4;
+    if (sorted_by_segment(slicing.n, slicing.slices) &&
+        sorted_by_segment(slicing.m, slicing.slices)) {
+        return 1;
+    }
+    const int64_t room = workspace_limit / 4 / (slicing.longest() * slicing.item_bytes());
+    return std::max<int64_t>(1, std::min({most, room, in_batch}));
+}
+
+// Lists that there must be room for beside those that are sorted.
 inline int64_t spare_lists(const Slicing& slicing, int64_t in_batch) {
     const bool by_segment = sorted_by_segment(slicing.n, slicing.slices) ||
                             sorted_by_segment(slicing.m, slicing.slices);
-    return by_segment ? in_batch : 1;
+    return by_segment ? in_batch : sorting_lanes(slicing, in_batch);
 }
 
 inline int64_t slices_at_a_time(const Slicing& slicing) {
@@ -54,10 +67,11 @@ inline int64_t slices_at_a_time(const Slicing& slicing) {
     if (slicing.weighted) bytes += 16 * longest + 16 * shares_of(longest);
     if (slicing.gradient) bytes += (slicing.wide ? 8 : 4) * longest;
     int64_t fixed = 0;
-    if (spare_lists(slicing, 2) == 1) {
-        fixed = longest * slicing.item_bytes();
+    const int64_t spare = longest * slicing.item_bytes();
+    if (spare_lists(slicing, slicing.slices) == slicing.slices) {
+        bytes += spare;
     } else {
-        bytes += longest * slicing.item_bytes();
+        fixed = spare * spare_lists(slicing, slicing.slices);
     }
     // sorting costs as much as some 512 features
     constexpr int64_t work = int64_t{1} << 38;
@@ -101,16 +115,17 @@ struct Sorting {
     void *keys, *spare_keys;
     uint32_t *beside, *spare_beside;
     void* scratch;
-    size_t scratch_bytes;
+    size_t scratch_bytes;  // of each lane
 };
 
-// Bytes of scratch memory that it needs.
+// Bytes of scratch memory that each lane needs.
 template <class T>
 size_t sort_scratch(Sorting sorting, cudaStream_t stream);
 
-// Whether the sorted lists are in the spare memory.
+// Whether the sorted lists are in the spare memory. Lists that are sorted one by one are dealt out
+// to the side streams, each with spare memory for a list and scratch memory of its own.
 template <class T>
-bool sort_slices(Sorting sorting, cudaStream_t stream);
+bool sort_slices(Sorting sorting, const Streams& side, cudaStream_t stream);
 
 // levels[l][k] = quanta of the first k + 1 rows of list l. Whole numbers, which no order of adding
 // them up can change.

@@ -76,11 +76,11 @@ size_t sort_scratch(Sorting sorting, cudaStream_t stream) {
     size_t bytes = 0;
     const auto sort = sorting.by_segment ? sort_lists<K> : sort_list<K>;
     sort(nullptr, bytes, keys, beside, sorting, stream);
-    return bytes;
+    return (bytes + 255) / 256 * 256;  // lanes stay aligned
 }
 
 template <class T>
-bool sort_slices(Sorting sorting, cudaStream_t stream) {
+bool sort_slices(Sorting sorting, const Streams& side, cudaStream_t stream) {
     using K = Key<T>;
     auto* own = static_cast<K*>(sorting.keys);
     auto* spare = static_cast<K*>(sorting.spare_keys);
@@ -92,21 +92,26 @@ bool sort_slices(Sorting sorting, cudaStream_t stream) {
         return keys.selector == 1;
     }
     const int64_t stride = stride_of(sorting.rows);
+    Fork fork(stream, side);
     for (int64_t l = 0; l < sorting.count; ++l) {
+        const int64_t lane = l % fork.lanes();
+        const cudaStream_t own_stream = fork.lane(lane);
         K* const home = own + l * stride;
         uint32_t* const home_beside = sorting.beside ? sorting.beside + l * stride : nullptr;
-        Keys<K> keys(home, spare);
-        Beside beside(home_beside, sorting.spare_beside);
-        sort_list(sorting.scratch, bytes, keys, beside, sorting, stream);
-        bring_home(keys, home, sorting.rows, stream);
-        if (sorting.beside) bring_home(beside, home_beside, sorting.rows, stream);
+        Keys<K> keys(home, spare + lane * stride);
+        Beside beside(home_beside, sorting.beside ? sorting.spare_beside + lane * stride : nullptr);
+        sort_list(static_cast<char*>(sorting.scratch) + lane * sorting.scratch_bytes, bytes, keys,
+                  beside, sorting, own_stream);
+        bring_home(keys, home, sorting.rows, own_stream);
+        if (sorting.beside) bring_home(beside, home_beside, sorting.rows, own_stream);
     }
+    fork.join();
     return false;
 }
 
 #define PT_INSTANTIATE(T)                                   \
     template size_t sort_scratch<T>(Sorting, cudaStream_t); \
-    template bool sort_slices<T>(Sorting, cudaStream_t);
+    template bool sort_slices<T>(Sorting, const Streams&, cudaStream_t);
 PT_INSTANTIATE(float)
 PT_INSTANTIATE(double)
 #undef PT_INSTANTIATE

@@ -105,6 +105,7 @@ def test_batches_cover_the_slices_within_the_workspace(n: int, d: int) -> None:
             longest = cuda.slice_stride(m)
             used = lists * longest * item + step * longest * (16 * weighted + key * gradient)
             assert used <= 1 << 28 or step == 1
+            assert 1 <= cuda.slice_lanes(plan, step) <= cuda.slice_spares(plan, step)
     with pytest.raises(ValueError, match="at most 2\\^31 - 1 rows"):
         cuda.slice_batches((2**31, 1, 1, 1, False, False, False, False))
 
@@ -204,9 +205,9 @@ def test_energies(gpu: Any, n: int, m: int, d: int, count: int, dtype: str) -> N
 @pytest.mark.parametrize("ranked", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_long_lists_are_sorted_by_all_blocks(gpu: Any, dtype: str, ranked: bool) -> None:
-    """From 4096 rows for each slice."""
-    n, m = 9000, 9001
-    x, y = data(n, 1, dtype), data(m, 1, dtype, 1)
+    """From 4096 rows for each slice, on streams of their own."""
+    n, m = 8200, 8301
+    x, y = data(n, 2, dtype), data(m, 2, dtype, 1)
     x[: n // 2] = np.round(x[: n // 2])
     v = weights(n, 1) if ranked else None
     options = {**COSTS, "gradient": ranked}

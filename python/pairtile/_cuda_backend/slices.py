@@ -99,7 +99,10 @@ class _Lines:
         shares = 1 + (x_rows.n + y_rows.n) // _cuda.slice_share
         self.partial = cupy.empty(step * shares, dtype=cupy.float64)
         self._sums = cupy.empty(step * shares if weighted else 0, dtype=cupy.uint64)
-        self._scratch = cupy.empty(self._scratch_bytes(step), dtype=cupy.uint8)
+        lanes = _cuda.slice_lanes(plan, step)
+        self._side = [cupy.cuda.Stream(non_blocking=True) for _ in range(lanes) if lanes > 1]
+        self._scratch_bytes = self._bytes_to_sort(step)
+        self._scratch = cupy.empty(lanes * self._scratch_bytes, dtype=cupy.uint8)
         self.gradients = [
             cupy.zeros((rows.n, self.d), dtype=self.dtype) if gradient else None
             for rows in self.sets
@@ -109,7 +112,7 @@ class _Lines:
         keys = cupy.empty(items, dtype=cupy.uint64 if self.wide else cupy.uint32)
         return keys, cupy.empty(items, dtype=cupy.uint32) if self._ranked else None
 
-    def _scratch_bytes(self, step: int) -> int:
+    def _bytes_to_sort(self, step: int) -> int:
         return max(
             _cuda.sort_scratch(
                 rows=rows.n,
@@ -147,7 +150,8 @@ class _Lines:
             wide=self.wide,
             lists=addresses(lists),
             spare=addresses(self._spare),
-            scratch=(address(self._scratch), self._scratch.nbytes),
+            scratch=(address(self._scratch), self._scratch_bytes),
+            side=[stream.ptr for stream in self._side],
             where=where(),
         )
         if moved:
