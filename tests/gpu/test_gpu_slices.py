@@ -204,10 +204,12 @@ def test_energies(gpu: Any, n: int, m: int, d: int, count: int, dtype: str) -> N
 @pytest.mark.gpu
 @pytest.mark.parametrize("ranked", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_long_lists_are_sorted_by_all_blocks(gpu: Any, dtype: str, ranked: bool) -> None:
-    """From 4096 rows for each slice, on streams of their own."""
-    n, m = 8200, 8301
-    x, y = data(n, 2, dtype), data(m, 2, dtype, 1)
+@pytest.mark.parametrize(("n", "m", "d"), [(4200, 4300, 1), (8200, 8301, 2), (4500, 40, 1)])
+def test_long_lists_are_sorted_by_all_blocks(
+    gpu: Any, n: int, m: int, d: int, dtype: str, ranked: bool
+) -> None:
+    """From 4096 rows for each slice; several of them on streams of their own."""
+    x, y = data(n, d, dtype), data(m, d, dtype, 1)
     x[: n // 2] = np.round(x[: n // 2])
     v = weights(n, 1) if ranked else None
     options = {**COSTS, "gradient": ranked}
