@@ -4,7 +4,7 @@
 #pragma once
 
 #include "engine/launch.hpp"
-#include "pairtile/config.hpp"
+#include "pairtile/math.hpp"
 #include "slices/slices.hpp"
 
 namespace pairtile::gpu {
@@ -21,6 +21,28 @@ template <class T>
 struct alignas(16) Four {
     T of[4];
 };
+
+// By words of 16 bytes, which the compiler does not make of a struct by itself.
+constexpr int word = sizeof(uint4);
+template <class T>
+__device__ Four<T> load_four(const T* from) {
+    Four<T> four;
+#pragma unroll
+    for (int w = 0; w < static_cast<int>(sizeof four) / word; ++w) {
+        const uint4 loaded = reinterpret_cast<const uint4*>(from)[w];
+        memcpy(reinterpret_cast<char*>(&four) + w * word, &loaded, word);
+    }
+    return four;
+}
+template <class T>
+__device__ void store_four(T* to, const Four<T>& four) {
+#pragma unroll
+    for (int w = 0; w < static_cast<int>(sizeof four) / word; ++w) {
+        uint4 stored;
+        memcpy(&stored, reinterpret_cast<const char*>(&four) + w * word, word);
+        __stwb(reinterpret_cast<uint4*>(to) + w, stored);
+    }
+}
 
 // What a thread stages of one operand, which is `across` wide: `loads` numbers, either apart in
 // depth or, where that is how they lie in memory, across.
@@ -94,8 +116,9 @@ template <class T>
 using PlainCols = Plain<T, ColStrip, col_loads>;
 
 // left.fetch(values) reads the next row_loads numbers that left.strip says where to put; right does
-// the same. store(row, column, four) gets four rows of the tile in one of its columns.
-template <class T, bool cut, class Left, class Right, class Store>
+// the same. store(row, column, four) gets four rows of the tile in one of its columns, or four
+// columns of one of its rows.
+template <class T, bool cut, bool by_row, class Left, class Right, class Store>
 __device__ void product_tile(int64_t depth, Left left, Right right, Store&& store) {
     __shared__ __align__(16) T a[product_depth][product_rows + 4];
     __shared__ __align__(16) T b[product_depth][product_cols + 4];
@@ -142,17 +165,18 @@ __device__ void product_tile(int64_t depth, Left left, Right right, Store&& stor
         }
     }
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
+    for (int half = 0; half < 2; ++half) {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
+        for (int a = 0; a < 4; ++a) {
             Four<T> four;
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int at = 4 * half + i;
-                four.of[i] = sums[j][at];
-                if constexpr (cut) four.of[i] += total[j][at];
+            for (int b = 0; b < 4; ++b) {
+                const int i = 4 * half + (by_row ? a : b), j = by_row ? b : a;
+                four.of[b] = sums[j][i];
+                if constexpr (cut) four.of[b] += total[j][i];
             }
-            store(row + half * product_rows / 2, col + j, four);
+            const int first = row + half * product_rows / 2;
+            by_row ? store(first + a, col, four) : store(first, col + a, four);
         }
     }
 }

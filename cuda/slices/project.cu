@@ -73,20 +73,23 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     const PlainCols<T> right = {ColStrip(lines.directions + lines.first + first_line, sizeof(T),
                                          lines.slices * sizeof(T), lines.count - first_line, false),
                                 array.cols};
-    product_tile<T, cut>(array.cols, left, right, [&](int row, int col, const Four<T>& four) {
-        const int64_t i = first_row + row, line = first_line + col;
-        if (i >= stride || line >= lines.count) return;
-        Four<Key<T>> found;
+    product_tile<T, cut, false>(array.cols, left, right,
+                                [&](int row, int col, const Four<T>& four) {
+                                    const int64_t i = first_row + row, line = first_line + col;
+                                    if (i >= stride || line >= lines.count) return;
+                                    Four<Key<T>> found;
 #pragma unroll
-        for (int q = 0; q < 4; ++q) found.of[q] = key_of_value(four.of[q]);
-        *reinterpret_cast<Four<Key<T>>*>(keys + line * stride + i) = found;
-        if (beside) {
-            Four<uint32_t> rows;
+                                    for (int q = 0; q < 4; ++q)
+                                        found.of[q] = key_of_value(four.of[q]);
+                                    store_four(keys + line * stride + i, found);
+                                    if (beside) {
+                                        Four<uint32_t> rows;
 #pragma unroll
-            for (int q = 0; q < 4; ++q) rows.of[q] = static_cast<uint32_t>(i + q);
-            *reinterpret_cast<Four<uint32_t>*>(beside + line * stride + i) = rows;
-        }
-    });
+                                        for (int q = 0; q < 4; ++q)
+                                            rows.of[q] = static_cast<uint32_t>(i + q);
+                                        store_four(beside + line * stride + i, rows);
+                                    }
+                                });
 }
 
 template <class T>
@@ -103,16 +106,23 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
         ColStrip(lines.directions + first_feature * lines.slices + lines.first,
                  lines.slices * sizeof(T), sizeof(T), d - first_feature, true),
         lines.count};
-    product_tile<T, sizeof(T) == 4>(lines.count, left, right,
-                                    [&](int row, int col, const Four<T>& four) {
-                                        const int64_t feature = first_feature + col;
-                                        if (feature >= d) return;
+    product_tile<T, sizeof(T) == 4, true>(
+        lines.count, left, right, [&](int row, int col, const Four<T>& four) {
+            const int64_t i = first_row + row, feature = first_feature + col;
+            if (i >= rows || feature >= d) return;
+            T* const out = gradient + i * d + feature;
+            if (d % 4 == 0) {
+                Four<T> sums = load_four(out);
 #pragma unroll
-                                        for (int q = 0; q < 4; ++q) {
-                                            const int64_t i = first_row + row + q;
-                                            if (i < rows) gradient[i * d + feature] += four.of[q];
-                                        }
-                                    });
+                for (int q = 0; q < 4; ++q) sums.of[q] += four.of[q];
+                store_four(out, sums);
+                return;
+            }
+#pragma unroll
+            for (int q = 0; q < 4; ++q) {
+                if (feature + q < d) out[q] += four.of[q];
+            }
+        });
 }
 
 // Columns become lists, and slopes columns, by way of 32 × 32 numbers in shared memory.
