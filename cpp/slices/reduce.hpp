@@ -8,27 +8,10 @@
 #include <cmath>
 #include <cstdint>
 
+#include "pairtile/slice/cost.hpp"
 #include "slices/sort.hpp"
 
 namespace pairtile {
-
-// |δ|^p and its derivative, for the three kinds of p worth telling apart.
-struct AbsoluteCost {
-    double value(double difference) const { return std::fabs(difference); }
-    double slope(double difference) const { return (difference > 0) - (difference < 0); }
-};
-struct SquaredCost {
-    double value(double difference) const { return difference * difference; }
-    double slope(double difference) const { return 2 * difference; }
-};
-struct PowerCost {
-    double p;
-    double value(double difference) const { return std::pow(std::fabs(difference), p); }
-    double slope(double difference) const {
-        const double size = p * std::pow(std::fabs(difference), p - 1);
-        return difference > 0 ? size : (difference < 0 ? -size : 0.0);
-    }
-};
 
 // One sorted projection: its items, and the weights of the rows (null: all equal).
 template <class T, class Item>

@@ -1,41 +1,21 @@
 // Sorting of one projection: least-significant-digit radix sort on order-preserving bit patterns.
 //
-// The second stage of project → sort → merge → reduce. A float maps to an unsigned integer that
-// compares as the float does (−0 is made +0 first, so equal values have equal keys; NaN sorts last
-// or first, by its sign, and harms nothing). Three passes of 11 bits cover a float32 key whole and
-// the 33 highest bits that vary of a float64 key, where few keys are left to tell apart: runs that
-// still agree are sorted by themselves. The sort is stable: equal values keep the order of rows.
+// The second stage of project → sort → merge → reduce. Three passes of 11 bits cover a float32 key
+// whole and the 33 highest bits that vary of a float64 key, where few keys are left to tell apart:
+// runs that still agree are sorted by themselves. The sort is stable: equal values keep the order
+// of rows.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 
 #include "engine/parallel_for.hpp"
+#include "pairtile/slice/key.hpp"
 
 namespace pairtile {
-
-template <class T>
-using Key = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-
-template <class T>
-inline Key<T> key_of_value(T value) {
-    using K = Key<T>;
-    constexpr int sign_bit = 8 * sizeof(K) - 1;
-    const K bits = std::bit_cast<K>(value + T(0));
-    // all bits of a negative number flip, only the sign of a positive one
-    return bits ^ ((K(0) - (bits >> sign_bit)) | (K(1) << sign_bit));
-}
-
-template <class T>
-inline T value_of_key(Key<T> key) {
-    using K = Key<T>;
-    constexpr int sign_bit = 8 * sizeof(K) - 1;
-    return std::bit_cast<T>(key ^ (((key >> sign_bit) - K(1)) | (K(1) << sign_bit)));
-}
 
 // What is sorted: a key alone, or one that remembers its row (for weights and gradients).
 template <class T>

@@ -120,4 +120,5 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("pack", bind_pack, Released());
     bind_neighbors(m);
     bind_kernels(m);
+    bind_slices(m);
 }

@@ -20,11 +20,16 @@ _Measure = tuple[str, float, int, int, int, int]
 _Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
 _Table = tuple[int, bool, int, int]
+# rows of both sets, features, slices; float64, rows beside the keys, weights, gradients
+_SlicePlan = tuple[int, int, int, int, bool, bool, bool, bool]
+_Axes = tuple[int, int, int, float]  # directions, slices, centre, scale
+_Lists = tuple[int, int, int, int]  # rows, keys, rows beside the keys, levels
 
 __version__: str
 scale_bytes: int
 log_sum_bytes: int
 contraction_width: int
+slice_share: int
 
 def architectures() -> list[str]: ...
 def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
@@ -158,5 +163,86 @@ def column_totals(
     columns: _Range,
     within: int,
     all: int,
+    where: _Where,
+) -> None: ...
+def slice_stride(rows: int, /) -> int: ...
+def slice_batches(plan: _SlicePlan, /) -> list[_Range]: ...
+def slice_spares(plan: _SlicePlan, in_batch: int, /) -> int: ...
+def slice_lanes(plan: _SlicePlan, in_batch: int, /) -> int: ...
+def slice_centre(
+    x: _View, y: _View, scale: float, wide: bool, centre: int, where: _Where, /
+) -> None: ...
+def project_slices(
+    *, rows: _View, axes: _Axes, batch: _Range, wide: bool, out: _Pair, where: _Where
+) -> None: ...
+def pull_back_slices(
+    *,
+    slopes: int,
+    rows: int,
+    features: int,
+    axes: _Axes,
+    batch: _Range,
+    wide: bool,
+    gradient: int,
+    where: _Where,
+) -> None: ...
+def sort_scratch(
+    *, rows: int, count: int, slices: int, wide: bool, ranked: bool, where: _Where
+) -> int: ...
+def sort_slices(
+    *,
+    rows: int,
+    count: int,
+    slices: int,
+    wide: bool,
+    lists: _Pair,
+    spare: _Pair,
+    scratch: _Pair,  # and the bytes of each lane
+    side: Sequence[int],  # streams, one for each lane
+    where: _Where,
+) -> bool: ...
+def slice_levels(
+    *,
+    beside: int,
+    quanta: int,
+    rows: int,
+    count: int,
+    sums: int,
+    levels: int,
+    where: _Where,
+) -> None: ...
+def transport_costs(
+    *,
+    x: _Lists,
+    y: _Lists,
+    count: int,
+    wide: bool,
+    p: float,
+    partial: int,
+    costs: int,
+    where: _Where,
+) -> None: ...
+def transport_slopes(
+    *,
+    own: _Lists,
+    other: _Lists,
+    count: int,
+    wide: bool,
+    p: float,
+    factors: int,
+    slopes: int,
+    where: _Where,
+) -> None: ...
+def slice_energies(
+    *, x: _Lists, y: _Lists, count: int, wide: bool, partial: int, costs: int, where: _Where
+) -> None: ...
+def energy_slopes(
+    *,
+    own: _Lists,
+    other: _Lists,
+    count: int,
+    wide: bool,
+    factor: float,
+    slopes: int,
     where: _Where,
 ) -> None: ...

@@ -226,7 +226,7 @@ def sliced_wasserstein(
     # Both go through the root: d value / d mean = value^(1−p) / p = value / (p · mean).
     for grad in (grad_x, grad_y):
         if grad is not None:
-            grad *= (value / unit) ** (1 - p) / p if value > 0 else 0.0
+            np.multiply(grad, (value / unit) ** (1 - p) / p if value > 0 else 0.0, out=grad)
     if not (full or return_gradient):
         return value
     error = _standard_error(costs, block) * (value / (p * mean) if value > 0 else 1.0)
@@ -301,7 +301,7 @@ def sliced_energy(
         return value
     for grad in (grad_x, grad_y):
         if grad is not None:
-            grad *= factor
+            np.multiply(grad, factor, out=grad)
     to_user = _arrays.like(x, y)
     error = factor * _standard_error(costs, block)
     return SlicedResult(value, error, to_user(grad_x), to_user(grad_y))

@@ -32,6 +32,7 @@ from pairtile._cuda_backend.neighbors import (
     radius_counts,
     radius_neighbors,
 )
+from pairtile._cuda_backend.slices import sliced_costs, sliced_energy_costs
 
 __all__ = [
     "Index",
@@ -49,6 +50,8 @@ __all__ = [
     "pairwise_distances",
     "radius_counts",
     "radius_neighbors",
+    "sliced_costs",
+    "sliced_energy_costs",
 ]
 
 

@@ -1,0 +1,31 @@
+// |δ|^p and its derivative, for the three kinds of p worth telling apart.
+#pragma once
+
+#include <cmath>
+
+#include "pairtile/config.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+struct AbsoluteCost {
+    PT_HD double value(double difference) const { return fabs(difference); }
+    PT_HD double slope(double difference) const { return (difference > 0) - (difference < 0); }
+};
+
+struct SquaredCost {
+    PT_HD double value(double difference) const { return difference * difference; }
+    PT_HD double slope(double difference) const { return 2 * difference; }
+};
+
+struct PowerCost {
+    double p;
+    PT_HD double value(double difference) const { return pow(fabs(difference), p); }
+    PT_HD double slope(double difference) const {
+        const double size = p * pow(fabs(difference), p - 1);
+        return difference > 0 ? size : (difference < 0 ? -size : 0.0);
+    }
+};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile

@@ -1,0 +1,197 @@
+// Sliced transport and energy.
+#include "slices/slices.hpp"
+
+#include "bind/families.hpp"
+
+namespace pairtile::gpu {
+namespace {
+
+// rows of both sets, features, slices; float64, rows beside the keys, weights, gradients
+using Plan = std::tuple<int64_t, int64_t, int64_t, int64_t, bool, bool, bool, bool>;
+using Axes = std::tuple<Address, int64_t, Address, double>;    // directions, slices, centre, scale
+using Listed = std::pair<Address, Address>;                    // keys, rows beside them
+using Lists = std::tuple<int64_t, Address, Address, Address>;  // rows, keys, beside, levels
+
+Slicing slicing_of(const Plan& plan) {
+    const auto& [n, m, d, slices, wide, ranked, weighted, gradient] = plan;
+    if (std::max(n, m) > INT32_MAX) {
+        throw std::length_error("sliced statistics take at most 2^31 - 1 rows on a GPU");
+    }
+    return {n, m, d, slices, wide, ranked, weighted, gradient};
+}
+
+std::vector<Range> slice_batches(const Plan& plan) {
+    const Slicing slicing = slicing_of(plan);
+    const int64_t step = slices_at_a_time(slicing);
+    std::vector<Range> batches;
+    for (int64_t first = 0; first < slicing.slices; first += step) {
+        batches.emplace_back(first, std::min(slicing.slices, first + step));
+    }
+    return batches;
+}
+
+int64_t slice_spares(const Plan& plan, int64_t in_batch) {
+    return spare_lists(slicing_of(plan), in_batch);
+}
+
+int64_t slice_lanes(const Plan& plan, int64_t in_batch) {
+    return sorting_lanes(slicing_of(plan), in_batch);
+}
+
+template <class T>
+Lines<T> lines_of(const Axes& axes, const Range& batch) {
+    const auto& [directions, slices, centre, scale] = axes;
+    return {at<const T>(directions), slices, batch.first, batch.second - batch.first,
+            at<const T>(centre),     scale};
+}
+
+SortedLists lists_of(const Lists& lists) {
+    const auto& [rows, keys, beside, levels] = lists;
+    return {rows, at<const void>(keys), at<const uint32_t>(beside), at<const uint64_t>(levels)};
+}
+
+void bind_centre(const View& x, const View& y, double scale, bool wide, Address centre,
+                 const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        slice_centre(array_of(x), array_of(y), scale, at<double>(centre), stream);
+    } else {
+        slice_centre(array_of(x), array_of(y), scale, at<float>(centre), stream);
+    }
+}
+
+void bind_project(const View& rows, const Axes& axes, const Range& batch, bool wide,
+                  const Listed& out, const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    void* keys = at<void>(out.first);
+    auto* beside = at<uint32_t>(out.second);
+    if (wide) {
+        project_slices(array_of(rows), lines_of<double>(axes, batch), keys, beside, stream);
+    } else {
+        project_slices(array_of(rows), lines_of<float>(axes, batch), keys, beside, stream);
+    }
+}
+
+void bind_pull_back(Address slopes, int64_t rows, int64_t d, const Axes& axes, const Range& batch,
+                    bool wide, Address gradient, const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        pull_back_slices(at<const double>(slopes), rows, d, lines_of<double>(axes, batch),
+                         at<double>(gradient), stream);
+    } else {
+        pull_back_slices(at<const float>(slopes), rows, d, lines_of<float>(axes, batch),
+                         at<float>(gradient), stream);
+    }
+}
+
+Sorting sorting_of(int64_t rows, int64_t count, int64_t slices, const Listed& lists,
+                   const Listed& spare) {
+    return {rows,
+            count,
+            sorted_by_segment(rows, slices),
+            at<void>(lists.first),
+            at<void>(spare.first),
+            at<uint32_t>(lists.second),
+            at<uint32_t>(spare.second),
+            nullptr,
+            0};
+}
+
+size_t bind_sort_scratch(int64_t rows, int64_t count, int64_t slices, bool wide, bool ranked,
+                         const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    const Listed none = {0, ranked ? 1 : 0};
+    const Sorting sorting = sorting_of(rows, count, slices, none, none);
+    return wide ? sort_scratch<double>(sorting, stream) : sort_scratch<float>(sorting, stream);
+}
+
+// scratch: address, bytes of each lane
+bool bind_sort(int64_t rows, int64_t count, int64_t slices, bool wide, const Listed& lists,
+               const Listed& spare, const std::pair<Address, size_t>& scratch,
+               const std::vector<Address>& side, const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    Streams streams;
+    for (const Address one : side) streams.push_back(at<CUstream_st>(one));
+    Sorting sorting = sorting_of(rows, count, slices, lists, spare);
+    sorting.scratch = at<void>(scratch.first);
+    sorting.scratch_bytes = scratch.second;
+    return wide ? sort_slices<double>(sorting, streams, stream)
+                : sort_slices<float>(sorting, streams, stream);
+}
+
+void bind_levels(Address beside, Address quanta, int64_t rows, int64_t count, Address sums,
+                 Address levels, const Where& where) {
+    slice_levels(at<const uint32_t>(beside), at<const uint64_t>(quanta), rows, count,
+                 at<uint64_t>(sums), at<uint64_t>(levels), stream_on(where));
+}
+
+void bind_transport_costs(const Lists& x, const Lists& y, int64_t count, bool wide, double p,
+                          Address partial, Address costs, const Where& where) {
+    const auto go = wide ? transport_costs<double> : transport_costs<float>;
+    go(lists_of(x), lists_of(y), count, p, at<double>(partial), at<double>(costs),
+       stream_on(where));
+}
+
+void bind_transport_slopes(const Lists& own, const Lists& other, int64_t count, bool wide, double p,
+                           Address factors, Address slopes, const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    const auto* by_slice = at<const double>(factors);
+    if (wide) {
+        transport_slopes(lists_of(own), lists_of(other), count, p, by_slice, at<double>(slopes),
+                         stream);
+    } else {
+        transport_slopes(lists_of(own), lists_of(other), count, p, by_slice, at<float>(slopes),
+                         stream);
+    }
+}
+
+void bind_energies(const Lists& x, const Lists& y, int64_t count, bool wide, Address partial,
+                   Address costs, const Where& where) {
+    const auto go = wide ? slice_energies<double> : slice_energies<float>;
+    go(lists_of(x), lists_of(y), count, at<double>(partial), at<double>(costs), stream_on(where));
+}
+
+void bind_energy_slopes(const Lists& own, const Lists& other, int64_t count, bool wide,
+                        double factor, Address slopes, const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        energy_slopes(lists_of(own), lists_of(other), count, factor, at<double>(slopes), stream);
+    } else {
+        energy_slopes(lists_of(own), lists_of(other), count, factor, at<float>(slopes), stream);
+    }
+}
+
+}  // namespace
+
+void bind_slices(py::module_& m) {
+    using py::arg;
+    m.attr("slice_share") = wide_share;
+    m.def("slice_stride", stride_of);
+    m.def("slice_batches", slice_batches);
+    m.def("slice_spares", slice_spares);
+    m.def("slice_lanes", slice_lanes);
+    m.def("slice_centre", bind_centre, Released());
+    m.def("project_slices", bind_project, py::kw_only(), arg("rows"), arg("axes"), arg("batch"),
+          arg("wide"), arg("out"), arg("where"), Released());
+    m.def("pull_back_slices", bind_pull_back, py::kw_only(), arg("slopes"), arg("rows"),
+          arg("features"), arg("axes"), arg("batch"), arg("wide"), arg("gradient"), arg("where"),
+          Released());
+    m.def("sort_scratch", bind_sort_scratch, py::kw_only(), arg("rows"), arg("count"),
+          arg("slices"), arg("wide"), arg("ranked"), arg("where"), Released());
+    m.def("sort_slices", bind_sort, py::kw_only(), arg("rows"), arg("count"), arg("slices"),
+          arg("wide"), arg("lists"), arg("spare"), arg("scratch"), arg("side"), arg("where"),
+          Released());
+    m.def("slice_levels", bind_levels, py::kw_only(), arg("beside"), arg("quanta"), arg("rows"),
+          arg("count"), arg("sums"), arg("levels"), arg("where"), Released());
+    m.def("transport_costs", bind_transport_costs, py::kw_only(), arg("x"), arg("y"), arg("count"),
+          arg("wide"), arg("p"), arg("partial"), arg("costs"), arg("where"), Released());
+    m.def("transport_slopes", bind_transport_slopes, py::kw_only(), arg("own"), arg("other"),
+          arg("count"), arg("wide"), arg("p"), arg("factors"), arg("slopes"), arg("where"),
+          Released());
+    m.def("slice_energies", bind_energies, py::kw_only(), arg("x"), arg("y"), arg("count"),
+          arg("wide"), arg("partial"), arg("costs"), arg("where"), Released());
+    m.def("energy_slopes", bind_energy_slopes, py::kw_only(), arg("own"), arg("other"),
+          arg("count"), arg("wide"), arg("factor"), arg("slopes"), arg("where"), Released());
+}
+
+}  // namespace pairtile::gpu
