@@ -25,6 +25,9 @@ __version__: str
 scale_bytes: int
 log_sum_bytes: int
 contraction_width: int
+most_terms: int
+quantile_cells: int
+tally_bytes: int
 
 def architectures() -> list[str]: ...
 def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
@@ -109,6 +112,37 @@ def distance_products(
     of_queries: int,
     where: _Where,
 ) -> None: ...
+def count_distances(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    triangle: bool,
+    keys: _Range,
+    shift: int,
+    tally: int,
+    kept: _Pair,
+    where: _Where,
+) -> None: ...
+def count_keys(
+    *,
+    list: int,
+    count: int,
+    keys: _Range,
+    shift: int,
+    tally: int,
+    kept: _Pair,
+    where: _Where,
+) -> None: ...
+def sample_distances(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    pooled: bool,
+    count: int,
+    keys: int,
+    where: _Where,
+) -> None: ...
 def kernel_row_sums(
     *,
     sets: _Sets,
@@ -149,6 +183,49 @@ def contract(
     out: int,
     out_stride: int,
     where: _Where,
+) -> None: ...
+def kernel_argument(kernel: str, /) -> int: ...
+def contract_paired(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    quantum: float,
+    rows: _Range,
+    table: _Table,
+    columns: _Range,
+    workspace: int,
+    out: int,
+    out_stride: int,
+    where: _Where,
+) -> None: ...
+def kernel_moments(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    wide: bool,
+    exclude_self: bool,
+    workspace: int,
+    sums: int,
+    squares: int,
+    where: _Where,
+) -> None: ...
+def kernel_block_sums(
+    *,
+    sets: _Sets,
+    orders: _Pair,
+    size: int,
+    blocks: int,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    wide: bool,
+    pairs: str,
+    workspace: int,
+    sums: int,
+    where: _Where,
+) -> None: ...
+def block_totals(
+    sums: int, blocks: int, size: int, factor: float, totals: int, stride: int, where: _Where, /
 ) -> None: ...
 def column_totals(
     *,
