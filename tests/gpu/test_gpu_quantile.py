@@ -91,6 +91,7 @@ def little(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Room for few keys, so that small sets take every turn of the search."""
 
     def shrink(sampled: int, kept: int, at_once: int) -> None:
+        monkeypatch.setattr(engine, "_FEW", 16)
         monkeypatch.setattr(engine, "_SAMPLED", sampled)
         monkeypatch.setattr(engine, "_KEPT", kept)
         monkeypatch.setattr(engine, "_SORTED", at_once)
@@ -168,8 +169,19 @@ def test_a_bracket_that_misses(
         "one value": (keys[500], keys[500]),
         "one key": (keys[500] + 1, keys[500] + 1),
     }[where]
-    monkeypatch.setattr(engine._Search, "_bracket", lambda *_: (*bracket, 100))
+    plain, asked = engine._Search._bracket, []
+
+    def first_misses(self: Any, rank: int, known: Any) -> Any:
+        asked.append(known)
+        return (*bracket, 100) if known.inside == len(values) else plain(self, rank, known)
+
+    monkeypatch.setattr(engine._Search, "_bracket", first_misses)
     check(gpu, x, None, "euclidean", (0.0, 0.3, 0.5, 1.0))
+    for known in asked:  # whatever is known is so
+        below, up_to = (
+            np.searchsorted(keys, end, s) for end, s in ((known[0], "left"), (known[1], "right"))
+        )
+        assert (below, up_to - below) == known[2:]
 
 
 @pytest.mark.gpu
@@ -182,7 +194,7 @@ def test_a_sample_of_every_metric_brackets(gpu: Any, engine: Any, little: Any) -
             values = all_values(x, other, metric)
             values = -values if metric == "inner_product" else values
             pairs = engine._Pairs(x, other, metric, None)
-            keys = pairs.sample().get()
+            keys = pairs.sample()
             assert pairs.total == len(values)
             assert (keys[:-1] <= keys[1:]).all()
             sampled = engine._values(keys.tolist())
@@ -202,6 +214,9 @@ def test_one_sweep_is_enough(gpu: Any, engine: Any, monkeypatch: pytest.MonkeyPa
     )
     check(gpu, x, None, "euclidean", (0.05, 0.5, 0.95))
     assert len(sweeps) == 6  # for d and for d²
+    sweeps.clear()
+    check(gpu, np.round(x), None, "euclidean", (0.5,))  # many pairs share few values
+    assert len(sweeps) <= 4
 
 
 @pytest.mark.gpu

@@ -2,7 +2,7 @@
 
 A sample of pairs brackets the wanted rank. One sweep then counts what lies below the bracket and
 keeps what lies inside; it also counts what is in each of 4096 cells of the bracket, of which one
-is swept again where there is too much to keep. Canonical values are compared as whole numbers that
+takes its place where there is too much to keep. Canonical values are compared as whole numbers that
 order like them, so the result does not depend on how it was found.
 """
 
@@ -32,6 +32,7 @@ METRICS = (*PLAIN_METRICS, "canberra", "braycurtis")  # those without parameters
 _SAMPLED = 1 << 20  # pairs at most
 _KEPT = 1 << 24  # keys of pairs that may be held: 128 MB
 _SORTED = 1 << 20  # keys that are sorted rather than counted once more
+_FEW = 64  # sampled keys that say nothing about where a rank lies between them
 _LAST = 2**64 - 1  # the key of NaN
 
 
@@ -54,7 +55,7 @@ def _count(
     launch: Callable[..., object], low: int, high: int, expected: int, capacity: int
 ) -> _Found:
     """What `launch` counts of the keys in [low, high]; those that are kept, unless too many."""
-    room = min(capacity, expected) if low < high and expected <= 2 * capacity else 0
+    room = min(capacity, 4 * expected) if low < high and expected <= 2 * capacity else 0
     kept = cupy.empty(room, dtype=cupy.uint64)
     tally = cupy.zeros(_cuda.tally_bytes // 8, dtype=cupy.uint64)
     launch(
@@ -63,16 +64,16 @@ def _count(
         tally=address(tally),
         kept=(address(kept) if room else 0, room),
     )
-    below, _, *cells = tally.get().astype(np.int64)
-    found = _Found(int(below), np.array(cells), None)
+    counted = tally.get().astype(np.int64)
+    found = _Found(int(counted[0]), counted[2:], None)
     return found._replace(keys=kept[: found.inside]) if found.inside <= room else found
 
 
 class _List:
-    """Keys in device memory."""
+    """Keys in device memory, all that follow after the first so many."""
 
-    def __init__(self, keys: Any) -> None:
-        self._keys = keys
+    def __init__(self, keys: Any, before: int) -> None:
+        self._keys, self._before = keys, before
 
     def count(self, low: int, high: int, expected: int) -> _Found:
         def launch(**options: Any) -> None:
@@ -80,7 +81,8 @@ class _List:
                 list=address(self._keys), count=len(self._keys), where=where(), **options
             )
 
-        return _count(launch, low, high, expected, _SORTED)
+        found = _count(launch, low, high, expected, _SORTED)
+        return found._replace(below=self._before + found.below)
 
 
 class _Pairs:
@@ -99,21 +101,22 @@ class _Pairs:
         self.total = self.rows * (self.rows - 1) // 2
         self._progress, self._done = progress, 0
 
-    def sample(self) -> Any:
-        """The sorted keys of some pairs; None where all of them are few.
+    def sample(self) -> NDArray[np.uint64]:
+        """The sorted keys of some pairs; none where all of them are few.
 
         Of p pairs a sample of s leaves about 5 p / √s in the bracket: more of it is worth while as
         long as that falls by more than s grows.
         """
         if self.total <= _SORTED:
-            return None
+            return np.empty(0, dtype=np.uint64)
         count = min(_SAMPLED, math.ceil((2.5 * self.total) ** (2 / 3)))
         keys = cupy.empty(count, dtype=cupy.uint64)
         join = self._first
         _cuda.sample_distances(
             **join.told, pooled=not join.itself, count=count, keys=address(keys), where=where()
         )
-        return cupy.sort(keys)
+        ordered: NDArray[np.uint64] = cupy.sort(keys).get()
+        return ordered
 
     def count(self, low: int, high: int, expected: int) -> _Found:
         def launch(**options: Any) -> None:
@@ -130,53 +133,69 @@ class _Pairs:
         return _count(launch, low, high, expected, _KEPT)
 
 
+class _Range(NamedTuple):
+    """Keys from `least` to `most`: so many pairs lie before them, so many inside."""
+
+    least: int
+    most: int
+    before: int
+    inside: int
+
+
 class _Search:
     def __init__(self, pairs: _Pairs) -> None:
         self._pairs, self._sample = pairs, pairs.sample()
 
-    def _bracket(self, rank: int) -> tuple[int, int, int]:
-        """Keys between which this rank lies with near certainty, and how many pairs do."""
-        pairs = self._pairs.total
-        if self._sample is None:
-            return 0, _LAST, pairs
-        size = len(self._sample)
-        at = (rank + 0.5) / pairs * size
+    def _bracket(self, rank: int, known: _Range) -> tuple[int, int, int]:
+        """Keys between which this rank lies with near certainty, and how many pairs may do."""
+        low, high, count = known.least, known.most, known.inside
+        ends = np.array([low, high], dtype=np.uint64)
+        first = int(np.searchsorted(self._sample, ends[0], side="left"))
+        sample = self._sample[first : int(np.searchsorted(self._sample, ends[1], side="right"))]
+        size = len(sample)
+        if size < _FEW:
+            return low, high, count
+        at = (rank - known.before + 0.5) / count * size
         margin = 5 * math.sqrt(at * max(0.0, 1 - at / size)) + 6
-        first, last = math.floor(at - margin), math.floor(at + margin + 1)
-        low = int(self._sample[first]) if first >= 0 else 0
-        high = int(self._sample[last]) if last < size else _LAST
-        share = (min(last, size) - max(first, 0) + 1) / size
-        return low, high, math.ceil(1.25 * share * pairs)
+        start, stop = math.floor(at - margin), math.floor(at + margin + 1)
+        if start >= 0:
+            low = int(sample[start])
+        if stop < size:
+            high = int(sample[stop])
+        share = (min(stop, size) - max(start, 0)) / size
+        return low, high, min(count, math.ceil(share * count))
 
     def order_statistics(self, rank: int) -> tuple[int, int | None]:
         """The key of this rank, and that of the next where it costs nothing."""
         source: _Pairs | _List = self._pairs
-        low, high, expected = self._bracket(rank)
-        least, most, total = 0, _LAST, self._pairs.total  # what is certain
+        known = _Range(0, _LAST, 0, self._pairs.total)
         while True:
+            low, high, expected = self._bracket(rank, known)
             found = source.count(low, high, expected)
+            up_to = found.below + found.inside
+            if rank < found.below:
+                inside = found.below - known.before
+                known = known._replace(most=low - 1, inside=inside)
+                continue
+            if rank >= up_to:
+                inside = known.before + known.inside - up_to
+                known = known._replace(least=high + 1, before=up_to, inside=inside)
+                continue
             within = rank - found.below
-            if within < 0:
-                most, expected = low - 1, found.below
-                low, high = least, most
-                continue
-            if within >= found.inside:
-                least, expected = high + 1, total - found.below - found.inside
-                low, high = least, most
-                continue
             if low == high:
-                return low, low if within + 1 < found.inside else None
-            if found.keys is not None and found.inside <= _SORTED:
-                keys = cupy.sort(found.keys)[within : within + 2].get().tolist()
-                return keys[0], keys[1] if len(keys) > 1 else None
-            up_to = np.cumsum(found.cells)
-            cell = int(np.searchsorted(up_to, within, side="right"))
-            if found.keys is not None:  # what is left is not swept any more
-                source, rank, total = _List(found.keys), within, found.inside
+                return low, low if rank + 1 < up_to else None
+            if found.keys is not None:
+                if found.inside <= _SORTED:
+                    keys = cupy.sort(found.keys)[within : within + 2].get().tolist()
+                    return keys[0], keys[1] if len(keys) > 1 else None
+                source = _List(found.keys, found.below)  # the rest is not swept any more
+            cells = np.cumsum(found.cells)
+            cell = int(np.searchsorted(cells, within, side="right"))
+            count = int(found.cells[cell])
             width = 1 << _shift(low, high)
             least = low + cell * width
-            most = min(high, least + width - 1)
-            low, high, expected = least, most, int(found.cells[cell])
+            before = found.below + int(cells[cell]) - count
+            known = _Range(least, min(high, least + width - 1), before, count)
 
 
 def _values(keys: list[int]) -> NDArray[np.float64]:
