@@ -56,6 +56,8 @@ STATES = {
     "sums": 64,
     "contraction": 512,
     "log_sums": 128,
+    "moments": 128,
+    "quantile": 0,
 }
 
 
