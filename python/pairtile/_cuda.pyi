@@ -5,7 +5,10 @@ rows, columns, bytes from row to row and from column to column, and dtype. `_Set
 the references and what their rows are divided by. A `_Measure` is a metric with its parameters p,
 weights, transform, ranges and n_bits. A `_Table` is what a kernel matrix is multiplied by: its
 address, whether it holds bits, elements from row to row, and columns; a table of bits has one more
-column, of ones. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
+column, of ones. `kernels` are a sum of at most `most_terms` that read the same number of a pair.
+`orders` are lists of rows, of the queries and of the references, in blocks of one size. `keys` are
+the lowest and the highest of a range, and `kept` is where those inside go and how many there is
+room for. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
 RuntimeError with CUDA's own words.
 """
 
