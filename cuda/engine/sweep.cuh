@@ -113,7 +113,7 @@ __device__ Side reference_side(const Sweep& sweep, int64_t pass) {
 }
 
 // fold(pairs, first) receives the values of the references first + place.column(0..3), all threads
-// together. Between two calls of it lies at least one barrier.
+// together. Between two calls of it lies at least one barrier, unless its pairs read no features.
 template <class Pairs, class Fold>
 __device__ void run(const Sweep& sweep, const Place& place, Pairs pairs, Fold& fold) {
     using T = typename Pairs::Value;
@@ -133,6 +133,9 @@ __device__ void run(const Sweep& sweep, const Place& place, Pairs pairs, Fold& f
                 now.count = left < chunk ? static_cast<int>(left) : chunk;
                 stage(x, mine.rows, mine.scales, place.first_query(), place.end_query, now.first);
                 stage(y, others.rows, others.scales, first, place.end, now.first);
+                if constexpr (requires { pairs.stage_more(place, first, now); }) {
+                    pairs.stage_more(place, first, now);  // for those that read more of a row
+                }
                 __syncthreads();
                 pairs.add(x, y, place, now);
                 __syncthreads();

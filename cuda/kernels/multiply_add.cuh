@@ -15,15 +15,18 @@ struct Factors {
     double columns[tile_cols][contraction_width];
 };
 
-// part(value, factor, c) of each pair, for column c of this thread, into sums[c].
-template <class Part>
+// sums[c] += the value of each pair of this thread's query · factor_of(its column, c), rounded
+// once.
+template <class FactorOf>
 __device__ __forceinline__ void multiply_add(const Factors& factors, const Place& place,
-                                             Sum (&sums)[columns_per_thread], const Part& part) {
+                                             Sum (&sums)[columns_per_thread],
+                                             const FactorOf& factor_of) {
     for (int j = 0; j < tile_cols; ++j) {
         const double value = factors.tile[j][place.row];
 #pragma unroll
         for (int c = 0; c < columns_per_thread; ++c) {
-            sums[c].push(part(value, factors.columns[j][place.slot * columns_per_thread + c], c));
+            const double column = factors.columns[j][place.slot * columns_per_thread + c];
+            sums[c].value = mul_add(value, factor_of(column, c), sums[c].value);
         }
     }
 }

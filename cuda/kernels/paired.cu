@@ -73,7 +73,7 @@ struct MultiplyPaired {
                 first + j < place.end ? contraction.columns.element(first + j, column) : 0.0;
         }
         __syncthreads();
-        multiply_add(factors, place, sums, [](double k, double v, int) { return k * v; });
+        multiply_add(factors, place, sums, [](double column, int) { return column; });
     }
 };
 
