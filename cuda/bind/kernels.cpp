@@ -2,6 +2,8 @@
 #include "bind/families.hpp"
 #include "kernels/contraction.hpp"
 #include "kernels/log_sum_exp.hpp"
+#include "kernels/moments.hpp"
+#include "kernels/paired.hpp"
 #include "kernels/sums.hpp"
 #include "kernels/tensor_sums.hpp"
 
@@ -127,6 +129,64 @@ void bind_column_totals(Address products, const Range& rows, const Table& table,
                   at<double>(all), stream_on(where));
 }
 
+std::vector<Term> mixture_of(const std::vector<Kernel>& kernels) {
+    if (kernels.empty() || kernels.size() > static_cast<size_t>(most_terms)) {
+        throw py::value_error("a sum of 1 to " + std::to_string(most_terms) + " kernels, not " +
+                              std::to_string(kernels.size()));
+    }
+    std::vector<Term> terms;
+    for (const Kernel& kernel : kernels) terms.push_back(term_of(kernel));
+    for (const Term& term : terms) {
+        if (argument_of(term.kernel) != argument_of(terms.front().kernel)) {
+            throw py::value_error("kernels of one sum must read the same number of a pair");
+        }
+    }
+    return terms;
+}
+
+void bind_contract_paired(const Sets& sets, const std::vector<Kernel>& kernels, double quantum,
+                          const Range& rows, const Table& table, const Range& columns,
+                          Address workspace, Address out, int64_t out_stride, const Where& where) {
+    const Contraction contraction = {sweep_of(sets, rows, needs_of("contraction")), true,
+                                     columns_of(table), columns.first, at<double>(workspace)};
+    const auto width = static_cast<int>(columns.second - columns.first);
+    contract_paired(contraction, mixture_of(kernels), quantum, width, at<double>(out), out_stride,
+                    stream_on(where));
+}
+
+void bind_moments(const Sets& sets, const std::vector<Kernel>& kernels, const Range& rows,
+                  bool wide, bool exclude_self, Address workspace, Address sums, Address squares,
+                  const Where& where) {
+    const MomentSweep moments = {sweep_of(sets, rows, needs_of("moments")), exclude_self,
+                                 at<Moments>(workspace)};
+    const auto sum = wide ? kernel_moments<double> : kernel_moments<float>;
+    sum(moments, mixture_of(kernels), at<double>(sums), at<double>(squares), stream_on(where));
+}
+
+void bind_block_sums(const Sets& sets, const Pair& orders, int64_t size, int64_t blocks,
+                     const std::vector<Kernel>& kernels, const Range& rows, bool wide,
+                     const std::string& pairs, Address workspace, Address sums,
+                     const Where& where) {
+    Sweep sweep = sweep_of(sets, rows, needs_of("blocks"), pairs == "after");
+    sweep.queries.order = at<const int64_t>(orders.first);
+    sweep.references.order = at<const int64_t>(orders.second);
+    sweep.queries.rows = sweep.references.rows = blocks * size;
+    sweep.block = size;
+    sweep.cut = {1, blocks * size};
+    const auto chosen = pairs == "after"    ? BlockPairs::after
+                        : pairs == "others" ? BlockPairs::others
+                                            : BlockPairs::all;
+    const auto sum = wide ? kernel_block_sums<double> : kernel_block_sums<float>;
+    sum({sweep, chosen, at<Sum>(workspace)}, mixture_of(kernels), at<double>(sums),
+        stream_on(where));
+}
+
+void bind_block_totals(Address sums, int64_t blocks, int64_t size, double factor, Address totals,
+                       int64_t stride, const Where& where) {
+    block_totals(at<const double>(sums), blocks, size, factor, at<double>(totals), stride,
+                 stream_on(where));
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& m) {
@@ -153,6 +213,20 @@ void bind_kernels(py::module_& m) {
     m.def("contract", bind_contract, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("wide"), arg("exclude_self"), arg("table"), arg("columns"), arg("workspace"),
           arg("out"), arg("out_stride"), arg("where"), Released());
+    m.attr("most_terms") = most_terms;
+    m.def("kernel_argument", [](const std::string& kernel) {
+        return static_cast<int>(argument_of(kernel_of(kernel)));
+    });
+    m.def("contract_paired", bind_contract_paired, py::kw_only(), arg("sets"), arg("kernels"),
+          arg("quantum"), arg("rows"), arg("table"), arg("columns"), arg("workspace"), arg("out"),
+          arg("out_stride"), arg("where"), Released());
+    m.def("kernel_moments", bind_moments, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
+          arg("wide"), arg("exclude_self"), arg("workspace"), arg("sums"), arg("squares"),
+          arg("where"), Released());
+    m.def("kernel_block_sums", bind_block_sums, py::kw_only(), arg("sets"), arg("orders"),
+          arg("size"), arg("blocks"), arg("kernels"), arg("rows"), arg("wide"), arg("pairs"),
+          arg("workspace"), arg("sums"), arg("where"), Released());
+    m.def("block_totals", bind_block_totals, Released());
     m.def("column_totals", bind_column_totals, py::kw_only(), arg("products"), arg("rows"),
           arg("table"), arg("columns"), arg("within"), arg("all"), arg("where"), Released());
 }

@@ -1,15 +1,18 @@
 // The GPU module: device pointers, strides and the caller's stream come in as numbers, launches go
 // out. It owns no memory; `pairtile._cuda_backend` takes inputs, results and workspace from CuPy.
+#include <limits>
 #include <sstream>
 
 #include "bind/families.hpp"
 #include "engine/survey.hpp"
 #include "kernels/contraction.hpp"
 #include "kernels/log_sum_exp.hpp"
+#include "kernels/moments.hpp"
 #include "kernels/sums.hpp"
 #include "neighbors/fidelity.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
+#include "neighbors/quantile.hpp"
 #include "neighbors/radius.hpp"
 
 namespace pairtile::gpu {
@@ -26,12 +29,15 @@ std::vector<std::string> architectures() {
 
 // By the names under which the plan of each statistic without parameters is exported.
 constexpr std::pair<const char*, Needs> all_needs[] = {
+    {"blocks", {blocks_state_bytes, std::numeric_limits<int64_t>::max()}},
     {"radius", {radius_state_bytes, radius_least_width}},
     {"pairwise", {pairwise_state_bytes, pairwise_least_width}},
     {"fidelity", {fidelity_state_bytes, fidelity_least_width}},
     {"sums", {sums_state_bytes, sums_least_width}},
     {"contraction", {contraction_state_bytes, contraction_least_width}},
     {"log_sums", {log_sums_state_bytes, log_sums_least_width}},
+    {"moments", {moments_state_bytes, moments_least_width}},
+    {"quantile", {quantile_state_bytes, quantile_least_width}},
 };
 
 // `work` is what a pair costs, in features.

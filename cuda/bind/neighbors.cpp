@@ -3,6 +3,7 @@
 #include "neighbors/fidelity.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
+#include "neighbors/quantile.hpp"
 #include "neighbors/radius.hpp"
 #include "neighbors/screened_knn.hpp"
 
@@ -181,6 +182,34 @@ void bind_distance_products(const Sets& sets, const Measure& measure, const Rang
     distance_products(products, at<double>(of_queries), stream_on(where));
 }
 
+// The lowest and the highest key inside; what is kept, and how many there is room for.
+using Keys = std::pair<uint64_t, uint64_t>;
+using Kept = std::pair<Address, uint64_t>;
+
+KeyRange range_of(const Keys& keys, int shift, Address tally, const Kept& kept) {
+    return {keys.first, keys.second, shift, at<Tally>(tally), at<uint64_t>(kept.first),
+            kept.second};
+}
+
+void bind_count_distances(const Sets& sets, const Measure& measure, const Range& rows,
+                          bool triangle, const Keys& keys, int shift, Address tally,
+                          const Kept& kept, const Where& where) {
+    count_distances(sweep_of(sets, rows, needs_of("quantile"), triangle), metric_of(measure, sets),
+                    range_of(keys, shift, tally, kept), stream_on(where));
+}
+
+void bind_count_keys(Address list, int64_t count, const Keys& keys, int shift, Address tally,
+                     const Kept& kept, const Where& where) {
+    count_keys(at<const uint64_t>(list), count, range_of(keys, shift, tally, kept),
+               stream_on(where));
+}
+
+void bind_sample_distances(const Sets& sets, const Measure& measure, bool pooled, int64_t count,
+                           Address keys, const Where& where) {
+    sample_distances(sweep_of(sets, {0, 1}, needs_of("quantile")), pooled, metric_of(measure, sets),
+                     count, at<uint64_t>(keys), stream_on(where));
+}
+
 }  // namespace
 
 void bind_neighbors(py::module_& m) {
@@ -218,6 +247,15 @@ void bind_neighbors(py::module_& m) {
     m.def("distance_products", bind_distance_products, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("radius"), arg("workspace"), arg("of_queries"), arg("where"),
           Released());
+    m.attr("quantile_cells") = quantile_cells;
+    m.attr("tally_bytes") = sizeof(pairtile::gpu::Tally);
+    m.def("count_distances", bind_count_distances, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("triangle"), arg("keys"), arg("shift"), arg("tally"), arg("kept"),
+          arg("where"), Released());
+    m.def("count_keys", bind_count_keys, py::kw_only(), arg("list"), arg("count"), arg("keys"),
+          arg("shift"), arg("tally"), arg("kept"), arg("where"), Released());
+    m.def("sample_distances", bind_sample_distances, py::kw_only(), arg("sets"), arg("measure"),
+          arg("pooled"), arg("count"), arg("keys"), arg("where"), Released());
 }
 
 }  // namespace pairtile::gpu

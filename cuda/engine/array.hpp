@@ -15,6 +15,9 @@ struct Array {
     int64_t rows, cols;
     int64_t row_stride, col_stride;  // bytes, any sign
     Dtype dtype;
+    const int64_t* order = nullptr;  // which row of the data each row is; null: as they lie
+
+    PT_HD int64_t row(int64_t i) const { return order ? order[i] : i; }
 
     // Whether the features of a row lie closer together than the rows: the order to read in.
     PT_HD bool row_major() const {

@@ -28,7 +28,14 @@ struct Place {
           end_query(sweep.first_row + sweep.rows),
           begin(int64_t{blockIdx.y} * sweep.cut.width),
           end(begin + sweep.cut.width < sweep.references.rows ? begin + sweep.cut.width
-                                                              : sweep.references.rows) {}
+                                                              : sweep.references.rows) {
+        if (sweep.block == 0) return;
+        // of all blocks that rows of this tile are in
+        const int64_t last =
+            first_query() + tile_rows < end_query ? first_query() + tile_rows - 1 : end_query - 1;
+        begin = first_query() / sweep.block * sweep.block;
+        end = (last / sweep.block + 1) * sweep.block;
+    }
 
     __device__ bool has_query() const { return query < end_query; }
     __device__ int64_t first_query() const { return query - row; }
@@ -58,8 +65,9 @@ __device__ void stage(Staged<T>& staged, const Array& array, const RowScale* sca
         const int64_t i = first + r, j = feature + f;
         T value = T(0);
         if (i < end && j < array.cols) {
-            value =
-                scales ? normalised_element<T>(array, scales[i], i, j) : element<T>(array, i, j);
+            const int64_t row = array.row(i);
+            value = scales ? normalised_element<T>(array, scales[row], row, j)
+                           : element<T>(array, row, j);
         }
         staged[f][r] = value;
     }
@@ -82,8 +90,30 @@ __device__ __forceinline__ void accumulate(T (&lanes)[pairs_per_thread][8], cons
     }
 }
 
+// What a pass stages of either set: its own rows, unless pairs say that the sets change places.
+struct Side {
+    const Array& rows;
+    const RowScale* scales;
+};
+
+template <class Pairs>
+__device__ Side query_side(const Sweep& sweep, int64_t pass) {
+    if constexpr (requires { Pairs::queries_from_references(pass); }) {
+        if (Pairs::queries_from_references(pass)) return {sweep.references, sweep.reference_scales};
+    }
+    return {sweep.queries, sweep.query_scales};
+}
+
+template <class Pairs>
+__device__ Side reference_side(const Sweep& sweep, int64_t pass) {
+    if constexpr (requires { Pairs::references_from_queries(pass); }) {
+        if (Pairs::references_from_queries(pass)) return {sweep.queries, sweep.query_scales};
+    }
+    return {sweep.references, sweep.reference_scales};
+}
+
 // fold(pairs, first) receives the values of the references first + place.column(0..3), all threads
-// together. Between two calls of it lies at least one barrier.
+// together. Between two calls of it lies at least one barrier, unless its pairs read no features.
 template <class Pairs, class Fold>
 __device__ void run(const Sweep& sweep, const Place& place, Pairs pairs, Fold& fold) {
     using T = typename Pairs::Value;
@@ -96,12 +126,16 @@ __device__ void run(const Sweep& sweep, const Place& place, Pairs pairs, Fold& f
     for (; first < place.end; first += tile_cols) {
         pairs.begin();
         for (Chunk now{0, 0, 0}; now.pass < pairs.passes(); ++now.pass) {
+            const Side mine = query_side<Pairs>(sweep, now.pass);
+            const Side others = reference_side<Pairs>(sweep, now.pass);
             for (now.first = 0; now.first < features; now.first += chunk) {
                 const int64_t left = features - now.first;
                 now.count = left < chunk ? static_cast<int>(left) : chunk;
-                stage(x, sweep.queries, sweep.query_scales, place.first_query(), place.end_query,
-                      now.first);
-                stage(y, sweep.references, sweep.reference_scales, first, place.end, now.first);
+                stage(x, mine.rows, mine.scales, place.first_query(), place.end_query, now.first);
+                stage(y, others.rows, others.scales, first, place.end, now.first);
+                if constexpr (requires { pairs.stage_more(place, first, now); }) {
+                    pairs.stage_more(place, first, now);  // for those that read more of a row
+                }
                 __syncthreads();
                 pairs.add(x, y, place, now);
                 __syncthreads();

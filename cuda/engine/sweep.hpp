@@ -20,7 +20,8 @@ struct Sweep {
     const RowScale* reference_scales;
     int64_t first_row, rows;
     Cut cut;
-    bool triangle;  // only references after the query's own row
+    bool triangle;      // only references after the query's own row
+    int64_t block = 0;  // only references in the query's block of this many rows; 0: all of them
 
     int64_t row_blocks() const { return divided_up(rows, tile_rows); }
 };

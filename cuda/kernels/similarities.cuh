@@ -2,6 +2,8 @@
 // composed at compile time; the kernel is chosen at run time, once per tile and thread.
 #pragma once
 
+#include <vector>
+
 #include "engine/launch.hpp"
 #include "engine/sweep.cuh"
 #include "kernels/similarity.hpp"
@@ -39,10 +41,28 @@ struct Similarity {
     KernelId kernel;
     T params[kernel_params];
 
+    Similarity() = default;
     explicit Similarity(const Term& term) : kernel(term.kernel) {
         for (int p = 0; p < kernel_params; ++p) params[p] = static_cast<T>(term.params[p]);
     }
 };
+
+// A weighted sum of kernels that read the same number of a pair, small enough for a parameter.
+template <class T>
+struct Mixture {
+    int count;
+    double weights[most_terms];
+    Similarity<T> kernels[most_terms];
+
+    // At most `most_terms`.
+    explicit Mixture(const std::vector<Term>& terms) : count(static_cast<int>(terms.size())) {
+        for (int t = 0; t < count; ++t) {
+            weights[t] = terms[static_cast<size_t>(t)].weight;
+            kernels[t] = Similarity<T>(terms[static_cast<size_t>(t)]);
+        }
+    }
+};
+static_assert(sizeof(Mixture<double>) <= 3072);  // of 4 KB for all parameters of a kernel
 
 // Those whose pairs are summed up by Core.
 template <class Core>
@@ -90,6 +110,18 @@ __device__ __noinline__ void evaluate(const WorkingPairs<Core, T>& pairs,
 #undef PT_VALUE
         case KernelId::count:
             break;
+    }
+}
+
+template <class Core, class T>
+__device__ __noinline__ void evaluate(const WorkingPairs<Core, T>& pairs, const Mixture<T>& mixture,
+                                      double (&values)[pairs_per_thread]) {
+    for (double& value : values) value = 0.0;
+    for (int t = 0; t < mixture.count; ++t) {
+        double one[pairs_per_thread];
+        evaluate<Itself>(pairs, mixture.kernels[t], one);
+#pragma unroll
+        for (int p = 0; p < pairs_per_thread; ++p) values[p] += mixture.weights[t] * one[p];
     }
 }
 

@@ -13,6 +13,9 @@ struct Term {
     double params[kernel_params];
 };
 
+// Several that read the same number of a pair, summed before anything else is done with the sum.
+constexpr int most_terms = 48;
+
 inline Argument argument_of(KernelId kernel) {
     switch (kernel) {
 #define PT_ARGUMENT(name, type) \

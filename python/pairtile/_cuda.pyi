@@ -5,7 +5,10 @@ rows, columns, bytes from row to row and from column to column, and dtype. `_Set
 the references and what their rows are divided by. A `_Measure` is a metric with its parameters p,
 weights, transform, ranges and n_bits. A `_Table` is what a kernel matrix is multiplied by: its
 address, whether it holds bits, elements from row to row, and columns; a table of bits has one more
-column, of ones. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
+column, of ones. `kernels` are a sum of at most `most_terms` that read the same number of a pair.
+`orders` are lists of rows, of the queries and of the references, in blocks of one size. `keys` are
+the lowest and the highest of a range, and `kept` is where those inside go and how many there is
+room for. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
 RuntimeError with CUDA's own words.
 """
 
@@ -30,6 +33,9 @@ scale_bytes: int
 log_sum_bytes: int
 contraction_width: int
 slice_share: int
+most_terms: int
+quantile_cells: int
+tally_bytes: int
 
 def architectures() -> list[str]: ...
 def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
@@ -114,6 +120,37 @@ def distance_products(
     of_queries: int,
     where: _Where,
 ) -> None: ...
+def count_distances(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    triangle: bool,
+    keys: _Range,
+    shift: int,
+    tally: int,
+    kept: _Pair,
+    where: _Where,
+) -> None: ...
+def count_keys(
+    *,
+    list: int,
+    count: int,
+    keys: _Range,
+    shift: int,
+    tally: int,
+    kept: _Pair,
+    where: _Where,
+) -> None: ...
+def sample_distances(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    pooled: bool,
+    count: int,
+    keys: int,
+    where: _Where,
+) -> None: ...
 def kernel_row_sums(
     *,
     sets: _Sets,
@@ -154,6 +191,49 @@ def contract(
     out: int,
     out_stride: int,
     where: _Where,
+) -> None: ...
+def kernel_argument(kernel: str, /) -> int: ...
+def contract_paired(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    quantum: float,
+    rows: _Range,
+    table: _Table,
+    columns: _Range,
+    workspace: int,
+    out: int,
+    out_stride: int,
+    where: _Where,
+) -> None: ...
+def kernel_moments(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    wide: bool,
+    exclude_self: bool,
+    workspace: int,
+    sums: int,
+    squares: int,
+    where: _Where,
+) -> None: ...
+def kernel_block_sums(
+    *,
+    sets: _Sets,
+    orders: _Pair,
+    size: int,
+    blocks: int,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    wide: bool,
+    pairs: str,
+    workspace: int,
+    sums: int,
+    where: _Where,
+) -> None: ...
+def block_totals(
+    sums: int, blocks: int, size: int, factor: float, totals: int, stride: int, where: _Where, /
 ) -> None: ...
 def column_totals(
     *,

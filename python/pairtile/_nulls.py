@@ -72,7 +72,8 @@ class Samples(NamedTuple):
             chosen = np.arange(count) * (n + m) // count
         else:
             chosen = np.sort(rng.permutation(n + m)[:count])
-        parts = (self.x[chosen[chosen < n]], self.y[chosen[chosen >= n] - n])
+        of_x, of_y = chosen[chosen < n], chosen[chosen >= n] - n
+        parts = (_arrays.taken(self.x, of_x), _arrays.taken(self.y, of_y))
         return np.concatenate([np.asarray(_arrays.host(p), dtype=np.float64) for p in parts])
 
     def tie(self, quantum: float = 0.0) -> float:
@@ -101,7 +102,10 @@ class Samples(NamedTuple):
         if n < _ROUNDED_PAIRS or not narrow or not one_argument(self.terms):
             return 0.0
         chosen = np.arange(_SCALE_ROWS) * n // _SCALE_ROWS
-        x, y = (np.asarray(_arrays.host(z[chosen]), dtype=np.float64) for z in (self.x, self.y))
+        x, y = (
+            np.asarray(_arrays.host(_arrays.taken(z, chosen)), dtype=np.float64)
+            for z in (self.x, self.y)
+        )
         between = evaluate(x, y, self.terms)
         h = evaluate(x, x, self.terms) + evaluate(y, y, self.terms) - between - between.T
         np.fill_diagonal(h, 0.0)
@@ -168,11 +172,13 @@ def _bin_sums(
         sample, edges, at = (s.x, x_edges, q) if q < of_x else (s.y, y_edges, q - of_x)
         of_bin = sample[edges[at] : edges[at + 1]]
         row_sums = s.module.kernel_row_sums
-        near = row_sums(sample[: edges[at + 1]], of_bin, s.terms, None, progress=report, **options)
+        near = _arrays.host(
+            row_sums(sample[: edges[at + 1]], of_bin, s.terms, None, progress=report, **options)
+        )
         half[q - at : q + 1, q] = np.add.reduceat(near, edges[: at + 1])
         half[q, q] = (half[q, q] - diagonal(of_bin, s.terms).sum()) / 2
         if q >= of_x:
-            across = row_sums(s.x, of_bin, s.terms, None, **options)
+            across = _arrays.host(row_sums(s.x, of_bin, s.terms, None, **options))
             half[:of_x, q] = np.add.reduceat(across, x_edges[:-1])
     return half + half.T
 

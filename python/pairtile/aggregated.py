@@ -85,7 +85,7 @@ def _bandwidths(
 ) -> list[float]:
     """`count` numbers in geometric progression from half the 5 % to twice the 95 % quantile."""
     n = len(x)
-    parts = [x[chosen[chosen < n]], y[chosen[chosen >= n] - n]]
+    parts = [_arrays.taken(x, chosen[chosen < n]), _arrays.taken(y, chosen[chosen >= n] - n)]
     a, b = [p for p in parts if len(p)] + [None] * (not all(map(len, parts)))
     low, high = (
         _backend.module(x, y).distance_quantile(a, b, metric, q, False, workers=workers)

@@ -585,8 +585,8 @@ def median_distance(
         chosen = np.sort(_arrays.generator(rng).permutation(rows)[:_SAMPLED_ROWS])
         n = len(a)
         if b is not None:
-            b = b[chosen[chosen >= n] - n]
-        a = a[chosen[chosen < n]]
+            b = _arrays.taken(b, chosen[chosen >= n] - n)
+        a = _arrays.taken(a, chosen[chosen < n])
         if b is not None and not len(a):
             a, b = b, None
         elif b is not None and not len(b):

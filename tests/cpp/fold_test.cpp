@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
 #include "pairtile/fold/max_ratio.hpp"
+#include "pairtile/fold/moments.hpp"
 #include "pairtile/fold/predicate.hpp"
 #include "pairtile/fold/product.hpp"
 #include "pairtile/fold/rank.hpp"
@@ -19,6 +20,7 @@ namespace {
 using namespace check;
 using pairtile::LogSumExp;
 using pairtile::MaxRatio;
+using pairtile::Moments;
 using pairtile::Neighbor;
 using pairtile::Predicate;
 using pairtile::Product;
@@ -85,6 +87,27 @@ TEST(sums_obey_the_monoid_laws) {
     CHECK(merged(pushed<Sum>({1.0}), pushed<Sum>({infinity})).finish() == infinity);
     CHECK(std::isnan(merged(pushed<Sum>({not_a_number}), pushed<Sum>({1.0})).finish()));
     CHECK(std::isnan(merged(pushed<Sum>({1.0}), pushed<Sum>({not_a_number})).finish()));
+}
+
+// --- moments ---
+
+TEST(moments_obey_the_monoid_laws) {
+    Random random(12);
+    for (int round = 0; round < 5000; ++round) {
+        std::vector<double> values(static_cast<size_t>(integer(random, 0, 30)));
+        Sum sum, squares;
+        for (double& value : values) {
+            value = static_cast<double>(integer(random, -1000, 1000));  // exact in any order
+            sum.push(value);
+            squares.push(value * value);
+        }
+        for (const Moments& all :
+             {pushed<Moments>(values), in_random_pieces<Moments>(random, values)}) {
+            CHECK(all.sum == sum.finish(), all.sum, sum.finish());
+            CHECK(all.squares == squares.finish(), all.squares, squares.finish());
+        }
+    }
+    CHECK(std::isnan(merged(pushed<Moments>({not_a_number}), pushed<Moments>({1.0})).squares));
 }
 
 // --- products ---

@@ -24,6 +24,7 @@ from pairtile._cuda_backend.kernels import (
     kernel_row_sums,
     kernel_total,
 )
+from pairtile._cuda_backend.moments import kernel_moments, kernel_subset_sums
 from pairtile._cuda_backend.neighbors import (
     Index,
     first_nonfinite,
@@ -32,6 +33,7 @@ from pairtile._cuda_backend.neighbors import (
     radius_counts,
     radius_neighbors,
 )
+from pairtile._cuda_backend.quantile import distance_quantile
 from pairtile._cuda_backend.slices import sliced_costs, sliced_energy_costs
 
 __all__ = [
@@ -39,11 +41,14 @@ __all__ = [
     "_cuda",
     "architectures",
     "distance_products",
+    "distance_quantile",
     "first_nonfinite",
     "kernel_label_sums",
     "kernel_logsumexp",
     "kernel_matvec",
+    "kernel_moments",
     "kernel_row_sums",
+    "kernel_subset_sums",
     "kernel_total",
     "knn",
     "largest_radius_ratios",

@@ -71,9 +71,32 @@ class _Similarity:
     def told(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
         """What a launch on pairs of x and y is told, for each kernel."""
         for term in self.terms:
-            normalised = _cuda.reads_normalised_rows(term[1])
-            scales = (self._scales[x], self._scales[y]) if normalised else (None, None)
-            yield {"sets": (x.view, y.view, addresses(scales)), "kernel": term}
+            yield {"sets": self._sets(x, y, term), "kernel": term}
+
+    def told_sums(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
+        """The same for each sum of kernels that read one number of a pair."""
+        sums: dict[int, list[Term]] = {}
+        for term in self.terms:
+            sums.setdefault(_cuda.kernel_argument(term[1]), []).append(term)
+        most = _cuda.most_terms
+        for terms in sums.values():
+            for some in (terms[i : i + most] for i in range(0, len(terms), most)):
+                yield {"sets": self._sets(x, y, some[0]), "kernels": some}
+
+    def told_whole(self, x: Rows, y: Rows) -> dict[str, Any]:
+        """The same for the sum of all kernels, where one sweep sees it."""
+        told, *more = self.told_sums(x, y)
+        if more:
+            raise NotImplementedError(
+                f"on a GPU this needs a sum of at most {_cuda.most_terms} kernels, all of distances"
+                " or all of dot products; copy the arrays to host memory first"
+            )
+        return told
+
+    def _sets(self, x: Rows, y: Rows, term: Term) -> tuple[Any, Any, tuple[int, int]]:
+        normalised = _cuda.reads_normalised_rows(term[1])
+        scales = (self._scales[x], self._scales[y]) if normalised else (None, None)
+        return x.view, y.view, addresses(scales)
 
 
 def _row_sums(
@@ -309,20 +332,25 @@ def kernel_label_sums(
 ) -> tuple[Floats, Floats, Floats]:
     """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
 
-    K has a zero diagonal. Bit i % 64 of labels[i // 64, b] is V_ib.
+    K has a zero diagonal and is that of the pooled rows, or with `paired` that of
+    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j), rounded to multiples of the quanta
+    (one per kernel, 0 for none). Bit i % 64 of labels[i // 64, b] is V_ib.
     """
-    del workers, quanta  # which only the wild bootstrap has
-    if paired:
-        raise NotImplementedError("the wild bootstrap does not run on a GPU yet")
+    del workers
     within, row = np.empty((2, len(kernels), labels.shape[1]))
     total = np.empty(len(kernels))
     with device_of(x, y):
         sets = Rows(x), Rows(y)
-        bits = upload(_rows_of_bits(labels, sets[0].n + sets[1].n))
+        labelled = sets[0].n + (0 if paired else sets[1].n)
+        bits = upload(_rows_of_bits(labels, labelled))
         for q, terms in enumerate(kernels):
-            within[q], row[q], total[q] = _label_sums(
-                sets, bits, terms, labels.shape[1], _share(progress, q, len(kernels))
-            )
+            report = _share(progress, q, len(kernels))
+            if paired:
+                quantum = quanta[q] if quanta else 0.0
+                found = _paired_sums(sets, bits, terms, quantum, labels.shape[1], report)
+            else:
+                found = _label_sums(sets, bits, terms, labels.shape[1], report)
+            within[q], row[q], total[q] = found
     return within, row, total
 
 
@@ -331,6 +359,39 @@ def _share(progress: Report | None, part: int, parts: int) -> Report | None:
     if progress is None:
         return None
     return lambda done, total: progress(part * total + done, parts * total)
+
+
+class _Totals:
+    """V'KV and V'K1 of labellings, and 1'K1, from strips of columns of KV.
+
+    A column of ones behind V gives the last.
+    """
+
+    def __init__(self, n_labels: int) -> None:
+        self.columns = n_labels + 1
+        self._within, self._all = (cupy.zeros(self.columns, dtype=cupy.float64) for _ in range(2))
+
+    def add(
+        self,
+        products: Any,
+        batch: tuple[int, int],
+        table: tuple[int, bool, int, int],
+        strip: tuple[int, int],
+    ) -> None:
+        """Add what the rows of a batch give; `table` holds the labels of their set."""
+        _cuda.column_totals(
+            products=address(products),
+            rows=batch,
+            table=table,
+            columns=strip,
+            within=address(self._within) + self._within.itemsize * strip[0],
+            all=address(self._all) + self._all.itemsize * strip[0],
+            where=where(),
+        )
+
+    def get(self) -> tuple[Floats, Floats, float]:
+        of_labels, of_all = self._within.get(), self._all.get()
+        return of_labels[:-1], of_all[:-1], float(of_all[-1])
 
 
 def _label_sums(
@@ -342,17 +403,15 @@ def _label_sums(
 ) -> tuple[Floats, Floats, float]:
     """The sums of one kernel.
 
-    With a column of ones behind V the columns of KV sum up to V'K1 and 1'K1. Everything in
-    float64: relabellings that tie must tie.
+    Everything in float64: relabellings that tie must tie.
     """
     stride = bits.shape[1]
     tables = [(address(bits) + stride * first, True, stride, n_labels) for first in (0, sets[0].n)]
-    columns = n_labels + 1
-    within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
+    totals = _Totals(n_labels)
     similarity = _Similarity(terms, *sets)
     pooled = sets[0].n + sets[1].n
     for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
-        product = _Product(similarity, rows, sets, columns, wide=True)
+        product = _Product(similarity, rows, sets, totals.columns, wide=True)
         for batch in paced(product.batches, progress, before, pooled):
             for strip in product.strips:
                 shape = batch[1] - batch[0], _cuda.contraction_width
@@ -360,14 +419,51 @@ def _label_sums(
                 for others, their_table in zip(sets, tables, strict=True):
                     at = address(products)
                     product.add(others, their_table, batch, strip, at, shape[1])
-                _cuda.column_totals(
-                    products=address(products),
+                totals.add(products, batch, table, strip)
+    return totals.get()
+
+
+def _paired_sums(
+    sets: tuple[Rows, Rows],
+    bits: Any,
+    terms: Sequence[Term],
+    quantum: float,
+    n_labels: int,
+    progress: Report | None,
+) -> tuple[Floats, Floats, float]:
+    """The same of pairs of rows.
+
+    With a quantum h is counted in whole numbers of it, whose sums are exact up to 2⁵³; what they
+    are multiplied by comes last.
+    """
+    x, y = sets
+    totals = _Totals(n_labels)
+    similarity = _Similarity(terms, x, y)
+    told_of_sums = list(similarity.told_sums(x, y))
+    if quantum > 0:
+        told_of_sums = [similarity.told_whole(x, y)]
+    step = _cuda.contraction_width
+    strips = [(c, min(c + step, totals.columns)) for c in range(0, totals.columns, step)]
+    work = (4 * x.d + step) * len(strips) * len(told_of_sums)
+    batches = _cuda.batches("contraction", x.n, y.n, work)
+    partial = workspace("contraction", batches, y.n)
+    table = (address(bits), True, bits.shape[1], n_labels)
+    for batch in paced(batches, progress):
+        for strip in strips:
+            products = cupy.zeros((batch[1] - batch[0], step), dtype=cupy.float64)
+            for told in told_of_sums:
+                _cuda.contract_paired(
+                    **told,
+                    quantum=quantum,
                     rows=batch,
                     table=table,
                     columns=strip,
-                    within=address(within) + within.itemsize * strip[0],
-                    all=address(every) + every.itemsize * strip[0],
+                    workspace=address(partial),
+                    out=address(products),
+                    out_stride=step,
                     where=where(),
                 )
-    of_labels, of_all = within.get(), every.get()
-    return of_labels[:n_labels], of_all[:n_labels], float(of_all[n_labels])
+            totals.add(products, batch, table, strip)
+    unit = quantum or 1.0
+    within, row, total = totals.get()
+    return unit * within, unit * row, unit * total
