@@ -8,13 +8,13 @@ import ast
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pairtile as pt
+from gpu_data import TERMS, data
 from metrics import DISTANCES, narrowed, parameters
 from pairtile import _metrics, _numpy
 from pairtile._metrics import BIT_METRICS, METRICS
@@ -25,32 +25,10 @@ from strategies import KINDS, SEEDS, pairs_of_sets
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 # Around the tile of 32 rows and 32 features; 700 references are cut into two segments.
 SHAPES = [(1, 1, 1), (5, 40, 3), (33, 31, 8), (31, 65, 33), (40, 700, 5), (64, 64, 70)]
-TERMS: dict[str, tuple[float, ...]] = {
-    "gaussian": (0.05,),
-    "laplace": (0.3,),
-    "laplace_l1": (0.1,),
-    "rational_quadratic": (0.2, 1.3),
-    "inverse_multiquadric": (1.5, 0.7),
-    "matern32": (0.4,),
-    "matern52": (0.6,),
-    "polynomial": (3.0, 0.1, 1.0),
-    "linear": (),
-    "cosine": (),
-    "energy": (1.0,),
-}
 NOT_POSITIVE = ("polynomial", "linear", "cosine", "energy")
 SUMS: dict[str, Any] = {"precision": "default", "workers": 1}
 SEARCH: dict[str, Any] = {"precision": "default", "workers": 1}
 RADII: dict[str, Any] = {"closed": True, "dtype": "float32", "workers": 1}
-
-
-def data(n: int, d: int, dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
-    rng = np.random.default_rng([seed, n, d])
-    x = rng.normal(size=(n, d)) * (20 if "int" in dtype else 1)
-    x = np.abs(x) if dtype == "uint8" else x
-    x[n // 2] = x[0]  # a repeated row
-    x[n // 3] = 0  # a zero row
-    return x.astype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
 
 
 # --- The plan, without a GPU ----------------------------------------------------------------------

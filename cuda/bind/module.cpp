@@ -98,4 +98,5 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("row_scales", bind_row_scales, Released());
     bind_neighbors(m);
     bind_kernels(m);
+    bind_dependence(m);
 }

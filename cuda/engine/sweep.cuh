@@ -83,7 +83,7 @@ __device__ __forceinline__ void accumulate(T (&lanes)[pairs_per_thread][8], cons
 }
 
 // fold(pairs, first) receives the values of the references first + place.column(0..3), all threads
-// together. Between two calls of it lies at least one barrier.
+// together. Between two calls of it lies at least one barrier, unless its pairs read no features.
 template <class Pairs, class Fold>
 __device__ void run(const Sweep& sweep, const Place& place, Pairs pairs, Fold& fold) {
     using T = typename Pairs::Value;
@@ -102,6 +102,9 @@ __device__ void run(const Sweep& sweep, const Place& place, Pairs pairs, Fold& f
                 stage(x, sweep.queries, sweep.query_scales, place.first_query(), place.end_query,
                       now.first);
                 stage(y, sweep.references, sweep.reference_scales, first, place.end, now.first);
+                if constexpr (requires { pairs.stage_more(place, first, now); }) {
+                    pairs.stage_more(place, first, now);  // for those that read more of a row
+                }
                 __syncthreads();
                 pairs.add(x, y, place, now);
                 __syncthreads();

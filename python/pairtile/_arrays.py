@@ -182,6 +182,11 @@ def in_host_memory(*arrays: Any) -> bool:
     return not any(_is_cupy(a) for a in arrays)
 
 
+def taken(a: Any, rows: NDArray[np.int64]) -> Any:
+    """A copy of these rows of a validated array, where it is."""
+    return a[_to_cupy(rows, a.device)] if _is_cupy(a) else a[rows]
+
+
 def working_dtype(*arrays: NDArray[Any]) -> np.dtype[Any]:
     """float64 as soon as one of the validated arrays is float64, else float32."""
     wide = any(a.dtype.name == "float64" for a in arrays)

@@ -5,7 +5,8 @@ rows, columns, bytes from row to row and from column to column, and dtype. `_Set
 the references and what their rows are divided by. A `_Measure` is a metric with its parameters p,
 weights, transform, ranges and n_bits. A `_Table` is what a kernel matrix is multiplied by: its
 address, whether it holds bits, elements from row to row, and columns; a table of bits has one more
-column, of ones. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
+column, of ones. A `_Space` is a set, against itself, with the terms of its kernel and what is taken
+off it. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
 RuntimeError with CUDA's own words.
 """
 
@@ -20,11 +21,15 @@ _Measure = tuple[str, float, int, int, int, int]
 _Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
 _Table = tuple[int, bool, int, int]
+_Space = tuple[_Sets, Sequence[_Kernel], float]
 
 __version__: str
 scale_bytes: int
 log_sum_bytes: int
 contraction_width: int
+gradient_workspace: int  # float64 numbers, as the next
+joint_workspace: int
+permuted_parts: int
 
 def architectures() -> list[str]: ...
 def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
@@ -158,5 +163,59 @@ def column_totals(
     columns: _Range,
     within: int,
     all: int,
+    where: _Where,
+) -> None: ...
+def held_batches(rows: int, references: int, work: int) -> list[_Range]: ...
+def kernel_gradient(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    itself: bool,
+    diagonal: bool,
+    weights: _Pair,
+    workspace: int,
+    sums: int,
+    by_rows: int,
+    by_directions: int,
+    where: _Where,
+) -> None: ...
+def through_normalisation(
+    rows: _View, scales: int, by_directions: int, by_rows: int, where: _Where, /
+) -> None: ...
+def joint_kernel_sums(
+    *,
+    x: _Space,
+    y: _Space,
+    rows: _Range,
+    orders: int,
+    workspace: int,
+    x_rows: int,
+    y_rows: int,
+    numbers: int,
+    totals: int,
+    where: _Where,
+) -> None: ...
+def kernel_matrix(space: _Space, matrix: int, where: _Where, /) -> None: ...
+def permuted_products(
+    *,
+    matrices: _Pair,
+    n: int,
+    orders: int,
+    count: int,
+    parts: int,
+    products: int,
+    where: _Where,
+) -> None: ...
+def stein_products(
+    *,
+    sets: _Sets,
+    scores: _View,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    table: _Table,
+    columns: _Range,
+    workspace: int,
+    products: int,
     where: _Where,
 ) -> None: ...

@@ -16,7 +16,13 @@ from typing import Any
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
 from pairtile import _numpy
 from pairtile._cuda import architectures
+from pairtile._cuda_backend.dependence import (
+    joint_kernel_sums,
+    line_products,
+    permuted_kernel_products,
+)
 from pairtile._cuda_backend.fidelity import distance_products, largest_radius_ratios
+from pairtile._cuda_backend.gradient import kernel_gradient
 from pairtile._cuda_backend.kernels import (
     kernel_label_sums,
     kernel_logsumexp,
@@ -32,6 +38,7 @@ from pairtile._cuda_backend.neighbors import (
     radius_counts,
     radius_neighbors,
 )
+from pairtile._cuda_backend.stein import stein_label_sums
 
 __all__ = [
     "Index",
@@ -39,6 +46,8 @@ __all__ = [
     "architectures",
     "distance_products",
     "first_nonfinite",
+    "joint_kernel_sums",
+    "kernel_gradient",
     "kernel_label_sums",
     "kernel_logsumexp",
     "kernel_matvec",
@@ -46,9 +55,12 @@ __all__ = [
     "kernel_total",
     "knn",
     "largest_radius_ratios",
+    "line_products",
     "pairwise_distances",
+    "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
+    "stein_label_sums",
 ]
 
 

@@ -1,0 +1,31 @@
+// Weighted sums of a kernel over pairs on the GPU, with their derivatives by the queries.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "kernels/held.hpp"
+
+namespace pairtile::gpu {
+
+struct Gradient {
+    Sweep sweep;            // of all references
+    bool itself, diagonal;  // one set and itself; i = i counts, which only dot products notice
+    PairWeights weights;
+    double* workspace;      // gradient_workspace numbers
+    double* sums;           // (queries,)
+    double* by_rows;        // (queries, features)
+    double* by_directions;  // the same by the normalised rows, for cosine kernels
+};
+
+constexpr int64_t gradient_workspace = held_pairs + held_states * 64;
+
+// For the rows i of the sweep: sums[i] += Σ_j w_j k(x_i, y_j), i = i left out, and the derivative
+// of Σ_ij v_i w_j k(x_i, y_j) by row i, added. Everything in float64.
+void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t stream);
+
+// From the derivative by x/‖x‖, added to that by x: what points along the row is lost. A zero row
+// gets nothing.
+void through_normalisation(const Array& rows, const RowScale* scales, const double* by_directions,
+                           double* by_rows, cudaStream_t stream);
+
+}  // namespace pairtile::gpu

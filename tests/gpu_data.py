@@ -1,0 +1,29 @@
+"""Data and kernels that the tests of the GPU share."""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+TERMS: dict[str, tuple[float, ...]] = {
+    "gaussian": (0.05,),
+    "laplace": (0.3,),
+    "laplace_l1": (0.1,),
+    "rational_quadratic": (0.2, 1.3),
+    "inverse_multiquadric": (1.5, 0.7),
+    "matern32": (0.4,),
+    "matern52": (0.6,),
+    "polynomial": (3.0, 0.1, 1.0),
+    "linear": (),
+    "cosine": (),
+    "energy": (1.0,),
+}
+
+
+def data(n: int, d: int, dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng([seed, n, d])
+    x = rng.normal(size=(n, d)) * (20 if "int" in dtype else 1)
+    x = np.abs(x) if dtype == "uint8" else x
+    x[n // 2] = x[0]  # a repeated row
+    x[n // 3] = 0  # a zero row
+    return x.astype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
