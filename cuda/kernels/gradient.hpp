@@ -7,6 +7,12 @@
 
 namespace pairtile::gpu {
 
+// What a kernel is multiplied by, for each query and reference of their sets.
+struct PairWeights {
+    const double* of_queries;
+    const double* of_references;
+};
+
 struct Gradient {
     Sweep sweep;            // of all references
     bool itself, diagonal;  // one set and itself; i = i counts, which only dot products notice

@@ -15,7 +15,7 @@ struct OfColumns {
     __device__ double of(const Held& held, int64_t j, int c) const {
         return columns.element(held.first_reference + j, first + c);
     }
-    __device__ double part(double value, double theirs, double) const { return value * theirs; }
+    __device__ double factor(double theirs, double) const { return theirs; }
 };
 
 __device__ double feature(const Array& array, const RowScale* scales, int64_t i, int64_t f) {
@@ -37,10 +37,10 @@ struct OfFeatures {
     __device__ double of(const Held& held, int64_t j, int c) const {
         return feature(held.sweep.references, held.sweep.reference_scales, j, first + c);
     }
-    __device__ double part(double value, double theirs, double mine) const {
-        if (chain == Chain::reference) return value * theirs;
-        if (chain == Chain::difference) return value * (mine - theirs);
-        return mine > theirs ? value : (mine < theirs ? -value : 0.0);
+    __device__ double factor(double theirs, double mine) const {
+        if (chain == Chain::reference) return theirs;
+        if (chain == Chain::difference) return mine - theirs;
+        return mine > theirs ? 1.0 : (mine < theirs ? -1.0 : 0.0);
     }
 };
 
@@ -51,7 +51,7 @@ struct HeldMultiplyAdd {
     const Source& source;
     Factors& factors;
     double own[columns_per_thread];
-    Sum sums[columns_per_thread];
+    double sums[columns_per_thread];
 
     __device__ void operator()(const HeldPairs&, int64_t first) {
         __syncthreads();  // nothing is staged between two tiles
@@ -70,9 +70,8 @@ struct HeldMultiplyAdd {
             factors.columns[j][c] = first + j < place.end ? source.of(held, first + j, c) : 0.0;
         }
         __syncthreads();
-        multiply_add(factors, place, sums, [&](double value, double theirs, int c) {
-            return source.part(value, theirs, own[c]);
-        });
+        multiply_add(factors, place, sums,
+                     [&](double theirs, int c) { return source.factor(theirs, own[c]); });
     }
 };
 

@@ -15,27 +15,30 @@ struct Factors {
     double columns[tile_cols][contraction_width];
 };
 
-// part(value, factor, c) of each pair, for column c of this thread, into sums[c].
-template <class Part>
+// sums[c] += the value of each pair of this thread's query · factor_of(its column, c), rounded
+// once.
+template <class FactorOf>
 __device__ __forceinline__ void multiply_add(const Factors& factors, const Place& place,
-                                             Sum (&sums)[columns_per_thread], const Part& part) {
+                                             double (&sums)[columns_per_thread],
+                                             const FactorOf& factor_of) {
     for (int j = 0; j < tile_cols; ++j) {
         const double value = factors.tile[j][place.row];
 #pragma unroll
         for (int c = 0; c < columns_per_thread; ++c) {
-            sums[c].push(part(value, factors.columns[j][place.slot * columns_per_thread + c], c));
+            const double column = factors.columns[j][place.slot * columns_per_thread + c];
+            sums[c] = mul_add(value, factor_of(column, c), sums[c]);
         }
     }
 }
 
 // What a thread has added up, as (segments, rows of the sweep, width).
 __device__ inline void keep_columns(double* partial, const Sweep& sweep, const Place& place,
-                                    const Sum (&sums)[columns_per_thread]) {
+                                    const double (&sums)[columns_per_thread]) {
     if (!place.has_query()) return;
     const int64_t row = place.query - sweep.first_row;
     double* out = partial + (int64_t{blockIdx.y} * sweep.rows + row) * contraction_width +
                   place.slot * columns_per_thread;
-    for (int c = 0; c < columns_per_thread; ++c) out[c] = sums[c].finish();
+    for (int c = 0; c < columns_per_thread; ++c) out[c] = sums[c];
 }
 
 // out[r, c] += factor · the sum over the segments, where there is a thread for each (r, c).

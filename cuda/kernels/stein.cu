@@ -31,18 +31,27 @@ struct SteinPairs {
               now.first);
         stage(y_scores, scores.of_references, nullptr, first, place.end, now.first);
     }
+    // In registers: what is handed on by address stays in memory.
     __device__ void add(const Staged<double>& x, const Staged<double>& y, const Place& place,
                         const Chunk& now) {
+        double square[pairs_per_thread] = {}, product[pairs_per_thread] = {},
+               crossed[pairs_per_thread] = {};
         for (int f = 0; f < now.count; ++f) {
             const double mine = x[f][place.row], score = x_scores[f][place.row];
 #pragma unroll
             for (int p = 0; p < pairs_per_thread; ++p) {
                 const double apart = mine - y[f][place.column(p)];
                 const double other = y_scores[f][place.column(p)];
-                squares[p] += apart * apart;
-                products[p] += score * other;
-                cross[p] += apart * (score - other);
+                square[p] += apart * apart;
+                product[p] += score * other;
+                crossed[p] += apart * (score - other);
             }
+        }
+#pragma unroll
+        for (int p = 0; p < pairs_per_thread; ++p) {
+            squares[p] += square[p];
+            products[p] += product[p];
+            cross[p] += crossed[p];
         }
     }
 };

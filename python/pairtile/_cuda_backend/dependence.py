@@ -43,8 +43,8 @@ class _Space:
 
     @property
     def work(self) -> int:
-        """What a pair costs, in features."""
-        return int(self.rows.d) * len(self.terms)
+        """What a pair costs, in features; a few of them however short the rows are."""
+        return int(self.rows.d + 8) * len(self.terms)
 
 
 def joint_kernel_sums(
@@ -72,7 +72,7 @@ def joint_kernel_sums(
             cupy.zeros(size, dtype=cupy.float64) for size in (n, n, orders + 2)
         )
         memory = cupy.empty(_cuda.joint_workspace, dtype=cupy.float64)
-        batches = _cuda.held_batches(n, n, of_x.work + orders * (of_y.work + 1))
+        batches = _cuda.held_batches(n, n, of_x.work + orders * of_y.work)
         for batch in paced(batches, progress):
             numbers = cupy.zeros((orders + 2, batch[1] - batch[0]), dtype=cupy.float64)
             _cuda.joint_kernel_sums(
