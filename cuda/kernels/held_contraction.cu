@@ -51,7 +51,7 @@ struct HeldMultiplyAdd {
     const Source& source;
     Factors& factors;
     double own[columns_per_thread];
-    double sums[columns_per_thread];
+    Sum sums[columns_per_thread];
 
     __device__ void operator()(const HeldPairs&, int64_t first) {
         __syncthreads();  // nothing is staged between two tiles

@@ -19,26 +19,26 @@ struct Factors {
 // once.
 template <class FactorOf>
 __device__ __forceinline__ void multiply_add(const Factors& factors, const Place& place,
-                                             double (&sums)[columns_per_thread],
+                                             Sum (&sums)[columns_per_thread],
                                              const FactorOf& factor_of) {
     for (int j = 0; j < tile_cols; ++j) {
         const double value = factors.tile[j][place.row];
 #pragma unroll
         for (int c = 0; c < columns_per_thread; ++c) {
             const double column = factors.columns[j][place.slot * columns_per_thread + c];
-            sums[c] = mul_add(value, factor_of(column, c), sums[c]);
+            sums[c].value = mul_add(value, factor_of(column, c), sums[c].value);
         }
     }
 }
 
 // What a thread has added up, as (segments, rows of the sweep, width).
 __device__ inline void keep_columns(double* partial, const Sweep& sweep, const Place& place,
-                                    const double (&sums)[columns_per_thread]) {
+                                    const Sum (&sums)[columns_per_thread]) {
     if (!place.has_query()) return;
     const int64_t row = place.query - sweep.first_row;
     double* out = partial + (int64_t{blockIdx.y} * sweep.rows + row) * contraction_width +
                   place.slot * columns_per_thread;
-    for (int c = 0; c < columns_per_thread; ++c) out[c] = sums[c];
+    for (int c = 0; c < columns_per_thread; ++c) out[c] = sums[c].finish();
 }
 
 // out[r, c] += factor · the sum over the segments, where there is a thread for each (r, c).
