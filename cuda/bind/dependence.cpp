@@ -23,16 +23,22 @@ std::vector<Range> held_batches(int64_t rows, int64_t references, int64_t work) 
     return ranges;
 }
 
+using Memory = std::tuple<Address, int64_t>;  // address, pairs of a block
+
+HeldMemory memory_of(const Memory& memory) {
+    return {at<double>(std::get<0>(memory)), std::get<1>(memory)};
+}
+
 constexpr Needs no_states = {0, held_least_width};
 
 void bind_gradient(const Sets& sets, const Kernels& kernels, const Range& rows, bool itself,
-                   bool diagonal, const Pair& weights, Address workspace, Address sums,
+                   bool diagonal, const Pair& weights, const Memory& memory, Address sums,
                    Address by_rows, Address by_directions, const Where& where) {
     const Gradient gradient = {sweep_of(sets, rows, no_states),
                                itself,
                                diagonal,
                                {at<const double>(weights.first), at<const double>(weights.second)},
-                               at<double>(workspace),
+                               memory_of(memory),
                                at<double>(sums),
                                at<double>(by_rows),
                                at<double>(by_directions)};
@@ -52,7 +58,7 @@ KernelSpace space_of(const Weighed& weighed, const Range& rows) {
 
 // The sets of y hold the rows of all orders, of which one sweep sees the first.
 void bind_joint_sums(const Weighed& x, const Weighed& y, const Range& rows, int64_t orders,
-                     Address workspace, Address x_rows, Address y_rows, Address numbers,
+                     const Memory& memory, Address x_rows, Address y_rows, Address numbers,
                      Address totals, const Where& where) {
     const KernelSpace of_x = space_of(x, rows);
     KernelSpace of_y = space_of(y, rows);
@@ -60,7 +66,7 @@ void bind_joint_sums(const Weighed& x, const Weighed& y, const Range& rows, int6
         of_order->rows = of_x.sweep.references.rows;
     }
     const cudaStream_t stream = stream_on(where);
-    joint_kernel_sums(of_x, of_y, orders, at<double>(workspace),
+    joint_kernel_sums(of_x, of_y, orders, memory_of(memory),
                       {at<double>(x_rows), at<double>(y_rows), at<double>(numbers)}, stream);
     row_totals(at<const double>(numbers), orders + 2, rows.second - rows.first, true,
                at<double>(totals), stream);
@@ -83,16 +89,18 @@ void bind_permuted_products(const Pair& matrices, int64_t n, Address orders, int
 // from `columns.first` on.
 void bind_stein_products(const Sets& sets, const View& scores, const Kernels& kernels,
                          const Range& rows, const Table& table, const Range& columns,
-                         Address workspace, Address products, const Where& where) {
+                         const Memory& memory, Address products, const Where& where) {
     const auto terms = terms_of(kernels);
     for (const Term& term : terms) {
         if (!has_stein(term.kernel)) throw py::value_error("a Stein kernel must be smooth");
     }
     const Sweep sweep = sweep_of(sets, rows, no_states);
     const cudaStream_t stream = stream_on(where);
-    auto* partial = at<double>(workspace) + held_pairs;
-    for (int64_t first = 0; first < sweep.references.rows; first += held_width(sweep.rows)) {
-        const Held held = block_of(sweep, first, true, at<double>(workspace));
+    const HeldMemory held_memory = memory_of(memory);
+    double* partial = held_memory.block(1);
+    for (int64_t first = 0; first < sweep.references.rows;
+         first += held_width(sweep.rows, held_memory.pairs)) {
+        const Held held = block_of(sweep, first, true, held_memory);
         hold_stein(held, array_of(scores), terms, stream);
         double* out = at<double>(products);
         for (int64_t c = columns.first; c < columns.second; c += contraction_width) {
@@ -109,23 +117,23 @@ void bind_stein_products(const Sets& sets, const View& scores, const Kernels& ke
 
 void bind_dependence(py::module_& m) {
     using py::arg;
-    m.attr("gradient_workspace") = gradient_workspace;  // in float64 numbers, as the others
-    m.attr("joint_workspace") = joint_workspace;
+    m.attr("held_pairs") = held_pairs;
+    m.attr("held_state_numbers") = held_state_numbers;
     m.attr("permuted_parts") = permuted_parts;
     m.def("held_batches", held_batches, arg("rows"), arg("references"), arg("work"));
     m.def("kernel_gradient", bind_gradient, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
-          arg("itself"), arg("diagonal"), arg("weights"), arg("workspace"), arg("sums"),
+          arg("itself"), arg("diagonal"), arg("weights"), arg("memory"), arg("sums"),
           arg("by_rows"), arg("by_directions"), arg("where"), Released());
     m.def("through_normalisation", bind_through_normalisation, Released());
     m.def("joint_kernel_sums", bind_joint_sums, py::kw_only(), arg("x"), arg("y"), arg("rows"),
-          arg("orders"), arg("workspace"), arg("x_rows"), arg("y_rows"), arg("numbers"),
-          arg("totals"), arg("where"), Released());
+          arg("orders"), arg("memory"), arg("x_rows"), arg("y_rows"), arg("numbers"), arg("totals"),
+          arg("where"), Released());
     m.def("kernel_matrix", bind_kernel_matrix, Released());
     m.def("permuted_products", bind_permuted_products, py::kw_only(), arg("matrices"), arg("n"),
           arg("orders"), arg("count"), arg("parts"), arg("products"), arg("where"), Released());
     m.def("stein_products", bind_stein_products, py::kw_only(), arg("sets"), arg("scores"),
-          arg("kernels"), arg("rows"), arg("table"), arg("columns"), arg("workspace"),
-          arg("products"), arg("where"), Released());
+          arg("kernels"), arg("rows"), arg("table"), arg("columns"), arg("memory"), arg("products"),
+          arg("where"), Released());
 }
 
 }  // namespace pairtile::gpu

@@ -61,9 +61,10 @@ inline int64_t held_batch_rows(int64_t references, int64_t work) {
     return std::min(held_rows, batch_rows(references, work, 0));
 }
 
-// References of a block with so many rows.
-inline int64_t held_width(int64_t rows) {
-    return held_pairs / (divided_up(rows, tile_rows) * tile_rows * tile_cols) * tile_cols;
+// References of a block with so many rows, of at most so many pairs if that is a tile for each 32.
+inline int64_t held_width(int64_t rows, int64_t pairs) {
+    const int64_t tiles = pairs / (divided_up(rows, tile_rows) * tile_rows * tile_cols);
+    return std::max<int64_t>(1, tiles) * tile_cols;
 }
 
 // Of a fold over a block, which keeps less than a row of a contraction for a (row, segment).

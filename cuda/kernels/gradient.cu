@@ -141,14 +141,15 @@ __global__ void __launch_bounds__(block_threads)
 void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t stream) {
     const Sweep& sweep = gradient.sweep;
     const int64_t features = sweep.queries.cols;
-    double* partial = gradient.workspace + held_pairs;
-    for (int64_t first = 0; first < sweep.references.rows; first += held_width(sweep.rows)) {
+    double* partial = gradient.memory.block(1);
+    for (int64_t first = 0; first < sweep.references.rows;
+         first += held_width(sweep.rows, gradient.memory.pairs)) {
         for (const auto& [argument, chain, factor] : rules) {
             const Terms some = terms_reading(terms, argument);
             if (some.empty()) continue;
             const bool no_diagonal =
                 gradient.itself && !(gradient.diagonal && argument == Argument::dot);
-            const Held held = for_kernel(block_of(sweep, first, no_diagonal, gradient.workspace),
+            const Held held = for_kernel(block_of(sweep, first, no_diagonal, gradient.memory),
                                          some.front().kernel);
             hold_slopes(held, gradient, some, partial, stream);
             double* out = argument == Argument::cosine ? gradient.by_directions : gradient.by_rows;

@@ -17,13 +17,11 @@ struct Gradient {
     Sweep sweep;            // of all references
     bool itself, diagonal;  // one set and itself; i = i counts, which only dot products notice
     PairWeights weights;
-    double* workspace;      // gradient_workspace numbers
+    HeldMemory memory;      // of one block
     double* sums;           // (queries,)
     double* by_rows;        // (queries, features)
     double* by_directions;  // the same by the normalised rows, for cosine kernels
 };
-
-constexpr int64_t gradient_workspace = held_pairs + held_states * 64;
 
 // For the rows i of the sweep: sums[i] += Σ_j w_j k(x_i, y_j), i = i left out, and the derivative
 // of Σ_ij v_i w_j k(x_i, y_j) by row i, added. Everything in float64.

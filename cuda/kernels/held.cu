@@ -49,11 +49,12 @@ __global__ void __launch_bounds__(block_threads)
 
 }  // namespace
 
-Held block_of(const Sweep& sweep, int64_t first, bool exclude_self, double* values) {
-    Held held = {sweep, first, exclude_self, values};
+Held block_of(const Sweep& sweep, int64_t first, bool exclude_self, const HeldMemory& memory,
+              int64_t index) {
+    Held held = {sweep, first, exclude_self, memory.block(index)};
     Array& references = held.sweep.references;
     references.data += first * references.row_stride;
-    references.rows = std::min(held_width(sweep.rows), references.rows - first);
+    references.rows = std::min(held_width(sweep.rows, memory.pairs), references.rows - first);
     if (held.sweep.reference_scales) held.sweep.reference_scales += first;
     held.sweep.cut = cut_block(sweep.rows, references.rows);
     return held;

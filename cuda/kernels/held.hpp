@@ -21,8 +21,18 @@ struct Held {
 
 using Terms = std::vector<Term>;
 
+// Room for numbers: blocks of so many pairs, one after the other, then the states of folds.
+struct HeldMemory {
+    double* numbers;
+    int64_t pairs;  // at least a tile for each 32 rows of a batch
+
+    double* block(int64_t index) const { return numbers + index * pairs; }
+};
+constexpr int64_t held_state_numbers = held_states * 64;
+
 // A sweep's references from `first` on, as many as fit.
-Held block_of(const Sweep& sweep, int64_t first, bool exclude_self, double* values);
+Held block_of(const Sweep& sweep, int64_t first, bool exclude_self, const HeldMemory& memory,
+              int64_t index = 0);
 
 // The same of rows that are normalised for cosine kernels only.
 Held for_kernel(Held held, KernelId kernel);

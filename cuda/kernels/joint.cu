@@ -25,7 +25,7 @@ struct Joint {
         yy += other.yy;
     }
 };
-static_assert(sizeof(Joint) * slots == 40 * sizeof(double));
+static_assert(sizeof(Joint) * slots <= 64 * sizeof(double));
 
 struct JointSum {
     const Held& held;
@@ -96,17 +96,16 @@ Sweep in_order(Sweep sweep, int64_t order, int64_t n) {
 }  // namespace
 
 void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t orders,
-                       double* workspace, const JointRows& out, cudaStream_t stream) {
+                       const HeldMemory& memory, const JointRows& out, cudaStream_t stream) {
     const int64_t n = x.sweep.references.rows;
-    double* beside = workspace + held_pairs;
-    auto* states = reinterpret_cast<Joint*>(beside + held_pairs);
-    for (int64_t first = 0; first < n; first += held_width(x.sweep.rows)) {
-        const Held k = block_of(x.sweep, first, true, workspace);
+    auto* states = reinterpret_cast<Joint*>(memory.block(2));
+    for (int64_t first = 0; first < n; first += held_width(x.sweep.rows, memory.pairs)) {
+        const Held k = block_of(x.sweep, first, true, memory);
         hold_values(k, x.terms, x.shift, stream);
         for (int64_t order = 0; order < orders; ++order) {
-            const Held l = block_of(in_order(y.sweep, order, n), first, true, beside);
+            const Held l = block_of(in_order(y.sweep, order, n), first, true, memory, 1);
             hold_values(l, y.terms, y.shift, stream);
-            launch("joint sweep", joint_sweep, grid_of(k.sweep), block_threads, stream, k, beside,
+            launch("joint sweep", joint_sweep, grid_of(k.sweep), block_threads, stream, k, l.values,
                    states);
             launch("joint merge", joint_merge, thread_per_row(k.sweep), block_threads, stream, k,
                    states, out, order, orders);

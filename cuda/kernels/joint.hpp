@@ -23,12 +23,10 @@ struct JointRows {
     double* numbers;
 };
 
-constexpr int64_t joint_workspace = 2 * held_pairs + held_states * 40;
-
 // For the rows of the sweeps. The rows of y are those of x, then more orders of them; the sweep of
-// y is that of the first.
+// y is that of the first. The memory has room for two blocks.
 void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t orders,
-                       double* workspace, const JointRows& out, cudaStream_t stream);
+                       const HeldMemory& memory, const JointRows& out, cudaStream_t stream);
 
 // The whole matrix of a space whose sweep is of all rows, 0 on its diagonal.
 void kernel_matrix(const KernelSpace& space, double* matrix, cudaStream_t stream);

@@ -6,8 +6,9 @@ the references and what their rows are divided by. A `_Measure` is a metric with
 weights, transform, ranges and n_bits. A `_Table` is what a kernel matrix is multiplied by: its
 address, whether it holds bits, elements from row to row, and columns; a table of bits has one more
 column, of ones. A `_Space` is a set, against itself, with the terms of its kernel and what is taken
-off it. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
-RuntimeError with CUDA's own words.
+off it. A `_Memory` has room for blocks of so many pairs and for the states of folds over them: its
+address and that number. A `_Where` is a device and a stream. A launch returns at once; a CUDA error
+is a RuntimeError with CUDA's own words.
 """
 
 from collections.abc import Sequence
@@ -21,14 +22,15 @@ _Measure = tuple[str, float, int, int, int, int]
 _Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
 _Table = tuple[int, bool, int, int]
+_Memory = tuple[int, int]
 _Space = tuple[_Sets, Sequence[_Kernel], float]
 
 __version__: str
 scale_bytes: int
 log_sum_bytes: int
 contraction_width: int
-gradient_workspace: int  # float64 numbers, as the next
-joint_workspace: int
+held_pairs: int
+held_state_numbers: int
 permuted_parts: int
 
 def architectures() -> list[str]: ...
@@ -174,7 +176,7 @@ def kernel_gradient(
     itself: bool,
     diagonal: bool,
     weights: _Pair,
-    workspace: int,
+    memory: _Memory,
     sums: int,
     by_rows: int,
     by_directions: int,
@@ -189,7 +191,7 @@ def joint_kernel_sums(
     y: _Space,
     rows: _Range,
     orders: int,
-    workspace: int,
+    memory: _Memory,
     x_rows: int,
     y_rows: int,
     numbers: int,
@@ -215,7 +217,7 @@ def stein_products(
     rows: _Range,
     table: _Table,
     columns: _Range,
-    workspace: int,
+    memory: _Memory,
     products: int,
     where: _Where,
 ) -> None: ...

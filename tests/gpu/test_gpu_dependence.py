@@ -387,6 +387,17 @@ def test_batches_change_nothing(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.gpu
+def test_blocks_change_nothing(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held pairs that do not fit at once: 90 rows against 32 and 64 references at a time."""
+    x, y = data(90, 5, "float32"), data(100, 5, "float64", 1)
+    labels = packed(90, 70)
+    whole = results_of_all(gpu, x, y, labels)
+    for pairs in (1, 96 * 64):
+        monkeypatch.setattr(gpu._cuda, "held_pairs", pairs)
+        close(results_of_all(gpu, x, y, labels), whole, 1e-14)
+
+
+@pytest.mark.gpu
 def test_same_bits_every_time_and_on_any_stream(cupy: Any, gpu: Any) -> None:
     x, y = data(100, 30, "float32"), data(200, 30, "float32", 1)
     labels = packed(100, 70)

@@ -12,6 +12,7 @@ from pairtile._cuda_backend.memory import (
     address,
     addresses,
     device_of,
+    held_memory,
     paced,
     upload,
     where,
@@ -71,8 +72,8 @@ def joint_kernel_sums(
         x_rows, y_rows, totals = (
             cupy.zeros(size, dtype=cupy.float64) for size in (n, n, orders + 2)
         )
-        memory = cupy.empty(_cuda.joint_workspace, dtype=cupy.float64)
         batches = _cuda.held_batches(n, n, of_x.work + orders * of_y.work)
+        _held, memory = held_memory(batches, n, blocks=2)
         for batch in paced(batches, progress):
             numbers = cupy.zeros((orders + 2, batch[1] - batch[0]), dtype=cupy.float64)
             _cuda.joint_kernel_sums(
@@ -80,7 +81,7 @@ def joint_kernel_sums(
                 y=of_y.told,
                 rows=batch,
                 orders=orders,
-                workspace=address(memory),
+                memory=memory,
                 x_rows=address(x_rows),
                 y_rows=address(y_rows),
                 numbers=address(numbers),

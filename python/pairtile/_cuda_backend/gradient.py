@@ -14,6 +14,7 @@ from pairtile._cuda_backend.memory import (
     as_given,
     device_of,
     float64,
+    held_memory,
     paced,
     where,
 )
@@ -77,9 +78,9 @@ def _one_side(
     sums = cupy.zeros(rows.n, dtype=cupy.float64)
     by_rows = cupy.zeros((rows.n, rows.d), dtype=cupy.float64)
     by_directions = cupy.zeros_like(by_rows) if normalised else None
-    memory = cupy.empty(_cuda.gradient_workspace, dtype=cupy.float64)
-    work = 3 * rows.d * len(terms)
-    for batch in paced(_cuda.held_batches(rows.n, others.n, work), progress, before, total):
+    batches = _cuda.held_batches(rows.n, others.n, 2 * rows.d * len(terms))
+    _held, memory = held_memory(batches, others.n)
+    for batch in paced(batches, progress, before, total):
         _cuda.kernel_gradient(
             sets=(rows.view, others.view, addresses((mine, theirs))),
             kernels=terms,
@@ -87,7 +88,7 @@ def _one_side(
             itself=others is rows,
             diagonal=diagonal,
             weights=addresses(weights),
-            workspace=address(memory),
+            memory=memory,
             sums=address(sums),
             by_rows=address(by_rows),
             by_directions=address(by_directions),

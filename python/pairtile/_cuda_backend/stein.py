@@ -9,7 +9,15 @@ import numpy as np
 
 from pairtile import _cuda
 from pairtile._cuda_backend.kernels import _rows_of_bits
-from pairtile._cuda_backend.memory import Rows, address, device_of, paced, upload, where
+from pairtile._cuda_backend.memory import (
+    Rows,
+    address,
+    device_of,
+    held_memory,
+    paced,
+    upload,
+    where,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,9 +54,9 @@ def stein_label_sums(
         bits = upload(_rows_of_bits(labels, rows.n))
         table = (address(bits), True, bits.shape[1], n_labels)
         within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
-        memory = cupy.empty(_cuda.gradient_workspace, dtype=cupy.float64)
-        work = (3 * rows.d + columns) * len(terms)
-        for batch in paced(_cuda.held_batches(rows.n, rows.n, work), progress):
+        batches = _cuda.held_batches(rows.n, rows.n, 3 * rows.d * len(terms) + columns)
+        _held, memory = held_memory(batches, rows.n)
+        for batch in paced(batches, progress):
             for start in range(0, columns, width * _STRIPS):
                 stop = min(start + width * _STRIPS, columns)
                 strips = [(c, min(c + width, stop)) for c in range(start, stop, width)]
@@ -61,7 +69,7 @@ def stein_label_sums(
                     rows=batch,
                     table=table,
                     columns=(start, stop),
-                    workspace=address(memory),
+                    memory=memory,
                     products=address(products),
                     where=where(),
                 )
