@@ -1,6 +1,6 @@
 // Sums, products and logarithms of kernels.
 #include "bind/families.hpp"
-#include "kernels/contraction.hpp"
+#include "bind/terms.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"
 #include "kernels/paired.hpp"
@@ -9,27 +9,6 @@
 
 namespace pairtile::gpu {
 namespace {
-
-using Kernel = std::tuple<double, std::string, std::vector<double>>;  // weight, name, parameters
-using Table = std::tuple<Address, bool, int64_t, int64_t>;  // address, bits, stride, columns
-
-KernelId kernel_of(const std::string& name) {
-#define PT_KERNEL(known, type) \
-    if (name == #known) return KernelId::known;
-    PAIRTILE_KERNELS(PT_KERNEL)
-#undef PT_KERNEL
-    throw py::value_error("unknown kernel '" + name + "'");
-}
-
-Term term_of(const Kernel& kernel) {
-    const auto& [weight, name, params] = kernel;
-    Term term{weight, kernel_of(name), {}};
-    if (params.size() > static_cast<size_t>(kernel_params)) {
-        throw py::value_error("too many parameters for kernel '" + name + "'");
-    }
-    std::copy(params.begin(), params.end(), term.params);
-    return term;
-}
 
 void bind_row_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bool wide,
                    bool triangle, Address reference_weights, Address workspace, Address sums,
@@ -103,12 +82,6 @@ void bind_log_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bo
                                     at<LogSumExp>(workspace)};
     kernel_log_sums(summation, term, is_first, at<LogSumExp>(so_far), at<double>(sums),
                     stream_on(where));
-}
-
-Columns columns_of(const Table& table) {
-    const auto& [address, bits, stride, count] = table;
-    return {bits ? nullptr : at<const double>(address), bits ? at<const uint8_t>(address) : nullptr,
-            stride, count};
 }
 
 void bind_contract(const Sets& sets, const Kernel& kernel, const Range& rows, bool wide,

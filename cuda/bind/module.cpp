@@ -127,4 +127,5 @@ PYBIND11_MODULE(_cuda, m) {
     bind_neighbors(m);
     bind_kernels(m);
     bind_slices(m);
+    bind_dependence(m);
 }

@@ -50,4 +50,29 @@ inline Cut cut_references(int64_t rows, int64_t references, int64_t state_bytes,
     return {divided_up(references, width), width};
 }
 
+// Numbers of pairs that several folds read are held in workspace, a block of pairs at a time, which
+// the second-level cache of a large device has room for.
+constexpr int64_t held_rows = 1024;
+constexpr int64_t held_pairs = int64_t{1} << 22;
+constexpr int64_t held_least_width = 64;
+
+// Query rows of one call of a statistic that holds its pairs.
+inline int64_t held_batch_rows(int64_t references, int64_t work) {
+    return std::min(held_rows, batch_rows(references, work, 0));
+}
+
+// References of a block with so many rows, of at most so many pairs if that is a tile for each 32.
+inline int64_t held_width(int64_t rows, int64_t pairs) {
+    const int64_t tiles = pairs / (divided_up(rows, tile_rows) * tile_rows * tile_cols);
+    return std::max<int64_t>(1, tiles) * tile_cols;
+}
+
+// Of a fold over a block, which keeps less than a row of a contraction for a (row, segment).
+inline Cut cut_block(int64_t rows, int64_t width) {
+    return cut_references(rows, width, 0, held_least_width);
+}
+
+// The most (row, segment) there can be of a block of a batch.
+constexpr int64_t held_states = tile_rows * (wanted_blocks + held_rows / tile_rows);
+
 }  // namespace pairtile::gpu

@@ -1,22 +1,18 @@
-// A tile of kernel values in shared memory, multiplied by as many rows of the columns there: each
-// thread adds up eight columns of its query in float64, reference by reference.
+// A tile of kernel values, multiplied by as many rows of numbers or of bits.
 #include "kernels/contraction.hpp"
 
+#include "kernels/multiply_add.cuh"
 #include "kernels/similarities.cuh"
-#include "pairtile/fold/sum.hpp"
 
 namespace pairtile::gpu {
 namespace {
-
-constexpr int columns_per_thread = contraction_width / slots;
 
 template <class Core, class T>
 struct MultiplyAdd {
     const Contraction& contraction;
     const Place& place;
     const Similarity<T>& similarity;
-    double (&tile)[tile_cols][tile_rows + 1];
-    double (&columns)[tile_cols][contraction_width];
+    Factors& factors;
     Sum sums[columns_per_thread];
 
     __device__ void operator()(const WorkingPairs<Core, T>& pairs, int64_t first) {
@@ -26,23 +22,17 @@ struct MultiplyAdd {
         for (int p = 0; p < pairs_per_thread; ++p) {
             const int64_t j = first + place.column(p);
             const bool counts = j < place.end && !(contraction.exclude_self && j == place.query);
-            tile[place.column(p)][place.row] = counts ? values[p] : 0.0;
+            factors.tile[place.column(p)][place.row] = counts ? values[p] : 0.0;
         }
         for (int e = static_cast<int>(threadIdx.x); e < tile_cols * contraction_width;
              e += block_threads) {
             const int j = e / contraction_width, c = e % contraction_width;
             const int64_t column = contraction.first_column + c;
-            columns[j][c] =
+            factors.columns[j][c] =
                 first + j < place.end ? contraction.columns.element(first + j, column) : 0.0;
         }
         __syncthreads();
-        for (int j = 0; j < tile_cols; ++j) {
-            const double value = tile[j][place.row];
-#pragma unroll
-            for (int c = 0; c < columns_per_thread; ++c) {
-                sums[c].push(value * columns[j][place.slot * columns_per_thread + c]);
-            }
-        }
+        multiply_add(factors, place, sums, [](double column, int) { return column; });
     }
 };
 
@@ -50,31 +40,17 @@ template <class Core, class T>
 __global__ void __launch_bounds__(block_threads, 2)
     contraction_sweep(const __grid_constant__ Contraction contraction,
                       const __grid_constant__ Similarity<T> similarity) {
-    __shared__ double tile[tile_cols][tile_rows + 1];
-    __shared__ double columns[tile_cols][contraction_width];
+    __shared__ Factors factors;
     const Place place(contraction.sweep);
-    MultiplyAdd<Core, T> fold{contraction, place, similarity, tile, columns, {}};
+    MultiplyAdd<Core, T> fold{contraction, place, similarity, factors, {}};
     run(contraction.sweep, place, WorkingPairs<Core, T>{}, fold);
-    if (!place.has_query()) return;
-    const int64_t row = place.query - contraction.sweep.first_row;
-    double* out = contraction.partial +
-                  (int64_t{blockIdx.y} * contraction.sweep.rows + row) * contraction_width +
-                  place.slot * columns_per_thread;
-    for (int c = 0; c < columns_per_thread; ++c) out[c] = fold.sums[c].finish();
+    keep_columns(contraction.partial, contraction.sweep, place, fold.sums);
 }
 
 __global__ void __launch_bounds__(block_threads)
     contraction_merge(const __grid_constant__ Contraction contraction, double weight, int columns,
                       double* out, int64_t out_stride) {
-    const int64_t entry = int64_t{blockIdx.x} * block_threads + threadIdx.x;
-    const int64_t entries = contraction.sweep.rows * contraction_width;
-    const int64_t row = entry / contraction_width, column = entry % contraction_width;
-    if (entry >= entries || column >= columns) return;
-    Sum sum;
-    for (int64_t s = 0; s < contraction.sweep.cut.segments; ++s) {
-        sum.merge(Sum{contraction.partial[s * entries + entry]});
-    }
-    out[row * out_stride + column] += weight * sum.finish();
+    merge_columns(contraction.partial, contraction.sweep, weight, columns, out, out_stride);
 }
 
 // A block per column: thread t takes the rows t, t + 256, …, then the threads are added pairwise.
@@ -114,10 +90,8 @@ void contract(const Contraction& contraction, const Term& term, int columns, dou
         launch("contraction sweep", contraction_sweep<Core, T>, grid_of(contraction.sweep),
                block_threads, stream, contraction, Similarity<T>(term));
     });
-    const auto blocks = static_cast<unsigned>(
-        divided_up(contraction.sweep.rows * contraction_width, block_threads));
-    launch("contraction merge", contraction_merge, blocks, block_threads, stream, contraction,
-           term.weight, columns, out, out_stride);
+    launch("contraction merge", contraction_merge, thread_per_entry(contraction.sweep),
+           block_threads, stream, contraction, term.weight, columns, out, out_stride);
 }
 
 template void contract<float>(const Contraction&, const Term&, int, double*, int64_t, cudaStream_t);

@@ -87,6 +87,11 @@ def module(*arrays: Any) -> ModuleType:
     return _active[1]
 
 
+def host_module() -> ModuleType:
+    """The best there is for arrays in host memory, whatever was chosen."""
+    return _load("native") or importlib.import_module(_MODULES["numpy"])
+
+
 def require_cuda(name: str) -> None:
     """TypeError naming the argument, unless CUDA arrays can be served."""
     if _load("cuda") is None:

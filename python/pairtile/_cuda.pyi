@@ -8,8 +8,10 @@ address, whether it holds bits, elements from row to row, and columns; a table o
 column, of ones. `kernels` are a sum of at most `most_terms` that read the same number of a pair.
 `orders` are lists of rows, of the queries and of the references, in blocks of one size. `keys` are
 the lowest and the highest of a range, and `kept` is where those inside go and how many there is
-room for. A `_Where` is a device and a stream. A launch returns at once; a CUDA error is a
-RuntimeError with CUDA's own words.
+room for. A `_Space` is a set, against itself, with the terms of its kernel and what is taken
+off it. A `_Memory` has room for blocks of so many pairs and for the states of folds over them: its
+address and that number. A `_Where` is a device and a stream. A launch returns at once; a CUDA error
+is a RuntimeError with CUDA's own words.
 """
 
 from collections.abc import Sequence
@@ -27,6 +29,8 @@ _Table = tuple[int, bool, int, int]
 _SlicePlan = tuple[int, int, int, int, bool, bool, bool, bool]
 _Axes = tuple[int, int, int, float]  # directions, slices, centre, scale
 _Lists = tuple[int, int, int, int]  # rows, keys, rows beside the keys, levels
+_Memory = tuple[int, int]
+_Space = tuple[_Sets, Sequence[_Kernel], float]
 
 __version__: str
 scale_bytes: int
@@ -36,6 +40,9 @@ slice_share: int
 most_terms: int
 quantile_cells: int
 tally_bytes: int
+held_pairs: int
+held_state_numbers: int
+permuted_parts: int
 
 def architectures() -> list[str]: ...
 def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
@@ -324,5 +331,59 @@ def energy_slopes(
     wide: bool,
     factor: float,
     slopes: int,
+    where: _Where,
+) -> None: ...
+def held_batches(rows: int, references: int, work: int) -> list[_Range]: ...
+def kernel_gradient(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    itself: bool,
+    diagonal: bool,
+    weights: _Pair,
+    memory: _Memory,
+    sums: int,
+    by_rows: int,
+    by_directions: int,
+    where: _Where,
+) -> None: ...
+def through_normalisation(
+    rows: _View, scales: int, by_directions: int, by_rows: int, where: _Where, /
+) -> None: ...
+def joint_kernel_sums(
+    *,
+    x: _Space,
+    y: _Space,
+    rows: _Range,
+    orders: int,
+    memory: _Memory,
+    x_rows: int,
+    y_rows: int,
+    numbers: int,
+    totals: int,
+    where: _Where,
+) -> None: ...
+def kernel_matrix(space: _Space, matrix: int, where: _Where, /) -> None: ...
+def permuted_products(
+    *,
+    matrices: _Pair,
+    n: int,
+    orders: int,
+    count: int,
+    parts: int,
+    products: int,
+    where: _Where,
+) -> None: ...
+def stein_products(
+    *,
+    sets: _Sets,
+    scores: _View,
+    kernels: Sequence[_Kernel],
+    rows: _Range,
+    table: _Table,
+    columns: _Range,
+    memory: _Memory,
+    products: int,
     where: _Where,
 ) -> None: ...

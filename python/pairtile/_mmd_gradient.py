@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pairtile import _arrays
 from pairtile.kernels import diagonal
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def _within(
     **options: Any,
 ) -> _Within:
     biased = estimator == "biased"
-    sums, _, pull, _ = module.kernel_gradient(x, None, terms, w, None, diagonal=biased, **options)
+    of_rows, _, pull, _ = module.kernel_gradient(
+        x, None, terms, w, None, diagonal=biased, **options
+    )
+    sums = _arrays.host(of_rows)
     if biased:
         sums = sums + w * diagonal(x, terms)
         value = float(w @ sums)
@@ -106,6 +110,7 @@ def statistic_with_gradient(
     near_x, near_y, pull_x, pull_y = module.kernel_gradient(
         x, y, terms, v, w, diagonal=False, progress=of_both, **options
     )
+    near_x, near_y = _arrays.host(near_x), _arrays.host(near_y)
     between = float(v @ near_x)
     value = within_x.value + within_y.value - 2 * between
     factor = 1.0

@@ -67,7 +67,7 @@ def _typical(x: NDArray[Any], terms: list[Term]) -> float:
     """About the mean of k(x_i, x_j) over i != j: what products cancel least without."""
     from pairtile._numpy.kernels import evaluate
 
-    sample = np.asarray(x[:: -(-len(x) // 64)], dtype=np.float64)
+    sample = np.asarray(_arrays.host(x[:: -(-len(x) // 64)]), dtype=np.float64)
     if len(sample) < 2:
         return 0.0
     k = evaluate(sample, sample, terms)
@@ -90,7 +90,7 @@ def _over_pairs(
     x_shift, y_shift = _typical(x, x_terms), _typical(y, y_terms)
     products, x_rows, y_rows, x_squares, y_squares = sums(
         x,
-        y if orders is None else y[orders.ravel()],
+        y if orders is None else _arrays.taken(y, orders.ravel()),
         x_terms,
         y_terms,
         x_shift=x_shift,

@@ -94,7 +94,10 @@ def cauchy_schwarz_divergence(
         terms = resolve(chosen, a, b, workers=threads, reports=medians)
         xx, yy, xy = (
             _log_mean(
-                module.kernel_logsumexp(s, t, terms, None, None, progress=report, **options), len(t)
+                _arrays.host(
+                    module.kernel_logsumexp(s, t, terms, None, None, progress=report, **options)
+                ),
+                len(t),
             )
             for s, t, report in ((a, a, of_x), (b, b, of_y), (a, b, of_both))
         )

@@ -16,7 +16,13 @@ from typing import Any
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
 from pairtile import _numpy
 from pairtile._cuda import architectures
+from pairtile._cuda_backend.dependence import (
+    joint_kernel_sums,
+    line_products,
+    permuted_kernel_products,
+)
 from pairtile._cuda_backend.fidelity import distance_products, largest_radius_ratios
+from pairtile._cuda_backend.gradient import kernel_gradient
 from pairtile._cuda_backend.kernels import (
     kernel_label_sums,
     kernel_logsumexp,
@@ -35,6 +41,7 @@ from pairtile._cuda_backend.neighbors import (
 )
 from pairtile._cuda_backend.quantile import distance_quantile
 from pairtile._cuda_backend.slices import sliced_costs, sliced_energy_costs
+from pairtile._cuda_backend.stein import stein_label_sums
 
 __all__ = [
     "Index",
@@ -43,6 +50,8 @@ __all__ = [
     "distance_products",
     "distance_quantile",
     "first_nonfinite",
+    "joint_kernel_sums",
+    "kernel_gradient",
     "kernel_label_sums",
     "kernel_logsumexp",
     "kernel_matvec",
@@ -52,11 +61,14 @@ __all__ = [
     "kernel_total",
     "knn",
     "largest_radius_ratios",
+    "line_products",
     "pairwise_distances",
+    "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
     "sliced_costs",
     "sliced_energy_costs",
+    "stein_label_sums",
 ]
 
 

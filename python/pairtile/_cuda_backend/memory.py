@@ -95,6 +95,15 @@ def workspace(
     return cupy.empty(max(sizes), dtype=cupy.uint8)
 
 
+def held_memory(batches: list[tuple[int, int]], references: int, blocks: int = 1) -> Any:
+    """Room for blocks of pairs of a batch, and what `_cuda` is told about it."""
+    rows = max(stop - first for first, stop in batches)
+    whole = (rows + 31) // 32 * ((references + 31) // 32) * 1024
+    pairs = max(min(_cuda.held_pairs, whole), (rows + 31) // 32 * 1024)  # tiles of 32 x 32
+    numbers = cupy.empty(blocks * pairs + _cuda.held_state_numbers, dtype=cupy.float64)
+    return numbers, (address(numbers), pairs)
+
+
 def paced(
     batches: list[tuple[int, int]],
     progress: Report | None,

@@ -1,0 +1,139 @@
+// Statistics that hold kernel values of a block of pairs: gradients, Stein discrepancies, joint
+// sums of two kernels.
+#include "bind/families.hpp"
+#include "bind/terms.hpp"
+#include "kernels/gradient.hpp"
+#include "kernels/held_contraction.hpp"
+#include "kernels/joint.hpp"
+#include "kernels/stein.hpp"
+
+namespace pairtile::gpu {
+namespace {
+
+using Kernels = std::vector<Kernel>;
+using Weighed = std::tuple<Sets, Kernels, double>;  // a kernel of many terms, less its shift
+
+// `work` is what a pair costs, in features.
+std::vector<Range> held_batches(int64_t rows, int64_t references, int64_t work) {
+    std::vector<Range> ranges;
+    const int64_t step = held_batch_rows(references, work);
+    for (int64_t first = 0; first < rows; first += step) {
+        ranges.emplace_back(first, std::min(rows, first + step));
+    }
+    return ranges;
+}
+
+using Memory = std::tuple<Address, int64_t>;  // address, pairs of a block
+
+HeldMemory memory_of(const Memory& memory) {
+    return {at<double>(std::get<0>(memory)), std::get<1>(memory)};
+}
+
+constexpr Needs no_states = {0, held_least_width};
+
+void bind_gradient(const Sets& sets, const Kernels& kernels, const Range& rows, bool itself,
+                   bool diagonal, const Pair& weights, const Memory& memory, Address sums,
+                   Address by_rows, Address by_directions, const Where& where) {
+    const Gradient gradient = {sweep_of(sets, rows, no_states),
+                               itself,
+                               diagonal,
+                               {at<const double>(weights.first), at<const double>(weights.second)},
+                               memory_of(memory),
+                               at<double>(sums),
+                               at<double>(by_rows),
+                               at<double>(by_directions)};
+    kernel_gradient(gradient, terms_of(kernels), stream_on(where));
+}
+
+void bind_through_normalisation(const View& rows, Address scales, Address by_directions,
+                                Address by_rows, const Where& where) {
+    through_normalisation(array_of(rows), at<const RowScale>(scales),
+                          at<const double>(by_directions), at<double>(by_rows), stream_on(where));
+}
+
+KernelSpace space_of(const Weighed& weighed, const Range& rows) {
+    const auto& [sets, kernels, shift] = weighed;
+    return {sweep_of(sets, rows, no_states), terms_of(kernels), shift};
+}
+
+// The sets of y hold the rows of all orders, of which one sweep sees the first.
+void bind_joint_sums(const Weighed& x, const Weighed& y, const Range& rows, int64_t orders,
+                     const Memory& memory, Address x_rows, Address y_rows, Address numbers,
+                     Address totals, const Where& where) {
+    const KernelSpace of_x = space_of(x, rows);
+    KernelSpace of_y = space_of(y, rows);
+    for (Array* of_order : {&of_y.sweep.queries, &of_y.sweep.references}) {
+        of_order->rows = of_x.sweep.references.rows;
+    }
+    const cudaStream_t stream = stream_on(where);
+    joint_kernel_sums(of_x, of_y, orders, memory_of(memory),
+                      {at<double>(x_rows), at<double>(y_rows), at<double>(numbers)}, stream);
+    row_totals(at<const double>(numbers), orders + 2, rows.second - rows.first, true,
+               at<double>(totals), stream);
+}
+
+void bind_kernel_matrix(const Weighed& weighed, Address matrix, const Where& where) {
+    const int64_t n = std::get<1>(std::get<0>(std::get<0>(weighed)));
+    kernel_matrix(space_of(weighed, {0, n}), at<double>(matrix), stream_on(where));
+}
+
+void bind_permuted_products(const Pair& matrices, int64_t n, Address orders, int64_t count,
+                            Address parts, Address products, const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    permuted_products(at<const double>(matrices.first), at<const double>(matrices.second), n,
+                      at<const int64_t>(orders), count, at<double>(parts), stream);
+    row_totals(at<const double>(parts), count, permuted_parts, false, at<double>(products), stream);
+}
+
+// products[s] += the rows of the Stein kernel times the strip s of the table's columns, for strips
+// from `columns.first` on.
+void bind_stein_products(const Sets& sets, const View& scores, const Kernels& kernels,
+                         const Range& rows, const Table& table, const Range& columns,
+                         const Memory& memory, Address products, const Where& where) {
+    const auto terms = terms_of(kernels);
+    for (const Term& term : terms) {
+        if (!has_stein(term.kernel)) throw py::value_error("a Stein kernel must be smooth");
+    }
+    const Sweep sweep = sweep_of(sets, rows, no_states);
+    const cudaStream_t stream = stream_on(where);
+    const HeldMemory held_memory = memory_of(memory);
+    double* partial = held_memory.block(1);
+    for (int64_t first = 0; first < sweep.references.rows;
+         first += held_width(sweep.rows, held_memory.pairs)) {
+        const Held held = block_of(sweep, first, true, held_memory);
+        hold_stein(held, array_of(scores), terms, stream);
+        double* out = at<double>(products);
+        for (int64_t c = columns.first; c < columns.second; c += contraction_width) {
+            const auto width =
+                static_cast<int>(std::min<int64_t>(contraction_width, columns.second - c));
+            held_contract(held, columns_of(table), c, {width, 1.0, partial, out, contraction_width},
+                          stream);
+            out += sweep.rows * contraction_width;
+        }
+    }
+}
+
+}  // namespace
+
+void bind_dependence(py::module_& m) {
+    using py::arg;
+    m.attr("held_pairs") = held_pairs;
+    m.attr("held_state_numbers") = held_state_numbers;
+    m.attr("permuted_parts") = permuted_parts;
+    m.def("held_batches", held_batches, arg("rows"), arg("references"), arg("work"));
+    m.def("kernel_gradient", bind_gradient, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
+          arg("itself"), arg("diagonal"), arg("weights"), arg("memory"), arg("sums"),
+          arg("by_rows"), arg("by_directions"), arg("where"), Released());
+    m.def("through_normalisation", bind_through_normalisation, Released());
+    m.def("joint_kernel_sums", bind_joint_sums, py::kw_only(), arg("x"), arg("y"), arg("rows"),
+          arg("orders"), arg("memory"), arg("x_rows"), arg("y_rows"), arg("numbers"), arg("totals"),
+          arg("where"), Released());
+    m.def("kernel_matrix", bind_kernel_matrix, Released());
+    m.def("permuted_products", bind_permuted_products, py::kw_only(), arg("matrices"), arg("n"),
+          arg("orders"), arg("count"), arg("parts"), arg("products"), arg("where"), Released());
+    m.def("stein_products", bind_stein_products, py::kw_only(), arg("sets"), arg("scores"),
+          arg("kernels"), arg("rows"), arg("table"), arg("columns"), arg("memory"), arg("products"),
+          arg("where"), Released());
+}
+
+}  // namespace pairtile::gpu

@@ -1,0 +1,42 @@
+// What Python says of kernels and of what they are multiplied by, as the engine reads it.
+#pragma once
+
+#include "bind/arrays.hpp"
+#include "kernels/contraction.hpp"
+
+namespace pairtile::gpu {
+
+using Kernel = std::tuple<double, std::string, std::vector<double>>;  // weight, name, parameters
+using Table = std::tuple<Address, bool, int64_t, int64_t>;  // address, bits, stride, columns
+
+inline KernelId kernel_of(const std::string& name) {
+#define PT_KERNEL(known, type) \
+    if (name == #known) return KernelId::known;
+    PAIRTILE_KERNELS(PT_KERNEL)
+#undef PT_KERNEL
+    throw py::value_error("unknown kernel '" + name + "'");
+}
+
+inline Term term_of(const Kernel& kernel) {
+    const auto& [weight, name, params] = kernel;
+    Term term{weight, kernel_of(name), {}};
+    if (params.size() > static_cast<size_t>(kernel_params)) {
+        throw py::value_error("too many parameters for kernel '" + name + "'");
+    }
+    std::copy(params.begin(), params.end(), term.params);
+    return term;
+}
+
+inline std::vector<Term> terms_of(const std::vector<Kernel>& kernels) {
+    std::vector<Term> terms;
+    for (const Kernel& kernel : kernels) terms.push_back(term_of(kernel));
+    return terms;
+}
+
+inline Columns columns_of(const Table& table) {
+    const auto& [address, bits, stride, count] = table;
+    return {bits ? nullptr : at<const double>(address), bits ? at<const uint8_t>(address) : nullptr,
+            stride, count};
+}
+
+}  // namespace pairtile::gpu

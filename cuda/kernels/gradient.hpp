@@ -1,0 +1,35 @@
+// Weighted sums of a kernel over pairs on the GPU, with their derivatives by the queries.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "kernels/held.hpp"
+
+namespace pairtile::gpu {
+
+// What a kernel is multiplied by, for each query and reference of their sets.
+struct PairWeights {
+    const double* of_queries;
+    const double* of_references;
+};
+
+struct Gradient {
+    Sweep sweep;            // of all references
+    bool itself, diagonal;  // one set and itself; i = i counts, which only dot products notice
+    PairWeights weights;
+    HeldMemory memory;      // of one block
+    double* sums;           // (queries,)
+    double* by_rows;        // (queries, features)
+    double* by_directions;  // the same by the normalised rows, for cosine kernels
+};
+
+// For the rows i of the sweep: sums[i] += Σ_j w_j k(x_i, y_j), i = i left out, and the derivative
+// of Σ_ij v_i w_j k(x_i, y_j) by row i, added. Everything in float64.
+void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t stream);
+
+// From the derivative by x/‖x‖, added to that by x: what points along the row is lost. A zero row
+// gets nothing.
+void through_normalisation(const Array& rows, const RowScale* scales, const double* by_directions,
+                           double* by_rows, cudaStream_t stream);
+
+}  // namespace pairtile::gpu
