@@ -237,7 +237,7 @@ bool tensor_terms(const Term* terms, int count, TensorTerms* out) {
         const Term& term = terms[t];
         if (term.kernel == KernelId::energy && term.params[0] == 1.0) {
             out->root_weight -= static_cast<float>(term.weight);
-        } else if (term.kernel == KernelId::gaussian && out->count < most_terms) {
+        } else if (term.kernel == KernelId::gaussian && out->count < most_gaussians) {
             out->rate[out->count] = static_cast<float>(-term.params[0] * 1.4426950408889634);
             out->weight[out->count++] = static_cast<float>(term.weight);
         } else {

@@ -9,13 +9,13 @@
 
 namespace pairtile::gpu {
 
-constexpr int most_terms = 8;
+constexpr int most_gaussians = 8;
 
 // Gaussians, or energy kernels of exponent 1, or their sum.
 struct TensorTerms {
     int count;
-    float rate[most_terms];  // −γ log₂ e; nothing for the root
-    float weight[most_terms];
+    float rate[most_gaussians];  // −γ log₂ e; nothing for the root
+    float weight[most_gaussians];
     float root_weight;  // of √s, the weight of an energy kernel taken negative
 };
 
