@@ -51,6 +51,17 @@ inline TensorSweep tensor_sweep(const Panels& rows, const Panels& cols, int64_t 
             small(width)};
 }
 
+// What x̂·ŷ of d features may be off by as tensor cores add it up, where ‖x̂‖ ≤ x and ‖ŷ‖ ≤ y. Products
+// are exact; L of them and the sum so far are aligned to the largest, which is at most x y, and what
+// lies F bits below it is cut off, at most one unit for each of L + 1 terms; so is what the sum has
+// more than float32. That is 11 units of 2^-24 for every 8 features where L = 8 and F = 24 (compute
+// capability 8.x), less where L = 16 and F = 25 (9.0). One more step and nearly twice the units leave
+// room for hardware that cuts off in smaller groups.
+PT_HD float tensor_core_error(int64_t d, float x, float y) {
+    const auto steps = static_cast<float>((d + 7) / 8 + 1);
+    return steps * 20.0f * 0x1p-24f * x * y;
+}
+
 // What the current device can run of what was built; `most` leaves out what is beyond it.
 TensorPath tensor_path(TensorPath most = TensorPath::wgmma);
 int multiprocessors();

@@ -24,10 +24,7 @@ __device__ float from_ordinal(uint32_t ordinal) {
 // --- The bound
 // ------------------------------------------------------------------------------------
 
-// What one row may be off by. Of tensor cores it is known (docs/numerics.md) that products are
-// exact and that L of them and the sum so far are added with all digits below 2^-F of the largest
-// cut off: L + 2 units for each L features, none of the terms above ‖x̂‖‖ŷ‖. L = 8 and F = 24 hold
-// for both kinds, and 2 covers the binade.
+// What one row may be off by: as packing found, by the arithmetic of tensor cores, and by that of norms.
 struct RowBound {
     float square;  // ‖x̂‖²
     float lost;    // ρ for distances; for products the error of s
@@ -39,8 +36,7 @@ struct RowBound {
         const float x = sqrtf(rows.norms[row]) * (1 + 0x1p-20f), off_x = rows.residuals[row];
         const float y = __uint_as_float(search.of_cols->largest_norm);
         const float off_y = __uint_as_float(search.of_cols->largest_residual);
-        const auto chains = static_cast<float>((rows.d + 7) / 8 + 1);
-        const float arithmetic = chains * 20.0f * 0x1p-24f * x * y + 0x1p-21f * y * (x + y);
+        const float arithmetic = tensor_core_error(rows.d, x, y) + 0x1p-21f * y * (x + y);
         square = rows.norms[row];
         of_products = search.metric.id == MetricId::inner_product;
         exact = search.exact;
