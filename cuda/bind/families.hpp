@@ -9,5 +9,6 @@ Needs needs_of(const std::string& statistic, int64_t k = 0);
 
 void bind_neighbors(py::module_& m);
 void bind_kernels(py::module_& m);
+void bind_losses(py::module_& m);
 
 }  // namespace pairtile::gpu

@@ -7,6 +7,7 @@
 #include "kernels/contraction.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/sums.hpp"
+#include "losses/wide.hpp"
 #include "neighbors/fidelity.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
@@ -32,6 +33,7 @@ constexpr std::pair<const char*, Needs> all_needs[] = {
     {"sums", {sums_state_bytes, sums_least_width}},
     {"contraction", {contraction_state_bytes, contraction_least_width}},
     {"log_sums", {log_sums_state_bytes, log_sums_least_width}},
+    {"wide_softmax", {wide_softmax_state_bytes, wide_softmax_least_width}},
 };
 
 // `work` is what a pair costs, in features.
@@ -98,4 +100,5 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("row_scales", bind_row_scales, Released());
     bind_neighbors(m);
     bind_kernels(m);
+    bind_losses(m);
 }

@@ -1,5 +1,6 @@
 // Neighbours, radii, distances and fidelity.
 #include "bind/families.hpp"
+#include "bind/packed.hpp"
 #include "neighbors/fidelity.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
@@ -62,14 +63,6 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
     }
 }
 
-// Slices, norms and residuals of packed rows: addresses; how many rows, features, parts.
-using Packed = std::tuple<Address, Address, Address, int64_t, int64_t, int>;
-
-Panels panels_of(const Packed& packed) {
-    const auto& [slices, norms, residuals, rows, d, parts] = packed;
-    return {at<char>(slices), rows, d, parts, at<float>(norms), at<float>(residuals)};
-}
-
 void bind_sample_centre(const View& x, const View& y, Address centre, const Where& where) {
     sample_centre(array_of(x), array_of(y), at<double>(centre), stream_on(where));
 }
@@ -78,10 +71,6 @@ void bind_pack(const View& x, int64_t first, Address scales, Address centre, con
                Address findings, const Where& where) {
     pack(array_of(x), first, at<const RowScale>(scales), at<const double>(centre),
          panels_of(packed), at<PackFindings>(findings), stream_on(where));
-}
-
-TensorPath path_of(const std::string& name) {
-    return name == "wgmma" ? TensorPath::wgmma : name == "mma" ? TensorPath::mma : TensorPath::none;
 }
 
 std::string bind_tensor_path(int device, const std::string& most) {

@@ -33,12 +33,25 @@ struct Segment {
     }
 };
 
+// The slices of the rows that a block multiplies.
+struct Piece {
+    int first, count;
+
+    __device__ explicit Piece(const TensorSweep& sweep) {
+        const int slices = sweep.slices(), width = (slices + sweep.splits - 1) / sweep.splits;
+        first = static_cast<int>(blockIdx.z) * width;
+        count = max(0, min(width, slices - first));
+    }
+    __device__ int steps(const TensorSweep& sweep) const { return sweep.products.count * count; }
+};
+
 // Where step q of a tile finds its slices, and how deep they are.
 struct Step {
     int row_slice, col_slice, depth;
 
-    __device__ Step(const TensorSweep& sweep, int q) {
-        const int slices = sweep.slices(), product = q / slices, slice = q - product * slices;
+    __device__ Step(const TensorSweep& sweep, const Piece& piece, int q) {
+        const int slices = sweep.slices(), product = q / piece.count;
+        const int slice = piece.first + q - product * piece.count;
         row_slice = sweep.products.row_part[product] * slices + slice;
         col_slice = sweep.products.col_part[product] * slices + slice;
         depth = slice + 1 < slices ? slice_features / mma_depth : sweep.rows.last_steps();
@@ -60,7 +73,8 @@ __global__ void __launch_bounds__(mma_threads, 1)
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int row = warp * 2 * strip_rows;
     const Segment segment(sweep);
-    const int steps = sweep.steps();
+    const Piece piece(sweep);
+    const int steps = piece.steps(sweep);
     const int64_t all = max(int64_t{0}, int64_t{segment.end} - segment.first) * steps;
     const char* rows = sweep.rows.slices + int64_t{blockIdx.x} * 2 * sweep.row_panel_bytes();
     const uint32_t base = shared_address(slices);
@@ -70,7 +84,7 @@ __global__ void __launch_bounds__(mma_threads, 1)
     const auto fetch = [&](int64_t g) {
         if (g < all) {
             const auto tile = segment.first + static_cast<int>(g / steps);
-            const Step step(sweep, static_cast<int>(g % steps));
+            const Step step(sweep, piece, static_cast<int>(g % steps));
             const uint32_t to = base + static_cast<int>(g % stages) * mma_stage_bytes;
             const char* of_rows = rows + int64_t{step.row_slice} * slice_bytes;
             const char* of_cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes() +
@@ -99,7 +113,7 @@ __global__ void __launch_bounds__(mma_threads, 1)
         __syncthreads();
         fetch(g + stages - 1);
         const uint32_t at = base + static_cast<int>(g % stages) * mma_stage_bytes;
-        const int depth = Step(sweep, q).depth;
+        const int depth = Step(sweep, piece, q).depth;
         for (int k = 0; k < depth; ++k) {
             uint32_t a[2][4];
 #pragma unroll
@@ -158,7 +172,8 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     __shared__ WgmmaBarriers barriers;
     __shared__ typename Fold::Memory memory;
     const int thread = static_cast<int>(threadIdx.x), group = thread / 128;
-    const int steps = sweep.steps();
+    const Piece piece(sweep);
+    const int steps = piece.steps(sweep);
     const int row_slices = sweep.rows.parts * sweep.slices();
     const Segment segment(sweep);
     const uint32_t base = (shared_address(dynamic) + 1023) & ~1023u;
@@ -189,7 +204,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         for (int tile = segment.first; tile < segment.end; ++tile) {
             const char* cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes();
             for (int q = 0; q < steps; ++q) {
-                const Step step(sweep, q);
+                const Step step(sweep, piece, q);
                 const uint32_t at = first_stage + stage * stage_bytes;
                 uint64_t* full = &barriers.full[stage];
                 barrier_wait(&barriers.empty[stage], phase ^ 1);
@@ -244,7 +259,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             const int from = stage;
             products_fence();
             for (int q = 0; q < steps; ++q) {
-                const Step step(sweep, q);
+                const Step step(sweep, piece, q);
                 barrier_wait(&barriers.full[stage], phase);
                 multiply_slice(a, rows + step.row_slice * slice_bytes,
                                first_stage + stage * stage_bytes, step.depth, q > 0);
@@ -256,7 +271,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             fold.columns(tile);
             products_fence();
             for (int q = 0, at = from; q < steps; ++q) {
-                const Step step(sweep, q);
+                const Step step(sweep, piece, q);
                 multiply_slice(b, rows + step.row_slice * slice_bytes + half_panel,
                                first_stage + at * stage_bytes, step.depth, q > 0);
                 if (++at == stages) at = 0;
@@ -270,7 +285,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     } else {
         for (int tile = segment.first; tile < segment.end; ++tile) {
             for (int q = 0; q < steps; ++q) {
-                const int depth = Step(sweep, q).depth;
+                const int depth = Step(sweep, piece, q).depth;
                 barrier_wait(&barriers.full[stage], phase);
                 const uint32_t cols = first_stage + stage * stage_bytes;
                 const uint32_t rows = cols + (1 + half) * slice_bytes;
@@ -304,7 +319,8 @@ template <class Kernel, class Params>
 void launch_tensor(const char* name, Kernel kernel, const TensorSweep& sweep, int threads,
                    int shared, cudaStream_t stream, const Params& params, int stages) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), name);
-    const dim3 grid(static_cast<unsigned>(sweep.row_blocks), static_cast<unsigned>(sweep.segments));
+    const dim3 grid(static_cast<unsigned>(sweep.row_blocks), static_cast<unsigned>(sweep.segments),
+                    static_cast<unsigned>(sweep.splits));
     kernel<<<grid, threads, shared, stream>>>(sweep, params, stages);
     check(cudaGetLastError(), name);
 }
@@ -322,7 +338,7 @@ void run_tensor(const char* name, TensorPath path, const TensorSweep& sweep,
     }
     const int rows = 2 * sweep.rows.parts * sweep.slices() * slice_bytes;
     const int resident = std::min(wgmma_most_stages, (room - rows) / slice_bytes);
-    if (resident >= 2 * sweep.steps()) {
+    if (sweep.splits == 1 && resident >= 2 * sweep.steps()) {
         return launch_tensor(name, wgmma_sweep<Fold, true>, sweep, wgmma_threads,
                              1024 + rows + resident * slice_bytes, stream, params, resident);
     }

@@ -24,6 +24,16 @@ inline PartProducts products_of(int parts) {
     if (parts == 2) return {3, {1, 0, 0}, {0, 1, 0}};
     return {6, {2, 1, 0, 1, 0, 0}, {0, 1, 2, 0, 1, 0}};
 }
+// Rows of one or two parts, columns of up to three.
+inline PartProducts products_of(int row_parts, int col_parts) {
+    if (row_parts == 1) {
+        if (col_parts == 1) return {1, {0}, {0}};
+        return {2, {0, 0}, {1, 0}};
+    }
+    if (col_parts == 1) return {2, {1, 0}, {0, 0}};
+    if (col_parts == 2) return {4, {1, 1, 0, 0}, {1, 0, 1, 0}};
+    return {5, {1, 0, 1, 0, 0}, {1, 2, 0, 1, 0}};
+}
 
 struct TensorSweep {
     Panels rows, cols;
@@ -31,6 +41,9 @@ struct TensorSweep {
     int row_blocks, col_tiles;
     int segments, tiles_per_segment;
     bool triangle = false;  // only tiles that reach above the diagonal
+    // Long rows are multiplied in pieces, for more blocks and shorter sums: blockIdx.z has one
+    // each.
+    int splits = 1;
 
     PT_HD int slices() const { return rows.slices_per_row(); }
     PT_HD int steps() const { return products.count * slices(); }

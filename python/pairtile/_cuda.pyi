@@ -20,11 +20,15 @@ _Measure = tuple[str, float, int, int, int, int]
 _Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
 _Table = tuple[int, bool, int, int]
+_Packed = tuple[int, int, int, int, int, int]  # slices, norms, residuals, rows, features, parts
+_Logits = tuple[float, int, int, int, _Range]  # factor, factors of both, targets, first of both
 
 __version__: str
 scale_bytes: int
 log_sum_bytes: int
 contraction_width: int
+softmax_column_bytes: int
+softmax_side_bytes: int
 
 def architectures() -> list[str]: ...
 def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
@@ -159,4 +163,85 @@ def column_totals(
     within: int,
     all: int,
     where: _Where,
+) -> None: ...
+def logit_segments(rows: int, cols: int) -> int: ...
+def product_splits(rows: int, cols: int, features: int, most: int) -> int: ...
+def pack_transposed(
+    x: _View, rows: _Range, scales: int, packed: _Packed, where: _Where, /
+) -> None: ...
+def softmax_sums(
+    *,
+    rows: _Packed,
+    cols: _Packed,
+    logits: _Logits,
+    workspace: _Pair,
+    positives: int,
+    of_rows: int,
+    of_cols: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def softmax_end(
+    *,
+    rows: int,
+    wide: bool,
+    of_rows: int,
+    of_cols: int,
+    positives: int,
+    shares: int,
+    out: tuple[int, int, int],
+    sides: _Pair,
+    where: _Where,
+) -> None: ...
+def softmax_weights(
+    *,
+    rows: _Packed,
+    cols: _Packed,
+    logits: _Logits,
+    sides: _Pair,
+    panels: _Pair,
+    parts: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def weight_product(
+    *,
+    weights: _Packed,
+    cols: _Packed,
+    splits: int,
+    partial: int,
+    factor: float,
+    out: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def wide_softmax_sums(
+    *,
+    sets: _Sets,
+    scale: float,
+    targets: int,
+    transposed: bool,
+    rows: _Range,
+    workspace: int,
+    positives: int,
+    sums: int,
+    where: _Where,
+) -> None: ...
+def wide_softmax_products(
+    *,
+    sets: _Sets,
+    scale: float,
+    targets: int,
+    transposed: bool,
+    rows: _Range,
+    sides: _Pair,
+    features: _Range,
+    workspace: int,
+    factor: float,
+    wide: bool,
+    out: int,
+    where: _Where,
+) -> None: ...
+def along_rows(
+    x: _View, scales: int, gradient: int, wide: bool, along: int, where: _Where, /
 ) -> None: ...

@@ -16,6 +16,7 @@ from typing import Any
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
 from pairtile import _numpy
 from pairtile._cuda import architectures
+from pairtile._cuda_backend.contrastive import contrastive
 from pairtile._cuda_backend.fidelity import distance_products, largest_radius_ratios
 from pairtile._cuda_backend.kernels import (
     kernel_label_sums,
@@ -37,6 +38,7 @@ __all__ = [
     "Index",
     "_cuda",
     "architectures",
+    "contrastive",
     "distance_products",
     "first_nonfinite",
     "kernel_label_sums",
