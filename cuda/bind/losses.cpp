@@ -7,13 +7,20 @@
 namespace pairtile::gpu {
 namespace {
 
-// factor; factors of rows and columns, targets of rows; the first row and column
-using LogitsTold = std::tuple<double, Address, Address, Address, Range>;
+// factor; factors of rows and columns, targets of rows; the first row and column; whether bounded,
+// and the offset
+using LogitsTold = std::tuple<double, Address, Address, Address, Range, bool, double>;
 
 Logits logits_of(const LogitsTold& told) {
-    const auto& [factor, rows, cols, targets, first] = told;
-    return {static_cast<float>(factor), at<const float>(rows), at<const float>(cols),
-            at<const int64_t>(targets), first.first,           first.second};
+    const auto& [factor, rows, cols, targets, first, bounded, offset] = told;
+    return {static_cast<float>(factor),
+            at<const float>(rows),
+            at<const float>(cols),
+            bounded,
+            static_cast<float>(offset),
+            at<const int64_t>(targets),
+            first.first,
+            first.second};
 }
 
 TensorSweep logit_sweep(const Packed& rows, const Packed& cols) {
@@ -25,22 +32,23 @@ void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsTold&
                        const Pair& workspace, Address positives, Address of_rows, Address of_cols,
                        const std::string& path, const Where& where) {
     const SoftmaxSums sums = {logit_sweep(rows, cols), logits_of(logits), at<float>(positives),
-                              at<LogSumExp>(workspace.first), at<float2>(workspace.second)};
+                              at<LogSumExp>(workspace.first), at<void>(workspace.second)};
     softmax_sums(sums, at<LogSumExp>(of_rows), at<LogSumExp>(of_cols), path_of(path),
                  stream_on(where));
 }
 
 void bind_softmax_end(int64_t rows, bool wide, Address of_rows, Address of_cols, Address positives,
-                      Address shares, const std::tuple<Address, Address, Address>& out,
+                      Address shares, const std::tuple<Address, Address, Address, Address>& out,
                       const Pair& sides, const Where& where) {
-    const auto& [per_row, lse_row, lse_col] = out;
+    const auto& [per_row, lse_row, lse_col, extremes] = out;
     const SoftmaxEnd end = {rows,
                             at<const LogSumExp>(of_rows),
                             at<const LogSumExp>(of_cols),
                             at<const double>(shares),
                             at<double>(per_row),
                             at<double>(lse_row),
-                            at<double>(lse_col)};
+                            at<double>(lse_col),
+                            at<float>(extremes)};
     const cudaStream_t stream = stream_on(where);
     if (wide) {
         softmax_end(end, at<const double>(positives), at<WideSide>(sides.first),
@@ -51,13 +59,21 @@ void bind_softmax_end(int64_t rows, bool wide, Address of_rows, Address of_cols,
     }
 }
 
+void bind_softmax_levels(Address sides, int64_t rows, double offset, Address levels,
+                         const Where& where) {
+    softmax_levels(at<const SoftmaxSide>(sides), rows, static_cast<float>(offset),
+                   at<float>(levels), stream_on(where));
+}
+
 void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsTold& logits,
-                          const Pair& sides, const Pair& panels, int parts, const std::string& path,
-                          const Where& where) {
+                          const Pair& sides, const Pair& levels, const Pair& panels, int parts,
+                          const std::string& path, const Where& where) {
     SoftmaxWeights weights = {logit_sweep(rows, cols),
                               logits_of(logits),
                               at<const SoftmaxSide>(sides.first),
                               at<const SoftmaxSide>(sides.second),
+                              at<const float>(levels.first),
+                              at<const float>(levels.second),
                               at<char>(panels.first),
                               at<char>(panels.second),
                               parts};
@@ -144,9 +160,10 @@ void bind_losses(py::module_& m) {
     m.def("softmax_end", bind_softmax_end, py::kw_only(), arg("rows"), arg("wide"), arg("of_rows"),
           arg("of_cols"), arg("positives"), arg("shares"), arg("out"), arg("sides"), arg("where"),
           Released());
+    m.def("softmax_levels", bind_softmax_levels, Released());
     m.def("softmax_weights", bind_softmax_weights, py::kw_only(), arg("rows"), arg("cols"),
-          arg("logits"), arg("sides"), arg("panels"), arg("parts"), arg("path"), arg("where"),
-          Released());
+          arg("logits"), arg("sides"), arg("levels"), arg("panels"), arg("parts"), arg("path"),
+          arg("where"), Released());
     m.def("weight_product", bind_weight_product, py::kw_only(), arg("weights"), arg("cols"),
           arg("splits"), arg("partial"), arg("factor"), arg("out"), arg("path"), arg("where"),
           Released());

@@ -23,28 +23,39 @@ __device__ float exp2_of(float x) {
 // --- Logits
 // ---------------------------------------------------------------------------------------
 
-// Products of a strip become logits in place.
+// What the products of the upper and lower row of a strip are multiplied by.
 template <bool scaled>
-__device__ __forceinline__ void to_logits(Strip& values, const Logits& logits, int64_t upper,
-                                          int tile) {
-    const float a = scaled ? logits.factor * logits.row_factors[upper] : logits.factor;
-    const float b = scaled ? logits.factor * logits.row_factors[upper + 8] : logits.factor;
-    const float* cols =
-        scaled ? logits.col_factors + int64_t{tile} * tile_columns + 2 * quad_lane() : nullptr;
+struct RowFactors {
+    float a, b;
+
+    __device__ RowFactors(const Logits& logits, int64_t upper)
+        : a(scaled ? logits.factor * logits.row_factors[upper] : logits.factor),
+          b(scaled ? logits.factor * logits.row_factors[upper + 8] : logits.factor) {}
+};
+
+__device__ __forceinline__ void scale_columns(Strip& values, const Logits& logits, int tile) {
+    const float* cols = logits.col_factors + int64_t{tile} * tile_columns + 2 * quad_lane();
 #pragma unroll
     for (int g = 0; g < groups; ++g) {
-        float2 y = make_float2(1.0f, 1.0f);
-        if (scaled) y = *reinterpret_cast<const float2*>(cols + 8 * g);
-        values[g][0] *= a;
-        values[g][1] *= a;
-        values[g][2] *= b;
-        values[g][3] *= b;
-        if (scaled) {
-            values[g][0] *= y.x;
-            values[g][1] *= y.y;
-            values[g][2] *= y.x;
-            values[g][3] *= y.y;
-        }
+        const float2 y = *reinterpret_cast<const float2*>(cols + 8 * g);
+        values[g][0] *= y.x;
+        values[g][1] *= y.y;
+        values[g][2] *= y.x;
+        values[g][3] *= y.y;
+    }
+}
+
+// Products of a strip become logits in place.
+__device__ __forceinline__ void to_logits(Strip& values, const Logits& logits, int64_t upper,
+                                          int tile) {
+    scale_columns(values, logits, tile);
+    const RowFactors<true> factors(logits, upper);
+#pragma unroll
+    for (int g = 0; g < groups; ++g) {
+        values[g][0] *= factors.a;
+        values[g][1] *= factors.a;
+        values[g][2] *= factors.b;
+        values[g][3] *= factors.b;
     }
 }
 
@@ -111,34 +122,114 @@ __device__ __forceinline__ MaxSum max_sum_of(float a, float b) {
     return {highest, highest > lowest ? sum : 0.0f};
 }
 
+__device__ __forceinline__ void add_from(MaxSum& column, const MaxSum& given, int other) {
+    column.merge({__shfl_xor_sync(every_lane, given.max, other),
+                  __shfl_xor_sync(every_lane, given.sum, other)});
+}
+__device__ __forceinline__ void add_from(float& column, float given, int other) {
+    column += __shfl_xor_sync(every_lane, given, other);
+}
+
 // Half of the columns go to the lane `other` away, the other half come from there.
-template <int count, int other>
-__device__ __forceinline__ void halve(MaxSum (&columns)[2 * groups]) {
+template <int count, int other, class Column>
+__device__ __forceinline__ void halve(Column (&columns)[2 * groups]) {
     const bool takes_upper = lane_of_thread() & other;
 #pragma unroll
     for (int c = 0; c < count / 2; ++c) {
-        const MaxSum low = columns[c], high = columns[c + count / 2];
-        const MaxSum given = takes_upper ? low : high;
+        const Column low = columns[c], high = columns[c + count / 2];
+        const Column given = takes_upper ? low : high;
         columns[c] = takes_upper ? high : low;
-        columns[c].merge({__shfl_xor_sync(every_lane, given.max, other),
-                          __shfl_xor_sync(every_lane, given.sum, other)});
+        add_from(columns[c], given, other);
     }
 }
+// Lane l is left with the columns of two groups, those 8 (first_group() + g) + 2 (l % 4) + e.
+template <class Column>
+__device__ __forceinline__ void reduce_columns(Column (&columns)[2 * groups]) {
+    halve<32, 16>(columns);
+    halve<16, 8>(columns);
+    halve<8, 4>(columns);
+}
+__device__ int first_group() {
+    const int lane = lane_of_thread();
+    return lane / 16 * 8 + lane / 8 % 2 * 4 + lane / 4 % 2 * 2;
+}
 
-template <bool of_columns, bool scaled>
+// The upper row of a strip for this lane; the lower one is eight further.
+__device__ int64_t packed_row(int row) {
+    return int64_t{blockIdx.x} * block_rows + row + lane_of_thread() / 4;
+}
+
+// What a warp writes for the columns of a tile: of its two groups, with `pitch` floats for each.
+template <int pitch>
+__device__ float* columns_of_warp(const SoftmaxSums& sums, int tile) {
+    const int64_t padded = int64_t{sums.sweep.col_tiles} * tile_columns;
+    const int64_t part = int64_t{blockIdx.x} * warps_of_rows + threadIdx.x / 32 % warps_of_rows;
+    return static_cast<float*>(sums.of_cols) +
+           (part * padded + int64_t{tile} * tile_columns + 8 * first_group() + 2 * quad_lane()) *
+               pitch;
+}
+
+// Positives are stored and count nowhere else, as columns beyond the last one.
+__device__ __forceinline__ void take_positives(Strip& values, const SoftmaxSums& sums, int row,
+                                               int tile, float a, float b) {
+    const int64_t upper = packed_row(row), rows = sums.sweep.rows.rows;
+    at_positive<false>(values, sums.logits, upper, rows, tile, [&](float& value) {
+        sums.positives[upper] = value * a;
+        value = -INFINITY;
+    });
+    at_positive<true>(values, sums.logits, upper + 8, rows, tile, [&](float& value) {
+        sums.positives[upper + 8] = value * b;
+        value = -INFINITY;
+    });
+    mask_columns(values, sums.sweep.cols.rows, tile, -INFINITY);
+}
+template <class Value>
+__device__ __forceinline__ void mask_rows(Strip& values, const TensorSweep& sweep, int row,
+                                          Value value) {
+    const int64_t upper = packed_row(row), rows = sweep.rows.rows;
+    if (upper >= rows) mask_row<false>(values, value);
+    if (upper + 8 >= rows) mask_row<true>(values, value);
+}
+
+// Rows of both strips of a warp, merged over the four lanes that share one.
+struct RowStates {
+    int row_a, row_b;
+
+    template <class State>
+    __device__ void write(const SoftmaxSums& sums, const State& state_of) const {
+        const int64_t padded = int64_t{sums.sweep.row_blocks} * block_rows;
+#pragma unroll
+        for (int s = 0; s < 2; ++s) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                LogSumExp state = state_of(s, h);
+#pragma unroll
+                for (int other = 1; other < 4; other *= 2) {
+                    state.merge({__shfl_xor_sync(every_lane, state.max, other),
+                                 __shfl_xor_sync(every_lane, state.sum, other)});
+                }
+                const int64_t row = packed_row(s == 0 ? row_a : row_b) + 8 * h;
+                if (quad_lane() == 0) sums.of_rows[int64_t{blockIdx.y} * padded + row] = state;
+            }
+        }
+    }
+};
+
+// Logits of any size.
+template <bool of_columns>
 struct SumLogits {
     using Params = SoftmaxSums;
     struct Memory {};
 
     const SoftmaxSums& sums;
-    const int row_a, row_b;
+    const RowStates states;
     // of the upper and lower row of both strips, over the columns of this lane
     float maxima[2][2];
     double totals[2][2];
-    MaxSum held[4];  // four columns of the first strip
+    MaxSum held[4];  // columns of the first strip
 
     __device__ SumLogits(const SoftmaxSums& sums, const TensorSweep&, Memory&, int row_a, int row_b)
-        : sums(sums), row_a(row_a), row_b(row_b) {
+        : sums(sums), states{row_a, row_b} {
 #pragma unroll
         for (int s = 0; s < 2; ++s) {
 #pragma unroll
@@ -148,24 +239,29 @@ struct SumLogits {
 
     __device__ void columns(int) {}
 
+    __device__ __forceinline__ void strip(Strip& values, int row, int tile) {
+        if (row == states.row_a) {
+            fold<0>(values, row, tile);
+        } else {
+            fold<1>(values, row, tile);
+        }
+    }
+
+    __device__ void finish() {
+        states.write(sums, [&](int s, int h) {
+            return LogSumExp{static_cast<double>(maxima[s][h]) * ln2, totals[s][h]};
+        });
+    }
+
+  private:
     template <int which>
     __device__ __forceinline__ void fold(Strip& values, int row, int tile) {
-        const int64_t upper = packed_row(row), rows = sums.sweep.rows.rows;
-        to_logits<scaled>(values, sums.logits, upper, tile);
-        const auto positive = [&](int64_t of) {
-            return [&, of](float& value) {
-                sums.positives[of] = value;
-                value = -INFINITY;
-            };
-        };
-        at_positive<false>(values, sums.logits, upper, rows, tile, positive(upper));
-        at_positive<true>(values, sums.logits, upper + 8, rows, tile, positive(upper + 8));
-        mask_columns(values, sums.sweep.cols.rows, tile, -INFINITY);
+        to_logits(values, sums.logits, packed_row(row), tile);
+        take_positives(values, sums, row, tile, 1.0f, 1.0f);
         push_row<which, 0>(values);
         push_row<which, 1>(values);
         if constexpr (of_columns) {
-            if (upper >= rows) mask_row<false>(values, -INFINITY);
-            if (upper + 8 >= rows) mask_row<true>(values, -INFINITY);
+            mask_rows(values, sums.sweep, row, -INFINITY);
             MaxSum all[2 * groups];
 #pragma unroll
             for (int g = 0; g < groups; ++g) {
@@ -174,51 +270,23 @@ struct SumLogits {
                     all[2 * g + e] = max_sum_of(values[g][e], values[g][e + 2]);
                 }
             }
-            halve<32, 16>(all);
-            halve<16, 8>(all);
-            halve<8, 4>(all);
-            if (which == 0) {
+            reduce_columns(all);
 #pragma unroll
-                for (int c = 0; c < 4; ++c) held[c] = all[c];
-            } else {
-                write_columns(all, tile);
-            }
-        }
-    }
-
-    __device__ __forceinline__ void strip(Strip& values, int row, int tile) {
-        if (row == row_a) {
-            fold<0>(values, row, tile);
-        } else {
-            fold<1>(values, row, tile);
-        }
-    }
-
-    __device__ void finish() {
-        const int64_t padded = int64_t{sums.sweep.row_blocks} * block_rows;
-#pragma unroll
-        for (int s = 0; s < 2; ++s) {
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                LogSumExp state{static_cast<double>(maxima[s][h]) * ln2, totals[s][h]};
-#pragma unroll
-                for (int other = 1; other < 4; other *= 2) {
-                    state.merge({__shfl_xor_sync(every_lane, state.max, other),
-                                 __shfl_xor_sync(every_lane, state.sum, other)});
-                }
-                const int row = (s == 0 ? row_a : row_b) + lane_of_thread() / 4 + 8 * h;
-                if (quad_lane() == 0) {
-                    const int64_t at = int64_t{blockIdx.x} * block_rows + row;
-                    sums.of_rows[int64_t{blockIdx.y} * padded + at] = state;
+            for (int c = 0; c < 4; ++c) {
+                if (which == 0) {
+                    held[c] = all[c];
+                } else {
+                    held[c].merge(all[c]);
                 }
             }
+            if (which == 0) return;
+            float* out = columns_of_warp<2>(sums, tile);
+#pragma unroll
+            for (int g = 0; g < 2; ++g) {
+                *reinterpret_cast<float4*>(out + 16 * g) = make_float4(
+                    held[2 * g].max, held[2 * g].sum, held[2 * g + 1].max, held[2 * g + 1].sum);
+            }
         }
-    }
-
-  private:
-    // The upper row of a strip for this lane; the lower one is eight further.
-    static __device__ int64_t packed_row(int row) {
-        return int64_t{blockIdx.x} * block_rows + row + lane_of_thread() / 4;
     }
 
     template <int which, int half>
@@ -238,22 +306,73 @@ struct SumLogits {
         totals[which][half] = totals[which][half] * shrinks + sum;
         maxima[which][half] = top;
     }
+};
 
-    // Lane l is left with four columns of both strips: those of two groups.
-    __device__ __forceinline__ void write_columns(const MaxSum (&all)[2 * groups], int tile) {
-        const int64_t padded = int64_t{sums.sweep.col_tiles} * tile_columns;
-        const int64_t part = int64_t{blockIdx.x} * warps_of_rows + threadIdx.x / 32 % warps_of_rows;
-        const int group =
-            lane_of_thread() / 16 * 8 + lane_of_thread() / 8 % 2 * 4 + lane_of_thread() / 4 % 2 * 2;
-        float2* out = sums.of_cols + part * padded + int64_t{tile} * tile_columns + 8 * group +
-                      2 * quad_lane();
+// Bounded ones: one exponential each.
+template <bool of_columns, bool scaled>
+struct SumBounded {
+    using Params = SoftmaxSums;
+    struct Memory {};
+
+    const SoftmaxSums& sums;
+    const RowStates states;
+    double totals[2][2];
+    float held[2 * groups];  // columns, over the rows of this lane in both strips
+
+    __device__ SumBounded(const SoftmaxSums& sums, const TensorSweep&, Memory&, int row_a,
+                          int row_b)
+        : sums(sums), states{row_a, row_b}, totals{} {}
+
+    __device__ void columns(int) {}
+
+    __device__ __forceinline__ void strip(Strip& values, int row, int tile) {
+        if (row == states.row_a) {
+            fold<0>(values, row, tile);
+        } else {
+            fold<1>(values, row, tile);
+        }
+    }
+
+    __device__ void finish() {
+        const double offset = static_cast<double>(sums.logits.offset) * ln2;
+        states.write(sums, [&](int s, int h) { return LogSumExp{offset, totals[s][h]}; });
+    }
+
+  private:
+    template <int which>
+    __device__ __forceinline__ void fold(Strip& values, int row, int tile) {
+        const RowFactors<scaled> factors(sums.logits, packed_row(row));
+        if (scaled) scale_columns(values, sums.logits, tile);
+        take_positives(values, sums, row, tile, factors.a, factors.b);
+        if (of_columns) mask_rows(values, sums.sweep, row, -INFINITY);
+        const float offset = sums.logits.offset;
+        float upper = 0.0f, lower = 0.0f;
 #pragma unroll
-        for (int g = 0; g < 2; ++g) {
-            MaxSum one = held[2 * g], two = held[2 * g + 1];
-            one.merge(all[2 * g]);
-            two.merge(all[2 * g + 1]);
-            *reinterpret_cast<float4*>(out + 8 * g) =
-                make_float4(one.max, one.sum, two.max, two.sum);
+        for (int g = 0; g < groups; ++g) {
+            float powers[4];
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                powers[e] = exp2_of(fmaf(values[g][e], e < 2 ? factors.a : factors.b, -offset));
+            }
+            upper += powers[0] + powers[1];
+            lower += powers[2] + powers[3];
+            if constexpr (of_columns) {
+#pragma unroll
+                for (int e = 0; e < 2; ++e) {
+                    const float both = powers[e] + powers[e + 2];
+                    held[2 * g + e] = which == 0 ? both : held[2 * g + e] + both;
+                }
+            }
+        }
+        totals[which][0] += static_cast<double>(upper);
+        totals[which][1] += static_cast<double>(lower);
+        if constexpr (of_columns && which == 1) {
+            reduce_columns(held);
+            float* out = columns_of_warp<1>(sums, tile);
+#pragma unroll
+            for (int g = 0; g < 2; ++g) {
+                *reinterpret_cast<float2*>(out + 8 * g) = make_float2(held[2 * g], held[2 * g + 1]);
+            }
         }
     }
 };
@@ -268,25 +387,49 @@ __global__ void __launch_bounds__(block_threads)
     out[row] = all;
 }
 
+// One column of some parts, with maxima or over an offset.
+struct MaxSums {
+    const float2* states;
+
+    __device__ LogSumExp operator()(int64_t column, int64_t padded, int64_t first, int64_t parts,
+                                    int64_t step) const {
+        float max = -INFINITY;
+        double sum = 0.0;
+#pragma unroll 4
+        for (int64_t p = first; p < parts; p += step) {
+            const float2 one = states[p * padded + column];
+            const float highest = fmaxf(max, one.x), least = fmaxf(lowest, highest);
+            sum = sum * exp2_of(max - least) + static_cast<double>(one.y) * exp2_of(one.x - least);
+            max = highest;
+        }
+        return {static_cast<double>(max) * ln2, sum};
+    }
+};
+struct OffsetSums {
+    const float* states;
+    float offset;
+
+    __device__ LogSumExp operator()(int64_t column, int64_t padded, int64_t first, int64_t parts,
+                                    int64_t step) const {
+        double sum = 0.0;
+#pragma unroll 8
+        for (int64_t p = first; p < parts; p += step) {
+            sum += static_cast<double>(states[p * padded + column]);
+        }
+        return {static_cast<double>(offset) * ln2, sum};
+    }
+};
+
 // A block has 32 columns; thread (r, c) takes the parts p ≡ r mod 8 of its column.
+template <class Sums>
 __global__ void __launch_bounds__(block_threads)
-    merge_columns(const float2* states, int64_t parts, int64_t padded, int64_t cols,
-                  LogSumExp* out) {
+    merge_columns(Sums sums, int64_t parts, int64_t padded, int64_t cols, LogSumExp* out) {
     constexpr int across = 32, lanes = block_threads / across;
     __shared__ LogSumExp of_lane[lanes][across];
     const int c = static_cast<int>(threadIdx.x) % across;
     const int lane = static_cast<int>(threadIdx.x) / across;
     const int64_t column = int64_t{blockIdx.x} * across + c;  // within the padding
-    float max = -INFINITY;
-    double sum = 0.0;
-#pragma unroll 4
-    for (int64_t p = lane; p < parts; p += lanes) {
-        const float2 one = states[p * padded + column];
-        const float highest = fmaxf(max, one.x), least = fmaxf(lowest, highest);
-        sum = sum * exp2_of(max - least) + static_cast<double>(one.y) * exp2_of(one.x - least);
-        max = highest;
-    }
-    of_lane[lane][c] = {static_cast<double>(max) * ln2, sum};
+    of_lane[lane][c] = sums(column, padded, lane, parts, lanes);
     __syncthreads();
     if (lane != 0 || column >= cols) return;
     LogSumExp all = out[column];
@@ -334,7 +477,7 @@ __device__ __forceinline__ uint4 chunk_of_quad(const uint32_t (&words)[4]) {
     return make_uint4(r[0], r[1], r[2], r[3]);
 }
 
-template <bool of_columns, bool scaled>
+template <bool of_columns, bool scaled, bool bounded>
 struct WriteWeights {
     using Params = SoftmaxWeights;
     struct Memory {};
@@ -347,9 +490,29 @@ struct WriteWeights {
     __device__ void finish() {}
 
     __device__ __forceinline__ void strip(Strip& values, int row, int tile) {
-        const int64_t upper = int64_t{blockIdx.x} * block_rows + row + lane_of_thread() / 4;
+        const int64_t upper = packed_row(row);
+        if constexpr (bounded) {
+            weigh_bounded(values, upper, tile);
+        } else {
+            weigh(values, upper, tile);
+        }
         const Logits& logits = weights.logits;
-        to_logits<scaled>(values, logits, upper, tile);
+        const int64_t rows = weights.sweep.rows.rows;
+        at_positive<false>(values, logits, upper, rows, tile,
+                           [&](float& value) { value = weights.of_rows[upper].positive; });
+        at_positive<true>(values, logits, upper + 8, rows, tile,
+                          [&](float& value) { value = weights.of_rows[upper + 8].positive; });
+        mask_columns(values, weights.sweep.cols.rows, tile, 0.0f);
+        mask_rows(values, weights.sweep, row, 0.0f);
+        for (int part = 0; part < weights.parts; ++part) {
+            write_rows(values, upper, tile, part);
+            write_columns(values, upper, row, tile, part);
+        }
+    }
+
+  private:
+    __device__ __forceinline__ void weigh(Strip& values, int64_t upper, int tile) const {
+        to_logits(values, weights.logits, upper, tile);
         const SoftmaxSide a = weights.of_rows[upper], b = weights.of_rows[upper + 8];
         const SoftmaxSide* cols =
             of_columns ? weights.of_cols + int64_t{tile} * tile_columns + 2 * quad_lane() : nullptr;
@@ -370,21 +533,29 @@ struct WriteWeights {
                 }
             }
         }
-        const int64_t rows = weights.sweep.rows.rows;
-        at_positive<false>(values, logits, upper, rows, tile,
-                           [&](float& value) { value = a.positive; });
-        at_positive<true>(values, logits, upper + 8, rows, tile,
-                          [&](float& value) { value = b.positive; });
-        mask_columns(values, weights.sweep.cols.rows, tile, 0.0f);
-        if (upper >= rows) mask_row<false>(values, 0.0f);
-        if (upper + 8 >= rows) mask_row<true>(values, 0.0f);
-        for (int part = 0; part < weights.parts; ++part) {
-            write_rows(values, upper, tile, part);
-            write_columns(values, upper, row, tile, part);
+    }
+
+    __device__ __forceinline__ void weigh_bounded(Strip& values, int64_t upper, int tile) const {
+        const Logits& logits = weights.logits;
+        const RowFactors<scaled> factors(logits, upper);
+        if (scaled) scale_columns(values, logits, tile);
+        const float a = weights.row_levels[upper], b = weights.row_levels[upper + 8];
+        const float* cols =
+            of_columns ? weights.col_levels + int64_t{tile} * tile_columns + 2 * quad_lane()
+                       : nullptr;
+#pragma unroll
+        for (int g = 0; g < groups; ++g) {
+            float2 y = make_float2(0.0f, 0.0f);
+            if (of_columns) y = *reinterpret_cast<const float2*>(cols + 8 * g);
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                const float power =
+                    exp2_of(fmaf(values[g][e], e < 2 ? factors.a : factors.b, -logits.offset));
+                values[g][e] = power * ((e < 2 ? a : b) + (e % 2 == 0 ? y.x : y.y));
+            }
         }
     }
 
-  private:
     // Part `part` of two numbers.
     static __device__ __forceinline__ uint32_t rounded(float x, float y, int part) {
         return part == 0 ? packed_pair(x, y) : packed_pair(lost(x), lost(y));
@@ -494,14 +665,29 @@ __global__ void __launch_bounds__(block_threads)
     out[entry] = static_cast<float>(static_cast<double>(out[entry]) + factor * sum);
 }
 
-// with.operator()<of columns, scaled>()
+__global__ void __launch_bounds__(block_threads)
+    levels_of(const SoftmaxSide* sides, int64_t rows, float offset, float* levels) {
+    const int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+    if (i >= rows) return;
+    const SoftmaxSide side = sides[i];
+    levels[i] = exp2f((offset - side.reference) - side.log_total) * side.share;
+}
+
+// with.operator()<of columns, scaled, bounded>(); what is not bounded is always scaled
 template <class With>
-void with_kind(bool of_columns, bool scaled, const With& with) {
-    if (of_columns)
-        return scaled ? with.template operator()<true, true>()
-                      : with.template operator()<true, false>();
-    return scaled ? with.template operator()<false, true>()
-                  : with.template operator()<false, false>();
+void with_kind(bool of_columns, const Logits& logits, const With& with) {
+    const bool scaled = logits.row_factors;
+    if (!logits.bounded) {
+        if (!scaled) throw std::runtime_error("logits without a bound need factors");
+        return of_columns ? with.template operator()<true, true, false>()
+                          : with.template operator()<false, true, false>();
+    }
+    if (of_columns) {
+        return scaled ? with.template operator()<true, true, true>()
+                      : with.template operator()<true, false, true>();
+    }
+    return scaled ? with.template operator()<false, true, true>()
+                  : with.template operator()<false, false, true>();
 }
 
 unsigned blocks_for(int64_t threads) {
@@ -540,8 +726,10 @@ int64_t product_splits(int64_t rows, int64_t cols, int64_t features, int64_t mos
 
 void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, TensorPath path,
                   cudaStream_t stream) {
-    with_kind(sums.of_cols, sums.logits.row_factors, [&]<bool of_columns, bool scaled>() {
-        run_tensor<SumLogits<of_columns, scaled>>("softmax sums", path, sums.sweep, sums, stream);
+    with_kind(sums.of_cols, sums.logits, [&]<bool of_columns, bool scaled, bool bounded>() {
+        using Fold =
+            std::conditional_t<bounded, SumBounded<of_columns, scaled>, SumLogits<of_columns>>;
+        run_tensor<Fold>("softmax sums", path, sums.sweep, sums, stream);
     });
     const TensorSweep& sweep = sums.sweep;
     launch("softmax rows", merge_rows, blocks_for(sweep.rows.rows), block_threads, stream,
@@ -549,15 +737,28 @@ void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, Ten
            rows);
     if (!sums.of_cols) return;
     const int64_t padded = int64_t{sweep.col_tiles} * tile_columns;
-    launch("softmax columns", merge_columns, static_cast<unsigned>(padded / 32), block_threads,
-           stream, sums.of_cols, int64_t{sweep.row_blocks} * warps_of_rows, padded, sweep.cols.rows,
-           cols);
+    const auto merge = [&](auto states) {
+        launch("softmax columns", merge_columns<decltype(states)>,
+               static_cast<unsigned>(padded / 32), block_threads, stream, states,
+               int64_t{sweep.row_blocks} * warps_of_rows, padded, sweep.cols.rows, cols);
+    };
+    if (sums.logits.bounded) {
+        merge(OffsetSums{static_cast<const float*>(sums.of_cols), sums.logits.offset});
+    } else {
+        merge(MaxSums{static_cast<const float2*>(sums.of_cols)});
+    }
+}
+
+void softmax_levels(const SoftmaxSide* sides, int64_t rows, float offset, float* levels,
+                    cudaStream_t stream) {
+    launch("softmax levels", levels_of, blocks_for(rows), block_threads, stream, sides, rows,
+           offset, levels);
 }
 
 void softmax_weights(const SoftmaxWeights& weights, TensorPath path, cudaStream_t stream) {
-    with_kind(weights.of_cols, weights.logits.row_factors, [&]<bool of_columns, bool scaled>() {
-        run_tensor<WriteWeights<of_columns, scaled>>("softmax weights", path, weights.sweep,
-                                                     weights, stream);
+    with_kind(weights.of_cols, weights.logits, [&]<bool of_columns, bool scaled, bool bounded>() {
+        using Fold = WriteWeights<of_columns, scaled, bounded>;
+        run_tensor<Fold>("softmax weights", path, weights.sweep, weights, stream);
     });
 }
 

@@ -18,6 +18,10 @@ struct Logits {
     float factor;
     const float* row_factors;  // null: 1
     const float* col_factors;
+    // Where logits are known to lie so that 2^(t − offset) neither overflows nor, where it counts,
+    // vanishes, one such number serves its row and its column.
+    bool bounded;
+    float offset;
     const int64_t* targets;  // row i has the column targets[i]; null: row i has column i
     int64_t first_row, first_column;
 };
@@ -27,10 +31,11 @@ struct SoftmaxSums {
     Logits logits;
     float* positives;    // (rows), logits
     LogSumExp* of_rows;  // (segments, padded rows), natural logarithms from here on
-    float2* of_cols;     // (row blocks × warps, padded columns): maximum and sum; null: not wanted
+    // (row blocks × warps, padded columns): maximum and sum, bounded: sums; null: not wanted
+    void* of_cols;
 };
 
-// Column states of one row block and column, in bytes.
+// Column states of one row block and column, in bytes; half of them where logits are bounded.
 constexpr int64_t softmax_column_bytes = warps_of_rows * sizeof(float2);
 
 // Folds into the rows and columns from there on, whose first states are empty.
@@ -44,10 +49,14 @@ struct SoftmaxWeights {
     Logits logits;
     const SoftmaxSide* of_rows;
     const SoftmaxSide* of_cols;  // null: columns do not count
+    const float* row_levels;     // bounded: what 2^(t − offset) counts
+    const float* col_levels;
     char* by_row;
     char* by_col;
     int parts;
 };
+void softmax_levels(const SoftmaxSide* sides, int64_t rows, float offset, float* levels,
+                    cudaStream_t stream);
 void softmax_weights(const SoftmaxWeights& weights, TensorPath path, cudaStream_t stream);
 
 // out[i, f] += factor · Σ_j W_ij y_jf, with panels of W as rows and of yᵀ as columns of the sweep.

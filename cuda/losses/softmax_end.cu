@@ -36,25 +36,56 @@ __device__ void tell(WideSide& side, const LogSumExp& all, double share, double 
     side = {all.max, log(all.sum), share, positive};
 }
 
+// Floats keep their order as integers, once that of negative ones is turned round; integer atomics
+// give the same result in any order. Called by whole warps.
+__device__ void widen(float* extremes, float least, float largest) {
+#pragma unroll
+    for (int other = 16; other > 0; other /= 2) {
+        least = fminf(least, __shfl_xor_sync(~0u, least, other));
+        largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, other));
+    }
+    if (threadIdx.x % 32 != 0) return;
+    least += 0.0f;  // of either sign
+    largest += 0.0f;
+    if (least >= 0.0f) {
+        atomicMin(reinterpret_cast<int*>(extremes), __float_as_int(least));
+    } else {
+        atomicMax(reinterpret_cast<unsigned*>(extremes), __float_as_uint(least));
+    }
+    if (largest >= 0.0f) {
+        atomicMax(reinterpret_cast<int*>(extremes) + 1, __float_as_int(largest));
+    } else {
+        atomicMin(reinterpret_cast<unsigned*>(extremes) + 1, __float_as_uint(largest));
+    }
+}
+
 template <class Positive, class Side>
 __global__ void __launch_bounds__(block_threads)
     end_of_softmax(const __grid_constant__ SoftmaxEnd end, const Positive* positives, Side* of_rows,
                    Side* of_cols) {
     const int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x;
-    if (i >= end.rows) return;
-    const double positive = in_base_e(positives[i]);
-    const bool both = end.of_cols != nullptr;
-    const Ended row(end.of_rows[i], positive), col(both ? end.of_cols[i] : LogSumExp{}, positive);
-    end.lse_row[i] = row.all.finish();
-    end.per_row[i] = both ? 0.5 * (row.loss + col.loss) : row.loss;
-    if (both) end.lse_col[i] = col.all.finish();
-    if (!of_rows) return;
-    // from the losses: 1 − p is tiny where they are
-    const double share = end.shares[i];
-    double weight = share * expm1(-row.loss);
-    if (both) weight += share * expm1(-col.loss);
-    tell(of_rows[i], row.all, share, weight);
-    if (both) tell(of_cols[i], col.all, share, 0.0);
+    float least = INFINITY, largest = -INFINITY;
+    if (i < end.rows) {
+        const double positive = in_base_e(positives[i]);
+        const bool both = end.of_cols != nullptr;
+        const Ended row(end.of_rows[i], positive);
+        const Ended col(both ? end.of_cols[i] : LogSumExp{}, positive);
+        const double lse = row.all.finish(), lse_col = both ? col.all.finish() : lse;
+        end.lse_row[i] = lse;
+        if (both) end.lse_col[i] = lse_col;
+        end.per_row[i] = both ? 0.5 * (row.loss + col.loss) : row.loss;
+        least = static_cast<float>(fmin(lse, lse_col) / ln2);
+        largest = static_cast<float>(fmax(lse, lse_col) / ln2);
+        if (of_rows) {
+            // from the losses: 1 − p is tiny where they are
+            const double share = end.shares[i];
+            double weight = share * expm1(-row.loss);
+            if (both) weight += share * expm1(-col.loss);
+            tell(of_rows[i], row.all, share, weight);
+            if (both) tell(of_cols[i], col.all, share, 0.0);
+        }
+    }
+    widen(end.extremes, least, largest);
 }
 
 template <class Positive, class Side>

@@ -25,6 +25,7 @@ struct SoftmaxEnd {
     const LogSumExp* of_cols;  // null: not wanted
     const double* shares;      // of the rows, in either direction
     double *per_row, *lse_row, *lse_col;
+    float* extremes;  // the least and the largest log-sum-exp, in base 2; finds ∞ and −∞
 };
 
 // Positives are logits in base 2 as float32, or in base e as float64. Sides: null where not wanted.

@@ -21,7 +21,8 @@ _Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
 _Table = tuple[int, bool, int, int]
 _Packed = tuple[int, int, int, int, int, int]  # slices, norms, residuals, rows, features, parts
-_Logits = tuple[float, int, int, int, _Range]  # factor, factors of both, targets, first of both
+# factor, factors of both, targets, first of both; whether bounded, and the offset
+_Logits = tuple[float, int, int, int, _Range, bool, float]
 
 __version__: str
 scale_bytes: int
@@ -189,16 +190,18 @@ def softmax_end(
     of_cols: int,
     positives: int,
     shares: int,
-    out: tuple[int, int, int],
+    out: tuple[int, int, int, int],
     sides: _Pair,
     where: _Where,
 ) -> None: ...
+def softmax_levels(sides: int, rows: int, offset: float, levels: int, where: _Where, /) -> None: ...
 def softmax_weights(
     *,
     rows: _Packed,
     cols: _Packed,
     logits: _Logits,
     sides: _Pair,
+    levels: _Pair,
     panels: _Pair,
     parts: int,
     path: str,

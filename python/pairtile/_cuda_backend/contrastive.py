@@ -43,6 +43,10 @@ path = "wgmma"
 most_bytes = 1 << 28
 _HALVES = ("float16", "bfloat16")
 _SMALL, _LARGE = 2.0**-40, 2.0**90  # norms and logits between which float32 is at ease
+# Logits t up to `_BOUNDED` are taken as 2^(t - offset), the largest possible one as 2^_HIGH, and
+# sums of them are trusted down to 2^-_LOW. A weight is 2^(t - offset) times 2^(offset - lse), both
+# at most 2^_HALF.
+_BOUNDED, _HIGH, _LOW, _HALF = 200.0, 100.0, 56.0, 75.0
 _WORK = 1 << 43  # multiplications of one launch
 
 
@@ -64,9 +68,9 @@ def contrastive(
     with device_of(x, y):
         a = Rows(x)
         b = a if y is x else Rows(y)
-        loss = _Loss(a, b, scale, targets, symmetric, normalize, row_upstream if grad else None)
         if grad and row_upstream is None:
-            loss.upstream = np.full(a.n, 1.0 / a.n)
+            row_upstream = np.full(a.n, 1.0 / a.n)
+        loss = _Loss(a, b, scale, targets, symmetric, normalize, row_upstream if grad else None)
         found = _on_tensor_cores(loss, progress)
         if found is None:
             found = _in_float64(loss, progress)
@@ -98,20 +102,16 @@ class _Loss:
         self.targets = upload(targets)
         self.symmetric = symmetric
         self.normalize = normalize
-        self.upstream = upstream
+        self.shares, self.unit = None, 0.0
+        if upstream is not None:
+            # how much each row counts in either direction: at most 1, in this unit
+            self.unit = float(np.abs(upstream).max()) or 1.0
+            self.shares = upload((0.5 if symmetric else 1.0) * (upstream / self.unit))
         self.scales = (x.scales(), y.scales()) if normalize else (None, None)
 
     @property
     def grad(self) -> bool:
-        return self.upstream is not None
-
-    def shares(self) -> tuple[Any, float]:
-        """How much each row counts in either direction, at most 1; and the unit of that."""
-        if self.upstream is None:
-            return None, 0.0
-        unit = float(np.abs(self.upstream).max())
-        share = 0.5 if self.symmetric else 1.0
-        return upload(share * (self.upstream / (unit or 1.0))), unit
+        return self.shares is not None
 
     def grad_scale(self, grad_x: Any, *, wide: bool) -> float:
         """Derivative by the scale, from that by x: each of them sums W_ij times x_i y_j."""
@@ -126,12 +126,12 @@ class _Loss:
 
 def _ended(
     loss: _Loss, of_rows: Any, of_cols: Any, positives: Any, *, wide: bool
-) -> tuple[dict[str, Any], tuple[Any, Any], float]:
-    """Losses and log-sum-exps; what turns logits into weights, and the unit of these."""
-    shares, unit = loss.shares()
+) -> tuple[dict[str, Any], tuple[Any, Any], Any]:
+    """Losses and log-sum-exps; what turns logits into weights; extremes of log-sum-exps, base 2."""
     n, m = loss.x.n, loss.y.n
     found = {name: cupy.empty(n, dtype=cupy.float64) for name in ("per_row", "lse_row")}
     found["lse_col"] = cupy.empty(m, dtype=cupy.float64) if loss.symmetric else None
+    extremes = cupy.asarray(np.array([np.inf, -np.inf], dtype=np.float32))
     dtype = cupy.float64 if wide else cupy.float32
     of_x, of_y = (
         cupy.zeros((rows + _cuda.rows_together, 4), dtype=dtype) if wanted else None
@@ -143,15 +143,19 @@ def _ended(
         of_rows=address(of_rows),
         of_cols=address(of_cols) if loss.symmetric else 0,
         positives=address(positives),
-        shares=address(shares),
-        out=(address(found["per_row"]), address(found["lse_row"]), address(found["lse_col"])),
+        shares=address(loss.shares),
+        out=(*(address(found[name]) for name in _ARRAYS[:3]), address(extremes)),
         sides=addresses((of_x, of_y)),
         where=where(),
     )
-    return found, (of_x, of_y), unit
+    return found, (of_x, of_y), extremes
 
 
 # --- On tensor cores ------------------------------------------------------------------------------
+
+
+def _ones(n: int) -> Any:
+    return cupy.full(n + _cuda.rows_together, 1.0, dtype=cupy.float32)
 
 
 def _padded(n: int) -> int:
@@ -171,8 +175,8 @@ class _Side:
         if scales is not None:
             self.powers = scales.copy()
             norms = self.powers.view(cupy.float64)[::2]
-            self.factors = cupy.zeros(rows.n + _cuda.rows_together, dtype=cupy.float32)
-            inverse = 1.0 / cupy.where(norms > 0, norms, cupy.inf)
+            self.factors = _ones(rows.n)
+            inverse = 1.0 / cupy.where(norms > 0, norms, 1.0)  # of a zero row any will do
             self.factors[: rows.n] = inverse.astype(cupy.float32)
             norms[...] = 1.0
         self._kept: dict[Any, Any] = {}
@@ -227,8 +231,10 @@ class _Side:
         told: tuple[Any, ...] = kept[1]
         return told
 
-    def factors_from(self, first: int) -> int:
-        return 0 if self.factors is None else address(self.factors) + 4 * first
+    @property
+    def length(self) -> float:
+        """At least that of each row as it enters the scores."""
+        return self.norm if self.factors is None else 1.001
 
 
 class _Tensor:
@@ -242,12 +248,28 @@ class _Tensor:
             side.split(parts)
         self.products = (0, 1, 3, 6)[parts]
         self.factor = loss.scale * math.log2(math.e)
+        # of logits in base 2
+        self.largest = self.factor * x.length * y.length
+        self.offset: float | None = None
+        self._factors: tuple[Any, Any]
+
+    def bound(self, offset: float | None) -> None:
+        """Take logits t as 2^(t - offset) from here on; None: as they are, whatever their size."""
+        self.offset = offset
+        factors = self.x.factors, self.y.factors
+        if offset is None:
+            factors = tuple(
+                _ones(side.rows.n) if side.factors is None else side.factors
+                for side in (self.x, self.y)
+            )
+        self._factors = factors
 
     def logits(self, rows: Range, cols: Range) -> tuple[Any, ...]:
-        targets = address(self.loss.targets)
+        of_x, of_y, targets = (address(a) for a in (*self._factors, self.loss.targets))
         return (
-            self.factor, self.x.factors_from(rows[0]), self.y.factors_from(cols[0]),
+            self.factor, of_x and of_x + 4 * rows[0], of_y and of_y + 4 * cols[0],
             targets and targets + 8 * rows[0], (rows[0], cols[0]),
+            self.offset is not None, self.offset or 0.0,
         )  # fmt: skip
 
     def forward(self, progress: Report | None, total: int) -> tuple[Any, Any, Any]:
@@ -270,6 +292,8 @@ class _Tensor:
                 segments = _cuda.logit_segments(*told)
                 states = cupy.empty(2 * segments * _padded(told[0]), dtype=cupy.float64)
                 parts = _padded(told[0]) // together * _cuda.softmax_column_bytes
+                if self.offset is not None:
+                    parts //= 2
                 across = cupy.empty(parts * _padded(told[1]) if symmetric else 0, dtype=cupy.uint8)
                 _cuda.softmax_sums(
                     rows=self.x.packed(*rows),
@@ -304,7 +328,7 @@ class _Tensor:
         return height, width
 
     def backward(
-        self, sides: tuple[Any, Any], unit: float, progress: Report | None, total: int
+        self, sides: tuple[Any, Any], progress: Report | None, total: int
     ) -> tuple[Any, Any]:
         """Gradients by x and y."""
         x, y = self.x, self.y
@@ -314,6 +338,14 @@ class _Tensor:
         # sums in float32 that are cut off, not rounded: short ones where that would show
         parts, longest = (1, 8192) if coarse else (2, 1024)
         height, width = self._block(parts, longest)
+        levels = [None, None]
+        if self.offset is not None:
+            for at, of in enumerate(sides):
+                if of is not None:
+                    levels[at] = cupy.empty(len(of), dtype=cupy.float32)
+                    _cuda.softmax_levels(
+                        address(of), len(of), self.offset, address(levels[at]), where()
+                    )
         by_row, by_col = (
             cupy.empty(_cuda.panels_bytes(*shape, parts), dtype=cupy.uint8)
             for shape in ((height, width), (width, height))
@@ -325,12 +357,8 @@ class _Tensor:
                     rows=x.packed(*rows),
                     cols=y.packed(*cols),
                     logits=self.logits(rows, cols),
-                    sides=(
-                        address(sides[0]) + _cuda.softmax_side_bytes * rows[0],
-                        address(sides[1]) + _cuda.softmax_side_bytes * cols[0]
-                        if self.loss.symmetric
-                        else 0,
-                    ),
+                    sides=_from(sides, _cuda.softmax_side_bytes, rows, cols),
+                    levels=_from(levels, 4, rows, cols),
                     panels=(address(by_row), address(by_col)),
                     parts=parts,
                     path=self.path,
@@ -348,7 +376,7 @@ class _Tensor:
                         cols=others.transposed(*shared),
                         splits=splits,
                         partial=address(partial),
-                        factor=self.loss.scale * unit,
+                        factor=self.loss.scale * self.loss.unit,
                         out=address(out) + 4 * d * own[0],
                         path=self.path,
                         where=where(),
@@ -356,6 +384,12 @@ class _Tensor:
                 done += 3 * (rows[1] - rows[0]) * (cols[1] - cols[0])
                 _pace(progress, done, total)
         return grads[0], grads[1]
+
+
+def _from(pair: Any, row_bytes: int, rows: Range, cols: Range) -> tuple[int, int]:
+    """Addresses of what belongs to these rows and columns."""
+    of_x, of_y = addresses(pair)
+    return of_x and of_x + row_bytes * rows[0], of_y and of_y + row_bytes * cols[0]
 
 
 def _no_sums(n: int) -> Any:
@@ -387,10 +421,21 @@ def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | N
         return None
     tensor = _Tensor(loss, left, right)
     total = x.n * y.n * (4 if loss.grad else 1)
-    of_rows, of_cols, positives = tensor.forward(progress, total)
-    found, sides, unit = _ended(loss, of_rows, of_cols, positives, wide=False)
+    offset = tensor.largest - _HIGH
+    tensor.bound(offset if tensor.largest < _BOUNDED else None)
+    while True:
+        found, sides, extremes = _ended(loss, *tensor.forward(progress, total), wide=False)
+        if tensor.largest <= _HIGH / 2:
+            low, high = -tensor.largest, tensor.largest + math.log2(max(x.n, y.n))
+        else:
+            low, high = (float(z) for z in extremes.get())
+        # sums of terms so small that others may have vanished beside them
+        if tensor.offset is None or low >= offset - _LOW:
+            break
+        tensor.bound(None)
     if loss.grad:
-        grad_x, grad_y = tensor.backward(sides, unit, progress, total)
+        tensor.bound((low + high) / 2 if high - low < 2 * _HALF else None)
+        grad_x, grad_y = tensor.backward(sides, progress, total)
         found |= {
             "grad_x": grad_x,
             "grad_y": grad_y,
@@ -441,7 +486,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
                 sums=address(sums[transposed]),
                 where=where(),
             )
-    found, sides, unit = _ended(loss, *sums, positives, wide=True)
+    found, sides, _ = _ended(loss, *sums, positives, wide=True)
     if not loss.grad:
         return found
     wide = "float64" in (x.dtype, y.dtype)
@@ -458,7 +503,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
                     sides=addresses(sides),
                     features=features,
                     workspace=address(states),
-                    factor=loss.scale * unit,
+                    factor=loss.scale * loss.unit,
                     wide=wide,
                     out=address(out),
                     where=where(),
