@@ -145,6 +145,17 @@ void bind_along_rows(const View& x, Address scales, Address g, bool wide, Addres
     }
 }
 
+void bind_through_normalization(const View& x, Address scales, Address g, bool wide,
+                                const Where& where) {
+    const auto* of = at<const RowScale>(scales);
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        through_normalization(array_of(x), of, at<double>(g), stream);
+    } else {
+        through_normalization(array_of(x), of, at<float>(g), stream);
+    }
+}
+
 }  // namespace
 
 void bind_losses(py::module_& m) {
@@ -174,6 +185,7 @@ void bind_losses(py::module_& m) {
           arg("targets"), arg("transposed"), arg("rows"), arg("sides"), arg("features"),
           arg("workspace"), arg("factor"), arg("wide"), arg("out"), arg("where"), Released());
     m.def("along_rows", bind_along_rows, Released());
+    m.def("through_normalization", bind_through_normalization, Released());
 }
 
 }  // namespace pairtile::gpu

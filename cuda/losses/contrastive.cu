@@ -720,8 +720,8 @@ int64_t product_splits(int64_t rows, int64_t cols, int64_t features, int64_t mos
     const int64_t longest = std::max<int64_t>(1, most / slice_features);
     const int64_t blocks = padded_rows(rows) / block_rows * divided_up(cols, tile_columns);
     const int64_t least = divided_up(slices, longest);
-    const int64_t best = best_pieces(blocks * least, longest, 8, 8.0);
-    return divided_up(slices, divided_up(slices, least * best));
+    const int64_t best = best_pieces(blocks * least, divided_up(slices, least), 8, 8.0);
+    return divided_up(slices, divided_up(slices, least * best));  // none of them empty
 }
 
 void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, TensorPath path,

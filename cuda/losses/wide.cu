@@ -141,21 +141,49 @@ __global__ void __launch_bounds__(block_threads)
         static_cast<T>(factor * sum);
 }
 
+// Of a row, by its warp.
 template <class T>
-__global__ void __launch_bounds__(block_threads)
-    along(const __grid_constant__ Array x, const RowScale* scales, const T* g, double* out) {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int64_t row = int64_t{blockIdx.x} * (block_threads / 32) + threadIdx.x / 32;
-    if (row >= x.rows) return;
+__device__ double along_row(const Array& x, const RowScale* scales, const T* g, int64_t row) {
     double sum = 0.0;
-    for (int64_t j = lane; j < x.cols; j += 32) {
+    for (int64_t j = threadIdx.x % 32; j < x.cols; j += 32) {
         const double value = scales ? normalised_element<double>(x, scales[row], row, j)
                                     : element<double>(x, row, j);
         sum += value * static_cast<double>(g[row * x.cols + j]);
     }
 #pragma unroll
     for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(~0u, sum, other);
-    if (lane == 0) out[row] = sum;
+    return sum;
+}
+
+__device__ int64_t row_of_warp() {
+    return int64_t{blockIdx.x} * (block_threads / 32) + threadIdx.x / 32;
+}
+
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    along(const __grid_constant__ Array x, const RowScale* scales, const T* g, double* out) {
+    const int64_t row = row_of_warp();
+    if (row >= x.rows) return;
+    const double sum = along_row(x, scales, g, row);
+    if (threadIdx.x % 32 == 0) out[row] = sum;
+}
+
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    pull_back(const __grid_constant__ Array x, const RowScale* scales, T* g) {
+    const int64_t row = row_of_warp();
+    if (row >= x.rows) return;
+    const double sum = along_row(x, scales, g, row);
+    const RowScale scale = scales[row];
+    for (int64_t j = threadIdx.x % 32; j < x.cols; j += 32) {
+        T& value = g[row * x.cols + j];
+        const double rest =
+            static_cast<double>(value) - sum * normalised_element<double>(x, scale, row, j);
+        // not by norm · 2^exponent, which may leave float64
+        value = scale.norm == 0.0
+                    ? T(0)
+                    : static_cast<T>(ldexp(rest / scale.norm, static_cast<int>(-scale.exponent)));
+    }
 }
 
 }  // namespace
@@ -187,6 +215,13 @@ void along_rows(const Array& x, const RowScale* scales, const T* g, double* out,
     const auto blocks = static_cast<unsigned>(divided_up(x.rows, block_threads / 32));
     launch("along rows", along<T>, blocks, block_threads, stream, x, scales, g, out);
 }
+template <class T>
+void through_normalization(const Array& x, const RowScale* scales, T* g, cudaStream_t stream) {
+    const auto blocks = static_cast<unsigned>(divided_up(x.rows, block_threads / 32));
+    launch("through normalization", pull_back<T>, blocks, block_threads, stream, x, scales, g);
+}
+template void through_normalization(const Array&, const RowScale*, float*, cudaStream_t);
+template void through_normalization(const Array&, const RowScale*, double*, cudaStream_t);
 template void along_rows(const Array&, const RowScale*, const float*, double*, cudaStream_t);
 template void along_rows(const Array&, const RowScale*, const double*, double*, cudaStream_t);
 

@@ -40,4 +40,9 @@ template <class T>
 void along_rows(const Array& x, const RowScale* scales, const T* g, double* along,
                 cudaStream_t stream);
 
+// Turns the gradient at the normalised rows, dense, into the one at x: what lies along a row is
+// dropped, the rest divided by its length. That of a zero row is zero.
+template <class T>
+void through_normalization(const Array& x, const RowScale* scales, T* g, cudaStream_t stream);
+
 }  // namespace pairtile::gpu

@@ -248,3 +248,6 @@ def wide_softmax_products(
 def along_rows(
     x: _View, scales: int, gradient: int, wide: bool, along: int, where: _Where, /
 ) -> None: ...
+def through_normalization(
+    x: _View, scales: int, gradient: int, wide: bool, where: _Where, /
+) -> None: ...

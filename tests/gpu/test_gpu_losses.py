@@ -350,3 +350,20 @@ def test_float64_formula(losses: Any, cupy: Any) -> None:
             getattr(found, name).get(), right, rtol=0, atol=1e-5 * np.abs(right).max()
         )
     assert found.grad_scale == pytest.approx(wanted.grad_scale, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_gradients_go_through_the_normalisation(losses: Any, cupy: Any, dtype: str) -> None:
+    x, y = sets(50, 50, 40, dtype)
+    lengths = 10.0 ** np.random.default_rng(4).integers(-2, 3, size=(50, 1))
+    x = (x * lengths).astype(dtype)
+    found = pt.clip_loss(
+        cupy.asarray(x), cupy.asarray(y), temperature=0.3, normalize=True, grad=True
+    )
+    wanted = pt.clip_loss(wide(x), wide(y), temperature=0.3, normalize=True, grad=True)
+    atol = {"float16": 1e-2, "float32": 2e-5, "float64": 1e-13}[dtype]
+    for name, rows in (("grad_x", x), ("grad_y", y)):
+        size = np.linalg.norm(wide(rows), axis=1, keepdims=True)
+        mine, right = getattr(found, name).get() * size, getattr(wanted, name) * size
+        np.testing.assert_allclose(mine, right, rtol=0, atol=atol * np.abs(right).max())
+        assert not getattr(found, name).get()[50 // 3].any()  # a zero row has no direction

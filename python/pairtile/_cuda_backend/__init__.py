@@ -16,7 +16,7 @@ from typing import Any
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
 from pairtile import _numpy
 from pairtile._cuda import architectures
-from pairtile._cuda_backend.contrastive import contrastive
+from pairtile._cuda_backend.contrastive import contrastive, through_normalization
 from pairtile._cuda_backend.fidelity import distance_products, largest_radius_ratios
 from pairtile._cuda_backend.kernels import (
     kernel_label_sums,
@@ -51,6 +51,7 @@ __all__ = [
     "pairwise_distances",
     "radius_counts",
     "radius_neighbors",
+    "through_normalization",
 ]
 
 

@@ -81,6 +81,15 @@ def contrastive(
         }
 
 
+def through_normalization(x: Any, gradient: Any) -> None:
+    """Turn the gradient at x/|x| into the one at x, in place."""
+    with device_of(x, gradient):
+        rows = Rows(x)
+        wide = gradient.dtype == cupy.float64
+        scales = rows.scales()
+        _cuda.through_normalization(rows.view, address(scales), address(gradient), wide, where())
+
+
 _ARRAYS = ("per_row", "lse_row", "lse_col", "grad_x", "grad_y")
 
 
