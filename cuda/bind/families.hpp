@@ -11,5 +11,6 @@ void bind_neighbors(py::module_& m);
 void bind_kernels(py::module_& m);
 void bind_slices(py::module_& m);
 void bind_dependence(py::module_& m);
+void bind_losses(py::module_& m);
 
 }  // namespace pairtile::gpu

@@ -1,5 +1,6 @@
 // Sums, products and logarithms of kernels.
 #include "bind/families.hpp"
+#include "bind/packed.hpp"
 #include "bind/terms.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"

@@ -4,11 +4,13 @@
 #include <sstream>
 
 #include "bind/families.hpp"
+#include "bind/packed.hpp"
 #include "engine/survey.hpp"
 #include "kernels/contraction.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"
 #include "kernels/sums.hpp"
+#include "losses/wide.hpp"
 #include "neighbors/fidelity.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
@@ -38,6 +40,7 @@ constexpr std::pair<const char*, Needs> all_needs[] = {
     {"log_sums", {log_sums_state_bytes, log_sums_least_width}},
     {"moments", {moments_state_bytes, moments_least_width}},
     {"quantile", {quantile_state_bytes, quantile_least_width}},
+    {"wide_softmax", {wide_softmax_state_bytes, wide_softmax_least_width}},
 };
 
 // `work` is what a pair costs, in features.
@@ -129,4 +132,5 @@ PYBIND11_MODULE(_cuda, m) {
     bind_kernels(m);
     bind_slices(m);
     bind_dependence(m);
+    bind_losses(m);
 }

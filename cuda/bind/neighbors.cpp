@@ -1,5 +1,6 @@
 // Neighbours, radii, distances and fidelity.
 #include "bind/families.hpp"
+#include "bind/packed.hpp"
 #include "neighbors/fidelity.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"

@@ -65,4 +65,9 @@ void sample_centre(const Array& x, const Array& y, double* centre, cudaStream_t 
 void pack(const Array& array, int64_t first, const RowScale* scales, const double* centre,
           const Panels& panels, PackFindings* findings, cudaStream_t stream);
 
+// The transpose of rows [first, stop): the features are the rows of the panels, the rows are their
+// features, zeros from `stop` on. In float32, and without norms, residuals and findings.
+void pack_transposed(const Array& array, int64_t first, int64_t stop, const RowScale* scales,
+                     const Panels& panels, cudaStream_t stream);
+
 }  // namespace pairtile::gpu

@@ -35,12 +35,25 @@ struct Segment {
     }
 };
 
+// The slices of the rows that a block multiplies.
+struct Piece {
+    int first, count;
+
+    __device__ explicit Piece(const TensorSweep& sweep) {
+        const int slices = sweep.slices(), width = (slices + sweep.splits - 1) / sweep.splits;
+        first = static_cast<int>(blockIdx.z) * width;
+        count = max(0, min(width, slices - first));
+    }
+    __device__ int steps(const TensorSweep& sweep) const { return sweep.products.count * count; }
+};
+
 // Where step q of a tile finds its slices, and how deep they are.
 struct Step {
     int row_slice, col_slice, depth;
 
-    __device__ Step(const TensorSweep& sweep, int q) {
-        const int slices = sweep.slices(), product = q / slices, slice = q - product * slices;
+    __device__ Step(const TensorSweep& sweep, const Piece& piece, int q) {
+        const int slices = sweep.slices(), product = q / piece.count;
+        const int slice = piece.first + q - product * piece.count;
         row_slice = sweep.products.row_part[product] * slices + slice;
         col_slice = sweep.products.col_part[product] * slices + slice;
         depth = slice + 1 < slices ? slice_features / mma_depth : sweep.rows.last_steps();
@@ -62,7 +75,8 @@ __global__ void __launch_bounds__(mma_threads, 1)
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int row = warp * 2 * strip_rows;
     const Segment segment(sweep);
-    const int steps = sweep.steps();
+    const Piece piece(sweep);
+    const int steps = piece.steps(sweep);
     const int64_t all = max(int64_t{0}, int64_t{segment.end} - segment.first) * steps;
     const char* rows = sweep.rows.slices + int64_t{blockIdx.x} * 2 * sweep.row_panel_bytes();
     const uint32_t base = shared_address(slices);
@@ -72,7 +86,7 @@ __global__ void __launch_bounds__(mma_threads, 1)
     const auto fetch = [&](int64_t g) {
         if (g < all) {
             const auto tile = segment.first + static_cast<int>(g / steps);
-            const Step step(sweep, static_cast<int>(g % steps));
+            const Step step(sweep, piece, static_cast<int>(g % steps));
             const uint32_t to = base + static_cast<int>(g % stages) * mma_stage_bytes;
             const char* of_rows = rows + int64_t{step.row_slice} * slice_bytes;
             const char* of_cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes() +
@@ -101,7 +115,7 @@ __global__ void __launch_bounds__(mma_threads, 1)
         __syncthreads();
         fetch(g + stages - 1);
         const uint32_t at = base + static_cast<int>(g % stages) * mma_stage_bytes;
-        const int depth = Step(sweep, q).depth;
+        const int depth = Step(sweep, piece, q).depth;
         for (int k = 0; k < depth; ++k) {
             uint32_t a[2][4];
 #pragma unroll
@@ -166,7 +180,8 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     __shared__ WgmmaBarriers barriers;
     __shared__ typename Fold::Memory memory;
     const int thread = static_cast<int>(threadIdx.x), group = thread / 128;
-    const int steps = sweep.steps();
+    const Piece piece(sweep);
+    const int steps = piece.steps(sweep);
     const int row_slices = sweep.rows.parts * sweep.slices();
     const int col_slices = sweep.cols.parts * sweep.slices();
     const Segment segment(sweep);
@@ -205,7 +220,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
                 if constexpr (resident) {
                     copy_bulk(at, cols + int64_t{q} * slice_bytes, slice_bytes, full);
                 } else {
-                    const Step step(sweep, q);
+                    const Step step(sweep, piece, q);
                     const char* from = rows + int64_t{step.row_slice} * slice_bytes;
                     copy_bulk(at, cols + int64_t{step.col_slice} * slice_bytes, slice_bytes, full);
                     copy_bulk(at + slice_bytes, from, slice_bytes, full);
@@ -266,7 +281,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             int arrived = 0;
             products_fence();
             for (int q = 0; q < steps; ++q) {
-                const Step step(sweep, q);
+                const Step step(sweep, piece, q);
                 for (; arrived <= step.col_slice; ++arrived) {
                     wait_for(barriers.full[stage], phase);
                     if (++stage == stages) stage = 0, phase ^= 1;
@@ -280,7 +295,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             fold.columns(tile);
             products_fence();
             for (int q = 0; q < steps; ++q) {
-                const Step step(sweep, q);
+                const Step step(sweep, piece, q);
                 multiply_slice(b, rows + step.row_slice * slice_bytes + half_panel,
                                slice_at(from, step.col_slice), step.depth, q > 0);
             }
@@ -293,7 +308,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     } else {
         for (int tile = segment.first; tile < segment.end; ++tile) {
             for (int q = 0; q < steps; ++q) {
-                const int depth = Step(sweep, q).depth;
+                const int depth = Step(sweep, piece, q).depth;
                 wait_for(barriers.full[stage], phase);
                 const uint32_t cols = first_stage + stage * stage_bytes;
                 const uint32_t rows = cols + (1 + half) * slice_bytes;
@@ -327,7 +342,8 @@ template <class Kernel, class Params>
 void launch_tensor(const char* name, Kernel kernel, const TensorSweep& sweep, int threads,
                    int shared, cudaStream_t stream, const Params& params, int stages) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), name);
-    const dim3 grid(static_cast<unsigned>(sweep.row_blocks), static_cast<unsigned>(sweep.segments));
+    const dim3 grid(static_cast<unsigned>(sweep.row_blocks), static_cast<unsigned>(sweep.segments),
+                    static_cast<unsigned>(sweep.splits));
     kernel<<<grid, threads, shared, stream>>>(sweep, params, stages);
     check(cudaGetLastError(), name);
 }
@@ -345,7 +361,7 @@ void run_tensor(const char* name, TensorPath path, const TensorSweep& sweep,
     }
     const int rows = 2 * sweep.rows.parts * sweep.slices() * slice_bytes;
     const int resident = std::min(wgmma_most_stages, (room - rows) / slice_bytes);
-    if (resident >= 2 * sweep.cols.parts * sweep.slices()) {  // two tiles
+    if (sweep.splits == 1 && resident >= 2 * sweep.cols.parts * sweep.slices()) {  // two tiles
         return launch_tensor(name, wgmma_sweep<Fold, true>, sweep, wgmma_threads,
                              1024 + rows + resident * slice_bytes, stream, params, resident);
     }

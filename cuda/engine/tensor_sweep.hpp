@@ -24,6 +24,16 @@ inline PartProducts products_of(int parts) {
     if (parts == 2) return {3, {1, 0, 0}, {0, 1, 0}};
     return {6, {2, 1, 0, 1, 0, 0}, {0, 1, 2, 0, 1, 0}};
 }
+// Rows of one or two parts, columns of up to three.
+inline PartProducts products_of(int row_parts, int col_parts) {
+    if (row_parts == 1) {
+        if (col_parts == 1) return {1, {0}, {0}};
+        return {2, {0, 0}, {1, 0}};
+    }
+    if (col_parts == 1) return {2, {1, 0}, {0, 0}};
+    if (col_parts == 2) return {4, {1, 1, 0, 0}, {1, 0, 1, 0}};
+    return {5, {1, 0, 1, 0, 0}, {1, 2, 0, 1, 0}};
+}
 
 struct TensorSweep {
     Panels rows, cols;
@@ -32,6 +42,9 @@ struct TensorSweep {
     int segments, tiles_per_segment;
     bool triangle = false;  // only tiles that reach beyond the diagonal,
     int diagonal = 0;       // which begins at this tile of the first row
+    // Long rows are multiplied in pieces, for more blocks and shorter sums: blockIdx.z has one
+    // each.
+    int splits = 1;
 
     PT_HD int slices() const { return rows.slices_per_row(); }
     PT_HD int steps() const { return products.count * slices(); }
@@ -51,12 +64,12 @@ inline TensorSweep tensor_sweep(const Panels& rows, const Panels& cols, int64_t 
             small(width)};
 }
 
-// What x̂·ŷ of d features may be off by as tensor cores add it up, where ‖x̂‖ ≤ x and ‖ŷ‖ ≤ y. Products
-// are exact; L of them and the sum so far are aligned to the largest, which is at most x y, and what
-// lies F bits below it is cut off, at most one unit for each of L + 1 terms; so is what the sum has
-// more than float32. That is 11 units of 2^-24 for every 8 features where L = 8 and F = 24 (compute
-// capability 8.x), less where L = 16 and F = 25 (9.0). One more step and nearly twice the units leave
-// room for hardware that cuts off in smaller groups.
+// What x̂·ŷ of d features may be off by as tensor cores add it up, where ‖x̂‖ ≤ x and ‖ŷ‖ ≤ y.
+// Products are exact; L of them and the sum so far are aligned to the largest, which is at most x
+// y, and what lies F bits below it is cut off, at most one unit for each of L + 1 terms; so is what
+// the sum has more than float32. That is 11 units of 2^-24 for every 8 features where L = 8 and F =
+// 24 (compute capability 8.x), less where L = 16 and F = 25 (9.0). One more step and nearly twice
+// the units leave room for hardware that cuts off in smaller groups.
 PT_HD float tensor_core_error(int64_t d, float x, float y) {
     const auto steps = static_cast<float>((d + 7) / 8 + 1);
     return steps * 20.0f * 0x1p-24f * x * y;

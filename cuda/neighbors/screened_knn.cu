@@ -24,7 +24,8 @@ __device__ float from_ordinal(uint32_t ordinal) {
 // --- The bound
 // ------------------------------------------------------------------------------------
 
-// What one row may be off by: as packing found, by the arithmetic of tensor cores, and by that of norms.
+// What one row may be off by: as packing found, by the arithmetic of tensor cores, and by that of
+// norms.
 struct RowBound {
     float square;  // ‖x̂‖²
     float lost;    // ρ for distances; for products the error of s

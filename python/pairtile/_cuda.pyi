@@ -32,6 +32,10 @@ _Lists = tuple[int, int, int, int]  # rows, keys, rows beside the keys, levels
 _Memory = tuple[int, int]
 _Space = tuple[_Sets, Sequence[_Kernel], float]
 
+_Packed = tuple[int, int, int, int, int, int]  # slices, norms, residuals, rows, features, parts
+# factor, factors of both, targets, first of both; whether bounded, and the offset
+_Logits = tuple[float, int, int, int, _Range, bool, float]
+
 __version__: str
 scale_bytes: int
 log_sum_bytes: int
@@ -43,6 +47,12 @@ tally_bytes: int
 held_pairs: int
 held_state_numbers: int
 permuted_parts: int
+softmax_column_bytes: int
+softmax_side_bytes: int
+screened_most_k: int
+findings_bytes: int
+candidate_bytes: int
+rows_together: int
 
 def architectures() -> list[str]: ...
 def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
@@ -385,5 +395,159 @@ def stein_products(
     columns: _Range,
     memory: _Memory,
     products: int,
+    where: _Where,
+) -> None: ...
+def logit_segments(rows: int, cols: int) -> int: ...
+def product_splits(rows: int, cols: int, features: int, most: int) -> int: ...
+def pack_transposed(
+    x: _View, rows: _Range, scales: int, packed: _Packed, where: _Where, /
+) -> None: ...
+def softmax_sums(
+    *,
+    rows: _Packed,
+    cols: _Packed,
+    logits: _Logits,
+    workspace: _Pair,
+    positives: int,
+    of_rows: int,
+    of_cols: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def softmax_end(
+    *,
+    rows: int,
+    wide: bool,
+    of_rows: int,
+    of_cols: int,
+    positives: int,
+    shares: int,
+    out: tuple[int, int, int, int],
+    sides: _Pair,
+    where: _Where,
+) -> None: ...
+def softmax_levels(sides: int, rows: int, offset: float, levels: int, where: _Where, /) -> None: ...
+def softmax_weights(
+    *,
+    rows: _Packed,
+    cols: _Packed,
+    logits: _Logits,
+    sides: _Pair,
+    levels: _Pair,
+    panels: _Pair,
+    parts: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def weight_product(
+    *,
+    weights: _Packed,
+    cols: _Packed,
+    splits: int,
+    partial: int,
+    factor: float,
+    out: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def wide_softmax_sums(
+    *,
+    sets: _Sets,
+    scale: float,
+    targets: int,
+    transposed: bool,
+    rows: _Range,
+    workspace: int,
+    positives: int,
+    sums: int,
+    where: _Where,
+) -> None: ...
+def wide_softmax_products(
+    *,
+    sets: _Sets,
+    scale: float,
+    targets: int,
+    transposed: bool,
+    rows: _Range,
+    sides: _Pair,
+    features: _Range,
+    workspace: int,
+    factor: float,
+    wide: bool,
+    out: int,
+    where: _Where,
+) -> None: ...
+def along_rows(
+    x: _View, scales: int, gradient: int, wide: bool, along: int, where: _Where, /
+) -> None: ...
+def through_normalization(
+    x: _View, scales: int, gradient: int, wide: bool, where: _Where, /
+) -> None: ...
+def tensor_path(device: int, most: str = "wgmma") -> str: ...
+def tensor_core_error(d: int, x: float, y: float) -> float: ...
+def panels_bytes(rows: int, d: int, parts: int) -> int: ...
+def sample_centre(x: _View, y: _View, centre: int, where: _Where, /) -> None: ...
+def pack(
+    x: _View, first: int, scales: int, centre: int, packed: _Packed, findings: int, where: _Where, /
+) -> None: ...
+def candidate_room(k: int) -> int: ...
+def screened_segments(rows: int, references: int) -> int: ...
+def screened_sweep(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    packed: tuple[_Packed, _Packed, _Range],
+    k: int,
+    exact: bool,
+    segments: _Range,
+    of_references: int,
+    workspace: tuple[int, int, int],
+    exclude_self: bool,
+    same_group: bool,
+    groups: _Pair,
+    times: _Pair,
+    ticks: _Pair,
+    reference_mask: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def screened_decision(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    packed: tuple[_Packed, _Packed, _Range],
+    k: int,
+    exact: bool,
+    segments: _Range,
+    of_references: int,
+    workspace: tuple[int, int, int],
+    exclude_self: bool,
+    same_group: bool,
+    groups: _Pair,
+    times: _Pair,
+    ticks: _Pair,
+    reference_mask: int,
+    wide_distances: bool,
+    distances: int,
+    indices: int,
+    where: _Where,
+) -> None: ...
+def tensor_serves(kernels: Sequence[_Kernel]) -> bool: ...
+def near_distance(
+    kernels: Sequence[_Kernel], x: float, y: float, d: int, parts: int, tolerance: float
+) -> float: ...
+def tensor_sums_segments(rows: int, columns: int) -> int: ...
+def tensor_row_sums(
+    *,
+    sets: tuple[_View, _View],
+    packed: tuple[_Packed, _Packed, _Range],
+    kernels: Sequence[_Kernel],
+    near: float,
+    triangle: bool,
+    weights: int,
+    states: int,
+    computed_again: int,
+    sums: int,
+    path: str,
     where: _Where,
 ) -> None: ...

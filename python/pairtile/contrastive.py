@@ -268,6 +268,9 @@ def _unit_rows(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 def _through_normalization(a: NDArray[Any], grad: NDArray[Any]) -> None:
     """Turn the gradient at a/|a| into the one at a, in place: drop what lies along a, divide."""
+    if not _arrays.in_host_memory(grad):
+        _backend.module(grad).through_normalization(a, grad)
+        return
     for rows in _row_chunks(a):
         unit, length = _unit_rows(a[rows])
         along = np.sum(grad[rows] * unit, axis=1, keepdims=True)

@@ -16,6 +16,7 @@ from typing import Any
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
 from pairtile import _numpy
 from pairtile._cuda import architectures
+from pairtile._cuda_backend.contrastive import contrastive, through_normalization
 from pairtile._cuda_backend.dependence import (
     joint_kernel_sums,
     line_products,
@@ -47,6 +48,7 @@ __all__ = [
     "Index",
     "_cuda",
     "architectures",
+    "contrastive",
     "distance_products",
     "distance_quantile",
     "first_nonfinite",
@@ -69,6 +71,7 @@ __all__ = [
     "sliced_costs",
     "sliced_energy_costs",
     "stein_label_sums",
+    "through_normalization",
 ]
 
 

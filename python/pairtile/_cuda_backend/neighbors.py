@@ -159,7 +159,7 @@ def knn(
         nothing = (None, None)
         whole = query_times is not None and query_times.dtype.kind == "i"
 
-        predicate = {
+        predicate: dict[str, Any] = {
             "exclude_self": join.itself,
             "same_group": group_rule == "same",
             "groups": addresses(groups),

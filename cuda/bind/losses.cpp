@@ -1,0 +1,191 @@
+// Contrastive losses.
+#include "bind/families.hpp"
+#include "bind/packed.hpp"
+#include "losses/contrastive.hpp"
+#include "losses/wide.hpp"
+
+namespace pairtile::gpu {
+namespace {
+
+// factor; factors of rows and columns, targets of rows; the first row and column; whether bounded,
+// and the offset
+using LogitsTold = std::tuple<double, Address, Address, Address, Range, bool, double>;
+
+Logits logits_of(const LogitsTold& told) {
+    const auto& [factor, rows, cols, targets, first, bounded, offset] = told;
+    return {static_cast<float>(factor),
+            at<const float>(rows),
+            at<const float>(cols),
+            bounded,
+            static_cast<float>(offset),
+            at<const int64_t>(targets),
+            first.first,
+            first.second};
+}
+
+TensorSweep logit_sweep(const Packed& rows, const Packed& cols) {
+    return tensor_sweep(panels_of(rows), panels_of(cols),
+                        logit_segments(std::get<3>(rows), std::get<3>(cols)));
+}
+
+void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsTold& logits,
+                       const Pair& workspace, Address positives, Address of_rows, Address of_cols,
+                       const std::string& path, const Where& where) {
+    const SoftmaxSums sums = {logit_sweep(rows, cols), logits_of(logits), at<float>(positives),
+                              at<LogSumExp>(workspace.first), at<void>(workspace.second)};
+    softmax_sums(sums, at<LogSumExp>(of_rows), at<LogSumExp>(of_cols), path_of(path),
+                 stream_on(where));
+}
+
+void bind_softmax_end(int64_t rows, bool wide, Address of_rows, Address of_cols, Address positives,
+                      Address shares, const std::tuple<Address, Address, Address, Address>& out,
+                      const Pair& sides, const Where& where) {
+    const auto& [per_row, lse_row, lse_col, extremes] = out;
+    const SoftmaxEnd end = {rows,
+                            at<const LogSumExp>(of_rows),
+                            at<const LogSumExp>(of_cols),
+                            at<const double>(shares),
+                            at<double>(per_row),
+                            at<double>(lse_row),
+                            at<double>(lse_col),
+                            at<float>(extremes)};
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        softmax_end(end, at<const double>(positives), at<WideSide>(sides.first),
+                    at<WideSide>(sides.second), stream);
+    } else {
+        softmax_end(end, at<const float>(positives), at<SoftmaxSide>(sides.first),
+                    at<SoftmaxSide>(sides.second), stream);
+    }
+}
+
+void bind_softmax_levels(Address sides, int64_t rows, double offset, Address levels,
+                         const Where& where) {
+    softmax_levels(at<const SoftmaxSide>(sides), rows, static_cast<float>(offset),
+                   at<float>(levels), stream_on(where));
+}
+
+void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsTold& logits,
+                          const Pair& sides, const Pair& levels, const Pair& panels, int parts,
+                          const std::string& path, const Where& where) {
+    SoftmaxWeights weights = {logit_sweep(rows, cols),
+                              logits_of(logits),
+                              at<const SoftmaxSide>(sides.first),
+                              at<const SoftmaxSide>(sides.second),
+                              at<const float>(levels.first),
+                              at<const float>(levels.second),
+                              at<char>(panels.first),
+                              at<char>(panels.second),
+                              parts};
+    // the padding too: it becomes features
+    weights.sweep.col_tiles = static_cast<int>(padded_rows(weights.sweep.cols.rows) / tile_columns);
+    weights.sweep.segments =
+        static_cast<int>(divided_up(weights.sweep.col_tiles, weights.sweep.tiles_per_segment));
+    softmax_weights(weights, path_of(path), stream_on(where));
+}
+
+void bind_weight_product(const Packed& weights, const Packed& cols, int64_t splits, Address partial,
+                         double factor, Address out, const std::string& path, const Where& where) {
+    WeightProduct product = {tensor_sweep(panels_of(weights), panels_of(cols), 1),
+                             at<float>(partial)};
+    product.sweep.segments = product.sweep.col_tiles;
+    product.sweep.tiles_per_segment = 1;
+    product.sweep.splits = static_cast<int>(splits);
+    product.sweep.products = products_of(std::get<5>(weights), std::get<5>(cols));
+    weight_product(product, factor, at<float>(out), path_of(path), stream_on(where));
+}
+
+void bind_pack_transposed(const View& x, const Range& rows, Address scales, const Packed& packed,
+                          const Where& where) {
+    pack_transposed(array_of(x), rows.first, rows.second, at<const RowScale>(scales),
+                    panels_of(packed), stream_on(where));
+}
+
+WideLogits wide_logits(const Sets& sets, const Range& rows, const std::string& statistic,
+                       double scale, Address targets, bool transposed) {
+    return {sweep_of(sets, rows, needs_of(statistic)), scale, at<const int64_t>(targets),
+            transposed};
+}
+
+void bind_wide_sums(const Sets& sets, double scale, Address targets, bool transposed,
+                    const Range& rows, Address workspace, Address positives, Address sums,
+                    const Where& where) {
+    wide_softmax_sums(wide_logits(sets, rows, "wide_softmax", scale, targets, transposed),
+                      at<LogSumExp>(workspace), at<double>(positives), at<LogSumExp>(sums),
+                      stream_on(where));
+}
+
+void bind_wide_products(const Sets& sets, double scale, Address targets, bool transposed,
+                        const Range& rows, const Pair& sides, const Range& features,
+                        Address workspace, double factor, bool wide, Address out,
+                        const Where& where) {
+    const WideProducts products = {
+        wide_logits(sets, rows, "contraction", scale, targets, transposed),
+        at<const WideSide>(sides.first),
+        at<const WideSide>(sides.second),
+        features.first,
+        features.second - features.first,
+        at<double>(workspace)};
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        wide_softmax_products(products, factor, at<double>(out), stream);
+    } else {
+        wide_softmax_products(products, factor, at<float>(out), stream);
+    }
+}
+
+void bind_along_rows(const View& x, Address scales, Address g, bool wide, Address along,
+                     const Where& where) {
+    const auto* of = at<const RowScale>(scales);
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        along_rows(array_of(x), of, at<const double>(g), at<double>(along), stream);
+    } else {
+        along_rows(array_of(x), of, at<const float>(g), at<double>(along), stream);
+    }
+}
+
+void bind_through_normalization(const View& x, Address scales, Address g, bool wide,
+                                const Where& where) {
+    const auto* of = at<const RowScale>(scales);
+    const cudaStream_t stream = stream_on(where);
+    if (wide) {
+        through_normalization(array_of(x), of, at<double>(g), stream);
+    } else {
+        through_normalization(array_of(x), of, at<float>(g), stream);
+    }
+}
+
+}  // namespace
+
+void bind_losses(py::module_& m) {
+    using py::arg;
+    m.attr("softmax_column_bytes") = softmax_column_bytes;
+    m.attr("softmax_side_bytes") = sizeof(SoftmaxSide);
+    m.def("logit_segments", logit_segments, arg("rows"), arg("cols"));
+    m.def("product_splits", product_splits, arg("rows"), arg("cols"), arg("features"), arg("most"));
+    m.def("pack_transposed", bind_pack_transposed, Released());
+    m.def("softmax_sums", bind_softmax_sums, py::kw_only(), arg("rows"), arg("cols"), arg("logits"),
+          arg("workspace"), arg("positives"), arg("of_rows"), arg("of_cols"), arg("path"),
+          arg("where"), Released());
+    m.def("softmax_end", bind_softmax_end, py::kw_only(), arg("rows"), arg("wide"), arg("of_rows"),
+          arg("of_cols"), arg("positives"), arg("shares"), arg("out"), arg("sides"), arg("where"),
+          Released());
+    m.def("softmax_levels", bind_softmax_levels, Released());
+    m.def("softmax_weights", bind_softmax_weights, py::kw_only(), arg("rows"), arg("cols"),
+          arg("logits"), arg("sides"), arg("levels"), arg("panels"), arg("parts"), arg("path"),
+          arg("where"), Released());
+    m.def("weight_product", bind_weight_product, py::kw_only(), arg("weights"), arg("cols"),
+          arg("splits"), arg("partial"), arg("factor"), arg("out"), arg("path"), arg("where"),
+          Released());
+    m.def("wide_softmax_sums", bind_wide_sums, py::kw_only(), arg("sets"), arg("scale"),
+          arg("targets"), arg("transposed"), arg("rows"), arg("workspace"), arg("positives"),
+          arg("sums"), arg("where"), Released());
+    m.def("wide_softmax_products", bind_wide_products, py::kw_only(), arg("sets"), arg("scale"),
+          arg("targets"), arg("transposed"), arg("rows"), arg("sides"), arg("features"),
+          arg("workspace"), arg("factor"), arg("wide"), arg("out"), arg("where"), Released());
+    m.def("along_rows", bind_along_rows, Released());
+    m.def("through_normalization", bind_through_normalization, Released());
+}
+
+}  // namespace pairtile::gpu
