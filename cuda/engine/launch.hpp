@@ -11,7 +11,7 @@ namespace pairtile::gpu {
 
 inline void check(cudaError_t status, const char* call) {
     if (status == cudaSuccess) return;
-    cudaGetLastError();  // or the next launch would be blamed for it
+    cudaGetLastError();  // or the next launch would be told of it once more
     throw std::runtime_error(std::string("CUDA error in ") + call + ": " +
                              cudaGetErrorString(status));
 }
