@@ -20,12 +20,6 @@ void bind_row_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bo
     sum(summation, term_of(kernel), at<double>(sums), stream_on(where));
 }
 
-std::vector<Term> terms_of(const std::vector<Kernel>& kernels) {
-    std::vector<Term> terms;
-    for (const Kernel& kernel : kernels) terms.push_back(term_of(kernel));
-    return terms;
-}
-
 // Whether tensor cores sum them up.
 bool bind_tensor_serves(const std::vector<Kernel>& kernels) {
     const std::vector<Term> terms = terms_of(kernels);
@@ -108,8 +102,7 @@ std::vector<Term> mixture_of(const std::vector<Kernel>& kernels) {
         throw py::value_error("a sum of 1 to " + std::to_string(most_terms) + " kernels, not " +
                               std::to_string(kernels.size()));
     }
-    std::vector<Term> terms;
-    for (const Kernel& kernel : kernels) terms.push_back(term_of(kernel));
+    std::vector<Term> terms = terms_of(kernels);
     for (const Term& term : terms) {
         if (argument_of(term.kernel) != argument_of(terms.front().kernel)) {
             throw py::value_error("kernels of one sum must read the same number of a pair");

@@ -271,10 +271,13 @@ double near_distance(const Term* terms, int count, double x, double y, int64_t d
     return near;
 }
 
+// Of any device, so that the order of additions is that of the shapes.
+constexpr int64_t wanted_tensor_blocks = 256;
+
 int64_t tensor_sums_segments(int64_t rows, int64_t columns) {
     const int64_t blocks = padded_rows(rows) / block_rows;
     const int64_t tiles = divided_up(columns, tile_columns);
-    const int64_t wanted = divided_up(2 * multiprocessors(), blocks);
+    const int64_t wanted = divided_up(wanted_tensor_blocks, blocks);
     const int64_t segments = std::max<int64_t>(1, std::min(wanted, tiles / 8));
     return divided_up(tiles, divided_up(tiles, segments));
 }

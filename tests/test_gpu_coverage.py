@@ -1,0 +1,35 @@
+"""What docs/gpu.md says of what runs on a GPU is what the dispatch has."""
+
+import ast
+from pathlib import Path
+
+import pairtile as pt
+from pairtile import _numpy
+
+ROOT = Path(__file__).parents[1]
+# Host memory only: workspace of sets in files, and the stream of `OnlineMMD`.
+HOST_FUNCTIONS = {"least_memory"}
+HOST_NAMES = {"OnlineMMD"}
+
+
+def served() -> set[str]:
+    """The functions of the seam that the CUDA backend exports, without importing CuPy."""
+    source = Path(pt.__file__).parent / "_cuda_backend" / "__init__.py"
+    for node in ast.parse(source.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    raise AssertionError("no __all__")
+
+
+def test_every_function_of_the_seam_runs_there() -> None:
+    assert set(_numpy.__all__) - served() <= HOST_FUNCTIONS
+
+
+def test_the_document_names_every_public_function() -> None:
+    text = (ROOT / "docs" / "gpu.md").read_text()
+    functions = {name for name in pt.__all__ if callable(getattr(pt, name)) and name.islower()}
+    settings = {"backend", "set_backend", "set_num_threads", "show_config", "sphere_directions"}
+    settings |= {"gaussian_null"} & functions
+    missing = {name for name in functions - settings if f"`{name}`" not in text}
+    assert missing == set()
+    assert all(f"`{name}`" in text for name in HOST_NAMES)
