@@ -45,10 +45,11 @@ void bind_gradient(const Sets& sets, const Kernels& kernels, const Range& rows, 
     kernel_gradient(gradient, terms_of(kernels), stream_on(where));
 }
 
-void bind_through_normalisation(const View& rows, Address scales, Address by_directions,
-                                Address by_rows, const Where& where) {
-    through_normalisation(array_of(rows), at<const RowScale>(scales),
-                          at<const double>(by_directions), at<double>(by_rows), stream_on(where));
+void bind_gradient_through_normalization(const View& rows, Address scales, Address by_directions,
+                                         Address by_rows, const Where& where) {
+    gradient_through_normalization(array_of(rows), at<const RowScale>(scales),
+                                   at<const double>(by_directions), at<double>(by_rows),
+                                   stream_on(where));
 }
 
 KernelSpace space_of(const Weighed& weighed, const Range& rows) {
@@ -124,7 +125,7 @@ void bind_dependence(py::module_& m) {
     m.def("kernel_gradient", bind_gradient, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
           arg("itself"), arg("diagonal"), arg("weights"), arg("memory"), arg("sums"),
           arg("by_rows"), arg("by_directions"), arg("where"), Released());
-    m.def("through_normalisation", bind_through_normalisation, Released());
+    m.def("gradient_through_normalization", bind_gradient_through_normalization, Released());
     m.def("joint_kernel_sums", bind_joint_sums, py::kw_only(), arg("x"), arg("y"), arg("rows"),
           arg("orders"), arg("memory"), arg("x_rows"), arg("y_rows"), arg("numbers"), arg("totals"),
           arg("where"), Released());

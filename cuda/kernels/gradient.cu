@@ -116,8 +116,8 @@ __device__ double sum_of_warp(double value) {
 
 // A warp per row.
 __global__ void __launch_bounds__(block_threads)
-    through_normalisation_of(Array rows, const RowScale* scales, const double* by_directions,
-                             double* by_rows) {
+    gradient_through_normalization_of(Array rows, const RowScale* scales,
+                                      const double* by_directions, double* by_rows) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int64_t row = int64_t{blockIdx.x} * warps + threadIdx.x / 32;
     if (row >= rows.rows) return;
@@ -164,9 +164,10 @@ void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t 
     }
 }
 
-void through_normalisation(const Array& rows, const RowScale* scales, const double* by_directions,
-                           double* by_rows, cudaStream_t stream) {
-    launch("through normalisation", through_normalisation_of,
+void gradient_through_normalization(const Array& rows, const RowScale* scales,
+                                    const double* by_directions, double* by_rows,
+                                    cudaStream_t stream) {
+    launch("gradient through normalization", gradient_through_normalization_of,
            static_cast<unsigned>(divided_up(rows.rows, warps)), block_threads, stream, rows, scales,
            by_directions, by_rows);
 }

@@ -29,7 +29,8 @@ void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t 
 
 // From the derivative by x/‖x‖, added to that by x: what points along the row is lost. A zero row
 // gets nothing.
-void through_normalisation(const Array& rows, const RowScale* scales, const double* by_directions,
-                           double* by_rows, cudaStream_t stream);
+void gradient_through_normalization(const Array& rows, const RowScale* scales,
+                                    const double* by_directions, double* by_rows,
+                                    cudaStream_t stream);
 
 }  // namespace pairtile::gpu

@@ -358,7 +358,7 @@ def kernel_gradient(
     by_directions: int,
     where: _Where,
 ) -> None: ...
-def through_normalisation(
+def gradient_through_normalization(
     rows: _View, scales: int, by_directions: int, by_rows: int, where: _Where, /
 ) -> None: ...
 def joint_kernel_sums(

@@ -95,7 +95,7 @@ def _one_side(
             where=where(),
         )
     if normalised:
-        _cuda.through_normalisation(
+        _cuda.gradient_through_normalization(
             rows.view, address(mine), address(by_directions), address(by_rows), where()
         )
     return sums, by_rows
