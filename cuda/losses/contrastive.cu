@@ -505,8 +505,7 @@ struct WriteWeights {
         mask_columns(values, weights.sweep.cols.rows, tile, 0.0f);
         mask_rows(values, weights.sweep, row, 0.0f);
         for (int part = 0; part < weights.parts; ++part) {
-            write_rows(values, upper, tile, part);
-            write_columns(values, upper, row, tile, part);
+            write(values, upper, row, tile, part);
         }
     }
 
@@ -561,64 +560,60 @@ struct WriteWeights {
         return part == 0 ? packed_pair(x, y) : packed_pair(lost(x), lost(y));
     }
 
-    // Columns are the features: a tile has two slices of them.
-    __device__ __forceinline__ void write_rows(const Strip& values, int64_t upper, int tile,
-                                               int part) {
-        const int64_t slices = int64_t{weights.sweep.col_tiles} * 2;
+    // Four groups at a time, so that few words are held. In panels of rows the columns are the
+    // features, and a tile has two slices of them; in those of columns a strip has two chunks of
+    // features, and a tile is a panel.
+    __device__ __forceinline__ void write(const Strip& values, int64_t upper, int row, int tile,
+                                          int part) const {
+        const Logits& logits = weights.logits;
+        const int64_t row_slices = int64_t{weights.sweep.col_tiles} * 2;
+        const int64_t col_slices =
+            int64_t{weights.sweep.row_blocks} * (block_rows / slice_features);
+        const int64_t first_feature = int64_t{blockIdx.x} * block_rows + row;
+        char* of_rows = weights.by_row + ((upper / panel_rows * weights.parts + part) * row_slices +
+                                          int64_t{tile} * 2) *
+                                             slice_bytes;
+        char* of_cols = weights.by_col + ((int64_t{tile} * weights.parts + part) * col_slices +
+                                          first_feature / slice_features) *
+                                             slice_bytes;
         const int within = static_cast<int>(upper % panel_rows);
-        char* panel =
-            weights.by_row + (upper / panel_rows * weights.parts + part) * slices * slice_bytes;
+        const int chunk = static_cast<int>(first_feature % slice_features) / 8 + quad_lane() % 2;
+        const int column = 8 * (quad_lane() / 2) + lane_of_thread() / 4;
+        of_cols += swizzled(column, chunk);
         const float* factors =
-            scaled ? weights.logits.col_factors + int64_t{tile} * tile_columns + 2 * quad_lane()
-                   : nullptr;
+            scaled ? logits.col_factors + int64_t{tile} * tile_columns + 2 * quad_lane() : nullptr;
+        const float a = scaled ? logits.row_factors[upper] : 1.0f;
+        const float b = scaled ? logits.row_factors[upper + 8] : 1.0f;
 #pragma unroll
         for (int first = 0; first < groups; first += 4) {
-            uint32_t words[2][4];
+            uint32_t upper_words[4], lower_words[4];
 #pragma unroll
             for (int k = 0; k < 4; ++k) {
-                const int g = first + k;
-                float2 y = make_float2(1.0f, 1.0f);
-                if (scaled) y = *reinterpret_cast<const float2*>(factors + 8 * g);
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    words[half][k] =
-                        rounded(values[g][2 * half] * y.x, values[g][2 * half + 1] * y.y, part);
-                }
-            }
-            const int64_t slice = int64_t{tile} * 2 + first / 8;
-            const int chunk = first % 8 + quad_lane();
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                *reinterpret_cast<uint4*>(panel + slice * slice_bytes +
-                                          swizzled(within + 8 * half, chunk)) =
-                    chunk_of_quad(words[half]);
-            }
-        }
-    }
-
-    // Rows are the features: a strip has two chunks of them, and a tile is a panel.
-    __device__ __forceinline__ void write_columns(const Strip& values, int64_t upper, int row,
-                                                  int tile, int part) {
-        const int64_t slices = int64_t{weights.sweep.row_blocks} * (block_rows / slice_features);
-        const int64_t first_feature = int64_t{blockIdx.x} * block_rows + row;
-        char* slice = weights.by_col + ((int64_t{tile} * weights.parts + part) * slices +
-                                        first_feature / slice_features) *
-                                           slice_bytes;
-        const int first_chunk = static_cast<int>(first_feature % slice_features) / 8;
-        const float a = scaled ? weights.logits.row_factors[upper] : 1.0f;
-        const float b = scaled ? weights.logits.row_factors[upper + 8] : 1.0f;
-#pragma unroll
-        for (int first = 0; first < groups; first += 2) {
-            uint32_t words[4];
-#pragma unroll
-            for (int k = 0; k < 2; ++k) {
                 const auto& of = values[first + k];
-                words[2 * k] = transposed(rounded(of[0] * a, of[1] * a, part));
-                words[2 * k + 1] = transposed(rounded(of[2] * b, of[3] * b, part));
+                float2 y = make_float2(1.0f, 1.0f);
+                if (scaled) y = *reinterpret_cast<const float2*>(factors + 8 * (first + k));
+                upper_words[k] = rounded(of[0] * y.x, of[1] * y.y, part);
+                lower_words[k] = rounded(of[2] * y.x, of[3] * y.y, part);
             }
-            const int column = 8 * (first + quad_lane() / 2) + lane_of_thread() / 4;
-            *reinterpret_cast<uint4*>(slice + swizzled(column, first_chunk + quad_lane() % 2)) =
-                chunk_of_quad(words);
+            char* slice = of_rows + first / 8 * slice_bytes;
+            const int at = swizzled(within, first % 8 + quad_lane());
+            *reinterpret_cast<uint4*>(slice + at) = chunk_of_quad(upper_words);
+            *reinterpret_cast<uint4*>(slice + at + 8 * slice_row_bytes) =
+                chunk_of_quad(lower_words);
+#pragma unroll
+            for (int pair = 0; pair < 4; pair += 2) {
+                uint32_t words[4];
+#pragma unroll
+                for (int k = 0; k < 2; ++k) {
+                    const auto& of = values[first + pair + k];
+                    words[2 * k] = transposed(scaled ? rounded(of[0] * a, of[1] * a, part)
+                                                     : upper_words[pair + k]);
+                    words[2 * k + 1] = transposed(scaled ? rounded(of[2] * b, of[3] * b, part)
+                                                         : lower_words[pair + k]);
+                }
+                *reinterpret_cast<uint4*>(of_cols + 8 * (first + pair) * slice_row_bytes) =
+                    chunk_of_quad(words);
+            }
         }
     }
 };

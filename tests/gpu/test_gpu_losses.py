@@ -196,9 +196,10 @@ def test_rows_and_columns_far_below_the_largest(losses: Any, cupy: Any, symmetri
     # what one offset for all cannot serve: rows whose scores lie all far below those of others
     x, y = sets(140, 140, 24)
     x[:, 0] = 3.0
-    y[:, 0] = np.where(np.arange(140) % 2, 40, -40)
     x[7, 0] = -3.0
-    compare(losses, cupy, x, y, 1.0, symmetric=symmetric)
+    y[:, 0] = 40.0
+    bound = np.linalg.norm(wide(x), axis=1).max() * np.linalg.norm(wide(y), axis=1).max()
+    compare(losses, cupy, x, y, 130 / bound, symmetric=symmetric)
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -367,3 +368,18 @@ def test_gradients_go_through_the_normalisation(losses: Any, cupy: Any, dtype: s
         mine, right = getattr(found, name).get() * size, getattr(wanted, name) * size
         np.testing.assert_allclose(mine, right, rtol=0, atol=atol * np.abs(right).max())
         assert not getattr(found, name).get()[50 // 3].any()  # a zero row has no direction
+
+
+@pytest.mark.parametrize("most_bytes", [1 << 16, 1 << 28])
+def test_one_set_with_itself(losses: Any, cupy: Any, monkeypatch: Any, most_bytes: int) -> None:
+    monkeypatch.setattr(losses, "most_bytes", most_bytes)
+    x = sets(530, 1, 20)[0]
+    own = cupy.asarray(x)
+    found = pt.clip_loss(own, own, temperature=3.0, grad=True)
+    wanted = pt.clip_loss(wide(x), wide(x), temperature=3.0, grad=True)
+    np.testing.assert_allclose(found.per_row.get(), wanted.per_row, rtol=1e-5, atol=1e-5)
+    for name in ("grad_x", "grad_y"):
+        right = getattr(wanted, name)
+        np.testing.assert_allclose(
+            getattr(found, name).get(), right, rtol=0, atol=1e-5 * np.abs(right).max()
+        )

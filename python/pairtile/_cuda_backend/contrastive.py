@@ -153,7 +153,12 @@ def _ended(
         of_cols=address(of_cols) if loss.symmetric else 0,
         positives=address(positives),
         shares=address(loss.shares),
-        out=(*(address(found[name]) for name in _ARRAYS[:3]), address(extremes)),
+        out=(
+            address(found["per_row"]),
+            address(found["lse_row"]),
+            address(found["lse_col"]),
+            address(extremes),
+        ),
         sides=addresses((of_x, of_y)),
         where=where(),
     )
@@ -198,6 +203,12 @@ class _Side:
         self.needed = 1 if residual == 0 else 2 if rows.dtype == "float16" else 3
 
     @property
+    def small(self) -> bool:
+        """Whether all rows are packed at once, and kept."""
+        row_bytes = 3 * self.row_bytes // self.parts
+        return _padded(self.rows.n) * row_bytes <= most_bytes // 2
+
+    @property
     def row_bytes(self) -> int:
         rows = _cuda.rows_together
         return int(_cuda.panels_bytes(rows, self.rows.d, self.parts)) // rows
@@ -217,8 +228,8 @@ class _Side:
         """The rows as panels: what is told of them. Good until others are asked for."""
         kept = self._kept.get("rows")
         if kept is None or not (kept.first <= first and stop <= kept.stop):
-            whole = _padded(self.rows.n) * self.row_bytes <= most_bytes // 4
-            kept = self._pack(*((0, self.rows.n) if whole else (first, stop)), Findings())
+            begin, end = (0, self.rows.n) if self.small else (first, stop)
+            kept = self._pack(begin, end, Findings())
         return kept.part(first, stop)
 
     def transposed(self, first: int, stop: int) -> tuple[Any, ...]:
@@ -230,8 +241,7 @@ class _Side:
                 _cuda.panels_bytes(self.rows.d, length, self.parts), dtype=cupy.uint8
             )
             kept = memory, (address(memory), 0, 0, self.rows.d, length, self.parts)
-            whole = _padded(self.rows.n) * self.row_bytes <= most_bytes // 4
-            if not whole:
+            if not self.small:
                 self._kept = {k: v for k, v in self._kept.items() if k == "rows"}
             self._kept[first, stop] = kept
             _cuda.pack_transposed(
@@ -425,7 +435,8 @@ def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | N
     ):
         return None
     left = _Side(x, loss.scales[0])
-    right = left if y is x else _Side(y, loss.scales[1])
+    # what is packed chunk by chunk is good until the next chunk, so that each side has its own
+    right = left if y is x and left.small else _Side(y, loss.scales[1])
     if not (left.serves and right.serves and loss.scale * left.norm * right.norm < _LARGE):
         return None
     tensor = _Tensor(loss, left, right)
@@ -433,7 +444,8 @@ def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | N
     offset = tensor.largest - _HIGH
     tensor.bound(offset if tensor.largest < _BOUNDED else None)
     while True:
-        found, sides, extremes = _ended(loss, *tensor.forward(progress, total), wide=False)
+        of_rows, of_cols, positives = tensor.forward(progress, total)
+        found, sides, extremes = _ended(loss, of_rows, of_cols, positives, wide=False)
         if tensor.largest <= _HIGH / 2:
             low, high = -tensor.largest, tensor.largest + math.log2(max(x.n, y.n))
         else:
@@ -495,7 +507,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
                 sums=address(sums[transposed]),
                 where=where(),
             )
-    found, sides, _ = _ended(loss, *sums, positives, wide=True)
+    found, sides, _ = _ended(loss, sums[0], sums[1], positives, wide=True)
     if not loss.grad:
         return found
     wide = "float64" in (x.dtype, y.dtype)
