@@ -117,9 +117,13 @@ def test_screened_knn_within_a_limit(
     if panels.tensor_path() == "none":
         pytest.skip("this device and build have no tensor cores")
     served = []
-    search = screened.knn
+    search, sweep = screened.knn, gpu._cuda.screened_sweep
     monkeypatch.setattr(screened, "knn", lambda *args: served.append(search(*args)) or served[-1])
-    x, y = data(600, 70, "float32"), None if itself else data(900, 70, "float32", 1)
+    sweeps = []
+    monkeypatch.setattr(gpu._cuda, "screened_sweep", lambda **told: sweeps.append(sweep(**told)))
+    rng = np.random.default_rng(kib)
+    x = rng.normal(size=(600, 70)).astype(np.float32)
+    y = None if itself else rng.normal(size=(900, 70)).astype(np.float32)
     a, b = cupy.asarray(x), None if y is None else cupy.asarray(y)
     before = held.pool.used_bytes()
     held.most = before
@@ -128,6 +132,7 @@ def test_screened_knn_within_a_limit(
     norms = 16 * 1500 if metric == "cosine" else 0
     assert held.most - before <= (kib << 10) + results + norms
     assert served == [True]
+    assert len(sweeps) > 1 or kib > 1200
     same(found, _numpy.knn(x, y, 5, metric, **SEARCH))
 
 
@@ -254,7 +259,10 @@ def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("devices", SHARES)
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product", "manhattan"])
-def test_knn_over_devices(cupy: Any, devices: list[int], metric: str) -> None:
+def test_knn_over_devices(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch, devices: list[int], metric: str
+) -> None:
+    monkeypatch.setattr("pairtile._cuda_backend.split._AT_ONCE", 300)
     x, y = (cupy.asarray(data(n, 6, "float32", n)) for n in (101, 67))
     for k in (1, 9, 66):
         found = pt.knn(x, y, k, metric=metric, devices=devices)

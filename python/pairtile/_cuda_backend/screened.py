@@ -61,21 +61,25 @@ class _Cut:
         blocks: int = padded(rows) // _cuda.rows_together * max(segments)
         return blocks
 
-    def _per_row(self, segments: list[int]) -> int:
-        """Bytes of the candidates of a row, and of the row if it is packed with its batch."""
+    def _candidates(self, segments: list[int]) -> int:
+        """Bytes of the candidates of a row."""
         candidates: int = (self.room * _cuda.candidate_bytes + 4) * sum(segments)
-        return candidates + (0 if self.shared else self._row)
+        return candidates
 
     def _bytes(self, rows: int, segments: list[int]) -> int:
-        return padded(rows) * self._per_row(segments) + self.blocks(rows, segments) * 64 * self.room
+        """Of a batch: candidates, packed rows unless they are shared, and what sweeps sort in."""
+        of_row = self._candidates(segments) + (0 if self.shared else self._row)
+        return padded(rows) * of_row + self.blocks(rows, segments) * 64 * self.room
 
     def next(self, left: int) -> tuple[int, list[int]]:
         """How many of the rows left come next, and segments of each batch of references."""
         step = _cuda.rows_together
-        most = (self._left or _CANDIDATES) // self._per_row(self._segments(left))
-        if not self.shared:
-            most = min(most, self._most_packed)
-        rows = min(left, max(step, most // step * step))
+        of_row = self._candidates(self._segments(left))
+        if self._left:
+            most = self._left // (of_row + (0 if self.shared else self._row))
+        else:
+            most = min(_CANDIDATES // of_row, left if self.shared else self._most_packed)
+        rows = left if most >= left else min(left, max(step, most // step * step))
         segments = self._segments(rows)
         while self._left and self._bytes(rows, segments) > self._left:
             if max(segments) > 1:  # few rows have many
