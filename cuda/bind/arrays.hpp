@@ -50,13 +50,20 @@ inline Array array_of(const View& view) {
             static_cast<Dtype>(found - names.begin())};
 }
 
-// What a statistic keeps for one (row, segment), and the least width of a segment.
+// What a statistic keeps for one (row, segment), the least width of a segment, and the most bytes
+// of workspace.
 struct Needs {
     int64_t state_bytes, least_width;
+    int64_t limit = workspace_limit;
+
+    // At most so many bytes; 0 for what is usual.
+    Needs within(int64_t bytes) const {
+        return {state_bytes, least_width, bytes == 0 ? limit : std::min(limit, bytes)};
+    }
 };
 
 inline Cut cut_for(const Needs& needs, int64_t rows, int64_t references) {
-    return cut_references(rows, references, needs.state_bytes, needs.least_width);
+    return cut_references(rows, references, needs.state_bytes, needs.least_width, needs.limit);
 }
 
 // What every sweep is told: who meets whom, in which rows of a launch.

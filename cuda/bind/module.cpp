@@ -43,19 +43,21 @@ constexpr std::pair<const char*, Needs> all_needs[] = {
     {"wide_softmax", {wide_softmax_state_bytes, wide_softmax_least_width}},
 };
 
-// `work` is what a pair costs, in features.
+// `work` is what a pair costs, in features; `limit` the bytes of workspace, 0 for what is usual.
 Ranges batches(const std::string& statistic, int64_t rows, int64_t references, int64_t work,
-               int64_t k) {
+               int64_t k, int64_t limit) {
     Ranges ranges;
-    const int64_t step = batch_rows(references, work, needs_of(statistic, k).state_bytes);
+    const Needs needs = needs_of(statistic, k).within(limit);
+    const int64_t step = batch_rows(references, work, needs.state_bytes, needs.limit);
     for (int64_t first = 0; first < rows; first += step) {
         ranges.emplace_back(first, std::min(rows, first + step));
     }
     return ranges;
 }
 
-Ranges segments(const std::string& statistic, int64_t rows, int64_t references, int64_t k) {
-    const Cut cut = cut_for(needs_of(statistic, k), rows, references);
+Ranges segments(const std::string& statistic, int64_t rows, int64_t references, int64_t k,
+                int64_t limit) {
+    const Cut cut = cut_for(needs_of(statistic, k).within(limit), rows, references);
     Ranges ranges;
     for (int64_t s = 0; s < cut.segments; ++s) {
         ranges.emplace_back(s * cut.width, std::min(references, (s + 1) * cut.width));
@@ -63,8 +65,9 @@ Ranges segments(const std::string& statistic, int64_t rows, int64_t references, 
     return ranges;
 }
 
-int64_t workspace(const std::string& statistic, int64_t rows, int64_t references, int64_t k) {
-    const Needs needs = needs_of(statistic, k);
+int64_t workspace(const std::string& statistic, int64_t rows, int64_t references, int64_t k,
+                  int64_t limit) {
+    const Needs needs = needs_of(statistic, k).within(limit);
     return rows * cut_for(needs, rows, references).segments * needs.state_bytes;
 }
 
@@ -110,12 +113,16 @@ PYBIND11_MODULE(_cuda, m) {
     m.doc() = "The GPU engine of pairtile; see the public package for documentation.";
     m.attr("__version__") = PAIRTILE_VERSION;
     m.def("architectures", architectures);
+    py::register_exception<OutOfMemory>(m, "OutOfMemory", PyExc_MemoryError);
+    py::register_exception<NotBuilt>(m, "NotBuilt", PyExc_RuntimeError);
 
     // the plan, which needs no GPU
     m.def("batches", batches, arg("statistic"), arg("rows"), arg("references"), arg("work"),
-          arg("k") = 0);
-    m.def("segments", segments, arg("statistic"), arg("rows"), arg("references"), arg("k") = 0);
-    m.def("workspace", workspace, arg("statistic"), arg("rows"), arg("references"), arg("k") = 0);
+          arg("k") = 0, arg("limit") = 0);
+    m.def("segments", segments, arg("statistic"), arg("rows"), arg("references"), arg("k") = 0,
+          arg("limit") = 0);
+    m.def("workspace", workspace, arg("statistic"), arg("rows"), arg("references"), arg("k") = 0,
+          arg("limit") = 0);
     m.attr("scale_bytes") = sizeof(RowScale);
 
     // launches, in the order of the stream

@@ -46,10 +46,10 @@ Predicate predicate_of(bool exclude_self, bool same_group, const Pair& groups, c
 
 void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64_t k,
               bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
-              const Pair& ticks, Address reference_mask, Address workspace, bool wide_distances,
-              Address distances, Address indices, const Where& where) {
+              const Pair& ticks, Address reference_mask, Address workspace, int64_t limit,
+              bool wide_distances, Address distances, Address indices, const Where& where) {
     Search search;
-    search.sweep = sweep_of(sets, rows, needs_of("knn", k));
+    search.sweep = sweep_of(sets, rows, needs_of("knn", k).within(limit));
     search.metric = metric_of(measure, sets);
     search.k = k;
     search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
@@ -64,15 +64,18 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
     }
 }
 
+// Of the references: the first segment of a sweep, how many all sweeps have, how many this one has.
+using Segments = std::tuple<int64_t, int64_t, int64_t>;
+
 ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const PackedSets& packed,
-                           int64_t k, bool exact, const Range& segments, Address of_references,
+                           int64_t k, bool exact, const Segments& segments, Address of_references,
                            const std::tuple<Address, Address, Address>& workspace) {
     const auto& [queries, references, scales] = sets;
     const auto& [rows, cols, firsts] = packed;
+    const auto& [first_segment, all_segments, own_segments] = segments;
     const auto& [candidates, counts, scratch] = workspace;
     ScreenedSearch search{};
-    search.sweep = tensor_sweep(panels_of(rows), panels_of(cols),
-                                screened_segments(std::get<3>(rows), std::get<3>(cols)));
+    search.sweep = tensor_sweep(panels_of(rows), panels_of(cols), own_segments);
     search.queries = array_of(queries);
     search.references = array_of(references);
     search.query_scales = at<const RowScale>(scales.first);
@@ -84,8 +87,8 @@ ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const Packe
     search.first_reference = firsts.second;
     search.of_cols = at<const PackFindings>(of_references);
     search.exact = exact;
-    search.first_segment = static_cast<int>(segments.first);
-    search.segments = static_cast<int>(segments.second);
+    search.first_segment = static_cast<int>(first_segment);
+    search.segments = static_cast<int>(all_segments);
     search.candidates = at<Candidate>(candidates);
     search.counts = at<int>(counts);
     search.scratch = at<double>(scratch);
@@ -93,7 +96,7 @@ ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const Packe
 }
 
 void bind_screened_sweep(const Sets& sets, const Measure& measure, const PackedSets& packed,
-                         int64_t k, bool exact, const Range& segments, Address of_references,
+                         int64_t k, bool exact, const Segments& segments, Address of_references,
                          const std::tuple<Address, Address, Address>& workspace, bool exclude_self,
                          bool same_group, const Pair& groups, const Pair& times, const Pair& ticks,
                          Address reference_mask, const std::string& path, const Where& where) {
@@ -104,7 +107,7 @@ void bind_screened_sweep(const Sets& sets, const Measure& measure, const PackedS
 }
 
 void bind_screened_decision(const Sets& sets, const Measure& measure, const PackedSets& packed,
-                            int64_t k, bool exact, const Range& segments, Address of_references,
+                            int64_t k, bool exact, const Segments& segments, Address of_references,
                             const std::tuple<Address, Address, Address>& workspace,
                             bool exclude_self, bool same_group, const Pair& groups,
                             const Pair& times, const Pair& ticks, Address reference_mask,
@@ -217,11 +220,12 @@ void bind_neighbors(py::module_& m) {
     using py::arg;
     m.def("knn", bind_knn, py::kw_only(), arg("sets"), arg("measure"), arg("rows"), arg("k"),
           arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"), arg("ticks"),
-          arg("reference_mask"), arg("workspace"), arg("wide_distances"), arg("distances"),
-          arg("indices"), arg("where"), Released());
+          arg("reference_mask"), arg("workspace"), arg("limit"), arg("wide_distances"),
+          arg("distances"), arg("indices"), arg("where"), Released());
     m.attr("screened_most_k") = screened_most_k;
     m.attr("candidate_bytes") = sizeof(Candidate);
-    m.def("screened_segments", screened_segments, arg("rows"), arg("references"));
+    m.def("screened_segments", screened_segments, arg("rows"), arg("references"),
+          arg("most") = INT64_MAX);
     m.def("candidate_room", candidate_room, arg("k"));
     m.def("screened_sweep", bind_screened_sweep, py::kw_only(), arg("sets"), arg("measure"),
           arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),

@@ -1,5 +1,6 @@
 // Every CUDA call of this module goes through here: a failure becomes a std::runtime_error that
-// names the call and carries CUDA's own words. Memory is never allocated; CuPy owns it.
+// names the call and carries CUDA's own words. Memory is never allocated; CuPy owns it. What the
+// caller can do something about has a type of its own.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,11 +10,29 @@
 
 namespace pairtile::gpu {
 
+struct OutOfMemory : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// There is no code for this device, and none that its driver can compile.
+struct NotBuilt : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+inline bool means_not_built(cudaError_t status) {
+    return status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction ||
+           status == cudaErrorInvalidPtx || status == cudaErrorUnsupportedPtxVersion ||
+           status == cudaErrorJitCompilerNotFound || status == cudaErrorJitCompilationDisabled;
+}
+
 inline void check(cudaError_t status, const char* call) {
     if (status == cudaSuccess) return;
-    cudaGetLastError();  // or the next launch would be told of it once more
-    throw std::runtime_error(std::string("CUDA error in ") + call + ": " +
-                             cudaGetErrorString(status));
+    cudaGetLastError();  // or the next launch would be blamed for it
+    const std::string words =
+        std::string("CUDA error in ") + call + ": " + cudaGetErrorString(status);
+    if (status == cudaErrorMemoryAllocation) throw OutOfMemory(words);
+    if (means_not_built(status)) throw NotBuilt(words);
+    throw std::runtime_error(words);
 }
 
 #if defined(__CUDACC__)

@@ -25,10 +25,11 @@ constexpr int64_t work_limit = int64_t{1} << 36;       // pairs × features: wel
 inline int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Query rows of one launch: few enough that a call can be interrupted between two launches and
-// that a state of `state_bytes` per row, 0 where none is kept, fits the workspace.
-inline int64_t batch_rows(int64_t references, int64_t d, int64_t state_bytes) {
+// that a state of `state_bytes` per row, 0 where none is kept, fits a workspace of `limit` bytes.
+inline int64_t batch_rows(int64_t references, int64_t d, int64_t state_bytes,
+                          int64_t limit = workspace_limit) {
     const int64_t by_work = work_limit / (references * d);
-    const int64_t by_memory = workspace_limit / std::max<int64_t>(1, state_bytes);
+    const int64_t by_memory = limit / std::max<int64_t>(1, state_bytes);
     return std::max<int64_t>(1, std::min(by_work, by_memory) / tile_rows) * tile_rows;
 }
 
@@ -41,9 +42,9 @@ struct Cut {
 // At most as many segments as give every multiprocessor work, as the workspace has room for, and
 // as keep each at least `least_width` references wide.
 inline Cut cut_references(int64_t rows, int64_t references, int64_t state_bytes,
-                          int64_t least_width) {
+                          int64_t least_width, int64_t limit = workspace_limit) {
     const int64_t wanted = divided_up(wanted_blocks, divided_up(rows, tile_rows));
-    const int64_t room = workspace_limit / std::max<int64_t>(1, rows * state_bytes);
+    const int64_t room = limit / std::max<int64_t>(1, rows * state_bytes);
     const int64_t segments =
         std::max<int64_t>(1, std::min({wanted, room, references / least_width}));
     const int64_t width = divided_up(divided_up(references, segments), tile_cols) * tile_cols;

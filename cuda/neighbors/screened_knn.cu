@@ -565,12 +565,11 @@ __global__ void __launch_bounds__(32 * rescore_warps, 4)
 
 }  // namespace
 
-int64_t screened_segments(int64_t rows, int64_t references) {
+int64_t screened_segments(int64_t rows, int64_t references, int64_t most) {
     const int64_t blocks = padded_rows(rows) / block_rows;
     const int64_t tiles = divided_up(references, tile_columns);
     const int64_t machine = multiprocessors();
-    const int64_t most =
-        std::max<int64_t>(1, std::min(tiles / 32, divided_up(2 * machine, blocks)));
+    most = std::max<int64_t>(1, std::min({most, tiles / 32, divided_up(2 * machine, blocks)}));
     int64_t best = 1;
     double least = INFINITY;
     for (int64_t s = 1; s <= most; ++s) {

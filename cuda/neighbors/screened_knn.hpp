@@ -45,8 +45,8 @@ struct ScreenedSearch {
 };
 
 // How many segments of references a sweep is cut into: such that the blocks of the last wave are
-// many, and each has at least 32 tiles.
-int64_t screened_segments(int64_t rows, int64_t references);
+// many, and each has at least 32 tiles; no more than `most`.
+int64_t screened_segments(int64_t rows, int64_t references, int64_t most = INT64_MAX);
 
 void screened_sweep(const ScreenedSearch& search, TensorPath path, cudaStream_t stream);
 template <class D>

@@ -8,7 +8,7 @@ Python numbers; every error is raised here or in the function itself, with the a
     matrix   the same, 2-D, not empty, finite; or `Rows` to be read and checked block by block
     pair, check_alike    two matrices with the same number of columns
     labels, weights, unit_weights    one entry per row
-    choice, count, real, resolve_workers, generator, float_dtype    scalars
+    choice, count, real, devices, resolve_workers, generator, float_dtype    scalars
     working_dtype, like    the dtype results have, and the kind of array they become
 """
 
@@ -342,6 +342,21 @@ def float_dtype(name: str, value: Any) -> str | None:
 def memory_limit(value: Any) -> int:
     """Bytes of workspace, 0 for None."""
     return 0 if value is None else count("memory_limit", value)
+
+
+def devices(value: Any, **arrays: Any) -> list[int] | None:
+    """Numbers of CUDA devices, None for that of the arrays; only for arrays that are on one."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple, range, np.ndarray)) or np.ndim(value) != 1:
+        raise TypeError(f"devices must be a list of device numbers or None, got {value!r}")
+    found = [count(f"devices[{i}]", one, least=0) for i, one in enumerate(value)]
+    if not found:
+        raise ValueError("devices is empty; give at least one device number, or None")
+    for name, a in arrays.items():
+        if a is not None and not _is_cupy(a):
+            raise TypeError(f"devices is for arrays on CUDA devices, and {name} is on none")
+    return found
 
 
 def resolve_workers(workers: int | None, name: str = "workers") -> int:

@@ -8,6 +8,7 @@ hands back the module whose functions do the work. `pairtile._native`, `pairtile
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -65,12 +66,26 @@ def set_backend(name: str) -> None:
     for candidate in ("native", "numpy") if name == "auto" else (name,):
         module = _load(candidate)
         if module is not None:
+            if candidate == "cuda" and not module.device_count():
+                raise ImportError("the cuda backend cannot run: CUDA finds no device here")
             _active = (candidate, module)
             return
     raise ImportError(
-        f"the {name} backend is not part of this installation of pairtile; "
+        f"the {name} backend is not part of this installation of pairtile{_missing(name)}; "
         "pairtile.show_config() lists what is"
     )
+
+
+def _missing(name: str) -> str:
+    """What a backend that cannot be imported lacks, where more than itself is needed."""
+    if name != "cuda":
+        return ""
+    if importlib.util.find_spec("pairtile._cuda") is None:
+        return (
+            ": it was built without its GPU module, which needs nvcc and "
+            "-C cmake.define.PAIRTILE_CUDA=ON"
+        )
+    return ': CuPy is missing, which pip install "pairtile[cuda]" brings'
 
 
 def backend() -> str:
@@ -85,6 +100,13 @@ def module(*arrays: Any) -> ModuleType:
     if any(not isinstance(a, np.ndarray) for a in arrays if a is not None):
         return importlib.import_module(_MODULES["cuda"])
     return _active[1]
+
+
+def over(devices: list[int] | None, *arrays: Any) -> Any:
+    """`module`, or the same functions over a list of devices where there is one."""
+    if devices is None:
+        return module(*arrays)
+    return importlib.import_module("pairtile._cuda_backend.split").Split(devices)
 
 
 def host_module() -> ModuleType:

@@ -32,6 +32,7 @@ _Lists = tuple[int, int, int, int]  # rows, keys, rows beside the keys, levels
 _Memory = tuple[int, int]
 _Space = tuple[_Sets, Sequence[_Kernel], float]
 
+_Segments = tuple[int, int, int]  # of the references: first of a sweep, of all sweeps, of this one
 _Packed = tuple[int, int, int, int, int, int]  # slices, norms, residuals, rows, features, parts
 # factor, factors of both, targets, first of both; whether bounded, and the offset
 _Logits = tuple[float, int, int, int, _Range, bool, float]
@@ -53,11 +54,17 @@ screened_most_k: int
 findings_bytes: int
 candidate_bytes: int
 rows_together: int
+OutOfMemory: type[MemoryError]
+NotBuilt: type[RuntimeError]  # no code for the device, and none that its driver can compile
 
 def architectures() -> list[str]: ...
-def batches(statistic: str, rows: int, references: int, work: int, k: int = 0) -> list[_Range]: ...
-def segments(statistic: str, rows: int, references: int, k: int = 0) -> list[_Range]: ...
-def workspace(statistic: str, rows: int, references: int, k: int = 0) -> int: ...
+def batches(
+    statistic: str, rows: int, references: int, work: int, k: int = 0, limit: int = 0
+) -> list[_Range]: ...
+def segments(
+    statistic: str, rows: int, references: int, k: int = 0, limit: int = 0
+) -> list[_Range]: ...
+def workspace(statistic: str, rows: int, references: int, k: int = 0, limit: int = 0) -> int: ...
 def reads_normalised_rows(kernel: str, /) -> bool: ...
 def survey(x: _View, findings: int, where: _Where, /) -> None: ...
 def row_scales(x: _View, scales: int, where: _Where, /) -> None: ...
@@ -74,6 +81,7 @@ def knn(
     ticks: _Pair,
     reference_mask: int,
     workspace: int,
+    limit: int,
     wide_distances: bool,
     distances: int,
     indices: int,
@@ -491,7 +499,7 @@ def pack(
     x: _View, first: int, scales: int, centre: int, packed: _Packed, findings: int, where: _Where, /
 ) -> None: ...
 def candidate_room(k: int) -> int: ...
-def screened_segments(rows: int, references: int) -> int: ...
+def screened_segments(rows: int, references: int, most: int = 2**63 - 1) -> int: ...
 def screened_sweep(
     *,
     sets: _Sets,
@@ -499,7 +507,7 @@ def screened_sweep(
     packed: tuple[_Packed, _Packed, _Range],
     k: int,
     exact: bool,
-    segments: _Range,
+    segments: _Segments,
     of_references: int,
     workspace: tuple[int, int, int],
     exclude_self: bool,
@@ -518,7 +526,7 @@ def screened_decision(
     packed: tuple[_Packed, _Packed, _Range],
     k: int,
     exact: bool,
-    segments: _Range,
+    segments: _Segments,
     of_references: int,
     workspace: tuple[int, int, int],
     exclude_self: bool,

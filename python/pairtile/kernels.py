@@ -612,6 +612,7 @@ def kernel_sum(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    devices: Sequence[int] | None = None,
 ) -> float:
     r"""Weighted sum of a kernel over all ordered pairs, :math:`\sum_{ij} v_i w_j k(x_i, y_j)`.
 
@@ -633,6 +634,11 @@ def kernel_sum(
         adds in float64, and recomputes tiles whose error bound exceeds 2e-6.
     workers, check_finite, progress
         As in `knn`.
+    devices : sequence of int, optional
+        For arrays on a CUDA device: the numbers of those that compute, each a share of the rows of
+        x with as many pairs; y is copied to the others. Their sums are added in this order: the
+        same list gives the same bits every time, another one rounds differently. A device may be
+        listed more than once. None is the device of the arrays, which also computes the bandwidth.
 
     Returns
     -------
@@ -642,7 +648,7 @@ def kernel_sum(
     ------
     TypeError, ValueError
         If an argument is not acceptable; `exclude_diagonal` or absent `y` with `y_weights`
-        included.
+        included; `devices` for arrays in host memory, or with a number that is none.
 
     Notes
     -----
@@ -660,13 +666,14 @@ def kernel_sum(
         a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
         if exclude_diagonal:
             raise ValueError("exclude_diagonal=True needs y=None; x and y have no diagonal")
+    over = _arrays.devices(devices, x=a, y=b)
     v = _arrays.weights("x_weights", x_weights, len(a), signed=True)
     w = None if b is None else _arrays.weights("y_weights", y_weights, len(b), signed=True)
     rows = len(a) + (0 if b is None else len(b))
     pairs = len(a) * len(a if b is None else b)
     with reporting(progress, *median_sizes(chosen, rows), pairs) as (*medians, report):
         terms = resolve(chosen, a, b, workers=workers, reports=medians)
-        total: float = _backend.module(a, b).kernel_total(
+        total: float = _backend.over(over, a, b).kernel_total(
             a, b, terms, v, w, precision=precision, workers=workers, progress=report
         )
     if b is None and not exclude_diagonal:

@@ -205,6 +205,7 @@ def _search(
     check_finite: bool,
     progress: Progress,
     memory_limit: int | None,
+    devices: Sequence[int] | None,
     **predicates: Any,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
@@ -215,13 +216,14 @@ def _search(
     q, r = point_sets(
         name, queries, reference, check_finite=check_finite, workers=workers, now=False
     )
+    over = _arrays.devices(devices, **{name: q}, reference=r)
     n, m = len(q), len(q if r is None else r)
     enough_references(k, n, m, itself=r is None)
     predicates = admissible(name, n, m, itself=r is None, **predicates)
     measure = _metrics.resolve(metric, metric_params, reference=r, **{name: q})
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, n * m) as (report,):
-        found: tuple[NDArray[Any], NDArray[Any]] = _backend.module(q, r).knn(
+        found: tuple[NDArray[Any], NDArray[Any]] = _backend.over(over, q, r).knn(
             q,
             r,
             k,
@@ -257,6 +259,7 @@ def knn(
     check_finite: bool = True,
     progress: Progress = False,
     memory_limit: int | None = None,
+    devices: Sequence[int] | None = None,
 ) -> Neighbors:
     r"""The k nearest rows of a reference set, for each query, exactly.
 
@@ -341,8 +344,14 @@ def knn(
         engine's workspace: 256 MiB by default. For sets in memory it is the engine's alone: by
         default about 50 MB, more where k is in the ten thousands or a large set is searched among
         itself (see Notes). It changes no result, but much below the default a search for large k
-        slows down. It holds fewer threads where their buffers would not fit. On a GPU it must be
-        None.
+        slows down. It holds fewer threads where their buffers would not fit. On a GPU it is
+        what a call holds there beside inputs, results and a few numbers per row: at most 1.3 GB
+        by default. Much below that large searches get slower, and some leave tensor cores.
+    devices : sequence of int, optional
+        For arrays on a CUDA device: the numbers of those that compute, each an equal share of the
+        queries, in this order; references are copied to the others. A device may be listed more
+        than once, and its shares then divide `memory_limit`. None is the device of the arrays. It
+        changes no result.
 
     Returns
     -------
@@ -355,14 +364,17 @@ def knn(
     ------
     TypeError
         If an argument is of the wrong kind: object, string or complex arrays, ``knn(x, 5)`` for
-        ``knn(x, k=5)``, a mask that is not boolean, bits that are not packed.
+        ``knn(x, k=5)``, a mask that is not boolean, bits that are not packed, `devices` for arrays
+        in host memory.
     ValueError
         If shapes disagree, a set is empty, k is out of range (whatever the predicates leave),
         `metric` is unknown, `metric_params` lack what it needs or hold what it does not take or
         cannot use, groups come without a rule or a rule without groups, the data hold NaN or
         Inf, or bits are set beyond ``n_bits``; if `memory_limit` is too small for one row at a
-        time (the message has the smallest that works), or the file of a memory map has become
-        shorter.
+        time (the message has the smallest that works), `devices` has a number that is none, or the
+        file of a memory map has become shorter.
+    MemoryError
+        If a CUDA device is out of memory.
 
     Notes
     -----
@@ -423,6 +435,7 @@ def knn(
         check_finite=check_finite,
         progress=progress,
         memory_limit=memory_limit,
+        devices=devices,
     )
     wrap = _arrays.like(queries, reference)
     return Neighbors(wrap(distances), wrap(indices))
@@ -447,6 +460,7 @@ def kth_distance(
     check_finite: bool = True,
     progress: Progress = False,
     memory_limit: int | None = None,
+    devices: Sequence[int] | None = None,
 ) -> NDArray[np.floating[Any]]:
     r"""Distance of each row to its k-th nearest neighbour, for one k or several at once.
 
@@ -466,6 +480,8 @@ def kth_distance(
         As in `knn`; those of "queries" are those of the rows of x.
     metric, metric_params, distance_dtype, precision, workers, check_finite, progress, memory_limit
         As in `knn`.
+    devices : sequence of int, optional
+        As in `knn`: CUDA devices that the rows of x are split between.
 
     Returns
     -------
@@ -512,6 +528,7 @@ def kth_distance(
         check_finite=check_finite,
         progress=progress,
         memory_limit=memory_limit,
+        devices=devices,
     )
     wrap = _arrays.like(x, reference)
     kth: NDArray[np.floating[Any]] = wrap(distances.take(columns, axis=1))

@@ -16,7 +16,7 @@ from pairtile._progress import reporting
 from pairtile.neighbors import point_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -84,6 +84,7 @@ def radius_count(
     check_finite: bool = True,
     progress: Progress = False,
     memory_limit: int | None = None,
+    devices: Sequence[int] | None = None,
 ) -> NDArray[np.int64]:
     r"""How many references lie within a radius of each query.
 
@@ -109,7 +110,7 @@ def radius_count(
         What distances and radii are rounded to before they are compared; by default float64 as
         soon as one input is, else float32. So the counts agree with the distances that `knn`
         returns.
-    workers, check_finite, progress, memory_limit
+    workers, check_finite, progress, memory_limit, devices
         As in `knn`.
 
     Returns
@@ -148,6 +149,7 @@ def radius_count(
     workers = _arrays.resolve_workers(workers)
     limit = _arrays.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
+    over = _arrays.devices(devices, queries=q, reference=r)
     n, m = len(q), len(q if r is None else r)
     measure = _metrics.resolve(metric, metric_params, reference=r, queries=q)
     dtype = _arrays.float_dtype("distance_dtype", distance_dtype)
@@ -156,7 +158,7 @@ def radius_count(
     rows = "queries" if of_query or r is None else "reference"
     radii = radii_of(radius, rows, n if of_query else m, dtype)
     with reporting(progress, n * m) as (report,):
-        by_query_radii, _, by_reference_radii, _ = _backend.module(q, r).radius_counts(
+        by_query_radii, _, by_reference_radii, _ = _backend.over(over, q, r).radius_counts(
             q,
             r,
             measure.name,

@@ -28,7 +28,7 @@ from pairtile.kernels import (
 )
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -61,7 +61,7 @@ def _share_of_pairs(name: str, n: int, w: Floats | None, estimator: str) -> floa
 
 
 def _mean_within(
-    module: ModuleType,
+    module: Any,
     x: NDArray[Any],
     w: Floats | None,
     terms: list[Term],
@@ -94,11 +94,15 @@ def _statistic(
     workers: int | None,
     check_finite: bool,
     progress: Progress,
+    devices: Sequence[int] | None,
 ) -> float | MMDGradient:
     _arrays.choice("estimator", estimator, ESTIMATORS)
+    if return_gradient and devices is not None:
+        raise ValueError("devices is for the statistic alone, not for return_gradient=True")
     _arrays.choice("precision", precision, _arrays.PRECISIONS)
     threads = _arrays.resolve_workers(workers)
     a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    over = _arrays.devices(devices, x=a, y=b)
     n, m = len(a), len(b)
     check_sizes(estimator, n, m)
     v = _arrays.unit_weights("x_weights", x_weights, n, signed=signed)
@@ -109,7 +113,7 @@ def _statistic(
         with reporting(progress, n + m):
             value = _line.energy(a, b, v, w, x_share, y_share)
         return value if squared else math.sqrt(max(value, 0.0))
-    module = _backend.module(a, b)
+    module = _backend.over(over, a, b)
     options: dict[str, Any] = {
         "precision": joint_precision(precision, a, b),
         "workers": threads,
@@ -224,6 +228,7 @@ def mmd(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    devices: Sequence[int] | None = None,
 ) -> float | MMDGradient:
     r"""Squared maximum mean discrepancy of two samples.
 
@@ -265,6 +270,9 @@ def mmd(
         False skips the search for NaN and Inf.
     progress : bool or callable, default False
         True for a bar on standard error if that is a terminal, or a callable(done, total).
+    devices : sequence of int, optional
+        As in `kernel_sum`, for the estimators "unbiased" and "biased" without gradients: CUDA
+        devices that each of the three sums is split between.
 
     Returns
     -------
@@ -280,7 +288,8 @@ def mmd(
         If an argument is not acceptable: unequal numbers of columns, a sample of one row with
         the unbiased estimator, weights that sum to zero, a median distance of zero, NaN or Inf;
         with "linear" and "block" n ≠ m, weights (each block would need its own sum of them) or
-        gradients.
+        gradients; `devices` with these, with gradients, for arrays in host memory, or with a number
+        that is none.
 
     Notes
     -----
@@ -315,6 +324,8 @@ def mmd(
             raise ValueError(
                 f"return_gradient=True needs estimator='unbiased' or 'biased', not {estimator!r}"
             )
+        if devices is not None:
+            raise ValueError(f"devices needs estimator='unbiased' or 'biased', not {estimator!r}")
         return _in_blocks(
             x,
             y,
@@ -341,6 +352,7 @@ def mmd(
         workers=workers,
         check_finite=check_finite,
         progress=progress,
+        devices=devices,
     )
 
 
@@ -358,6 +370,7 @@ def energy_distance(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
+    devices: Sequence[int] | None = None,
 ) -> float | MMDGradient:
     r"""Energy distance of two samples: the squared MMD of the kernel :math:`-d^\alpha`.
 
@@ -377,7 +390,7 @@ def energy_distance(
         False returns the root of max(·, 0), as `scipy.stats.energy_distance` does.
     return_gradient : bool, default False
         Return an `MMDGradient`, as in `mmd`; equal rows contribute 0.
-    precision, workers, check_finite, progress
+    precision, workers, check_finite, progress, devices
         As in `mmd`.
 
     Returns
@@ -415,4 +428,5 @@ def energy_distance(
         workers=workers,
         check_finite=check_finite,
         progress=progress,
+        devices=devices,
     )

@@ -31,6 +31,7 @@ from pairtile._cuda_backend.kernels import (
     kernel_row_sums,
     kernel_total,
 )
+from pairtile._cuda_backend.memory import device_count, least_memory
 from pairtile._cuda_backend.moments import kernel_moments, kernel_subset_sums
 from pairtile._cuda_backend.neighbors import (
     Index,
@@ -49,6 +50,7 @@ __all__ = [
     "_cuda",
     "architectures",
     "contrastive",
+    "device_count",
     "distance_products",
     "distance_quantile",
     "first_nonfinite",
@@ -63,6 +65,7 @@ __all__ = [
     "kernel_total",
     "knn",
     "largest_radius_ratios",
+    "least_memory",
     "line_products",
     "pairwise_distances",
     "permuted_kernel_products",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
 
 from pairtile import _cuda
+from pairtile._numpy.neighbors import require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,12 +19,70 @@ if TYPE_CHECKING:
     from pairtile._progress import Report
 
 
-def device_of(*arrays: Any) -> Any:
-    """The device that all of them are on, as a context; the current one for host arrays."""
+_SMALL = 1 << 16  # bytes of what does not grow with the data, and of what CuPy rounds up
+
+
+@contextmanager
+def device_of(*arrays: Any, limited: bool = False) -> Iterator[None]:
+    """On the device that all of them are on, the current one for host arrays.
+
+    Where that is out of memory, or none that the module has code for, the error says what helps.
+    `limited` is a call with a memory limit.
+    """
     found = {a.device.id for a in arrays if a is not None and not isinstance(a, np.ndarray)}
     if len(found) > 1:
         raise ValueError(f"arrays are on the CUDA devices {sorted(found)}; they must be on one")
-    return cupy.cuda.Device(found.pop() if found else None)
+    device = cupy.cuda.Device(found.pop() if found else None)
+    with device:
+        try:
+            yield
+        except MemoryError as error:
+            of_cupy = type(error).__module__.partition(".")[0] == "cupy"
+            if not of_cupy and not isinstance(error, _cuda.OutOfMemory):
+                raise
+            raise MemoryError(_out_of_memory(device.id, error, limited)) from error
+        except _cuda.NotBuilt as error:
+            raise RuntimeError(_not_built(device.id, error)) from error
+
+
+def _out_of_memory(device: int, error: MemoryError, limited: bool) -> str:
+    free, total = cupy.cuda.runtime.memGetInfo()
+    hint = "; memory_limit= bounds the workspace, in bytes" if limited else ""
+    return (
+        f"CUDA device {device} has {free:,} of its {total:,} bytes free for the inputs, results "
+        f"and workspace of this call: {error}{hint}"
+    )
+
+
+def _not_built(device: int, error: RuntimeError) -> str:
+    found = cupy.cuda.runtime.getDeviceProperties(device)
+    name, major, minor = found["name"].decode(), found["major"], found["minor"]
+    return (
+        f"CUDA device {device} ({name}) has compute capability {major}.{minor}, which this build "
+        f"of pairtile does not serve: it was built for {', '.join(_cuda.architectures())}. Build "
+        f"it with -C cmake.define.PAIRTILE_CUDA_ARCHITECTURES={major}{minor} ({error})"
+    )
+
+
+def least_memory(d: int, k: int) -> int:
+    """Bytes of workspace of the smallest batch: a list of k for each of 32 queries."""
+    lists: int = _cuda.workspace("knn", 32, 1, k)
+    return lists + 8 * d + _SMALL
+
+
+def workspace_within(memory_limit: int, d: int, k: int) -> int:
+    """What a limit leaves for batches, 0 without one; ValueError where that is too little."""
+    require_memory(memory_limit, least_memory(d, k))
+    return memory_limit and memory_limit - 8 * d - _SMALL
+
+
+def device_count() -> int:
+    """CUDA devices of this machine, 0 without a driver."""
+    try:
+        count: int = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return 0
+    return count
 
 
 def where() -> tuple[int, int]:
@@ -87,11 +147,11 @@ class Rows:
 
 
 def workspace(
-    statistic: str, batches: Iterable[tuple[int, int]], *references: int, k: int = 0
+    statistic: str, batches: Iterable[tuple[int, int]], *references: int, k: int = 0, limit: int = 0
 ) -> Any:
     """Enough for each of the batches against each of the reference sets, by their sizes."""
     heights = {stop - first for first, stop in batches}
-    sizes = (_cuda.workspace(statistic, rows, m, k) for rows in heights for m in references)
+    sizes = (_cuda.workspace(statistic, rows, m, k, limit) for rows in heights for m in references)
     return cupy.empty(max(sizes), dtype=cupy.uint8)
 
 

@@ -20,6 +20,7 @@ from pairtile._cuda_backend.memory import (
     upload,
     where,
     workspace,
+    workspace_within,
 )
 from pairtile._metrics import PLAIN_METRICS
 from pairtile._numpy.neighbors import require_finite
@@ -109,16 +110,11 @@ class Join:
         other.q, other.r, other.scales = self.r, self.q, self.scales[::-1]
         return other
 
-    def batches(self, statistic: str, k: int = 0) -> list[tuple[int, int]]:
+    def batches(self, statistic: str, k: int = 0, limit: int = 0) -> list[tuple[int, int]]:
         """Query rows of each launch, by what a pair costs in features of a plain metric."""
         metric, d = self._measure[0], self.q.d
         work = d * d if metric == "mahalanobis" else d if metric in PLAIN_METRICS else 16 * d
-        return _cuda.batches(statistic, self.q.n, self.r.n, work, k)
-
-
-def _check_served(memory_limit: int) -> None:
-    if memory_limit:
-        raise NotImplementedError("memory_limit bounds host memory; on a GPU it must be None")
+        return _cuda.batches(statistic, self.q.n, self.r.n, work, k, limit)
 
 
 def knn(
@@ -147,8 +143,8 @@ def knn(
     Every value is the canonical one, whatever the precision.
     """
     del workers
-    _check_served(memory_limit)
-    with device_of(queries, reference, _memory_of(index)):
+    limit = workspace_within(memory_limit, queries.shape[1], k)
+    with device_of(queries, reference, _memory_of(index), limited=True):
         join = Join(queries, reference, metric, metric_params, index)
         q, r = join.q, join.r
         if check_finite:
@@ -173,11 +169,11 @@ def knn(
         if (
             precision != "float64"
             and screened.serves(metric, k, q, r)
-            and screened.knn(join, k, predicate, wide, distances, indices, progress)
+            and screened.knn(join, k, predicate, wide, distances, indices, limit, progress)
         ):
             return as_given(queries, distances, indices)
-        batches = join.batches("knn", k)
-        lists = workspace("knn", batches, r.n, k=k)
+        batches = join.batches("knn", k, limit)
+        lists = workspace("knn", batches, r.n, k=k, limit=limit)
         for batch in paced(batches, progress):
             _cuda.knn(
                 **join.told,
@@ -185,6 +181,7 @@ def knn(
                 k=k,
                 **predicate,
                 workspace=address(lists),
+                limit=limit,
                 wide_distances=wide,
                 distances=address(distances),
                 indices=address(indices),
@@ -218,8 +215,10 @@ def radius_counts(
     None where those radii were not given.
     """
     del workers
-    _check_served(memory_limit)
-    with device_of(queries, reference, query_radii, reference_radii, _memory_of(index)):
+    workspace_within(memory_limit, queries.shape[1], 0)
+    with device_of(
+        queries, reference, query_radii, reference_radii, _memory_of(index), limited=True
+    ):
         join = Join(queries, reference, metric, metric_params, index)
         radii = [float64(given) for given in (query_radii, reference_radii)]
         sides = [
@@ -259,8 +258,8 @@ def radius_neighbors(
 ) -> tuple[Any, Any, Any]:
     """CSR of the references inside each query's radius, in order of (value, index)."""
     del workers
-    _check_served(memory_limit)
-    with device_of(queries, reference, radii, _memory_of(index)):
+    workspace_within(memory_limit, queries.shape[1], 0)
+    with device_of(queries, reference, radii, _memory_of(index), limited=True):
         join = Join(queries, reference, metric, metric_params, index)
         n = join.q.n
         own = float64(radii)

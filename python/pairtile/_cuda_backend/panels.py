@@ -40,9 +40,9 @@ def row_bytes(d: int, parts: int) -> int:
     return bytes_together // _cuda.rows_together
 
 
-def packable(rows: Rows, parts: int) -> list[tuple[int, int]]:
-    """Batches of rows that are packed at a time."""
-    return list(batches(rows.n, _PANELS // row_bytes(rows.d, parts)))
+def packable(rows: Rows, parts: int, most: int = 0) -> list[tuple[int, int]]:
+    """Batches of rows that are packed at a time, in so many bytes; 0 for what is usual."""
+    return list(batches(rows.n, (most or _PANELS) // row_bytes(rows.d, parts)))
 
 
 def batches(n: int, most: int) -> Iterator[tuple[int, int]]:

@@ -13,13 +13,14 @@ import cupy
 from pairtile import _cuda
 from pairtile._cuda_backend import panels
 from pairtile._cuda_backend.memory import Rows, address, where
-from pairtile._cuda_backend.panels import Findings, Packed, batches, padded
+from pairtile._cuda_backend.panels import Findings, Packed, padded
 
 if TYPE_CHECKING:
     from pairtile._progress import Report
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product")
 _CANDIDATES = 1 << 28  # bytes of candidates of one batch of queries
+_ROW = 8  # bytes of a packed row's norm and residual
 
 
 def serves(metric: str, k: int, q: Rows, r: Rows) -> bool:
@@ -33,6 +34,61 @@ def serves(metric: str, k: int, q: Rows, r: Rows) -> bool:
     )
 
 
+class _Cut:
+    """Batches of queries and of references, of a size that is bounded.
+
+    Half of a limit is for packed references, or what they need; the rest for packed queries and
+    candidates. Without one either has a bound of its own.
+    """
+
+    def __init__(self, q: Rows, r: Rows, k: int, itself: bool, limit: int) -> None:
+        self.room: int = _cuda.candidate_room(k)
+        self._row = panels.row_bytes(q.d, 1) + _ROW
+        most = max(1, limit // 2 * (self._row - _ROW) // self._row) if limit else 0
+        self.of_r = panels.packable(r, 1, most)
+        self._most_packed = panels.packable(q, 1)[0][1]
+        self._sizes = [stop - first for first, stop in self.of_r]
+        self.shared = itself and len(self.of_r) == 1
+        packed = padded(max(self._sizes)) * self._row
+        self._left = limit - packed if limit else 0
+        self.fits = not limit or self._bytes(1, self._segments(1, 1)) <= self._left
+
+    def _segments(self, rows: int, *most: int) -> list[int]:
+        return [_cuda.screened_segments(rows, size, *most) for size in self._sizes]
+
+    def blocks(self, rows: int, segments: list[int]) -> int:
+        """Most blocks of a sweep."""
+        blocks: int = padded(rows) // _cuda.rows_together * max(segments)
+        return blocks
+
+    def _candidates(self, segments: list[int]) -> int:
+        """Bytes of the candidates of a row."""
+        candidates: int = (self.room * _cuda.candidate_bytes + 4) * sum(segments)
+        return candidates
+
+    def _bytes(self, rows: int, segments: list[int]) -> int:
+        """Of a batch: candidates, packed rows unless they are shared, and what sweeps sort in."""
+        of_row = self._candidates(segments) + (0 if self.shared else self._row)
+        return padded(rows) * of_row + self.blocks(rows, segments) * 64 * self.room
+
+    def next(self, left: int) -> tuple[int, list[int]]:
+        """How many of the rows left come next, and segments of each batch of references."""
+        step = _cuda.rows_together
+        of_row = self._candidates(self._segments(left))
+        if self._left:
+            most = self._left // (of_row + (0 if self.shared else self._row))
+        else:
+            most = min(_CANDIDATES // of_row, left if self.shared else self._most_packed)
+        rows = left if most >= left else min(left, max(step, most // step * step))
+        segments = self._segments(rows)
+        while self._left and self._bytes(rows, segments) > self._left:
+            if max(segments) > 1:  # few rows have many
+                segments = self._segments(rows, max(segments) // 2)
+            else:
+                rows = (rows - 1) // step * step
+        return rows, segments
+
+
 def knn(
     join: Any,
     k: int,
@@ -40,41 +96,40 @@ def knn(
     wide: bool,
     distances: Any,
     indices: Any,
+    limit: int,
     progress: Report | None,
 ) -> bool:
-    """Fill the results; False if the numbers are none for a screen, which then has written nothing.
+    """Fill the results; False if this is none for a screen, which then has written nothing.
 
     `join` has the two sets, their scales and the metric; `predicate` is what launches are told.
+    Workspace is at most `limit` bytes, 0 for what is usual.
     """
     q, r = join.q, join.r
     metric = join.told["measure"][0]
     best = panels.tensor_path()
+    cut = _Cut(q, r, k, join.itself, limit)
+    if not cut.fits:
+        return False
     of_queries, of_references = join.scales
     centre = None
     if metric in ("euclidean", "sqeuclidean"):
         centre = cupy.empty(q.d, dtype=cupy.float64)
         _cuda.sample_centre(q.view, r.view, address(centre), where())
-    room = _cuda.candidate_room(k)
-    of_r = panels.packable(r, 1)
     packed = None
     first_rows = 0
     while first_rows < q.n:
-        left = q.n - first_rows
-        segments = [_cuda.screened_segments(left, stop - first) for first, stop in of_r]
-        per_row = room * _cuda.candidate_bytes * sum(segments)
-        rows = next(batches(left, _CANDIDATES // per_row))[1]
-        segments = [_cuda.screened_segments(rows, stop - first) for first, stop in of_r]
+        mine = candidates = counts = scratch = None  # no batch is held while the next one is made
+        rows, segments = cut.next(q.n - first_rows)
         batch = (first_rows, first_rows + rows)
         findings = Findings()
-        shared = join.itself and len(of_r) == 1
-        if not shared or packed is None:
+        if not cut.shared:
             mine = Packed(q, *batch, of_queries, centre, findings.memory)
         height = padded(rows)
         total = sum(segments)
+        room = cut.room
         candidates = cupy.empty(height * total * room * _cuda.candidate_bytes, dtype=cupy.uint8)
         counts = cupy.empty(height * total, dtype=cupy.int32)
-        blocks = height // _cuda.rows_together * max(segments)
-        scratch = cupy.empty(blocks * 8 * room, dtype=cupy.float64)
+        scratch = cupy.empty(cut.blocks(rows, segments) * 8 * room, dtype=cupy.float64)
         told = {
             **join.told,
             "k": k,
@@ -82,14 +137,15 @@ def knn(
             **predicate,
         }
         done = 0
-        for (first, stop), here in zip(of_r, segments, strict=True):
-            if packed is None or len(of_r) > 1:
+        for (first, stop), here in zip(cut.of_r, segments, strict=True):
+            if packed is None or len(cut.of_r) > 1:
+                packed = None
                 learnt = Findings()
                 packed = Packed(r, first, stop, of_references, centre, learnt.memory)
                 norm, residual, beyond, fractions = learnt.read()
                 if beyond or norm < panels.SMALLEST:
                     return False
-            if not shared:
+            if mine is not None:
                 x_norm, x_residual, x_beyond, x_fractions = findings.read()
             else:
                 x_norm, x_residual, x_beyond, x_fractions = norm, residual, beyond, fractions
@@ -97,12 +153,12 @@ def knn(
                 return False
             whole = not (fractions or x_fractions or residual or x_residual)
             exact = whole and metric != "cosine" and max(norm, x_norm) ** 2 <= 2.0**21
-            of_rows = packed.part(*batch) if shared else mine.told
+            of_rows = packed.part(*batch) if mine is None else mine.told
             told |= {
                 "packed": (of_rows, packed.told, (batch[0], first)),
                 "exact": exact,
                 "of_references": address(learnt.memory),
-                "segments": (done, total),
+                "segments": (done, total, here),
                 "where": where(),
             }
             _cuda.screened_sweep(**told, path=best)

@@ -325,7 +325,11 @@ def least_memory(d: int, k: int) -> int:
 
 def enough_memory(memory_limit: int, d: int, k: int) -> None:
     """ValueError if there is a limit and a block of pairs does not fit in it."""
-    least = least_memory(d, k)
+    require_memory(memory_limit, least_memory(d, k))
+
+
+def require_memory(memory_limit: int, least: int) -> None:
+    """ValueError if there is a limit and it is less than the least bytes of workspace."""
     if 0 < memory_limit < least:
         raise ValueError(
             f"memory_limit={memory_limit} is too small: this search needs at least {least} bytes "
