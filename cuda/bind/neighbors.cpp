@@ -7,6 +7,7 @@
 #include "neighbors/quantile.hpp"
 #include "neighbors/radius.hpp"
 #include "neighbors/screened_knn.hpp"
+#include "neighbors/screened_radius.hpp"
 
 namespace pairtile::gpu {
 namespace {
@@ -126,8 +127,10 @@ void bind_screened_decision(const Sets& sets, const Measure& measure, const Pack
 
 Within within_of(const Sets& sets, const Measure& measure, const Range& rows, bool exclude_self,
                  bool closed, bool wide_distances) {
-    return {sweep_of(sets, rows, needs_of("radius")), metric_of(measure, sets), exclude_self,
-            closed, !wide_distances};
+    return {sweep_of(sets, rows, needs_of("radius")),
+            metric_of(measure, sets),
+            exclude_self,
+            {closed, !wide_distances}};
 }
 
 // Radii, and the counts per query and per reference of what is inside them.
@@ -145,6 +148,38 @@ void bind_radius_counts(const Sets& sets, const Measure& measure, const Range& r
     const Within within = within_of(sets, measure, rows, exclude_self, closed, wide_distances);
     radius_counts(within, counts_of(by_query_radii), counts_of(by_reference_radii),
                   stream_on(where));
+}
+
+void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const PackedSets& packed,
+                                 bool exact, const Pair& findings, bool exclude_self, bool closed,
+                                 bool wide_distances, const Counts& by_query_radii,
+                                 const Counts& by_reference_radii, const Pair& limits,
+                                 Address decided, uint64_t most_decided, const std::string& path,
+                                 const Where& where) {
+    const auto& [queries, references, scales] = sets;
+    const auto& [rows, cols, firsts] = packed;
+    ScreenedRadius search{};
+    search.sweep = tensor_sweep(panels_of(rows), panels_of(cols),
+                                screened_radius_segments(std::get<3>(rows), std::get<3>(cols)));
+    search.queries = array_of(queries);
+    search.references = array_of(references);
+    search.query_scales = at<const RowScale>(scales.first);
+    search.reference_scales = at<const RowScale>(scales.second);
+    search.metric = metric_of(std::get<0>(measure));
+    search.first_query = firsts.first;
+    search.first_reference = firsts.second;
+    search.exclude_self = exclude_self;
+    search.ball = {closed, !wide_distances};
+    search.exact = exact;
+    search.of_rows = at<const PackFindings>(findings.first);
+    search.of_cols = at<const PackFindings>(findings.second);
+    search.by_query_radii = counts_of(by_query_radii);
+    search.by_reference_radii = counts_of(by_reference_radii);
+    search.row_limits = at<RadiusLimits>(limits.first);
+    search.col_limits = at<RadiusLimits>(limits.second);
+    search.decided = at<unsigned long long>(decided);
+    search.most_decided = most_decided;
+    screened_radius_counts(search, path_of(path), stream_on(where));
 }
 
 void bind_radius_neighbors(const Sets& sets, const Measure& measure, const Range& rows,
@@ -239,6 +274,12 @@ void bind_neighbors(py::module_& m) {
     m.def("radius_counts", bind_radius_counts, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),
           arg("by_query_radii"), arg("by_reference_radii"), arg("where"), Released());
+    m.attr("radius_limits_bytes") = sizeof(RadiusLimits);
+    m.def("screened_radius_counts", bind_screened_radius_counts, py::kw_only(), arg("sets"),
+          arg("measure"), arg("packed"), arg("exact"), arg("findings"), arg("exclude_self"),
+          arg("closed"), arg("wide_distances"), arg("by_query_radii"), arg("by_reference_radii"),
+          arg("limits"), arg("decided"), arg("most_decided"), arg("path"), arg("where"),
+          Released());
     m.def("radius_neighbors", bind_radius_neighbors, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"), arg("radii"),
           arg("indptr"), arg("next"), arg("indices"), arg("values"), arg("distances"), arg("where"),

@@ -11,12 +11,6 @@
 namespace pairtile::gpu {
 namespace {
 
-// False for NaN.
-__device__ bool inside(const Within& within, double distance, double radius) {
-    if (within.narrow) distance = static_cast<float>(distance);
-    return within.closed ? distance <= radius : distance < radius;
-}
-
 __device__ bool is_pair(const Within& within, const Place& place, int64_t j) {
     return place.has_query() && j < place.end && !(within.exclude_self && j == place.query);
 }
@@ -52,11 +46,11 @@ struct Count {
             const double value = pair ? pairs.value(p, place.query, j) : NAN;
             const double distance = pairs.distance(value);
             if (const double* radii = by_query_radii.radii) {
-                const bool is_inside = pair && inside(within, distance, radii[place.query]);
+                const bool is_inside = pair && within.ball.holds(distance, radii[place.query]);
                 in_own_radius += counted(is_inside, by_query_radii.of_references, j);
             }
             if (const double* radii = by_reference_radii.radii) {
-                const bool is_inside = pair && inside(within, distance, radii[j]);
+                const bool is_inside = pair && within.ball.holds(distance, radii[j]);
                 in_reference_radii += counted(is_inside, by_reference_radii.of_references, j);
             }
         }
@@ -92,7 +86,7 @@ struct Collect {
             const int64_t j = first + place.column(p);
             if (!is_pair(within, place, j)) continue;
             const double value = pairs.value(p, place.query, j);
-            if (!inside(within, pairs.distance(value), radii[place.query])) continue;
+            if (!within.ball.holds(pairs.distance(value), radii[place.query])) continue;
             const int64_t at = add(rows.next[place.query], 1);
             rows.values[at] = value;
             rows.indices[at] = j;

@@ -8,13 +8,24 @@
 
 namespace pairtile::gpu {
 
-// Which pairs are compared with a radius, and how: as the distance that would be returned.
+// How a distance is compared with a radius: as it would be returned.
+struct Ball {
+    bool closed;  // a pair exactly at the radius is inside
+    bool narrow;  // distances are rounded to float32, as radii are
+
+    // False for NaN.
+    PT_HD bool holds(double distance, double radius) const {
+        if (narrow) distance = static_cast<float>(distance);
+        return closed ? distance <= radius : distance < radius;
+    }
+};
+
+// Which pairs are compared with a radius, and how.
 struct Within {
     Sweep sweep;
     Metric metric;
     bool exclude_self;
-    bool closed;  // a pair exactly at the radius is inside
-    bool narrow;  // distances are rounded to float32, as radii are
+    Ball ball;
 };
 
 // The pairs inside these radii, added to what is counted already; null pointers are not asked for.

@@ -3,14 +3,11 @@
 #include <cuda_bf16.h>
 
 #include "engine/tensor_sweep.cuh"
-#include "neighbors/distances.cuh"
+#include "neighbors/canonical_pair.cuh"
+#include "neighbors/screen_bound.cuh"
 
 namespace pairtile::gpu {
 namespace {
-
-constexpr unsigned every_lane = ~0u;
-
-__device__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % 32; }
 
 // Floats as integers in the same order.
 __device__ uint32_t ordinal(float value) {
@@ -21,65 +18,10 @@ __device__ float from_ordinal(uint32_t ordinal) {
     return __uint_as_float(ordinal & 0x80000000u ? ordinal & 0x7fffffffu : ~ordinal);
 }
 
-// --- The bound
-// ------------------------------------------------------------------------------------
-
-// What one row may be off by: as packing found, by the arithmetic of tensor cores, and by that of
-// norms.
-struct RowBound {
-    float square;  // ‖x̂‖²
-    float lost;    // ρ for distances; for products the error of s
-    float error;   // e
-    bool of_products, exact;
-
-    __device__ RowBound(const ScreenedSearch& search, int64_t row) {
-        const Panels& rows = search.sweep.rows;
-        const float x = sqrtf(rows.norms[row]) * (1 + 0x1p-20f), off_x = rows.residuals[row];
-        const float y = __uint_as_float(search.of_cols->largest_norm);
-        const float off_y = __uint_as_float(search.of_cols->largest_residual);
-        const float arithmetic = tensor_core_error(rows.d, x, y) + 0x1p-21f * y * (x + y);
-        square = rows.norms[row];
-        of_products = search.metric.id == MetricId::inner_product;
-        exact = search.exact;
-        if (of_products) {
-            // and what the canonical value is off by
-            lost = (x + off_x) * off_y + off_x * y + arithmetic +
-                   static_cast<float>(rows.d + 8) * 0x1p-50f * (x + off_x) * (y + off_y);
-            error = 0.0f;
-        } else {
-            lost = off_x + off_y;
-            error = 2.0f * arithmetic + 0x1p-21f * square;
-        }
-    }
-
-    // Screened values above it may belong to a neighbour, where `kth` is the k-th best screened
-    // one.
-    __device__ float limit_of_screened(float kth) const {
-        if (exact) return kth;
-        if (of_products) return below(kth - 2.0f * lost, kth);
-        const float distance = fmaxf(0.0f, square - 2.0f * kth) + error;
-        return limit_within(sqrtf(distance) * (1 + 0x1p-20f) + 2.0f * lost);
-    }
-    // The same where the k-th best canonical value is known.
-    __device__ float limit_of_canonical(double kth, bool halved) const {
-        if (of_products) {
-            const auto product = static_cast<float>(-kth);
-            return below(product - lost, product);
-        }
-        const auto distance = static_cast<float>(halved ? 2.0 * kth : kth);
-        return limit_within(sqrtf(distance) * (1 + 0x1p-20f) + lost);
-    }
-
-  private:
-    __device__ float limit_within(float distance) const {
-        const float largest = distance * distance + error;
-        return below(0.5f * (square - largest), square + largest);
-    }
-    // Less by the rounding of numbers of this size.
-    static __device__ float below(float value, float size) {
-        return value - 0x1p-20f * fabsf(size) - 0x1p-120f;
-    }
-};
+__device__ RowBound bound_of(const ScreenedSearch& search, int64_t row) {
+    return {search.sweep.rows, row, *search.of_cols, search.metric.id == MetricId::inner_product,
+            search.exact};
+}
 
 // --- Choosing among candidates
 // --------------------------------------------------------------------
@@ -161,74 +103,14 @@ __device__ int compact(Candidate* candidates, int n, const Passes& passes) {
 // --- Canonical values
 // -----------------------------------------------------------------------------
 
-// How a row is read: by address where its features lie side by side, by strides otherwise.
-template <class T>
-struct DenseRow {
-    const T* at;
-    __device__ DenseRow(const Array& array, int64_t i)
-        : at(reinterpret_cast<const T*>(array.data + i * array.row_stride)) {}
-    __device__ double operator[](int64_t j) const { return static_cast<double>(at[j]); }
-};
-struct AnyRow {
-    const Array& array;
-    int64_t i;
-    __device__ AnyRow(const Array& array, int64_t i) : array(array), i(i) {}
-    __device__ double operator[](int64_t j) const { return element<double>(array, i, j); }
-};
-struct NormalisedRow {
-    const Array& array;
-    const RowScale scale;
-    int64_t i;
-    __device__ NormalisedRow(const Array& array, const RowScale* scales, int64_t i)
-        : array(array), scale(scales[i]), i(i) {}
-    __device__ double operator[](int64_t j) const {
-        return normalised_element<double>(array, scale, i, j);
-    }
-};
-
-// The value that orders a pair, by eight lanes, which all get it; lane l takes the features j ≡ l.
-template <int unrolled, class X, class Y>
-__device__ double canonical_by_eight(const ScreenedSearch& search, const X& x, const Y& y) {
-    const bool products = search.metric.id == MetricId::inner_product;
-    const int64_t d = search.queries.cols;
-    double sum = 0.0;
-    if (products) {
-#pragma unroll unrolled
-        for (int64_t f = lane_of_thread() % 8; f < d; f += 8) {
-            sum = InnerProduct::accumulate(sum, x[f], y[f]);
-        }
-    } else {
-#pragma unroll unrolled
-        for (int64_t f = lane_of_thread() % 8; f < d; f += 8) {
-            sum = SquaredEuclidean::accumulate(sum, x[f], y[f]);
-        }
-    }
-#pragma unroll
-    for (int other = 4; other > 0; other /= 2) sum += __shfl_xor_sync(every_lane, sum, other);
-    if (products) return InnerProduct::order(sum);
-    return search.metric.id == MetricId::cosine ? Cosine::order(sum) : SquaredEuclidean::order(sum);
-}
-
-// What the user sees of it.
-__device__ double reported_of(MetricId metric, double ordered) {
-    switch (metric) {
-        case MetricId::inner_product:
-            return InnerProduct::reported(ordered);
-        case MetricId::euclidean:
-            return Euclidean::reported(ordered);
-        default:
-            return SquaredEuclidean::reported(ordered);
-    }
-}
-
 // values[c] = that of candidate c < n; row(j) reads reference j.
 template <int unrolled, class X, class Row>
 __device__ void canonical_values(const ScreenedSearch& search, const X& x, const Row& row,
                                  const Candidate* candidates, int n, double* values) {
     for (int first = 0; first < n; first += 4) {
         const int mine = first + lane_of_thread() / 8, c = min(mine, n - 1);
-        const double value =
-            canonical_by_eight<unrolled>(search, x, row(int64_t{candidates[c].column}));
+        const double value = canonical_by_eight<unrolled>(search.metric.id, search.queries.cols, x,
+                                                          row(int64_t{candidates[c].column}));
         if (lane_of_thread() % 8 == 0 && mine < n) values[c] = value;
     }
     __syncwarp();
@@ -362,7 +244,7 @@ struct Screen {
             return search.predicate.admits(query, int64_t{one.column});
         });
         if (count > k) {
-            const RowBound bound(search, packed_row(row));
+            const RowBound bound = bound_of(search, packed_row(row));
             // of equal numbers without error the first ones count, and they have come already
             const float kth = kth_value(candidates, count, k);
             limit = fmaxf(limit, bound.limit_of_screened(kth));
@@ -463,7 +345,7 @@ __global__ void __launch_bounds__(32 * rescore_warps, 4)
     }
 
     float limit = -INFINITY;
-    const RowBound bound(search, row);
+    const RowBound bound = bound_of(search, row);
     // only those that are admitted count
     int total = 0;
     for (int64_t s = 0; s < segments; ++s) {

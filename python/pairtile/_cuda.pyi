@@ -53,6 +53,7 @@ softmax_side_bytes: int
 screened_most_k: int
 findings_bytes: int
 candidate_bytes: int
+radius_limits_bytes: int
 rows_together: int
 OutOfMemory: type[MemoryError]
 NotBuilt: type[RuntimeError]  # no code for the device, and none that its driver can compile
@@ -538,6 +539,24 @@ def screened_decision(
     wide_distances: bool,
     distances: int,
     indices: int,
+    where: _Where,
+) -> None: ...
+def screened_radius_counts(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    packed: tuple[_Packed, _Packed, _Range],
+    exact: bool,
+    findings: _Pair,
+    exclude_self: bool,
+    closed: bool,
+    wide_distances: bool,
+    by_query_radii: _Counts,
+    by_reference_radii: _Counts,
+    limits: _Pair,
+    decided: int,
+    most_decided: int,
+    path: str,
     where: _Where,
 ) -> None: ...
 def tensor_serves(kernels: Sequence[_Kernel]) -> bool: ...

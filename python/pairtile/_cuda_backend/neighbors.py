@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 
 from pairtile import _cuda
-from pairtile._cuda_backend import screened
+from pairtile._cuda_backend import screened, screened_radius
 from pairtile._cuda_backend.memory import (
     Rows,
     address,
@@ -195,6 +195,41 @@ def _zeros(n: int) -> Any:
     return cupy.zeros(n, dtype=cupy.int64)
 
 
+def _count(
+    join: Join,
+    radii: list[Any],
+    sides: list[tuple[Any, Any]],
+    closed: bool,
+    dtype: str,
+    limit: int,
+    progress: Report | None,
+    total: int | None = None,
+) -> None:
+    """Add to the counts of each side, of queries and of references, those inside its radii.
+
+    Reported as in `paced`.
+    """
+    by_query_radii, by_reference_radii = (
+        (address(own), *addresses(side)) for own, side in zip(radii, sides, strict=True)
+    )
+    told: dict[str, Any] = {
+        **join.told,
+        "exclude_self": join.itself,
+        "closed": closed,
+        "wide_distances": dtype == "float64",
+        "by_query_radii": by_query_radii,
+        "by_reference_radii": by_reference_radii,
+    }
+    if screened_radius.serves(told["measure"][0], join.q, join.r):
+        if screened_radius.counts(join, told, limit, progress, total):
+            return
+        for counts in (*sides[0], *sides[1]):
+            if counts is not None:
+                counts.fill(0)
+    for batch in paced(join.batches("radius"), progress, 0, total):
+        _cuda.radius_counts(**told, rows=batch, where=where())
+
+
 def radius_counts(
     queries: Any,
     reference: Any,
@@ -215,7 +250,7 @@ def radius_counts(
     None where those radii were not given.
     """
     del workers
-    workspace_within(memory_limit, queries.shape[1], 0)
+    limit = workspace_within(memory_limit, queries.shape[1], 0)
     with device_of(
         queries, reference, query_radii, reference_radii, _memory_of(index), limited=True
     ):
@@ -224,20 +259,7 @@ def radius_counts(
         sides = [
             (None, None) if own is None else (_zeros(join.q.n), _zeros(join.r.n)) for own in radii
         ]
-        by_query_radii, by_reference_radii = (
-            (address(own), *addresses(side)) for own, side in zip(radii, sides, strict=True)
-        )
-        for batch in paced(join.batches("radius"), progress):
-            _cuda.radius_counts(
-                **join.told,
-                rows=batch,
-                exclude_self=join.itself,
-                closed=closed,
-                wide_distances=dtype == "float64",
-                by_query_radii=by_query_radii,
-                by_reference_radii=by_reference_radii,
-                where=where(),
-            )
+        _count(join, radii, sides, closed, dtype, limit, progress)
         counts: tuple[Any, Any, Any, Any] = as_given(queries, *sides[0], *sides[1])
         return counts
 
@@ -258,7 +280,7 @@ def radius_neighbors(
 ) -> tuple[Any, Any, Any]:
     """CSR of the references inside each query's radius, in order of (value, index)."""
     del workers
-    workspace_within(memory_limit, queries.shape[1], 0)
+    limit = workspace_within(memory_limit, queries.shape[1], 0)
     with device_of(queries, reference, radii, _memory_of(index), limited=True):
         join = Join(queries, reference, metric, metric_params, index)
         n = join.q.n
@@ -272,14 +294,8 @@ def radius_neighbors(
         batches = join.batches("radius")
         indptr = _zeros(n + 1)
         counts = indptr[1:]
-        for batch in paced(batches, progress, 0, 2 * n):
-            _cuda.radius_counts(
-                **options,
-                rows=batch,
-                by_query_radii=(address(own), address(counts), 0),
-                by_reference_radii=(0, 0, 0),
-                where=where(),
-            )
+        sides = [(counts, None), (None, None)]
+        _count(join, [own, None], sides, closed, dtype, limit, progress, 2 * n)
         indptr = cupy.cumsum(indptr)
         total = int(indptr[-1])
         indices = cupy.empty(total, dtype=cupy.int64)
