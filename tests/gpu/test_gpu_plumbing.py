@@ -138,6 +138,45 @@ def test_screened_knn_within_a_limit(
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize(("kib", "served"), [(500, False), (600, True), (1200, True)])
+def test_screened_radii_within_a_limit(
+    cupy: Any,
+    gpu: Any,
+    held: Held,
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    itself: bool,
+    kib: int,
+    served: bool,
+) -> None:
+    from pairtile._cuda_backend import panels, screened_radius
+
+    monkeypatch.setattr(panels, "least_work", 0)
+    if panels.tensor_path() == "none":
+        pytest.skip("this device and build have no tensor cores")
+    ends = []
+    counts = screened_radius.counts
+    monkeypatch.setattr(
+        screened_radius, "counts", lambda *args: ends.append(counts(*args)) or ends[-1]
+    )
+    rng = np.random.default_rng(kib)
+    x = rng.normal(size=(600, 500)).astype(np.float32)
+    y = None if itself else rng.normal(size=(900, 500)).astype(np.float32)
+    a, b = cupy.asarray(x), None if y is None else cupy.asarray(y)
+    radii = rng.normal(30 if metric == "euclidean" else 1, 0.1, size=600)
+    options: dict[str, Any] = {"closed": True, "dtype": "float32", "workers": 1}
+    before = held.pool.used_bytes()
+    held.most = before
+    found = gpu.radius_counts(a, b, metric, radii, None, memory_limit=kib << 10, **options)
+    beside = 16 * 1500 + 8 * 600 + 8 * 1500 + 4096  # norms, radii and results
+    assert held.most - before <= (kib << 10) + beside
+    assert ends == [served]
+    same(found[:2], _numpy.radius_counts(x, y, metric, radii, None, **options)[:2])
+
+
+@pytest.mark.gpu
 def test_a_limit_too_small_for_the_screen_is_kept(
     cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,7 @@ def _count(
     sides: list[tuple[Any, Any]],
     closed: bool,
     dtype: str,
+    limit: int,
     progress: Report | None,
     total: int | None = None,
 ) -> None:
@@ -220,7 +221,7 @@ def _count(
         "by_reference_radii": by_reference_radii,
     }
     if screened_radius.serves(told["measure"][0], join.q, join.r):
-        if screened_radius.counts(join, told, progress, total):
+        if screened_radius.counts(join, told, limit, progress, total):
             return
         for counts in (*sides[0], *sides[1]):
             if counts is not None:
@@ -249,7 +250,7 @@ def radius_counts(
     None where those radii were not given.
     """
     del workers
-    workspace_within(memory_limit, queries.shape[1], 0)
+    limit = workspace_within(memory_limit, queries.shape[1], 0)
     with device_of(
         queries, reference, query_radii, reference_radii, _memory_of(index), limited=True
     ):
@@ -258,7 +259,7 @@ def radius_counts(
         sides = [
             (None, None) if own is None else (_zeros(join.q.n), _zeros(join.r.n)) for own in radii
         ]
-        _count(join, radii, sides, closed, dtype, progress)
+        _count(join, radii, sides, closed, dtype, limit, progress)
         counts: tuple[Any, Any, Any, Any] = as_given(queries, *sides[0], *sides[1])
         return counts
 
@@ -279,7 +280,7 @@ def radius_neighbors(
 ) -> tuple[Any, Any, Any]:
     """CSR of the references inside each query's radius, in order of (value, index)."""
     del workers
-    workspace_within(memory_limit, queries.shape[1], 0)
+    limit = workspace_within(memory_limit, queries.shape[1], 0)
     with device_of(queries, reference, radii, _memory_of(index), limited=True):
         join = Join(queries, reference, metric, metric_params, index)
         n = join.q.n
@@ -293,7 +294,8 @@ def radius_neighbors(
         batches = join.batches("radius")
         indptr = _zeros(n + 1)
         counts = indptr[1:]
-        _count(join, [own, None], [(counts, None), (None, None)], closed, dtype, progress, 2 * n)
+        sides = [(counts, None), (None, None)]
+        _count(join, [own, None], sides, closed, dtype, limit, progress, 2 * n)
         indptr = cupy.cumsum(indptr)
         total = int(indptr[-1])
         indices = cupy.empty(total, dtype=cupy.int64)

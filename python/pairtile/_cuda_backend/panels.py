@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 path = "wgmma"
 least_work = 1 << 28
 _PANELS = 1 << 29  # bytes of one batch of packed rows
+BESIDE = 8  # bytes of a packed row's norm and residual
 SMALLEST = 2.0**-40  # data all smaller than this are left to float64
 
 
@@ -40,9 +41,13 @@ def row_bytes(d: int, parts: int) -> int:
     return bytes_together // _cuda.rows_together
 
 
-def packable(rows: Rows, parts: int, most: int = 0) -> list[tuple[int, int]]:
-    """Batches of rows that are packed at a time, in so many bytes; 0 for what is usual."""
-    return list(batches(rows.n, (most or _PANELS) // row_bytes(rows.d, parts)))
+def packable(rows: Rows, parts: int, most: int = 0, beside: int = 0) -> list[tuple[int, int]]:
+    """Batches of rows that are packed at a time.
+
+    In at most so many bytes, each row taking some beside its own; 0 for what is usual.
+    """
+    own = row_bytes(rows.d, parts)
+    return list(batches(rows.n, most // (own + beside) if most else _PANELS // own))
 
 
 def batches(n: int, most: int) -> Iterator[tuple[int, int]]:

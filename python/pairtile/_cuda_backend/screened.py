@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product")
 _CANDIDATES = 1 << 28  # bytes of candidates of one batch of queries
-_ROW = 8  # bytes of a packed row's norm and residual
 
 
 def serves(metric: str, k: int, q: Rows, r: Rows) -> bool:
@@ -43,9 +42,8 @@ class _Cut:
 
     def __init__(self, q: Rows, r: Rows, k: int, itself: bool, limit: int) -> None:
         self.room: int = _cuda.candidate_room(k)
-        self._row = panels.row_bytes(q.d, 1) + _ROW
-        most = max(1, limit // 2 * (self._row - _ROW) // self._row) if limit else 0
-        self.of_r = panels.packable(r, 1, most)
+        self._row = panels.row_bytes(q.d, 1) + panels.BESIDE
+        self.of_r = panels.packable(r, 1, limit // 2, panels.BESIDE)
         self._most_packed = panels.packable(q, 1)[0][1]
         self._sizes = [stop - first for first, stop in self.of_r]
         self.shared = itself and len(self.of_r) == 1

@@ -36,12 +36,18 @@ def serves(metric: str, q: Rows, r: Rows) -> bool:
     )
 
 
-def counts(join: Any, told: dict[str, Any], progress: Report | None, total: int | None) -> bool:
+def counts(
+    join: Any, told: dict[str, Any], limit: int, progress: Report | None, total: int | None
+) -> bool:
     """Add to the counts; False if a screen does not pay, and then the counts are worthless.
 
-    `join` has the two sets and their scales; `told` is what launches are told besides.
+    `join` has the two sets and their scales; `told` is what launches are told besides. Workspace is
+    at most `limit` bytes, 0 for what is usual.
     """
     q, r = join.q, join.r
+    beside = panels.BESIDE + _cuda.radius_limits_bytes
+    if 0 < limit // 2 < _cuda.rows_together * (panels.row_bytes(q.d, 1) + beside):
+        return False
     metric = told["measure"][0]
     best = panels.tensor_path()
     of_queries, of_references = join.scales
@@ -49,17 +55,23 @@ def counts(join: Any, told: dict[str, Any], progress: Report | None, total: int 
     if metric != "cosine":
         centre = cupy.empty(q.d, dtype=cupy.float64)
         _cuda.sample_centre(q.view, r.view, address(centre), where())
-    of_q, of_r = panels.packable(q, 1), panels.packable(r, 1)
+    of_q, of_r = (panels.packable(rows, 1, limit // 2, beside) for rows in (q, r))
     shared = join.itself and len(of_r) == 1
     decided = cupy.zeros(1, dtype=cupy.uint64)
     pairs = 0
-    packed = None
+    # set to None before they are made anew, or two would be held at a time
+    mine: Any = None
+    packed: Any = None
+    of_rows: Any = None
+    of_cols: Any = None
     for rows in of_q:
         if not shared:
+            mine = None
             x = Findings()
             mine = Packed(q, *rows, of_queries, centre, x.memory)
         for first, stop in of_r:
             if packed is None or len(of_r) > 1:
+                packed = None
                 y = Findings()
                 packed = Packed(r, first, stop, of_references, centre, y.memory)
             if shared:
@@ -70,10 +82,12 @@ def counts(join: Any, told: dict[str, Any], progress: Report | None, total: int 
             whole = not any(residual or fractions for _, residual, _, fractions in found)
             largest = max(norm for norm, *_ in found)
             exact = whole and metric != "cosine" and largest**2 <= 2.0**21
+            of_cols = None
             of_cols = cupy.empty(_cuda.radius_limits_bytes * padded(stop - first), cupy.uint8)
             most = _WORK // ((stop - first) * q.d)
             for a, b in batches(rows[1] - rows[0], most):
                 part = rows[0] + a, rows[0] + b
+                of_rows = None
                 of_rows = cupy.empty(_cuda.radius_limits_bytes * padded(b - a), cupy.uint8)
                 pairs += (b - a) * (stop - first)
                 most_decided = pairs // _SHARE + _FEW

@@ -53,10 +53,14 @@ def row_sums(
     weights = None if y_weights is None else y_weights.view(cupy.float64).astype(cupy.float32)
     again = cupy.zeros(1, dtype=cupy.uint64)
     sums = cupy.zeros(x.n, dtype=cupy.float64)
-    own = [(first, min(first + _ROWS, x.n)) for first in range(0, x.n, _ROWS)]
-    others = panels.packable(y, parts)
+    others, own = panels.packable(y, parts), panels.packable(x, parts)
+    most = min(_ROWS, own[0][1]) if len(own) > 1 else _ROWS
+    own = list(panels.batches(x.n, most))
     done, total = 0, len(own) * len(others)
+    mine: Any = None
+    packed: Any = None
     for first, stop in others:
+        packed = None  # or two would be held at a time
         learnt = Findings()
         packed = Packed(y, first, stop, None, centre, learnt.memory, parts)
         largest, _, beyond, _ = learnt.read()
@@ -74,6 +78,7 @@ def row_sums(
                 of_rows = packed.part(*batch)
             else:
                 found = Findings()
+                mine = None
                 mine = Packed(x, *batch, None, centre, found.memory, parts)
                 x_largest, _, x_beyond, _ = found.read()
                 of_rows = mine.told
