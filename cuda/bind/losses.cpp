@@ -24,8 +24,11 @@ Logits logits_of(const LogitsTold& told) {
 }
 
 TensorSweep logit_sweep(const Packed& rows, const Packed& cols) {
-    return tensor_sweep(panels_of(rows), panels_of(cols),
-                        logit_segments(std::get<3>(rows), std::get<3>(cols)));
+    TensorSweep sweep = tensor_sweep(panels_of(rows), panels_of(cols),
+                                     logit_segments(std::get<3>(rows), std::get<3>(cols)));
+    // two parts hold a number exactly here, and so must all of their products
+    if (sweep.rows.parts == 2) sweep.products = products_of(2, 2);
+    return sweep;
 }
 
 void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsTold& logits,

@@ -26,63 +26,74 @@ __device__ RowBound bound_of(const ScreenedSearch& search, int64_t row) {
 // --- Choosing among candidates
 // --------------------------------------------------------------------
 
-// The largest ordinal that at least k of n keys reach, key(i) being asked of lane i % 32.
-template <class Key>
-__device__ uint32_t kth_largest(int n, int k, const Key& key) {
-    uint32_t most = 0, least = ~0u;
-    for (int i = lane_of_thread(); i < n; i += 32) {
-        const uint32_t mine = key(i);
-        most = max(most, mine);
-        least = min(least, mine);
-    }
+// The largest ordinal that at least k keys reach, or one that differs from it below the `digits`
+// first bits in which keys differ; reached(o) is how many reach o, 0 < least <= most those of all
+// keys.
+template <class Reached>
+__device__ uint32_t kth_largest(int k, uint32_t most, uint32_t least, int digits,
+                                const Reached& reached) {
     most = __reduce_max_sync(every_lane, most);
     least = __reduce_min_sync(every_lane, least);
     if (most == least) return most;
     const int top = 31 - __clz(static_cast<int>(most ^ least));
     uint32_t found = most >> top >> 1 << top << 1;  // what all have in common
-    for (int bit = top; bit >= 0; --bit) {
+    for (int bit = top; bit > max(-1, top - digits); --bit) {
         const uint32_t wanted = found | 1u << bit;
-        int reached = 0;
-        for (int i = lane_of_thread(); i < n; i += 32) reached += key(i) >= wanted;
-        if (__reduce_add_sync(every_lane, reached) >= k) found = wanted;
+        if (reached(wanted) >= k) found = wanted;
     }
-    return found;
+    return max(found, least);
 }
+constexpr int all_digits = 32, rough_digits = 12;
+
+// Candidates in registers, 32 to each of `held`; a key of 0 is none.
 template <int held>
-__device__ uint32_t kth_largest_held(const Candidate* candidates, int n, int k) {
+struct HeldCandidates {
+    Candidate of_lane[held];
     uint32_t keys[held];
+
+    template <class Admits>
+    __device__ HeldCandidates(const Candidate* from, int n, const Admits& admits) {
 #pragma unroll
-    for (int h = 0; h < held; ++h) {
-        const int i = h * 32 + lane_of_thread();
-        keys[h] = i < n ? ordinal(candidates[i].value) : 0;
-    }
-    uint32_t most = 0, least = ~0u;
+        for (int h = 0; h < held; ++h) {
+            const int i = h * 32 + lane_of_thread();
+            of_lane[h] = i < n ? from[i] : Candidate{0.0f, 0};
+        }
 #pragma unroll
-    for (int h = 0; h < held; ++h) {
-        most = max(most, keys[h]);
-        if (h * 32 + lane_of_thread() < n) least = min(least, keys[h]);
+        for (int h = 0; h < held; ++h) {
+            const bool counts = h * 32 + lane_of_thread() < n && admits(of_lane[h]);
+            keys[h] = counts ? ordinal(of_lane[h].value) : 0;
+        }
     }
-    most = __reduce_max_sync(every_lane, most);
-    least = __reduce_min_sync(every_lane, least);
-    if (most == least) return most;
-    const int top = 31 - __clz(static_cast<int>(most ^ least));
-    uint32_t found = most >> top >> 1 << top << 1;
-    for (int bit = top; bit >= 0; --bit) {
-        const uint32_t wanted = found | 1u << bit;
-        int reached = 0;
+    __device__ int reached(uint32_t wanted) const {
+        int count = 0;
 #pragma unroll
         for (int h = 0; h < held; ++h)
-            reached += __popc(__ballot_sync(every_lane, keys[h] >= wanted));
-        if (reached >= k) found = wanted;
+            count += __popc(__ballot_sync(every_lane, keys[h] >= wanted));
+        return count;
     }
-    return found;
-}
-__device__ float kth_value(const Candidate* candidates, int n, int k) {
-    if (n <= 64) return from_ordinal(kth_largest_held<2>(candidates, n, k));
-    if (n <= 128) return from_ordinal(kth_largest_held<4>(candidates, n, k));
-    if (n <= 256) return from_ordinal(kth_largest_held<8>(candidates, n, k));
-    return from_ordinal(kth_largest(n, k, [&](int i) { return ordinal(candidates[i].value); }));
-}
+    __device__ float kth(int k, int digits) const {
+        uint32_t most = 0, least = ~0u;
+#pragma unroll
+        for (int h = 0; h < held; ++h) {
+            most = max(most, keys[h]);
+            if (keys[h] != 0) least = min(least, keys[h]);
+        }
+        return from_ordinal(
+            kth_largest(k, most, least, digits, [&](uint32_t wanted) { return reached(wanted); }));
+    }
+    // Those from this key on, in their order; returns their number.
+    __device__ int write(Candidate* to, uint32_t from_key) const {
+        int kept = 0;
+#pragma unroll
+        for (int h = 0; h < held; ++h) {
+            const bool stays = keys[h] >= from_key;
+            const unsigned all = __ballot_sync(every_lane, stays);
+            if (stays) to[kept + __popc(all & ((1u << lane_of_thread()) - 1))] = of_lane[h];
+            kept += __popc(all);
+        }
+        return kept;
+    }
+};
 
 // Moves those that pass to the front, in order; returns their number.
 template <class Passes>
@@ -134,6 +145,8 @@ struct Screen {
     Memory& memory;
     const int row_a, row_b;
     const int first_tile;
+    Candidate* candidates;  // of the first row of the block
+    int stride;             // from row to row
     float* half_norms;
     float4 coming;  // norms of the next tile, on their way
 
@@ -143,7 +156,9 @@ struct Screen {
           memory(memory),
           row_a(row_a),
           row_b(row_b),
-          first_tile(static_cast<int>(blockIdx.y) * sweep.tiles_per_segment) {
+          first_tile(static_cast<int>(blockIdx.y) * sweep.tiles_per_segment),
+          candidates(search.candidates + state_of(search, 0) * search.room),
+          stride(search.segments * static_cast<int>(search.room)) {
         const int row = own_row();
         memory.limits[row] = packed_row(row) < sweep.rows.rows ? -INFINITY : INFINITY;
         memory.counts[row] = 0;
@@ -182,20 +197,29 @@ struct Screen {
                 best_lower = fmaxf(best_lower, fmaxf(values[g][2] - x, values[g][3] - y));
             }
             if (best_upper > of_upper || best_lower > of_lower) {
-                Candidate* for_upper = candidates_of(search, upper);
-                Candidate* for_lower = candidates_of(search, lower);
+                int more_upper = 0, more_lower = 0;
+#pragma unroll
+                for (int g = first; g < first + together; ++g) {
+                    const auto [x, y] = norms[4 * g];
+                    more_upper += (values[g][0] - x > of_upper) + (values[g][1] - y > of_upper);
+                    more_lower += (values[g][2] - x > of_lower) + (values[g][3] - y > of_lower);
+                }
+                // one place for all of a lane, so that nothing waits for an atomic per candidate
+                Candidate* for_upper = candidates + upper * stride;
+                Candidate* for_lower = candidates + lower * stride;
+                for_upper += atomicAdd(&memory.counts[upper], more_upper);
+                for_lower += atomicAdd(&memory.counts[lower], more_lower);
 #pragma unroll
                 for (int g = first; g < first + together; ++g) {
                     const auto [x, y] = norms[4 * g];
                     const int32_t column = first_column + 8 * g;
-                    const auto keep = [&](float value, float limit, int of, Candidate* list,
-                                          int32_t c) {
-                        if (value > limit) list[atomicAdd(&memory.counts[of], 1)] = {value, c};
+                    const auto keep = [](float value, float limit, Candidate*& to, int32_t c) {
+                        if (value > limit) *to++ = {value, c};
                     };
-                    keep(values[g][0] - x, of_upper, upper, for_upper, column);
-                    keep(values[g][1] - y, of_upper, upper, for_upper, column + 1);
-                    keep(values[g][2] - x, of_lower, lower, for_lower, column);
-                    keep(values[g][3] - y, of_lower, lower, for_lower, column + 1);
+                    keep(values[g][0] - x, of_upper, for_upper, column);
+                    keep(values[g][1] - y, of_upper, for_upper, column + 1);
+                    keep(values[g][2] - x, of_lower, for_lower, column);
+                    keep(values[g][3] - y, of_lower, for_lower, column + 1);
                 }
             }
         }
@@ -206,7 +230,7 @@ struct Screen {
         const bool full = count > search.room - tile_columns;
         unsigned rows = __ballot_sync(every_lane, full || (is_time && count > search.k));
         for (; rows != 0; rows &= rows - 1) {
-            tighten(search, memory, row + __ffs(static_cast<int>(rows)) - 1);
+            tighten(row + __ffs(static_cast<int>(rows)) - 1);
         }
     }
 
@@ -228,32 +252,27 @@ struct Screen {
         return lane < strip_rows ? row_a + lane : row_b + lane - strip_rows;
     }
     static __device__ int64_t packed_row(int row) { return int64_t{blockIdx.x} * block_rows + row; }
-    static __device__ Candidate* candidates_of(const ScreenedSearch& search, int row) {
-        return search.candidates + state_of(search, row) * search.room;
-    }
     static __device__ int64_t state_of(const ScreenedSearch& search, int row) {
         return packed_row(row) * search.segments + search.first_segment + blockIdx.y;
     }
 
-    static __device__ void tighten(const ScreenedSearch& search, Memory& memory, int row) {
-        Candidate* candidates = candidates_of(search, row);
-        const auto k = static_cast<int>(search.k);
-        const int64_t query = search.first_query + packed_row(row);
+    __device__ __forceinline__ void tighten(int row) {
+        Candidate* list = candidates + row * stride;
         float limit = memory.limits[row];
-        int count = compact(candidates, memory.counts[row], [&](const Candidate& one, int) {
-            return search.predicate.admits(query, int64_t{one.column});
-        });
-        if (count > k) {
-            const RowBound bound = bound_of(search, packed_row(row));
-            // of equal numbers without error the first ones count, and they have come already
-            const float kth = kth_value(candidates, count, k);
-            limit = fmaxf(limit, bound.limit_of_screened(kth));
-            count = compact(candidates, count, [&](const Candidate& one, int) {
-                return search.exact ? one.value >= kth : one.value > limit;
-            });
-            if (count > search.room - tile_columns) {  // too many that the screen cannot tell apart
-                limit = fmaxf(limit, confirm(search, row, candidates, count, bound));
-            }
+        int count = memory.counts[row];
+        const RowBound bound = bound_of(search, packed_row(row));
+        if (count <= 64) {
+            count = tightened<2>(list, row, count, bound, limit);
+        } else if (count <= 128) {
+            count = tightened<4>(list, row, count, bound, limit);
+        } else if (count <= 256) {
+            count = tightened<8>(list, row, count, bound, limit);
+        } else {
+            count = tightened_in_memory(list, row, count, bound, limit);
+        }
+        __syncwarp();
+        if (count > search.room - tile_columns) {  // too many that the screen cannot tell apart
+            limit = fmaxf(limit, confirm(search, row, list, count, bound));
         }
         __syncwarp();
         if (lane_of_thread() == 0) {
@@ -261,6 +280,49 @@ struct Screen {
             memory.counts[row] = count;
         }
         __syncwarp();
+    }
+
+    __device__ bool admits(int row, const Candidate& one) const {
+        return search.predicate.admits(search.first_query + packed_row(row), int64_t{one.column});
+    }
+
+    // Raises the limit to what the k-th best allows and drops what lies below; returns what is
+    // left. Of equal numbers without error the first ones count, and they have come already.
+    template <int held>
+    __device__ __forceinline__ int tightened(Candidate* list, int row, int count,
+                                             const RowBound& bound, float& limit) {
+        const HeldCandidates<held> mine(list, count,
+                                        [&](const Candidate& one) { return admits(row, one); });
+        const auto k = static_cast<int>(search.k);
+        if (mine.reached(1) <= k) return mine.write(list, 1);
+        const float kth = mine.kth(k, search.exact ? all_digits : rough_digits);
+        limit = fmaxf(limit, bound.limit_of_screened(kth));
+        return mine.write(list, search.exact ? ordinal(kth) : ordinal(limit) + 1);
+    }
+    __device__ int tightened_in_memory(Candidate* list, int row, int count, const RowBound& bound,
+                                       float& limit) {
+        const auto k = static_cast<int>(search.k);
+        count = compact(list, count, [&](const Candidate& one, int) { return admits(row, one); });
+        if (count <= k) return count;
+        uint32_t most = 0, least = ~0u;
+        for (int i = lane_of_thread(); i < count; i += 32) {
+            most = max(most, ordinal(list[i].value));
+            least = min(least, ordinal(list[i].value));
+        }
+        const auto reached = [&](uint32_t wanted) {
+            int mine = 0;
+            for (int i = lane_of_thread(); i < count; i += 32) {
+                mine += ordinal(list[i].value) >= wanted;
+            }
+            return static_cast<int>(__reduce_add_sync(every_lane, mine));
+        };
+        const float kth = from_ordinal(
+            kth_largest(k, most, least, search.exact ? all_digits : rough_digits, reached));
+        limit = fmaxf(limit, bound.limit_of_screened(kth));
+        const float from = search.exact ? kth : limit;
+        return compact(list, count, [&](const Candidate& one, int) {
+            return search.exact ? one.value >= from : one.value > from;
+        });
     }
 
     // Leaves the k nearest by canonical value; returns the limit that follows from the last of
@@ -328,7 +390,7 @@ __global__ void __launch_bounds__(32 * rescore_warps, 4)
     if (row >= search.sweep.rows.rows) return;
     const int64_t segments = search.segments;
     const auto k = static_cast<int>(search.k);
-    const Candidate* all = search.candidates + row * segments * search.room;
+    Candidate* all = search.candidates + row * segments * search.room;
     const int* counts = search.counts + row * segments;
     const int64_t query = search.first_query + row;
     extern __shared__ double queries[];
@@ -348,33 +410,32 @@ __global__ void __launch_bounds__(32 * rescore_warps, 4)
     const RowBound bound = bound_of(search, row);
     // only those that are admitted count
     int total = 0;
+    uint32_t most = 0, least = ~0u;
     for (int64_t s = 0; s < segments; ++s) {
         for (int i = lane; i < counts[s]; i += 32) {
-            Candidate& one = const_cast<Candidate*>(all)[s * search.room + i];
-            const bool admitted = search.predicate.admits(query, int64_t{one.column});
-            if (!admitted) one.value = -INFINITY;
-            total += admitted;
+            Candidate& one = all[s * search.room + i];
+            if (search.predicate.admits(query, int64_t{one.column})) {
+                most = max(most, ordinal(one.value));
+                least = min(least, ordinal(one.value));
+                ++total;
+            } else {
+                one.value = -INFINITY;
+            }
         }
     }
     total = __reduce_add_sync(every_lane, total);
-    if (segments == 1) {
-        if (total > k) limit = bound.limit_of_screened(kth_value(all, counts[0], k));
-    } else {
-        if (total > k) {
-            // the k-th best of all segments: the same search, lane by lane over what each has
-            uint32_t found = 0;
-            for (int bit = 31; bit >= 0; --bit) {
-                const uint32_t wanted = found | 1u << bit;
-                int reached = 0;
-                for (int64_t s = 0; s < segments; ++s) {
-                    for (int i = lane; i < counts[s]; i += 32) {
-                        reached += ordinal(all[s * search.room + i].value) >= wanted;
-                    }
+    if (total > k) {
+        const auto reached = [&](uint32_t wanted) {
+            int mine = 0;
+            for (int64_t s = 0; s < segments; ++s) {
+                for (int i = lane; i < counts[s]; i += 32) {
+                    mine += ordinal(all[s * search.room + i].value) >= wanted;
                 }
-                if (__reduce_add_sync(every_lane, reached) >= k) found = wanted;
             }
-            limit = bound.limit_of_screened(from_ordinal(found));
-        }
+            return static_cast<int>(__reduce_add_sync(every_lane, mine));
+        };
+        limit =
+            bound.limit_of_screened(from_ordinal(kth_largest(k, most, least, all_digits, reached)));
     }
 
     int length = 0, pending = 0;

@@ -55,8 +55,12 @@ def _from_torch(name: str, x: Any) -> Any:
         _backend.require_cuda(name)
         import cupy
 
-        # bfloat16 has no place in CuPy; widening is exact and float32 is what it works as
-        return cupy.from_dlpack(x.float() if str(x.dtype) == "torch.bfloat16" else x)
+        if str(x.dtype) != "torch.bfloat16":
+            return cupy.from_dlpack(x)
+        try:  # a CuPy that knows bfloat16
+            return cupy.from_dlpack(x)
+        except (BufferError, RuntimeError, TypeError, ValueError):
+            return cupy.from_dlpack(x.float())  # widening is exact
     if x.device.type != "cpu":
         raise TypeError(f"{name} is on device {x.device}; only CPU and CUDA tensors are supported")
     x = x.resolve_conj().resolve_neg()

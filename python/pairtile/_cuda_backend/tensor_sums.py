@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 2e-6  # of the largest kernel value, for what a squared distance may be off by
 _ROWS = (
-    1 << 16
-)  # of a batch: a launch is well below a second, and its states take 8 bytes a segment
+    2 * 132 * 256
+)  # of a batch: two blocks for each multiprocessor of a large device  # of a batch: a launch is well below a second, and its states take 8 bytes a segment
 _LARGEST_NEAR = 0.25  # share of the largest squared norm below which pairs may be computed again
 _OFTEN = 1e-3  # share of pairs computed again beyond which the other path is faster
 
