@@ -10,8 +10,7 @@ __device__ inline uint32_t shared_address(const void* at) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(at));
 }
 
-// --- Compute capability 8.0 and later
-// -------------------------------------------------------------
+// --- Compute capability 8.0 and later ------------------------------------------------------------
 
 __device__ inline void copy_async(uint32_t to, const void* from) {  // 16 bytes
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
@@ -38,8 +37,7 @@ __device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// --- Compute capability 9.0: copies in bulk, products of warp groups
-// ------------------------------
+// --- Compute capability 9.0: copies in bulk, products of warp groups -----------------------------
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 

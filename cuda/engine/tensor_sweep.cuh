@@ -60,8 +60,7 @@ struct Step {
     }
 };
 
-// --- mma.sync: compute capability 8.0 and later
-// ---------------------------------------------------
+// --- mma.sync: compute capability 8.0 and later --------------------------------------------------
 
 constexpr int mma_threads = 32 * warps_of_rows;
 constexpr int mma_stage_bytes = 3 * slice_bytes;  // both row panels and the columns
@@ -154,8 +153,7 @@ __global__ void __launch_bounds__(mma_threads, 1)
     fold.finish();
 }
 
-// --- wgmma: compute capability 9.0
-// ----------------------------------------------------------------
+// --- wgmma: compute capability 9.0 ---------------------------------------------------------------
 
 constexpr int wgmma_threads = 3 * 128;  // a warp group that copies, two that multiply
 constexpr int wgmma_most_stages = 10;
@@ -335,8 +333,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
 #endif
 }
 
-// --- Launch
-// ---------------------------------------------------------------------------------------
+// --- Launch --------------------------------------------------------------------------------------
 
 template <class Kernel, class Params>
 void launch_tensor(const char* name, Kernel kernel, const TensorSweep& sweep, int threads,

@@ -20,8 +20,7 @@ __device__ float exp2_of(float x) {
     return y;
 }
 
-// --- Logits
-// ---------------------------------------------------------------------------------------
+// --- Logits --------------------------------------------------------------------------------------
 
 // What the products of the upper and lower row of a strip are multiplied by.
 template <bool scaled>
@@ -99,8 +98,7 @@ __device__ __forceinline__ void mask_row(Strip& values, float value) {
     }
 }
 
-// --- Forward
-// --------------------------------------------------------------------------------------
+// --- Forward -------------------------------------------------------------------------------------
 
 // Instead of −∞ where differences are taken.
 constexpr float lowest = -1e30f;
@@ -437,8 +435,7 @@ __global__ void __launch_bounds__(block_threads)
     out[column] = all;
 }
 
-// --- Backward
-// -------------------------------------------------------------------------------------
+// --- Backward ------------------------------------------------------------------------------------
 
 __device__ __forceinline__ uint32_t packed_pair(float a, float b) {
     const __nv_bfloat162 both(__float2bfloat16_rn(a), __float2bfloat16_rn(b));

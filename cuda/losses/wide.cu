@@ -51,8 +51,7 @@ __global__ void __launch_bounds__(block_threads)
     if (row < sweep.rows) sums[sweep.first_row + row].merge(merged(states, sweep, row));
 }
 
-// --- Weights times rows
-// ---------------------------------------------------------------------------
+// --- Weights times rows --------------------------------------------------------------------------
 
 constexpr int features_per_thread = contraction_width / slots;
 

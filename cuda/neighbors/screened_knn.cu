@@ -23,8 +23,7 @@ __device__ RowBound bound_of(const ScreenedSearch& search, int64_t row) {
             search.exact};
 }
 
-// --- Choosing among candidates
-// --------------------------------------------------------------------
+// --- Choosing among candidates -------------------------------------------------------------------
 
 // The largest ordinal that at least k keys reach, or one that differs from it below the `digits`
 // first bits in which keys differ; reached(o) is how many reach o, 0 < least <= most those of all
@@ -111,8 +110,7 @@ __device__ int compact(Candidate* candidates, int n, const Passes& passes) {
     return kept;
 }
 
-// --- Canonical values
-// -----------------------------------------------------------------------------
+// --- Canonical values ----------------------------------------------------------------------------
 
 // values[c] = that of candidate c < n; row(j) reads reference j.
 template <int unrolled, class X, class Row>
@@ -127,8 +125,7 @@ __device__ void canonical_values(const ScreenedSearch& search, const X& x, const
     __syncwarp();
 }
 
-// --- The sweep
-// ------------------------------------------------------------------------------------
+// --- The sweep -----------------------------------------------------------------------------------
 
 // Candidates of the rows of a warp, as the tiles come. Whenever the tiles seen are a power of four,
 // and whenever a row runs out of room, the k-th best so far tightens the limit.
@@ -369,8 +366,7 @@ struct Screen {
     }
 };
 
-// --- The decision
-// ---------------------------------------------------------------------------------
+// --- The decision --------------------------------------------------------------------------------
 
 constexpr int rescore_warps = 4;
 constexpr int rescore_chunk = 64;       // candidates confirmed at a time

@@ -7,8 +7,7 @@
 namespace pairtile::gpu {
 namespace {
 
-// --- Limits
-// ---------------------------------------------------------------------------------------
+// --- Limits --------------------------------------------------------------------------------------
 
 // Of whole numbers: the squared distances up to some number are inside, found by asking.
 __device__ float limit_of_whole(const ScreenedRadius& search, double square, double radius) {
@@ -62,8 +61,7 @@ __global__ void __launch_bounds__(block_threads)
                                          squared(radius * (1 + 0x1p-22) + 0x1p-140));
 }
 
-// --- The sweep
-// ------------------------------------------------------------------------------------
+// --- The sweep -----------------------------------------------------------------------------------
 
 __device__ void add(int64_t* counts, int64_t i, int64_t more) {
     atomicAdd(reinterpret_cast<unsigned long long*>(counts + i),
