@@ -47,7 +47,6 @@ struct TensorSweep {
     int splits = 1;
 
     PT_HD int slices() const { return rows.slices_per_row(); }
-    PT_HD int steps() const { return products.count * slices(); }
     PT_HD int64_t row_panel_bytes() const { return int64_t{slice_bytes} * slices() * rows.parts; }
     PT_HD int64_t col_panel_bytes() const { return int64_t{slice_bytes} * slices() * cols.parts; }
 };

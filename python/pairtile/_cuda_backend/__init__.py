@@ -1,4 +1,4 @@
-"""The CUDA backend: functions of the seam (see `_native.pyi`) that run on the GPU.
+"""The CUDA backend: the functions of the seam (see `_native.pyi`) on the GPU.
 
 CuPy owns all device memory, workspace included; `_cuda` launches on its current stream. A call
 is cut into batches of query rows that take well below a second each, so that it can be
@@ -11,10 +11,7 @@ NumPy arrays back. Imported only when a call needs it, and importable only where
 built and CuPy is installed.
 """
 
-from typing import Any
-
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
-from pairtile import _numpy
 from pairtile._cuda import architectures
 from pairtile._cuda_backend.contrastive import contrastive, through_normalization
 from pairtile._cuda_backend.dependence import (
@@ -76,12 +73,3 @@ __all__ = [
     "stein_label_sums",
     "through_normalization",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _numpy.__all__:
-        raise NotImplementedError(
-            f"this needs {name}, which pairtile does not compute on a GPU; copy the arrays to host "
-            "memory first"
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
