@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "engine/knn.hpp"
+#include "neighbors/knn.hpp"
 #include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"

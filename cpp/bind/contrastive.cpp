@@ -1,5 +1,5 @@
 // Softmax losses and their gradients.
-#include "engine/contrastive.hpp"
+#include "losses/softmax.hpp"
 
 #include <numeric>
 

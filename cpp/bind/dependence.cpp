@@ -6,7 +6,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "bind/terms.hpp"
-#include "engine/permuted_products.hpp"
+#include "kernels/permuted_products.hpp"
 #include "slices/line.hpp"
 
 namespace pairtile {

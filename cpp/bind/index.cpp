@@ -1,5 +1,5 @@
 // A packed reference set as an object of Python: made from an array, or from the blocks of a file.
-#include "engine/index.hpp"
+#include "neighbors/index.hpp"
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 

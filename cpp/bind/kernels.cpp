@@ -1,5 +1,5 @@
 // Kernel sums, their moments and gradients, products, logarithms, relabelled sums, quantiles.
-#include "engine/kernel_sums.hpp"
+#include "kernels/sums.hpp"
 
 #include <pybind11/stl.h>
 
@@ -9,13 +9,13 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "bind/terms.hpp"
-#include "engine/kernel_gradient.hpp"
-#include "engine/kernel_log_sums.hpp"
-#include "engine/kernel_product.hpp"
-#include "engine/label_sums.hpp"
-#include "engine/quantile.hpp"
-#include "engine/stein.hpp"
-#include "engine/subset_sums.hpp"
+#include "kernels/gradient.hpp"
+#include "kernels/log_sum_exp.hpp"
+#include "kernels/matvec.hpp"
+#include "kernels/relabelled_sums.hpp"
+#include "neighbors/quantile.hpp"
+#include "kernels/stein.hpp"
+#include "kernels/subset_sums.hpp"
 
 namespace pairtile {
 namespace {

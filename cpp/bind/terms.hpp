@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bind/arrays.hpp"
-#include "engine/kernel_map.hpp"
+#include "kernels/evaluate.hpp"
 
 namespace pairtile {
 

@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "engine/knn.hpp"
+#include "neighbors/knn.hpp"
 #include "engine/plan.hpp"
-#include "engine/shortlist.hpp"
+#include "engine/candidates.hpp"
 
 namespace pairtile {
 

@@ -8,13 +8,13 @@
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 #include "isa/columns.hpp"
 
-#include "isa/in_place.hpp"
-#include "isa/labels.hpp"
-#include "isa/micro.hpp"
-#include "isa/octaves.hpp"
-#include "isa/pack.hpp"
-#include "isa/survey.hpp"
-#include "isa/tile.hpp"
+#include "isa/tile/in_place.hpp"
+#include "isa/tile/labels.hpp"
+#include "isa/tile/micro.hpp"
+#include "isa/tile/octaves.hpp"
+#include "isa/tile/pack_panel.hpp"
+#include "isa/tile/row_statistics.hpp"
+#include "isa/tile/tile.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {

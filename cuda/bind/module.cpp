@@ -5,7 +5,7 @@
 
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
-#include "engine/survey.hpp"
+#include "engine/finite.hpp"
 #include "kernels/contraction.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"

@@ -1,0 +1,370 @@
+// One block of pairs at a time: arguments -> kernel values, summed by row and by column, and
+// slopes W = v_i w_j ∂k/∂argument. Then the engine's second micro-product, by the chain rule:
+//
+//   dot product        grad_x += W·y                     grad_y += Wᵀ·x
+//   squared distance   grad_x += 2(x·rowsum(W) − W·y)    grad_y += 2(y·colsum(W) − Wᵀ·x)
+//   l1 distance        the signs of the differences, feature by feature
+//
+// x − y by the difference of two products is only as good as the rows are long: pairs so near that
+// this shows are taken out of W and added from their difference in float64.
+#include "kernels/gradient.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace pairtile {
+namespace {
+
+// A pair's contribution may miss by this much of the largest that the kernel has.
+template <class T>
+constexpr double slope_tolerance = sizeof(T) == 4 ? 1e-5 : 1e-12;
+
+double slope_of(const std::vector<KernelTerm>& terms, double argument) {
+    double total = 0.0;
+    for (const KernelTerm& term : terms) {
+        switch (term.kernel) {
+#define PT_SLOPE(name, type)                                       \
+    case KernelId::name:                                           \
+        total += term.weight * type::slope(argument, term.params); \
+        break;
+            PAIRTILE_KERNELS(PT_SLOPE)
+#undef PT_SLOPE
+            case KernelId::count:
+                break;
+        }
+    }
+    return total;
+}
+
+// The squared distance below which an error of so much in it, or the rounding `roundoff` of rows of
+// length `reach`, could move slope · distance by more than the tolerance.
+double steep_below(const std::vector<KernelTerm>& terms, double error, double roundoff,
+                   double reach, double tolerance) {
+    if (!(error > 0.0)) return -1.0;
+    double largest = 0.0;
+    for (double s = reach * reach; s > error; s *= 0.5) {
+        largest = std::max(largest, std::fabs(slope_of(terms, s)) * std::sqrt(s));
+    }
+    for (double s = reach * reach; s > error; s *= 0.5) {
+        const double here = slope_of(terms, s);
+        const double moved = std::fabs(slope_of(terms, s - error) - here) * std::sqrt(s);
+        if (moved + std::fabs(here) * roundoff * reach > tolerance * largest) return 2.0 * s;
+    }
+    return error;
+}
+
+// Factors in the tile's type, in units of the largest.
+template <class T>
+struct Factors {
+    double unit = 0.0;
+    std::vector<T> value;
+
+    Factors(const double* from, int64_t n) {
+        for (int64_t i = 0; i < n; ++i) unit = std::max(unit, std::fabs(from[i]));
+        for (int64_t i = 0; i < n; ++i) {
+            value.push_back(unit > 0.0 ? static_cast<T>(from[i] / unit) : T(0));
+        }
+    }
+};
+
+template <class T>
+class GradientBlocks {
+  public:
+    GradientBlocks(const KernelFrame& from, bool itself, bool diagonal, const double* v,
+                   const double* w, Precision precision, int workers, Control& control,
+                   const KernelGradient& out)
+        : from_(from),
+          itself_(itself),
+          diagonal_(diagonal),
+          v_(v),
+          w_(w),
+          rows_(v, from.x.rows()),
+          cols_(w, from.y.rows()),
+          patch_(precision != Precision::fast && from.argument == Argument::squared_distance),
+          pairing_(pairing_for_argument<T>(from.argument, from.x.d())),
+          map_(from, precision, workers),
+          control_(control),
+          out_(out),
+          memory_(static_cast<size_t>(workers)) {}
+
+    void run(int workers) {
+        const Ops<T>& ops = ops_of<T>(isa());
+        const int64_t n = from_.x.rows(), m = from_.y.rows(), d = from_.x.d();
+        // whole register blocks both ways, about 256 × 256: the block of slopes stays in L2
+        const int64_t step = std::lcm<int64_t>(ops.rows, ops.cols);
+        chunk_ = std::max<int64_t>(1, 256 / step) * step;
+        constexpr int64_t row_bytes = int64_t{5} << 20, col_bytes = int64_t{10} << 20;
+        const int64_t bytes = d * static_cast<int64_t>(sizeof(T));
+        const int64_t row_super = std::max<int64_t>(1, row_bytes / bytes / chunk_) * chunk_;
+        const int64_t col_super = std::max<int64_t>(1, col_bytes / bytes / chunk_) * chunk_;
+        control_.expect(n * m);
+        Panels<T> rows, cols;
+        Buffer<T> bias;
+        for (int64_t col = 0; col < m; col += col_super) {
+            const int64_t col_count = std::min(col_super, m - col);
+            pack_rows(ops, from_.y, col, col_count, from_.frame, pairing_,
+                      {1.0, ops.cols, false, true}, workers, control_, cols);
+            detail::fill_bias(pairing_, cols, bias);
+            for (int64_t row = 0; row < n; row += row_super) {
+                const int64_t row_count = std::min(row_super, n - row);
+                pack_rows(ops, from_.x, row, row_count, from_.frame, pairing_,
+                          {pairing_.row_factor, ops.rows, false, true}, workers, control_, rows);
+                parallel_grid((row_count + chunk_ - 1) / chunk_, (col_count + chunk_ - 1) / chunk_,
+                              workers, control_, [&](int64_t i, int64_t j, int worker) {
+                                  block(rows, cols, bias, i * chunk_, j * chunk_, worker);
+                              });
+            }
+        }
+    }
+
+  private:
+    struct Memory {
+        Buffer<T> tile, values, slopes, product;
+        std::vector<double> row_sums, col_sums, x, y;
+        std::vector<int32_t> hits;
+    };
+
+    void block(const Panels<T>& rows, const Panels<T>& cols, const Buffer<T>& bias, int64_t row,
+               int64_t col, int worker) {
+        const Ops<T>& ops = ops_of<T>(isa());
+        Memory& mine = memory_[static_cast<size_t>(worker)];
+        const int64_t height = std::min(chunk_, rows.count - row);
+        const int64_t width = std::min(chunk_, cols.count - col);
+        const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
+        mine.tile.reserve(ops.rows * chunk_);
+        mine.values.reserve(ops.rows * chunk_);
+        mine.slopes.reserve(chunk_ * chunk_);
+        mine.row_sums.assign(static_cast<size_t>(height), 0.0);
+        mine.col_sums.assign(static_cast<size_t>(width), 0.0);
+        const Extent col_extent = cols.largest_extent(col, col + width);
+        const double steep = steep_limit(rows.largest_extent(row, row + height), col_extent);
+        for (int64_t i = 0; i < height; i += ops.rows) {
+            const int here = static_cast<int>(std::min<int64_t>(ops.rows, height - i));
+            ops.core[static_cast<int>(pairing_.core)](
+                rows.panel_of(row + i), cols.panel_of(col), rows.d, panels,
+                detail::takes_bias(pairing_.core) ? bias.data() + col : nullptr, mine.tile.data(),
+                chunk_);
+            const Tile<T> tile{mine.tile.data(),
+                               chunk_,
+                               here,
+                               static_cast<int>(width),
+                               rows.first + row + i,
+                               cols.first + col,
+                               row + i,
+                               col,
+                               rows.largest_extent(row + i, row + i + here),
+                               col_extent};
+            map_(tile, rows, worker, mine.values.data(), chunk_);
+            add_values(tile, mine.values.data());
+            T* slopes = mine.slopes.data() + i * chunk_;
+            map_.slopes(tile, slopes, chunk_);
+            if (itself_ && !diagonal_) clear_diagonal(tile, slopes);
+            if (steep >= 0.0) add_near_pairs(tile, static_cast<T>(steep), slopes, mine);
+            ops.scale_rows_and_cols(slopes, chunk_, here, static_cast<int>(width),
+                                    rows_.value.data() + tile.row, cols_.value.data() + tile.col);
+            ops.row_sums(slopes, chunk_, here, static_cast<int>(width), nullptr,
+                         mine.row_sums.data() + i);
+            ops.col_sums(slopes, chunk_, here, static_cast<int>(width), nullptr,
+                         mine.col_sums.data());
+        }
+        if (from_.argument == Argument::l1_distance) {
+            add_signs(rows, row, height, cols, col, width, mine.slopes.data());
+        } else {
+            add_product(height, width, chunk_, 1, rows, row, cols, col, mine.row_sums,
+                        out_.grad_x + (rows.first + row) * from_.x.d(), mine);
+            if (!itself_) {
+                add_product(width, height, 1, chunk_, cols, col, rows, row, mine.col_sums,
+                            out_.grad_y + (cols.first + col) * from_.x.d(), mine);
+            }
+        }
+        control_.advance(height * width);
+    }
+
+    double steep_limit(const Extent& row, const Extent& col) const {
+        if (!patch_) return -1.0;
+        const double reach = row.reach + col.reach;
+        return steep_below(from_.terms, pairing_.typical_slope * reach * reach,
+                           std::numeric_limits<T>::epsilon(), reach, slope_tolerance<T>);
+    }
+
+    void add_values(const Tile<T>& tile, T* values) {
+        const Ops<T>& ops = ops_of<T>(isa());
+        if (itself_) clear_diagonal(tile, values);
+        double sums[64] = {};
+        ops.row_sums(values, chunk_, tile.rows, tile.cols, w_ + tile.col, sums);
+        for (int i = 0; i < tile.rows; ++i) out_.row_sums[tile.row + i] += map_.factor() * sums[i];
+        if (itself_) return;
+        double weights[64];
+        for (int i = 0; i < tile.rows; ++i) weights[i] = map_.factor() * v_[tile.row + i];
+        ops.col_sums(values, chunk_, tile.rows, tile.cols, weights, out_.col_sums + tile.col);
+    }
+
+    void clear_diagonal(const Tile<T>& tile, T* values) const {
+        for (int i = 0; i < tile.rows; ++i) {
+            const int64_t at = tile.row + i - tile.col;
+            if (at >= 0 && at < tile.cols) values[i * chunk_ + at] = T(0);
+        }
+    }
+
+    // The chain rule's factor from a slope in packed units to a gradient in the data's.
+    double unit() const {
+        return from_.argument == Argument::squared_distance ? 2.0 * from_.frame.scale
+                                                            : from_.frame.scale;
+    }
+
+    // Moves the pairs below the limit from W to the gradients.
+    void add_near_pairs(const Tile<T>& tile, T limit, T* slopes, Memory& mine) const {
+        const int64_t d = from_.x.d();
+        mine.hits.resize(static_cast<size_t>(tile.cols));
+        mine.x.resize(static_cast<size_t>(d));
+        mine.y.resize(static_cast<size_t>(d));
+        for (int i = 0; i < tile.rows; ++i) {
+            const int found = ops_of<T>(isa()).select_below(tile.data + i * tile.ld, tile.cols,
+                                                            limit, mine.hits.data());
+            const int64_t row = tile.row + i;
+            if (found > 0) from_.x.read(row, mine.x.data());
+            for (int h = 0; h < found; ++h) {
+                const int64_t at = mine.hits[static_cast<size_t>(h)], col = tile.col + at;
+                slopes[i * chunk_ + at] = T(0);
+                if (itself_ && row == col) continue;
+                from_.y.read(col, mine.y.data());
+                double square = 0.0;
+                for (size_t f = 0; f < mine.y.size(); ++f) {
+                    mine.y[f] = mine.x[f] - mine.y[f];
+                    square += mine.y[f] * mine.y[f];
+                }
+                // in this order: the slope at equal rows is 0, that of almost equal ones may be
+                // huge
+                const double factor = 2.0 * from_.unit * v_[row] * w_[col] *
+                                      slope_of(from_.terms, from_.unit * square);
+                for (int64_t f = 0; f < d; ++f) {
+                    const double part = factor * mine.y[static_cast<size_t>(f)];
+                    out_.grad_x[row * d + f] += part;
+                    if (!itself_) out_.grad_y[col * d + f] -= part;
+                }
+            }
+        }
+    }
+
+    // gradient += unit · (own row · Σ W − W·other), or unit · W·other for a dot product.
+    void add_product(int64_t m, int64_t k, int64_t row_stride, int64_t k_stride,
+                     const Panels<T>& own, int64_t own_row, const Panels<T>& other,
+                     int64_t other_row, const std::vector<double>& sums, double* gradient,
+                     Memory& mine) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        const int64_t d = from_.x.d();
+        const bool distance = from_.argument == Argument::squared_distance;
+        const double factor = unit() * map_.factor() * rows_.unit * cols_.unit;
+        mine.product.reserve(chunk_ * ops.cols);
+        for (int64_t f = 0; f < d; f += ops.cols) {
+            const int n = static_cast<int>(std::min<int64_t>(ops.cols, d - f));
+            const int64_t panel = f / ops.cols;
+            const T* b = other.features.data() + (panel * other.count + other_row) * ops.cols;
+            const T* mid = own.features.data() + (panel * own.count + own_row) * ops.cols;
+            std::fill_n(mine.product.data(), m * ops.cols, T(0));
+            for (int64_t i = 0; i < m; i += ops.rows) {
+                ops.product(static_cast<int>(std::min<int64_t>(ops.rows, m - i)), ops.cols, k,
+                            mine.slopes.data() + i * row_stride, row_stride, k_stride, b,
+                            mine.product.data() + i * ops.cols, ops.cols);
+            }
+            for (int64_t i = 0; i < m; ++i) {
+                double* to = gradient + i * d + f;
+                const T* product = mine.product.data() + i * ops.cols;
+                const double sum = distance ? sums[static_cast<size_t>(i)] : 0.0;
+                const double sign = distance ? -factor : factor;
+                for (int j = 0; j < n; ++j) {
+                    to[j] += factor * sum * static_cast<double>(mid[i * ops.cols + j]) +
+                             sign * static_cast<double>(product[j]);
+                }
+            }
+        }
+    }
+
+    void add_signs(const Panels<T>& rows, int64_t row, int64_t height, const Panels<T>& cols,
+                   int64_t col, int64_t width, const T* slopes) const {
+        const int64_t d = from_.x.d(), wide = ops_of<T>(isa()).cols;
+        const double factor = unit() * map_.factor() * rows_.unit * cols_.unit;
+        for (int64_t f = 0; f < d; ++f) {
+            const T* x = rows.features.data() + (f / wide * rows.count + row) * wide + f % wide;
+            const T* y = cols.features.data() + (f / wide * cols.count + col) * wide + f % wide;
+            for (int64_t i = 0; i < height; ++i) {
+                const T mine = x[i * wide];
+                double total = 0.0;
+                for (int64_t j = 0; j < width; ++j) {
+                    const T other = y[j * wide];
+                    const T part = slopes[i * chunk_ + j];
+                    const double signed_part = mine > other   ? static_cast<double>(part)
+                                               : mine < other ? -static_cast<double>(part)
+                                                              : 0.0;
+                    total += signed_part;
+                    if (!itself_)
+                        out_.grad_y[(cols.first + col + j) * d + f] -= factor * signed_part;
+                }
+                out_.grad_x[(rows.first + row + i) * d + f] += factor * total;
+            }
+        }
+    }
+
+    const KernelFrame& from_;
+    bool itself_, diagonal_;
+    const double *v_, *w_;
+    Factors<T> rows_, cols_;
+    bool patch_;
+    Pairing pairing_;
+    KernelMap<T> map_;
+    Control& control_;
+    KernelGradient out_;
+    int64_t chunk_ = 0;
+    std::vector<Memory> memory_;
+};
+
+// From the gradient by x/‖x‖ to that by x: what points along the row is lost. A zero row stays 0.
+void through_normalisation(const Source& raw, const Source& unit, std::vector<double>& gradient,
+                           double* out) {
+    const size_t d = static_cast<size_t>(raw.d());
+    std::vector<double> row(d), direction(d);
+    for (int64_t i = 0; i < raw.rows(); ++i) {
+        raw.read(i, row.data());
+        unit.read(i, direction.data());
+        const double* g = gradient.data() + static_cast<size_t>(i) * d;
+        double along = 0.0, length = 0.0;
+        for (size_t f = 0; f < d; ++f) along += g[f] * direction[f];
+        for (size_t f = 0; f < d; ++f) length += row[f] * direction[f];
+        for (size_t f = 0; length > 0.0 && f < d; ++f) {
+            out[static_cast<size_t>(i) * d + f] += (g[f] - along * direction[f]) / length;
+        }
+    }
+}
+
+}  // namespace
+
+void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
+                     const std::vector<KernelTerm>& terms, const double* v, const double* w,
+                     Precision precision, int workers, Control& control,
+                     const KernelGradient& out) {
+    for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
+        const KernelFrame from(x, y, group, argument, workers, control);
+        const bool dot = argument == Argument::dot;
+        const auto add = [&](const KernelGradient& to) {
+            if (from.narrow(precision)) {
+                GradientBlocks<float>(from, itself, diagonal && dot, v, w, precision, workers,
+                                      control, to)
+                    .run(workers);
+            } else {
+                GradientBlocks<double>(from, itself, diagonal && dot, v, w, precision, workers,
+                                       control, to)
+                    .run(workers);
+            }
+        };
+        if (argument != Argument::cosine) return add(out);
+        std::vector<double> by_x(static_cast<size_t>(x.rows() * x.d()));
+        std::vector<double> by_y(itself ? 0 : static_cast<size_t>(y.rows() * y.d()));
+        add({out.row_sums, out.col_sums, by_x.data(), by_y.data()});
+        through_normalisation(x, from.x, by_x, out.grad_x);
+        if (!itself) through_normalisation(y, from.y, by_y, out.grad_y);
+    });
+}
+
+}  // namespace pairtile

@@ -1,0 +1,26 @@
+// Gradients of a weighted kernel sum, with respect to the rows and to the weights.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/evaluate.hpp"
+
+namespace pairtile {
+
+// Of S = Σ_ij v_i w_j k(x_i, y_j): the vectors are the caller's, filled with zeros.
+struct KernelGradient {
+    double* row_sums;  // Σ_j w_j k(x_i, y_j) = ∂S/∂v_i
+    double* col_sums;  // Σ_i v_i k(x_i, y_j) = ∂S/∂w_j
+    double* grad_x;    // ∂S/∂x_i, n × d
+    double* grad_y;    // ∂S/∂y_j, m × d
+};
+
+// `itself`: y is x, w is v and i != j; only row_sums and grad_x are filled, and grad_x is half of
+// the gradient. `diagonal`: the gradient, not the sums, then counts i = j as well. Where the
+// kernel has no derivative (equal rows, Laplace and energy kernels) a pair contributes 0.
+void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
+                     const std::vector<KernelTerm>& terms, const double* v, const double* w,
+                     Precision precision, int workers, Control& control, const KernelGradient& out);
+
+}  // namespace pairtile

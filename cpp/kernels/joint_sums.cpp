@@ -1,0 +1,279 @@
+// The sweep goes over x. The same places of y, in each of its orders, are computed beside it:
+// panels packed for the same rows and columns, tiles taken when a strip of K is complete.
+#include "kernels/joint_sums.hpp"
+
+#include <algorithm>
+#include <memory>
+
+#include "engine/margins.hpp"
+
+namespace pairtile {
+namespace {
+
+// Terms of one argument, evaluated wherever the sweep is.
+class Companion {
+  public:
+    Companion(const Source& points, const std::vector<KernelTerm>& terms, Argument argument,
+              int64_t orders, int workers, Control& control)
+        : from_(points, points, terms, argument, workers, control),
+          pairing_(pairing_for_argument<double>(argument, points.d())),
+          map_(from_, Precision::float64, workers),
+          n_(points.rows() / orders),
+          workers_(workers),
+          control_(control),
+          packed_(static_cast<size_t>(orders)),
+          core_(static_cast<size_t>(workers)) {}
+
+    void begin_rows(int64_t first, int64_t count) {
+        for (size_t o = 0; o < packed_.size(); ++o) {
+            pack(o, first, count, pairing_.row_factor, ops().rows, packed_[o].rows);
+        }
+    }
+
+    void begin_cols(int64_t first, int64_t count) {
+        for (size_t o = 0; o < packed_.size(); ++o) {
+            pack(o, first, count, 1.0, ops().cols, packed_[o].cols);
+            detail::fill_bias(pairing_, packed_[o].cols, packed_[o].bias);
+        }
+    }
+
+    // Values at rows [row, row + height) and columns [col, col + width) of the super-blocks.
+    void operator()(int64_t order, int64_t row, int height, int64_t col, int width, int worker,
+                    double* out, int64_t ld) {
+        const Packed& packed = packed_[static_cast<size_t>(order)];
+        Buffer<double>& core = core_[static_cast<size_t>(worker)];
+        core.reserve(ops().rows * ld);
+        ops().core[static_cast<int>(pairing_.core)](
+            packed.rows.panel_of(row), packed.cols.panel_of(col), packed.rows.d,
+            (width + ops().cols - 1) / ops().cols,
+            detail::takes_bias(pairing_.core) ? packed.bias.data() + col : nullptr, core.data(),
+            ld);
+        const Tile<double> tile{core.data(),
+                                ld,
+                                height,
+                                width,
+                                packed.rows.first + row,
+                                packed.cols.first + col,
+                                row,
+                                col,
+                                packed.rows.largest_extent(row, row + height),
+                                packed.cols.largest_extent(col, col + width)};
+        map_(tile, packed.rows, worker, out, ld);
+    }
+
+    double factor() const { return map_.factor(); }
+
+  private:
+    struct Packed {
+        Panels<double> rows, cols;
+        Buffer<double> bias;
+    };
+
+    static const Ops<double>& ops() { return ops_of<double>(isa()); }
+
+    void pack(size_t order, int64_t first, int64_t count, double factor, int width,
+              Panels<double>& out) {
+        pack_rows(ops(), from_.x, static_cast<int64_t>(order) * n_ + first, count, from_.frame,
+                  pairing_, {factor, width, false, false}, workers_, control_, out);
+    }
+
+    const KernelFrame from_;
+    Pairing pairing_;
+    KernelMap<double> map_;
+    int64_t n_;
+    int workers_;
+    Control& control_;
+    std::vector<Packed> packed_;
+    std::vector<Buffer<double>> core_;
+};
+
+using Companions = std::vector<std::unique_ptr<Companion>>;
+
+class JointFold {
+  public:
+    JointFold(KernelMap<double>& x_map, Companions& x_more, Companions& y, double x_shift,
+              double y_shift, int64_t n, int64_t orders, const Cut& cut, int workers,
+              Control& control)
+        : x_rows(static_cast<size_t>(n)),
+          y_rows(static_cast<size_t>(n)),
+          products(static_cast<size_t>(orders)),
+          x_map_(x_map),
+          x_more_(x_more),
+          y_(y),
+          x_shift_(x_shift),
+          y_shift_(y_shift),
+          strip_(cut.strip),
+          control_(control),
+          work_(static_cast<size_t>(workers)) {
+        const int64_t rows = ops_of<double>(isa()).rows;
+        for (Work& work : work_) {
+            work.x.reserve((cut.row_block + rows) * strip_);
+            work.y.reserve(rows * strip_);
+            work.part.reserve(rows * strip_);
+        }
+    }
+
+    void begin_rows(const Panels<double>& rows, int64_t segments) {
+        segments_ = segments;
+        of_x_.begin_rows(rows.count, segments);
+        of_y_.begin_rows(rows.count, segments);
+        for (auto& c : x_more_) c->begin_rows(rows.first, rows.count);
+        for (auto& c : y_) c->begin_rows(rows.first, rows.count);
+    }
+
+    void begin_cols(const Panels<double>& cols, int64_t row_blocks) {
+        of_x_.begin_cols(cols.count, row_blocks);
+        of_y_.begin_cols(cols.count, row_blocks);
+        for (auto& c : x_more_) c->begin_cols(cols.first, cols.count);
+        for (auto& c : y_) c->begin_cols(cols.first, cols.count);
+        states_.assign(static_cast<size_t>(row_blocks * segments_) * (products.size() + 2), 0.0);
+    }
+
+    void tile(const Tile<double>& tile, const Task& task, const Panels<double>& rows,
+              const Panels<double>&) {
+        Work& work = work_[static_cast<size_t>(task.worker)];
+        const int64_t at = tile.local_row - task.first_row;
+        double* out = work.x.data() + at * strip_;
+        fill(out, tile.rows, -x_shift_);
+        x_map_(tile, rows, task.worker, work.part.data(), strip_);
+        add(work.part.data(), tile.rows, tile.cols, x_map_.factor(), out);
+        add_companions(x_more_, 0, tile.local_row, tile.rows, tile.local_col, tile.cols, task, out);
+        clear_lower(tile, out, strip_);
+        of_x_.add(out, strip_, tile.local_row, tile.rows, tile.local_col, tile.cols, task);
+        double* state = state_of(task);
+        state[0] += square(out, tile.rows, tile.cols);
+        work.rows = at + tile.rows;
+    }
+
+    void strip(const Task& task, const Panels<double>& rows, const Panels<double>& cols,
+               int64_t col, int64_t width) {
+        Work& work = work_[static_cast<size_t>(task.worker)];
+        const Ops<double>& ops = ops_of<double>(isa());
+        double* state = state_of(task);
+        const int columns = static_cast<int>(width);
+        for (size_t order = 0; order < products.size(); ++order) {
+            control_.tick(task.worker);
+            for (int64_t i = 0; i < work.rows; i += ops.rows) {
+                const int height = static_cast<int>(std::min<int64_t>(ops.rows, work.rows - i));
+                const int64_t row = task.first_row + i;
+                double* out = work.y.data();
+                fill(out, height, -y_shift_);
+                add_companions(y_, static_cast<int64_t>(order), row, height, col, columns, task,
+                               out);
+                if (order == 0) {
+                    Tile<double> place{};
+                    place.rows = height, place.cols = columns;
+                    place.row = rows.first + row, place.col = cols.first + col;
+                    clear_lower(place, out, strip_);
+                    of_y_.add(out, strip_, row, height, col, columns, task);
+                    state[1] += square(out, height, columns);
+                }
+                // K is 0 below the diagonal
+                state[2 + order] +=
+                    ops.block_dot(work.x.data() + i * strip_, strip_, out, strip_, height, columns);
+            }
+        }
+    }
+
+    void end_cols(const Panels<double>& cols, int64_t row_blocks) {
+        of_x_.end_cols(cols.first, 1.0);
+        of_y_.end_cols(cols.first, 1.0);
+        for (int64_t s = 0; s < row_blocks * segments_; ++s) {
+            const double* state = states_.data() + static_cast<size_t>(s) * (products.size() + 2);
+            x_squares += state[0];
+            y_squares += state[1];
+            for (size_t order = 0; order < products.size(); ++order) {
+                products[order] += state[2 + order];
+            }
+        }
+    }
+
+    void end_rows(const Panels<double>& rows) {
+        of_x_.end_rows(rows.first, 1.0);
+        of_y_.end_rows(rows.first, 1.0);
+    }
+
+    std::vector<double> x_rows, y_rows, products;
+    double x_squares = 0.0, y_squares = 0.0;
+
+  private:
+    struct Work {
+        Buffer<double> x;        // one strip of K for the rows of a task
+        Buffer<double> y, part;  // tiles
+        int64_t rows = 0;
+    };
+
+    double* state_of(const Task& task) {
+        return states_.data() + static_cast<size_t>(task.row_block * segments_ + task.segment) *
+                                    (products.size() + 2);
+    }
+    void fill(double* out, int rows, double value) const { std::fill_n(out, rows * strip_, value); }
+    void add(const double* part, int rows, int cols, double factor, double* out) const {
+        ops_of<double>(isa()).add_scaled(part, strip_, rows, cols, factor, out, strip_);
+    }
+    void add_companions(Companions& companions, int64_t order, int64_t row, int height, int64_t col,
+                        int width, const Task& task, double* out) {
+        double* part = work_[static_cast<size_t>(task.worker)].part.data();
+        for (auto& c : companions) {
+            (*c)(order, row, height, col, width, task.worker, part, strip_);
+            add(part, height, width, c->factor(), out);
+        }
+    }
+    double square(const double* out, int rows, int cols) const {
+        return ops_of<double>(isa()).block_dot(out, strip_, out, strip_, rows, cols);
+    }
+
+    Margins of_x_{x_rows.data(), x_rows.data()}, of_y_{y_rows.data(), y_rows.data()};
+    KernelMap<double>& x_map_;
+    Companions &x_more_, &y_;
+    double x_shift_, y_shift_;
+    int64_t strip_, segments_ = 1;
+    Control& control_;
+    std::vector<Work> work_;
+    std::vector<double> states_;
+};
+
+Cut cut_of(int64_t n, int64_t d) {
+    // a strip of K for the rows of a task stays in L2, and all that is made of a tile in L1
+    constexpr int64_t rows_at_a_time = 12288;
+    CutLimits limits;
+    limits.strip_cols = 64;
+    limits.row_bytes =
+        std::min(limits.row_bytes, rows_at_a_time * d * static_cast<int64_t>(sizeof(double)));
+    limits.state_bytes_per_row = limits.state_bytes_per_col = 2 * sizeof(double);
+    return choose_cut(ops_of<double>(isa()), n, n, d, limits);
+}
+
+}  // namespace
+
+JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int workers,
+                            Control& control) {
+    const int64_t n = x.points.rows(), orders = y.points.rows() / n;
+    std::unique_ptr<KernelFrame> swept;
+    Companions x_more, beside;
+    for_each_argument(x.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
+        if (!swept) {
+            swept = std::make_unique<KernelFrame>(x.points, x.points, group, argument, workers,
+                                                  control);
+        } else {
+            x_more.push_back(
+                std::make_unique<Companion>(x.points, group, argument, 1, workers, control));
+        }
+    });
+    for_each_argument(y.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
+        beside.push_back(
+            std::make_unique<Companion>(y.points, group, argument, orders, workers, control));
+    });
+    const Cut cut = cut_of(n, std::max(x.points.d(), y.points.d()));
+    KernelMap<double> map(*swept, Precision::float64, workers);
+    const Sweep<double> sweep = map.sweep(cut, true, workers, control);
+    expect(sweep);
+    JointFold fold(map, x_more, beside, x.shift, y.shift, n, orders, cut, workers, control);
+    run(sweep, fold);
+    JointSums out{std::move(fold.products), std::move(fold.x_rows), std::move(fold.y_rows),
+                  2.0 * fold.x_squares, 2.0 * fold.y_squares};
+    for (double& product : out.products) product *= 2.0;
+    return out;
+}
+
+}  // namespace pairtile

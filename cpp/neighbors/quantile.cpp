@@ -1,0 +1,282 @@
+// Bracket and count: a sample of pairs brackets the order statistic, one sweep counts what lies
+// below the bracket and collects what lies inside. A bracket that missed or holds too much is moved
+// or narrowed and swept again. Counts are of canonical values (a tile value decides only where its
+// error bound allows), so the answer does not depend on how it was found.
+#include "neighbors/quantile.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "engine/canonical.hpp"
+#include "engine/screen.hpp"
+#include "engine/sweep.hpp"
+#include "pairtile/fold/rank.hpp"
+
+namespace pairtile {
+namespace {
+
+constexpr int64_t most_sampled = int64_t{1} << 18;
+constexpr int64_t keep_at_most = int64_t{1} << 21;  // 16 MB of collected values
+
+// splitmix64: which pairs are sampled depends on the pair alone.
+uint64_t mix(uint64_t x) {
+    x += 0x9e3779b97f4a7c15ull;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+    return x ^ (x >> 31);
+}
+
+struct Bracket {
+    double low = -INFINITY, high = INFINITY;  // ordered values in [low, high]
+    bool single() const { return low == high; }
+};
+
+template <class T>
+class RankCount {
+  public:
+    // Values inside are kept with probability `keep`, at most keep_at_most of them.
+    RankCount(const Source& pooled, const Metric& metric, const Pairing& pairing,
+              const Bracket& bracket, double keep, int workers)
+        : pairing_(pairing),
+          exact_(pairing.exact()),
+          bracket_(bracket),
+          keep_all_(keep >= 1.0),
+          keep_below_(keep >= 1.0 ? ~uint64_t{0} : static_cast<uint64_t>(keep * 0x1p64)),
+          work_(static_cast<size_t>(workers)) {
+        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, pooled, pooled);
+        for (Work& work : work_) work.rank = Rank{bracket.low, bracket.high};
+    }
+
+    void begin_rows(const Panels<T>&, int64_t) {}
+    void end_rows(const Panels<T>&) {}
+
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+        Work& work = work_[static_cast<size_t>(task.worker)];
+        Canonical& canonical = canonical_[static_cast<size_t>(task.worker)];
+        work.hits.resize(static_cast<size_t>(tile.cols));
+        const Ops<T>& ops = ops_of<T>(isa());
+        for (int i = 0; i < tile.rows; ++i) {
+            const int64_t row = tile.row + i;
+            const int64_t skip = std::clamp<int64_t>(row + 1 - tile.col, 0, tile.cols);
+            const int n = tile.cols - static_cast<int>(skip);
+            if (n == 0) continue;
+            const T* values = tile.data + i * tile.ld + skip;
+            const double norm =
+                pairing_.add_norms ? static_cast<double>(rows.norms[tile.local_row + i]) : 0.0;
+            const double error = pairing_.error(rows.extents[tile.local_row + i], tile.col_extent);
+            // surely below up to `below`; surely above beyond `above`
+            const T below = toward(pairing_.unit * bracket_.low - error - norm, -1);
+            const T above = toward(pairing_.unit * bracket_.high + error - norm, +1);
+            work.rank.below += ops.count_below(values, n, below);
+            const int found = ops.select_between(values, n, below, above, work.hits.data());
+            if (found == 0) continue;
+            canonical.set_row(row);
+            for (int h = 0; h < found; ++h) {
+                const int64_t j = tile.col + skip + work.hits[static_cast<size_t>(h)];
+                const double value =
+                    norm + static_cast<double>(values[work.hits[static_cast<size_t>(h)]]);
+                settle(work, canonical, row, j, value, error);
+            }
+        }
+    }
+
+    Rank rank() const {
+        Rank total{bracket_.low, bracket_.high};
+        for (const Work& work : work_) total.merge(work.rank);
+        return total;
+    }
+    std::vector<double> values() const {
+        std::vector<double> all;
+        for (const Work& work : work_) all.insert(all.end(), work.kept.begin(), work.kept.end());
+        return all;
+    }
+    bool complete() const {
+        return keep_all_ && static_cast<int64_t>(values().size()) == rank().inside;
+    }
+
+  private:
+    struct Work {
+        Rank rank;
+        std::vector<double> kept;
+        std::vector<int32_t> hits;
+    };
+
+    // The largest T that is below the bound (or smallest above it), a step further out.
+    static T toward(double bound, int direction) {
+        const T infinity = std::numeric_limits<T>::infinity();
+        return std::nextafter(static_cast<T>(bound), direction < 0 ? -infinity : infinity);
+    }
+
+    void settle(Work& work, Canonical& canonical, int64_t i, int64_t j, double value,
+                double error) {
+        const bool wanted = keep_all_ || mix(static_cast<uint64_t>(i) * 0x100000001b3ull ^
+                                             static_cast<uint64_t>(j)) < keep_below_;
+        const bool surely_inside = value - error >= pairing_.unit * bracket_.low &&
+                                   value + error <= pairing_.unit * bracket_.high &&
+                                   std::isfinite(error);
+        if (surely_inside && !wanted) {
+            ++work.rank.inside;
+            return;
+        }
+        const double ordered = exact_ ? value / pairing_.unit : canonical(j);
+        const int64_t before = work.rank.inside;
+        work.rank.push(ordered);
+        const int64_t room = keep_at_most / static_cast<int64_t>(work_.size());
+        if (work.rank.inside > before && wanted && static_cast<int64_t>(work.kept.size()) < room) {
+            work.kept.push_back(ordered);
+        }
+    }
+
+    Pairing pairing_;
+    bool exact_;
+    Bracket bracket_;
+    bool keep_all_;
+    uint64_t keep_below_;
+    std::vector<Work> work_;
+    std::vector<Canonical> canonical_;
+};
+
+// The part of a sorted sample that holds rank fraction f of `count` values with near certainty.
+Bracket bracket_from(std::vector<double>& sample, double rank, double count) {
+    std::sort(sample.begin(), sample.end());
+    const double size = static_cast<double>(sample.size());
+    const double at = (rank + 0.5) / count * size;
+    const double margin = 5.0 * std::sqrt(at * std::max(0.0, 1.0 - at / size)) + 6.0;
+    Bracket bracket;
+    if (at - margin >= 0.0) bracket.low = sample[static_cast<size_t>(at - margin)];
+    if (at + margin + 1.0 < size) {
+        bracket.high = sample[static_cast<size_t>(at + margin + 1.0)];
+    }
+    return bracket;
+}
+
+// As many pairs as to keep the work small: of p pairs a sample of s leaves about 5 p / √s in the
+// bracket, and s more is worth it while that falls by more than s grows.
+int64_t sample_size(int64_t pairs) {
+    const double size = std::ceil(std::pow(2.5 * static_cast<double>(pairs), 2.0 / 3.0));
+    return static_cast<int64_t>(std::min(size, static_cast<double>(most_sampled)));
+}
+
+std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, int64_t pairs,
+                                    Control& control) {
+    const uint64_t n = static_cast<uint64_t>(pooled.rows());
+    const uint64_t wanted = static_cast<uint64_t>(sample_size(pairs));
+    std::vector<double> sample;
+    Canonical canonical(metric, pooled, pooled);
+    const uint64_t per_row = std::max<uint64_t>(1, wanted / n);
+    const uint64_t step = std::max<uint64_t>(1, n * per_row / wanted);
+    for (uint64_t i = 0; i < n; i += step) {
+        control.tick(0);
+        canonical.set_row(static_cast<int64_t>(i));
+        for (uint64_t s = 0; s < per_row; ++s) {
+            const uint64_t j = (i + 1 + mix(i * per_row + s) % (n - 1)) % n;
+            sample.push_back(canonical(static_cast<int64_t>(j)));
+        }
+    }
+    return sample;
+}
+
+struct Search {
+    const Source& pooled;
+    Metric metric;
+    int workers;
+    Control& control;
+    const Frame& frame;
+    const Pairing& pairing;
+    Cut cut;
+    int64_t pairs;
+
+    // The values of ranks r and r + 1, counted from 0; the second is NaN where it takes a search of
+    // its own, and both are where NaN distances leave no value of that rank.
+    std::pair<double, double> order_statistics(int64_t r) {
+        std::vector<double> sample = sample_of_pairs(pooled, metric, pairs, control);
+        Bracket known;  // holds rank r
+        Bracket probe = bracket_from(sample, static_cast<double>(r), static_cast<double>(pairs));
+        // the pairs that the probe is thought to hold
+        double expected = static_cast<double>(pairs);
+        if (std::isfinite(probe.low) && std::isfinite(probe.high)) {
+            expected *=
+                static_cast<double>(std::upper_bound(sample.begin(), sample.end(), probe.high) -
+                                    std::lower_bound(sample.begin(), sample.end(), probe.low)) /
+                static_cast<double>(sample.size());
+        }
+        for (;;) {
+            const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
+            const Sweep<float> sweep{pooled, pooled, frame, pairing, cut,
+                                     true,   false,  false, workers, control};
+            expect(sweep);
+            RankCount<float> fold(pooled, metric, pairing, probe, keep, workers);
+            run(sweep, fold);
+            const Rank rank = fold.rank();
+            // Every sweep shrinks what is known, by a value at least: the search ends.
+            if (r < rank.below) {
+                known.high = std::nextafter(probe.low, -INFINITY);
+                probe = known;
+                expected = static_cast<double>(rank.below);
+                continue;
+            }
+            if (r >= rank.below + rank.inside) {
+                if (probe.high == INFINITY) return {NAN, NAN};
+                known.low = std::nextafter(probe.high, INFINITY);
+                probe = known;
+                expected = static_cast<double>(pairs - rank.below - rank.inside);
+                continue;
+            }
+            known = probe;
+            const int64_t within = r - rank.below;
+            const bool holds_next = within + 1 < rank.inside;
+            if (probe.single()) return {probe.low, holds_next ? probe.low : NAN};
+            std::vector<double> values = fold.values();
+            if (fold.complete()) {
+                std::sort(values.begin(), values.end());
+                const auto at = values.begin() + within;
+                return {*at, holds_next ? *(at + 1) : NAN};
+            }
+            probe =
+                bracket_from(values, static_cast<double>(within), static_cast<double>(rank.inside));
+            probe.low = std::max(probe.low, known.low);
+            probe.high = std::min(probe.high, known.high);
+            const double size = static_cast<double>(values.size());
+            if (probe.low == known.low && probe.high == known.high) {
+                // many pairs share a value: ask for it alone
+                const double at = static_cast<double>(within) / static_cast<double>(rank.inside);
+                probe.low = probe.high = values[static_cast<size_t>(at * size)];
+            }
+            expected = static_cast<double>(rank.inside) *
+                       std::min(1.0, 20.0 / std::sqrt(size + 1.0) + 48.0 / (size + 1.0));
+        }
+    }
+};
+
+}  // namespace
+
+double distance_quantile(Source pooled, const Metric& metric, double q, bool squared, int workers,
+                         Control& control) {
+    if (metric == MetricId::cosine) pooled.normalise();
+    const int64_t n = pooled.rows();
+    const int64_t pairs = n / 2 * (n - 1) + (n % 2) * ((n - 1) / 2);
+    const Screen screen = choose_screen(pooled, pooled, metric, workers, control);
+    const Cut cut = choose_cut(ops_of<float>(isa()), n, n, pooled.d(), CutLimits{});
+    Search search{pooled, metric, workers, control, screen.frame, screen.float32, cut, pairs};
+
+    const double at = static_cast<double>(pairs - 1) * q;
+    const int64_t first = static_cast<int64_t>(std::floor(at));
+    const double t = at - static_cast<double>(first);
+    std::pair<double, double> found = search.order_statistics(first);
+    if (t > 0.0 && std::isnan(found.second)) {
+        found.second = search.order_statistics(first + 1).first;
+    }
+    const auto value = [&](double ordered) {
+        if (metric != MetricId::euclidean && squared) {
+            const double distance = reported(metric, ordered);
+            return distance * distance;
+        }
+        return squared ? ordered : reported(metric, ordered);
+    };
+    const double a = value(found.first), b = t > 0.0 ? value(found.second) : a;
+    return t < 0.5 ? a + (b - a) * t : b - (b - a) * (1.0 - t);
+}
+
+}  // namespace pairtile

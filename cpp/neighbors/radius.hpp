@@ -1,0 +1,43 @@
+// Who lies within a radius: counts per row, per reference or both, and the neighbours themselves.
+// The counting fold on the CPU.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "neighbors/knn.hpp"
+#include "engine/parallel_for.hpp"
+#include "engine/source.hpp"
+
+namespace pairtile {
+
+// The largest ordered canonical value whose distance, rounded to D, is <= radius (closed) or
+// < radius: a pair is inside if and only if its ordered value is not above it.
+template <class D>
+double ordered_limit(const Metric& metric, D radius, bool closed);
+
+// Counts of pairs inside; null pointers are not asked for.
+struct RadiusCounts {
+    int64_t* rows = nullptr;
+    int64_t* cols = nullptr;
+};
+
+// Pairs (i, j) with ordered value <= row_limits[i] are counted into `by_row_limit`, those with
+// value <= col_limits[j] into `by_col_limit`; either vector of limits may be null. `index`: the
+// references packed before, for this metric.
+void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
+                  const double* row_limits, const double* col_limits, int workers, Control& control,
+                  RadiusCounts by_row_limit, RadiusCounts by_col_limit,
+                  const Index* index = nullptr);
+
+// The least memory that counting within radii can be held to, for rows of d features.
+int64_t least_radius_memory(int64_t d);
+
+// Fills indices and ordered canonical values of the pairs counted per row before, row i at
+// [indptr[i], indptr[i + 1]), sorted by (value, index).
+void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
+                      const double* row_limits, const int64_t* indptr, int workers,
+                      Control& control, int64_t* indices, double* values,
+                      const Index* index = nullptr);
+
+}  // namespace pairtile
