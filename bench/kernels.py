@@ -177,7 +177,7 @@ def cases() -> dict[str, Any]:
 def run_case(name: str) -> int:
     """Run one case in this process, to be counted; exit status 3 if pairtile cannot do it yet."""
     from bench.gpu.library import Cupy
-    from pairtile._cuda_backend import panels
+    from pairtile._backends.cuda import panels
 
     panels.least_work = 0  # tensor cores take small cases too
     case = cases()[name]

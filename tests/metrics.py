@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from pairtile._metrics import METRICS
+from pairtile._front.metrics import METRICS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,5 +1,5 @@
 // The GPU module: device pointers, strides and the caller's stream come in as numbers, launches go
-// out. It owns no memory; `pairtile._cuda_backend` takes inputs, results and workspace from CuPy.
+// out. It owns no memory; `pairtile._backends.cuda` takes inputs, results and workspace from CuPy.
 #include <limits>
 #include <sstream>
 

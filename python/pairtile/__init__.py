@@ -2,17 +2,14 @@
 
 Nearest neighbours, counts within a radius, precision and recall of generated sets, kernel
 two-sample statistics and tests, energy distance, sliced Wasserstein, contrastive losses. Every
-public function takes the same way: `_arrays` validates, `_backend` chooses the compiled engine, the
+public function takes the same way: `_front` validates, `_backends` chooses the compiled engine, the
 NumPy fallback or CUDA, and the function wraps what comes back.
 
 `reference` and `x` are the reference sample, `queries` and `y` the new one; statistics are
 squared unless ``squared=False``; results are named tuples.
 """
 
-from pairtile._backend import backend, set_backend, set_num_threads, show_config
-from pairtile._mmd_gradient import MMDGradient
-from pairtile.aggregated import AggregatedTest, KernelTest, mmd_aggregated_test
-from pairtile.contrastive import ContrastiveResult, clip_loss, info_nce
+from pairtile._backends.choose import backend, set_backend, set_num_threads, show_config
 from pairtile.dependence import (
     cka,
     distance_correlation,
@@ -20,20 +17,6 @@ from pairtile.dependence import (
     hsic,
     independence_test,
 )
-from pairtile.disco import disco_test
-from pairtile.divergence import cauchy_schwarz_divergence
-from pairtile.fidelity import (
-    PRDC,
-    PrecisionRecall,
-    authenticity,
-    distance_to_closest_record,
-    precision_recall_density_coverage,
-    probabilistic_precision_recall,
-    realism,
-)
-from pairtile.inception import KID, kid
-from pairtile.index import NeighborIndex
-from pairtile.kernel_products import kernel_logsumexp, kernel_matvec
 from pairtile.kernels import (
     Cosine,
     Energy,
@@ -45,15 +28,34 @@ from pairtile.kernels import (
     Matern,
     Polynomial,
     RationalQuadratic,
+    kernel_logsumexp,
+    kernel_matvec,
     kernel_sum,
     median_distance,
     witness,
 )
-from pairtile.neighbors import Neighbors, knn, kth_distance, pairwise_distances
-from pairtile.online import OnlineMMD, OnlineResult
-from pairtile.permutation import TestResult, energy_test, mmd_test
-from pairtile.power import MMDPower, mmd_power
-from pairtile.radius import RadiusNeighbors, radius_count, radius_neighbors
+from pairtile.losses import (
+    ContrastiveResult,
+    clip_loss,
+    info_nce,
+)
+from pairtile.neighbors import (
+    PRDC,
+    NeighborIndex,
+    Neighbors,
+    PrecisionRecall,
+    RadiusNeighbors,
+    authenticity,
+    distance_to_closest_record,
+    knn,
+    kth_distance,
+    pairwise_distances,
+    precision_recall_density_coverage,
+    probabilistic_precision_recall,
+    radius_count,
+    radius_neighbors,
+    realism,
+)
 from pairtile.slices import (
     SlicedResult,
     sliced_energy,
@@ -62,7 +64,25 @@ from pairtile.slices import (
     wasserstein_1d,
 )
 from pairtile.stein import kernel_stein_discrepancy, stein_test
-from pairtile.two_sample import energy_distance, mmd
+from pairtile.two_sample import (
+    KID,
+    AggregatedTest,
+    KernelTest,
+    MMDGradient,
+    MMDPower,
+    OnlineMMD,
+    OnlineResult,
+    TestResult,
+    cauchy_schwarz_divergence,
+    disco_test,
+    energy_distance,
+    energy_test,
+    kid,
+    mmd,
+    mmd_aggregated_test,
+    mmd_power,
+    mmd_test,
+)
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from pairtile.cli import main
+from pairtile.app.cli import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""The GPU engine: launches on device memory that `_cuda_backend` owns through CuPy.
+"""The GPU engine: launches on device memory that `_backends.cuda` owns through CuPy.
 
 An address is a device pointer as an integer, 0 for "none". A `_View` is a matrix: its address,
 rows, columns, bytes from row to row and from column to column, and dtype. `_Sets` are the queries,

@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend, _line
-from pairtile._line import dot
-from pairtile._progress import reporting
-from pairtile.kernels import Energy, Kernel, as_kernel, diagonal, median_sizes, resolve
-from pairtile.permutation import TestResult
+from pairtile._backends import choose
+from pairtile._front import validate
+from pairtile._front.progress import reporting
+from pairtile.kernels import univariate
+from pairtile.kernels.kernel import Energy, Kernel, as_kernel, diagonal, median_sizes, resolve
+from pairtile.kernels.univariate import dot
+from pairtile.two_sample.permutation import TestResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-    from pairtile._progress import Progress, Report
-    from pairtile.kernels import Term
+    from pairtile._front.progress import Progress, Report
+    from pairtile.kernels.kernel import Term
 
     Floats = NDArray[np.float64]
 
@@ -65,9 +67,9 @@ def _side(rows: Floats, own: Floats, squares: float, shift: float) -> _Side:
 
 def _typical(x: NDArray[Any], terms: list[Term]) -> float:
     """About the mean of k(x_i, x_j) over i != j: what products cancel least without."""
-    from pairtile._numpy.kernels import evaluate
+    from pairtile._backends.numpy.kernels import evaluate
 
-    sample = np.asarray(_arrays.host(x[:: -(-len(x) // 64)]), dtype=np.float64)
+    sample = np.asarray(validate.host(x[:: -(-len(x) // 64)]), dtype=np.float64)
     if len(sample) < 2:
         return 0.0
     k = evaluate(sample, sample, terms)
@@ -86,11 +88,11 @@ def _over_pairs(
     progress: Report | None,
 ) -> _Joint:
     """By tiles. Each order of the rows of y costs one more pass over its pairs."""
-    sums = _backend.module(x, y).joint_kernel_sums
+    sums = choose.module(x, y).joint_kernel_sums
     x_shift, y_shift = _typical(x, x_terms), _typical(y, y_terms)
     products, x_rows, y_rows, x_squares, y_squares = sums(
         x,
-        y if orders is None else _arrays.taken(y, orders.ravel()),
+        y if orders is None else validate.taken(y, orders.ravel()),
         x_terms,
         y_terms,
         x_shift=x_shift,
@@ -144,9 +146,9 @@ def _on_lines(
     progress: Report | None,
 ) -> _Joint:
     """By sorting, for −|x − x'| and −|y − y'| of single columns and each of the orders of y."""
-    a, b = _line.column(x), _line.column(y)
+    a, b = univariate.column(x), univariate.column(y)
     at = np.argsort(a, kind="stable")
-    products = _backend.module(x, y).line_products(
+    products = choose.module(x, y).line_products(
         a[at], b, np.ascontiguousarray(orders[:, at]), workers=workers, progress=progress
     )
     return _Joint(products, _line_side(a), _line_side(b))
@@ -156,7 +158,7 @@ def _line_side(x: Floats) -> _Side:
     n = len(x)
     at = np.argsort(x, kind="stable")
     rows = np.empty(n)
-    rows[at] = -_line.row_sums(x[at])
+    rows[at] = -univariate.row_sums(x[at])
     centred = x - x.mean()
     return _side(rows, np.zeros(n), 2 * n * dot(centred, centred), 0.0)
 
@@ -200,8 +202,8 @@ def _correlation(estimator: str, sums: _Joint) -> float:
 def _paired(
     x: ArrayLike, y: ArrayLike, *, check_finite: bool, workers: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    a = _arrays.matrix("x", x, check_finite=check_finite, workers=workers)
-    b = _arrays.matrix("y", y, check_finite=check_finite, workers=workers)
+    a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
+    b = validate.matrix("y", y, check_finite=check_finite, workers=workers)
     if len(a) != len(b):
         raise ValueError(f"x has {len(a)} rows and y has {len(b)}; they must be paired")
     return a, b
@@ -236,8 +238,8 @@ def _sums(
     check_finite: bool,
     progress: Progress,
 ) -> _Joint:
-    _arrays.choice("estimator", estimator, ESTIMATORS)
-    threads = _arrays.resolve_workers(workers)
+    validate.choice("estimator", estimator, ESTIMATORS)
+    threads = validate.resolve_workers(workers)
     a, b = _paired(x, y, check_finite=check_finite, workers=threads)
     n, x_features, y_features = len(a), a.shape[1], b.shape[1]
     if estimator == "unbiased" and n < 4:
@@ -248,7 +250,7 @@ def _sums(
     medians = [median_sizes(kernel, n) for kernel in (x_kernel, y_kernel)]
     with reporting(progress, *medians[0], *medians[1], n * n) as (*reports, of_pairs):
         of_x = len(medians[0])
-        if _line.on_a_line(x_kernel, a) and _line.on_a_line(y_kernel, b):
+        if univariate.on_a_line(x_kernel, a) and univariate.on_a_line(y_kernel, b):
             return _on_lines(a, b, np.arange(n)[None], workers=threads, progress=of_pairs)
         x_terms = resolve(x_kernel, a, None, workers=threads, reports=reports[:of_x])
         y_terms = resolve(y_kernel, b, None, workers=threads, reports=reports[of_x:])
@@ -258,7 +260,7 @@ def _sums(
             x_scale is not None
             and y_scale is not None
             and products <= n * (x_features + y_features) // 2
-            and _arrays.in_host_memory(a, b)
+            and validate.in_host_memory(a, b)
         ):
             return _by_covariance(a, b, x_scale, y_scale)
         return _over_pairs(
@@ -623,13 +625,13 @@ def independence_test(
     >>> pt.independence_test(x, (x - 10) ** 2, n_permutations=99, rng=0).pvalue
     0.01
     """
-    kernel = _STATISTICS[_arrays.choice("statistic", statistic, _STATISTICS)]
-    count = _arrays.count("n_permutations", n_permutations)
-    generator = _arrays.generator(rng)
-    threads = _arrays.resolve_workers(workers)
+    kernel = _STATISTICS[validate.choice("statistic", statistic, _STATISTICS)]
+    count = validate.count("n_permutations", n_permutations)
+    generator = validate.generator(rng)
+    threads = validate.resolve_workers(workers)
     a, b = _paired(x, y, check_finite=check_finite, workers=threads)
     n = len(a)
-    line = _line.on_a_line(kernel, a, b)
+    line = univariate.on_a_line(kernel, a, b)
     # to reorder y is to reorder x by the inverse
     reversed_roles = a.shape[1] < b.shape[1]
     if reversed_roles:
@@ -654,7 +656,7 @@ def independence_test(
                 sums = _on_lines(a, b, orders, workers=threads, progress=report)
             elif held:
                 sums = first or _over_pairs(a, b, x_terms, y_terms, workers=threads, progress=None)
-                products = _backend.module(a, b).permuted_kernel_products(
+                products = choose.module(a, b).permuted_kernel_products(
                     a, b, x_terms, y_terms, orders,
                     x_shift=_typical(a, x_terms), y_shift=_typical(b, y_terms),
                     workers=threads, progress=report,
@@ -671,4 +673,6 @@ def independence_test(
     size_of_products = math.sqrt(first.x.mean_square) * math.sqrt(first.y.mean_square)
     null = values[1:].copy()
     below = int(np.count_nonzero(null < values[0] - 2.0**-38 * size_of_products))
-    return TestResult(float(values[0]), (1 + count - below) / (1 + count), _arrays.like(x, y)(null))
+    return TestResult(
+        float(values[0]), (1 + count - below) / (1 + count), validate.like(x, y)(null)
+    )

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile import _arrays, _backend, _progress
+from pairtile._backends import choose
+from pairtile._front import validate
+from pairtile._front.progress import reporting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,24 +98,24 @@ def wasserstein_1d(
     ----------
     Peyré and Cuturi, Computational Optimal Transport (2019), remark 2.30.
     """
-    a, b = _arrays.array("x", x), _arrays.array("y", y)
+    a, b = validate.array("x", x), validate.array("y", y)
     if a.ndim != b.ndim:
         raise ValueError(f"x is {a.ndim}-D and y is {b.ndim}-D; both need the same features")
     one_column = a.ndim == 1
     if one_column:
         a, b = a[:, None], b[:, None]
-    p = _arrays.real("p", p, least=1)
-    workers = _arrays.resolve_workers(workers)
-    a, b = _arrays.pair("x", a, "y", b, check_finite=check_finite, workers=workers)
-    wa = _arrays.unit_weights("x_weights", x_weights, len(a))
-    wb = _arrays.unit_weights("y_weights", y_weights, len(b))
-    with _progress.reporting(progress, a.shape[1]) as (report,):
-        costs, _, _ = _backend.module(a, b).sliced_costs(
+    p = validate.real("p", p, least=1)
+    workers = validate.resolve_workers(workers)
+    a, b = validate.pair("x", a, "y", b, check_finite=check_finite, workers=workers)
+    wa = validate.unit_weights("x_weights", x_weights, len(a))
+    wb = validate.unit_weights("y_weights", y_weights, len(b))
+    with reporting(progress, a.shape[1]) as (report,):
+        costs, _, _ = choose.module(a, b).sliced_costs(
             a, b, None, p, wa, wb,
             gradient=False, direction_weights=None, workers=workers, progress=report,
         )  # fmt: skip
     distances = costs ** (1 / p)
-    return float(distances[0]) if one_column else _arrays.like(x, y)(distances)
+    return float(distances[0]) if one_column else validate.like(x, y)(distances)
 
 
 def sliced_wasserstein(
@@ -192,20 +194,20 @@ def sliced_wasserstein(
     ----------
     Bonneel, Rabin, Peyré and Pfister, Sliced and Radon Wasserstein barycenters of measures (2015).
     """
-    p = _arrays.real("p", p, least=1)
-    workers = _arrays.resolve_workers(workers)
-    a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
-    wa = _arrays.unit_weights("x_weights", x_weights, len(a))
-    wb = _arrays.unit_weights("y_weights", y_weights, len(b))
+    p = validate.real("p", p, least=1)
+    workers = validate.resolve_workers(workers)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    wa = validate.unit_weights("x_weights", x_weights, len(a))
+    wb = validate.unit_weights("y_weights", y_weights, len(b))
     along, block = _directions(directions, a.shape[1], n_projections, rng)
     n_slices = along.shape[1]
-    weights = _arrays.unit_weights("direction_weights", direction_weights, n_slices)
+    weights = validate.unit_weights("direction_weights", direction_weights, n_slices)
     if weights is None:
         weights = np.full(n_slices, 1 / n_slices)
     else:
         block = None
 
-    backend = _backend.module(a, b)
+    backend = choose.module(a, b)
     # Derivatives of the costs leave the backend in the working dtype, where their size, a distance
     # to the power p − 1, may not fit; the distance along the first direction tells that size.
     unit = 1.0
@@ -216,7 +218,7 @@ def sliced_wasserstein(
         )  # fmt: skip
         if first[0] > 0:
             unit = max(float(first[0]), sys.float_info.min) ** (1 / p)
-    with _progress.reporting(progress, n_slices) as (report,):
+    with reporting(progress, n_slices) as (report,):
         costs, grad_x, grad_y = backend.sliced_costs(
             a, b, along, p, wa, wb, gradient=return_gradient,
             direction_weights=weights * unit ** (1 - p), workers=workers, progress=report,
@@ -230,7 +232,7 @@ def sliced_wasserstein(
     if not (full or return_gradient):
         return value
     error = _standard_error(costs, block) * (value / (p * mean) if value > 0 else 1.0)
-    to_user = _arrays.like(x, y)
+    to_user = validate.like(x, y)
     return SlicedResult(value, error, to_user(grad_x), to_user(grad_y))
 
 
@@ -286,12 +288,12 @@ def sliced_energy(
     ----------
     Hertrich, Wald, Altekrüger and Hagemann, Generative sliced MMD flows with Riesz kernels (2024).
     """
-    workers = _arrays.resolve_workers(workers)
-    a, b = _arrays.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    workers = validate.resolve_workers(workers)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
     dim = a.shape[1]
     along, block = _directions(directions, dim, n_projections, rng)
-    with _progress.reporting(progress, along.shape[1]) as (report,):
-        costs, grad_x, grad_y = _backend.module(a, b).sliced_energy_costs(
+    with reporting(progress, along.shape[1]) as (report,):
+        costs, grad_x, grad_y = choose.module(a, b).sliced_energy_costs(
             a, b, along, gradient=return_gradient, workers=workers, progress=report
         )
     # Γ overflows beyond d = 340, its logarithm does not.
@@ -302,7 +304,7 @@ def sliced_energy(
     for grad in (grad_x, grad_y):
         if grad is not None:
             np.multiply(grad, factor, out=grad)
-    to_user = _arrays.like(x, y)
+    to_user = validate.like(x, y)
     error = factor * _standard_error(costs, block)
     return SlicedResult(value, error, to_user(grad_x), to_user(grad_y))
 
@@ -346,9 +348,9 @@ def sphere_directions(
     ----------
     Stewart, The efficient generation of random orthogonal matrices (1980).
     """
-    d, n = _arrays.count("d", d), _arrays.count("n", n)
-    method = _arrays.choice("method", method, _METHODS)
-    generator = _arrays.generator(rng)
+    d, n = validate.count("d", d), validate.count("n", n)
+    method = validate.choice("method", method, _METHODS)
+    generator = validate.generator(rng)
     if method == "orthogonal":
         return np.hstack([_orthogonal(d, min(d, n - start), generator) for start in range(0, n, d)])
     if method == "sobol":
@@ -386,11 +388,11 @@ def _directions(
     """
     if directions is None or isinstance(directions, str):
         method = "gaussian" if directions is None else directions
-        _arrays.choice("directions", method, _METHODS)
-        n_projections = _arrays.count("n_projections", n_projections)
+        validate.choice("directions", method, _METHODS)
+        n_projections = validate.count("n_projections", n_projections)
         drawn = sphere_directions(dim, n_projections, rng=rng, method=method)
         return drawn, {"gaussian": 1, "orthogonal": dim, "sobol": None}[method]
-    given = _arrays.matrix("directions", _arrays.host(directions))
+    given = validate.matrix("directions", validate.host(directions))
     if given.shape[0] != dim:
         raise ValueError(
             f"directions has {given.shape[0]} rows and x has {dim} columns; "

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile import _arrays, _backend
-from pairtile._progress import reporting
-from pairtile._resampling import pack, pvalue, signed_sums
-from pairtile.kernels import (
+from pairtile._backends import choose
+from pairtile._front import validate
+from pairtile._front.progress import reporting
+from pairtile.kernels.kernel import (
     Energy,
     Gaussian,
     InverseMultiquadric,
@@ -27,14 +27,15 @@ from pairtile.kernels import (
     median_sizes,
     resolve,
 )
-from pairtile.permutation import TestResult
+from pairtile.two_sample.permutation import TestResult
+from pairtile.two_sample.relabelling import pack, pvalue, signed_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-    from pairtile._progress import Progress
+    from pairtile._front.progress import Progress
 
 _SMOOTH = (Gaussian, RationalQuadratic, InverseMultiquadric, Matern)
 _ESTIMATORS = ("biased", "unbiased")
@@ -70,14 +71,14 @@ def _stein_sums(
 
     `draw` gives the sign vectors, True for +1, once the number of rows is known.
     """
-    from pairtile._numpy.stein import stein_diagonal
+    from pairtile._backends.numpy.stein import stein_diagonal
 
     chosen = as_kernel(kernel)
     _check_smooth(chosen)
-    _arrays.choice("estimator", estimator, _ESTIMATORS)
-    threads = _arrays.resolve_workers(workers)
-    a = _arrays.matrix("x", x, check_finite=check_finite, workers=threads)
-    s = _arrays.matrix("scores", scores, check_finite=check_finite, workers=threads)
+    validate.choice("estimator", estimator, _ESTIMATORS)
+    threads = validate.resolve_workers(workers)
+    a = validate.matrix("x", x, check_finite=check_finite, workers=threads)
+    s = validate.matrix("scores", scores, check_finite=check_finite, workers=threads)
     if s.shape != a.shape:
         raise ValueError(
             f"scores must have the shape of x, {a.shape}, a gradient per row; got {s.shape}"
@@ -88,13 +89,13 @@ def _stein_sums(
     labels = pack(draw(n), n, count)
     with reporting(progress, *median_sizes(chosen, n), n * n // 2) as (*medians, report):
         terms = resolve(chosen, a, None, workers=threads, reports=medians)
-        within, row, total = _backend.module(a, s).stein_label_sums(
+        within, row, total = choose.module(a, s).stein_label_sums(
             a, s, labels, terms, workers=threads, progress=report
         )
     signed = signed_sums(within, row, total)
     diagonal = 0.0
     for start in range(0, n, 4096):
-        rows = np.asarray(_arrays.host(s[start : start + 4096]), dtype=np.float64)
+        rows = np.asarray(validate.host(s[start : start + 4096]), dtype=np.float64)
         diagonal += float(stein_diagonal(rows, terms).sum())
     if estimator == "biased":
         return (total + diagonal) / n**2, (signed + diagonal) / n**2, diagonal / n
@@ -246,9 +247,9 @@ def stein_test(
     >>> pt.stein_test(x, -x, rng=0).pvalue > 0.05, pt.stein_test(x, 1 - x, rng=0).pvalue
     (True, 0.001)
     """
-    count = _arrays.count("n_bootstrap", n_bootstrap)
-    change = _arrays.real("change_probability", change_probability, above=0, most=0.5)
-    generator = _arrays.generator(rng)
+    count = validate.count("n_bootstrap", n_bootstrap)
+    change = validate.real("change_probability", change_probability, above=0, most=0.5)
+    generator = validate.generator(rng)
     statistic, null, size = _stein_sums(
         x,
         scores,
@@ -261,4 +262,4 @@ def stein_test(
         progress=progress,
     )
     p = pvalue(statistic, null, 2.0**-40 * abs(size))
-    return TestResult(statistic, p, _arrays.like(x, scores)(null), "wild_bootstrap")
+    return TestResult(statistic, p, validate.like(x, scores)(null), "wild_bootstrap")

@@ -10,9 +10,10 @@ import pytest
 
 import pairtile as pt
 from gpu_data import TERMS, data
-from pairtile import _numpy, dependence
-from pairtile._numpy.stein import DERIVATIVES
-from pairtile._resampling import pack
+from pairtile import dependence
+from pairtile._backends import numpy as twin
+from pairtile._backends.numpy.stein import DERIVATIVES
+from pairtile.two_sample.relabelling import pack
 
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 # Around the tile of 32 rows and the strip of 64 features; 150 references are cut into two segments.
@@ -28,9 +29,9 @@ def cupy() -> Any:
 
 @pytest.fixture
 def gpu(cupy: Any) -> Any:
-    from pairtile import _cuda_backend
+    from pairtile._backends import cuda as cuda_backend
 
-    return _cuda_backend
+    return cuda_backend
 
 
 def close(found: Any, wanted: Any, tolerance: float = 1e-12) -> None:
@@ -57,7 +58,7 @@ def check_gradient(gpu: Any, x: Any, y: Any, terms: Any, tolerance: float = 1e-1
     for diagonal in (False, True):
         options: dict[str, Any] = {"diagonal": diagonal, **GRADIENT}
         found = gpu.kernel_gradient(x, y, terms, v, w, **options)
-        close(found, _numpy.kernel_gradient(x, y, terms, v, w, **options), tolerance)
+        close(found, twin.kernel_gradient(x, y, terms, v, w, **options), tolerance)
 
 
 @pytest.mark.gpu
@@ -109,7 +110,7 @@ def test_gradients_read_any_strides(cupy: Any, gpu: Any) -> None:
     for view in (np.s_[::2, ::2], np.s_[::-2, ::-1], np.s_[:33, 3:]):
         x, a = whole[view], on_device[view]
         for one, other in ((x, a), (np.asfortranarray(x), cupy.asarray(x, order="F"))):
-            wanted = _numpy.kernel_gradient(one, None, terms, v, None, diagonal=False, **GRADIENT)
+            wanted = twin.kernel_gradient(one, None, terms, v, None, diagonal=False, **GRADIENT)
             found = gpu.kernel_gradient(other, None, terms, v, None, diagonal=False, **GRADIENT)
             close(host(found), wanted)
 
@@ -155,7 +156,7 @@ def test_stein_sums(gpu: Any, name: str, n: int, d: int) -> None:
     for n_labels in (0, 1, 63, 64, 100):
         labels = packed(n, n_labels)
         found = gpu.stein_label_sums(x, scores, labels, terms, workers=1)
-        wanted = _numpy.stein_label_sums(x, scores, labels, terms, workers=1)
+        wanted = twin.stein_label_sums(x, scores, labels, terms, workers=1)
         size = max(abs(wanted[2]), n * np.square(scores).sum())
         for ours, twins in zip(found, wanted, strict=True):
             np.testing.assert_allclose(ours, twins, rtol=0, atol=1e-13 * size)
@@ -163,7 +164,7 @@ def test_stein_sums(gpu: Any, name: str, n: int, d: int) -> None:
 
 @pytest.mark.gpu
 def test_stein_sums_of_rough_kernels_and_many_labels(gpu: Any, monkeypatch: Any) -> None:
-    from pairtile._cuda_backend import stein
+    from pairtile._backends.cuda import stein
 
     x = data(40, 3, "float32")
     for name in TERMS.keys() - DERIVATIVES.keys():
@@ -182,7 +183,7 @@ def test_stein_kernel_far_from_the_origin(gpu: Any) -> None:
     terms = [(1.0, "matern32", (3.0,))]
     scores = 1e6 - x
     found = gpu.stein_label_sums(x, scores, packed(50, 3), terms, workers=1)
-    wanted = _numpy.stein_label_sums(x, scores, packed(50, 3), terms, workers=1)
+    wanted = twin.stein_label_sums(x, scores, packed(50, 3), terms, workers=1)
     for ours, twins in zip(found, wanted, strict=True):
         np.testing.assert_allclose(ours, twins, rtol=1e-11)
 
@@ -224,7 +225,7 @@ def test_joint_sums(cupy: Any, gpu: Any, name: str, n: int, d: int, e: int) -> N
     y_terms = [(0.5, "laplace", (0.4,)), (1.0, "cosine", ()), (0.1, "laplace_l1", (0.2,))]
     for orders in (orders_of(n, 1), orders_of(n, 4)):
         several = y[orders.ravel()]
-        wanted = _numpy.joint_kernel_sums(x, several, x_terms, y_terms, **JOINT)
+        wanted = twin.joint_kernel_sums(x, several, x_terms, y_terms, **JOINT)
         found = gpu.joint_kernel_sums(
             cupy.asarray(x), cupy.asarray(several), x_terms, y_terms, **JOINT
         )
@@ -241,7 +242,7 @@ def test_joint_sums_of_every_dtype(gpu: Any, dtype: str) -> None:
     for a, b in ((x, y), (y, x)):
         close(
             gpu.joint_kernel_sums(a, b, terms, terms, **JOINT),
-            _numpy.joint_kernel_sums(a, b, terms, terms, **JOINT),
+            twin.joint_kernel_sums(a, b, terms, terms, **JOINT),
         )
 
 
@@ -250,7 +251,7 @@ def test_products_on_lines(gpu: Any) -> None:
     rng = np.random.default_rng(0)
     x, y = np.sort(rng.normal(size=50)), rng.normal(size=50)
     found = gpu.line_products(x, y, orders_of(50, 3), workers=1)
-    close([found], [_numpy.line_products(x, y, orders_of(50, 3), workers=1)])
+    close([found], [twin.line_products(x, y, orders_of(50, 3), workers=1)])
 
 
 @pytest.mark.gpu

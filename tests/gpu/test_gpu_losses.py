@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import pairtile as pt
-from pairtile import _numpy
-from test_contrastive import brute
+from loss_formulas import brute
+from pairtile._backends import numpy as twin
 
 pytestmark = pytest.mark.gpu
 
@@ -28,12 +28,13 @@ def cupy() -> Any:
 def losses(request: Any, cupy: Any, monkeypatch: Any) -> Any:
     """The backend's module, on each kind of tensor core that the device has."""
 
-    from pairtile import _cuda, _cuda_backend
+    from pairtile import _cuda
+    from pairtile._backends import cuda as cuda_backend
 
-    assert _cuda_backend.contrastive
+    assert cuda_backend.contrastive
     if _cuda.tensor_path(0, request.param) != request.param:
         pytest.skip(f"no {request.param} here")
-    module = sys.modules["pairtile._cuda_backend.contrastive"]
+    module = sys.modules["pairtile._backends.cuda.contrastive"]
     monkeypatch.setattr(module, "path", request.param)
     return module
 
@@ -109,13 +110,13 @@ def check(found: Any, wanted: Any, x: Any, y: Any, scale: float, upstream: Any =
 
 def compare(losses: Any, cupy: Any, x: Any, y: Any, scale: float, **options: Any) -> dict[str, Any]:
     """What the GPU finds, having checked it against the twin."""
-    from pairtile import _cuda_backend
+    from pairtile._backends import cuda as cuda_backend
 
     on_device = [a if a.dtype.name == "bfloat16" else cupy.asarray(a) for a in (x, y)]
-    found = seam(_cuda_backend, *on_device, scale, **options)
+    found = seam(cuda_backend, *on_device, scale, **options)
     found = {k: v.get() if isinstance(v, cupy.ndarray) else v for k, v in found.items()}
     found["dtypes"] = (x.dtype.name, y.dtype.name)
-    wanted = dict(seam(_numpy, x, y, scale, **options | {"progress": None}))
+    wanted = dict(seam(twin, x, y, scale, **options | {"progress": None}))
     n = len(x)
     a, b = wide(x), wide(y)
     if options.get("normalize"):

@@ -9,7 +9,7 @@ import pytest
 import pairtile as pt
 from backends import on_backend
 from gpu_data import data
-from pairtile import _numpy
+from pairtile._backends import numpy as twin
 
 SEARCH: dict[str, Any] = {"dtype": "float32", "precision": "default", "workers": 1}
 SHARES = [[0], [0, 0], [0] * 3, [0] * 7]
@@ -22,9 +22,9 @@ def cupy() -> Any:
 
 @pytest.fixture
 def gpu(cupy: Any) -> Any:
-    from pairtile import _cuda_backend
+    from pairtile._backends import cuda as cuda_backend
 
-    return _cuda_backend
+    return cuda_backend
 
 
 class Held:
@@ -61,8 +61,8 @@ def same(found: Any, wanted: Any) -> None:
 
 
 def test_backend_has_every_function_of_the_seam(gpu: Any) -> None:
-    assert set(_numpy.__all__) <= set(gpu.__all__)
-    assert all(callable(getattr(gpu, name)) for name in _numpy.__all__)
+    assert set(twin.__all__) <= set(gpu.__all__)
+    assert all(callable(getattr(gpu, name)) for name in twin.__all__)
 
 
 def test_plan_stays_within_a_limit() -> None:
@@ -95,7 +95,7 @@ def test_knn_within_a_limit(cupy: Any, gpu: Any, held: Held, k: int, least: int)
     found = gpu.knn(a, b, k, "euclidean", memory_limit=limit, **SEARCH)
     results = sum(-(-r.nbytes // 512) * 512 for r in found)
     assert held.most - before <= limit + results
-    same(found, _numpy.knn(x, y, k, "euclidean", **SEARCH))
+    same(found, twin.knn(x, y, k, "euclidean", **SEARCH))
 
 
 @pytest.mark.gpu
@@ -112,7 +112,7 @@ def test_screened_knn_within_a_limit(
     kib: int,
     d: int,
 ) -> None:
-    from pairtile._cuda_backend import panels, screened
+    from pairtile._backends.cuda import panels, screened
 
     monkeypatch.setattr(panels, "least_work", 0)
     if panels.tensor_path() == "none":
@@ -134,7 +134,7 @@ def test_screened_knn_within_a_limit(
     assert held.most - before <= (kib << 10) + results + norms
     assert served == [True]
     assert len(sweeps) > 1 or (d == 70 and kib > 1200)
-    same(found, _numpy.knn(x, y, 5, metric, **SEARCH))
+    same(found, twin.knn(x, y, 5, metric, **SEARCH))
 
 
 @pytest.mark.gpu
@@ -151,7 +151,7 @@ def test_screened_radii_within_a_limit(
     kib: int,
     served: bool,
 ) -> None:
-    from pairtile._cuda_backend import panels, screened_radius
+    from pairtile._backends.cuda import panels, screened_radius
 
     monkeypatch.setattr(panels, "least_work", 0)
     if panels.tensor_path() == "none":
@@ -173,19 +173,19 @@ def test_screened_radii_within_a_limit(
     beside = 16 * 1500 + 8 * 600 + 8 * 1500 + 4096  # norms, radii and results
     assert held.most - before <= (kib << 10) + beside
     assert ends == [served]
-    same(found[:2], _numpy.radius_counts(x, y, metric, radii, None, **options)[:2])
+    same(found[:2], twin.radius_counts(x, y, metric, radii, None, **options)[:2])
 
 
 @pytest.mark.gpu
 def test_a_limit_too_small_for_the_screen_is_kept(
     cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairtile._cuda_backend import panels
+    from pairtile._backends.cuda import panels
 
     monkeypatch.setattr(panels, "least_work", 0)
     x, y = data(300, 70, "float32"), data(500, 70, "float32", 1)
     found = gpu.knn(x, y, 5, "euclidean", memory_limit=gpu.least_memory(70, 5), **SEARCH)
-    same(found, _numpy.knn(x, y, 5, "euclidean", **SEARCH))
+    same(found, twin.knn(x, y, 5, "euclidean", **SEARCH))
 
 
 @pytest.mark.gpu
@@ -242,7 +242,7 @@ def test_out_of_memory_of_a_launch(cupy: Any, gpu: Any, monkeypatch: pytest.Monk
     def full(*_: Any) -> None:
         raise gpu._cuda.OutOfMemory("CUDA error in survey: out of memory")
 
-    monkeypatch.setattr("pairtile._cuda_backend.memory._cuda.survey", full)
+    monkeypatch.setattr("pairtile._backends.cuda.memory._cuda.survey", full)
     with pytest.raises(MemoryError, match=r"CUDA device 0 .*error in survey") as caught:
         pt.knn(cupy.zeros((3, 2)), k=1)
     assert not isinstance(caught.value, gpu._cuda.OutOfMemory)
@@ -250,7 +250,7 @@ def test_out_of_memory_of_a_launch(cupy: Any, gpu: Any, monkeypatch: pytest.Monk
 
 @pytest.mark.gpu
 def test_memory_errors_of_the_host_stay_as_they_are(gpu: Any) -> None:
-    from pairtile._cuda_backend.memory import device_of
+    from pairtile._backends.cuda.memory import device_of
 
     with pytest.raises(MemoryError, match=r"^no room$"), device_of():
         raise MemoryError("no room")
@@ -263,7 +263,7 @@ def test_a_device_that_the_build_does_not_serve(
     def missing(*_: Any) -> None:
         raise gpu._cuda.NotBuilt("CUDA error in survey: no kernel image is available")
 
-    monkeypatch.setattr("pairtile._cuda_backend.memory._cuda.survey", missing)
+    monkeypatch.setattr("pairtile._backends.cuda.memory._cuda.survey", missing)
     found = cupy.cuda.runtime.getDeviceProperties(0)
     capability = f"{found['major']}.{found['minor']}"
     with pytest.raises(RuntimeError, match="PAIRTILE_CUDA_ARCHITECTURES=") as caught:
@@ -281,10 +281,10 @@ def test_a_backend_without_a_device(gpu: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pairtile import _backend
+    from pairtile._backends import choose
 
-    monkeypatch.setattr(_backend, "_load", lambda name: None)
-    spec = "pairtile._backend.importlib.util.find_spec"
+    monkeypatch.setattr(choose, "_load", lambda name: None)
+    spec = "pairtile._backends.choose.importlib.util.find_spec"
     for found, words in ((None, "PAIRTILE_CUDA=ON"), (object(), "CuPy is missing")):
         monkeypatch.setattr(spec, lambda name, found=found: found)
         with pytest.raises(ImportError, match=f"cuda backend is not part of .*{words}"):
@@ -302,7 +302,7 @@ def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_knn_over_devices(
     cupy: Any, monkeypatch: pytest.MonkeyPatch, devices: list[int], metric: str
 ) -> None:
-    monkeypatch.setattr("pairtile._cuda_backend.split._AT_ONCE", 300)
+    monkeypatch.setattr("pairtile._backends.cuda.split._AT_ONCE", 300)
     x, y = (cupy.asarray(data(n, 6, "float32", n)) for n in (101, 67))
     for k in (1, 9, 66):
         found = pt.knn(x, y, k, metric=metric, devices=devices)
@@ -434,7 +434,7 @@ def test_a_call_over_devices_ends_with_its_first_error(
     with pytest.raises(KeyboardInterrupt):
         pt.knn(x, k=3, devices=[0, 0], progress=interrupted)
 
-    from pairtile._cuda_backend import split
+    from pairtile._backends.cuda import split
 
     def failing(queries: Any, *_: Any, **__: Any) -> Any:
         raise RuntimeError(f"share of {len(queries)} rows")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from gpu_data import data
-from pairtile import _numpy
+from pairtile._backends import numpy as twin
 from strategies import KINDS, SEEDS, pairs_of_sets
 
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
@@ -35,14 +35,14 @@ def cupy() -> Any:
 
 @pytest.fixture
 def gpu(cupy: Any) -> Any:
-    from pairtile import _cuda_backend
+    from pairtile._backends import cuda as cuda_backend
 
-    return _cuda_backend
+    return cuda_backend
 
 
 @pytest.fixture
 def engine(gpu: Any) -> Any:
-    from pairtile._cuda_backend import quantile
+    from pairtile._backends.cuda import quantile
 
     return quantile
 
@@ -52,7 +52,7 @@ def all_values(x: Any, y: Any, metric: str) -> Any:
     pooled = np.concatenate([s.astype(np.float64) for s in (x, y) if s is not None])
     name = "sqeuclidean" if metric == "euclidean" else metric
     with np.errstate(all="ignore"):
-        every = _numpy.pairwise_distances(pooled, None, name, dtype="float64", workers=1)
+        every = twin.pairwise_distances(pooled, None, name, dtype="float64", workers=1)
     return every[np.triu_indices(len(pooled), 1)]
 
 
@@ -146,12 +146,12 @@ def test_quantiles_of_adversarial_data(
 @pytest.mark.gpu
 @given(drawn=st.data(), sets=pairs_of_sets(), seed=SEEDS)
 def test_quantiles_of_all_kinds(drawn: st.DataObject, sets: Any, seed: int) -> None:
-    from pairtile import _cuda_backend
+    from pairtile._backends import cuda as cuda_backend
 
     x, y = (points.array[:60, :70] for points in sets)
     metric = drawn.draw(st.sampled_from(METRICS), label="metric")
     q = float(np.random.default_rng(seed).random())
-    check(_cuda_backend, x, y, metric, (q,))
+    check(cuda_backend, x, y, metric, (q,))
 
 
 @pytest.mark.gpu

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pairtile as pt
-from pairtile import _metrics, _numpy
+from pairtile._backends import numpy as twin
+from pairtile._front import metrics
 from strategies import SEEDS
 
 pytestmark = pytest.mark.gpu
@@ -25,22 +26,22 @@ SHAPES = [(1, 40, 1), (130, 257, 16), (257, 129, 65), (20, 1100, 130)]
 def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The backend, all counts through one kind of tensor cores."""
     pytest.importorskip("cupy", exc_type=ImportError)
-    from pairtile import _cuda_backend
-    from pairtile._cuda_backend import panels
+    from pairtile._backends import cuda as cuda_backend
+    from pairtile._backends.cuda import panels
 
     before = panels.path, panels.least_work
     panels.path, panels.least_work = request.param, 0
     if panels.tensor_path() != request.param:
         panels.path, panels.least_work = before
         pytest.skip(f"{request.param} is not what this device and build have")
-    yield _cuda_backend
+    yield cuda_backend
     panels.path, panels.least_work = before
 
 
 @pytest.fixture
 def screened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Of each count, whether it was screened to its end."""
-    from pairtile._cuda_backend import screened_radius
+    from pairtile._backends.cuda import screened_radius
 
     served: list[bool] = []
     counts = screened_radius.counts
@@ -62,9 +63,9 @@ def same(found: Any, wanted: Any) -> None:
 
 
 def distances(x: Any, y: Any, metric: str, dtype: str = "float32") -> Any:
-    params = _metrics.resolve(metric, None, x=x, y=x if y is None else y).params
+    params = metrics.resolve(metric, None, x=x, y=x if y is None else y).params
     options: dict[str, Any] = {"dtype": dtype, "metric_params": params, "workers": 1}
-    return _numpy.pairwise_distances(x, y, metric, **options)
+    return twin.pairwise_distances(x, y, metric, **options)
 
 
 def radii_at(rng: Any, between: Any) -> Any:
@@ -75,10 +76,10 @@ def radii_at(rng: Any, between: Any) -> Any:
 
 def check(gpu: Any, x: Any, y: Any, metric: str, *radii: Any, **options: Any) -> Any:
     named = {"queries": x} if y is None else {"queries": x, "reference": y}
-    params = _metrics.resolve(metric, None, **named).params
+    params = metrics.resolve(metric, None, **named).params
     options = {"dtype": "float32", "closed": True, "metric_params": params, "workers": 1} | options
     found = gpu.radius_counts(x, y, metric, *radii, **options)
-    same(found, _numpy.radius_counts(x, y, metric, *radii, **options))
+    same(found, twin.radius_counts(x, y, metric, *radii, **options))
     return found
 
 
@@ -93,7 +94,7 @@ def check_all(gpu: Any, rng: Any, x: Any, y: Any, metric: str, dtype: str = "flo
 
 def few_undecided(monkeypatch: pytest.MonkeyPatch, few: bool) -> None:
     """Whether canonical values may decide as many pairs as there are."""
-    from pairtile._cuda_backend import screened_radius
+    from pairtile._backends.cuda import screened_radius
 
     monkeypatch.setattr(screened_radius, "_FEW", 0 if few else 1 << 40)
 
@@ -230,7 +231,7 @@ def test_rows_beyond_the_screen_are_left_to_canonical_values(
 def test_batches_of_both_sets(
     gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairtile._cuda_backend import panels, screened_radius
+    from pairtile._backends.cuda import panels, screened_radius
 
     monkeypatch.setattr(panels, "_PANELS", 1 << 16)  # 512 rows
     monkeypatch.setattr(screened_radius, "_WORK", 1)  # 256 queries
@@ -269,7 +270,7 @@ def test_public_functions(gpu: Any, screened: list[bool]) -> None:
     radii = radii_at(rng, distances(x, y, "euclidean"))
     same(
         gpu.radius_neighbors(x, y, "euclidean", radii, **options),
-        _numpy.radius_neighbors(x, y, "euclidean", radii, **options),
+        twin.radius_neighbors(x, y, "euclidean", radii, **options),
     )
     scores = pt.precision_recall_density_coverage(cupy.asarray(x), cupy.asarray(y), k=4)
     of_x, of_y = (np.sort(distances(z, None, "euclidean", "float64"), axis=1)[:, 4] for z in (x, y))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pairtile as pt
-from pairtile import _numpy
+from pairtile._backends import numpy as twin
 
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 ORDERS = (1.0, 1.5, 2.0, 3.0)
@@ -39,9 +39,9 @@ def cupy() -> Any:
 
 @pytest.fixture
 def gpu(cupy: Any) -> Any:
-    from pairtile import _cuda_backend
+    from pairtile._backends import cuda as cuda_backend
 
-    return _cuda_backend
+    return cuda_backend
 
 
 def data(n: int, d: int, dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -121,7 +121,7 @@ def test_costs(gpu: Any, n: int, m: int, d: int, count: int, dtype: str, p: floa
     directions = lines(d, count)
     allowed = bound_of(x) * size_of(x, y, directions)
     for v, w in ((None, None), (weights(n, 1), None), (weights(n, 1), weights(m, 2))):
-        wanted, _, _ = _numpy.sliced_costs(x, y, directions, p, v, w, **COSTS)
+        wanted, _, _ = twin.sliced_costs(x, y, directions, p, v, w, **COSTS)
         found, grad_x, grad_y = gpu.sliced_costs(x, y, directions, p, v, w, **COSTS)
         assert grad_x is grad_y is None
         check_costs(found, wanted, p, allowed)
@@ -133,10 +133,10 @@ def test_costs_of_every_dtype(gpu: Any, dtype: str) -> None:
     x, y = data(150, 19, dtype), data(90, 19, dtype, 1)
     directions = lines(19, 5).astype(np.float32)
     for one, other in ((x, y), (x, y.astype("float64")), (x.T.copy().T, y[:, ::-1])):
-        wanted, _, _ = _numpy.sliced_costs(one, other, directions, 2.0, None, None, **COSTS)
+        wanted, _, _ = twin.sliced_costs(one, other, directions, 2.0, None, None, **COSTS)
         found, _, _ = gpu.sliced_costs(one, other, directions, 2.0, None, None, **COSTS)
         check_costs(found, wanted, 2.0, bound_of(one, other) * size_of(one, other, directions))
-        wanted, _, _ = _numpy.sliced_energy_costs(one, other, directions, gradient=False, workers=1)
+        wanted, _, _ = twin.sliced_energy_costs(one, other, directions, gradient=False, workers=1)
         found, _, _ = gpu.sliced_energy_costs(one, other, directions, gradient=False, workers=1)
         check_costs(found, wanted, 1.0, 4 * bound_of(one, other) * size_of(one, other, directions))
 
@@ -149,7 +149,7 @@ def test_columns_are_taken_as_they_are(gpu: Any, dtype: str, p: float) -> None:
         x, y = data(n, d, dtype), data(m, d, dtype, 1)
         for v, w in ((None, None), (None, weights(m, 1))):
             options = {**COSTS, "gradient": True, "direction_weights": np.arange(1.0, d + 1)}
-            wanted = _numpy.sliced_costs(x, y, None, p, v, w, **options)
+            wanted = twin.sliced_costs(x, y, None, p, v, w, **options)
             found = gpu.sliced_costs(x, y, None, p, v, w, **options)
             np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
             for a, b in zip(found[1:], wanted[1:], strict=True):
@@ -171,7 +171,7 @@ def test_gradients(gpu: Any, n: int, m: int, d: int, count: int, dtype: str, p: 
     share = np.random.default_rng(count).random(count)
     options = {**COSTS, "gradient": True, "direction_weights": share}
     for v, w in ((None, None), (None, weights(m, 2)), (weights(n, 1), weights(m, 2))):
-        wanted = _numpy.sliced_costs(x, y, directions, p, v, w, **options)
+        wanted = twin.sliced_costs(x, y, directions, p, v, w, **options)
         found = gpu.sliced_costs(x, y, directions, p, v, w, **options)
         alone, _, _ = gpu.sliced_costs(x, y, directions, p, v, w, **COSTS)
         np.testing.assert_array_equal(found[0], alone)
@@ -189,7 +189,7 @@ def test_energies(gpu: Any, n: int, m: int, d: int, count: int, dtype: str) -> N
     directions = lines(d, count)
     lattice = [np.round(a).astype(dtype) for a in (x, y)]
     for one, other, along in ((x, y, directions), (*lattice, np.round(directions * 3))):
-        wanted = _numpy.sliced_energy_costs(one, other, along, gradient=True, workers=1)
+        wanted = twin.sliced_energy_costs(one, other, along, gradient=True, workers=1)
         found = gpu.sliced_energy_costs(one, other, along, gradient=True, workers=1)
         allowed = 4 * bound_of(x) * size_of(one, other, along)
         np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12, atol=allowed)
@@ -213,14 +213,14 @@ def test_long_lists_are_sorted_by_all_blocks(
     x[: n // 2] = np.round(x[: n // 2])
     v = weights(n, 1) if ranked else None
     options = {**COSTS, "gradient": ranked}
-    wanted = _numpy.sliced_costs(x, y, None, 2.0, v, None, **options)
+    wanted = twin.sliced_costs(x, y, None, 2.0, v, None, **options)
     found = gpu.sliced_costs(x, y, None, 2.0, v, None, **options)
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
     if ranked:
         for a, b in zip(found[1:], wanted[1:], strict=True):
             rtol = 1e-11 if dtype == "float64" else 1e-6
             np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
-    wanted = _numpy.sliced_energy_costs(x, y, None, gradient=ranked, workers=1)
+    wanted = twin.sliced_energy_costs(x, y, None, gradient=ranked, workers=1)
     found = gpu.sliced_energy_costs(x, y, None, gradient=ranked, workers=1)
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
 
@@ -229,7 +229,7 @@ def test_long_lists_are_sorted_by_all_blocks(
 def test_many_features_are_summed_in_pieces(gpu: Any) -> None:
     x, y = data(140, 700, "float32"), data(130, 700, "float32", 1)
     directions = lines(700, 3)
-    wanted, _, _ = _numpy.sliced_costs(x, y, directions, 2.0, None, None, **COSTS)
+    wanted, _, _ = twin.sliced_costs(x, y, directions, 2.0, None, None, **COSTS)
     found, _, _ = gpu.sliced_costs(x, y, directions, 2.0, None, None, **COSTS)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
@@ -243,7 +243,7 @@ def test_offsets_and_outliers_cost_no_digits(gpu: Any, dtype: str, offset: float
     x[7] *= 1e6 if dtype == "float64" else 16
     x, y = x.astype(dtype), y.astype(dtype)
     directions = np.round(4 * lines(6, 7))
-    wanted = _numpy.sliced_energy_costs(x, y, directions, gradient=True, workers=1)
+    wanted = twin.sliced_energy_costs(x, y, directions, gradient=True, workers=1)
     found = gpu.sliced_energy_costs(x, y, directions, gradient=True, workers=1)
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
@@ -322,7 +322,7 @@ def test_strides_are_read_in_place(cupy: Any, gpu: Any) -> None:
     for view in (np.s_[::2, ::2], np.s_[::-1, 3:], np.s_[:70, ::-1], np.s_[7:9, :]):
         for x, a in ((whole[view], on_device[view]), (whole[view].T, on_device[view].T)):
             for along in (None, lines(x.shape[1], 3)):
-                wanted, _, _ = _numpy.sliced_costs(x, x[:1], along, 2.0, None, None, **COSTS)
+                wanted, _, _ = twin.sliced_costs(x, x[:1], along, 2.0, None, None, **COSTS)
                 found, _, _ = gpu.sliced_costs(a, a[:1], along, 2.0, None, None, **COSTS)
                 np.testing.assert_allclose(found, wanted, rtol=1e-5)
     np.testing.assert_array_equal(on_device.get(), whole)

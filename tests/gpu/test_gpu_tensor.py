@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairtile import _metrics, _numpy
+from pairtile._backends import numpy as twin
+from pairtile._front import metrics
 from strategies import SEEDS
 
 pytestmark = pytest.mark.gpu
@@ -26,15 +27,15 @@ SHAPES = [(1, 40, 1), (130, 257, 16), (257, 129, 65), (100, 1100, 70), (20, 300,
 def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The backend, all searches and sums through one kind of tensor cores."""
     pytest.importorskip("cupy", exc_type=ImportError)
-    from pairtile import _cuda_backend
-    from pairtile._cuda_backend import panels
+    from pairtile._backends import cuda as cuda_backend
+    from pairtile._backends.cuda import panels
 
     before = panels.path, panels.least_work
     panels.path, panels.least_work = request.param, 0
     if panels.tensor_path() != request.param:
         panels.path, panels.least_work = before
         pytest.skip(f"{request.param} is not what this device and build have")
-    yield _cuda_backend
+    yield cuda_backend
     panels.path, panels.least_work = before
 
 
@@ -42,7 +43,7 @@ class Screened:
     """How often a search was screened to its end."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from pairtile._cuda_backend import screened
+        from pairtile._backends.cuda import screened
 
         self.served: list[bool] = []
         search = screened.knn
@@ -66,8 +67,8 @@ def same(found: Any, wanted: Any) -> None:
 
 def check(gpu: Any, x: Any, y: Any, k: int, metric: str, **options: Any) -> None:
     named = {"queries": x} if y is None else {"queries": x, "reference": y}
-    options = SEARCH | options | {"metric_params": _metrics.resolve(metric, None, **named).params}
-    same(gpu.knn(x, y, k, metric, **options), _numpy.knn(x, y, k, metric, **options))
+    options = SEARCH | options | {"metric_params": metrics.resolve(metric, None, **named).params}
+    same(gpu.knn(x, y, k, metric, **options), twin.knn(x, y, k, metric, **options))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -172,8 +173,8 @@ def test_rows_beyond_the_screen_are_left_to_canonical_values(
 def test_batches_of_both_sets(
     gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairtile._cuda_backend import panels
-    from pairtile._cuda_backend import screened as search
+    from pairtile._backends.cuda import panels
+    from pairtile._backends.cuda import screened as search
 
     monkeypatch.setattr(panels, "_PANELS", 1 << 15)  # 256 references
     monkeypatch.setattr(search, "_CANDIDATES", 1 << 19)
@@ -210,7 +211,7 @@ SUMS = {
 
 @pytest.fixture
 def by_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    from pairtile._cuda_backend import tensor_sums
+    from pairtile._backends.cuda import tensor_sums
 
     served: list[bool] = []
     row_sums = tensor_sums.row_sums
@@ -261,7 +262,7 @@ def test_sums(
 def test_sums_in_batches(
     gpu: Any, by_tensor_cores: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairtile._cuda_backend import panels, tensor_sums
+    from pairtile._backends.cuda import panels, tensor_sums
 
     monkeypatch.setattr(panels, "_PANELS", 3 << 15)
     monkeypatch.setattr(tensor_sums, "_ROWS", 256)

@@ -7,9 +7,9 @@ import pytest
 
 import pairtile as pt
 from gpu_data import TERMS, data
-from pairtile import _numpy
-from pairtile._numpy.kernels import kernel_matrix, labelled
-from pairtile._resampling import pack
+from pairtile._backends import numpy as twin
+from pairtile._backends.numpy.kernels import kernel_matrix, labelled
+from pairtile.two_sample.relabelling import pack
 
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 TOLERANCES = [("float32", 2e-6), ("float64", 1e-13)]
@@ -27,9 +27,9 @@ def cupy() -> Any:
 
 @pytest.fixture
 def gpu(cupy: Any) -> Any:
-    from pairtile import _cuda_backend
+    from pairtile._backends import cuda as cuda_backend
 
-    return _cuda_backend
+    return cuda_backend
 
 
 def matrix(x: Any, y: Any, terms: Any) -> Any:
@@ -217,7 +217,7 @@ def test_paired_label_sums(cupy: Any, gpu: Any, name: str, n_labels: int) -> Non
     kernels = [[(1.0, name, TERMS[name]), (0.5, "cosine", ())], [(1.0, "energy", (1.0,))]]
     labels = pack(iter(np.random.default_rng(n_labels).random((n_labels, 75)) < 0.4), 75, n_labels)
     options: dict[str, Any] = {"paired": True, "workers": 1}
-    wanted = _numpy.kernel_label_sums(x, y, labels, kernels, **options)
+    wanted = twin.kernel_label_sums(x, y, labels, kernels, **options)
     for a, b in ((x, y), (cupy.asarray(x), cupy.asarray(y))):
         for quanta in ((), (0.0, 0.0)):
             found = gpu.kernel_label_sums(a, b, labels, kernels, quanta=quanta, **options)
@@ -378,7 +378,7 @@ def test_rounded_wild_bootstrap(
     cupy: Any, monkeypatch: pytest.MonkeyPatch, method: str, kernel: str
 ) -> None:
     """From so many pairs on terms are rounded; repeated rows make ties."""
-    monkeypatch.setattr("pairtile._nulls._ROUNDED_PAIRS", 64)
+    monkeypatch.setattr("pairtile.two_sample.nulls._ROUNDED_PAIRS", 64)
     x, y = np.random.default_rng(0).integers(0, 3, size=(2, 70, 3)).astype(np.float32)
     options: dict[str, Any] = {"n_permutations": 199, "rng": 1, "method": method, "kernel": kernel}
     found = pt.mmd_test(cupy.asarray(x), cupy.asarray(y), **options)
@@ -421,7 +421,7 @@ def test_mmd_power(cupy: Any, kernel: Any) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("method", ["permutation", "wild_bootstrap"])
 def test_aggregated_test(cupy: Any, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    monkeypatch.setattr("pairtile._nulls._ROUNDED_PAIRS", 40)
+    monkeypatch.setattr("pairtile.two_sample.nulls._ROUNDED_PAIRS", 40)
     on_device, on_host = both(cupy, 45, 45, 2)
     for kernels in (("gaussian", "laplace_l1"), [pt.Gaussian(1.0) + pt.Matern(2.0, nu=1.5)]):
         options: dict[str, Any] = {
@@ -442,7 +442,7 @@ def test_aggregated_test(cupy: Any, monkeypatch: pytest.MonkeyPatch, method: str
 
 @pytest.mark.gpu
 def test_bandwidths_of_sampled_rows(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairtile.aggregated._SAMPLED_ROWS", 40)
+    monkeypatch.setattr("pairtile.two_sample.aggregated._SAMPLED_ROWS", 40)
     on_device, on_host = both(cupy, 45, 30, 2)
     options: dict[str, Any] = {"bandwidths": 1, "n_permutations": 20, "rng": 2}
     found = pt.mmd_aggregated_test(*on_device, **options)

@@ -1,6 +1,6 @@
 // exponential() and logarithm() with fused multiply-add, as every instruction set but the baseline
 // compiles them. Here the C library does the fusing, in hardware or not: the numbers are the same.
-#include "math_checks.hpp"
+#include "include/math_checks.hpp"
 
 #if defined(__x86_64__) && !defined(__FMA__)
 #define __FMA__ 1  // what pairtile/config.hpp asks; no standard header is included below this line

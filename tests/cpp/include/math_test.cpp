@@ -1,6 +1,6 @@
 // exponential() and logarithm() as the baseline compiles them.
 #include "pairtile/math.hpp"
-#include "math_checks.hpp"
+#include "include/math_checks.hpp"
 
 namespace {
 

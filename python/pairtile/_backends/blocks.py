@@ -1,0 +1,359 @@
+"""Sets that are not in memory: searched block by block, with the result of a search in memory.
+
+Exports the neighbour functions of the seam (see `_native.pyi`) for arguments of which one or both
+are `Rows`, on top of the backend that serves arrays in host memory:
+
+    Rows -> a block of queries x a block of references -> backend -> merge -> result
+
+Every block is reported in ordered canonical values, which know nothing of the block they were
+computed in: merged by (value, index), the lists are those of the whole. A self-join cuts queries
+and references alike, so that a block either meets itself, or shares no row with the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pairtile._backends import choose
+from pairtile._backends.numpy.neighbors import finish, require_finite, spans
+from pairtile._backends.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pairtile._backends.numpy.neighbors import Params
+    from pairtile._front.progress import Report
+
+    Set = NDArray[Any] | Rows
+    Counts = NDArray[np.int64]
+    Visit = Callable[[slice, slice, NDArray[Any], NDArray[Any] | None, Report | None], None]
+
+__all__ = ["knn", "radius_counts", "radius_neighbors"]
+
+MEMORY_LIMIT = 256 << 20
+ENGINE_MEMORY = 64 << 20  # more is of no use to the engine, unless k asks for it
+MERGED = 1 << 15  # entries of lists or of CSR rows that are put in order at once ...
+MERGED_BYTES = 64  # ... and what each of them takes meanwhile
+
+
+class _Cut(NamedTuple):
+    """How the memory is shared out."""
+
+    queries: int  # rows of a block
+    references: int
+    merged: int  # entries
+    engine: int  # bytes
+
+
+def _cut(
+    queries: Set,
+    reference: Set | None,
+    memory_limit: int,
+    *,
+    k: int = 0,
+    bytes_per_query: int = 16,
+    merged: int = MERGED,
+    neighbors: bool = False,
+) -> _Cut:
+    """The largest blocks within the limit, or half of them and many `neighbors` at once."""
+    others = queries if reference is None else reference
+    m = len(others)
+    per_query = bytes_per_query + (queries.row_bytes if isinstance(queries, Rows) else 0)
+    per_reference = others.row_bytes if isinstance(others, Rows) else 0
+    engine = choose.module().least_memory(queries.shape[1], k)
+    least = engine + MERGED_BYTES * merged + per_query + per_reference
+    if 0 < memory_limit < least:
+        raise ValueError(
+            f"memory_limit={memory_limit} is too small: this search needs at least {least} bytes "
+            "beside results and what is in memory already"
+        )
+    spare = max(memory_limit or MEMORY_LIMIT, least) - least
+    more = min(spare // 4, max(0, ENGINE_MEMORY - engine))
+    engine, spare = engine + more, spare - more
+    if neighbors:
+        merged += spare // 2 // MERGED_BYTES
+        spare -= spare // 2
+    room = spare + per_query + per_reference
+    if reference is None:
+        rows = room // (per_query + per_reference)
+        return _Cut(rows, rows, merged, engine)
+    # half for either side, and what one of them does not need for the other
+    rows = max(room // 2, room - m * max(1, per_reference)) // per_query
+    rows = min(len(queries), max(1, rows))
+    return _Cut(rows, max(1, (room - rows * per_query) // max(1, per_reference)), merged, engine)
+
+
+def _load(rows: Set, span: slice, workers: int) -> NDArray[Any]:
+    """Rows of a set in memory; ValueError where they hold NaN or Inf and were to be checked."""
+    if not isinstance(rows, Rows):
+        return rows[span]
+    block = rows.read(span)
+    if span.stop > rows.checked:
+        bad = choose.module().first_nonfinite(block, workers=workers)
+        require_finite(rows.name, bad, span.start)
+        rows.checked = span.stop
+    return block
+
+
+def _sweep(
+    queries: Set,
+    reference: Set | None,
+    cut: _Cut,
+    workers: int,
+    progress: Report | None,
+    visit: Visit,
+) -> None:
+    """visit(rows, cols, queries[rows], references[cols], report) for all pairs of blocks.
+
+    The references are None where a block of a self-join meets itself.
+    """
+    n, m = len(queries), len(queries if reference is None else reference)
+    for rows in spans(n, cut.queries):
+        q: Any = None  # so that no block is held while the next one is read
+        q = _load(queries, rows, workers)
+        for cols in spans(m, cut.references):
+            r: Any = None
+            if reference is None and cols != rows:
+                r = _load(queries, cols, workers)
+            elif reference is not None:
+                r = _load(reference, cols, workers)
+            before = rows.start * m + len(q) * cols.start
+            pairs = len(q) * (cols.stop - cols.start)
+            visit(rows, cols, q, r, _within(progress, before, pairs, n * m))
+            if progress is not None:
+                progress(before + pairs, n * m)
+
+
+def _within(progress: Report | None, before: int, size: int, whole: int) -> Report | None:
+    """Where a part of this size reports its own (done, total)."""
+    if progress is None:
+        return None
+    tell = progress
+
+    def report(done: int, total: int) -> None:
+        tell(before + (size * done // total if total else 0), whole)
+
+    return report
+
+
+def _merge(
+    values: NDArray[np.float64],
+    indices: Counts,
+    new_values: NDArray[np.float64],
+    new_indices: Counts,
+) -> None:
+    """Puts the lists of later references into those of earlier ones.
+
+    All are sorted by (value, index), and a stable sort lets earlier references win a tie. NaN, for
+    no neighbour, sorts last, and those of the lists so far come first: no new one gets in.
+    """
+    k = values.shape[1]
+    for rows in spans(len(values), max(1, MERGED // (2 * k))):
+        both = np.concatenate([values[rows], new_values[rows]], axis=1)
+        order = np.argsort(both, axis=1, kind="stable")[:, :k]
+        values[rows] = np.take_along_axis(both, order, axis=1)
+        numbers = np.concatenate([indices[rows], new_indices[rows]], axis=1)
+        indices[rows] = np.take_along_axis(numbers, order, axis=1)
+
+
+def knn(
+    queries: Set,
+    reference: Set | None,
+    k: int,
+    metric: str,
+    *,
+    dtype: str,
+    precision: str,
+    metric_params: Params = None,
+    check_finite: bool = False,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+    **predicates: Any,
+) -> tuple[NDArray[Any], Counts]:
+    """The k nearest admissible references of each query, in order of (value, index)."""
+    n, m = len(queries), len(queries if reference is None else reference)
+    backend = choose.module()
+    if check_finite and isinstance(reference, np.ndarray):  # blocks of `Rows` are when read
+        require_finite("reference", backend.first_nonfinite(reference, workers=workers))
+    # per query: the best values so far, and what a block finds
+    cut = _cut(
+        queries, reference, memory_limit, k=k, bytes_per_query=24 * k, merged=max(MERGED, 2 * k)
+    )
+    distances = np.empty((n, k), dtype=dtype)
+    indices = np.full((n, k), -1, dtype=np.int64)
+    best = np.empty((min(n, cut.queries), k))
+
+    def visit(
+        rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
+    ) -> None:
+        values = best[: len(q)]
+        if cols.start == 0:
+            values[:] = np.nan
+        others = cols.stop - cols.start - (r is None)
+        if others > 0:
+            found = backend.knn(
+                q,
+                r,
+                min(k, others),
+                metric,
+                dtype="ordered",
+                precision=precision,
+                metric_params=metric_params,
+                workers=workers,
+                memory_limit=cut.engine,
+                progress=report,
+                **{name: _part(name, given, rows, cols) for name, given in predicates.items()},
+            )
+            _merge(values, indices[rows], found[0], found[1] + cols.start)
+        if cols.stop == m:
+            missing = -np.inf if metric == "inner_product" else np.inf
+            for some in spans(len(q), max(1, MERGED // k)):
+                with np.errstate(over="ignore"):
+                    reported = finish(metric, values[some], metric_params)
+                    reported[indices[rows][some] < 0] = missing
+                    distances[rows][some] = reported
+
+    _sweep(queries, reference, cut, workers, progress, visit)
+    return distances, indices
+
+
+def _part(name: str, given: Any, rows: slice, cols: slice) -> Any:
+    """What a predicate says of the rows of one pair of blocks."""
+    if name.startswith("query_"):
+        return given[rows]
+    return given[cols] if name.startswith("reference_") else given
+
+
+def radius_counts(
+    queries: Set,
+    reference: Set | None,
+    metric: str,
+    query_radii: NDArray[Any] | None,
+    reference_radii: NDArray[Any] | None,
+    *,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+    **options: Any,
+) -> tuple[Counts | None, Counts | None, Counts | None, Counts | None]:
+    """Pairs inside by the radii of queries, then of references; each per query and per reference.
+
+    None where those radii were not given.
+    """
+    cut = _cut(queries, reference, memory_limit, merged=0)
+    n, m = len(queries), len(queries if reference is None else reference)
+    count = choose.module().radius_counts
+    totals = tuple(
+        None if radii is None else np.zeros(rows, np.int64)
+        for radii in (query_radii, reference_radii)
+        for rows in (n, m)
+    )
+
+    def visit(
+        rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
+    ) -> None:
+        found = count(
+            q,
+            r,
+            metric,
+            None if query_radii is None else query_radii[rows],
+            None if reference_radii is None else reference_radii[cols],
+            workers=workers,
+            memory_limit=cut.engine,
+            progress=report,
+            **options,
+        )
+        for total, counts, part in zip(totals, found, (rows, cols, rows, cols), strict=True):
+            if total is not None:
+                total[part] += counts
+
+    _sweep(queries, reference, cut, workers, progress, visit)
+    return totals[0], totals[1], totals[2], totals[3]
+
+
+def radius_neighbors(
+    queries: Set,
+    reference: Set | None,
+    metric: str,
+    radii: NDArray[Any],
+    *,
+    dtype: str,
+    metric_params: Params = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+    **options: Any,
+) -> tuple[Counts, Counts, NDArray[Any]]:
+    """CSR of the references inside each query's radius, in order of (value, index)."""
+    pairs = len(queries) * len(queries if reference is None else reference)
+    search = choose.module().radius_neighbors
+    cut = _cut(queries, reference, memory_limit, neighbors=True)
+    options.update(dtype=dtype, metric_params=metric_params, workers=workers)
+    counts, *_ = radius_counts(
+        queries,
+        reference,
+        metric,
+        radii,
+        None,
+        memory_limit=memory_limit,
+        progress=_within(progress, 0, pairs, 2 * pairs),
+        **options,
+    )
+    assert counts is not None
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    indices = np.empty(indptr[-1], np.int64)
+    values = np.empty(indptr[-1])
+    filled = indptr[:-1].copy()
+
+    def visit(
+        rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
+    ) -> None:
+        for some in _spans_of(indptr[rows.start : rows.stop + 1], cut.merged):
+            starts, numbers, ordered = search(
+                q[some],
+                q if r is None else r,
+                metric,
+                radii[rows][some],
+                ordered=True,
+                memory_limit=cut.engine,
+                progress=_within(report, some.start, some.stop - some.start, len(q)),
+                **options,
+            )
+            numbers += cols.start
+            row = np.repeat(np.arange(rows.start, rows.stop)[some], np.diff(starts))
+            if r is None:  # a row is no neighbour of itself
+                other = numbers != row
+                row, numbers, ordered = row[other], numbers[other], ordered[other]
+            found = np.bincount(row - rows.start - some.start, minlength=some.stop - some.start)
+            first = np.cumsum(found) - found
+            to = np.arange(len(row)) + np.repeat(filled[rows][some] - first, found)
+            indices[to] = numbers
+            values[to] = ordered
+            filled[rows][some] += found
+
+    report_fill = _within(progress, pairs, pairs, 2 * pairs)
+    _sweep(queries, reference, cut, workers, report_fill, visit)
+    distances = values if dtype == "float64" else np.empty(len(values), dtype)
+    for some in _spans_of(indptr, cut.merged):
+        at = slice(indptr[some.start], indptr[some.stop])
+        row = np.repeat(np.arange(some.start, some.stop), counts[some])
+        order = np.lexsort((values[at], row))  # stable, and references came in ascending order
+        indices[at] = indices[at][order]
+        with np.errstate(over="ignore", under="ignore"):
+            distances[at] = finish(metric, values[at][order], metric_params)
+    return indptr, indices, distances
+
+
+def _spans_of(indptr: Counts, entries: int) -> Iterator[slice]:
+    """Rows of a CSR matrix in spans of at most so many entries, of one row where that has more."""
+    start, rows = 0, len(indptr) - 1
+    while start < rows:
+        stop = int(np.searchsorted(indptr, indptr[start] + entries, side="right")) - 1
+        stop = max(start + 1, stop)
+        yield slice(start, stop)
+        start = stop

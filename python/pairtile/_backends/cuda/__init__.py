@@ -1,0 +1,75 @@
+"""The CUDA backend: the functions of the seam (see `_native.pyi`) on the GPU.
+
+CuPy owns all device memory, workspace included; `_cuda` launches on its current stream. A call
+is cut into batches of query rows that take well below a second each, so that it can be
+interrupted and report progress between two of them.
+
+    arrays -> Rows -> batches of rows -> sweep and merge in `_cuda` -> CuPy arrays
+
+Results are CuPy arrays; NumPy arrays, which come here when "cuda" is the chosen backend, get
+NumPy arrays back. Imported only when a call needs it, and importable only where `_cuda` was
+built and CuPy is installed.
+"""
+
+import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
+from pairtile._backends.cuda.contrastive import contrastive, through_normalization
+from pairtile._backends.cuda.dependence import (
+    joint_kernel_sums,
+    line_products,
+    permuted_kernel_products,
+)
+from pairtile._backends.cuda.fidelity import distance_products, largest_radius_ratios
+from pairtile._backends.cuda.gradient import kernel_gradient
+from pairtile._backends.cuda.kernels import (
+    kernel_label_sums,
+    kernel_logsumexp,
+    kernel_matvec,
+    kernel_row_sums,
+    kernel_total,
+)
+from pairtile._backends.cuda.memory import device_count, least_memory
+from pairtile._backends.cuda.moments import kernel_moments, kernel_subset_sums
+from pairtile._backends.cuda.neighbors import (
+    Index,
+    first_nonfinite,
+    knn,
+    pairwise_distances,
+    radius_counts,
+    radius_neighbors,
+)
+from pairtile._backends.cuda.quantile import distance_quantile
+from pairtile._backends.cuda.slices import sliced_costs, sliced_energy_costs
+from pairtile._backends.cuda.stein import stein_label_sums
+from pairtile._cuda import architectures
+
+__all__ = [
+    "Index",
+    "_cuda",
+    "architectures",
+    "contrastive",
+    "device_count",
+    "distance_products",
+    "distance_quantile",
+    "first_nonfinite",
+    "joint_kernel_sums",
+    "kernel_gradient",
+    "kernel_label_sums",
+    "kernel_logsumexp",
+    "kernel_matvec",
+    "kernel_moments",
+    "kernel_row_sums",
+    "kernel_subset_sums",
+    "kernel_total",
+    "knn",
+    "largest_radius_ratios",
+    "least_memory",
+    "line_products",
+    "pairwise_distances",
+    "permuted_kernel_products",
+    "radius_counts",
+    "radius_neighbors",
+    "sliced_costs",
+    "sliced_energy_costs",
+    "stein_label_sums",
+    "through_normalization",
+]

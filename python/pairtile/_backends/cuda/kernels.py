@@ -1,0 +1,469 @@
+"""Kernel statistics on the GPU: sums over pairs, products of kernel matrices with columns."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile import _cuda
+from pairtile._backends.cuda import tensor_sums
+from pairtile._backends.cuda.memory import (
+    Rows,
+    address,
+    addresses,
+    as_given,
+    device_of,
+    float64,
+    paced,
+    upload,
+    where,
+    workspace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+
+    Floats = NDArray[np.float64]
+    Term = tuple[float, str, tuple[float, ...]]
+
+
+def _fits_float32(terms: Sequence[Term], largest: float, d: int) -> bool:
+    """Whether data, parameters and powers stay far from float32's overflow and underflow."""
+    if largest and not 2.0**-30 < largest < 2.0**30:
+        return False
+    for _, name, params in terms:
+        if any(p and not 2.0**-40 < abs(p) < 2.0**40 for p in params):
+            return False
+        if name == "polynomial":
+            degree, gamma, coef0 = params
+            if degree * math.log2(1 + gamma * d * largest**2 + abs(coef0)) > 100:
+                return False
+        if name == "inverse_multiquadric":
+            c2, beta = params
+            if beta * abs(math.log2(c2)) > 50:
+                return False
+    return True
+
+
+def _wide(precision: str, sets: Sequence[Rows], terms: Sequence[Term]) -> bool:
+    """Whether kernel values are computed in float64."""
+    if precision == "float64" or any(rows.dtype == "float64" for rows in sets):
+        return True
+    largest = max(rows.survey()[1] for rows in dict.fromkeys(sets))
+    return not _fits_float32(terms, largest, sets[0].d)
+
+
+class _Similarity:
+    """Weighted kernels between rows of some sets."""
+
+    def __init__(self, terms: Sequence[Term], *sets: Rows) -> None:
+        self.terms = terms
+        normalised = any(_cuda.reads_normalised_rows(name) for _, name, _ in terms)
+        self._scales = {rows: rows.scales() for rows in sets} if normalised else {}
+
+    def told(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
+        """What a launch on pairs of x and y is told, for each kernel."""
+        for term in self.terms:
+            yield {"sets": self._sets(x, y, term), "kernel": term}
+
+    def told_sums(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
+        """The same for each sum of kernels that read one number of a pair."""
+        sums: dict[int, list[Term]] = {}
+        for term in self.terms:
+            sums.setdefault(_cuda.kernel_argument(term[1]), []).append(term)
+        most = _cuda.most_terms
+        for terms in sums.values():
+            for some in (terms[i : i + most] for i in range(0, len(terms), most)):
+                yield {"sets": self._sets(x, y, some[0]), "kernels": some}
+
+    def told_whole(self, x: Rows, y: Rows) -> dict[str, Any]:
+        """The same for the sum of all kernels, where one sweep sees it."""
+        told, *more = self.told_sums(x, y)
+        if more:
+            raise NotImplementedError(
+                f"on a GPU this needs a sum of at most {_cuda.most_terms} kernels, all of distances"
+                " or all of dot products; copy the arrays to host memory first"
+            )
+        return told
+
+    def _sets(self, x: Rows, y: Rows, term: Term) -> tuple[Any, Any, tuple[int, int]]:
+        normalised = _cuda.reads_normalised_rows(term[1])
+        scales = (self._scales[x], self._scales[y]) if normalised else (None, None)
+        return x.view, y.view, addresses(scales)
+
+
+def _row_sums(
+    x: Rows,
+    y: Rows,
+    terms: Sequence[Term],
+    y_weights: Any,
+    *,
+    precision: str,
+    triangle: bool,
+    progress: Report | None,
+) -> Any:
+    """Sum over j of w_j k(x_i, y_j), for each i; only over j > i if `triangle`."""
+    sums = tensor_sums.row_sums(
+        x, y, terms, y_weights, precision=precision, triangle=triangle, progress=progress
+    )
+    if sums is not None:
+        return sums
+    similarity = _Similarity(terms, x, y)
+    wide = _wide(precision, (x, y), terms)
+    sums = cupy.zeros(x.n, dtype=cupy.float64)
+    batches = _cuda.batches("sums", x.n, y.n, x.d)
+    states = workspace("sums", batches, y.n)
+    for batch in paced(batches, progress):
+        for told in similarity.told(x, y):
+            _cuda.kernel_row_sums(
+                **told,
+                rows=batch,
+                wide=wide,
+                triangle=triangle,
+                reference_weights=address(y_weights),
+                workspace=address(states),
+                sums=address(sums),
+                where=where(),
+            )
+    return sums
+
+
+def kernel_row_sums(
+    z: Any,
+    y: Any,
+    terms: Sequence[Term],
+    y_weights: NDArray[np.float64] | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Sum over j of w_j k(z_i, y_j), for each i."""
+    del workers
+    with device_of(z, y):
+        sums = _row_sums(
+            Rows(z),
+            Rows(y),
+            terms,
+            upload(y_weights),
+            precision=precision,
+            triangle=False,
+            progress=progress,
+        )
+        return as_given(z, sums)[0]
+
+
+def kernel_total(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    x_weights: NDArray[np.float64] | None,
+    y_weights: NDArray[np.float64] | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> float:
+    """Sum over ordered pairs of w_i w_j k(x_i, y_j); y None: over i != j of x."""
+    del workers
+    itself = y is None
+    with device_of(x, y):
+        rows = Rows(x)
+        v = upload(x_weights)
+        sums = _row_sums(
+            rows,
+            rows if itself else Rows(y),
+            terms,
+            v if itself else upload(y_weights),
+            precision=precision,
+            triangle=itself,
+            progress=progress,
+        )
+        total = cupy.empty(1, dtype=cupy.float64)
+        _cuda.weighted_total(address(sums), rows.n, address(v), address(total), where())
+        value = float(total.get()[0])
+    return 2.0 * value if itself else value
+
+
+def kernel_logsumexp(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    log_weights: Floats | None,
+    rates: Floats | None,
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Log of the sum over j of e^w_j times the sum over terms of a_t k_t(x_i, y_j)^r_j.
+
+    y None: over j != i of x. Weights and rates None: 0 and 1. Everything in float64.
+    """
+    del precision, workers
+    with device_of(x, y):
+        rows = Rows(x)
+        others = rows if y is None else Rows(y)
+        similarity = _Similarity(terms, rows, others)
+        below, powers = upload(log_weights), upload(rates)
+        so_far = cupy.empty(rows.n * _cuda.log_sum_bytes, dtype=cupy.uint8)
+        sums = cupy.empty(rows.n, dtype=cupy.float64)
+        batches = _cuda.batches("log_sums", rows.n, others.n, rows.d)
+        states = workspace("log_sums", batches, others.n)
+        for batch in paced(batches, progress):
+            for term, told in enumerate(similarity.told(rows, others)):
+                _cuda.kernel_log_sums(
+                    **told,
+                    rows=batch,
+                    exclude_self=y is None,
+                    log_weights=address(below),
+                    rates=address(powers),
+                    is_first=term == 0,
+                    workspace=address(states),
+                    so_far=address(so_far),
+                    sums=address(sums),
+                    where=where(),
+                )
+        return as_given(x, sums)[0]
+
+
+class _Product:
+    """Kernel matrix of some rows times columns: batches of rows, strips of columns."""
+
+    def __init__(
+        self,
+        similarity: _Similarity,
+        rows: Rows,
+        sets: Sequence[Rows],
+        columns: int,
+        *,
+        wide: bool,
+    ) -> None:
+        self._similarity = similarity
+        self._wide = wide
+        self._rows = rows
+        step = _cuda.contraction_width
+        self.strips = [(c, min(c + step, columns)) for c in range(0, columns, step)]
+        work = (rows.d + step) * len(self.strips) * len(similarity.terms)
+        sizes = [others.n for others in sets]
+        self.batches = _cuda.batches("contraction", rows.n, sum(sizes), work)
+        self._partial = workspace("contraction", self.batches, *sizes)
+
+    def add(
+        self,
+        others: Rows,
+        table: tuple[int, bool, int, int],
+        batch: tuple[int, int],
+        strip: tuple[int, int],
+        out: int,
+        stride: int,
+    ) -> None:
+        """Add to what lies at `out`. The pair of a row with itself counts in no product."""
+        for told in self._similarity.told(self._rows, others):
+            _cuda.contract(
+                **told,
+                rows=batch,
+                wide=self._wide,
+                exclude_self=others is self._rows,
+                table=table,
+                columns=strip,
+                workspace=address(self._partial),
+                out=out,
+                out_stride=stride,
+                where=where(),
+            )
+
+
+def kernel_matvec(
+    x: Any,
+    y: Any,
+    v: Any,
+    terms: Sequence[Term],
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Sum over j of k(x_i, y_j) v_jc, for each i and each column c."""
+    del workers
+    with device_of(x, y, v):
+        rows, others = Rows(x), Rows(y)
+        numbers = float64(v)
+        width = numbers.shape[1]
+        similarity = _Similarity(terms, rows, others)
+        wide = _wide(precision, (rows, others), terms)
+        product = _Product(similarity, rows, [others], width, wide=wide)
+        out = cupy.zeros((rows.n, width), dtype=cupy.float64)
+        table = (address(numbers), False, width, width)
+        for batch in paced(product.batches, progress):
+            for strip in product.strips:
+                at = address(out) + out.itemsize * (batch[0] * width + strip[0])
+                product.add(others, table, batch, strip, at, width)
+        return as_given(x, out)[0]
+
+
+def _rows_of_bits(labels: NDArray[np.uint64], rows: int) -> NDArray[np.uint8]:
+    """Labels of words of 64 rows as packed bits of one row after the other."""
+    out = np.empty((rows, (labels.shape[1] + 7) // 8), dtype=np.uint8)
+    for w, words in enumerate(labels):
+        of_labels = words[:, None].astype("<u8").view(np.uint8)
+        bits = np.unpackbits(of_labels, axis=1, bitorder="little").T
+        out[64 * w : 64 * (w + 1)] = np.packbits(bits[: rows - 64 * w], axis=1, bitorder="little")
+    return out
+
+
+def kernel_label_sums(
+    x: Any,
+    y: Any,
+    labels: NDArray[np.uint64],
+    kernels: Sequence[Sequence[Term]],
+    *,
+    paired: bool,
+    quanta: Sequence[float] = (),
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, Floats]:
+    """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
+
+    K has a zero diagonal and is that of the pooled rows, or with `paired` that of
+    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j), rounded to multiples of the quanta
+    (one per kernel, 0 for none). Bit i % 64 of labels[i // 64, b] is V_ib.
+    """
+    del workers
+    within, row = np.empty((2, len(kernels), labels.shape[1]))
+    total = np.empty(len(kernels))
+    with device_of(x, y):
+        sets = Rows(x), Rows(y)
+        labelled = sets[0].n + (0 if paired else sets[1].n)
+        bits = upload(_rows_of_bits(labels, labelled))
+        for q, terms in enumerate(kernels):
+            report = _share(progress, q, len(kernels))
+            if paired:
+                quantum = quanta[q] if quanta else 0.0
+                found = _paired_sums(sets, bits, terms, quantum, labels.shape[1], report)
+            else:
+                found = _label_sums(sets, bits, terms, labels.shape[1], report)
+            within[q], row[q], total[q] = found
+    return within, row, total
+
+
+def _share(progress: Report | None, part: int, parts: int) -> Report | None:
+    """What reports one of several equal parts of a call."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * total + done, parts * total)
+
+
+class _Totals:
+    """V'KV and V'K1 of labellings, and 1'K1, from strips of columns of KV.
+
+    A column of ones behind V gives the last.
+    """
+
+    def __init__(self, n_labels: int) -> None:
+        self.columns = n_labels + 1
+        self._within, self._all = (cupy.zeros(self.columns, dtype=cupy.float64) for _ in range(2))
+
+    def add(
+        self,
+        products: Any,
+        batch: tuple[int, int],
+        table: tuple[int, bool, int, int],
+        strip: tuple[int, int],
+    ) -> None:
+        """Add what the rows of a batch give; `table` holds the labels of their set."""
+        _cuda.column_totals(
+            products=address(products),
+            rows=batch,
+            table=table,
+            columns=strip,
+            within=address(self._within) + self._within.itemsize * strip[0],
+            all=address(self._all) + self._all.itemsize * strip[0],
+            where=where(),
+        )
+
+    def get(self) -> tuple[Floats, Floats, float]:
+        of_labels, of_all = self._within.get(), self._all.get()
+        return of_labels[:-1], of_all[:-1], float(of_all[-1])
+
+
+def _label_sums(
+    sets: tuple[Rows, Rows],
+    bits: Any,
+    terms: Sequence[Term],
+    n_labels: int,
+    progress: Report | None,
+) -> tuple[Floats, Floats, float]:
+    """The sums of one kernel.
+
+    Everything in float64: relabellings that tie must tie.
+    """
+    stride = bits.shape[1]
+    tables = [(address(bits) + stride * first, True, stride, n_labels) for first in (0, sets[0].n)]
+    totals = _Totals(n_labels)
+    similarity = _Similarity(terms, *sets)
+    pooled = sets[0].n + sets[1].n
+    for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
+        product = _Product(similarity, rows, sets, totals.columns, wide=True)
+        for batch in paced(product.batches, progress, before, pooled):
+            for strip in product.strips:
+                shape = batch[1] - batch[0], _cuda.contraction_width
+                products = cupy.zeros(shape, dtype=cupy.float64)
+                for others, their_table in zip(sets, tables, strict=True):
+                    at = address(products)
+                    product.add(others, their_table, batch, strip, at, shape[1])
+                totals.add(products, batch, table, strip)
+    return totals.get()
+
+
+def _paired_sums(
+    sets: tuple[Rows, Rows],
+    bits: Any,
+    terms: Sequence[Term],
+    quantum: float,
+    n_labels: int,
+    progress: Report | None,
+) -> tuple[Floats, Floats, float]:
+    """The same of pairs of rows.
+
+    With a quantum h is counted in whole numbers of it, whose sums are exact up to 2⁵³; what they
+    are multiplied by comes last.
+    """
+    x, y = sets
+    totals = _Totals(n_labels)
+    similarity = _Similarity(terms, x, y)
+    told_of_sums = list(similarity.told_sums(x, y))
+    if quantum > 0:
+        told_of_sums = [similarity.told_whole(x, y)]
+    step = _cuda.contraction_width
+    strips = [(c, min(c + step, totals.columns)) for c in range(0, totals.columns, step)]
+    work = (4 * x.d + step) * len(strips) * len(told_of_sums)
+    batches = _cuda.batches("contraction", x.n, y.n, work)
+    partial = workspace("contraction", batches, y.n)
+    table = (address(bits), True, bits.shape[1], n_labels)
+    for batch in paced(batches, progress):
+        for strip in strips:
+            products = cupy.zeros((batch[1] - batch[0], step), dtype=cupy.float64)
+            for told in told_of_sums:
+                _cuda.contract_paired(
+                    **told,
+                    quantum=quantum,
+                    rows=batch,
+                    table=table,
+                    columns=strip,
+                    workspace=address(partial),
+                    out=address(products),
+                    out_stride=step,
+                    where=where(),
+                )
+            totals.add(products, batch, table, strip)
+    unit = quantum or 1.0
+    within, row, total = totals.get()
+    return unit * within, unit * row, unit * total

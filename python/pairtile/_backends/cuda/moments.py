@@ -1,0 +1,142 @@
+"""Second moments of a kernel, and its sums within subsets of rows, on the GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile import _cuda
+from pairtile._backends.cuda.kernels import _Similarity, _wide
+from pairtile._backends.cuda.memory import (
+    Rows,
+    address,
+    addresses,
+    device_of,
+    paced,
+    upload,
+    where,
+    workspace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+
+    Floats = NDArray[np.float64]
+    Term = tuple[float, str, tuple[float, ...]]
+
+
+def kernel_moments(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    *,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, float]:
+    """Sums of k(x_i, y_j) by row and by column, and the sum of squares; y None: i != j of x.
+
+    Two sweeps, one for each side: a kernel value is the same from both.
+    """
+    del workers
+    itself = y is None
+    with device_of(x, y):
+        rows = Rows(x)
+        others = rows if itself else Rows(y)
+        wide = _wide(precision, (rows, others), terms)
+        similarity = _Similarity(terms, rows, others)
+        sides = [(rows, others)] if itself else [(rows, others), (others, rows)]
+        before, total = 0, sum(one.n for one, _ in sides)
+        by_side = []
+        for one, other in sides:
+            sums, squares = (cupy.empty(one.n, dtype=cupy.float64) for _ in range(2))
+            batches = _cuda.batches("moments", one.n, other.n, one.d)
+            states = workspace("moments", batches, other.n)
+            for batch in paced(batches, progress, before, total):
+                _cuda.kernel_moments(
+                    **similarity.told_whole(one, other),
+                    rows=batch,
+                    wide=wide,
+                    exclude_self=itself,
+                    workspace=address(states),
+                    sums=address(sums),
+                    squares=address(squares),
+                    where=where(),
+                )
+            by_side.append((sums, squares))
+            before += one.n
+        of_all = cupy.empty(1, dtype=cupy.float64)
+        _cuda.weighted_total(address(by_side[0][1]), rows.n, 0, address(of_all), where())
+        return by_side[0][0].get(), by_side[-1][0].get(), float(of_all.get()[0])
+
+
+def _checked(rows: NDArray[np.int64], n: int) -> Any:
+    """Numbers of rows on the device; none of them reads beyond the n there are."""
+    if rows.size and not 0 <= rows.min() <= rows.max() < n:
+        raise IndexError(f"subsets of {n} rows have rows {rows.min()} to {rows.max()}")
+    return upload(rows)
+
+
+def kernel_subset_sums(
+    x: Any,
+    y: Any,
+    x_rows: NDArray[np.int64],
+    y_rows: NDArray[np.int64],
+    terms: Sequence[Term],
+    *,
+    paired: bool,
+    precision: str,
+    workers: int,
+    progress: Report | None = None,
+) -> Floats:
+    """Sums over each subset of rows: k(x, x') and k(y, y') off the diagonal, and k(x, y).
+
+    `paired` leaves the diagonal out of the last one as well. The subsets lie one after another in
+    two lists of rows, and of the tiles of these those are computed that a subset has pairs in.
+    """
+    del workers
+    subsets, size = x_rows.shape
+    n = subsets * size
+    with device_of(x, y):
+        rows, others = Rows(x), Rows(y)
+        wide = _wide(precision, (rows, others), terms)
+        similarity = _Similarity(terms, rows, others)
+        lists = {rows: _checked(x_rows, rows.n), others: _checked(y_rows, others.n)}
+        parts = [
+            (rows, rows, "after", 2.0),
+            (others, others, "after", 2.0),
+            (rows, others, "others" if paired else "all", 1.0),
+        ]
+        by_subset = cupy.zeros((subsets, len(parts)), dtype=cupy.float64)
+        sums = cupy.empty(n, dtype=cupy.float64)
+        batches = _cuda.batches("blocks", n, min(n, size + 64), rows.d)
+        states = workspace("blocks", batches, size)
+        sweeps = [
+            (column, told, (one, other), pairs, factor)
+            for column, (one, other, pairs, factor) in enumerate(parts)
+            for told in similarity.told_sums(one, other)
+        ]
+        for done, (column, told, (one, other), pairs, factor) in enumerate(sweeps):
+            for batch in paced(batches, progress, done * n, len(sweeps) * n):
+                _cuda.kernel_block_sums(
+                    **told,
+                    orders=addresses((lists[one], lists[other])),
+                    size=size,
+                    blocks=subsets,
+                    rows=batch,
+                    wide=wide,
+                    pairs=pairs,
+                    workspace=address(states),
+                    sums=address(sums),
+                    where=where(),
+                )
+            totals = address(by_subset) + by_subset.itemsize * column
+            _cuda.block_totals(address(sums), subsets, size, factor, totals, len(parts), where())
+        found: Floats = by_subset.get()
+        return found

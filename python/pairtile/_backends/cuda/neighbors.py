@@ -1,0 +1,345 @@
+"""Neighbours and distances on the GPU: canonical float64 values of all pairs."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import cupy
+
+from pairtile import _cuda
+from pairtile._backends.cuda import screened, screened_radius
+from pairtile._backends.cuda.memory import (
+    Rows,
+    address,
+    addresses,
+    as_given,
+    device_of,
+    float64,
+    paced,
+    upload,
+    where,
+    workspace,
+    workspace_within,
+)
+from pairtile._backends.numpy.neighbors import require_finite
+from pairtile._front.metrics import PLAIN_METRICS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+
+    Params = dict[str, Any] | None
+
+
+def first_nonfinite(x: Any, *, workers: int) -> int:
+    """First row holding NaN or Inf, -1 if there is none."""
+    del workers
+    with device_of(x):
+        return Rows(x).survey()[0]
+
+
+class Index:
+    """The references in device memory, and the norms that cosine divides by."""
+
+    pack = None
+
+    def __init__(
+        self,
+        reference: Any,
+        metric: str,
+        *,
+        precision: str,
+        pack: dict[str, Any] | None = None,
+        workers: int,
+    ) -> None:
+        del precision, pack, workers
+        with device_of(reference):
+            self.rows = Rows(reference)
+            self.scales = self.rows.scales() if metric == "cosine" else None
+            cupy.cuda.get_current_stream().synchronize()  # searches may come on any other
+
+
+def _memory_of(index: Index | None) -> Any:
+    return None if index is None else index.rows.memory
+
+
+class Join:
+    """Queries, references, and what every launch on pairs of them is told."""
+
+    def __init__(
+        self,
+        queries: Any,
+        reference: Any,
+        metric: str,
+        params: Params,
+        index: Index | None = None,
+    ) -> None:
+        self.itself = reference is None
+        normalised = metric == "cosine"
+        if index is None:
+            self.r = Rows(queries if self.itself else reference)
+            of_references = self.r.scales() if normalised else None
+        else:
+            self.r, of_references = index.rows, index.scales
+        self.q = self.r if self.itself else Rows(queries)
+        of_queries = self.q.scales() if normalised and not self.itself else of_references
+        self.scales = of_queries, of_references
+        given = params or {}
+        self._params = [upload(given.get(name)) for name in ("w", "transform", "ranges")]
+        self._measure = (
+            metric,
+            given.get("p", 0.0),
+            *map(address, self._params),
+            given.get("n_bits", 0),
+        )
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The metric, and who meets whom."""
+        return {
+            "sets": (self.q.view, self.r.view, addresses(self.scales)),
+            "measure": self._measure,
+        }
+
+    def turned(self) -> Join:
+        """The same, queries and references changing places."""
+        other = copy(self)
+        other.q, other.r, other.scales = self.r, self.q, self.scales[::-1]
+        return other
+
+    def batches(self, statistic: str, k: int = 0, limit: int = 0) -> list[tuple[int, int]]:
+        """Query rows of each launch, by what a pair costs in features of a plain metric."""
+        metric, d = self._measure[0], self.q.d
+        work = d * d if metric == "mahalanobis" else d if metric in PLAIN_METRICS else 16 * d
+        return _cuda.batches(statistic, self.q.n, self.r.n, work, k, limit)
+
+
+def knn(
+    queries: Any,
+    reference: Any,
+    k: int,
+    metric: str,
+    *,
+    dtype: str,
+    precision: str,
+    query_groups: NDArray[np.int64] | None = None,
+    reference_groups: NDArray[np.int64] | None = None,
+    group_rule: str = "",
+    query_times: NDArray[Any] | None = None,
+    reference_times: NDArray[Any] | None = None,
+    reference_mask: NDArray[np.bool_] | None = None,
+    metric_params: Params = None,
+    index: Index | None = None,
+    check_finite: bool = False,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+) -> tuple[Any, Any]:
+    """The k nearest admissible references of each query, in order of (value, index).
+
+    Every value is the canonical one, whatever the precision.
+    """
+    del workers
+    limit = workspace_within(memory_limit, queries.shape[1], k)
+    with device_of(queries, reference, _memory_of(index), limited=True):
+        join = Join(queries, reference, metric, metric_params, index)
+        q, r = join.q, join.r
+        if check_finite:
+            require_finite("reference", r.survey()[0])
+        groups = upload(query_groups), upload(reference_groups)
+        times = upload(query_times), upload(reference_times)
+        mask = upload(reference_mask)
+        nothing = (None, None)
+        whole = query_times is not None and query_times.dtype.kind == "i"
+
+        predicate: dict[str, Any] = {
+            "exclude_self": join.itself,
+            "same_group": group_rule == "same",
+            "groups": addresses(groups),
+            "times": addresses(nothing if whole else times),
+            "ticks": addresses(times if whole else nothing),
+            "reference_mask": address(mask),
+        }
+        distances = cupy.empty((q.n, k), dtype=dtype)
+        indices = cupy.empty((q.n, k), dtype=cupy.int64)
+        wide = dtype == "float64"
+        if (
+            precision != "float64"
+            and screened.serves(metric, k, q, r)
+            and screened.knn(join, k, predicate, wide, distances, indices, limit, progress)
+        ):
+            return as_given(queries, distances, indices)
+        batches = join.batches("knn", k, limit)
+        lists = workspace("knn", batches, r.n, k=k, limit=limit)
+        for batch in paced(batches, progress):
+            _cuda.knn(
+                **join.told,
+                rows=batch,
+                k=k,
+                **predicate,
+                workspace=address(lists),
+                limit=limit,
+                wide_distances=wide,
+                distances=address(distances),
+                indices=address(indices),
+                where=where(),
+            )
+        found: tuple[Any, Any] = as_given(queries, distances, indices)
+        return found
+
+
+def _zeros(n: int) -> Any:
+    return cupy.zeros(n, dtype=cupy.int64)
+
+
+def _count(
+    join: Join,
+    radii: list[Any],
+    sides: list[tuple[Any, Any]],
+    closed: bool,
+    dtype: str,
+    limit: int,
+    progress: Report | None,
+    total: int | None = None,
+) -> None:
+    """Add to the counts of each side, of queries and of references, those inside its radii.
+
+    Reported as in `paced`.
+    """
+    by_query_radii, by_reference_radii = (
+        (address(own), *addresses(side)) for own, side in zip(radii, sides, strict=True)
+    )
+    told: dict[str, Any] = {
+        **join.told,
+        "exclude_self": join.itself,
+        "closed": closed,
+        "wide_distances": dtype == "float64",
+        "by_query_radii": by_query_radii,
+        "by_reference_radii": by_reference_radii,
+    }
+    if screened_radius.serves(told["measure"][0], join.q, join.r):
+        if screened_radius.counts(join, told, limit, progress, total):
+            return
+        for counts in (*sides[0], *sides[1]):
+            if counts is not None:
+                counts.fill(0)
+    for batch in paced(join.batches("radius"), progress, 0, total):
+        _cuda.radius_counts(**told, rows=batch, where=where())
+
+
+def radius_counts(
+    queries: Any,
+    reference: Any,
+    metric: str,
+    query_radii: Any,
+    reference_radii: Any,
+    *,
+    closed: bool,
+    dtype: str,
+    metric_params: Params = None,
+    index: Index | None = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+) -> tuple[Any, Any, Any, Any]:
+    """Pairs inside by the radii of queries, then of references; each per query and per reference.
+
+    None where those radii were not given.
+    """
+    del workers
+    limit = workspace_within(memory_limit, queries.shape[1], 0)
+    with device_of(
+        queries, reference, query_radii, reference_radii, _memory_of(index), limited=True
+    ):
+        join = Join(queries, reference, metric, metric_params, index)
+        radii = [float64(given) for given in (query_radii, reference_radii)]
+        sides = [
+            (None, None) if own is None else (_zeros(join.q.n), _zeros(join.r.n)) for own in radii
+        ]
+        _count(join, radii, sides, closed, dtype, limit, progress)
+        counts: tuple[Any, Any, Any, Any] = as_given(queries, *sides[0], *sides[1])
+        return counts
+
+
+def radius_neighbors(
+    queries: Any,
+    reference: Any,
+    metric: str,
+    radii: Any,
+    *,
+    closed: bool,
+    dtype: str,
+    metric_params: Params = None,
+    index: Index | None = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+) -> tuple[Any, Any, Any]:
+    """CSR of the references inside each query's radius, in order of (value, index)."""
+    del workers
+    limit = workspace_within(memory_limit, queries.shape[1], 0)
+    with device_of(queries, reference, radii, _memory_of(index), limited=True):
+        join = Join(queries, reference, metric, metric_params, index)
+        n = join.q.n
+        own = float64(radii)
+        options = {
+            **join.told,
+            "exclude_self": join.itself,
+            "closed": closed,
+            "wide_distances": dtype == "float64",
+        }
+        batches = join.batches("radius")
+        indptr = _zeros(n + 1)
+        counts = indptr[1:]
+        sides = [(counts, None), (None, None)]
+        _count(join, [own, None], sides, closed, dtype, limit, progress, 2 * n)
+        indptr = cupy.cumsum(indptr)
+        total = int(indptr[-1])
+        indices = cupy.empty(total, dtype=cupy.int64)
+        values = cupy.empty(total, dtype=cupy.float64)
+        distances = cupy.empty(total, dtype=dtype)
+        following = indptr.copy()
+        for batch in paced(batches, progress, n, 2 * n):
+            _cuda.radius_neighbors(
+                **options,
+                rows=batch,
+                radii=address(own),
+                indptr=address(indptr),
+                next=address(following),
+                indices=address(indices),
+                values=address(values),
+                distances=address(distances),
+                where=where(),
+            )
+        found: tuple[Any, Any, Any] = as_given(queries, indptr, indices, distances)
+        return found
+
+
+def pairwise_distances(
+    x: Any,
+    y: Any,
+    metric: str,
+    *,
+    dtype: str,
+    metric_params: Params = None,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """The n x m matrix of canonical distances; y None: of x to itself."""
+    del workers
+    with device_of(x, y):
+        join = Join(x, y, metric, metric_params)
+        distances = cupy.empty((join.q.n, join.r.n), dtype=dtype)
+        for batch in paced(join.batches("pairwise"), progress):
+            _cuda.pairwise_distances(
+                **join.told,
+                rows=batch,
+                exclude_self=join.itself,
+                wide_distances=dtype == "float64",
+                distances=address(distances),
+                where=where(),
+            )
+        return as_given(x, distances)[0]

@@ -1,0 +1,111 @@
+"""Rows packed for tensor cores, in batches: what is held beside inputs and results is bounded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile import _cuda
+from pairtile._backends.cuda.memory import address, where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pairtile._backends.cuda.memory import Rows
+
+# The best tensor cores to use ("none": ordinary cores), and the number of pairs times features from
+# which packing pays. Tests set both.
+path = "wgmma"
+least_work = 1 << 28
+_PANELS = 1 << 29  # bytes of one batch of packed rows
+BESIDE = 8  # bytes of a packed row's norm and residual
+SMALLEST = 2.0**-40  # data all smaller than this are left to float64
+
+
+def tensor_path() -> str:
+    """What the current device serves, "none" without tensor cores."""
+    return "none" if path == "none" else _cuda.tensor_path(cupy.cuda.Device().id, path)
+
+
+def padded(rows: int) -> int:
+    """Whole blocks of rows."""
+    step: int = _cuda.rows_together
+    return -(-rows // step) * step
+
+
+def row_bytes(d: int, parts: int) -> int:
+    """Bytes of a packed row."""
+    bytes_together: int = _cuda.panels_bytes(_cuda.rows_together, d, parts)
+    return bytes_together // _cuda.rows_together
+
+
+def packable(rows: Rows, parts: int, most: int = 0, beside: int = 0) -> list[tuple[int, int]]:
+    """Batches of rows that are packed at a time.
+
+    In at most so many bytes, each row taking some beside its own; 0 for what is usual.
+    """
+    own = row_bytes(rows.d, parts)
+    return list(batches(rows.n, most // (own + beside) if most else _PANELS // own))
+
+
+def batches(n: int, most: int) -> Iterator[tuple[int, int]]:
+    """Rows in whole blocks, at most this many at a time."""
+    step = max(_cuda.rows_together, most // _cuda.rows_together * _cuda.rows_together)
+    for first in range(0, n, step):
+        yield first, min(n, first + step)
+
+
+class Packed:
+    """Rows [first, stop) as the tensor cores read them."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        first: int,
+        stop: int,
+        scales: Any,
+        centre: Any,
+        findings: Any,
+        parts: int = 1,
+    ) -> None:
+        n = stop - first
+        self.memory = cupy.empty(_cuda.panels_bytes(n, rows.d, parts), dtype=cupy.uint8)
+        self.norms, self.residuals = cupy.empty((2, padded(n)), dtype=cupy.float32)
+        self.first, self.stop = first, stop
+        self.told = (
+            address(self.memory), address(self.norms), address(self.residuals), n, rows.d, parts
+        )  # fmt: skip
+        _cuda.pack(
+            rows.view,
+            first,
+            address(scales),
+            address(centre),
+            self.told,
+            address(findings),
+            where(),
+        )
+
+    def part(self, first: int, stop: int) -> tuple[Any, ...]:
+        """What is told of the rows [first, stop) of all, which begin at a block."""
+        slices, norms, residuals, _, d, parts = self.told
+        skipped = first - self.first
+        step = row_bytes(d, parts)
+        return (
+            slices + skipped * step, norms + 4 * skipped, residuals + 4 * skipped,
+            stop - first, d, parts,
+        )  # fmt: skip
+
+
+class Findings:
+    """What packing learnt of the rows, in device memory."""
+
+    def __init__(self) -> None:
+        self.memory = cupy.zeros(_cuda.findings_bytes // 4, dtype=cupy.uint32)
+
+    def read(self) -> tuple[float, float, bool, bool]:
+        """Largest norm, largest residual, whether a row is beyond the screen, or has a fraction."""
+        found = self.memory.get()
+        norm, residual = found[:2].view(np.float32)
+        return float(norm), float(residual), bool(found[2]), bool(found[3])

@@ -1,0 +1,300 @@
+"""Sliced transport and energy on the GPU: project, sort, merge, reduce.
+
+A batch of slices is projected at a time, as many as the workspace holds. Costs return to the host,
+where they are averaged; gradients stay on the device.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile import _cuda
+from pairtile._backends.cuda.memory import (
+    Rows,
+    address,
+    addresses,
+    as_given,
+    device_of,
+    paced,
+    upload,
+    where,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+
+    Floats = NDArray[np.float64]
+    # keys, and the rows beside them
+    Buffer = tuple[Any, Any]
+    # rows, keys, rows beside the keys, levels
+    Told = tuple[int, int, int, int]
+
+_QUANTA = 1 << 62  # all of the mass of a set
+
+
+def _quanta(weights: Floats | None, n: int) -> NDArray[np.uint64]:
+    """Weights as whole numbers that add up to `_QUANTA`; a weight of 0 stays 0."""
+    w = np.ones(n) if weights is None else weights
+    quanta = np.rint(w * (_QUANTA / math.fsum(w))).astype(np.int64)
+    # What rounding has left is shared out, a quantum more to some rows than to others.
+    heavy = np.flatnonzero(quanta)
+    each, more = divmod(_QUANTA - int(quanta.sum()), len(heavy))
+    quanta[heavy] += each
+    quanta[heavy[:more]] += 1
+    return quanta.astype(np.uint64)
+
+
+def _frame_scale(largest: float, wide: bool) -> float:
+    """A power of two that brings data near 1 which lie near the ends of the working range."""
+    reach = 300 if wide else 40
+    if largest == 0 or 2.0**-reach < largest < 2.0**reach:
+        return 1.0
+    most = 1000 if wide else 126
+    return math.ldexp(1.0, max(-most, min(most, -math.frexp(largest)[1])))
+
+
+class _Lines:
+    """Two sets, the lines that they are projected on, and the memory for a batch of those."""
+
+    def __init__(
+        self, x: Any, y: Any, directions: Any, *, weighted: bool = False, gradient: bool
+    ) -> None:
+        self.sets = Rows(x), Rows(y)
+        x_rows, y_rows = self.sets
+        self.d = x_rows.d
+        self.wide = any(rows.dtype == "float64" for rows in self.sets)
+        self.dtype = np.dtype(np.float64 if self.wide else np.float32)
+        self.slices = self.d if directions is None else directions.shape[1]
+        self.costs = cupy.empty(self.slices, dtype=cupy.float64)
+        self._ranked = weighted or gradient
+        plan = x_rows.n, y_rows.n, self.d, self.slices, self.wide, self._ranked, weighted, gradient
+        self.batches = _cuda.slice_batches(plan)
+        self.unit = 1.0
+        self._directions = self._centre = None
+        if directions is not None:
+            scale = _frame_scale(max(rows.survey()[1] for rows in self.sets), self.wide)
+            self.unit = 1 / scale
+            self._directions = upload(directions.astype(self.dtype))
+            self._centre = cupy.empty(self.d, dtype=self.dtype)
+            _cuda.slice_centre(
+                x_rows.view, y_rows.view, scale, self.wide, address(self._centre), where()
+            )
+        self._axes = address(self._directions), self.slices, address(self._centre), 1 / self.unit
+        step = max(stop - first for first, stop in self.batches)
+        longest = max(_cuda.slice_stride(rows.n) for rows in self.sets)
+        self._buffers = [self._buffer(step * longest) for _ in self.sets]
+        self._spare = self._buffer(_cuda.slice_spares(plan, step) * longest)
+        self._levels = [
+            cupy.empty(step * longest if weighted else 0, dtype=cupy.uint64) for _ in self.sets
+        ]
+        self._slopes = cupy.empty(step * longest if gradient else 0, dtype=self.dtype)
+        shares = 1 + (x_rows.n + y_rows.n) // _cuda.slice_share
+        self.partial = cupy.empty(step * shares, dtype=cupy.float64)
+        self._sums = cupy.empty(step * shares if weighted else 0, dtype=cupy.uint64)
+        lanes = _cuda.slice_lanes(plan, step)
+        self._side = [cupy.cuda.Stream(non_blocking=True) for _ in range(lanes) if lanes > 1]
+        self._scratch_bytes = self._bytes_to_sort(step)
+        self._scratch = cupy.empty(lanes * self._scratch_bytes, dtype=cupy.uint8)
+        self.gradients = [
+            cupy.zeros((rows.n, self.d), dtype=self.dtype) if gradient else None
+            for rows in self.sets
+        ]
+
+    def _buffer(self, items: int) -> Buffer:
+        keys = cupy.empty(items, dtype=cupy.uint64 if self.wide else cupy.uint32)
+        return keys, cupy.empty(items, dtype=cupy.uint32) if self._ranked else None
+
+    def _bytes_to_sort(self, step: int) -> int:
+        return max(
+            _cuda.sort_scratch(
+                rows=rows.n,
+                count=step,
+                slices=self.slices,
+                wide=self.wide,
+                ranked=self._ranked,
+                where=where(),
+            )
+            for rows in self.sets
+        )
+
+    def sorted(
+        self, quanta: tuple[Any, ...] | None, progress: Report | None
+    ) -> Iterator[tuple[tuple[int, int], list[Told]]]:
+        """Each batch, and its two sorted sets."""
+        for batch in paced(self.batches, progress):
+            yield batch, [self._sort(s, batch, quanta and quanta[s]) for s in (0, 1)]
+
+    def _sort(self, which: int, batch: tuple[int, int], quanta: Any) -> Told:
+        rows, count = self.sets[which], batch[1] - batch[0]
+        lists = self._buffers[which]
+        _cuda.project_slices(
+            rows=rows.view,
+            axes=self._axes,
+            batch=batch,
+            wide=self.wide,
+            out=addresses(lists),
+            where=where(),
+        )
+        moved = _cuda.sort_slices(
+            rows=rows.n,
+            count=count,
+            slices=self.slices,
+            wide=self.wide,
+            lists=addresses(lists),
+            spare=addresses(self._spare),
+            scratch=(address(self._scratch), self._scratch_bytes),
+            side=[stream.ptr for stream in self._side],
+            where=where(),
+        )
+        if moved:
+            self._buffers[which], self._spare = self._spare, lists
+        keys, beside = self._buffers[which]
+        if quanta is None:
+            return rows.n, address(keys), address(beside), 0
+        levels = self._levels[which]
+        _cuda.slice_levels(
+            beside=address(beside),
+            quanta=address(quanta),
+            rows=rows.n,
+            count=count,
+            sums=address(self._sums),
+            levels=address(levels),
+            where=where(),
+        )
+        return rows.n, address(keys), address(beside), address(levels)
+
+    def add_gradients(
+        self,
+        batch: tuple[int, int],
+        lists: list[Told],
+        slopes_of: Callable[[Told, Told, int], None],
+    ) -> None:
+        """slopes_of(own, other, slopes) writes the derivatives along the lines of the batch."""
+        for rows, own, other, gradient in zip(
+            self.sets, lists, lists[::-1], self.gradients, strict=True
+        ):
+            slopes_of(own, other, address(self._slopes))
+            _cuda.pull_back_slices(
+                slopes=address(self._slopes),
+                rows=rows.n,
+                features=self.d,
+                axes=self._axes,
+                batch=batch,
+                wide=self.wide,
+                gradient=address(gradient),
+                where=where(),
+            )
+
+    def costs_from(self, first: int) -> int:
+        """Where the costs of a batch go."""
+        return address(self.costs) + first * int(self.costs.itemsize)
+
+
+def sliced_costs(
+    x: Any,
+    y: Any,
+    directions: NDArray[Any] | None,
+    p: float,
+    x_weights: Floats | None,
+    y_weights: Floats | None,
+    *,
+    gradient: bool,
+    direction_weights: Floats | None,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Any, Any]:
+    """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
+    del workers
+    with device_of(x, y), np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        weighted = x_weights is not None or y_weights is not None
+        lines = _Lines(x, y, directions, weighted=weighted, gradient=gradient)
+        quanta = None
+        if weighted:
+            quanta = tuple(
+                upload(_quanta(w, rows.n))
+                for w, rows in zip((x_weights, y_weights), lines.sets, strict=True)
+            )
+        unit = np.float64(lines.unit)
+        shares = np.ones(lines.slices) if direction_weights is None else direction_weights
+        factors = upload(shares * unit ** (p - 1)) if gradient else None
+        for batch, lists in lines.sorted(quanta, progress):
+            first, count = batch[0], batch[1] - batch[0]
+            _cuda.transport_costs(
+                x=lists[0],
+                y=lists[1],
+                count=count,
+                wide=lines.wide,
+                p=p,
+                partial=address(lines.partial),
+                costs=lines.costs_from(first),
+                where=where(),
+            )
+
+            def slopes_of(
+                own: Told, other: Told, slopes: int, first: int = first, count: int = count
+            ) -> None:
+                _cuda.transport_slopes(
+                    own=own,
+                    other=other,
+                    count=count,
+                    wide=lines.wide,
+                    p=p,
+                    factors=address(factors) + 8 * first,
+                    slopes=slopes,
+                    where=where(),
+                )
+
+            if gradient:
+                lines.add_gradients(batch, lists, slopes_of)
+        costs: Floats = lines.costs.get() * unit**p
+        return costs, *as_given(x, *lines.gradients)
+
+
+def sliced_energy_costs(
+    x: Any,
+    y: Any,
+    directions: NDArray[Any] | None,
+    *,
+    gradient: bool,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Any, Any]:
+    """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
+    del workers
+    with device_of(x, y):
+        lines = _Lines(x, y, directions, gradient=gradient)
+        for batch, lists in lines.sorted(None, progress):
+            first, count = batch[0], batch[1] - batch[0]
+            _cuda.slice_energies(
+                x=lists[0],
+                y=lists[1],
+                count=count,
+                wide=lines.wide,
+                partial=address(lines.partial),
+                costs=lines.costs_from(first),
+                where=where(),
+            )
+
+            def slopes_of(own: Told, other: Told, slopes: int, count: int = count) -> None:
+                _cuda.energy_slopes(
+                    own=own,
+                    other=other,
+                    count=count,
+                    wide=lines.wide,
+                    factor=1 / lines.slices,
+                    slopes=slopes,
+                    where=where(),
+                )
+
+            if gradient:
+                lines.add_gradients(batch, lists, slopes_of)
+        costs: Floats = lines.costs.get() * lines.unit
+        return costs, *as_given(x, *lines.gradients)

@@ -1,0 +1,87 @@
+"""Sums of a Stein kernel on the GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile import _cuda
+from pairtile._backends.cuda.kernels import _rows_of_bits
+from pairtile._backends.cuda.memory import (
+    Rows,
+    address,
+    device_of,
+    held_memory,
+    paced,
+    upload,
+    where,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+
+    Floats = NDArray[np.float64]
+    Term = tuple[float, str, tuple[float, ...]]
+
+_STRIPS = 64  # of columns, whose products with the rows of a batch are kept at once
+
+
+def stein_label_sums(
+    x: Any,
+    scores: Any,
+    labels: NDArray[np.uint64],
+    terms: Sequence[Term],
+    *,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, float]:
+    """`kernel_label_sums` of one sample, for the Stein kernel of rows and their scores.
+
+    With a column of ones behind the labels, the columns of the product sum up to what a label
+    takes of all rows, and to all. Everything in float64.
+    """
+    del workers
+    n_labels = labels.shape[1]
+    columns, width = n_labels + 1, _cuda.contraction_width
+    with device_of(x, scores):
+        rows, beside = Rows(x), Rows(scores)
+        bits = upload(_rows_of_bits(labels, rows.n))
+        table = (address(bits), True, bits.shape[1], n_labels)
+        within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
+        batches = _cuda.held_batches(rows.n, rows.n, 3 * rows.d * len(terms) + columns)
+        _held, memory = held_memory(batches, rows.n)
+        for batch in paced(batches, progress):
+            for start in range(0, columns, width * _STRIPS):
+                stop = min(start + width * _STRIPS, columns)
+                strips = [(c, min(c + width, stop)) for c in range(start, stop, width)]
+                shape = len(strips), batch[1] - batch[0], width
+                products = cupy.zeros(shape, dtype=cupy.float64)
+                _cuda.stein_products(
+                    sets=(rows.view, rows.view, (0, 0)),
+                    scores=beside.view,
+                    kernels=terms,
+                    rows=batch,
+                    table=table,
+                    columns=(start, stop),
+                    memory=memory,
+                    products=address(products),
+                    where=where(),
+                )
+                for product, strip in zip(products, strips, strict=True):
+                    _cuda.column_totals(
+                        products=address(product),
+                        rows=batch,
+                        table=table,
+                        columns=strip,
+                        within=address(within) + within.itemsize * strip[0],
+                        all=address(every) + every.itemsize * strip[0],
+                        where=where(),
+                    )
+        of_labels, of_all = within.get(), every.get()
+    return of_labels[:n_labels], of_all[:n_labels], float(of_all[n_labels])

@@ -1,0 +1,123 @@
+"""Kernel sums by tensor cores: Gaussians, energy kernels of exponent 1, and their sums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cupy
+
+from pairtile import _cuda
+from pairtile._backends.cuda import panels
+from pairtile._backends.cuda.memory import Rows, address, where
+from pairtile._backends.cuda.panels import Findings, Packed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pairtile._front.progress import Report
+
+    Term = tuple[float, str, tuple[float, ...]]
+
+_TOLERANCE = 2e-6  # of the largest kernel value, for what a squared distance may be off by
+# Of a batch: two blocks for each multiprocessor of a large device, in well below a second.
+_ROWS = 2 * 132 * 256
+_LARGEST_NEAR = 0.25  # share of the largest squared norm below which pairs may be computed again
+_OFTEN = 1e-3  # share of pairs computed again beyond which the other path is faster
+
+
+def row_sums(
+    x: Rows,
+    y: Rows,
+    terms: Sequence[Term],
+    y_weights: Any,
+    *,
+    precision: str,
+    triangle: bool,
+    progress: Report | None,
+) -> Any:
+    """Sum over j of w_j k(x_i, y_j), for each i; None if ordinary cores serve this better."""
+    if (
+        precision == "float64"
+        or "float64" in (x.dtype, y.dtype)
+        or x.n * y.n * x.d < panels.least_work
+        or not _cuda.tensor_serves(terms)
+    ):
+        return None
+    best = panels.tensor_path()
+    if best == "none":
+        return None
+    parts = 2 if precision == "fast" else 3
+    centre = cupy.empty(x.d, dtype=cupy.float64)
+    _cuda.sample_centre(x.view, y.view, address(centre), where())
+    weights = None if y_weights is None else y_weights.view(cupy.float64).astype(cupy.float32)
+    again = cupy.zeros(1, dtype=cupy.uint64)
+    sums = cupy.zeros(x.n, dtype=cupy.float64)
+    others, own = panels.packable(y, parts), panels.packable(x, parts)
+    most = min(_ROWS, own[0][1]) if len(own) > 1 else _ROWS
+    own = list(panels.batches(x.n, most))
+    done, total = 0, len(own) * len(others)
+    mine: Any = None
+    packed: Any = None
+    for first, stop in others:
+        packed = None  # or two would be held at a time
+        learnt = Findings()
+        packed = Packed(y, first, stop, None, centre, learnt.memory, parts)
+        largest, _, beyond, _ = learnt.read()
+        factors = None
+        if weights is not None:
+            factors = cupy.zeros(panels.padded(stop - first), dtype=cupy.float32)
+            factors[: stop - first] = weights[first:stop]
+        for batch in own:
+            if triangle and batch[0] >= stop:
+                done += 1
+                continue
+            shared = x is y and len(others) == 1
+            x_largest, x_beyond = largest, beyond
+            if shared:
+                of_rows = packed.part(*batch)
+            else:
+                found = Findings()
+                mine = None
+                mine = Packed(x, *batch, None, centre, found.memory, parts)
+                x_largest, _, x_beyond, _ = found.read()
+                of_rows = mine.told
+            if beyond or x_beyond or max(largest, x_largest) < panels.SMALLEST:
+                return None
+            near = -1.0
+            if precision != "fast":
+                near = _cuda.near_distance(terms, x_largest, largest, x.d, parts, _TOLERANCE)
+                if near > _LARGEST_NEAR * max(x_largest, largest) ** 2:
+                    return None
+
+            sets = {
+                "sets": (x.view, y.view),
+                "kernels": terms,
+                "near": near,
+                "triangle": triangle,
+                "weights": address(factors),
+                "computed_again": address(again),
+                "path": best,
+            }
+            firsts = batch[0], first
+            if near > 0.0 and done == 0:  # a look at a few rows
+                few = min(stop - first, batch[1] - batch[0], _cuda.rows_together)
+                part = (*of_rows[:3], few, *of_rows[4:])
+                _launch(sets, (part, packed.told, firsts), cupy.zeros_like(sums))
+                if int(again.get()[0]) > _OFTEN * few * (stop - first):
+                    return None
+            _launch(sets, (of_rows, packed.told, firsts), sums)
+            done += 1
+            if done < total or progress is not None:
+                cupy.cuda.get_current_stream().synchronize()
+            if progress is not None:
+                progress(x.n * done // total, x.n)
+    return sums
+
+
+def _launch(told: dict[str, Any], packed: tuple[Any, ...], sums: Any) -> None:
+    rows, cols = packed[0][3], packed[1][3]
+    segments = _cuda.tensor_sums_segments(rows, cols)
+    states = cupy.empty(segments * panels.padded(rows), dtype=cupy.float64)
+    _cuda.tensor_row_sums(
+        **told, packed=packed, states=address(states), sums=address(sums), where=where()
+    )

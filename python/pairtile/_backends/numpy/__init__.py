@@ -1,0 +1,62 @@
+"""The NumPy backend: every function of `_native`, with the same signature, in plain NumPy.
+
+It serves where the compiled engine is missing, and it is what the engine is tested against:
+float64 throughout, direct differences, a block of rows at a time.
+"""
+
+from pairtile._backends.numpy.contrastive import contrastive
+from pairtile._backends.numpy.dependence import (
+    joint_kernel_sums,
+    line_products,
+    permuted_kernel_products,
+)
+from pairtile._backends.numpy.fidelity import distance_products, largest_radius_ratios
+from pairtile._backends.numpy.kernel_gradient import kernel_gradient
+from pairtile._backends.numpy.kernels import (
+    kernel_label_sums,
+    kernel_logsumexp,
+    kernel_matvec,
+    kernel_moments,
+    kernel_row_sums,
+    kernel_subset_sums,
+    kernel_total,
+)
+from pairtile._backends.numpy.neighbors import (
+    Index,
+    distance_quantile,
+    first_nonfinite,
+    knn,
+    least_memory,
+    pairwise_distances,
+)
+from pairtile._backends.numpy.radius import radius_counts, radius_neighbors
+from pairtile._backends.numpy.slices import sliced_costs, sliced_energy_costs
+from pairtile._backends.numpy.stein import stein_label_sums
+
+__all__ = [
+    "Index",
+    "contrastive",
+    "distance_products",
+    "distance_quantile",
+    "first_nonfinite",
+    "joint_kernel_sums",
+    "kernel_gradient",
+    "kernel_label_sums",
+    "kernel_logsumexp",
+    "kernel_matvec",
+    "kernel_moments",
+    "kernel_row_sums",
+    "kernel_subset_sums",
+    "kernel_total",
+    "knn",
+    "largest_radius_ratios",
+    "least_memory",
+    "line_products",
+    "pairwise_distances",
+    "permuted_kernel_products",
+    "radius_counts",
+    "radius_neighbors",
+    "sliced_costs",
+    "sliced_energy_costs",
+    "stein_label_sums",
+]

@@ -1,0 +1,147 @@
+"""Sets that are not in memory: what counts as one, and how some of its rows are read.
+
+A `Rows` stands where a validated array does: it has a shape and an engine dtype, and gives any
+range of its rows as a fresh array. `blocks` searches it block by block.
+
+A memory map is read through its file, not through the mapping: touching a page of a mapping whose
+file has become shorter kills the process, reading such a file says so.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from io import FileIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def is_rows(x: Any) -> bool:
+    """Whether x is a memory map, or has a shape, a dtype and row slicing but is no array in memory.
+
+    h5py, zarr and dask arrays are of the second kind.
+    """
+    if isinstance(x, np.ndarray):
+        return isinstance(x, np.memmap) and getattr(x, "_mmap", None) is not None
+    if any(hasattr(x, name) for name in ("__array_interface__", "__dlpack__", "toarray", "iloc")):
+        return False
+    return hasattr(x, "shape") and hasattr(x, "__getitem__") and _has_numpy_dtype(x)
+
+
+def _has_numpy_dtype(x: Any) -> bool:
+    try:
+        np.dtype(x.dtype)
+    except (AttributeError, TypeError):
+        return False
+    return True
+
+
+def _opened(filename: str | os.PathLike[str] | None) -> FileIO | None:
+    """The file of a memory map, None where it has no name or is no longer found under it."""
+    try:
+        return None if filename is None else FileIO(filename)
+    except OSError:
+        return None
+
+
+class Rows:
+    """Rows of an argument called `name`, read when they are asked for, as `dtype`."""
+
+    def __init__(self, name: str, source: Any, dtype: np.dtype[Any], *, check_finite: bool) -> None:
+        self.name = name
+        self.source = source
+        self.dtype = dtype
+        n, d = source.shape
+        self.shape = int(n), int(d)
+        stored = np.dtype(source.dtype)
+        self._converted = stored.name != dtype.name
+        self.row_bytes = self.shape[1] * (
+            stored.itemsize + (dtype.itemsize if self._converted else 0)
+        )
+        # the first rows of which it is known that they hold neither NaN nor Inf, or not asked
+        self.checked = 0 if check_finite and "float" in dtype.name else len(self)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, rows: slice) -> NDArray[Any]:
+        """These rows in memory, of the engine dtype."""
+        if isinstance(self.source, np.memmap):
+            block = self._read_map(rows)
+        else:
+            block = np.asarray(self.source[rows.start : rows.stop])
+        expected = (rows.stop - rows.start, self.shape[1])
+        if block.shape != expected:
+            raise ValueError(
+                f"{self.name}[{rows.start}:{rows.stop}] has shape {block.shape} where {expected} "
+                "was expected"
+            )
+        return block.astype(self.dtype) if self._converted else block
+
+    def _read_map(self, rows: slice) -> NDArray[Any]:
+        part = self.source[rows]
+        self._check_size(self.source._mmap.size())
+        if self.source.mode != "c" and part.itemsize in part.strides:
+            # rows or columns are contiguous; a mapping in mode "c" has changes the file lacks
+            file = _opened(self.source.filename)
+            if file is not None:
+                with file:
+                    if self._is_mapped(file):
+                        return self._read_file(file, part)
+        return np.array(part, order="K", subok=False)
+
+    def _is_mapped(self, file: FileIO) -> bool:
+        """Whether the file of that name is still the one that was mapped, as far as can be seen."""
+        if os.fstat(file.fileno()).st_size != self.source._mmap.size():
+            return False
+        first = self.source[:1]
+        return bool(self._read_file(file, first).tobytes() == first.tobytes())
+
+    def _offset(self, part: NDArray[Any]) -> int:
+        """Position in the file of the first element of a part of the map."""
+        mapped = np.frombuffer(self.source._mmap, np.uint8).ctypes.data
+        start: int = self.source.offset - self.source.offset % mmap.ALLOCATIONGRANULARITY
+        return start + part.ctypes.data - mapped
+
+    def _check_size(self, size: int) -> None:
+        """ValueError unless a file of this size holds every row."""
+        last = self._offset(self.source) + sum(
+            max(0, step) * (n - 1) for n, step in zip(self.shape, self.source.strides, strict=True)
+        )
+        if size >= last + self.source.itemsize:
+            return
+        row_step, column_step = self.source.strides
+        found = 0
+        if row_step > 0 and column_step > 0:
+            last_column = self._offset(self.source) + column_step * (self.shape[1] - 1)
+            found = max(0, (size - last_column - self.source.itemsize) // row_step + 1)
+        raise ValueError(
+            f"{self.name} is a memory map of {self.shape[0]} rows, but its file has become shorter "
+            f"and holds {found} of them"
+        )
+
+    def _read_file(self, file: FileIO, part: NDArray[Any]) -> NDArray[Any]:
+        by_row = part.strides[1] == part.itemsize or part.shape[1] == 1
+        lines = part if by_row else part.T
+        out = np.empty(lines.shape, dtype=part.dtype)
+        at = self._offset(lines)
+        if lines.strides[0] == out.strides[0]:
+            self._fill(file, out, at)
+        else:
+            for i, line in enumerate(out):
+                self._fill(file, line, at + i * lines.strides[0])
+        return out if by_row else out.T
+
+    def _fill(self, file: FileIO, out: NDArray[Any], at: int) -> None:
+        file.seek(at)
+        room = out.view(np.uint8).reshape(-1).data
+        while room:
+            count = file.readinto(room)
+            if not count:
+                self._check_size(os.fstat(file.fileno()).st_size)
+                raise ValueError(f"{self.name}: its file ended at byte {file.tell()}")
+            room = room[count:]

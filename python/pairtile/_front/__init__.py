@@ -1,0 +1,1 @@
+"""What public functions share before any work is done: arguments, metrics, progress."""

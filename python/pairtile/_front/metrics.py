@@ -1,0 +1,271 @@
+"""Metrics and their parameters: names, validation, and what of them reaches the engine.
+
+Public functions call `check` (or `check_distance`) before they look at any array, and `resolve`
+once the reference set is validated: a `Measure` is what the backends take.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pairtile._backends.rows import Rows
+from pairtile._front import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+# Every metric, with the parameters it needs and those it may take.
+_PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "euclidean": ((), ()),
+    "sqeuclidean": ((), ()),
+    "cosine": ((), ()),
+    "inner_product": ((), ()),
+    "manhattan": ((), ()),
+    "chebyshev": ((), ()),
+    "minkowski": (("p",), ()),
+    "canberra": ((), ()),
+    "braycurtis": ((), ()),
+    "weuclidean": (("w",), ()),
+    "mahalanobis": ((), ("VI", "V")),
+    "gower": ((), ("categorical", "ranges")),
+    "hamming": ((), ("n_bits",)),
+    "jaccard": ((), ("n_bits",)),
+}
+BIT_METRICS = ("hamming", "jaccard")  # of rows of packed bits
+# Those without parameters whose rows are packed as they are.
+PLAIN_METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
+METRICS = tuple(metric for metric in _PARAMETERS if metric not in BIT_METRICS)
+_LARGEST_P = 1024.0
+_ROWS = 4096  # looked at together
+
+
+class Measure(NamedTuple):
+    """A metric as the backends know it: parameters validated, as float64 and contiguous."""
+
+    name: str
+    params: dict[str, Any] | None = None
+
+
+def check(metric: str, metric_params: Mapping[str, Any] | None) -> None:
+    """Raise unless there is a metric of this name, with parameters of these names."""
+    validate.choice("metric", metric, _PARAMETERS)
+    required, optional = _PARAMETERS[metric]
+    given = dict(metric_params or {})
+    known = required + optional
+    unknown = sorted(set(given) - set(known), key=str)
+    if unknown and not known:
+        raise ValueError(f"metric {metric!r} takes no metric_params, got {unknown}")
+    if unknown:
+        raise ValueError(f"metric {metric!r} takes the metric_params {list(known)}, got {unknown}")
+    missing = [name for name in required if given.get(name) is None]
+    if missing:
+        raise ValueError(f"metric {metric!r} needs metric_params={{{missing[0]!r}: ...}}")
+    if metric == "mahalanobis" and (given.get("VI") is None) == (given.get("V") is None):
+        raise ValueError(
+            "metric 'mahalanobis' needs metric_params={'VI': ...}, the inverse covariance, or "
+            "{'V': ...}, the covariance: exactly one of them"
+        )
+
+
+def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None:
+    """`check`, and raise unless it grows as rows move apart."""
+    check(metric, metric_params)
+    if metric == "inner_product":
+        distances = ", ".join(name for name in _PARAMETERS if name != "inner_product")
+        raise ValueError(
+            "metric 'inner_product' is largest for the nearest rows; "
+            f"a distance is needed here: {distances}"
+        )
+
+
+def resolve(
+    metric: str, metric_params: Mapping[str, Any] | None, **sets: NDArray[Any] | Rows | None
+) -> Measure:
+    """The checked metric for validated sets by their names, the reference set first.
+
+    A set that is None is left out.
+    """
+    given = dict(metric_params or {})
+    sets = {name: rows for name, rows in sets.items() if rows is not None}
+    reference: Any = next(iter(sets.values()))
+    d = reference.shape[1]
+    if metric == "minkowski":
+        return _minkowski(given["p"])
+    if metric == "weuclidean":
+        w = _numbers("metric_params['w']", given["w"], (d,))
+        if w.min() < 0:
+            j = int(np.argmax(w < 0))
+            raise ValueError(f"metric_params['w'] must not be negative, got {w[j]} at position {j}")
+        return Measure(metric, {"w": w})
+    if metric == "mahalanobis":
+        name = "VI" if given.get("VI") is not None else "V"
+        matrix = _numbers(f"metric_params[{name!r}]", given[name], (d, d))
+        return Measure(metric, {"transform": _transform(name, matrix)})
+    if metric in BIT_METRICS:
+        return Measure(metric, {"n_bits": _n_bits(metric, given.get("n_bits"), sets)})
+    if metric == "gower":
+        return Measure(
+            metric, {"ranges": _ranges(given.get("categorical"), given.get("ranges"), reference)}
+        )
+    return Measure(metric)
+
+
+def _n_bits(metric: str, n_bits: Any, sets: Mapping[str, Any]) -> int:
+    """Bits in a row of packed bits, of which the sets have none beyond.
+
+    `np.packbits` leaves the rest of the last byte 0, at the low end of the byte or, with
+    ``bitorder="little"``, at the high end.
+    """
+    for name, rows in sets.items():
+        if rows.dtype != np.uint8:
+            raise TypeError(
+                f"metric {metric!r} needs packed bits: {name} must be an array of dtype uint8, "
+                f"as np.packbits({name}, axis=1) makes it of booleans"
+            )
+    most = 8 * int(next(iter(sets.values())).shape[1])
+    if n_bits is None:
+        return most
+    given = validate.count("metric_params['n_bits']", n_bits)
+    if not most - 8 < given <= most:
+        raise ValueError(
+            f"metric_params['n_bits'] must be {most - 7} to {most} for rows of {most // 8} bytes, "
+            f"got {given}"
+        )
+    padding = most - given
+    last = 0  # every bit that is set in the last byte of some row
+    for rows in sets.values() if padding else ():
+        for part in _parts(rows):
+            last |= int(np.bitwise_or.reduce(part[:, -1]))
+    if last & ((1 << padding) - 1) and last >> (8 - padding):
+        raise ValueError(
+            f"metric_params['n_bits']={given} leaves {padding} bits of the last byte unused, but "
+            "some row has bits set there; they must be 0, as np.packbits leaves them"
+        )
+    return given
+
+
+def _parts(rows: Any) -> Iterator[NDArray[Any]]:
+    """A set in host memory, some rows at a time."""
+    for start in range(0, len(rows), _ROWS):
+        some = slice(start, min(start + _ROWS, len(rows)))
+        yield rows.read(some) if isinstance(rows, Rows) else validate.host(rows[some])
+
+
+def _minkowski(p: Any) -> Measure:
+    if isinstance(p, (float, np.floating)) and p == math.inf:
+        return Measure("chebyshev")
+    p = validate.real("metric_params['p']", p, above=0)
+    if not 1 / _LARGEST_P <= p <= _LARGEST_P:
+        raise ValueError(
+            f"metric_params['p'] must be from 1/{_LARGEST_P:g} to {_LARGEST_P:g}, or inf, got {p}"
+        )
+    known = {1.0: Measure("manhattan"), 2.0: Measure("euclidean")}
+    return known.get(p, Measure("minkowski", {"p": p}))
+
+
+def _numbers(name: str, values: Any, shape: tuple[int, ...]) -> Floats:
+    a = validate.host(values)
+    if a.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
+    if a.shape != shape:
+        raise ValueError(
+            f"{name} must have shape {shape}, by the number of features; got {a.shape}"
+        )
+    a = np.ascontiguousarray(a, dtype=np.float64)
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} contains NaN or Inf")
+    return a
+
+
+def _transform(name: str, matrix: Floats) -> Floats:
+    """A with AᵀA = VI, or = V⁻¹: by Cholesky, by eigenvalues where VI is singular."""
+    what = f"metric_params[{name!r}]"
+    size = float(np.abs(matrix).max())
+    if np.abs(matrix - matrix.T).max() > 1e-8 * size:
+        raise ValueError(f"{what} must be symmetric")
+    matrix = (matrix + matrix.T) / 2
+    try:
+        lower = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        if name == "V":
+            raise ValueError(
+                f"{what} must be positive definite; where columns depend on each other pass a "
+                "pseudo-inverse as 'VI'"
+            ) from None
+    else:
+        factor = lower.T if name == "VI" else np.linalg.inv(lower)
+        if np.isfinite(factor).all():
+            return np.ascontiguousarray(factor)
+    values, vectors = np.linalg.eigh(matrix)
+    if values[0] < -1e-10 * max(values[-1], 0.0):
+        raise ValueError(
+            f"{what} must be positive semidefinite; its least eigenvalue is {values[0]:.3g}"
+        )
+    return np.ascontiguousarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
+
+
+def _ranges(categorical: Any, ranges: Any, reference: NDArray[Any] | Rows) -> Floats:
+    """Range of each column, 0 for those that are only compared."""
+    d = reference.shape[1]
+    compared = _columns(categorical, d)
+    if ranges is None:
+        found = _spread(reference)
+    else:
+        found = _numbers("metric_params['ranges']", ranges, (d,))
+        if found.min() < 0:
+            j = int(np.argmax(found < 0))
+            raise ValueError(
+                f"metric_params['ranges'] must not be negative, got {found[j]} in column {j}"
+            )
+    return np.where(compared, 0.0, found)
+
+
+def _columns(categorical: Any, d: int) -> NDArray[np.bool_]:
+    name = "metric_params['categorical']"
+    compared = np.zeros(d, dtype=bool)
+    if categorical is None:
+        return compared
+    a = validate.host(categorical)
+    if a.dtype.kind == "b":
+        if a.shape != (d,):
+            raise ValueError(f"{name} must have shape ({d},), one per column, got {a.shape}")
+        return a
+    if a.size == 0:
+        return compared
+    if a.dtype.kind not in "iu" or a.ndim != 1:
+        raise TypeError(
+            f"{name} must be column numbers or a boolean mask, got dtype {a.dtype} and shape "
+            f"{a.shape}"
+        )
+    bad = a[(a < -d) | (a >= d)]
+    if bad.size:
+        raise ValueError(f"{name} holds the column {bad[0]}; there are {d} columns")
+    compared[a] = True
+    return compared
+
+
+def _spread(reference: NDArray[Any] | Rows) -> Floats:
+    """Largest less smallest value of each column, over the rows without NaN and Inf."""
+    low = np.full(reference.shape[1], np.inf)
+    high = -low
+    for part in _parts(reference):
+        rows = part.astype(np.float64)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if len(rows):
+            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = high - low
+    if (spread == np.inf).any():
+        column = int(np.argmax(spread == np.inf))
+        raise ValueError(
+            f"the range of column {column} of the reference set exceeds float64; "
+            "pass metric_params={'ranges': ...}"
+        )
+    return np.where(spread > 0, spread, 0.0)  # NaN and -inf: no finite row at all

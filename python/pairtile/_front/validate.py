@@ -1,0 +1,391 @@
+"""What comes in: coercion and validation of every argument, before anything is computed.
+
+First station of each public function. Behind it stand only arrays the engine understands
+(2-D, of one of six dtypes, any strides and byte order, never copied without need) and plain
+Python numbers; every error is raised here or in the function itself, with the argument's name.
+
+    array    any array-like -> array of an engine dtype, any number of dimensions
+    matrix   the same, 2-D, not empty, finite; or `Rows` to be read and checked block by block
+    pair, check_alike    two matrices with the same number of columns
+    labels, weights, unit_weights    one entry per row
+    choice, count, real, devices, resolve_workers, generator, float_dtype    scalars
+    working_dtype, like    the dtype results have, and the kind of array they become
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pairtile._backends import choose
+from pairtile._backends.numpy.neighbors import require_finite
+from pairtile._backends.rows import Rows, is_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+PRECISIONS = ("default", "float64", "fast")
+# Each costs a thread and its buffers, and no result depends on how many there are.
+_MOST_WORKERS = 1024
+_ENGINE_DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
+
+
+def _is_torch(x: object) -> bool:
+    # torch is never imported here: a tensor cannot exist before its module does.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def _is_cupy(x: object) -> bool:
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
+def _from_torch(name: str, x: Any) -> Any:
+    x = x.detach()
+    if x.is_cuda:
+        choose.require_cuda(name)
+        import cupy
+
+        if str(x.dtype) != "torch.bfloat16":
+            return cupy.from_dlpack(x)
+        try:  # a CuPy that knows bfloat16
+            return cupy.from_dlpack(x)
+        except (BufferError, RuntimeError, TypeError, ValueError):
+            return cupy.from_dlpack(x.float())  # widening is exact
+    if x.device.type != "cpu":
+        raise TypeError(f"{name} is on device {x.device}; only CPU and CUDA tensors are supported")
+    x = x.resolve_conj().resolve_neg()
+    # NumPy has no bfloat16; widening is exact and float32 is what it works as.
+    return x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()
+
+
+def _engine_dtype(name: str, dtype: Any) -> Any:
+    """What numbers of a dtype become before the engine sees them."""
+    if dtype.name in _ENGINE_DTYPES:
+        return dtype
+    if dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
+    return np.dtype(np.float64)
+
+
+def array(name: str, x: Any) -> NDArray[Any]:
+    """Array of an engine dtype with any number of dimensions; a CUDA array stays where it is.
+
+    float16, bfloat16, int8, uint8, float32 and float64 pass unchanged and uncopied. Other real
+    numbers, bool, lists and data frames become float64. Anything else is a TypeError.
+    """
+    if _is_torch(x):
+        x = _from_torch(name, x)
+    elif _is_cupy(x):
+        choose.require_cuda(name)
+    elif isinstance(x, np.ma.MaskedArray):
+        masked = np.count_nonzero(np.ma.getmaskarray(x))
+        if masked:
+            raise ValueError(f"{name} has {masked} masked entries; drop or fill them")
+        x = x.data
+    elif hasattr(x, "toarray"):
+        raise TypeError(f"{name} is a sparse {type(x).__name__}; pass {name}.toarray()")
+    elif not isinstance(x, np.ndarray):
+        has_own_dtype = hasattr(x, "__dlpack__") or is_rows(x)
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be made an array: {error}") from None
+        if not has_own_dtype and x.dtype.kind in "biuf":
+            x = x.astype(np.float64, copy=False)
+    if not _is_cupy(x):
+        x = np.asarray(x)
+    dtype = _engine_dtype(name, x.dtype)
+    if dtype != x.dtype:
+        x = x.astype(dtype)
+    if isinstance(x, np.ndarray) and not x.flags.aligned:
+        x = x.copy()
+    engine_array: NDArray[Any] = x
+    return engine_array
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        hint = f"; for one feature pass {name}[:, None]" if len(shape) == 1 else ""
+        raise ValueError(
+            f"{name} must be 2-D (rows, features), got {len(shape)}-D with shape {shape}{hint}"
+        )
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: it has {shape[0]} rows and {shape[1]} columns")
+
+
+def matrix(
+    name: str,
+    x: Any,
+    *,
+    check_finite: bool = True,
+    workers: int = 1,
+    blocks: bool = False,
+    now: bool = True,
+) -> Any:
+    """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
+
+    With `blocks`, a set that is not in memory stays there, as `Rows` that are checked when read;
+    except under the CUDA backend, which takes sets whole. With `now=False`, what is in memory is
+    left to the backend's knn to check.
+    """
+    if blocks and is_rows(x) and choose.backend() != "cuda":
+        _check_shape(name, tuple(x.shape))
+        return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
+    a = array(name, x)
+    _check_shape(name, a.shape)
+    # The name, not the kind: bfloat16 is a float whose kind NumPy does not know.
+    if check_finite and now and "float" in a.dtype.name:
+        require_finite(name, choose.module(a).first_nonfinite(a, workers=workers))
+    return a
+
+
+def pair(
+    x_name: str,
+    x: Any,
+    y_name: str,
+    y: Any,
+    *,
+    check_finite: bool = True,
+    workers: int = 1,
+    blocks: bool = False,
+) -> tuple[Any, Any]:
+    """Two matrices with the same number of columns, on the same device."""
+    a = matrix(x_name, x, check_finite=check_finite, workers=workers, blocks=blocks)
+    b = matrix(y_name, y, check_finite=check_finite, workers=workers, blocks=blocks)
+    check_alike(x_name, a, y_name, b)
+    return a, b
+
+
+def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:
+    """Raise unless two matrices have the same number of columns and are on the same device."""
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"{x_name} has {a.shape[1]} columns and {y_name} has {b.shape[1]}; "
+            "both need the same features"
+        )
+    if _is_cupy(a) != _is_cupy(b):
+        where = {True: "on a CUDA device", False: "in host memory"}
+        raise TypeError(
+            f"{x_name} is {where[_is_cupy(a)]} and {y_name} {where[_is_cupy(b)]}; "
+            "both must be on one device"
+        )
+
+
+def in_host_memory(*arrays: Any) -> bool:
+    """Whether none of the validated arrays is on a CUDA device."""
+    return not any(_is_cupy(a) for a in arrays)
+
+
+def taken(a: Any, rows: NDArray[np.int64]) -> Any:
+    """A copy of these rows of a validated array, where it is."""
+    return a[_to_cupy(rows, a.device)] if _is_cupy(a) else a[rows]
+
+
+def working_dtype(*arrays: NDArray[Any]) -> np.dtype[Any]:
+    """float64 as soon as one of the validated arrays is float64, else float32."""
+    wide = any(a.dtype.name == "float64" for a in arrays)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def like(*inputs: Any) -> Callable[[Any], Any]:
+    """How an array result leaves: as the first torch or CuPy input is, else as it is.
+
+    Pass the inputs as the user gave them; apply what is returned to each array result.
+    """
+    given = next((x for x in inputs if _is_torch(x) or _is_cupy(x)), None)
+    if given is None:
+        return lambda result: result
+    if _is_cupy(given):
+        return lambda result: _to_cupy(result, given.device)
+    torch = sys.modules["torch"]
+
+    def to_tensor(result: Any) -> Any:
+        if result is None:
+            return None
+        if _is_cupy(result):  # DLPack orders the result after CuPy's stream
+            return torch.from_dlpack(result)
+        return torch.as_tensor(result, device=given.device)
+
+    return to_tensor
+
+
+def _to_cupy(result: Any, device: Any) -> Any:
+    if result is None:
+        return None
+    with device:
+        return sys.modules["cupy"].asarray(result)
+
+
+def host(x: Any) -> NDArray[Any]:
+    """NumPy copy or view of a small per-row argument, whatever it came as."""
+    if _is_torch(x):
+        x = x.detach().cpu().numpy()
+    elif _is_cupy(x):
+        x = x.get()
+    return np.asarray(x)
+
+
+def labels(name: str, values: Any, rows: str, n: int) -> NDArray[Any]:
+    """1-D array of n integers (as int64) or strings, one per row of the argument called `rows`."""
+    a = host(values)
+    if a.ndim != 1 or len(a) != n:
+        raise ValueError(f"{name} must have shape ({n},), one per row of {rows}, got {a.shape}")
+    if a.dtype.kind in "biu":
+        if a.dtype.kind == "u" and a.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"{name} holds {a.max()}, which does not fit int64")
+        return np.ascontiguousarray(a, dtype=np.int64)
+    if a.dtype.kind == "T" or (a.dtype.kind == "O" and all(isinstance(v, str) for v in a)):
+        return a.astype(np.str_)
+    if a.dtype.kind != "U":
+        raise TypeError(f"{name} must be integers or strings, got dtype {a.dtype}")
+    return a
+
+
+def weights(name: str, w: Any, n: int, *, signed: bool = False) -> NDArray[np.float64] | None:
+    """Finite float64 weights, one per row, as given (None stays None)."""
+    if w is None:
+        return None
+    a = host(w)
+    if a.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
+    if a.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), one per row, got {a.shape}")
+    a = np.ascontiguousarray(a, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(a))
+    if bad.size:
+        raise ValueError(f"{name} contains NaN or Inf; the first bad row is {bad[0]}")
+    if not signed and a.min() < 0:
+        row = int(np.argmax(a < 0))
+        raise ValueError(f"{name} must not be negative, got {a[row]} in row {row}")
+    return a
+
+
+def unit_weights(name: str, w: Any, n: int, *, signed: bool = False) -> NDArray[np.float64] | None:
+    """`weights` divided by their sum; a sum that is zero within rounding is a ValueError."""
+    a = weights(name, w, n, signed=signed)
+    if a is None:
+        return None
+    size = float(np.abs(a).max())
+    if size == 0:
+        raise ValueError(f"{name} sums to 0 over {n} rows; weights are divided by their sum")
+    a = a / size  # so that no sum of finite weights overflows
+    total = math.fsum(a)
+    if abs(total) <= 2.0**-50 * math.fsum(np.abs(a)):
+        raise ValueError(f"{name} sums to 0 over {n} rows; weights are divided by their sum")
+    return a / total
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """One of the known strings; the message lists them."""
+    known = tuple(known)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, one of {', '.join(known)}; got {value!r}")
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+    return value
+
+
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """An integer (no bool, no float) of at least `least`."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def real(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> float:
+    """A finite number greater than `above`, at least `least`, at most `most`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value)
+    if not (math.isfinite(number) and number > above and least <= number <= most):
+        wanted = [
+            *([f"> {above:g}"] if above > -math.inf else []),
+            *([f">= {least:g}"] if least > -math.inf else []),
+            *([f"<= {most:g}"] if most < math.inf else []),
+        ]
+        raise ValueError(f"{name} must be finite{''.join(f', {w}' for w in wanted)}; got {number}")
+    return number
+
+
+def float_dtype(name: str, value: Any) -> str | None:
+    """Name of the dtype float32 or float64, or None, from anything NumPy reads as one."""
+    if value is None:
+        return None
+    try:
+        dtype: str = np.dtype(value).name
+    except TypeError:
+        dtype = ""
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"{name} must be 'float32' or 'float64', got {value!r}")
+    return dtype
+
+
+def memory_limit(value: Any) -> int:
+    """Bytes of workspace, 0 for None."""
+    return 0 if value is None else count("memory_limit", value)
+
+
+def devices(value: Any, **arrays: Any) -> list[int] | None:
+    """Numbers of CUDA devices, None for that of the arrays; only for arrays that are on one."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple, range, np.ndarray)) or np.ndim(value) != 1:
+        raise TypeError(f"devices must be a list of device numbers or None, got {value!r}")
+    found = [count(f"devices[{i}]", one, least=0) for i, one in enumerate(value)]
+    if not found:
+        raise ValueError("devices is empty; give at least one device number, or None")
+    for name, a in arrays.items():
+        if a is not None and not _is_cupy(a):
+            raise TypeError(f"devices is for arrays on CUDA devices, and {name} is on none")
+    return found
+
+
+def resolve_workers(workers: int | None, name: str = "workers") -> int:
+    """Number of threads: None is the default of `set_num_threads`, -1 every allowed core.
+
+    More than any machine has use for count as `_MOST_WORKERS`.
+    """
+    if workers is None:
+        workers = choose.default_workers()
+    threads = count(name, workers, least=-1)
+    if threads == 0:
+        raise ValueError(f"{name} must be at least 1, or -1 for all allowed cores; got 0")
+    return min(allowed_cores() if threads == -1 else threads, _MOST_WORKERS)
+
+
+def allowed_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """NumPy generator from a seed, a Generator (used as it is) or None, as in SciPy."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng must be a seed, a Generator or None: {error}") from None

@@ -1,0 +1,32 @@
+"""Nearest neighbours and what is read off them: one search, counts, an index, generated sets."""
+
+from pairtile.neighbors.generated import (
+    PRDC,
+    PrecisionRecall,
+    authenticity,
+    distance_to_closest_record,
+    precision_recall_density_coverage,
+    probabilistic_precision_recall,
+    realism,
+)
+from pairtile.neighbors.index import NeighborIndex
+from pairtile.neighbors.radius import RadiusNeighbors, radius_count, radius_neighbors
+from pairtile.neighbors.search import Neighbors, knn, kth_distance, pairwise_distances
+
+__all__ = [
+    "PRDC",
+    "NeighborIndex",
+    "Neighbors",
+    "PrecisionRecall",
+    "RadiusNeighbors",
+    "authenticity",
+    "distance_to_closest_record",
+    "knn",
+    "kth_distance",
+    "pairwise_distances",
+    "precision_recall_density_coverage",
+    "probabilistic_precision_recall",
+    "radius_count",
+    "radius_neighbors",
+    "realism",
+]

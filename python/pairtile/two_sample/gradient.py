@@ -1,0 +1,126 @@
+"""The statistic of `two_sample` with its gradients.
+
+Derivatives of the sums come from the engine; here they become those of the statistic.
+
+    x, y, kernel terms -> kernel_gradient x 3 -> statistic, chain rule through weights and root
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pairtile._front import validate
+from pairtile.kernels.kernel import diagonal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+    from pairtile.kernels.kernel import Term
+
+    Floats = NDArray[np.float64]
+
+
+class MMDGradient(NamedTuple):
+    """A two-sample statistic and its derivatives.
+
+    Attributes
+    ----------
+    value : float
+        The statistic.
+    grad_x, grad_y : (n, d) and (m, d) arrays
+        By the rows, in the working dtype of the inputs.
+    grad_x_weights, grad_y_weights : (n,) and (m,) float64 arrays
+        By the weights as they were given; by ones where none were.
+    """
+
+    value: float
+    grad_x: Any
+    grad_y: Any
+    grad_x_weights: Any
+    grad_y_weights: Any
+
+
+class _Within(NamedTuple):
+    """Estimate of E k(X, X') and its derivatives; those by weights are by unit weights."""
+
+    value: float
+    by_rows: Floats
+    by_weights: Floats
+
+
+def pairs_between(name: str, w: Floats) -> float:
+    """Σ_{i≠j} w_i w_j of weights that sum to 1: what the unbiased estimator divides by."""
+    pairs = 1 - math.fsum(w * w)
+    if abs(pairs) < 2.0**-48:
+        raise ValueError(
+            f"{name}_weights leave the unbiased estimator no pair: (Σw)² − Σw² is 0; "
+            "estimator='biased' does without"
+        )
+    return pairs
+
+
+def _within(
+    module: ModuleType,
+    name: str,
+    x: NDArray[Any],
+    w: Floats,
+    terms: list[Term],
+    *,
+    estimator: str,
+    **options: Any,
+) -> _Within:
+    biased = estimator == "biased"
+    of_rows, _, pull, _ = module.kernel_gradient(
+        x, None, terms, w, None, diagonal=biased, **options
+    )
+    sums = validate.host(of_rows)
+    if biased:
+        sums = sums + w * diagonal(x, terms)
+        value = float(w @ sums)
+        return _Within(value, 2 * pull, 2 * (sums - value))
+    pairs = pairs_between(name, w)
+    value = float(w @ sums) / pairs
+    return _Within(value, 2 / pairs * pull, 2 / pairs * (sums - value * (1 - w)))
+
+
+def statistic_with_gradient(
+    module: ModuleType,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    v: Floats,
+    w: Floats,
+    terms: list[Term],
+    *,
+    estimator: str,
+    squared: bool,
+    reports: Sequence[Report | None],
+    **options: Any,
+) -> MMDGradient:
+    """Value and gradients for weights that sum to 1, in float64."""
+    of_x, of_y, of_both = reports
+    within_x = _within(module, "x", x, v, terms, estimator=estimator, progress=of_x, **options)
+    within_y = _within(module, "y", y, w, terms, estimator=estimator, progress=of_y, **options)
+    near_x, near_y, pull_x, pull_y = module.kernel_gradient(
+        x, y, terms, v, w, diagonal=False, progress=of_both, **options
+    )
+    near_x, near_y = validate.host(near_x), validate.host(near_y)
+    between = float(v @ near_x)
+    value = within_x.value + within_y.value - 2 * between
+    factor = 1.0
+    if not squared:
+        value = math.sqrt(max(value, 0.0))
+        factor = 1 / (2 * value) if value > 0 else 0.0
+    return MMDGradient(
+        value,
+        factor * (within_x.by_rows - 2 * pull_x),
+        factor * (within_y.by_rows - 2 * pull_y),
+        factor * (within_x.by_weights - 2 * (near_x - between)),
+        factor * (within_y.by_weights - 2 * (near_y - between)),
+    )

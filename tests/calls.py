@@ -1,0 +1,122 @@
+"""One call of each public function that computes, by name: what tests of the engine run through."""
+
+import numpy as np
+
+import pairtile as pt
+from metrics import METRICS, named
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(230, 19)).astype(np.float32)
+Y = (RNG.normal(size=(290, 19)) + 0.2).astype(np.float32)
+Y64 = Y.astype(np.float64)
+V = RNG.random(len(X))
+W = RNG.random(len(Y))
+U = RNG.normal(size=len(X))
+WEIGHTS = {"x_weights": V, "y_weights": W}
+ALL_KERNELS = (
+    pt.Gaussian(5.0)
+    + pt.Laplace(5.0)
+    + pt.Laplace(20.0, norm="l1")
+    + pt.RationalQuadratic(3.0)
+    + pt.InverseMultiquadric(3.0)
+    + pt.Matern(5.0)
+    + pt.Matern(5.0, nu=2.5)
+    + pt.Polynomial()
+    + pt.Linear()
+    + pt.Cosine()
+    + pt.Energy(1.5)
+)
+
+# Decided by the order of canonical values: the same bits on every tile size and instruction set.
+ORDERED = {
+    **{
+        f"knn {metric}": lambda w, metric=metric: pt.knn(X, Y, 12, **named(metric, X), workers=w)
+        for metric in METRICS
+    },
+    "knn self": lambda w: pt.knn(X, k=3, workers=w),
+    "knn float64": lambda w: pt.knn(X, Y64, 3, precision="float64", workers=w),
+    "knn long": lambda w: pt.knn(X, Y, 200, workers=w),
+    "knn predicates": lambda w: pt.knn(
+        Y, k=5, query_groups=np.arange(len(Y)) % 5, group_rule="different", workers=w
+    ),
+    "kth_distance": lambda w: (pt.kth_distance(X, Y, (20, 3), workers=w),),
+    "radius_count": lambda w: (
+        pt.radius_count(X, Y, 6.0 + 0.01 * W, radius_of="reference", workers=w),
+        pt.radius_count(X, radius=5.0, metric="manhattan", workers=w),
+    ),
+    "radius_neighbors": lambda w: pt.radius_neighbors(X, Y64, 5.5 + V, workers=w),
+    "radius_neighbors mahalanobis": lambda w: pt.radius_neighbors(
+        X, Y, 5.0, **named("mahalanobis", X), workers=w
+    ),
+    "radius_neighbors minkowski": lambda w: pt.radius_neighbors(
+        X, Y, 3.0, metric="minkowski", metric_params={"p": 2.3}, workers=w
+    ),
+    "precision_recall_density_coverage": lambda w: pt.precision_recall_density_coverage(
+        X, Y, workers=w
+    ),
+    "realism": lambda w: (pt.realism(X, Y, workers=w),),
+    "authenticity": lambda w: (pt.authenticity(X, Y, workers=w),),
+    "distance_to_closest_record": lambda w: pt.distance_to_closest_record(X, Y, workers=w),
+    "pairwise_distances": lambda w: (pt.pairwise_distances(X, Y, workers=w),),
+    "median_distance": lambda w: (pt.median_distance(X, Y, workers=w),),
+    "median_distance squared": lambda w: (
+        pt.median_distance(Y64, squared=True, quantile=0.9, workers=w),
+    ),
+}
+
+# Sums of floats: the same bits on any number of workers, within `SUM_BOUND` on other tiles.
+SUMS = {
+    "mmd": lambda w: (pt.mmd(X, Y, workers=w),),
+    "mmd all kernels": lambda w: (pt.mmd(X, Y, kernel=ALL_KERNELS, estimator="biased", workers=w),),
+    "mmd weights": lambda w: (pt.mmd(X, Y, kernel="laplace", **WEIGHTS, workers=w),),
+    "mmd float64": lambda w: (pt.mmd(X, Y, precision="float64", workers=w),),
+    "energy_distance": lambda w: (pt.energy_distance(X, Y64, workers=w),),
+    "kernel_sum": lambda w: (
+        pt.kernel_sum(X, kernel=pt.Gaussian(4.0), x_weights=U, workers=w),
+        pt.kernel_sum(X, Y, kernel=pt.Matern(4.0), **WEIGHTS, workers=w),
+    ),
+    "probabilistic_precision_recall": lambda w: pt.probabilistic_precision_recall(
+        X, Y64, workers=w
+    ),
+    "witness": lambda w: (pt.witness(X, X, Y, workers=w),),
+    "mmd_test": lambda w: pt.mmd_test(X, Y, n_permutations=70, rng=1, workers=w),
+    "energy_test": lambda w: pt.energy_test(X, Y, n_permutations=9, rng=1, workers=w),
+    "distance_correlation": lambda w: (
+        pt.distance_correlation(X, Y64[: len(X), :3], exponent=0.8, workers=w),
+        pt.distance_correlation(X[:, :1], Y64[: len(X), :1], workers=w),
+    ),
+    "hsic": lambda w: (pt.hsic(X, Y[: len(X)], y_kernel=ALL_KERNELS, workers=w),),
+    "independence_test": lambda w: pt.independence_test(
+        X, Y[: len(X)], n_permutations=9, rng=1, workers=w
+    ),
+    "independence_test on lines": lambda w: pt.independence_test(
+        X[:, :1], Y[: len(X), :1], n_permutations=9, rng=1, workers=w
+    ),
+    "wasserstein_1d": lambda w: (pt.wasserstein_1d(X, Y, p=2, **WEIGHTS, workers=w),),
+    "sliced_wasserstein": lambda w: pt.sliced_wasserstein(
+        X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
+    ),
+    "sliced_wasserstein weights": lambda w: pt.sliced_wasserstein(
+        X, Y64, p=1, n_projections=9, rng=2, return_gradient=True, **WEIGHTS, workers=w
+    ),
+    "sliced_energy": lambda w: pt.sliced_energy(
+        X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
+    ),
+    "info_nce": lambda w: fields(pt.info_nce(X, Y, temperature=9.0, grad=True, workers=w)),
+    "info_nce float64": lambda w: fields(
+        pt.info_nce(X, Y64, logit_scale=0.1, grad=True, grad_rows=U, workers=w)
+    ),
+    "clip_loss": lambda w: fields(
+        pt.clip_loss(X, Y[: len(X)], temperature=0.1, normalize=True, grad=True, workers=w)
+    ),
+}
+CALLS = ORDERED | SUMS
+
+
+def fields(result):
+    return tuple(vars(result).values())
+
+
+def flat(result):
+    """The arrays and numbers of a result, None left out."""
+    return [np.asarray(part) for part in result if part is not None]

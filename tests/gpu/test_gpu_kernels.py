@@ -1,0 +1,91 @@
+"""docs/gpu_kernels.md is about the kernels that are there, and they spill no more than it says."""
+
+import importlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RENEW = "renew docs/gpu_kernels.md: python -m bench.kernels"
+SAID = """\
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '_ZN8pairtile3gpu9knn_sweepILi8EEEvNS0_5SweepE' for 'sm_80'
+ptxas info    : Function properties for _ZN8pairtile3gpu9knn_sweepILi8EEEvNS0_5SweepE
+    600 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 92 registers, used 1 barriers, 41984 bytes smem
+ptxas info    : Compiling entry function '_ZN3cub11knn_sweeperEv' for 'sm_80'
+ptxas info    : Function properties for _ZN3cub11knn_sweeperEv
+    8 bytes stack frame, 8 bytes spill stores, 8 bytes spill loads
+ptxas info    : Used 255 registers, used 1 barriers
+ptxas info    : Compiling entry function '_ZN8pairtile3gpu9knn_sweepILi9EEEvNS0_5SweepE' for 'sm_80'
+ptxas info    : Function properties for _ZN8pairtile3gpu9knn_sweepILi9EEEvNS0_5SweepE
+    0 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 64 registers, used 1 barriers
+"""
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("bench.kernels")
+
+
+def test_reports_of_ptxas_are_read(kernels: Any) -> None:
+    file = ROOT / "cuda" / "neighbors" / "knn.cu"
+    found = kernels.usages(file, SAID)
+    key = kernels.Key("cuda/neighbors/knn.cu", "knn_sweep", "sm_80")
+    assert found == {key: kernels.Usage(2, [92, 64], shared=41984, stack=600, spilled=12)}
+    (row,) = kernels.rows(found)
+    assert row[3:] == ("2", "64–92", "41984", "600", "12")
+    assert kernels.stated(kernels.table(kernels.HEADS, [row])) == {key: 12}
+
+
+def test_kernels_are_found_in_sources(kernels: Any, tmp_path: Path) -> None:
+    file = tmp_path / "some.cu"
+    file.write_text(
+        "__global__ void plain(int* x) {}\n"
+        "template <class T>\n"
+        "__global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 4 : 2)\n"
+        "    bounded(T* x) {}\n"
+        "__global__ __launch_bounds__(128) void before(int* x) {}\n"
+        "__device__ void not_one(int* x) {}\n"
+    )
+    assert kernels.kernels_of(file) == ["plain", "bounded", "before"]
+    count = sum(
+        path.read_text().count("__global__ ")
+        for kind in ("*.cu", "*.cuh")
+        for path in (ROOT / "cuda").glob(f"*/{kind}")
+    )
+    files = [path for kind in ("*.cu", "*.cuh") for path in (ROOT / "cuda").glob(f"*/{kind}")]
+    assert sum(len(kernels.kernels_of(path)) for path in files) == count > 0
+
+
+def test_document_lists_every_kernel(kernels: Any) -> None:
+    stated = kernels.stated(kernels.DOCUMENT.read_text())
+    listed = {key.kernel for key in stated}
+    there = kernels.every_kernel()
+    assert not there - listed, f"{sorted(there - listed)} are not listed; {RENEW}"
+    assert not listed - there, f"{sorted(listed - there)} are no more; {RENEW}"
+    for file in kernels.sources():
+        name = file.relative_to(ROOT).as_posix()
+        for kernel in kernels.kernels_of(file):
+            architectures = {key.architecture for key in stated if key[:2] == (name, kernel)}
+            assert architectures == set(kernels.ARCHITECTURES), f"{name}: {kernel}; {RENEW}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["neighbors/knn.cu", "kernels/sums.cu"])
+def test_kernels_spill_no_more_than_is_stated(kernels: Any, name: str) -> None:
+    if shutil.which("nvcc") is None:
+        pytest.skip("there is no nvcc")
+    text = kernels.DOCUMENT.read_text()
+    if f"ptxas {kernels.nvcc_version()} " not in text:
+        pytest.skip(f"docs/gpu_kernels.md is not by nvcc {kernels.nvcc_version()}")
+    stated = kernels.stated(text)
+    found = kernels.compiled(ROOT / "cuda" / name, ["sm_90a"])
+    assert found
+    for key, usage in found.items():
+        assert key in stated, f"{key} is not listed; {RENEW}"
+        assert usage.spilled <= stated[key], key

@@ -1,0 +1,349 @@
+"""Metrics with parameters, and those that no cheap micro-kernel screens.
+
+What holds for every metric is tested beside `knn` and the radius functions; here stand parameters,
+data that are hard for one metric alone, and bad input.
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+import pairtile as pt
+from backends import forced_tile, native_and_twin, on_backend
+from metrics import by_scipy, named, narrowed
+from pairtile._backends.numpy.neighbors import power, power_by_roots
+from strategies import KINDS, SEEDS, pairs_of_sets
+
+DIRECT = ("minkowski", "canberra", "braycurtis", "gower")
+MAPPED = ("weuclidean", "mahalanobis")
+EXPONENTS = (2**-10, 0.1, 1 / 3, 0.5, 1.0, 1.2, 1.5, 2.0, 2.3, 3.0, 7.0, 100.5, 1024.0, math.inf)
+
+
+def assert_same(native, twin):
+    for a, b in zip(native, twin, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+
+
+def asked(metric, params):
+    return {"metric": metric, "metric_params": params}
+
+
+# --- powers ----------------------------------------------------------------------------------
+
+
+@given(
+    x=st.floats(1e-280, 1e280),
+    exponent=st.one_of(st.floats(2**-10, 12), st.sampled_from(EXPONENTS[:-1])),
+)
+def test_powers_are_accurate(x, exponent):
+    """Clear of overflow; the reference has 80 digits."""
+    assume(exponent * abs(math.log10(x)) < 150)
+    mpmath = pytest.importorskip("mpmath")
+    with mpmath.workdps(80):
+        right = mpmath.mpf(x) ** mpmath.mpf(exponent)
+        error = abs(mpmath.mpf(float(power(np.array([x]), exponent)[0])) / right - 1)
+    assert error < 2.0**-50 * max(1.0, exponent)
+
+
+@given(seed=SEEDS, exponent=st.floats(2**-10, 40))
+def test_powers_by_roots_never_fall(seed, exponent):
+    """Between neighbouring floats, where an approximation of logarithms would."""
+    rng = np.random.default_rng(seed)
+    x = 10.0 ** rng.uniform(-3, 3) * (1 + np.arange(400) * 2.0**-52)
+    assert (np.diff(power_by_roots(x, exponent)) >= 0).all()
+
+
+def test_powers_of_whole_numbers_are_exact():
+    x = np.arange(1.0, 40)
+    for p in (1, 2, 3, 5, 9):
+        assert [Fraction(v) for v in power(x, float(p))] == [Fraction(int(v)) ** p for v in x]
+    np.testing.assert_array_equal(power(x * x, 0.5), x)
+
+
+@pytest.mark.parametrize("exponent", [0.3, 0.5, 1.2, 3.0, 700.3])
+def test_powers_at_the_ends(exponent):
+    x = np.array([0.0, 5e-324, 1e-310, 1.0, 1e308, np.inf, np.nan])
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(power(x, exponent), x**exponent, rtol=1e-13)
+
+
+# --- parameters ------------------------------------------------------------------------------
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("p", EXPONENTS)
+@given(sets=pairs_of_sets(rows=st.integers(1, 40)))
+def test_minkowski_equals_twin(p, sets):
+    x, y = (s.array for s in sets)
+    options = asked("minkowski", {"p": p})
+    k = min(5, len(y))
+    assert_same(*native_and_twin(pt.knn, x, y, k, **options))
+    radii = pt.kth_distance(x, y, k, **options)
+    assert_same(*native_and_twin(pt.radius_neighbors, x, y, radii, **options))
+
+
+@pytest.mark.parametrize("p", [0.5, 1, 1.2, 1.5, 2, 3, 7.25, math.inf])
+def test_minkowski_by_scipy(p):
+    x, y = np.random.default_rng(0).normal(size=(2, 60, 9))
+    found = pt.pairwise_distances(x, y, **asked("minkowski", {"p": p}))
+    np.testing.assert_allclose(found, cdist(x, y, "minkowski", p=p), rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("p", "same_as"), [(1, "manhattan"), (2, "euclidean"), (np.inf, "chebyshev")]
+)
+def test_minkowski_is_what_it_has_another_name_for(p, same_as):
+    x = np.random.default_rng(1).normal(size=(50, 7))
+    assert_same(pt.knn(x, k=9, **asked("minkowski", {"p": p})), pt.knn(x, k=9, metric=same_as))
+
+
+def test_canberra_and_braycurtis_of_zeros():
+    x = np.array([[0.0, 0.0], [0.0, 2.0], [1.0, -1.0], [-1.0, 1.0]])
+    canberra = pt.pairwise_distances(x, metric="canberra")
+    np.testing.assert_array_equal(
+        canberra, [[0, 1, 2, 2], [1, 0, 2, 1 + 1 / 3], [2, 2, 0, 2], [2, 1 + 1 / 3, 2, 0]]
+    )
+    bray = pt.pairwise_distances(x, metric="braycurtis")
+    np.testing.assert_array_equal(bray[0], [0, 1, 1, 1])
+    assert bray[2, 3] == np.inf  # apart, with nothing to divide by
+
+
+@pytest.mark.parametrize("given_as", ["VI", "V"])
+def test_mahalanobis_by_scipy(given_as):
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(2, 80, 6)) @ rng.normal(size=(6, 6)) + 1e3
+    covariance = np.cov(np.concatenate([x, y]), rowvar=False)
+    inverse = np.linalg.inv(covariance)
+    params = {"VI": inverse} if given_as == "VI" else {"V": covariance}
+    found = pt.pairwise_distances(x, y, **asked("mahalanobis", params))
+    np.testing.assert_allclose(found, cdist(x, y, "mahalanobis", VI=inverse), rtol=1e-9)
+
+
+@pytest.mark.native
+def test_mahalanobis_of_a_singular_matrix():
+    """A direction that does not count: rows that differ in it alone are at distance 0."""
+    rng = np.random.default_rng(3)
+    a = rng.integers(-3, 4, size=(3, 5)).astype(float)
+    options = asked("mahalanobis", {"VI": a.T @ a})
+    x = rng.normal(size=(60, 5))
+    native, twin = native_and_twin(pt.knn, x, k=9, **options)
+    assert_same(native, twin)
+    right = cdist(x @ a.T, x @ a.T)
+    np.testing.assert_allclose(
+        native.distances, np.sort(right, axis=1)[:, 1:10], rtol=1e-6, atol=1e-6
+    )
+    nothing = pt.pairwise_distances(x, **asked("mahalanobis", {"VI": np.zeros((5, 5))}))
+    np.testing.assert_array_equal(nothing, 0)
+
+
+def test_gower_by_definition():
+    x = np.array([[0.0, 1.0, 5.0], [2.0, 1.0, 5.0], [8.0, 3.0, 5.0]])
+    params = {"categorical": [1]}
+    found = pt.pairwise_distances(x, **asked("gower", params))
+    np.testing.assert_allclose(found[0], [0, (2 / 8) / 3, (1 + 1) / 3], rtol=1e-15)
+    mask = pt.pairwise_distances(x, **asked("gower", {"categorical": [False, True, False]}))
+    np.testing.assert_array_equal(found, mask)
+    # ranges are the reference's: what lies beyond them counts more than 1, and what the reference
+    # never changes in counts 1 where it differs
+    beyond = pt.pairwise_distances([[24.0, 1.0, 6.0]], x, metric="gower")
+    right = [[(24 / 8 + 0 + 1) / 3, (22 / 8 + 0 + 1) / 3, (16 / 8 + 2 / 2 + 1) / 3]]
+    np.testing.assert_allclose(beyond, right, rtol=1e-15)
+    given_ranges = pt.pairwise_distances(x, **asked("gower", {"ranges": [16, 2, 1]}))
+    np.testing.assert_allclose(given_ranges[0, 2], (8 / 16 + 1 + 0) / 3, rtol=1e-15)
+
+
+def test_gower_ranges_are_the_references():
+    rng = np.random.default_rng(4)
+    real, fake = rng.normal(size=(90, 4)), 3 * rng.normal(size=(70, 4))
+    params = {"ranges": np.ptp(real, axis=0)}
+    for call in (pt.precision_recall_density_coverage, pt.authenticity):
+        np.testing.assert_array_equal(
+            call(real, fake, metric="gower"), call(real, fake, **asked("gower", params))
+        )
+    for call in (pt.knn, pt.distance_to_closest_record):
+        assert_same(
+            call(fake, real, metric="gower", **({"k": 3} if call is pt.knn else {})),
+            call(fake, real, **asked("gower", params), **({"k": 3} if call is pt.knn else {})),
+        )
+    holey = np.concatenate([real, [[np.nan, 1e9, 0, 0], [0, -np.inf, 0, 0]]])
+    assert_same(
+        pt.knn(fake, holey, 3, metric="gower", check_finite=False),
+        pt.knn(fake, real, 3, **asked("gower", params)),
+    )
+
+
+# --- hard data -------------------------------------------------------------------------------
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("offset", [0.0, 1e6, -3e9])
+@pytest.mark.parametrize("metric", MAPPED)
+@pytest.mark.parametrize("screen", ["float32", "bfloat16", "float64", ""])
+def test_mapped_rows_far_from_the_origin(metric, offset, screen):
+    """Columns whose scales are 10¹⁰ apart, weighted to count alike, far away; near-ties."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(5)
+    for d in (3, 70):
+        scales = 10.0 ** rng.uniform(-5, 5, size=d)
+        points = KINDS["near_ties"](rng, 700, d) * scales + offset * scales
+        params = {"w": scales**-2} if metric == "weuclidean" else {"VI": np.diag(scales**-2)}
+        if metric == "mahalanobis":
+            rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
+            inverse = rotation @ params["VI"] @ rotation.T
+            params = {"VI": (inverse + inverse.T) / 2}
+            points = KINDS["near_ties"](rng, 700, d) + offset
+        _native.set_screen(screen)
+        try:
+            call = (pt.knn, points[:20], points[20:], 5)
+            assert_same(*native_and_twin(*call, **asked(metric, params)))
+        finally:
+            _native.set_screen("")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", MAPPED)
+def test_large_sets_choose_their_screen(metric):
+    """Enough pairs for the sample that chooses, on both sides of what float32 tells apart."""
+    rng = np.random.default_rng(6)
+    for offset, dtype in ((0, np.float32), (1e6, np.float64)):
+        x = (rng.normal(size=(60, 24)) + offset).astype(dtype)
+        y = (rng.normal(size=(80_000, 24)) + offset).astype(dtype)
+        options = named(metric, 24)
+        with on_backend("native"):
+            found = pt.knn(x, y, 10, distance_dtype="float64", workers=2, **options)
+            every = pt.pairwise_distances(x.astype(float), y.astype(float), **options)
+        right = np.sort(every, axis=1)[:, :10]
+        np.testing.assert_array_equal(found.distances, right)
+        np.testing.assert_array_equal(np.take_along_axis(every, found.indices, axis=1), right)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", MAPPED)
+@pytest.mark.parametrize("of_data", [-200, -120, 0, 120, 200])
+@pytest.mark.parametrize("of_weights", [-290, -100, 0, 100, 290])
+def test_extreme_weights(metric, of_data, of_weights):
+    """Weights and data beyond any scale, together or one making up for the other."""
+    rng = np.random.default_rng(7)
+    points = rng.normal(size=(90, 6)) * 10.0**of_data
+    w = rng.exponential(size=6) * 10.0**of_weights
+    params = {"w": w} if metric == "weuclidean" else {"VI": np.diag(w)}
+    call = (pt.knn, points[:30], points[30:], 4)
+    assert_same(*native_and_twin(*call, **asked(metric, params)))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", DIRECT + MAPPED)
+@given(
+    sets=pairs_of_sets(features=st.integers(1, 12), rows=st.integers(1, 40)),
+    exponent=st.integers(-320, 100),
+    seed=SEEDS,
+)
+def test_columns_of_any_scale(metric, sets, exponent, seed):
+    """Denormal columns beside ordinary ones."""
+    rng = np.random.default_rng(seed)
+    with np.errstate(under="ignore"):
+        scale = np.where(rng.random(sets[0].values.shape[1]) < 0.5, 1.0, 10.0**exponent)
+        x, y = (s.values * scale for s in sets)
+    with forced_tile(20, 70):
+        assert_same(*native_and_twin(pt.knn, x, y, min(3, len(y)), **named(metric, x)))
+
+
+@pytest.mark.parametrize("metric", DIRECT + MAPPED)
+def test_copies_are_at_distance_zero(metric):
+    x = np.repeat(1e6 + np.random.default_rng(8).normal(size=(20, 9)), 2, axis=0)
+    found = pt.knn(narrowed(metric, x), k=1, **named(metric, x))
+    np.testing.assert_array_equal(found.distances, 0)
+    np.testing.assert_array_equal(found.indices[:, 0], np.arange(40) ^ 1)
+
+
+@pytest.mark.parametrize("metric", DIRECT)
+def test_fast_is_exact_where_nothing_is_screened(metric):
+    x = np.random.default_rng(9).normal(size=(60, 9)).astype(np.float32)
+    options = named(metric, x)
+    assert_same(pt.knn(x, k=5, precision="fast", **options), pt.knn(x, k=5, **options))
+    np.testing.assert_allclose(
+        pt.pairwise_distances(x, **options),
+        by_scipy(x.astype(float), x.astype(float), metric),
+        rtol=1e-6,
+        atol=1e-7,
+    )
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+A = np.random.default_rng(10).normal(size=(12, 3))
+SQUARE = np.eye(3)
+LEANING = SQUARE + np.eye(3, k=1)
+BAD = {
+    "no p": ("minkowski", None, ValueError, ["minkowski", "'p'"]),
+    "p zero": ("minkowski", {"p": 0}, ValueError, ["'p'", "> 0"]),
+    "p negative": ("minkowski", {"p": -2}, ValueError, ["'p'", "-2"]),
+    "p NaN": ("minkowski", {"p": math.nan}, ValueError, ["'p'", "nan"]),
+    "p huge": ("minkowski", {"p": 5000}, ValueError, ["'p'", "1024", "inf"]),
+    "p text": ("minkowski", {"p": "3"}, TypeError, ["'p'", "number"]),
+    "unknown key": ("minkowski", {"p": 3, "q": 1}, ValueError, ["['p']", "['q']"]),
+    "none taken": ("canberra", {"p": 3}, ValueError, ["'canberra' takes no", "['p']"]),
+    "no w": ("weuclidean", {}, ValueError, ["weuclidean", "'w'"]),
+    "w negative": ("weuclidean", {"w": [1, -2, 1]}, ValueError, ["'w'", "-2", "position 1"]),
+    "w short": ("weuclidean", {"w": [1, 2]}, ValueError, ["'w'", "(3,)", "(2,)"]),
+    "w NaN": ("weuclidean", {"w": [1, np.nan, 2]}, ValueError, ["'w'", "NaN"]),
+    "w text": ("weuclidean", {"w": ["a", "b", "c"]}, TypeError, ["'w'", "real numbers"]),
+    "neither VI nor V": ("mahalanobis", None, ValueError, ["'VI'", "'V'", "exactly one"]),
+    "both VI and V": ("mahalanobis", {"VI": SQUARE, "V": SQUARE}, ValueError, ["exactly one"]),
+    "VI not square": ("mahalanobis", {"VI": np.ones((3, 2))}, ValueError, ["(3, 3)", "(3, 2)"]),
+    "VI leaning": ("mahalanobis", {"VI": LEANING}, ValueError, ["'VI'", "symmetric"]),
+    "VI indefinite": (
+        "mahalanobis",
+        {"VI": np.diag([1.0, -1.0, 1.0])},
+        ValueError,
+        ["'VI'", "positive semidefinite", "-1"],
+    ),
+    "V singular": (
+        "mahalanobis",
+        {"V": np.diag([1.0, 0.0, 1.0])},
+        ValueError,
+        ["'V'", "positive definite", "'VI'"],
+    ),
+    "categorical beyond": ("gower", {"categorical": [0, 3]}, ValueError, ["column 3", "3 columns"]),
+    "mask of the wrong length": ("gower", {"categorical": [True]}, ValueError, ["(3,)", "(1,)"]),
+    "categorical names": ("gower", {"categorical": ["a"]}, TypeError, ["categorical", "mask"]),
+    "ranges negative": ("gower", {"ranges": [1, 2, -3]}, ValueError, ["ranges", "column 2"]),
+    "ranges short": ("gower", {"ranges": [1]}, ValueError, ["ranges", "(3,)"]),
+}
+CALLS = {
+    "knn": lambda **o: pt.knn(A, k=1, **o),
+    "kth_distance": lambda **o: pt.kth_distance(A, k=1, **o),
+    "radius_count": lambda **o: pt.radius_count(A, radius=1.0, **o),
+    "radius_neighbors": lambda **o: pt.radius_neighbors(A, radius=1.0, **o),
+    "precision_recall_density_coverage": lambda **o: pt.precision_recall_density_coverage(
+        A, A, **o
+    ),
+    "authenticity": lambda **o: pt.authenticity(A, A, **o),
+    "distance_to_closest_record": lambda **o: pt.distance_to_closest_record(A, A, **o),
+    "pairwise_distances": lambda **o: pt.pairwise_distances(A, **o),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_parameters(case):
+    metric, params, error, said = BAD[case]
+    for call in CALLS.values():
+        with pytest.raises(error) as caught:
+            call(**asked(metric, params))
+        assert all(part in str(caught.value) for part in said), caught.value
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", ["minkowski", "weuclidean", "mahalanobis", "gower"])
+def test_the_seam_says_what_is_missing(metric):
+    from pairtile import _native
+
+    with pytest.raises(ValueError, match="lack"):
+        _native.pairwise_distances(A, None, metric, dtype="float64", workers=1)

@@ -1,0 +1,105 @@
+"""The documentation tells the truth: its examples run, and print what it says they print.
+
+Numbers with a decimal point may differ in the last digit shown, because float sums are the same on
+any number of threads but not on any instruction set. Everything else must be equal.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import pairtile as pt
+from pairtile.app.cli import main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
+RESULTS = {"KID", "MMDGradient", "MMDPower", "PRDC", "PrecisionRecall"}
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+def blocks(page, language):
+    text = page.read_text(encoding="utf-8")
+    return [match[2] for match in BLOCK.finditer(text) if match[1] == language]
+
+
+def last_digit(number):
+    """The value of one unit in the last digit of a decimal number as it is written."""
+    mantissa, _, exponent = number.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+
+
+def agree(expected, printed):
+    """Whether two texts are equal, up to spaces and the last digit of decimal numbers."""
+    expected, printed = " ".join(expected.split()), " ".join(printed.split())
+    if DECIMAL.sub("#", expected).replace(" ", "") != DECIMAL.sub("#", printed).replace(" ", ""):
+        return False
+    pairs = zip(DECIMAL.findall(expected), DECIMAL.findall(printed), strict=True)
+    return all(abs(float(a) - float(b)) <= 1.01 * last_digit(a) for a, b in pairs)
+
+
+class Checker(doctest.OutputChecker):
+    def check_output(self, want, got, optionflags):
+        return super().check_output(want, got, optionflags) or agree(want, got)
+
+
+def run_examples(text, name, variables):
+    found = doctest.DocTestParser().get_doctest(text, variables, name, name, 0)
+    log = []
+    runner = doctest.DocTestRunner(checker=Checker(), optionflags=doctest.ELLIPSIS)
+    runner.run(found, out=log.append, clear_globs=False)
+    variables.update(found.globs)
+    assert runner.failures == 0, "".join(log)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_in_pages(page):
+    variables = {}
+    for number, text in enumerate(blocks(page, "python")):
+        run_examples(text, f"{page.name}, block {number}", variables)
+
+
+@pytest.mark.parametrize("name", [n for n in pt.__all__ if ">>>" in (getattr(pt, n).__doc__ or "")])
+def test_examples_in_docstrings(name):
+    run_examples(getattr(pt, name).__doc__, name, {"pt": pt})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_pages(page, capsys):
+    for text in blocks(page, "console"):
+        command, _, expected = text.removeprefix("$ ").partition("\n")
+        program, *arguments = shlex.split(command)
+        assert program == "pairtile"
+        main(arguments)
+        printed = capsys.readouterr().out
+        assert agree(expected, printed), printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_index_lists_what_there_is():
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(\w+)`", text))
+    results = {n for n in pt.__all__ if n.endswith(("Result", "Neighbors", "Test"))}
+    assert listed == set(pt.__all__) - results - RESULTS - {"Kernel"}
+
+
+def test_the_checker_sees_differences():
+    assert agree("0.0677  p = 0.001\n", "0.0678 p = 0.001")
+    assert agree("[3.29 1.e-03]", "[3.29  2.e-03]")
+    assert not agree("[3.29 1.e-03]", "[3.29 3.e-03]")
+    assert not agree("0.0677", "0.0679")
+    assert not agree("row 3", "row 4")
+    assert not agree("0.5", "0.5 0.5")
+    assert not agree("True", "False")

@@ -1,0 +1,392 @@
+"""The transformers beside scikit-learn's: its checks, its graphs, the estimators that take ours.
+
+Where warnings are errors, an estimator that complains of a graph whose rows are not sorted by
+distance fails its test.
+"""
+
+import doctest
+import pickle
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from scipy import sparse
+
+pytest.importorskip("sklearn", minversion="1.6", reason="the transformers need scikit-learn")
+
+from sklearn.base import clone
+from sklearn.cluster import DBSCAN, SpectralClustering
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.manifold import TSNE
+from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted
+
+import pairtile as pt
+import pairtile.sklearn as face
+import sklearn
+from pairtile.sklearn import KNeighborsTransformer, RadiusNeighborsTransformer
+from sklearn import neighbors
+
+METRICS = ["euclidean", "l2", "sqeuclidean", "cosine", "manhattan", "l1", "cityblock", "chebyshev"]
+MODES = ["distance", "connectivity"]
+TRANSFORMERS = ["KNeighborsTransformer", "RadiusNeighborsTransformer"]
+
+# Gaussian: no two distances are equal.
+ROWS = np.random.default_rng(0).normal(size=(80, 6))
+QUERIES = np.random.default_rng(1).normal(size=(50, 6))
+BLOBS, LABELS = make_blobs(300, n_features=8, centers=3, cluster_std=4.0, random_state=0)
+
+
+@parametrize_with_checks(
+    [
+        transformer(mode=mode)
+        for transformer in (KNeighborsTransformer, RadiusNeighborsTransformer)
+        for mode in MODES
+    ]
+)
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+# --- the same graphs --------------------------------------------------------------------------
+
+
+def both(name, **parameters):
+    """Our transformer and scikit-learn's, fitted to the same rows."""
+    theirs = getattr(neighbors, name)(algorithm="brute", **parameters)
+    return getattr(face, name)(**parameters).fit(ROWS), theirs.fit(ROWS)
+
+
+def assert_same_graph(ours, theirs):
+    assert type(ours) is type(theirs)
+    assert ours.dtype == theirs.dtype
+    assert ours.shape == theirs.shape
+    np.testing.assert_array_equal(ours.indptr, theirs.indptr)
+    np.testing.assert_array_equal(ours.indices, theirs.indices)
+    # Theirs are differences of squares: a row's distance to itself need not be 0.
+    np.testing.assert_allclose(ours.data, theirs.data, rtol=1e-9, atol=1e-6)
+
+
+def some_radius(metric):
+    return np.quantile(pairwise_distances(QUERIES, ROWS, metric), 0.2)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_graph_of_k_neighbors(metric, mode):
+    ours, theirs = both("KNeighborsTransformer", metric=metric, mode=mode, n_neighbors=7)
+    assert_same_graph(ours.fit_transform(ROWS), theirs.fit_transform(ROWS))
+    assert_same_graph(ours.transform(QUERIES), theirs.transform(QUERIES))
+    for asked in [(), (QUERIES,), (None, 3), (QUERIES, 80)]:
+        assert_same_graph(
+            ours.kneighbors_graph(*asked, mode=mode), theirs.kneighbors_graph(*asked, mode=mode)
+        )
+        for a, b in zip(ours.kneighbors(*asked), theirs.kneighbors(*asked), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-6)
+        indices = ours.kneighbors(*asked, return_distance=False)
+        np.testing.assert_array_equal(indices, ours.kneighbors(*asked)[1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_graph_of_a_radius(metric, mode):
+    radius = some_radius(metric)
+    ours, theirs = both("RadiusNeighborsTransformer", metric=metric, mode=mode, radius=radius)
+    # In connectivity scikit-learn leaves rows in the order of the index.
+    graphs = [
+        (ours.fit_transform(ROWS), theirs.fit_transform(ROWS)),
+        (ours.transform(QUERIES), theirs.transform(QUERIES)),
+        *(
+            (
+                ours.radius_neighbors_graph(*asked, mode=mode),
+                theirs.radius_neighbors_graph(*asked, mode=mode, sort_results=True),
+            )
+            for asked in [(), (QUERIES,), (None, 0.5 * radius)]
+        ),
+    ]
+    for a, b in graphs:
+        if mode == "connectivity":
+            a.sort_indices()
+            b.sort_indices()
+        assert_same_graph(a, b)
+
+
+@pytest.mark.parametrize("asked", [(), (QUERIES,), (None, 0.0), (QUERIES[:3], 1e3)])
+def test_lists_within_a_radius(asked):
+    ours, theirs = both("RadiusNeighborsTransformer", radius=2.0)
+    distances, indices = ours.radius_neighbors(*asked)
+    right = theirs.radius_neighbors(*asked, sort_results=True)
+    assert distances.shape == indices.shape == right[0].shape
+    for found, expected in [(distances, right[0]), (indices, right[1])]:
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b)
+    for a, b in zip(ours.radius_neighbors(*asked, return_distance=False), indices, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_pair_at_the_radius_is_in_the_graph():
+    graph = RadiusNeighborsTransformer(radius=2.0).fit_transform([[0.0], [2.0], [5.0]])
+    np.testing.assert_array_equal(graph.toarray(), [[0, 2, 0], [2, 0, 0], [0, 0, 0]])
+    assert graph.nnz == 5  # zero distances are stored
+
+
+def test_duplicates_are_neighbours_of_each_other():
+    transformer = KNeighborsTransformer(n_neighbors=1).fit([[1.0], [1.0], [5.0]])
+    distances, indices = transformer.kneighbors()
+    np.testing.assert_array_equal(indices, [[1], [0], [0]])
+    np.testing.assert_array_equal(distances, [[0], [0], [4]])
+    graph = transformer.transform([[1.0], [5.0]])
+    np.testing.assert_array_equal(graph.indices, [0, 1, 2, 0])
+    np.testing.assert_array_equal(graph.data, [0, 0, 0, 4])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8", "int64", ">f8"])
+def test_distances_are_float64_for_every_dtype(dtype):
+    rows = (40 * ROWS).clip(0, 255).astype(dtype)
+    graph = KNeighborsTransformer(n_neighbors=4).fit_transform(rows)
+    right = pt.knn(rows.astype(np.float64), rows.astype(np.float64), k=5)
+    assert graph.dtype == np.float64
+    np.testing.assert_array_equal(graph.indices, right.indices.ravel())
+    np.testing.assert_array_equal(graph.data, right.distances.ravel())
+
+
+# --- as scikit-learn's users know it ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_clones_pickles_and_features(name):
+    ours, theirs = both(name)
+    parameters = {"mode", "metric", "metric_params", "n_jobs"}
+    own = {"KNeighborsTransformer": "n_neighbors", "RadiusNeighborsTransformer": "radius"}[name]
+    assert set(ours.get_params()) == parameters | {own}
+    copy = clone(ours.set_params(metric="manhattan", **{own: 2}))
+    assert copy.get_params() == ours.get_params()
+    assert not hasattr(copy, "n_samples_fit_")
+
+    copy.fit(ROWS)
+    assert_same_graph(pickle.loads(pickle.dumps(copy)).transform(QUERIES), copy.transform(QUERIES))
+    assert (copy.n_samples_fit_, copy.n_features_in_) == ROWS.shape
+    np.testing.assert_array_equal(copy.get_feature_names_out(), theirs.get_feature_names_out())
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "workers"), [(None, None), (2, 2), (-1, joblib.effective_n_jobs(-1))]
+)
+@pytest.mark.parametrize(
+    ("transformer", "search"),
+    [(KNeighborsTransformer, "knn"), (RadiusNeighborsTransformer, "radius_neighbors")],
+)
+def test_parameters_reach_the_search(transformer, search, n_jobs, workers, monkeypatch):
+    asked = []
+
+    def recorded(*arguments, **options):
+        asked.append((options["workers"], options["metric_params"]))
+        return getattr(pt, search)(*arguments, **options)
+
+    monkeypatch.setattr(face, search, recorded)
+    transformer(n_jobs=n_jobs, metric_params={}).fit_transform(ROWS)
+    assert asked == [(workers, {})]
+
+
+def test_the_sparse_interface_is_the_one_configured():
+    if "sparse_interface" not in sklearn.get_config():
+        pytest.skip("scikit-learn has no such setting before 1.9")
+    for interface, kind in [("sparray", sparse.csr_array), ("spmatrix", sparse.csr_matrix)]:
+        with sklearn.config_context(sparse_interface=interface):
+            assert type(KNeighborsTransformer().fit_transform(ROWS)) is kind
+
+
+def test_data_frames_name_the_features_and_cannot_hold_the_graph():
+    pd = pytest.importorskip("pandas", reason="makes data frames")
+    frame = pd.DataFrame(ROWS, columns=list("abcdef"))
+    transformer = KNeighborsTransformer().fit(frame)
+    assert transformer.feature_names_in_.tolist() == list("abcdef")
+    with pytest.raises(ValueError, match="sparse"):
+        transformer.set_output(transform="pandas").transform(frame)
+
+
+def with_nan(rows):
+    return np.where(np.arange(rows.size).reshape(rows.shape) == 9, np.nan, rows)
+
+
+def assert_same_error(ours, theirs, call):
+    with pytest.raises((TypeError, ValueError)) as expected:
+        call(theirs)
+    with pytest.raises(expected.type) as raised:
+        call(ours)
+    assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda transformer: transformer.fit(ROWS[0]),
+        lambda transformer: transformer.fit(ROWS[:0]),
+        lambda transformer: transformer.fit(with_nan(ROWS)),
+        lambda transformer: transformer.fit(ROWS + 1j),
+        lambda transformer: transformer.transform(ROWS[:, 1:]),
+        lambda transformer: transformer.transform(with_nan(QUERIES)),
+        lambda transformer: clone(transformer).transform(QUERIES),
+    ],
+)
+def test_errors_are_those_of_scikit_learn(name, call):
+    assert_same_error(*both(name), call)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda transformer: transformer.set_params(n_neighbors=80).transform(QUERIES),
+        lambda transformer: transformer.kneighbors(None, 80),
+    ],
+)
+def test_too_few_rows(call):
+    assert_same_error(*both("KNeighborsTransformer"), call)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_sparse_rows_are_rejected(name):
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        getattr(face, name)().fit(sparse.csr_array(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("transformer", "error", "message"),
+    [
+        (KNeighborsTransformer(mode="both"), ValueError, "unknown mode 'both'; known: distance"),
+        (KNeighborsTransformer(n_neighbors=0), ValueError, "n_neighbors must be at least 1"),
+        (KNeighborsTransformer(n_neighbors=2.5), TypeError, "n_neighbors must be an integer"),
+        (KNeighborsTransformer(metric="precomputed"), ValueError, "unknown metric 'precomputed'"),
+        (KNeighborsTransformer(metric="inner_product"), ValueError, "a distance is needed"),
+        (KNeighborsTransformer(metric=np.dot), TypeError, "metric must be a string"),
+        (KNeighborsTransformer(metric_params={"w": 1}), ValueError, "takes no metric_params"),
+        (RadiusNeighborsTransformer(radius=-1.0), ValueError, "radius must be finite, >= 0"),
+        (RadiusNeighborsTransformer(radius=np.nan), ValueError, "radius must be finite"),
+        (RadiusNeighborsTransformer(radius="far"), TypeError, "radius must be a number"),
+    ],
+)
+def test_fit_rejects_parameters(transformer, error, message):
+    with pytest.raises(error, match=message):
+        transformer.fit(ROWS)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(transformer)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: KNeighborsTransformer(n_jobs=0).fit_transform(ROWS), "n_jobs == 0"),
+        (lambda: KNeighborsTransformer().fit(ROWS).kneighbors(QUERIES, 0), "n_neighbors must be"),
+        (lambda: KNeighborsTransformer().fit(ROWS).kneighbors_graph(mode="x"), "unknown mode 'x'"),
+        (
+            lambda: RadiusNeighborsTransformer().fit(ROWS).radius_neighbors(QUERIES, -1.0),
+            "radius must be 0 or more",
+        ),
+        (
+            lambda: RadiusNeighborsTransformer().fit(ROWS).radius_neighbors_graph(mode="x"),
+            "unknown mode 'x'",
+        ),
+    ],
+)
+def test_searches_reject_parameters(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "pairtile.sklearn")
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"pairtile\[sklearn\]"):
+        import pairtile.sklearn  # noqa: F401
+
+
+def test_examples_in_docstrings():
+    failures, attempted = doctest.testmod(face)
+    assert attempted
+    assert not failures
+
+
+# --- estimators that take the graph: each finds what it finds without ---------------------------
+
+
+def test_classifier_in_a_cached_pipeline(tmp_path, monkeypatch):
+    """A grid over k searches the training rows of each fold once."""
+    among_training_rows = []
+
+    def counted(queries, reference, k, **options):
+        among_training_rows.append(len(queries) == len(reference))
+        return pt.knn(queries, reference, k, **options)
+
+    monkeypatch.setattr(face, "knn", counted)
+    grid = {"kneighborsclassifier__n_neighbors": [1, 4, 12]}
+    with_graph = make_pipeline(
+        KNeighborsTransformer(n_neighbors=12),
+        KNeighborsClassifier(metric="precomputed"),
+        memory=str(tmp_path),
+    )
+    plain = make_pipeline(KNeighborsClassifier(algorithm="brute"))
+    ours = GridSearchCV(with_graph, grid, cv=3, refit=False).fit(BLOBS, LABELS)
+    theirs = GridSearchCV(plain, grid, cv=3, refit=False).fit(BLOBS, LABELS)
+    assert sum(among_training_rows) == 3
+    for fold in range(3):
+        score = f"split{fold}_test_score"
+        np.testing.assert_array_equal(ours.cv_results_[score], theirs.cv_results_[score])
+    assert ours.best_score_ > 0.8
+
+
+def test_dbscan():
+    model = make_pipeline(
+        RadiusNeighborsTransformer(radius=9.0), DBSCAN(eps=8.0, metric="precomputed")
+    )
+    labels = model.fit_predict(BLOBS)
+    np.testing.assert_array_equal(labels, DBSCAN(eps=8.0).fit_predict(BLOBS))
+    assert len(set(labels)) > 2
+
+
+def test_spectral_clustering():
+    options = {"n_clusters": 3, "n_neighbors": 15, "random_state": 0}
+    model = make_pipeline(
+        KNeighborsTransformer(n_neighbors=15),
+        SpectralClustering(affinity="precomputed_nearest_neighbors", **options),
+    )
+    labels = model.fit_predict(BLOBS)
+    plain = SpectralClustering(affinity="nearest_neighbors", **options)
+    np.testing.assert_array_equal(labels, plain.fit_predict(BLOBS))
+    assert len(set(labels)) == 3
+
+
+def test_tsne():
+    options = {"perplexity": 10, "init": "random", "max_iter": 250, "random_state": 0}
+    model = make_pipeline(
+        KNeighborsTransformer(n_neighbors=31), TSNE(metric="precomputed", **options)
+    )
+    model.fit(BLOBS)
+    plain = TSNE(**options).fit(BLOBS)
+    assert model[-1].kl_divergence_ == pytest.approx(plain.kl_divergence_, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_umap():
+    umap = pytest.importorskip("umap", reason="umap-learn takes a precomputed graph")
+    distances, indices = KNeighborsTransformer().fit(BLOBS).kneighbors(BLOBS, 15)
+    options = {"n_neighbors": 15, "n_epochs": 1, "random_state": 0}
+    model = umap.UMAP(precomputed_knn=(indices, distances), **options).fit(BLOBS)
+    assert abs(model.graph_ - umap.UMAP(**options).fit(BLOBS).graph_).max() < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cleanlab():
+    valuation = pytest.importorskip("cleanlab.data_valuation", reason="cleanlab takes a kNN graph")
+    graph = KNeighborsTransformer(n_neighbors=10).fit(BLOBS).kneighbors_graph(mode="distance")
+    np.testing.assert_array_equal(
+        valuation.data_shapley_knn(LABELS, knn_graph=graph),
+        valuation.data_shapley_knn(LABELS, features=BLOBS, metric="euclidean"),
+    )
