@@ -7,9 +7,9 @@
 
 #include <string>
 
-#include "neighbors/knn.hpp"
 #include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
+#include "engine/precision.hpp"
 #include "engine/source.hpp"
 #include "pairtile/kernel/registry.hpp"
 

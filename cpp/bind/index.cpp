@@ -19,10 +19,10 @@ py::dict blocks_of(const Panels<T>& panels, const py::object& owner) {
     py::dict blocks;
     blocks["data"] = view(panels.data, count * panels.width * panels.d);
     blocks["norms"] = view(panels.norms, count * panels.width);
-    static_assert(sizeof(Extent) == 2 * sizeof(double));
+    static_assert(sizeof(NormBound) == 2 * sizeof(double));
     blocks["extents"] =
         py::array_t<double>({count, py::ssize_t{2}},
-                            reinterpret_cast<const double*>(panels.panel_extents.data()), owner);
+                            reinterpret_cast<const double*>(panels.panel_bounds.data()), owner);
     return blocks;
 }
 
@@ -66,8 +66,9 @@ void view_panels(const py::dict& blocks, int64_t rows, const PanelShape& shape, 
     out.data =
         Buffer<T>::view(block<T>(blocks, "data", points * shape.words), points * shape.words);
     out.norms = Buffer<T>::view(block<T>(blocks, "norms", points), points);
-    out.panel_extents = Buffer<Extent>::view(
-        reinterpret_cast<const Extent*>(block<double>(blocks, "extents", 2 * panels)), panels);
+    out.panel_bounds = Buffer<NormBound>::view(
+        reinterpret_cast<const NormBound*>(block<double>(blocks, "extents", 2 * panels)),
+        panels);
 }
 
 // The panels of a pack in place, if this processor would pack them so.

@@ -13,9 +13,9 @@
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/relabelled_sums.hpp"
-#include "neighbors/quantile.hpp"
 #include "kernels/stein.hpp"
 #include "kernels/subset_sums.hpp"
+#include "neighbors/quantile.hpp"
 
 namespace pairtile {
 namespace {

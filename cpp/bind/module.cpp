@@ -1,8 +1,8 @@
 // The extension module: one register call per family, and what the engine says about itself.
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "engine/blocking.hpp"
 #include "engine/isa.hpp"
-#include "engine/plan.hpp"
 #include "engine/screen.hpp"
 
 #include <pybind11/stl.h>

@@ -5,11 +5,11 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "engine/canonical.hpp"
+#include "engine/finite.hpp"
 #include "neighbors/fidelity.hpp"
 #include "neighbors/index.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/radius.hpp"
-#include "engine/finite.hpp"
 
 namespace pairtile {
 namespace {

@@ -1,5 +1,5 @@
 // Canonical values of pairs read straight from the sources: what screened candidates are rescored
-// with and what inexact tile entries are replaced by.
+// with and what inexact tile entries are recomputed by.
 #pragma once
 
 #include <algorithm>

@@ -9,15 +9,15 @@
 #include <vector>
 
 #include "engine/buffer.hpp"
-#include "engine/plan.hpp"
+#include "engine/tile_formula.hpp"
 
 namespace pairtile {
 
 // How the points of one side of a sweep are packed.
-struct Side {
+struct PanelLayout {
     double factor;       // times each packed number, not its norm
     int width;           // points in a panel
-    bool each;           // keep the extent of each point, not just of each panel
+    bool each;           // keep the norm bound of each point, not just of each panel
     bool with_features;  // also as the right operand of products, without the factor
 };
 
@@ -25,13 +25,13 @@ template <class T>
 struct Panels {
     int64_t first = 0, count = 0;
     int width = 0;
-    int64_t d = 0;           // features, or words of two bfloat16 or of 32 bits
-    Buffer<T> data;          // [panel][feature][width]
-    Buffer<T> norms;         // per point; padded with zeros to whole panels
-    Buffer<Extent> extents;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
-    Buffer<Extent> panel_extents;  // the largest of each panel
-    Buffer<T> features;            // [feature panel][point][cols]
-    Buffer<T> copy;                // where points in place are not what lies there
+    int64_t d = 0;                  // features, or words of two bfloat16 or of 32 bits
+    Buffer<T> data;                 // [panel][feature][width]
+    Buffer<T> norms;                // per point; padded with zeros to whole panels
+    Buffer<NormBound> norm_bounds;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
+    Buffer<NormBound> panel_bounds;  // the largest of each panel
+    Buffer<T> features;              // [feature panel][point][cols]
+    Buffer<T> copy;                  // where points in place are not what lies there
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
 
@@ -45,17 +45,17 @@ struct Panels {
         out.d = d;
         out.data = Buffer<T>::view(panel_of(from), panels * width * d);
         out.norms = Buffer<T>::view(norms.data() + from, panels * width);
-        out.panel_extents = Buffer<Extent>::view(panel_extents.data() + from / width, panels);
+        out.panel_bounds = Buffer<NormBound>::view(panel_bounds.data() + from / width, panels);
         return out;
     }
 
     // Over the panels of [from, to); a NaN row does not hide the others. Points in place have none.
-    Extent largest_extent(int64_t from, int64_t to) const {
-        Extent largest;
-        if (!panel_extents.data()) return largest;
+    NormBound largest_norm_bound(int64_t from, int64_t to) const {
+        NormBound largest;
+        if (!panel_bounds.data()) return largest;
         for (int64_t p = from / width; p * width < to; ++p) {
-            largest.reach = std::max(largest.reach, panel_extents[p].reach);
-            largest.residual = std::max(largest.residual, panel_extents[p].residual);
+            largest.norm = std::max(largest.norm, panel_bounds[p].norm);
+            largest.residual = std::max(largest.residual, panel_bounds[p].residual);
         }
         return largest;
     }
@@ -64,24 +64,24 @@ struct Panels {
 // Packs `count` points from `first` on as the points `at` and following of `out`.
 template <class S, class T>
 void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
-                 const Frame& frame, const Pairing& pairing, const Side& side, int64_t at,
-                 Panels<T>& out) {
+                 const Frame& frame, const TileFormula& formula, const PanelLayout& side,
+                 int64_t at, Panels<T>& out) {
     constexpr int most = 64;
     const int64_t d = source.d();
-    const bool coarse = pairing.core == Core::dot_bfloat16;
+    const bool coarse = formula.core == Core::dot_bfloat16;
     // a row of zeros has no direction: its distance is a convention, not an argument
-    const bool zeros_differ = source.normalised() && pairing.add_norms;
-    const double largest_norm = pairing.norm == Norm::squares
-                                    ? pairing.largest_reach * pairing.largest_reach
-                                    : pairing.largest_reach;
+    const bool zeros_differ = source.normalised() && formula.add_norms;
+    const double largest_norm = formula.norm == Norm::squares
+                                    ? formula.largest_norm * formula.largest_norm
+                                    : formula.largest_norm;
     const auto reach_of = [&](double norm) {
-        return pairing.norm == Norm::squares ? std::sqrt(norm) : norm;
+        return formula.norm == Norm::squares ? std::sqrt(norm) : norm;
     };
     Buffer<S> copy(side.width * d);
     double norms[most], residuals[most] = {};
     for (int64_t from = 0; from < count; from += side.width) {
         const int here = static_cast<int>(std::min<int64_t>(side.width, count - from));
-        const Rows<S> rows = source.block(first + from, here, copy.data());
+        const RowsView<S> rows = source.block(first + from, here, copy.data());
         T* panel = out.data.data() + (at + from) * out.d;
         const auto pack = [&](auto pack_plain, auto pack_bfloat16) {
             if (coarse) {
@@ -89,7 +89,7 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
                               side.factor, side.width, panel, norms, residuals);
             } else {
                 pack_plain(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
-                           side.factor, pairing.norm, side.width, panel, norms);
+                           side.factor, formula.norm, side.width, panel, norms);
             }
         };
         if constexpr (sizeof(S) == 4) {
@@ -105,16 +105,16 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
             if (norms[i] > largest_norm) norms[i] = INFINITY;
             if (zeros_differ && is_zero(rows.data + i * rows.stride, d)) norms[i] = INFINITY;
         }
-        Extent largest;
+        NormBound largest;
         for (int i = 0; i < here; ++i) {  // of squares, and so that NaN is passed over
-            largest.reach = norms[i] > largest.reach ? norms[i] : largest.reach;
+            largest.norm = norms[i] > largest.norm ? norms[i] : largest.norm;
             largest.residual = residuals[i] > largest.residual ? residuals[i] : largest.residual;
         }
-        out.panel_extents[(at + from) / side.width] = {reach_of(largest.reach),
-                                                       std::sqrt(largest.residual)};
+        out.panel_bounds[(at + from) / side.width] = {reach_of(largest.norm),
+                                                      std::sqrt(largest.residual)};
         for (int i = 0; side.each && i < side.width; ++i) {
-            out.extents[at + from + i] =
-                i < here ? Extent{reach_of(norms[i]), std::sqrt(residuals[i])} : Extent{};
+            out.norm_bounds[at + from + i] =
+                i < here ? NormBound{reach_of(norms[i]), std::sqrt(residuals[i])} : NormBound{};
         }
     }
 }
@@ -122,7 +122,7 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
 // The same for rows of packed bits, which are words as they are and have no frame.
 template <class T>
 void pack_bit_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
-                     const Side& side, int64_t at, Panels<T>& out) {
+                     const PanelLayout& side, int64_t at, Panels<T>& out) {
     std::vector<uint32_t> words(static_cast<size_t>(side.width * out.d));
     std::vector<double> norms(static_cast<size_t>(side.width));
     for (int64_t from = 0; from < count; from += side.width) {
@@ -136,20 +136,20 @@ void pack_bit_panels(const Ops<T>& ops, const Source& source, int64_t first, int
         for (int i = 0; i < side.width; ++i) {
             out.norms[at + from + i] =
                 i < here ? static_cast<T>(norms[static_cast<size_t>(i)]) : T(0);
-            if (side.each) out.extents[at + from + i] = {};
+            if (side.each) out.norm_bounds[at + from + i] = {};
         }
-        out.panel_extents[(at + from) / side.width] = {};  // no error depends on them
+        out.panel_bounds[(at + from) / side.width] = {};  // no error depends on them
     }
 }
 
 // Packs points [first, first + count).
 template <class T>
 void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
-               const Frame& frame, const Pairing& pairing, const Side& side, int workers,
+               const Frame& frame, const TileFormula& formula, const PanelLayout& side, int workers,
                Control& control, Panels<T>& out) {
     const int64_t d = source.d();
     const int width = side.width;
-    const int64_t words = pairing.words(d);
+    const int64_t words = formula.words(d);
     const int64_t panels = (count + width - 1) / width;
     const int64_t feature_panels = (d + ops.cols - 1) / ops.cols;
     out.first = first;
@@ -158,8 +158,8 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     out.d = words;
     out.data.reserve(panels * width * words);
     out.norms.reserve(panels * width);
-    out.panel_extents.reserve(panels);
-    if (side.each) out.extents.reserve(panels * width);
+    out.panel_bounds.reserve(panels);
+    if (side.each) out.norm_bounds.reserve(panels * width);
     if (side.with_features) out.features.reserve(feature_panels * count * ops.cols);
 
     constexpr int64_t panels_per_block = 8;
@@ -168,11 +168,11 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     parallel_for(blocks, used, control, [&](int64_t block, int) {
         const int64_t from = block * panels_per_block * width;
         const int64_t here = std::min(panels_per_block * width, count - from);
-        if (pairing.core == Core::differing_bits) {
+        if (formula.core == Core::differing_bits) {
             return pack_bit_panels(ops, source, first + from, here, side, from, out);
         }
         const auto pack = frame.narrow ? pack_panels<float, T> : pack_panels<double, T>;
-        pack(ops, source, first + from, here, frame, pairing, side, from, out);
+        pack(ops, source, first + from, here, frame, formula, side, from, out);
         if (!side.with_features) return;
         Buffer<double> row(d);
         for (int64_t i = from; i < from + here; ++i) {
@@ -196,7 +196,7 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
 template <class T>
 void take_in_place(const Source& source, int64_t first, int64_t count, Panels<T>& out) {
     out.copy.reserve(count * source.d());
-    const Rows<T> rows = source.block(first, count, out.copy.data());
+    const RowsView<T> rows = source.block(first, count, out.copy.data());
     out.first = first;
     out.count = count;
     out.width = 1;
@@ -210,7 +210,7 @@ void copy_in_place(const Source& source, int64_t first, int64_t count, Panels<T>
     const int64_t d = source.d();
     take_in_place(source, first, count, out);
     Buffer<T> data(count * d);
-    out.extents.reserve(count);
+    out.norm_bounds.reserve(count);
     for (int64_t i = 0; i < count; ++i) {
         const T* from = out.panel_of(i);
         T* to = data.data() + i * d;
@@ -219,7 +219,7 @@ void copy_in_place(const Source& source, int64_t first, int64_t count, Panels<T>
         } else {
             std::fill(to, to + d, std::numeric_limits<T>::quiet_NaN());
         }
-        out.extents[i] = {};
+        out.norm_bounds[i] = {};
     }
     out.d = d;
     out.data = std::move(data);

@@ -25,7 +25,7 @@ class AmbiguousShare {
         : many_(std::min(references.rows(), sample_references)),
           few_(std::min(queries.rows(), sample_queries)) {
         const int64_t n = queries.rows(), m = references.rows();
-        const Pairing& pairing = screen.float32;
+        const TileFormula& formula = screen.float32;
         Canonical canonical(metric, queries, references);
         Buffer<double> row(queries.d());
         const auto reach_of = [&](const Source& source, int64_t i) {
@@ -34,11 +34,11 @@ class AmbiguousShare {
             for (int64_t j = 0; j < source.d(); ++j) {
                 const double x =
                     (row[j] - screen.frame.centre[static_cast<size_t>(j)]) * screen.frame.scale;
-                if (pairing.norm == Norm::squares) reach += x * x;
-                if (pairing.norm == Norm::absolutes) reach += std::fabs(x);
-                if (pairing.norm == Norm::largest) reach = std::max(reach, std::fabs(x));
+                if (formula.norm == Norm::squares) reach += x * x;
+                if (formula.norm == Norm::absolutes) reach += std::fabs(x);
+                if (formula.norm == Norm::largest) reach = std::max(reach, std::fabs(x));
             }
-            return pairing.norm == Norm::squares ? std::sqrt(reach) : reach;
+            return formula.norm == Norm::squares ? std::sqrt(reach) : reach;
         };
         for (int64_t r = 0; r < many_; ++r)
             references_.push_back(reach_of(screen.cols, r * m / many_));
@@ -47,7 +47,7 @@ class AmbiguousShare {
             queries_.push_back(reach_of(screen.rows, q * n / few_));
             std::vector<double> values;
             for (int64_t r = 0; r < many_; ++r) {
-                values.push_back(pairing.unit * canonical(r * m / many_));
+                values.push_back(formula.unit * canonical(r * m / many_));
             }
             const auto at = values.begin() + std::min(many_ - 1, k * many_ / m);
             std::vector<double> beyond = values;
@@ -58,13 +58,13 @@ class AmbiguousShare {
         }
     }
 
-    double operator()(const Pairing& pairing) const {
+    double operator()(const TileFormula& formula) const {
         // what bfloat16 leaves of a row, as a share of its norm, where mantissas are spread evenly
-        const double lost = pairing.core == Core::dot_bfloat16 ? 0x1p-10 : 0.0;
+        const double lost = formula.core == Core::dot_bfloat16 ? 0x1p-10 : 0.0;
         int64_t ambiguous = 0;
         for (size_t q = 0; q < queries_.size(); ++q) {
             for (size_t r = 0; r < references_.size(); ++r) {
-                const double margin = 2.0 * pairing.error({queries_[q], lost * queries_[q]},
+                const double margin = 2.0 * formula.error({queries_[q], lost * queries_[q]},
                                                           {references_[r], lost * references_[r]});
                 const double beyond = beyond_kth_[q][r];
                 ambiguous += beyond > 0.0 ? beyond <= margin : beyond < 0.0 ? 0 : margin > 0.0;
@@ -151,8 +151,8 @@ void screen_mapped(Screen& screen, const Metric& metric, int workers, Control& c
     screen.frame.extreme = screen.frame.extreme || screen.frame.scale > 0x1p300;
     const double gamma =
         static_cast<double>(d + 4) * std::numeric_limits<double>::epsilon() / 2 * 1.01;
-    screen.float32 = pairing_for_metric<float>(metric, screen.frame, d, false);
-    screen.float64 = pairing_for_metric<double>(metric, screen.frame, d, false);
+    screen.float32 = formula_for_metric<float>(metric, screen.frame, d, false);
+    screen.float64 = formula_for_metric<double>(metric, screen.frame, d, false);
     screen.float32.mapping = screen.float64.mapping = 4.0 * gamma * image * screen.frame.scale;
 }
 
@@ -163,12 +163,12 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
     Screen screen{queries, references, nullptr, {}, {}, {}};
     if (on_bits(metric.id)) {  // nothing to centre or scale
         screen.float32 = screen.float64 =
-            pairing_for_metric<float>(metric, screen.frame, queries.d(), false);
+            formula_for_metric<float>(metric, screen.frame, queries.d(), false);
         return screen;
     }
     if (isa().f64.canonical[static_cast<int>(metric.id)]) {
         screen.frame = raw_frame(queries.d());
-        screen.float64 = pairing_for_metric<double>(metric, screen.frame, queries.d(), false);
+        screen.float64 = formula_for_metric<double>(metric, screen.frame, queries.d(), false);
         return screen;
     }
     const bool centred = translation_invariant(metric);
@@ -197,8 +197,8 @@ Screen screen_in(const Source& queries, const Source& references, const Frame& f
             references,
             nullptr,
             frame,
-            pairing_for_metric<float>(metric, frame, d, zero_rows),
-            pairing_for_metric<double>(metric, frame, d, zero_rows)};
+            formula_for_metric<float>(metric, frame, d, zero_rows),
+            formula_for_metric<double>(metric, frame, d, zero_rows)};
 }
 
 bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
@@ -221,8 +221,8 @@ Screen screen_in_place(const Source& queries, const Source& references, const Me
             references,
             nullptr,
             raw_frame(d),
-            pairing_in_place<float>(metric, d),
-            pairing_in_place<double>(metric, d)};
+            formula_in_place<float>(metric, d),
+            formula_in_place<double>(metric, d)};
 }
 
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
@@ -234,12 +234,12 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     const bool in_place = screen.float32.in_place;
     const bool wider = in_place && !(screen.rows.fits_float32() && screen.cols.fits_float32());
     if (precision == Precision::fast) {
-        Pairing inexact = wider ? screen.float64 : screen.float32;
+        TileFormula inexact = wider ? screen.float64 : screen.float32;
         inexact.slope = inexact.floor = inexact.mapping = inexact.relative = 0.0;
         return {wider, inexact};
     }
     if (in_place) return {wider, wider ? screen.float64 : screen.float32};
-    Pairing coarse = screen.float32;
+    TileFormula coarse = screen.float32;
     coarse.core = Core::dot_bfloat16;
     const bool has_coarse = isa().f32.pack_bfloat16_float64 && screen.float32.core == Core::dot;
     if (!forced.empty() && !screen.float32.exact()) {

@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "neighbors/knn.hpp"
-#include "engine/plan.hpp"
 #include "engine/candidates.hpp"
+#include "engine/precision.hpp"
+#include "engine/tile_formula.hpp"
 
 namespace pairtile {
 
@@ -16,7 +16,7 @@ struct Screen {
     Source rows, cols;  // as they are packed: for some metrics read through the map
     std::shared_ptr<const LinearMap> map;
     Frame frame;
-    Pairing float32, float64;
+    TileFormula float32, float64;
 };
 
 // Rows of a cosine search are normalised already. `metric` outlives the screen.
@@ -39,11 +39,11 @@ enum class Packing { bfloat16, float32, float64 };
 // ones.
 struct Choice {
     bool wide;
-    Pairing pairing;
+    TileFormula formula;
 
     Packing packing() const {
         if (wide) return Packing::float64;
-        return pairing.core == Core::dot_bfloat16 ? Packing::bfloat16 : Packing::float32;
+        return formula.core == Core::dot_bfloat16 ? Packing::bfloat16 : Packing::float32;
     }
 };
 

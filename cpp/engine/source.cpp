@@ -124,7 +124,7 @@ void Source::read(int64_t row, double* out) const {
 }
 
 template <class S>
-Rows<S> Source::block(int64_t first, int64_t count, S* copy) const {
+RowsView<S> Source::block(int64_t first, int64_t count, S* copy) const {
     constexpr Dtype in_place = sizeof(S) == 4 ? Dtype::float32 : Dtype::float64;
     int64_t local = first;
     const Array& part = part_of(local);
@@ -145,8 +145,8 @@ Rows<S> Source::block(int64_t first, int64_t count, S* copy) const {
     return {copy, d()};
 }
 
-template Rows<float> Source::block(int64_t, int64_t, float*) const;
-template Rows<double> Source::block(int64_t, int64_t, double*) const;
+template RowsView<float> Source::block(int64_t, int64_t, float*) const;
+template RowsView<double> Source::block(int64_t, int64_t, double*) const;
 
 const float* Source::float32_row(int64_t row) const {
     const Array& part = part_of(row);

@@ -27,7 +27,7 @@ struct Array {
 
 // Rows in memory, `stride` elements apart.
 template <class S>
-struct Rows {
+struct RowsView {
     const S* data;
     int64_t stride;
 };
@@ -76,7 +76,7 @@ class Source {
     // `count` rows as S: in place where they lie so, else copied to `copy`. With S = float only
     // where fits_float32().
     template <class S>
-    Rows<S> block(int64_t first, int64_t count, S* copy) const;
+    RowsView<S> block(int64_t first, int64_t count, S* copy) const;
     // The row as it is, for dtypes of one byte.
     void read_bytes(int64_t row, uint8_t* out) const { part_of(row).read_bytes(row, out); }
 

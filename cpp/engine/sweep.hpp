@@ -15,6 +15,7 @@
 #include <atomic>
 #include <limits>
 
+#include "engine/blocking.hpp"
 #include "engine/isa.hpp"
 #include "engine/pack.hpp"
 
@@ -24,11 +25,11 @@ template <class T>
 struct Tile {
     T* data;
     int64_t ld;
-    int rows, cols;                 // valid part
-    int64_t row, col;               // global position of its first pair
-    int64_t local_row;              // row within the row super-block
-    int64_t local_col;              // column within the column super-block
-    Extent row_extent, col_extent;  // bounds over the rows of the tile, the columns of the strip
+    int rows, cols;                  // valid part
+    int64_t row, col;                // global position of its first pair
+    int64_t local_row;               // row within the row super-block
+    int64_t local_col;               // column within the column super-block
+    NormBound row_bound, col_bound;  // bounds over the rows of the tile, the columns of the strip
 };
 
 // Where a task stands: which rows of the super-block, which segment, which worker.
@@ -43,8 +44,8 @@ struct Sweep {
     const Source& rows;
     const Source& cols;
     const Frame& frame;
-    Pairing pairing;
-    Cut cut;
+    TileFormula formula;
+    Blocking blocking;
     bool triangle = false;  // rows and columns are the same set: only tiles that reach j > i
     bool row_features = false, col_features = false;
     int workers = 1;
@@ -72,9 +73,9 @@ bool has_nan(const T* values, int64_t n) {
 template <class T>
 void take_rows(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t count,
                Panels<T>& out) {
-    if (sweep.pairing.in_place) return copy_in_place(sweep.rows, first, count, out);
-    pack_rows(ops, sweep.rows, first, count, sweep.frame, sweep.pairing,
-              {sweep.pairing.row_factor, ops.rows, true, sweep.row_features}, sweep.workers,
+    if (sweep.formula.in_place) return copy_in_place(sweep.rows, first, count, out);
+    pack_rows(ops, sweep.rows, first, count, sweep.frame, sweep.formula,
+              {sweep.formula.row_factor, ops.rows, true, sweep.row_features}, sweep.workers,
               sweep.control, out);
 }
 
@@ -86,8 +87,8 @@ void take_cols(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t 
         out = sweep.packed->part(first, count);
         return;
     }
-    if (sweep.pairing.in_place) return take_in_place(sweep.cols, first, count, out);
-    pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.pairing,
+    if (sweep.formula.in_place) return take_in_place(sweep.cols, first, count, out);
+    pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.formula,
               {1.0, ops.cols, false, sweep.col_features}, workers, sweep.control, out);
     if (sweep.nonfinite && has_nan(out.norms.data(), count)) *sweep.nonfinite = true;
 }
@@ -97,12 +98,12 @@ inline bool takes_bias(Core core) {
 }
 
 template <class T>
-void fill_bias(const Pairing& pairing, const Panels<T>& cols, Buffer<T>& bias) {
-    if (!takes_bias(pairing.core)) return;
+void fill_bias(const TileFormula& formula, const Panels<T>& cols, Buffer<T>& bias) {
+    if (!takes_bias(formula.core)) return;
     const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
     bias.reserve(padded);
     for (int64_t j = 0; j < padded; ++j) {
-        bias[j] = pairing.add_norms ? cols.norms[j] : static_cast<T>(pairing.constant_bias);
+        bias[j] = formula.add_norms ? cols.norms[j] : static_cast<T>(formula.constant_bias);
     }
 }
 
@@ -111,8 +112,8 @@ void fill_bias(const Pairing& pairing, const Panels<T>& cols, Buffer<T>& bias) {
 template <class T>
 void run_in_place(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
                   const Panels<T>& cols, int64_t row, int height, int64_t col, int width, T* tile) {
-    const int64_t d = rows.d, ld = sweep.cut.strip;
-    ops.in_place[static_cast<int>(sweep.pairing.core)](
+    const int64_t d = rows.d, ld = sweep.blocking.strip;
+    ops.in_place[static_cast<int>(sweep.formula.core)](
         rows.panel_of(row), height, cols.panel_of(col), cols.d, width, d, tile, ld);
     constexpr T largest = std::numeric_limits<T>::max();
     if (ops.count_below(tile, width, largest) == width) return;
@@ -128,19 +129,19 @@ template <class T, class Fold>
 void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
                const Panels<T>& cols, const Buffer<T>& bias, int64_t col, int64_t width,
                const Task& task, Buffer<T>& memory, Fold& fold) {
-    const auto core = ops.core[static_cast<int>(sweep.pairing.core)];
-    const Metric* metric = sweep.pairing.metric;
-    const T* all_bias = takes_bias(sweep.pairing.core) ? bias.data() : nullptr;
-    const int64_t ld = sweep.cut.strip;
+    const auto core = ops.core[static_cast<int>(sweep.formula.core)];
+    const Metric* metric = sweep.formula.metric;
+    const T* all_bias = takes_bias(sweep.formula.core) ? bias.data() : nullptr;
+    const int64_t ld = sweep.blocking.strip;
     memory.reserve(ops.rows * ld);
     const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
-    const Extent col_extent = cols.largest_extent(col, col + width);
+    const NormBound col_bound = cols.largest_norm_bound(col, col + width);
     int64_t pairs = 0;
     for (int64_t row = task.first_row; row < task.first_row + task.rows; row += ops.rows) {
         const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
         if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
         sweep.control.tick(task.worker);
-        if (sweep.pairing.in_place) {
+        if (sweep.formula.in_place) {
             run_in_place(sweep, ops, rows, cols, row, static_cast<int>(height), col,
                          static_cast<int>(width), memory.data());
         } else if (metric) {
@@ -150,7 +151,7 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
         } else {
             core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
                  all_bias ? all_bias + col : nullptr, memory.data(), ld);
-            if (sweep.pairing.divide_by_union) {
+            if (sweep.formula.divide_by_union) {
                 ops.divide_by_union(memory.data(), ld, static_cast<int>(height),
                                     static_cast<int>(width), rows.norms.data() + row,
                                     cols.norms.data() + col);
@@ -164,8 +165,8 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
                      cols.first + col,
                      row,
                      col,
-                     rows.largest_extent(row, row + height),
-                     col_extent};
+                     rows.largest_norm_bound(row, row + height),
+                     col_bound};
         fold.tile(tile, task, rows, cols);
         pairs += height * width;
     }
@@ -180,11 +181,11 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
 // packs it into its own cache.
 template <class T, class Fold>
 void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
-    const Cut& cut = sweep.cut;
+    const Blocking& blocking = sweep.blocking;
     const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
     Panels<T> rows;
     take_rows(sweep, ops, 0, n, rows);
-    const int64_t segments = cut.segments(m);
+    const int64_t segments = blocking.segments(m);
     fold.begin_rows(rows, segments);
     struct Workspace {
         Panels<T> cols;
@@ -193,11 +194,11 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
     std::vector<Workspace> workspace(static_cast<size_t>(sweep.workers));
     parallel_for(segments, sweep.workers, sweep.control, [&](int64_t segment, int worker) {
         Workspace& mine = workspace[static_cast<size_t>(worker)];
-        const int64_t end = std::min(m, (segment + 1) * cut.segment);
-        for (int64_t col = segment * cut.segment; col < end; col += cut.strip) {
-            const int64_t width = std::min(cut.strip, end - col);
+        const int64_t end = std::min(m, (segment + 1) * blocking.segment);
+        for (int64_t col = segment * blocking.segment; col < end; col += blocking.strip) {
+            const int64_t width = std::min(blocking.strip, end - col);
             take_cols(sweep, ops, col, width, 1, mine.cols);
-            fill_bias(sweep.pairing, mine.cols, mine.bias);
+            fill_bias(sweep.formula, mine.cols, mine.bias);
             run_strip(sweep, ops, rows, mine.cols, mine.bias, 0, width,
                       Task{0, segment, segments, 0, n, worker}, mine.tile, fold);
         }
@@ -210,45 +211,46 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
 template <class T, class Fold>
 void run(const Sweep<T>& sweep, Fold& fold) {
     const Ops<T>& ops = ops_of<T>(isa());
-    const Cut& cut = sweep.cut;
+    const Blocking& blocking = sweep.blocking;
     const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
     constexpr bool two_sided = requires(Panels<T> panels) { fold.begin_cols(panels, int64_t{}); };
-    if (cut.few_rows) return detail::run_few(sweep, ops, fold);
+    if (blocking.few_rows) return detail::run_few(sweep, ops, fold);
     Panels<T> rows, cols;
     Buffer<T> bias;
     std::vector<Buffer<T>> memory(static_cast<size_t>(sweep.workers));
     cols.count = -1;
-    for (int64_t row = 0; row < n; row += cut.row_super) {
-        const int64_t row_count = std::min(cut.row_super, n - row);
+    for (int64_t row = 0; row < n; row += blocking.row_super) {
+        const int64_t row_count = std::min(blocking.row_super, n - row);
         detail::take_rows(sweep, ops, row, row_count, rows);
-        const int64_t row_blocks = (row_count + cut.row_block - 1) / cut.row_block;
-        const int64_t segments = cut.segments(m);
+        const int64_t row_blocks = (row_count + blocking.row_block - 1) / blocking.row_block;
+        const int64_t segments = blocking.segments(m);
         fold.begin_rows(rows, segments);
-        for (int64_t col = 0; col < m; col += cut.col_super) {
-            const int64_t col_count = std::min(cut.col_super, m - col);
+        for (int64_t col = 0; col < m; col += blocking.col_super) {
+            const int64_t col_count = std::min(blocking.col_super, m - col);
             if (sweep.triangle && col + col_count <= row + 1) continue;
             if (cols.first != col || cols.count != col_count) {
                 detail::take_cols(sweep, ops, col, col_count, sweep.workers, cols);
-                detail::fill_bias(sweep.pairing, cols, bias);
+                detail::fill_bias(sweep.formula, cols, bias);
             }
             if constexpr (two_sided) fold.begin_cols(cols, row_blocks);
-            const int64_t here = (col_count + cut.segment - 1) / cut.segment;
+            const int64_t here = (col_count + blocking.segment - 1) / blocking.segment;
             const auto run_task = [&](int64_t row_block, int64_t segment, int worker) {
-                const int64_t first = row_block * cut.row_block;
+                const int64_t first = row_block * blocking.row_block;
                 const Task task{row_block,
-                                cut.mutual ? 0 : segment,
+                                blocking.symmetric ? 0 : segment,
                                 segments,
                                 first,
-                                std::min(cut.row_block, row_count - first),
+                                std::min(blocking.row_block, row_count - first),
                                 worker};
-                const int64_t end = std::min(col_count, (segment + 1) * cut.segment);
-                for (int64_t strip = segment * cut.segment; strip < end; strip += cut.strip) {
+                const int64_t end = std::min(col_count, (segment + 1) * blocking.segment);
+                for (int64_t strip = segment * blocking.segment; strip < end;
+                     strip += blocking.strip) {
                     detail::run_strip(sweep, ops, rows, cols, bias, strip,
-                                      std::min(cut.strip, end - strip), task,
+                                      std::min(blocking.strip, end - strip), task,
                                       memory[static_cast<size_t>(worker)], fold);
                 }
             };
-            if (!cut.mutual) {
+            if (!blocking.symmetric) {
                 parallel_for(row_blocks * here, sweep.workers, sweep.control,
                              [&](int64_t block, int worker) {
                                  run_task(block / here, block % here, worker);

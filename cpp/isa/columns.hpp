@@ -12,10 +12,10 @@ typedef double Columns __attribute__((vector_size(sizeof(Vec<double>::Reg))));
 
 typedef uint64_t ColumnBits __attribute__((vector_size(sizeof(Columns))));
 
-PT_HD ColumnBits bits_of(Columns x) { return (ColumnBits)x; }
-PT_HD Columns number_of(ColumnBits bits) { return (Columns)bits; }
-PT_HD Columns magnitude(Columns x) { return Vec<double>::abs(x); }
-PT_HD Columns root(Columns x) { return Vec<double>::root(x); }
+PAIRTILE_HD ColumnBits bits_of(Columns x) { return (ColumnBits)x; }
+PAIRTILE_HD Columns number_of(ColumnBits bits) { return (Columns)bits; }
+PAIRTILE_HD Columns magnitude(Columns x) { return Vec<double>::abs(x); }
+PAIRTILE_HD Columns root(Columns x) { return Vec<double>::root(x); }
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

@@ -22,13 +22,13 @@ struct Vec<float> {
         return Reg{p[0], n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, 0.0f};
     }
     static void store(float* p, Reg v) { vst1q_f32(p, v); }
-    static Reg spread(float x) { return vdupq_n_f32(x); }
+    static Reg broadcast(float x) { return vdupq_n_f32(x); }
     static Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
     static Reg sub(Reg a, Reg b) { return vsubq_f32(a, b); }
     static Reg max(Reg a, Reg b) { return vmaxq_f32(a, b); }
     static Reg abs(Reg a) { return vabsq_f32(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
-    static uint32_t below(Reg a, Reg t) {
+    static uint32_t cmp_le_mask(Reg a, Reg t) {
         const uint32x4_t bit = {1, 2, 4, 8};
         return vaddvq_u32(vandq_u32(vcleq_f32(a, t), bit));
     }
@@ -52,19 +52,19 @@ struct Vec<double> {
     static Reg load(const int32_t* p) { return vcvtq_f64_s64(vmovl_s32(vld1_s32(p))); }
     static Reg load_part(const double* p, int) { return Reg{p[0], 0.0}; }
     static void store(double* p, Reg v) { vst1q_f64(p, v); }
-    static Reg spread(double x) { return vdupq_n_f64(x); }
+    static Reg broadcast(double x) { return vdupq_n_f64(x); }
     static Reg add(Reg a, Reg b) { return vaddq_f64(a, b); }
     static Reg sub(Reg a, Reg b) { return vsubq_f64(a, b); }
     static Reg max(Reg a, Reg b) { return vmaxq_f64(a, b); }
     static Reg abs(Reg a) { return vabsq_f64(a); }
     static Reg root(Reg a) { return vsqrtq_f64(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f64(c, a, b); }
-    static uint32_t below(Reg a, Reg t) {
+    static uint32_t cmp_le_mask(Reg a, Reg t) {
         const uint64x2_t bit = {1, 2};
         return static_cast<uint32_t>(vaddvq_u64(vandq_u64(vcleq_f64(a, t), bit)));
     }
     // lanes whose bit is set; 0 elsewhere
-    static Reg keep(Reg a, uint64_t bits) {
+    static Reg maskz(Reg a, uint64_t bits) {
         const uint64x2_t bit = {1, 2};
         const uint64x2_t mask = vtstq_u64(vdupq_n_u64(bits), bit);
         return vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(a), mask));
@@ -77,7 +77,7 @@ struct Vec<int32_t> {
     static constexpr int lanes = 4;
     static Reg load(const int32_t* p) { return vld1q_s32(p); }
     static void store(int32_t* p, Reg v) { vst1q_s32(p, v); }
-    static Reg spread(int32_t x) { return vdupq_n_s32(x); }
+    static Reg broadcast(int32_t x) { return vdupq_n_s32(x); }
     static Reg add(Reg a, Reg b) { return vaddq_s32(a, b); }
 };
 

@@ -205,14 +205,14 @@ struct CanonicalOps {
 };
 
 // What a pass over rows finds out, of the finite ones.
-struct Survey {
+struct RowStatistics {
     double largest = 0.0;         // max |x − centre|
     double largest_square = 0.0;  // max ‖x − centre‖²
     double largest_raw = 0.0;     // max |x|
     bool integral = true;
     bool zero_row = false;
 
-    void merge(const Survey& other) {
+    void merge(const RowStatistics& other) {
         if (other.largest > largest) largest = other.largest;
         if (other.largest_square > largest_square) largest_square = other.largest_square;
         if (other.largest_raw > largest_raw) largest_raw = other.largest_raw;
@@ -223,8 +223,8 @@ struct Survey {
 
 // `count` rows, `stride` apart, added to what was found before.
 template <class S>
-using SurveyFn = void (*)(const S* rows, int64_t stride, int64_t count, int64_t d,
-                          const double* centre, Survey* found);
+using RowStatisticsFn = void (*)(const S* rows, int64_t stride, int64_t count, int64_t d,
+                                 const double* centre, RowStatistics* found);
 
 struct IsaOps {
     const char* name;
@@ -232,8 +232,8 @@ struct IsaOps {
     Ops<double> f64;
     LabelOps labels;
     CanonicalOps canonical;
-    SurveyFn<float> survey_float32;
-    SurveyFn<double> survey_float64;
+    RowStatisticsFn<float> row_statistics_float32;
+    RowStatisticsFn<double> row_statistics_float64;
 };
 
 template <class T>

@@ -22,13 +22,13 @@ struct Vec<float> {
         return _mm_setr_ps(p[0], n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, 0.0f);
     }
     static void store(float* p, Reg v) { _mm_storeu_ps(p, v); }
-    static Reg spread(float x) { return _mm_set1_ps(x); }
+    static Reg broadcast(float x) { return _mm_set1_ps(x); }
     static Reg add(Reg a, Reg b) { return _mm_add_ps(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm_sub_ps(a, b); }
     static Reg max(Reg a, Reg b) { return _mm_max_ps(a, b); }
     static Reg abs(Reg a) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
-    static uint32_t below(Reg a, Reg t) {
+    static uint32_t cmp_le_mask(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm_movemask_ps(_mm_cmple_ps(a, t)));
     }
 
@@ -59,18 +59,18 @@ struct Vec<double> {
     }
     static Reg load_part(const double* p, int) { return _mm_set_sd(p[0]); }
     static void store(double* p, Reg v) { _mm_storeu_pd(p, v); }
-    static Reg spread(double x) { return _mm_set1_pd(x); }
+    static Reg broadcast(double x) { return _mm_set1_pd(x); }
     static Reg add(Reg a, Reg b) { return _mm_add_pd(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm_max_pd(a, b); }
     static Reg abs(Reg a) { return _mm_andnot_pd(_mm_set1_pd(-0.0), a); }
     static Reg root(Reg a) { return _mm_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }
-    static uint32_t below(Reg a, Reg t) {
+    static uint32_t cmp_le_mask(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm_movemask_pd(_mm_cmple_pd(a, t)));
     }
     // lanes whose bit is set; 0 elsewhere
-    static Reg keep(Reg a, uint64_t bits) {
+    static Reg maskz(Reg a, uint64_t bits) {
         const __m128i bit = _mm_set_epi64x(2, 1);
         const __m128i mine = _mm_and_si128(_mm_set1_epi64x(static_cast<int64_t>(bits)), bit);
         return _mm_and_pd(a, _mm_castsi128_pd(_mm_cmpeq_epi64(mine, bit)));
@@ -83,7 +83,7 @@ struct Vec<int32_t> {
     static constexpr int lanes = 4;
     static Reg load(const int32_t* p) { return _mm_loadu_si128(reinterpret_cast<const Reg*>(p)); }
     static void store(int32_t* p, Reg v) { _mm_storeu_si128(reinterpret_cast<Reg*>(p), v); }
-    static Reg spread(int32_t x) { return _mm_set1_epi32(x); }
+    static Reg broadcast(int32_t x) { return _mm_set1_epi32(x); }
     static Reg add(Reg a, Reg b) { return _mm_add_epi32(a, b); }
 };
 

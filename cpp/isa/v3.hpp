@@ -23,17 +23,17 @@ struct Vec<float> {
         return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), place));
     }
     static void store(float* p, Reg v) { _mm256_storeu_ps(p, v); }
-    static Reg spread(float x) { return _mm256_set1_ps(x); }
+    static Reg broadcast(float x) { return _mm256_set1_ps(x); }
     static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
     static Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
     static Reg abs(Reg a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
-    static uint32_t below(Reg a, Reg t) {
+    static uint32_t cmp_le_mask(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, t, _CMP_LE_OQ)));
     }
     template <class Index>
-    static Reg pick(const float* of, Index at) {
+    static Reg lookup(const float* of, Index at) {
         const __m256i place = (__m256i)at;
         const Reg low = _mm256_permutevar8x32_ps(load(of), place);
         const Reg high = _mm256_permutevar8x32_ps(load(of + 8), place);
@@ -72,18 +72,18 @@ struct Vec<double> {
         return _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), place));
     }
     static void store(double* p, Reg v) { _mm256_storeu_pd(p, v); }
-    static Reg spread(double x) { return _mm256_set1_pd(x); }
+    static Reg broadcast(double x) { return _mm256_set1_pd(x); }
     static Reg add(Reg a, Reg b) { return _mm256_add_pd(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm256_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm256_max_pd(a, b); }
     static Reg abs(Reg a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
     static Reg root(Reg a) { return _mm256_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
-    static uint32_t below(Reg a, Reg t) {
+    static uint32_t cmp_le_mask(Reg a, Reg t) {
         return static_cast<uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(a, t, _CMP_LE_OQ)));
     }
     // lanes whose bit is set; 0 elsewhere
-    static Reg keep(Reg a, uint64_t bits) {
+    static Reg maskz(Reg a, uint64_t bits) {
         const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
         const __m256i mine = _mm256_and_si256(_mm256_set1_epi64x(static_cast<int64_t>(bits)), bit);
         return _mm256_and_pd(a, _mm256_castsi256_pd(_mm256_cmpeq_epi64(mine, bit)));
@@ -98,7 +98,7 @@ struct Vec<int32_t> {
         return _mm256_loadu_si256(reinterpret_cast<const Reg*>(p));
     }
     static void store(int32_t* p, Reg v) { _mm256_storeu_si256(reinterpret_cast<Reg*>(p), v); }
-    static Reg spread(int32_t x) { return _mm256_set1_epi32(x); }
+    static Reg broadcast(int32_t x) { return _mm256_set1_epi32(x); }
     static Reg add(Reg a, Reg b) { return _mm256_add_epi32(a, b); }
 };
 

@@ -24,15 +24,15 @@ struct Vec<float> {
         return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
     }
     static void store(float* p, Reg v) { _mm512_storeu_ps(p, v); }
-    static Reg spread(float x) { return _mm512_set1_ps(x); }
+    static Reg broadcast(float x) { return _mm512_set1_ps(x); }
     static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
     static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
     static Reg abs(Reg a) { return _mm512_abs_ps(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
-    static uint32_t below(Reg a, Reg t) { return _mm512_cmp_ps_mask(a, t, _CMP_LE_OQ); }
+    static uint32_t cmp_le_mask(Reg a, Reg t) { return _mm512_cmp_ps_mask(a, t, _CMP_LE_OQ); }
     template <class Index>
-    static Reg pick(const float* of, Index at) {
+    static Reg lookup(const float* of, Index at) {
         return _mm512_permutexvar_ps((__m512i)at, load(of));
     }
 
@@ -78,16 +78,16 @@ struct Vec<double> {
         return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
     }
     static void store(double* p, Reg v) { _mm512_storeu_pd(p, v); }
-    static Reg spread(double x) { return _mm512_set1_pd(x); }
+    static Reg broadcast(double x) { return _mm512_set1_pd(x); }
     static Reg add(Reg a, Reg b) { return _mm512_add_pd(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm512_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm512_max_pd(a, b); }
     static Reg abs(Reg a) { return _mm512_abs_pd(a); }
     static Reg root(Reg a) { return _mm512_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
-    static uint32_t below(Reg a, Reg t) { return _mm512_cmp_pd_mask(a, t, _CMP_LE_OQ); }
+    static uint32_t cmp_le_mask(Reg a, Reg t) { return _mm512_cmp_pd_mask(a, t, _CMP_LE_OQ); }
     // lanes whose bit is set; 0 elsewhere
-    static Reg keep(Reg a, uint64_t bits) {
+    static Reg maskz(Reg a, uint64_t bits) {
         return _mm512_maskz_mov_pd(static_cast<__mmask8>(bits), a);
     }
 };
@@ -98,7 +98,7 @@ struct Vec<int32_t> {
     static constexpr int lanes = 16;
     static Reg load(const int32_t* p) { return _mm512_loadu_si512(p); }
     static void store(int32_t* p, Reg v) { _mm512_storeu_si512(p, v); }
-    static Reg spread(int32_t x) { return _mm512_set1_epi32(x); }
+    static Reg broadcast(int32_t x) { return _mm512_set1_epi32(x); }
     static Reg add(Reg a, Reg b) { return _mm512_add_epi32(a, b); }
 };
 

@@ -21,8 +21,8 @@ void rescale(KernelTerm& term, double scale) {
 
 template <class Kernel>
 double stein_exact_below_of(const double* p, double error, double tolerance) {
-    if constexpr (requires { Kernel::stein_exact_below(p, error, tolerance); }) {
-        return Kernel::stein_exact_below(p, error, tolerance);
+    if constexpr (requires { Kernel::stein_recompute_below(p, error, tolerance); }) {
+        return Kernel::stein_recompute_below(p, error, tolerance);
     } else {
         return -1.0;
     }
@@ -43,11 +43,11 @@ Argument argument_of(KernelId kernel) {
     return Argument::squared_distance;
 }
 
-double exact_below(const KernelTerm& term, double error, double tolerance, double reach) {
+double recompute_below(const KernelTerm& term, double error, double tolerance, double reach) {
     switch (term.kernel) {
 #define PT_EXACT(name, type) \
     case KernelId::name:     \
-        return type::exact_below(term.params, error, tolerance, reach);
+        return type::recompute_below(term.params, error, tolerance, reach);
         PAIRTILE_KERNELS(PT_EXACT)
 #undef PT_EXACT
         case KernelId::count:
@@ -56,7 +56,7 @@ double exact_below(const KernelTerm& term, double error, double tolerance, doubl
     return -1.0;
 }
 
-double stein_exact_below(const KernelTerm& term, double error, double tolerance) {
+double stein_recompute_below(const KernelTerm& term, double error, double tolerance) {
     switch (term.kernel) {
 #define PT_EXACT(name, type) \
     case KernelId::name:     \
@@ -104,7 +104,7 @@ bool KernelFrame::fits_float32() const {
     // The error of a dot product goes with the norms of the rows, its value may be far smaller.
     constexpr double tolerated = 1e-5;
     const double error =
-        pairing_for_argument<float>(argument, x.d()).typical_slope * frame.largest_square;
+        formula_for_argument<float>(argument, x.d()).typical_slope * frame.largest_square;
     const double largest = largest_sampled_dot();
     for (const KernelTerm& term : terms) {
         const bool polynomial = term.kernel == KernelId::polynomial;

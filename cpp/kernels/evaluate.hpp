@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "engine/canonical.hpp"
-#include "kernels/gaussian_table.hpp"
-#include "neighbors/knn.hpp"
+#include "engine/precision.hpp"
 #include "engine/sweep.hpp"
+#include "kernels/gaussian_table.hpp"
 #include "pairtile/kernel/registry.hpp"
 
 namespace pairtile {
@@ -29,10 +29,10 @@ template <class T>
 constexpr double kernel_tolerance = sizeof(T) == 4 ? 2e-6 : 1e-13;
 
 // Below which argument of packed rows an error of the argument could move the value further.
-double exact_below(const KernelTerm& term, double error, double tolerance, double reach);
+double recompute_below(const KernelTerm& term, double error, double tolerance, double reach);
 
 // The same of what a Stein kernel is made of, for kernels where that is steeper; else -1.
-double stein_exact_below(const KernelTerm& term, double error, double tolerance);
+double stein_recompute_below(const KernelTerm& term, double error, double tolerance);
 
 // Which number of a pair the kernel reads.
 Argument argument_of(KernelId kernel);
@@ -69,14 +69,14 @@ enum class Accuracy { of_values, of_logarithms, of_derivatives };
 
 // Turns tiles of packed arguments into kernel values.
 template <class T>
-class KernelMap {
+class KernelEvaluator {
   public:
-    KernelMap(const KernelFrame& from, Precision precision, int workers,
-              Accuracy accuracy = Accuracy::of_values)
+    KernelEvaluator(const KernelFrame& from, Precision precision, int workers,
+                    Accuracy accuracy = Accuracy::of_values)
         : from_(from),
-          patch_(precision != Precision::fast),
+          recomputes_(precision != Precision::fast),
           accuracy_(accuracy),
-          pairing_(pairing_for_argument<T>(from.argument, from.x.d())) {
+          formula_(formula_for_argument<T>(from.argument, from.x.d())) {
         for (const KernelTerm& term : from.terms) {
             largest_weight_ = std::max(largest_weight_, std::fabs(term.weight));
         }
@@ -94,7 +94,7 @@ class KernelMap {
         hits_.resize(static_cast<size_t>(workers));
     }
 
-    virtual ~KernelMap() = default;
+    virtual ~KernelEvaluator() = default;
 
     // The points of the next tiles: for maps that read more of a row than its argument.
     virtual void begin_rows(const Panels<T>&) {}
@@ -116,13 +116,13 @@ class KernelMap {
         evaluate(0, from_.terms.size(), tile.data, tile.ld, tile.rows, tile.cols, out, out_ld);
     }
 
-    // Arguments of a tile: norms added, and what is not accurate enough replaced.
+    // Arguments of a tile: norms added, and what is not accurate enough recomputed.
     virtual void complete(const Tile<T>& tile, const Panels<T>& rows, int worker) {
-        if (pairing_.add_norms) {
+        if (formula_.add_norms) {
             ops_of<T>(isa()).add_row_norms(tile.data, tile.ld, tile.rows, tile.cols,
                                            rows.norms.data() + tile.local_row);
         }
-        if (patch_) patch(tile, worker);
+        if (recomputes_) recompute_near_pairs(tile, worker);
     }
 
     // Completed arguments -> the sum of the terms [first, last), in units of factor().
@@ -155,15 +155,15 @@ class KernelMap {
                                             params_[term].data(), rates, offsets, out, out_ld);
     }
 
-    Sweep<T> sweep(const Cut& cut, bool triangle, int workers, Control& control) const {
-        return {from_.x,  from_.y, from_.frame, pairing_, cut,
+    Sweep<T> sweep(const Blocking& blocking, bool triangle, int workers, Control& control) const {
+        return {from_.x,  from_.y, from_.frame, formula_, blocking,
                 triangle, false,   false,       workers,  control};
     }
 
   protected:
-    // A pair whose argument was replaced.
-    virtual void replaced(const Tile<T>&, int, int32_t, int) {}
-    const Pairing& pairing() const { return pairing_; }
+    // A pair whose argument was recomputed.
+    virtual void recomputed(const Tile<T>&, int, int32_t, int) {}
+    const TileFormula& formula() const { return formula_; }
     const T* params(size_t term) const { return params_[term].data(); }
     T weight(size_t term) const { return weights_[term]; }
 
@@ -191,30 +191,30 @@ class KernelMap {
     }
 
     // Replaces arguments that are not accurate enough for the kernel at that place.
-    void patch(const Tile<T>& tile, int worker) {
-        const double reach = tile.row_extent.reach + tile.col_extent.reach;
-        const double size = pairing_.norm == Norm::squares ? reach * reach : reach;
-        const double error = pairing_.typical_slope * size;
+    void recompute_near_pairs(const Tile<T>& tile, int worker) {
+        const double reach = tile.row_bound.norm + tile.col_bound.norm;
+        const double size = formula_.norm == Norm::squares ? reach * reach : reach;
+        const double error = formula_.typical_slope * size;
         if (!(error > 0.0)) return;
         double limit = -1.0;
         for (const KernelTerm& term : from_.terms) {
-            double below = exact_below(term, error, kernel_tolerance<T>, size);
+            double below = recompute_below(term, error, kernel_tolerance<T>, size);
             // log k(s) is convex and log k(0) = 0, so that |(log k)'(s)| s <= |log k(s)|: from here
             // on an error of s is as small beside the logarithm
             if (accuracy_ != Accuracy::of_values) {
                 if (below >= 0.0) below = error + error / kernel_tolerance<T>;
-            } else if (pairing_.core == Core::squared_difference) {
+            } else if (formula_.core == Core::squared_difference) {
                 // what was rounded is the difference: up to `below` its square has less error yet
                 for (double before = INFINITY; below > 0.0 && below < 0.9 * before;) {
                     before = below;
-                    const double slope = pairing_.typical_slope;
+                    const double slope = formula_.typical_slope;
                     const double less = slope * (std::sqrt(below) * reach + below + slope * size);
-                    below = std::min(
-                        below, exact_below(term, std::min(error, less), kernel_tolerance<T>, size));
+                    below = std::min(below, recompute_below(term, std::min(error, less),
+                                                            kernel_tolerance<T>, size));
                 }
             }
             if (accuracy_ == Accuracy::of_derivatives) {
-                below = std::max(below, stein_exact_below(term, error, kernel_tolerance<T>));
+                below = std::max(below, stein_recompute_below(term, error, kernel_tolerance<T>));
             }
             limit = std::max(limit, below);
         }
@@ -230,15 +230,15 @@ class KernelMap {
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 row[j] = static_cast<T>(from_.unit * canonical(tile.col + j));
-                replaced(tile, i, j, worker);
+                recomputed(tile, i, j, worker);
             }
         }
     }
 
     const KernelFrame& from_;
-    bool patch_;
+    bool recomputes_;
     Accuracy accuracy_;
-    Pairing pairing_;
+    TileFormula formula_;
     double largest_weight_ = 0.0;
     std::vector<std::array<T, kernel_params>> params_;
     std::vector<T> weights_;

@@ -82,8 +82,8 @@ class GradientBlocks {
           w_(w),
           rows_(v, from.x.rows()),
           cols_(w, from.y.rows()),
-          patch_(precision != Precision::fast && from.argument == Argument::squared_distance),
-          pairing_(pairing_for_argument<T>(from.argument, from.x.d())),
+          recomputes_(precision != Precision::fast && from.argument == Argument::squared_distance),
+          formula_(formula_for_argument<T>(from.argument, from.x.d())),
           map_(from, precision, workers),
           control_(control),
           out_(out),
@@ -104,13 +104,13 @@ class GradientBlocks {
         Buffer<T> bias;
         for (int64_t col = 0; col < m; col += col_super) {
             const int64_t col_count = std::min(col_super, m - col);
-            pack_rows(ops, from_.y, col, col_count, from_.frame, pairing_,
+            pack_rows(ops, from_.y, col, col_count, from_.frame, formula_,
                       {1.0, ops.cols, false, true}, workers, control_, cols);
-            detail::fill_bias(pairing_, cols, bias);
+            detail::fill_bias(formula_, cols, bias);
             for (int64_t row = 0; row < n; row += row_super) {
                 const int64_t row_count = std::min(row_super, n - row);
-                pack_rows(ops, from_.x, row, row_count, from_.frame, pairing_,
-                          {pairing_.row_factor, ops.rows, false, true}, workers, control_, rows);
+                pack_rows(ops, from_.x, row, row_count, from_.frame, formula_,
+                          {formula_.row_factor, ops.rows, false, true}, workers, control_, rows);
                 parallel_grid((row_count + chunk_ - 1) / chunk_, (col_count + chunk_ - 1) / chunk_,
                               workers, control_, [&](int64_t i, int64_t j, int worker) {
                                   block(rows, cols, bias, i * chunk_, j * chunk_, worker);
@@ -138,13 +138,13 @@ class GradientBlocks {
         mine.slopes.reserve(chunk_ * chunk_);
         mine.row_sums.assign(static_cast<size_t>(height), 0.0);
         mine.col_sums.assign(static_cast<size_t>(width), 0.0);
-        const Extent col_extent = cols.largest_extent(col, col + width);
-        const double steep = steep_limit(rows.largest_extent(row, row + height), col_extent);
+        const NormBound col_bound = cols.largest_norm_bound(col, col + width);
+        const double steep = steep_limit(rows.largest_norm_bound(row, row + height), col_bound);
         for (int64_t i = 0; i < height; i += ops.rows) {
             const int here = static_cast<int>(std::min<int64_t>(ops.rows, height - i));
-            ops.core[static_cast<int>(pairing_.core)](
+            ops.core[static_cast<int>(formula_.core)](
                 rows.panel_of(row + i), cols.panel_of(col), rows.d, panels,
-                detail::takes_bias(pairing_.core) ? bias.data() + col : nullptr, mine.tile.data(),
+                detail::takes_bias(formula_.core) ? bias.data() + col : nullptr, mine.tile.data(),
                 chunk_);
             const Tile<T> tile{mine.tile.data(),
                                chunk_,
@@ -154,8 +154,8 @@ class GradientBlocks {
                                cols.first + col,
                                row + i,
                                col,
-                               rows.largest_extent(row + i, row + i + here),
-                               col_extent};
+                               rows.largest_norm_bound(row + i, row + i + here),
+                               col_bound};
             map_(tile, rows, worker, mine.values.data(), chunk_);
             add_values(tile, mine.values.data());
             T* slopes = mine.slopes.data() + i * chunk_;
@@ -182,10 +182,10 @@ class GradientBlocks {
         control_.advance(height * width);
     }
 
-    double steep_limit(const Extent& row, const Extent& col) const {
-        if (!patch_) return -1.0;
-        const double reach = row.reach + col.reach;
-        return steep_below(from_.terms, pairing_.typical_slope * reach * reach,
+    double steep_limit(const NormBound& row, const NormBound& col) const {
+        if (!recomputes_) return -1.0;
+        const double reach = row.norm + col.norm;
+        return steep_below(from_.terms, formula_.typical_slope * reach * reach,
                            std::numeric_limits<T>::epsilon(), reach, slope_tolerance<T>);
     }
 
@@ -311,9 +311,9 @@ class GradientBlocks {
     bool itself_, diagonal_;
     const double *v_, *w_;
     Factors<T> rows_, cols_;
-    bool patch_;
-    Pairing pairing_;
-    KernelMap<T> map_;
+    bool recomputes_;
+    TileFormula formula_;
+    KernelEvaluator<T> map_;
     Control& control_;
     KernelGradient out_;
     int64_t chunk_ = 0;

@@ -16,7 +16,7 @@ class Companion {
     Companion(const Source& points, const std::vector<KernelTerm>& terms, Argument argument,
               int64_t orders, int workers, Control& control)
         : from_(points, points, terms, argument, workers, control),
-          pairing_(pairing_for_argument<double>(argument, points.d())),
+          formula_(formula_for_argument<double>(argument, points.d())),
           map_(from_, Precision::float64, workers),
           n_(points.rows() / orders),
           workers_(workers),
@@ -26,14 +26,14 @@ class Companion {
 
     void begin_rows(int64_t first, int64_t count) {
         for (size_t o = 0; o < packed_.size(); ++o) {
-            pack(o, first, count, pairing_.row_factor, ops().rows, packed_[o].rows);
+            pack(o, first, count, formula_.row_factor, ops().rows, packed_[o].rows);
         }
     }
 
     void begin_cols(int64_t first, int64_t count) {
         for (size_t o = 0; o < packed_.size(); ++o) {
             pack(o, first, count, 1.0, ops().cols, packed_[o].cols);
-            detail::fill_bias(pairing_, packed_[o].cols, packed_[o].bias);
+            detail::fill_bias(formula_, packed_[o].cols, packed_[o].bias);
         }
     }
 
@@ -43,10 +43,10 @@ class Companion {
         const Packed& packed = packed_[static_cast<size_t>(order)];
         Buffer<double>& core = core_[static_cast<size_t>(worker)];
         core.reserve(ops().rows * ld);
-        ops().core[static_cast<int>(pairing_.core)](
+        ops().core[static_cast<int>(formula_.core)](
             packed.rows.panel_of(row), packed.cols.panel_of(col), packed.rows.d,
             (width + ops().cols - 1) / ops().cols,
-            detail::takes_bias(pairing_.core) ? packed.bias.data() + col : nullptr, core.data(),
+            detail::takes_bias(formula_.core) ? packed.bias.data() + col : nullptr, core.data(),
             ld);
         const Tile<double> tile{core.data(),
                                 ld,
@@ -56,8 +56,8 @@ class Companion {
                                 packed.cols.first + col,
                                 row,
                                 col,
-                                packed.rows.largest_extent(row, row + height),
-                                packed.cols.largest_extent(col, col + width)};
+                                packed.rows.largest_norm_bound(row, row + height),
+                                packed.cols.largest_norm_bound(col, col + width)};
         map_(tile, packed.rows, worker, out, ld);
     }
 
@@ -74,12 +74,12 @@ class Companion {
     void pack(size_t order, int64_t first, int64_t count, double factor, int width,
               Panels<double>& out) {
         pack_rows(ops(), from_.x, static_cast<int64_t>(order) * n_ + first, count, from_.frame,
-                  pairing_, {factor, width, false, false}, workers_, control_, out);
+                  formula_, {factor, width, false, false}, workers_, control_, out);
     }
 
     const KernelFrame from_;
-    Pairing pairing_;
-    KernelMap<double> map_;
+    TileFormula formula_;
+    KernelEvaluator<double> map_;
     int64_t n_;
     int workers_;
     Control& control_;
@@ -87,12 +87,12 @@ class Companion {
     std::vector<Buffer<double>> core_;
 };
 
-using Companions = std::vector<std::unique_ptr<Companion>>;
+using ScorePanels = std::vector<std::unique_ptr<Companion>>;
 
 class JointFold {
   public:
-    JointFold(KernelMap<double>& x_map, Companions& x_more, Companions& y, double x_shift,
-              double y_shift, int64_t n, int64_t orders, const Cut& cut, int workers,
+    JointFold(KernelEvaluator<double>& x_map, ScorePanels& x_more, ScorePanels& y, double x_shift,
+              double y_shift, int64_t n, int64_t orders, const Blocking& blocking, int workers,
               Control& control)
         : x_rows(static_cast<size_t>(n)),
           y_rows(static_cast<size_t>(n)),
@@ -102,12 +102,12 @@ class JointFold {
           y_(y),
           x_shift_(x_shift),
           y_shift_(y_shift),
-          strip_(cut.strip),
+          strip_(blocking.strip),
           control_(control),
           work_(static_cast<size_t>(workers)) {
         const int64_t rows = ops_of<double>(isa()).rows;
         for (Work& work : work_) {
-            work.x.reserve((cut.row_block + rows) * strip_);
+            work.x.reserve((blocking.row_block + rows) * strip_);
             work.y.reserve(rows * strip_);
             work.part.reserve(rows * strip_);
         }
@@ -211,8 +211,8 @@ class JointFold {
     void add(const double* part, int rows, int cols, double factor, double* out) const {
         ops_of<double>(isa()).add_scaled(part, strip_, rows, cols, factor, out, strip_);
     }
-    void add_companions(Companions& companions, int64_t order, int64_t row, int height, int64_t col,
-                        int width, const Task& task, double* out) {
+    void add_companions(ScorePanels& companions, int64_t order, int64_t row, int height,
+                        int64_t col, int width, const Task& task, double* out) {
         double* part = work_[static_cast<size_t>(task.worker)].part.data();
         for (auto& c : companions) {
             (*c)(order, row, height, col, width, task.worker, part, strip_);
@@ -224,8 +224,8 @@ class JointFold {
     }
 
     Margins of_x_{x_rows.data(), x_rows.data()}, of_y_{y_rows.data(), y_rows.data()};
-    KernelMap<double>& x_map_;
-    Companions &x_more_, &y_;
+    KernelEvaluator<double>& x_map_;
+    ScorePanels &x_more_, &y_;
     double x_shift_, y_shift_;
     int64_t strip_, segments_ = 1;
     Control& control_;
@@ -233,15 +233,15 @@ class JointFold {
     std::vector<double> states_;
 };
 
-Cut cut_of(int64_t n, int64_t d) {
+Blocking cut_of(int64_t n, int64_t d) {
     // a strip of K for the rows of a task stays in L2, and all that is made of a tile in L1
     constexpr int64_t rows_at_a_time = 12288;
-    CutLimits limits;
+    BlockingLimits limits;
     limits.strip_cols = 64;
     limits.row_bytes =
         std::min(limits.row_bytes, rows_at_a_time * d * static_cast<int64_t>(sizeof(double)));
     limits.state_bytes_per_row = limits.state_bytes_per_col = 2 * sizeof(double);
-    return choose_cut(ops_of<double>(isa()), n, n, d, limits);
+    return choose_blocking(ops_of<double>(isa()), n, n, d, limits);
 }
 
 }  // namespace
@@ -250,7 +250,7 @@ JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int work
                             Control& control) {
     const int64_t n = x.points.rows(), orders = y.points.rows() / n;
     std::unique_ptr<KernelFrame> swept;
-    Companions x_more, beside;
+    ScorePanels x_more, beside;
     for_each_argument(x.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         if (!swept) {
             swept = std::make_unique<KernelFrame>(x.points, x.points, group, argument, workers,
@@ -264,11 +264,11 @@ JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int work
         beside.push_back(
             std::make_unique<Companion>(y.points, group, argument, orders, workers, control));
     });
-    const Cut cut = cut_of(n, std::max(x.points.d(), y.points.d()));
-    KernelMap<double> map(*swept, Precision::float64, workers);
-    const Sweep<double> sweep = map.sweep(cut, true, workers, control);
+    const Blocking blocking = cut_of(n, std::max(x.points.d(), y.points.d()));
+    KernelEvaluator<double> map(*swept, Precision::float64, workers);
+    const Sweep<double> sweep = map.sweep(blocking, true, workers, control);
     expect(sweep);
-    JointFold fold(map, x_more, beside, x.shift, y.shift, n, orders, cut, workers, control);
+    JointFold fold(map, x_more, beside, x.shift, y.shift, n, orders, blocking, workers, control);
     run(sweep, fold);
     JointSums out{std::move(fold.products), std::move(fold.x_rows), std::move(fold.y_rows),
                   2.0 * fold.x_squares, 2.0 * fold.y_squares};

@@ -34,7 +34,7 @@ struct Columns {
 template <class T>
 class LogSums {
   public:
-    LogSums(KernelMap<T>& map, const Columns<T>& columns, bool leave_one_out, int workers,
+    LogSums(KernelEvaluator<T>& map, const Columns<T>& columns, bool leave_one_out, int workers,
             std::vector<LogSumExp>& rows)
         : map_(map),
           columns_(columns),
@@ -94,7 +94,7 @@ class LogSums {
         }
     }
 
-    KernelMap<T>& map_;
+    KernelEvaluator<T>& map_;
     const Columns<T>& columns_;
     bool leave_one_out_;
     int64_t segments_ = 1;
@@ -105,13 +105,13 @@ class LogSums {
 
 // Whether no pair's log-kernel misses more in float32 than sums may.
 bool logarithms_fit_float32(const KernelFrame& from) {
-    const Pairing pairing = pairing_for_argument<float>(from.argument, from.x.d());
+    const TileFormula formula = formula_for_argument<float>(from.argument, from.x.d());
     const double reach = 2.0 * std::sqrt(from.frame.largest_square);
     const double d = static_cast<double>(from.x.d());
-    const double size = pairing.norm == Norm::squares ? reach * reach : reach * std::sqrt(d);
-    const double error = pairing.typical_slope * size;
+    const double size = formula.norm == Norm::squares ? reach * reach : reach * std::sqrt(d);
+    const double error = formula.typical_slope * size;
     return std::all_of(from.terms.begin(), from.terms.end(), [&](const KernelTerm& term) {
-        return exact_below(term, error, kernel_tolerance<float>, size) < 0.0;
+        return recompute_below(term, error, kernel_tolerance<float>, size) < 0.0;
     });
 }
 
@@ -119,10 +119,10 @@ template <class T>
 void merge_log_sums(const KernelFrame& from, const ColumnShape& shape, bool leave_one_out,
                     Precision precision, int workers, Control& control,
                     std::vector<LogSumExp>& rows) {
-    const Cut cut =
-        choose_cut(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), CutLimits{});
-    KernelMap<T> map(from, precision, workers, Accuracy::of_logarithms);
-    const Sweep<T> sweep = map.sweep(cut, false, workers, control);
+    const Blocking blocking = choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(),
+                                              from.x.d(), BlockingLimits{});
+    KernelEvaluator<T> map(from, precision, workers, Accuracy::of_logarithms);
+    const Sweep<T> sweep = map.sweep(blocking, false, workers, control);
     expect(sweep);
     const Columns<T> columns(shape, from.terms, from.y.rows());
     LogSums<T> fold(map, columns, leave_one_out, workers, rows);

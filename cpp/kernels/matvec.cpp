@@ -38,13 +38,13 @@ class PackedColumns {
 template <class T>
 class Product {
   public:
-    Product(KernelMap<T>& map, const PackedColumns& right, int64_t c, const Cut& cut, int workers,
-            double* out)
-        : map_(map), right_(right), c_(c), ld_(cut.strip), out_(out) {
+    Product(KernelEvaluator<T>& map, const PackedColumns& right, int64_t c,
+            const Blocking& blocking, int workers, double* out)
+        : map_(map), right_(right), c_(c), ld_(blocking.strip), out_(out) {
         work_.resize(static_cast<size_t>(workers));
         for (Work& work : work_) {
             work.tile.reserve(ops_of<T>(isa()).rows * ld_);
-            work.block.reserve(cut.row_block * ld_);
+            work.block.reserve(blocking.row_block * ld_);
         }
     }
 
@@ -94,7 +94,7 @@ class Product {
         Buffer<double> block;  // kernel values of the rows of a task, one strip wide
     };
 
-    KernelMap<T>& map_;
+    KernelEvaluator<T>& map_;
     const PackedColumns& right_;
     int64_t c_, ld_, segments_ = 1, row_count_ = 0;
     double* out_;
@@ -105,14 +105,15 @@ class Product {
 template <class T>
 void add_product(const KernelFrame& from, const PackedColumns& right, int64_t c,
                  Precision precision, int workers, Control& control, double* out) {
-    CutLimits limits;
+    BlockingLimits limits;
     limits.state_bytes_per_row = c * static_cast<int64_t>(sizeof(double));
     limits.states_bytes = int64_t{64} << 20;
-    const Cut cut = choose_cut(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
-    KernelMap<T> map(from, precision, workers);
-    const Sweep<T> sweep = map.sweep(cut, false, workers, control);
+    const Blocking blocking =
+        choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
+    KernelEvaluator<T> map(from, precision, workers);
+    const Sweep<T> sweep = map.sweep(blocking, false, workers, control);
     expect(sweep);
-    Product<T> fold(map, right, c, cut, workers, out);
+    Product<T> fold(map, right, c, blocking, workers, out);
     run(sweep, fold);
 }
 

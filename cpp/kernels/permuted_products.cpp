@@ -9,7 +9,7 @@ namespace {
 // Adds the terms of one argument to the matrix, above the diagonal.
 class Filling {
   public:
-    Filling(KernelMap<double>& map, int workers, double* matrix)
+    Filling(KernelEvaluator<double>& map, int workers, double* matrix)
         : map_(map),
           n_(map.from().x.rows()),
           matrix_(matrix),
@@ -30,7 +30,7 @@ class Filling {
     }
 
   private:
-    KernelMap<double>& map_;
+    KernelEvaluator<double>& map_;
     int64_t n_;
     double* matrix_;
     std::vector<Buffer<double>> values_;
@@ -48,10 +48,10 @@ class Matrix {
         for (int64_t i = 0; i < n_; ++i) std::fill(row(i) + i + 1, row(i) + n_, -space.shift);
         for_each_argument(space.terms, [&](const std::vector<KernelTerm>& group, Argument read) {
             const KernelFrame from(space.points, space.points, group, read, workers, control);
-            KernelMap<double> map(from, Precision::float64, workers);
-            const Cut cut =
-                choose_cut(ops_of<double>(isa()), n_, n_, space.points.d(), CutLimits{});
-            const Sweep<double> sweep = map.sweep(cut, true, workers, control);
+            KernelEvaluator<double> map(from, Precision::float64, workers);
+            const Blocking blocking =
+                choose_blocking(ops_of<double>(isa()), n_, n_, space.points.d(), BlockingLimits{});
+            const Sweep<double> sweep = map.sweep(blocking, true, workers, control);
             expect(sweep);
             Filling fold(map, workers, values_.data());
             run(sweep, fold);

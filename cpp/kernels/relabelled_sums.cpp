@@ -38,16 +38,16 @@ double largest_row_sum(const double* values, int64_t ld, int64_t height, int64_t
 
 // Σ_i V_ib (K·V)_ib of all labellings, strip by strip, so that neither K nor K·V exists. The tiles
 // hold the arguments; every kernel is evaluated on them in turn.
-class LabelSums {
+class RelabelledSums {
   public:
-    LabelSums(KernelMap<double>& map, const std::vector<Part>& parts, const Labels& labels,
-              bool paired, const Cut& cut, int workers)
+    RelabelledSums(KernelEvaluator<double>& map, const std::vector<Part>& parts,
+                   const Labels& labels, bool paired, const Blocking& blocking, int workers)
         : map_(map),
           parts_(parts),
           labels_(labels),
           pair_(paired ? 2 : 1),
-          strip_(cut.strip),
-          block_(cut.row_block),
+          strip_(blocking.strip),
+          block_(blocking.row_block),
           work_(static_cast<size_t>(workers)) {
         const auto labelled = static_cast<size_t>(labels.count);
         for (Work& work : work_) {
@@ -289,7 +289,7 @@ class LabelSums {
         }
     }
 
-    KernelMap<double>& map_;
+    KernelEvaluator<double>& map_;
     const std::vector<Part>& parts_;
     const Labels& labels_;
     int64_t pair_;  // rows that share a label
@@ -299,18 +299,19 @@ class LabelSums {
     std::vector<double> total_ = std::vector<double>(parts_.size() * state_size(), 0.0);
 };
 
-void add_sums(KernelMap<double>& map, const std::vector<Part>& parts, const Labels& labels,
+void add_sums(KernelEvaluator<double>& map, const std::vector<Part>& parts, const Labels& labels,
               int workers, Control& control, const LabelTotals& out) {
     const Source& pooled = map.from().x;
     const Ops<double>& ops = ops_of<double>(isa());
-    CutLimits limits;
+    BlockingLimits limits;
     const int64_t pair = pooled.interleaved() ? 2 : 1;
     limits.block_rows = pair * group_rows * ops.rows;  // whole groups of labelled rows
     limits.strip_cols = 512;
-    const Cut cut = choose_cut(ops, pooled.rows(), pooled.rows(), pooled.d(), limits);
-    const Sweep<double> sweep = map.sweep(cut, true, workers, control);
+    const Blocking blocking =
+        choose_blocking(ops, pooled.rows(), pooled.rows(), pooled.d(), limits);
+    const Sweep<double> sweep = map.sweep(blocking, true, workers, control);
     expect(sweep);
-    LabelSums fold(map, parts, labels, pooled.interleaved(), cut, workers);
+    RelabelledSums fold(map, parts, labels, pooled.interleaved(), blocking, workers);
     run(sweep, fold);
     fold.add_to(out);
 }
@@ -324,7 +325,7 @@ void clear(const LabelTotals& out, size_t kernels, const Labels& labels) {
 
 }  // namespace
 
-void label_sums(KernelMap<double>& map, const Labels& labels, int workers, Control& control,
+void label_sums(KernelEvaluator<double>& map, const Labels& labels, int workers, Control& control,
                 const LabelTotals& out) {
     clear(out, 1, labels);
     add_sums(map, {{0, 0, map.from().terms.size(), 0.0}}, labels, workers, control, out);
@@ -348,7 +349,7 @@ void kernel_label_sums(const Source& pooled, const Labels& labels,
         }
         if (parts.empty()) continue;
         const KernelFrame from(pooled, pooled, terms, argument, workers, control);
-        KernelMap<double> map(from, Precision::float64, workers);
+        KernelEvaluator<double> map(from, Precision::float64, workers);
         add_sums(map, parts, labels, workers, control, out);
     }
 }

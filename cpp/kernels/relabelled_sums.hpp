@@ -40,7 +40,7 @@ void kernel_label_sums(const Source& pooled, const Labels& labels,
                        int workers, Control& control, const LabelTotals& out);
 
 // The same of the one kernel that a map of tiles stands for.
-void label_sums(KernelMap<double>& map, const Labels& labels, int workers, Control& control,
+void label_sums(KernelEvaluator<double>& map, const Labels& labels, int workers, Control& control,
                 const LabelTotals& out);
 
 }  // namespace pairtile

@@ -9,13 +9,13 @@ namespace pairtile {
 namespace {
 
 // Scores of the points of one side, packed as its rows are, and row · score of each.
-struct Companions {
+struct ScorePanels {
     Panels<double> scores;
     Buffer<double> own;  // padded with zeros to whole panels
 
     void pack(const Panels<double>& points, const Source& source, const Frame& frame, double factor,
               double own_factor, int workers, Control& control) {
-        pack_rows(ops_of<double>(isa()), source, points.first, points.count, frame, Pairing{},
+        pack_rows(ops_of<double>(isa()), source, points.first, points.count, frame, TileFormula{},
                   {factor, points.width, false, false}, workers, control, scores);
         const int64_t width = points.width;
         const int64_t padded = (points.count + width - 1) / width * width;
@@ -32,10 +32,10 @@ struct Companions {
     }
 };
 
-class SteinMap : public KernelMap<double> {
+class SteinEvaluator : public KernelEvaluator<double> {
   public:
-    SteinMap(const KernelFrame& from, const Source& scores, int workers, Control& control)
-        : KernelMap<double>(from, Precision::float64, workers, Accuracy::of_derivatives),
+    SteinEvaluator(const KernelFrame& from, const Source& scores, int workers, Control& control)
+        : KernelEvaluator<double>(from, Precision::float64, workers, Accuracy::of_derivatives),
           scores_(scores),
           frame_(choose_frame(scores, scores, false, workers, control)),
           workers_(workers),
@@ -43,7 +43,7 @@ class SteinMap : public KernelMap<double> {
           work_(static_cast<size_t>(workers)) {
         // derivatives are by the squared distance of packed rows
         const double unit = from.unit, length = from.frame.scale, score = frame_.scale;
-        const double factor = pairing().row_factor;
+        const double factor = formula().row_factor;
         parts_[0] = 1.0 / (factor * score * score);
         parts_[1] = -2.0 * length / (factor * score);
         parts_[2] = -2.0 * static_cast<double>(from.x.d()) * unit;
@@ -57,12 +57,12 @@ class SteinMap : public KernelMap<double> {
 
     // Products carry the factor of the packed rows.
     void begin_rows(const Panels<double>& rows) override {
-        const double factor = pairing().row_factor;
+        const double factor = formula().row_factor;
         rows_.pack(rows, scores_, frame_, factor, 1.0 / factor, workers_, control_);
     }
     void begin_cols(const Panels<double>& cols) override {
         col_points_ = &cols;
-        cols_.pack(cols, scores_, frame_, 1.0, -pairing().row_factor, workers_, control_);
+        cols_.pack(cols, scores_, frame_, 1.0, -formula().row_factor, workers_, control_);
     }
 
     // The arguments of this map are the values themselves: they take more than one number of a
@@ -91,7 +91,7 @@ class SteinMap : public KernelMap<double> {
             for (int j = 0; j < tile.cols; ++j) cross[j] = own - cross[j] - backward[j];
         }
         work.row = -1;
-        KernelMap<double>::complete(tile, rows, worker);
+        KernelEvaluator<double>::complete(tile, rows, worker);
         for (size_t t = 0; t < from().terms.size(); ++t) {
             ops.stein[static_cast<int>(from().terms[t].kernel)](
                 tile.data, work.products.data(), work.cross.data(), ld, tile.rows, tile.cols,
@@ -115,7 +115,7 @@ class SteinMap : public KernelMap<double> {
     };
 
     // Rows so close that their squared distance was computed again: so is the cross product.
-    void replaced(const Tile<double>& tile, int i, int32_t j, int worker) override {
+    void recomputed(const Tile<double>& tile, int i, int32_t j, int worker) override {
         Work& work = work_[static_cast<size_t>(worker)];
         if (work.row != i) {
             work.row = i;
@@ -129,7 +129,7 @@ class SteinMap : public KernelMap<double> {
             sum += (work.x[f] - work.y[f]) * (work.score_x[f] - work.score_y[f]);
         }
         work.cross[i * tile.ld + j] =
-            pairing().row_factor * from().frame.scale * frame_.scale * sum;
+            formula().row_factor * from().frame.scale * frame_.scale * sum;
     }
 
     const Source& scores_;
@@ -137,7 +137,7 @@ class SteinMap : public KernelMap<double> {
     int workers_;
     Control& control_;
     double parts_[4];
-    Companions rows_, cols_;
+    ScorePanels rows_, cols_;
     const Panels<double>* col_points_ = nullptr;
     std::vector<Work> work_;
 };
@@ -150,7 +150,7 @@ void stein_label_sums(const Source& x, const Source& scores, const Labels& label
                       const std::vector<KernelTerm>& terms, int workers, Control& control,
                       const LabelTotals& out) {
     const KernelFrame from(x, x, terms, Argument::squared_distance, workers, control);
-    SteinMap map(from, scores, workers, control);
+    SteinEvaluator map(from, scores, workers, control);
     label_sums(map, labels, workers, control, out);
 }
 

@@ -20,7 +20,7 @@ class SubsetSums {
           workers_(workers),
           control_(control),
           map_(from, precision, workers),
-          pairing_(pairing_for_argument<T>(from.argument, from.x.d())) {}
+          formula_(formula_for_argument<T>(from.argument, from.x.d())) {}
 
     // Adds factor · sum to every third number from `sums` on.
     void add(double factor, double* sums) {
@@ -52,11 +52,11 @@ class SubsetSums {
         constexpr int64_t strip_cols = 256;
         const Ops<T>& ops = ops_of<T>(isa());
         const int64_t strip = (strip_cols + ops.cols - 1) / ops.cols * ops.cols;
-        pack_rows(ops, from_.x, first, count, from_.frame, pairing_,
-                  {pairing_.row_factor, ops.rows, false, false}, 1, control_, mine.rows);
-        pack_rows(ops, from_.y, first, count, from_.frame, pairing_, {1.0, ops.cols, false, false},
+        pack_rows(ops, from_.x, first, count, from_.frame, formula_,
+                  {formula_.row_factor, ops.rows, false, false}, 1, control_, mine.rows);
+        pack_rows(ops, from_.y, first, count, from_.frame, formula_, {1.0, ops.cols, false, false},
                   1, control_, mine.cols);
-        detail::fill_bias(pairing_, mine.cols, mine.bias);
+        detail::fill_bias(formula_, mine.cols, mine.bias);
         mine.tile.reserve(ops.rows * strip);
         mine.values.reserve(ops.rows * strip);
         for (int64_t col = 0; col < count; col += strip) {
@@ -79,10 +79,10 @@ class SubsetSums {
               int64_t ld, Workspace& mine, std::vector<double>& found) {
         const Ops<T>& ops = ops_of<T>(isa());
         const Panels<T>&rows = mine.rows, &cols = mine.cols;
-        ops.core[static_cast<int>(pairing_.core)](
+        ops.core[static_cast<int>(formula_.core)](
             rows.panel_of(row), cols.panel_of(col), rows.d,
             static_cast<int>((col_end - col + ops.cols - 1) / ops.cols),
-            detail::takes_bias(pairing_.core) ? mine.bias.data() + col : nullptr, mine.tile.data(),
+            detail::takes_bias(formula_.core) ? mine.bias.data() + col : nullptr, mine.tile.data(),
             ld);
         const Tile<T> tile{mine.tile.data(),
                            ld,
@@ -92,8 +92,8 @@ class SubsetSums {
                            first + col,
                            row,
                            col,
-                           rows.largest_extent(row, row_end),
-                           cols.largest_extent(col, col_end)};
+                           rows.largest_norm_bound(row, row_end),
+                           cols.largest_norm_bound(col, col_end)};
         map_(tile, rows, worker, mine.values.data(), ld);
         for (int64_t i = row; i < row_end; ++i) {
             const int64_t subset = i / size_;
@@ -120,8 +120,8 @@ class SubsetSums {
     Pairs pairs_;
     int workers_;
     Control& control_;
-    KernelMap<T> map_;
-    Pairing pairing_;
+    KernelEvaluator<T> map_;
+    TileFormula formula_;
 };
 
 }  // namespace

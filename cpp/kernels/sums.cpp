@@ -12,7 +12,8 @@ namespace {
 template <class T>
 class RowSums {
   public:
-    RowSums(KernelMap<T>& map, bool triangle, const double* weights, int workers, double* sums)
+    RowSums(KernelEvaluator<T>& map, bool triangle, const double* weights, int workers,
+            double* sums)
         : map_(map),
           triangle_(triangle),
           weights_(weights),
@@ -50,7 +51,7 @@ class RowSums {
     }
 
   private:
-    KernelMap<T>& map_;
+    KernelEvaluator<T>& map_;
     bool triangle_;
     const double* weights_;
     double* sums_;
@@ -63,7 +64,7 @@ class RowSums {
 template <class T>
 class Moments {
   public:
-    Moments(KernelMap<T>& map, bool triangle, int workers, double* row_sums, double* col_sums)
+    Moments(KernelEvaluator<T>& map, bool triangle, int workers, double* row_sums, double* col_sums)
         : map_(map),
           triangle_(triangle),
           margins_(row_sums, col_sums),
@@ -101,7 +102,7 @@ class Moments {
     double squares = 0.0;
 
   private:
-    KernelMap<T>& map_;
+    KernelEvaluator<T>& map_;
     bool triangle_;
     Margins margins_;
     int64_t segments_ = 1;
@@ -112,11 +113,12 @@ class Moments {
 template <class T>
 double moments(const KernelFrame& from, bool triangle, Precision precision, int workers,
                Control& control, double* row_sums, double* col_sums) {
-    CutLimits limits;
+    BlockingLimits limits;
     limits.state_bytes_per_row = limits.state_bytes_per_col = sizeof(double);
-    const Cut cut = choose_cut(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
-    KernelMap<T> map(from, precision, workers);
-    const Sweep<T> sweep = map.sweep(cut, triangle, workers, control);
+    const Blocking blocking =
+        choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
+    KernelEvaluator<T> map(from, precision, workers);
+    const Sweep<T> sweep = map.sweep(blocking, triangle, workers, control);
     expect(sweep);
     Moments<T> fold(map, triangle, workers, row_sums, col_sums);
     run(sweep, fold);
@@ -126,10 +128,10 @@ double moments(const KernelFrame& from, bool triangle, Precision precision, int 
 template <class T>
 void add_row_sums(const KernelFrame& from, bool triangle, const double* weights,
                   Precision precision, int workers, Control& control, double* sums) {
-    const Cut cut =
-        choose_cut(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), CutLimits{});
-    KernelMap<T> map(from, precision, workers);
-    const Sweep<T> sweep = map.sweep(cut, triangle, workers, control);
+    const Blocking blocking = choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(),
+                                              from.x.d(), BlockingLimits{});
+    KernelEvaluator<T> map(from, precision, workers);
+    const Sweep<T> sweep = map.sweep(blocking, triangle, workers, control);
     expect(sweep);
     RowSums<T> fold(map, triangle, weights, workers, sums);
     run(sweep, fold);

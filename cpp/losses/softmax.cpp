@@ -222,11 +222,11 @@ double backward(const Source& x, const Source& y, double scale, const Frame& fra
     double weighted_logits = 0.0;
     for (int64_t col = 0; col < y.rows(); col += col_super) {
         const int64_t col_count = std::min(col_super, y.rows() - col);
-        pack_rows(ops, y, col, col_count, frame, Pairing{}, {1.0, ops.cols, false, true}, workers,
-                  control, cols);
+        pack_rows(ops, y, col, col_count, frame, TileFormula{}, {1.0, ops.cols, false, true},
+                  workers, control, cols);
         for (int64_t row = 0; row < x.rows(); row += row_super) {
             const int64_t row_count = std::min(row_super, x.rows() - row);
-            pack_rows(ops, x, row, row_count, frame, Pairing{}, {1.0, ops.rows, false, true},
+            pack_rows(ops, x, row, row_count, frame, TileFormula{}, {1.0, ops.rows, false, true},
                       workers, control, rows);
             const int64_t grid_rows = (row_count + chunk - 1) / chunk;
             const int64_t grid_cols = (col_count + chunk - 1) / chunk;
@@ -252,8 +252,9 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
     const int64_t n = x.rows(), m = y.rows(), d = x.d();
     Frame frame;
     frame.centre.assign(static_cast<size_t>(d), 0.0);
-    const Cut cut = choose_cut(ops_of<T>(isa()), n, m, d, CutLimits{});
-    const Sweep<T> sweep{x, y, frame, Pairing{}, cut, false, false, false, workers, control};
+    const Blocking blocking = choose_blocking(ops_of<T>(isa()), n, m, d, BlockingLimits{});
+    const Sweep<T> sweep{x,     y,     frame, TileFormula{}, blocking,
+                         false, false, false, workers,       control};
     expect(sweep);
     if (out.grad_x) control.expect(3 * n * m);
 

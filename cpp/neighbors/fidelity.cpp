@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "engine/canonical.hpp"
-#include "neighbors/radius.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
+#include "neighbors/radius.hpp"
 #include "pairtile/fold/max_ratio.hpp"
 #include "pairtile/fold/product.hpp"
 
@@ -21,13 +21,13 @@ template <class T>
 class Pairs {
   public:
     Pairs(const Source& queries, const Source& references, const Metric& metric,
-          const Pairing& pairing, int workers)
-        : pairing(pairing), hits_(static_cast<size_t>(workers)) {
+          const TileFormula& formula, int workers)
+        : formula(formula), hits_(static_cast<size_t>(workers)) {
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
     }
 
     double norm(const Panels<T>& rows, int64_t local_row) const {
-        return pairing.add_norms ? static_cast<double>(rows.norms[local_row]) : 0.0;
+        return formula.add_norms ? static_cast<double>(rows.norms[local_row]) : 0.0;
     }
 
     std::vector<int32_t>& hits(const Tile<T>& tile, int worker) {
@@ -38,16 +38,16 @@ class Pairs {
 
     // The ordered canonical value of a pair that has this value in packed units.
     double ordered(double value, int64_t row, int64_t col, int worker) {
-        if (pairing.exact()) return unpacked(value);
+        if (formula.exact()) return unpacked(value);
         Canonical& canonical = canonical_[static_cast<size_t>(worker)];
         canonical.set_row(row);
         return canonical(col);
     }
 
     // Rounding must not make a distance negative.
-    double unpacked(double value) const { return std::max(value, 0.0) / pairing.unit; }
+    double unpacked(double value) const { return std::max(value, 0.0) / formula.unit; }
 
-    const Pairing pairing;
+    const TileFormula formula;
 
   private:
     std::vector<Canonical> canonical_;
@@ -66,7 +66,7 @@ class LargestRatio {
         for (int64_t j = 0; j < references; ++j) {
             const double limit =
                 radii[j] < 0.0 ? -INFINITY
-                               : pairs.pairing.unit * ordered_limit<double>(metric, radii[j], true);
+                               : pairs.formula.unit * ordered_limit<double>(metric, radii[j], true);
             limits_.push_back(limit);
             thresholds_.push_back(rounded_up<T>(limit));
         }
@@ -86,7 +86,7 @@ class LargestRatio {
             if (state.best.value == INFINITY) continue;
             const T* row = tile.data + i * tile.ld;
             const double norm = pairs_.norm(rows, local);
-            const double error = pairs_.pairing.error(rows.extents[local], tile.col_extent);
+            const double error = pairs_.formula.error(rows.norm_bounds[local], tile.col_bound);
             const auto look_at = [&](int32_t j) {
                 push(state, tile.row + i, tile.col + j, norm + static_cast<double>(row[j]), error,
                      task.worker);
@@ -149,7 +149,7 @@ class LargestRatio {
         ratio.push(radii_[col], reported(metric_, ordered));
         if (!(ratio.value > state.best.value)) return;
         state.best = ratio;
-        state.least = pairs_.pairing.unit * ordered / limit;
+        state.least = pairs_.formula.unit * ordered / limit;
     }
 
     Pairs<T>& pairs_;
@@ -171,7 +171,7 @@ class DistanceProducts {
           metric_(metric),
           row_radius_(row_radius),
           col_radius_(col_radius),
-          limit_(pairs.pairing.unit *
+          limit_(pairs.formula.unit *
                  ordered_limit<double>(metric, std::max(row_radius, col_radius), false)),
           row_products_(row_products),
           col_products_(col_products) {}
@@ -193,7 +193,7 @@ class DistanceProducts {
             Product& of_row = rows_[static_cast<size_t>(local * segments_ + task.segment)];
             const T* row = tile.data + i * tile.ld;
             const double norm = pairs_.norm(rows, local);
-            const double error = pairs_.pairing.error(rows.extents[local], tile.col_extent);
+            const double error = pairs_.formula.error(rows.norm_bounds[local], tile.col_bound);
             const int found =
                 ops.select_below(row, tile.cols, rounded_up<T>(limit_ + error - norm), hits.data());
             for (int h = 0; h < found; ++h) {
@@ -255,14 +255,14 @@ void sweep_pairs(Source queries, Source references, const Metric& metric, Precis
     const Choice choice = choose_precision(screen, queries, references, 1, metric, precision);
     const auto in = [&](auto zero) {
         using T = decltype(zero);
-        CutLimits limits = limits_within(control.memory());
+        BlockingLimits limits = limits_within(control.memory());
         limits.state_bytes_per_row = 32;
         limits.state_bytes_per_col = sizeof(double);  // in each row block
-        const Cut cut =
-            choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
-        const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, choice.pairing, cut,
+        const Blocking blocking = choose_blocking(ops_of<T>(isa()), queries.rows(),
+                                                  references.rows(), queries.d(), limits);
+        const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, choice.formula, blocking,
                              false,       false,       false,        workers,        control};
-        Pairs<T> pairs(queries, references, metric, choice.pairing, workers);
+        Pairs<T> pairs(queries, references, metric, choice.formula, workers);
         expect(sweep);
         body(pairs, sweep);
     };

@@ -33,7 +33,7 @@ Index pack_index(Source references, const Metric& metric, Precision precision, i
     index.frame = screen.frame;
     index.packing = choice.packing();
     const auto pack = [&](const auto& ops, auto& panels) {
-        pack_rows(ops, references, 0, references.rows(), screen.frame, choice.pairing,
+        pack_rows(ops, references, 0, references.rows(), screen.frame, choice.formula,
                   {1.0, ops.cols, false, false}, workers, control, panels);
     };
     if (choice.wide) {

@@ -43,10 +43,10 @@ inline std::optional<Packing> packing_of(const Index* index) {
     return index ? std::optional(index->packing) : std::nullopt;
 }
 
-// The panels of the index if this pairing can use them, else null.
+// The panels of the index if this formula can use them, else null.
 template <class T>
-const Panels<T>* packed_for(const Index* index, const Pairing& pairing) {
-    if (packing_of(index) != Choice{sizeof(T) == 8, pairing}.packing()) return nullptr;
+const Panels<T>* packed_for(const Index* index, const TileFormula& formula) {
+    if (packing_of(index) != Choice{sizeof(T) == 8, formula}.packing()) return nullptr;
     if constexpr (sizeof(T) == 8) {
         return &index->wide;
     } else {

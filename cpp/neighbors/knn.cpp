@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/canonical.hpp"
-#include "neighbors/repeated_rows.hpp"
-#include "neighbors/index.hpp"
-#include "engine/screen.hpp"
 #include "engine/candidates.hpp"
+#include "engine/canonical.hpp"
+#include "engine/screen.hpp"
 #include "engine/sweep.hpp"
+#include "neighbors/index.hpp"
+#include "neighbors/repeated_rows.hpp"
 #include "pairtile/fold/top_k.hpp"
 
 namespace pairtile {
@@ -54,12 +54,23 @@ int64_t bytes_per_worker(int64_t d, int64_t k, int64_t segments) {
     return packing_bytes(d) + segments * capacity_for(k) * confirmed;
 }
 
+// Whether the k neighbours of n rows among themselves cost less by half the tiles, each serving
+// both sides, than by all of them. `work`: of a pair, in features of float32.
+bool worth_halving(int64_t n, int64_t k, double work) {
+    if (tile_is_forced()) return true;
+    // Every doubling of the columns seen brings a row some k candidates more, each of which costs a
+    // column, whose state is not at hand, the work of so many features more than it costs a row.
+    constexpr double fetching = 1250.0;
+    const double rows = static_cast<double>(n), kept = static_cast<double>(k);
+    return 0.5 * rows * work > fetching * kept * std::log2(1.0 + rows / kept);
+}
+
 template <class T, class D>
 class TopK {
   public:
     TopK(const Source& queries, const Source& references, int64_t k, const Metric& metric,
-         const CommonRows& common, const Predicate& predicate, const Pairing& pairing, bool mutual,
-         int workers, Control& control, D* distances, int64_t* indices)
+         const CommonRows& common, const Predicate& predicate, const TileFormula& formula,
+         bool symmetric, int workers, Control& control, D* distances, int64_t* indices)
         : queries_(queries),
           references_(references),
           k_(k),
@@ -68,10 +79,10 @@ class TopK {
           metric_(metric),
           common_(common),
           predicate_(predicate),
-          pairing_(pairing),
-          exact_(pairing.exact()),
-          in_order_(exact_ || pairing.order_exact),
-          mutual_(mutual),
+          formula_(formula),
+          exact_(formula.exact()),
+          in_order_(exact_ || formula.order_exact),
+          symmetric_(symmetric),
           workers_(workers),
           control_(control),
           distances_(distances),
@@ -83,8 +94,8 @@ class TopK {
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         segments_ = segments;
-        if (mutual_ && rows.first > 0) return;
-        const int64_t held = mutual_ ? queries_.rows() : rows.count;
+        if (symmetric_ && rows.first > 0) return;
+        const int64_t held = symmetric_ ? queries_.rows() : rows.count;
         first_row_ = rows.first;
         lists_.assign(static_cast<size_t>(held * segments_), Shortlist{.due = due_after(k_)});
         bounds_.assign(lists_.size(), std::numeric_limits<T>::infinity());
@@ -99,18 +110,18 @@ class TopK {
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t local = tile.local_row + i, row = tile.row + i;
             // pairs of a triangle below the diagonal are served by those above it
-            const int64_t past = mutual_ ? std::max<int64_t>(0, row + 1 - tile.col) : 0;
+            const int64_t past = symmetric_ ? std::max<int64_t>(0, row + 1 - tile.col) : 0;
             const int cols = static_cast<int>(tile.cols - past);
             if (cols <= 0) break;
             const int64_t col = tile.col + past;
             const T* values = tile.data + i * tile.ld + past;
-            const double norm = pairing_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
+            const double norm = formula_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
             const double error =
-                in_order_ ? 0.0 : pairing_.error(rows.extents[local], tile.col_extent);
+                in_order_ ? 0.0 : formula_.error(rows.norm_bounds[local], tile.col_bound);
             const auto candidate = [&](int32_t j, int64_t index) {
                 const double value = norm + static_cast<double>(values[j]);
                 const double sure = std::min<double>(value, std::numeric_limits<T>::max());
-                const double off = error + pairing_.relative * sure;
+                const double off = error + formula_.relative * sure;
                 return Candidate<T>{rounded_down<T>(sure - off), rounded_up<T>(value + off),
                                     static_cast<uint32_t>(index)};
             };
@@ -124,7 +135,7 @@ class TopK {
                 if (comes_too_late(state, one) || !predicate_.admits(row, col + j)) continue;
                 if (push(state, row, one, mine)) limit = limit_for(bounds_[state], error, norm);
             }
-            if (!mutual_) continue;
+            if (!symmetric_) continue;
             found = ops_.select_below_each(values, cols, T(1), bounds_.data() + col,
                                            rounded_up<T>(error - norm), mine.hits.data());
             for (int h = 0; h < found; ++h) {
@@ -196,8 +207,8 @@ class TopK {
     // references come in ascending order, a tie with the k-th loses.
     T limit_for(T bound, double error, double norm) const {
         double limit = static_cast<double>(bound) + error - norm;
-        if (pairing_.relative > 0.0) limit /= 1.0 - pairing_.relative;
-        if (in_order_ && !mutual_ && limit < INFINITY) {
+        if (formula_.relative > 0.0) limit /= 1.0 - formula_.relative;
+        if (in_order_ && !symmetric_ && limit < INFINITY) {
             return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
         }
         return rounded_up<T>(limit);
@@ -259,7 +270,7 @@ class TopK {
         constexpr double outward = 1e-15, least = std::numeric_limits<double>::denorm_min();
         candidates.count = 0;
         for (const Neighbor& one : confirmed) {
-            const double value = pairing_.unit * one.value;
+            const double value = formula_.unit * one.value;
             const double slack = std::isfinite(value) ? std::fabs(value) * outward + least : 0.0;
             candidates.append({rounded_down<T>(value - slack), rounded_up<T>(value + slack),
                                static_cast<uint32_t>(one.index)});
@@ -312,7 +323,7 @@ class TopK {
         if (exact_) {
             best.clear();
             for (int64_t c = 0; c < all.count; ++c) {
-                const double value = static_cast<double>(all.high[c]) / pairing_.unit;
+                const double value = static_cast<double>(all.high[c]) / formula_.unit;
                 if (value == value) best.push_back({value, all.rest[c].index});
             }
         } else {
@@ -341,10 +352,10 @@ class TopK {
     Metric metric_;
     const CommonRows& common_;  // of the references
     const Predicate& predicate_;
-    Pairing pairing_;
-    bool exact_;     // tile values are the values: nothing to rescore (always so when "fast")
-    bool in_order_;  // they order pairs as the values do: the k first are the neighbours
-    bool mutual_;    // each pair of a triangle is offered to both its rows, in any order
+    TileFormula formula_;
+    bool exact_;      // tile values are the values: nothing to rescore (always so when "fast")
+    bool in_order_;   // they order pairs as the values do: the k first are the neighbours
+    bool symmetric_;  // each pair of a triangle is offered to both its rows, in any order
     int workers_;
     Control& control_;
     D* distances_;
@@ -358,33 +369,33 @@ class TopK {
 };
 
 template <class T, class D>
-int64_t knn_screened_in(const Screen& screen, const Pairing& pairing, const Source& queries,
+int64_t knn_screened_in(const Screen& screen, const TileFormula& formula, const Source& queries,
                         const Source& references, int64_t k, const Metric& metric,
                         const Predicate& predicate, bool may_halve, int workers, Control& control,
                         D* distances, int64_t* indices, const Index* index,
                         std::atomic<bool>* nonfinite) {
-    CutLimits limits = limits_within(control.memory());
+    BlockingLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes<T>(k);
     limits.few_rows = true;
-    const double work = static_cast<double>(pairing.words(queries.d()) * (sizeof(T) / 4));
-    limits.mutual = may_halve && worth_halving(queries.rows(), k, work);
-    const Cut cut =
-        choose_cut(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
-    const int64_t segments = cut.segments(references.rows());
+    const double work = static_cast<double>(formula.words(queries.d()) * (sizeof(T) / 4));
+    limits.symmetric = may_halve && worth_halving(queries.rows(), k, work);
+    const Blocking blocking =
+        choose_blocking(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
+    const int64_t segments = blocking.segments(references.rows());
     workers =
         workers_within(control.memory(), bytes_per_worker<T>(queries.d(), k, segments), workers);
-    Sweep<T> sweep{screen.rows, screen.cols, screen.frame, pairing, cut,
-                   cut.mutual,  false,       false,        workers, control};
-    sweep.packed = packed_for<T>(index, pairing);
+    Sweep<T> sweep{screen.rows,        screen.cols, screen.frame, formula, blocking,
+                   blocking.symmetric, false,       false,        workers, control};
+    sweep.packed = packed_for<T>(index, formula);
     sweep.nonfinite = nonfinite;
     expect(sweep);
     // reading all references once more must not be what a search costs
     constexpr int64_t few_queries = 32, few_pairs = int64_t{1} << 22;
-    const bool looks = !pairing.exact() && queries.rows() > few_queries &&
+    const bool looks = !formula.exact() && queries.rows() > few_queries &&
                        queries.rows() * references.rows() > few_pairs;
     const CommonRows common = looks ? CommonRows(references, workers, control) : CommonRows();
-    TopK<T, D> fold(queries, references, k, metric, common, predicate, pairing, cut.mutual, workers,
-                    control, distances, indices);
+    TopK<T, D> fold(queries, references, k, metric, common, predicate, formula, blocking.symmetric,
+                    workers, control, distances, indices);
     run(sweep, fold);
     return fold.rescored();
 }
@@ -408,7 +419,7 @@ int64_t knn(Source queries, Source references, int64_t k, const Metric& metric,
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
     // where nothing is rescored, a value depends on which of its rows is the query
     const bool may_halve = predicate.exclude_self && precision != Precision::fast;
-    return search(screen, choice.pairing, queries, references, k, metric, predicate, may_halve,
+    return search(screen, choice.formula, queries, references, k, metric, predicate, may_halve,
                   workers, control, distances, indices, index, nonfinite);
 }
 

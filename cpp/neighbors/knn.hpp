@@ -7,12 +7,11 @@
 
 #include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
+#include "engine/precision.hpp"
 #include "engine/source.hpp"
 #include "pairtile/fold/predicate.hpp"
 
 namespace pairtile {
-
-enum class Precision { standard, float64, fast };
 
 struct Index;
 

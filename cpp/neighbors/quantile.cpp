@@ -37,10 +37,10 @@ template <class T>
 class RankCount {
   public:
     // Values inside are kept with probability `keep`, at most keep_at_most of them.
-    RankCount(const Source& pooled, const Metric& metric, const Pairing& pairing,
+    RankCount(const Source& pooled, const Metric& metric, const TileFormula& formula,
               const Bracket& bracket, double keep, int workers)
-        : pairing_(pairing),
-          exact_(pairing.exact()),
+        : formula_(formula),
+          exact_(formula.exact()),
           bracket_(bracket),
           keep_all_(keep >= 1.0),
           keep_below_(keep >= 1.0 ? ~uint64_t{0} : static_cast<uint64_t>(keep * 0x1p64)),
@@ -64,11 +64,12 @@ class RankCount {
             if (n == 0) continue;
             const T* values = tile.data + i * tile.ld + skip;
             const double norm =
-                pairing_.add_norms ? static_cast<double>(rows.norms[tile.local_row + i]) : 0.0;
-            const double error = pairing_.error(rows.extents[tile.local_row + i], tile.col_extent);
+                formula_.add_norms ? static_cast<double>(rows.norms[tile.local_row + i]) : 0.0;
+            const double error =
+                formula_.error(rows.norm_bounds[tile.local_row + i], tile.col_bound);
             // surely below up to `below`; surely above beyond `above`
-            const T below = toward(pairing_.unit * bracket_.low - error - norm, -1);
-            const T above = toward(pairing_.unit * bracket_.high + error - norm, +1);
+            const T below = toward(formula_.unit * bracket_.low - error - norm, -1);
+            const T above = toward(formula_.unit * bracket_.high + error - norm, +1);
             work.rank.below += ops.count_below(values, n, below);
             const int found = ops.select_between(values, n, below, above, work.hits.data());
             if (found == 0) continue;
@@ -113,14 +114,14 @@ class RankCount {
                 double error) {
         const bool wanted = keep_all_ || mix(static_cast<uint64_t>(i) * 0x100000001b3ull ^
                                              static_cast<uint64_t>(j)) < keep_below_;
-        const bool surely_inside = value - error >= pairing_.unit * bracket_.low &&
-                                   value + error <= pairing_.unit * bracket_.high &&
+        const bool surely_inside = value - error >= formula_.unit * bracket_.low &&
+                                   value + error <= formula_.unit * bracket_.high &&
                                    std::isfinite(error);
         if (surely_inside && !wanted) {
             ++work.rank.inside;
             return;
         }
-        const double ordered = exact_ ? value / pairing_.unit : canonical(j);
+        const double ordered = exact_ ? value / formula_.unit : canonical(j);
         const int64_t before = work.rank.inside;
         work.rank.push(ordered);
         const int64_t room = keep_at_most / static_cast<int64_t>(work_.size());
@@ -129,7 +130,7 @@ class RankCount {
         }
     }
 
-    Pairing pairing_;
+    TileFormula formula_;
     bool exact_;
     Bracket bracket_;
     bool keep_all_;
@@ -184,8 +185,8 @@ struct Search {
     int workers;
     Control& control;
     const Frame& frame;
-    const Pairing& pairing;
-    Cut cut;
+    const TileFormula& formula;
+    Blocking blocking;
     int64_t pairs;
 
     // The values of ranks r and r + 1, counted from 0; the second is NaN where it takes a search of
@@ -204,10 +205,10 @@ struct Search {
         }
         for (;;) {
             const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
-            const Sweep<float> sweep{pooled, pooled, frame, pairing, cut,
+            const Sweep<float> sweep{pooled, pooled, frame, formula, blocking,
                                      true,   false,  false, workers, control};
             expect(sweep);
-            RankCount<float> fold(pooled, metric, pairing, probe, keep, workers);
+            RankCount<float> fold(pooled, metric, formula, probe, keep, workers);
             run(sweep, fold);
             const Rank rank = fold.rank();
             // Every sweep shrinks what is known, by a value at least: the search ends.
@@ -258,8 +259,9 @@ double distance_quantile(Source pooled, const Metric& metric, double q, bool squ
     const int64_t n = pooled.rows();
     const int64_t pairs = n / 2 * (n - 1) + (n % 2) * ((n - 1) / 2);
     const Screen screen = choose_screen(pooled, pooled, metric, workers, control);
-    const Cut cut = choose_cut(ops_of<float>(isa()), n, n, pooled.d(), CutLimits{});
-    Search search{pooled, metric, workers, control, screen.frame, screen.float32, cut, pairs};
+    const Blocking blocking =
+        choose_blocking(ops_of<float>(isa()), n, n, pooled.d(), BlockingLimits{});
+    Search search{pooled, metric, workers, control, screen.frame, screen.float32, blocking, pairs};
 
     const double at = static_cast<double>(pairs - 1) * q;
     const int64_t first = static_cast<int64_t>(std::floor(at));

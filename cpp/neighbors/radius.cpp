@@ -5,9 +5,9 @@
 #include <cstring>
 
 #include "engine/canonical.hpp"
-#include "neighbors/index.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
+#include "neighbors/index.hpp"
 #include "pairtile/fold/top_k.hpp"
 
 namespace pairtile {
@@ -16,11 +16,11 @@ namespace {
 // What every fold over pairs within a radius needs: tile values that may be inside, each settled by
 // its error bound or, where that cannot, by its canonical value.
 template <class T>
-class Inside {
+class RadiusFilter {
   public:
-    Inside(const Source& queries, const Source& references, const Metric& metric,
-           const Pairing& pairing, bool exclude_self, int workers)
-        : pairing_(pairing), exclude_self_(exclude_self) {
+    RadiusFilter(const Source& queries, const Source& references, const Metric& metric,
+                 const TileFormula& formula, bool exclude_self, int workers)
+        : formula_(formula), exclude_self_(exclude_self) {
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
         hits_.resize(static_cast<size_t>(workers));
         col_limits_.resize(static_cast<size_t>(workers));
@@ -34,8 +34,9 @@ class Inside {
         const Ops<T>& ops = ops_of<T>(isa());
         for (int i = 0; i < tile.rows; ++i) {
             const double norm = norm_of(rows, tile.local_row + i);
-            const double error = pairing_.error(rows.extents[tile.local_row + i], tile.col_extent);
-            const double limit = pairing_.unit * limits[tile.row + i];
+            const double error =
+                formula_.error(rows.norm_bounds[tile.local_row + i], tile.col_bound);
+            const double limit = formula_.unit * limits[tile.row + i];
             const T* row = tile.data + i * tile.ld;
             const int found =
                 ops.select_below(row, tile.cols, rounded_up<T>(limit + error - norm), hits.data());
@@ -55,10 +56,10 @@ class Inside {
         std::vector<T>& thresholds = col_limits_[static_cast<size_t>(worker)];
         thresholds.resize(static_cast<size_t>(tile.cols));
         const Ops<T>& ops = ops_of<T>(isa());
-        const double slack = pairing_.error(tile.row_extent, tile.col_extent);
+        const double slack = formula_.error(tile.row_bound, tile.col_bound);
         for (int j = 0; j < tile.cols; ++j) {
             thresholds[static_cast<size_t>(j)] =
-                rounded_up<T>(pairing_.unit * limits[tile.col + j] + slack);
+                rounded_up<T>(formula_.unit * limits[tile.col + j] + slack);
         }
         for (int i = 0; i < tile.rows; ++i) {
             const double norm = norm_of(rows, tile.local_row + i);
@@ -68,16 +69,16 @@ class Inside {
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 settle(tile, i, j, norm + static_cast<double>(row[j]), slack,
-                       pairing_.unit * limits[tile.col + j], limits[tile.col + j], worker, visit);
+                       formula_.unit * limits[tile.col + j], limits[tile.col + j], worker, visit);
             }
         }
     }
 
-    bool exact() const { return pairing_.exact(); }
+    bool exact() const { return formula_.exact(); }
 
   private:
     double norm_of(const Panels<T>& rows, int64_t local) const {
-        return pairing_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
+        return formula_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
     }
 
     std::vector<int32_t>& hits_for(const Tile<T>& tile, int worker) {
@@ -102,7 +103,7 @@ class Inside {
         visit(i, j);
     }
 
-    Pairing pairing_;
+    TileFormula formula_;
     bool exclude_self_;
     std::vector<Canonical> canonical_;
     std::vector<std::vector<int32_t>> hits_;
@@ -112,7 +113,7 @@ class Inside {
 template <class T>
 class Count {
   public:
-    Count(Inside<T>& inside, const double* row_limits, const double* col_limits,
+    Count(RadiusFilter<T>& inside, const double* row_limits, const double* col_limits,
           RadiusCounts by_row_limit, RadiusCounts by_col_limit)
         : inside_(inside),
           row_limits_(row_limits),
@@ -167,7 +168,7 @@ class Count {
     }
 
   private:
-    Inside<T>& inside_;
+    RadiusFilter<T>& inside_;
     const double* row_limits_;
     const double* col_limits_;
     RadiusCounts by_row_limit_, by_col_limit_;
@@ -180,7 +181,8 @@ class Count {
 template <class T>
 class Collect {
   public:
-    Collect(Inside<T>& inside, const double* row_limits, const int64_t* indptr, int64_t* indices)
+    Collect(RadiusFilter<T>& inside, const double* row_limits, const int64_t* indptr,
+            int64_t* indices)
         : inside_(inside), row_limits_(row_limits), indptr_(indptr), indices_(indices) {}
 
     void begin_rows(const Panels<T>& rows, int64_t) {
@@ -195,7 +197,7 @@ class Collect {
     }
 
   private:
-    Inside<T>& inside_;
+    RadiusFilter<T>& inside_;
     const double* row_limits_;
     const int64_t* indptr_;
     int64_t* indices_;
@@ -213,21 +215,23 @@ void normalise_if_cosine(const Metric& metric, Source& queries, Source& referenc
 }
 
 template <class T>
-Sweep<T> radius_sweep(const Screen& screen, const Pairing& pairing, bool one_segment, int workers,
-                      Control& control, const Index* index) {
-    CutLimits limits = limits_within(control.memory());
+Sweep<T> radius_sweep(const Screen& screen, const TileFormula& formula, bool one_segment,
+                      int workers, Control& control, const Index* index) {
+    BlockingLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes_per_row;
     limits.state_bytes_per_col = state_bytes_per_col;
     const Source &rows = screen.rows, &cols = screen.cols;
-    Cut cut = choose_cut(ops_of<T>(isa()), rows.rows(), cols.rows(), rows.d(), limits);
-    if (one_segment) cut.segment = cut.col_super;
+    Blocking blocking =
+        choose_blocking(ops_of<T>(isa()), rows.rows(), cols.rows(), rows.d(), limits);
+    if (one_segment) blocking.segment = blocking.col_super;
     workers = workers_within(control.memory(), packing_bytes(rows.d()), workers);
-    Sweep<T> sweep{rows, cols, screen.frame, pairing, cut, false, false, false, workers, control};
-    sweep.packed = packed_for<T>(index, pairing);
+    Sweep<T> sweep{rows,  cols,  screen.frame, formula, blocking,
+                   false, false, false,        workers, control};
+    sweep.packed = packed_for<T>(index, formula);
     return sweep;
 }
 
-// Calls body(pairing) with T of the precision that tells the pairs apart.
+// Calls body(formula) with T of the precision that tells the pairs apart.
 template <class Body>
 void in_chosen_precision(const Screen& screen, const Source& queries, const Source& references,
                          const Metric& metric, const Index* index, Body body) {
@@ -235,9 +239,9 @@ void in_chosen_precision(const Screen& screen, const Source& queries, const Sour
     const Choice choice = choose_precision(screen, queries, references, typical, metric,
                                            Precision::standard, packing_of(index));
     if (choice.wide) {
-        body(choice.pairing, double{});
+        body(choice.formula, double{});
     } else {
-        body(choice.pairing, float{});
+        body(choice.formula, float{});
     }
 }
 
@@ -272,11 +276,11 @@ void radius_count(Source queries, Source references, const Metric& metric, bool 
     const Screen screen = index ? index->screen(queries, references, metric, workers, control)
                                 : choose_screen(queries, references, metric, workers, control);
     in_chosen_precision(
-        screen, queries, references, metric, index, [&](const Pairing& pairing, auto zero) {
+        screen, queries, references, metric, index, [&](const TileFormula& formula, auto zero) {
             using T = decltype(zero);
-            Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
+            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self, workers);
             Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
-            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, false, workers, control, index);
+            const Sweep<T> sweep = radius_sweep<T>(screen, formula, false, workers, control, index);
             expect(sweep);
             run(sweep, fold);
         });
@@ -293,11 +297,11 @@ void radius_neighbors(Source queries, Source references, const Metric& metric, b
     const Screen screen = index ? index->screen(queries, references, metric, workers, control)
                                 : choose_screen(queries, references, metric, workers, control);
     in_chosen_precision(
-        screen, queries, references, metric, index, [&](const Pairing& pairing, auto zero) {
+        screen, queries, references, metric, index, [&](const TileFormula& formula, auto zero) {
             using T = decltype(zero);
-            Inside<T> inside(queries, references, metric, pairing, exclude_self, workers);
+            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self, workers);
             Collect<T> fold(inside, row_limits, indptr, indices);
-            const Sweep<T> sweep = radius_sweep<T>(screen, pairing, true, workers, control, index);
+            const Sweep<T> sweep = radius_sweep<T>(screen, formula, true, workers, control, index);
             expect(sweep);
             run(sweep, fold);
         });

@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "neighbors/knn.hpp"
+#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
+#include "engine/precision.hpp"
 #include "engine/source.hpp"
 
 namespace pairtile {
+
+struct Index;
 
 // The largest ordered canonical value whose distance, rounded to D, is <= radius (closed) or
 // < radius: a pair is inside if and only if its ordered value is not above it.

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "engine/buffer.hpp"
+#include "engine/frame.hpp"
 #include "engine/isa.hpp"
-#include "engine/plan.hpp"
 #include "slices/slices.hpp"
 
 namespace pairtile {

@@ -5,8 +5,8 @@
 
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
+#include "engine/contraction.hpp"
 #include "engine/finite.hpp"
-#include "kernels/contraction.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"
 #include "kernels/sums.hpp"

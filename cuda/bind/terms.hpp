@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bind/arrays.hpp"
-#include "kernels/contraction.hpp"
+#include "engine/contraction.hpp"
 
 namespace pairtile::gpu {
 

@@ -17,10 +17,10 @@ struct Array {
     Dtype dtype;
     const int64_t* order = nullptr;  // which row of the data each row is; null: as they lie
 
-    PT_HD int64_t row(int64_t i) const { return order ? order[i] : i; }
+    PAIRTILE_HD int64_t row(int64_t i) const { return order ? order[i] : i; }
 
     // Whether the features of a row lie closer together than the rows: the order to read in.
-    PT_HD bool row_major() const {
+    PAIRTILE_HD bool row_major() const {
         const int64_t row = row_stride < 0 ? -row_stride : row_stride;
         const int64_t col = col_stride < 0 ? -col_stride : col_stride;
         return col <= row;
@@ -35,7 +35,7 @@ struct RowScale {
 
 // Widened without rounding: a half's bits, moved to where a float has them, are the number ·
 // 2^−112.
-PT_HD float from_float16(uint16_t half) {
+PAIRTILE_HD float from_float16(uint16_t half) {
     const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
     const uint32_t size = static_cast<uint32_t>(half & 0x7fff) << 13;
     if (size >= 0x0f800000u) return bits_as<float>(sign | 0x7f800000u | (size & 0x007fffffu));
@@ -44,7 +44,7 @@ PT_HD float from_float16(uint16_t half) {
 }
 
 template <class T>
-PT_HD T element(const Array& array, int64_t i, int64_t j) {
+PAIRTILE_HD T element(const Array& array, int64_t i, int64_t j) {
     const char* at = array.data + i * array.row_stride + j * array.col_stride;
     switch (array.dtype) {
         case Dtype::float16:
@@ -66,7 +66,7 @@ PT_HD T element(const Array& array, int64_t i, int64_t j) {
 
 // The same of the normalised row, divided in float64; a zero row stays zero.
 template <class T>
-PT_HD T normalised_element(const Array& array, const RowScale& scale, int64_t i, int64_t j) {
+PAIRTILE_HD T normalised_element(const Array& array, const RowScale& scale, int64_t i, int64_t j) {
     if (scale.norm == 0.0) return T(0);
     const double x = element<double>(array, i, j);
     return static_cast<T>(ldexp(x, static_cast<int>(-scale.exponent)) / scale.norm);

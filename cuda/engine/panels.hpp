@@ -21,7 +21,7 @@ constexpr int max_parts = 3;
 
 // Where 16 bytes of a row lie in its slice: the hardware's 128-byte swizzle, in which the same
 // eight features of eight rows fall into different banks.
-PT_HD int swizzled(int row, int sixteen_bytes) {
+PAIRTILE_HD int swizzled(int row, int sixteen_bytes) {
     return row * slice_row_bytes + ((sixteen_bytes ^ (row & 7)) << 4);
 }
 
@@ -32,11 +32,11 @@ struct Panels {
     float* norms;      // ‖x̂‖² of the packed rows; +inf beyond the last one
     float* residuals;  // at least ‖x − x̂‖, what packing took off a row
 
-    PT_HD int slices_per_row() const {
+    PAIRTILE_HD int slices_per_row() const {
         return static_cast<int>((d + slice_features - 1) / slice_features);
     }
     // mma_depth steps in the last slice of a row
-    PT_HD int last_steps() const {
+    PAIRTILE_HD int last_steps() const {
         const int left = static_cast<int>(d - int64_t{slice_features} * (slices_per_row() - 1));
         return (left + mma_depth - 1) / mma_depth;
     }

@@ -46,9 +46,13 @@ struct TensorSweep {
     // each.
     int splits = 1;
 
-    PT_HD int slices() const { return rows.slices_per_row(); }
-    PT_HD int64_t row_panel_bytes() const { return int64_t{slice_bytes} * slices() * rows.parts; }
-    PT_HD int64_t col_panel_bytes() const { return int64_t{slice_bytes} * slices() * cols.parts; }
+    PAIRTILE_HD int slices() const { return rows.slices_per_row(); }
+    PAIRTILE_HD int64_t row_panel_bytes() const {
+        return int64_t{slice_bytes} * slices() * rows.parts;
+    }
+    PAIRTILE_HD int64_t col_panel_bytes() const {
+        return int64_t{slice_bytes} * slices() * cols.parts;
+    }
 };
 
 inline TensorSweep tensor_sweep(const Panels& rows, const Panels& cols, int64_t segments) {
@@ -69,7 +73,7 @@ inline TensorSweep tensor_sweep(const Panels& rows, const Panels& cols, int64_t 
 // the sum has more than float32. That is 11 units of 2^-24 for every 8 features where L = 8 and F =
 // 24 (compute capability 8.x), less where L = 16 and F = 25 (9.0). One more step and nearly twice
 // the units leave room for hardware that cuts off in smaller groups.
-PT_HD float tensor_core_error(int64_t d, float x, float y) {
+PAIRTILE_HD float tensor_core_error(int64_t d, float x, float y) {
     const auto steps = static_cast<float>((d + 7) / 8 + 1);
     return steps * 20.0f * 0x1p-24f * x * y;
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "engine/row_fold.cuh"
+#include "engine/similarities.cuh"
 #include "kernels/held.hpp"
-#include "kernels/similarities.cuh"
 
 namespace pairtile::gpu {
 

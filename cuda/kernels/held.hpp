@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "kernels/similarity.hpp"
+#include "engine/similarity.hpp"
 
 namespace pairtile::gpu {
 
@@ -16,7 +16,7 @@ struct Held {
     bool exclude_self;        // for one set and itself: 0 for the pair of a row with itself
     double* values;           // (references of the block, rows of the sweep): lanes side by side
 
-    PT_HD double& at(int64_t j, int64_t row) const { return values[j * sweep.rows + row]; }
+    PAIRTILE_HD double& at(int64_t j, int64_t row) const { return values[j * sweep.rows + row]; }
 };
 
 using Terms = std::vector<Term>;

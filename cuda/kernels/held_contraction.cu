@@ -1,7 +1,7 @@
 #include "kernels/held_contraction.hpp"
 
+#include "engine/multiply_add.cuh"
 #include "kernels/held.cuh"
-#include "kernels/multiply_add.cuh"
 
 namespace pairtile::gpu {
 namespace {

@@ -2,7 +2,7 @@
 // make slopes a gradient.
 #pragma once
 
-#include "kernels/contraction.hpp"
+#include "engine/contraction.hpp"
 #include "kernels/held.hpp"
 
 namespace pairtile::gpu {

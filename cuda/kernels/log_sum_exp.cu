@@ -2,7 +2,7 @@
 #include "kernels/log_sum_exp.hpp"
 
 #include "engine/row_fold.cuh"
-#include "kernels/similarities.cuh"
+#include "engine/similarities.cuh"
 
 namespace pairtile::gpu {
 namespace {

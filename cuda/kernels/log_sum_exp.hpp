@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "kernels/similarity.hpp"
+#include "engine/similarity.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
 
 namespace pairtile::gpu {

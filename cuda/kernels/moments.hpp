@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "kernels/similarity.hpp"
+#include "engine/similarity.hpp"
 #include "pairtile/fold/moments.hpp"
 #include "pairtile/fold/sum.hpp"
 

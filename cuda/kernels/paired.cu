@@ -2,8 +2,8 @@
 // contraction.
 #include "kernels/paired.hpp"
 
-#include "kernels/multiply_add.cuh"
-#include "kernels/similarities.cuh"
+#include "engine/multiply_add.cuh"
+#include "engine/similarities.cuh"
 
 namespace pairtile::gpu {
 namespace {

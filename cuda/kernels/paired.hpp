@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "kernels/contraction.hpp"
+#include "engine/contraction.hpp"
 
 namespace pairtile::gpu {
 

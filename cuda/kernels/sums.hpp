@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "kernels/similarity.hpp"
+#include "engine/similarity.hpp"
 #include "pairtile/fold/sum.hpp"
 
 namespace pairtile::gpu {

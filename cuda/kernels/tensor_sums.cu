@@ -265,8 +265,8 @@ double near_distance(const Term* terms, int count, double x, double y, int64_t d
     for (int t = 0; t < count; ++t) {
         const Term& term = terms[t];
         near = std::max(near, term.kernel == KernelId::gaussian
-                                  ? Gaussian::exact_below(term.params, error, tolerance, reach)
-                                  : Energy::exact_below(term.params, error, tolerance, reach));
+                                  ? Gaussian::recompute_below(term.params, error, tolerance, reach)
+                                  : Energy::recompute_below(term.params, error, tolerance, reach));
     }
     return near;
 }

@@ -4,8 +4,8 @@
 // in float64.
 #pragma once
 
+#include "engine/similarity.hpp"
 #include "engine/tensor_sweep.hpp"
-#include "kernels/similarity.hpp"
 
 namespace pairtile::gpu {
 

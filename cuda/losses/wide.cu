@@ -1,8 +1,8 @@
 #include "losses/wide.hpp"
 
+#include "engine/contraction.hpp"
 #include "engine/row_fold.cuh"
-#include "kernels/contraction.hpp"
-#include "kernels/similarities.cuh"
+#include "engine/similarities.cuh"
 
 namespace pairtile::gpu {
 namespace {

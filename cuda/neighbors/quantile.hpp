@@ -14,7 +14,7 @@ constexpr int64_t quantile_state_bytes = 0;
 constexpr int64_t quantile_least_width = 256;
 
 // A value as a whole number that orders like it; NaN comes last.
-PT_HD uint64_t key_of(double value) {
+PAIRTILE_HD uint64_t key_of(double value) {
     if (value != value) return ~uint64_t{0};
     const uint64_t bits = bits_as<uint64_t>(value + 0.0);  // −0 is 0
     return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;

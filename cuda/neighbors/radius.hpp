@@ -14,7 +14,7 @@ struct Ball {
     bool narrow;  // distances are rounded to float32, as radii are
 
     // False for NaN.
-    PT_HD bool holds(double distance, double radius) const {
+    PAIRTILE_HD bool holds(double distance, double radius) const {
         if (narrow) distance = static_cast<float>(distance);
         return closed ? distance <= radius : distance < radius;
     }

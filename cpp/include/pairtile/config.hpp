@@ -9,9 +9,9 @@
 #include <cstdint>
 
 #if defined(__CUDACC__)
-#define PT_HD __host__ __device__ __forceinline__
+#define PAIRTILE_HD __host__ __device__ __forceinline__
 #else
-#define PT_HD inline __attribute__((always_inline))
+#define PAIRTILE_HD inline __attribute__((always_inline))
 #endif
 
 #ifndef PAIRTILE_ISA
@@ -23,7 +23,7 @@ inline namespace PAIRTILE_ISA {
 
 // a*b + c, fused where the hardware has it. The build forbids contraction, so nothing else fuses.
 template <class T>
-PT_HD T mul_add(T a, T b, T c) {
+PAIRTILE_HD T mul_add(T a, T b, T c) {
 #if defined(__CUDA_ARCH__) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     if constexpr (sizeof(T) == 4) {
         return __builtin_fmaf(a, b, c);

@@ -14,19 +14,19 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 template <class To, class From>
-PT_HD To bits_as(From value) {
+PAIRTILE_HD To bits_as(From value) {
     static_assert(sizeof(To) == sizeof(From));
     To out;
     memcpy(&out, &value, sizeof out);
     return out;
 }
 
-PT_HD float root(float x) { return __builtin_sqrtf(x); }
-PT_HD double root(double x) { return __builtin_sqrt(x); }
+PAIRTILE_HD float root(float x) { return __builtin_sqrtf(x); }
+PAIRTILE_HD double root(double x) { return __builtin_sqrt(x); }
 
 // e^x = 2^n e^r with n = round(x / ln 2): adding 1.5·2^23 (2^52) rounds to an integer that then
 // sits in the low bits, ready to be added to the exponent.
-PT_HD float exponential(float x) {
+PAIRTILE_HD float exponential(float x) {
     const float clamped = x > 88.3f ? 88.3f : (x < -87.3f ? -87.3f : x);
     const float shifted = mul_add(clamped, 1.44269504088896341f, 12582912.0f);
     const float n = shifted - 12582912.0f;
@@ -43,7 +43,7 @@ PT_HD float exponential(float x) {
     return x < -87.3f ? 0.0f : (x > 88.3f ? __builtin_inff() : (x == x ? y : x));
 }
 
-PT_HD double exponential(double x) {
+PAIRTILE_HD double exponential(double x) {
     const double clamped = x > 709.0 ? 709.0 : (x < -708.0 ? -708.0 : x);
     const double shifted = mul_add(clamped, 1.4426950408889634074, 6755399441055744.0);
     const double n = shifted - 6755399441055744.0;
@@ -67,7 +67,7 @@ PT_HD double exponential(double x) {
 
 // log x = n ln 2 + 2 atanh(s), s = (m-1)/(m+1), m in [sqrt(1/2), sqrt 2). For x > 0 and normal;
 // log 0 = -inf, and NaN for anything else.
-PT_HD float logarithm(float x) {
+PAIRTILE_HD float logarithm(float x) {
     const uint32_t u = bits_as<uint32_t>(x);
     const int32_t n = static_cast<int32_t>(u - 0x3f3504f3u) >> 23;
     const float m = bits_as<float>(u - (static_cast<uint32_t>(n) << 23));
@@ -84,7 +84,7 @@ PT_HD float logarithm(float x) {
     return x > 0.0f ? value : (x == 0.0f ? -__builtin_inff() : __builtin_nanf(""));
 }
 
-PT_HD double logarithm(double x) {
+PAIRTILE_HD double logarithm(double x) {
     const uint64_t u = bits_as<uint64_t>(x);
     const int64_t n = static_cast<int64_t>(u - 0x3fe6a09e667f3bcdull) >> 52;
     const double m = bits_as<double>(u - (static_cast<uint64_t>(n) << 52));
@@ -109,7 +109,7 @@ PT_HD double logarithm(double x) {
 
 // log(1 + x) for x >= 0: what rounding 1 + x loses is put back as a factor.
 template <class T>
-PT_HD T logarithm_of_one_plus(T x) {
+PAIRTILE_HD T logarithm_of_one_plus(T x) {
     const T sum = T(1) + x;
     const T rounded = sum - T(1);
     return rounded > T(0) ? logarithm(sum) * (x / rounded) : x;
@@ -117,7 +117,7 @@ PT_HD T logarithm_of_one_plus(T x) {
 
 // x^a for x >= 0: 0^a is 0 for a > 0 and +inf for a < 0.
 template <class T>
-PT_HD T power(T x, T a) {
+PAIRTILE_HD T power(T x, T a) {
     return exponential(a * logarithm(x));
 }
 

@@ -10,14 +10,14 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 // The sums of the vectors, in order.
-PT_HD Quad<float> sums_of(const Quad<float>* v) {
+PAIRTILE_HD Quad<float> sums_of(const Quad<float>* v) {
     [[maybe_unused]] typedef int Mask __attribute__((vector_size(16)));
     const Quad<float> a = PT_SHUFFLE(v[0], v[1], 0, 4, 1, 5) + PT_SHUFFLE(v[0], v[1], 2, 6, 3, 7);
     const Quad<float> b = PT_SHUFFLE(v[2], v[3], 0, 4, 1, 5) + PT_SHUFFLE(v[2], v[3], 2, 6, 3, 7);
     return PT_SHUFFLE(a, b, 0, 1, 4, 5) + PT_SHUFFLE(a, b, 2, 3, 6, 7);
 }
 
-PT_HD Quad<double> sums_of(const Quad<double>* v) {
+PAIRTILE_HD Quad<double> sums_of(const Quad<double>* v) {
     [[maybe_unused]] typedef long long Mask __attribute__((vector_size(16)));
     return PT_SHUFFLE(v[0], v[1], 0, 2) + PT_SHUFFLE(v[0], v[1], 1, 3);
 }
@@ -25,7 +25,8 @@ PT_HD Quad<double> sums_of(const Quad<double>* v) {
 // As many columns as a quad holds against `count` rows, which are d apart; `at_once` columns side
 // by side.
 template <Core core, int count, int at_once, class T>
-PT_HD void quad_in_place(const T* rows, const T* const* cols, int64_t d, T* tile, int64_t ld) {
+PAIRTILE_HD void quad_in_place(const T* rows, const T* const* cols, int64_t d, T* tile,
+                               int64_t ld) {
     using V = Vec<T>;
     constexpr int lanes = V::lanes, quad = 16 / sizeof(T);
     const int64_t whole = d / lanes * lanes;
@@ -34,7 +35,7 @@ PT_HD void quad_in_place(const T* rows, const T* const* cols, int64_t d, T* tile
     for (int c = 0; c < quad; c += at_once) {
         typename V::Reg sum[count][at_once];
         for (int i = 0; i < count; ++i) {
-            for (int a = 0; a < at_once; ++a) sum[i][a] = V::spread(T(0));
+            for (int a = 0; a < at_once; ++a) sum[i][a] = V::broadcast(T(0));
         }
         const auto add = [&](auto load, int64_t f) {
             typename V::Reg y[at_once];

@@ -14,7 +14,7 @@ inline namespace PAIRTILE_ISA {
 // `part` holds 64 columns of label_rows numbers; entry `code` of table g is the sum of those of
 // columns 5g, 5g + 1, … whose bit is set in code. The last table joins what columns are left.
 template <class T>
-PT_HD void fill_tables(const T* part, T* tables) {
+PAIRTILE_HD void fill_tables(const T* part, T* tables) {
     constexpr int rows = label_rows<T>;
     for (int g = 0; g < label_tables; ++g) {
         T* table = tables + g * label_codes * rows;
@@ -34,7 +34,7 @@ PT_HD void fill_tables(const T* part, T* tables) {
 
 // sums (+)= what the tables say of `count` labellings.
 template <int count, class T>
-PT_HD void add_labelled(const T* tables, const uint64_t* columns, bool accumulate, T* sums) {
+PAIRTILE_HD void add_labelled(const T* tables, const uint64_t* columns, bool accumulate, T* sums) {
     using V = Vec<T>;
     constexpr int rows = label_rows<T>, regs = rows / V::lanes;
     typename V::Reg sum[count][regs];
@@ -42,7 +42,7 @@ PT_HD void add_labelled(const T* tables, const uint64_t* columns, bool accumulat
     for (int b = 0; b < count; ++b) {
 #pragma GCC unroll 4
         for (int v = 0; v < regs; ++v) {
-            sum[b][v] = accumulate ? V::load(sums + b * rows + v * V::lanes) : V::spread(T(0));
+            sum[b][v] = accumulate ? V::load(sums + b * rows + v * V::lanes) : V::broadcast(T(0));
         }
     }
     // unrolled, so that shift and place of a table are constants
@@ -95,7 +95,7 @@ void label_sums(const double* kernel, int64_t ld, int height, int64_t width,
 #pragma GCC unroll 8
         for (int r = 0; r < label_rows<T>; r += V::lanes) {
             double* at = out + r % label_lanes;
-            V::store(at, V::add(V::load(at), V::keep(V::load(sums + r), chosen >> r)));
+            V::store(at, V::add(V::load(at), V::maskz(V::load(sums + r), chosen >> r)));
         }
     }
 }

@@ -17,7 +17,7 @@ struct Block {
 };
 
 template <Core core, class V, class Reg>
-PT_HD Reg step(Reg x, Reg y, Reg sum) {
+PAIRTILE_HD Reg step(Reg x, Reg y, Reg sum) {
     if constexpr (core == Core::dot || core == Core::short_dot) {
         return V::fma(x, y, sum);
     } else if constexpr (core == Core::squared_difference) {
@@ -38,7 +38,7 @@ PT_HD Reg step(Reg x, Reg y, Reg sum) {
 }
 
 template <Core core, class T>
-PT_HD typename Block<T>::Reg combine(typename Block<T>::Reg a, typename Block<T>::Reg b) {
+PAIRTILE_HD typename Block<T>::Reg combine(typename Block<T>::Reg a, typename Block<T>::Reg b) {
     if constexpr (core == Core::largest_difference) {
         return Vec<T>::max(a, b);
     } else {
@@ -60,7 +60,7 @@ constexpr int64_t steps_of() {
 
 // What a register block holds after those steps, as numbers.
 template <Core core, class V, class Reg>
-PT_HD Reg finished(Reg sum) {
+PAIRTILE_HD Reg finished(Reg sum) {
     if constexpr (core == Core::differing_bits) {
         return V::total(sum);
     } else {
@@ -70,8 +70,9 @@ PT_HD Reg finished(Reg sum) {
 
 // One register block over k steps. `a` advances by k_stride, its rows lie row_stride apart.
 template <Core core, class T>
-PT_HD void accumulate(typename Block<T>::Reg (&sum)[Block<T>::rows][Block<T>::vectors], int64_t k,
-                      const T* a, int64_t row_stride, int64_t k_stride, const T* b) {
+PAIRTILE_HD void accumulate(typename Block<T>::Reg (&sum)[Block<T>::rows][Block<T>::vectors],
+                            int64_t k, const T* a, int64_t row_stride, int64_t k_stride,
+                            const T* b) {
     using V = Vec<T>;
     constexpr int rows = Block<T>::rows, vectors = Block<T>::vectors, cols = Block<T>::cols;
     for (int64_t f = 0; f < k; ++f) {
@@ -80,7 +81,7 @@ PT_HD void accumulate(typename Block<T>::Reg (&sum)[Block<T>::rows][Block<T>::ve
         for (int v = 0; v < vectors; ++v) y[v] = V::load(b + v * V::lanes);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i) {
-            const typename V::Reg x = V::spread(a[i * row_stride]);
+            const typename V::Reg x = V::broadcast(a[i * row_stride]);
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; ++v) sum[i][v] = step<core, V>(x, y[v], sum[i][v]);
         }
@@ -110,7 +111,7 @@ void core_tile(const T* row_panel, const T* col_panels, int64_t d, int panels, c
 #pragma GCC unroll 16
                 for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-                    for (int v = 0; v < vectors; ++v) sum[i][v] = V::spread(T(0));
+                    for (int v = 0; v < vectors; ++v) sum[i][v] = V::broadcast(T(0));
                 }
             }
             accumulate<core, T>(sum, k, row_panel + first * rows, 1, rows,
@@ -144,7 +145,7 @@ void canonical_tile(const double* row_panel, const double* col_panels, int64_t d
                 const double* x = row_panel + i;
                 const double* y = col_panels + p * d * cols + v * V::lanes;
                 const auto push = [&](int l, int64_t j) {
-                    partial.push(l, V::spread(x[j * rows]), V::load(y + j * cols), j, params);
+                    partial.push(l, V::broadcast(x[j * rows]), V::load(y + j * cols), j, params);
                 };
                 int64_t j = 0;
                 for (; j + 8 <= d; j += 8) {
@@ -182,7 +183,7 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) sum[i][v] = V::spread(T(0));
+        for (int v = 0; v < vectors; ++v) sum[i][v] = V::broadcast(T(0));
     }
     accumulate<Core::dot, T>(sum, k, a, row_stride, k_stride, b);
     if (n == cols) {
@@ -210,8 +211,8 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
 template <class T>
 void range_of(const T* tile, int64_t ld, int rows, int cols, T* low, T* high) {
     using V = Vec<T>;
-    const typename V::Reg zero = V::spread(T(0));
-    typename V::Reg most = V::spread(tile[0]), least = V::sub(zero, most);  // least is negated
+    const typename V::Reg zero = V::broadcast(T(0));
+    typename V::Reg most = V::broadcast(tile[0]), least = V::sub(zero, most);  // least is negated
     T top = tile[0], bottom = tile[0];
     for (int i = 0; i < rows; ++i) {
         const T* row = tile + i * ld;
@@ -239,7 +240,7 @@ void range_of(const T* tile, int64_t ld, int rows, int cols, T* low, T* high) {
 // Positions that are to be kept: bits_of(values, first) says which of a vector, keep(j) which
 // single.
 template <class T, class Bits, class Keep>
-PT_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
+PAIRTILE_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
     using V = Vec<T>;
     int found = 0;
     int j = 0;
@@ -261,30 +262,32 @@ PT_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
 template <class T>
 int select_below(const T* row, int n, T threshold, int32_t* out) {
     using V = Vec<T>;
-    const typename V::Reg limit = V::spread(threshold);
+    const typename V::Reg limit = V::broadcast(threshold);
     return select(
-        row, n, out, [=](typename V::Reg v, int) { return V::below(v, limit); },
+        row, n, out, [=](typename V::Reg v, int) { return V::cmp_le_mask(v, limit); },
         [=](int j) { return row[j] <= threshold; });
 }
 
 template <class T>
 int select_between(const T* row, int n, T low, T high, int32_t* out) {
     using V = Vec<T>;
-    const typename V::Reg above = V::spread(low), limit = V::spread(high);
+    const typename V::Reg above = V::broadcast(low), limit = V::broadcast(high);
     return select(
         row, n, out,
-        [=](typename V::Reg v, int) { return V::below(v, limit) & ~V::below(v, above); },
+        [=](typename V::Reg v, int) {
+            return V::cmp_le_mask(v, limit) & ~V::cmp_le_mask(v, above);
+        },
         [=](int j) { return row[j] <= high && !(row[j] <= low); });
 }
 
 template <class T>
 int select_below_each(const T* row, int n, T factor, const T* thresholds, T offset, int32_t* out) {
     using V = Vec<T>;
-    const typename V::Reg scale = V::spread(factor), shift = V::spread(offset);
+    const typename V::Reg scale = V::broadcast(factor), shift = V::broadcast(offset);
     return select(
         row, n, out,
         [=](typename V::Reg v, int first) {
-            return V::below(v, V::fma(scale, V::load(thresholds + first), shift));
+            return V::cmp_le_mask(v, V::fma(scale, V::load(thresholds + first), shift));
         },
         [=](int j) { return row[j] <= mul_add(factor, thresholds[j], offset); });
 }

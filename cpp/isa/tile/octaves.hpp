@@ -15,9 +15,9 @@ typedef uint32_t FloatBits __attribute__((vector_size(sizeof(Floats))));
 
 // of[octave % 16] in every lane, by a few instructions where the machine has them.
 template <class V>
-typename V::Reg pick(const float* of, FloatBits octave) {
-    if constexpr (requires { V::pick(of, octave); }) {
-        return V::pick(of, octave);
+typename V::Reg lookup(const float* of, FloatBits octave) {
+    if constexpr (requires { V::lookup(of, octave); }) {
+        return V::lookup(of, octave);
     } else {
         typename V::Reg out;
         for (int l = 0; l < V::lanes; ++l) out[l] = of[octave[l] % octaves];
@@ -27,17 +27,17 @@ typename V::Reg pick(const float* of, FloatBits octave) {
 
 inline Floats by_octave(Floats value, Floats rate, const float* coefficients) {
     using V = Vec<float>;
-    const Floats last = V::spread(0x1.fffffep+16f);
-    Floats u = V::fma(value, rate, V::spread(2.0f));
+    const Floats last = V::broadcast(0x1.fffffep+16f);
+    Floats u = V::fma(value, rate, V::broadcast(2.0f));
     u = u > last ? last : u;  // NaN stays NaN, here and in the product below
     const FloatBits bits = (FloatBits)u, exponent = bits & 0x7f800000u;
-    const Floats t = V::fma(u, (Floats)(0x7f000000u - exponent), V::spread(-1.5f));
+    const Floats t = V::fma(u, (Floats)(0x7f000000u - exponent), V::broadcast(-1.5f));
     // the low four bits of the exponent count from 0
     const FloatBits octave = bits >> 23;
-    Floats sum = pick<V>(coefficients + octave_degree * octaves, octave);
+    Floats sum = lookup<V>(coefficients + octave_degree * octaves, octave);
 #pragma GCC unroll 8
     for (int k = octave_degree - 1; k >= 0; --k) {
-        sum = V::fma(sum, t, pick<V>(coefficients + k * octaves, octave));
+        sum = V::fma(sum, t, lookup<V>(coefficients + k * octaves, octave));
     }
     return sum;
 }
@@ -45,7 +45,7 @@ inline Floats by_octave(Floats value, Floats rate, const float* coefficients) {
 inline void octave_tile(const float* tile, int64_t ld, int rows, int cols, float rate,
                         const float* coefficients, float* out, int64_t out_ld) {
     using V = Vec<float>;
-    const Floats rates = V::spread(rate);
+    const Floats rates = V::broadcast(rate);
     float table[octave_coefficients];
     memcpy(table, coefficients, sizeof table);
     for (int i = 0; i < rows; ++i) {

@@ -13,7 +13,7 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 // out[j·width + i] = in[i·ld + j] for the 16/sizeof(T) rows and columns that begin at each corner.
-PT_HD void turn(const float* in, int64_t ld, float* out, int64_t width) {
+PAIRTILE_HD void transpose(const float* in, int64_t ld, float* out, int64_t width) {
     using V = Quad<float>;
     [[maybe_unused]] typedef int Mask __attribute__((vector_size(16)));
     V row[4];
@@ -25,7 +25,7 @@ PT_HD void turn(const float* in, int64_t ld, float* out, int64_t width) {
     for (int j = 0; j < 4; ++j) __builtin_memcpy(out + j * width, &turned[j], sizeof(V));
 }
 
-PT_HD void turn(const double* in, int64_t ld, double* out, int64_t width) {
+PAIRTILE_HD void transpose(const double* in, int64_t ld, double* out, int64_t width) {
     using V = Quad<double>;
     [[maybe_unused]] typedef long long Mask __attribute__((vector_size(16)));
     V row[2];
@@ -42,7 +42,7 @@ void transpose(const T* in, int64_t ld, int64_t n, int width, T* out) {
     int64_t j = 0;
     for (; j + step <= n; j += step) {
         for (int i = 0; i < whole; i += step) {
-            turn(in + i * ld + j, ld, out + j * width + i, width);
+            transpose(in + i * ld + j, ld, out + j * width + i, width);
         }
         for (int i = whole; i < width; ++i) {
             for (int64_t f = j; f < j + step; ++f) out[f * width + i] = in[i * ld + f];
@@ -57,7 +57,7 @@ constexpr int norm_lanes = 8;
 
 // One more value in a norm; NaN stays.
 template <Norm norm>
-PT_HD double grow(double state, double value) {
+PAIRTILE_HD double grow(double state, double value) {
     if constexpr (norm == Norm::squares) return state + value * value;
     const double size = value < 0 ? -value : value;
     if constexpr (norm == Norm::absolutes) return state + size;
@@ -65,7 +65,7 @@ PT_HD double grow(double state, double value) {
 }
 
 template <Norm norm>
-PT_HD double merge_lanes(const double* lane) {
+PAIRTILE_HD double merge_lanes(const double* lane) {
     double part[norm_lanes];
     for (int l = 0; l < norm_lanes; ++l) part[l] = lane[l];
     for (int half = norm_lanes / 2; half; half /= 2) {
@@ -100,14 +100,14 @@ template <class S, class T>
 using Shift = std::conditional_t<sizeof(S) == 4 && sizeof(T) == 4, float, double>;
 
 template <class Real, class S>
-PT_HD Real placed(S x, Real centre, Real scale) {
+PAIRTILE_HD Real placed(S x, Real centre, Real scale) {
     return (static_cast<Real>(x) - centre) * scale;
 }
 
 // Asks for the row that is read a few rows later: the sweep's own work between two panels makes the
 // processor's prefetching lose the thread.
 template <class S>
-PT_HD void prefetch(const S* row, int64_t stride, int64_t n) {
+PAIRTILE_HD void prefetch(const S* row, int64_t stride, int64_t n) {
     constexpr int64_t rows_ahead = 16, line = 64 / sizeof(S);
     for (int64_t j = 0; j < n; j += line) __builtin_prefetch(row + rows_ahead * stride + j);
 }
@@ -185,7 +185,7 @@ void pack(const S* rows, int64_t stride, int count, int64_t d, const double* cen
 }
 
 // The nearest bfloat16, ties to even, as the high half of a float; x is finite.
-PT_HD uint32_t bfloat16_bits(float x) {
+PAIRTILE_HD uint32_t bfloat16_bits(float x) {
     const uint32_t bits = bits_as<uint32_t>(x);
     return (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
 }

@@ -8,7 +8,7 @@ inline namespace PAIRTILE_ISA {
 
 template <class S>
 void survey(const S* rows, int64_t stride, int64_t count, int64_t d, const double* centre,
-            Survey* found) {
+            RowStatistics* found) {
     constexpr int lanes = 8;
     for (int64_t i = 0; i < count; ++i) {
         const S* row = rows + i * stride;
@@ -33,7 +33,7 @@ void survey(const S* rows, int64_t stride, int64_t count, int64_t d, const doubl
             zero[0] += zero[l];
         }
         if (zero[0] != 0.0) continue;
-        Survey mine{top[0], square[0], raw[0], found->integral, raw[0] == 0.0};
+        RowStatistics mine{top[0], square[0], raw[0], found->integral, raw[0] == 0.0};
         for (j = 0; mine.integral && j < d; ++j) {
             mine.integral = row[j] == static_cast<S>(__builtin_nearbyint(row[j]));
         }

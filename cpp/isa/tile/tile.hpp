@@ -54,12 +54,12 @@ void divide_by_union(T* tile, int64_t ld, int rows, int cols, const T* row_norms
 template <class Kernel>
 struct SlopeOf {
     template <class T>
-    static PT_HD T value(T argument, const T* p) {
+    static PAIRTILE_HD T value(T argument, const T* p) {
         return Kernel::slope(argument, p);
     }
     template <class T, class Loop>
     requires requires(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
-    static PT_HD void specialise(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
+    static PAIRTILE_HD void specialise(const T* p, Loop loop) { Kernel::specialise_slope(p, loop); }
 };
 
 template <class Kernel, class T>
@@ -125,7 +125,7 @@ void stein_tile(const T* squares, const T* scores, const T* cross, int64_t ld, i
 
 // Σ over a row of map(j), over fixed lanes merged by a fixed tree.
 template <class Map>
-PT_HD double lane_sum(int cols, Map map) {
+PAIRTILE_HD double lane_sum(int cols, Map map) {
     Sum lane[sum_lanes] = {};
     int j = 0;
     for (; j + sum_lanes <= cols; j += sum_lanes) {
@@ -189,7 +189,7 @@ void scale_tile(T* tile, int64_t ld, int rows, int cols, T factor) {
 }
 
 template <class T>
-PT_HD T largest_of(const T* row, int cols) {
+PAIRTILE_HD T largest_of(const T* row, int cols) {
     T lane[sum_lanes];
     for (int l = 0; l < sum_lanes; ++l) lane[l] = -static_cast<T>(__builtin_inf());
     int j = 0;
@@ -204,7 +204,7 @@ PT_HD T largest_of(const T* row, int cols) {
 
 // What logits are compared with: their largest, but a finite number where all are masked (−∞).
 template <class T>
-PT_HD T reference_of(T top) {
+PAIRTILE_HD T reference_of(T top) {
     return top == -static_cast<T>(__builtin_inf()) ? T(0) : top;
 }
 

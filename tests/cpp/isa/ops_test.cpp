@@ -423,7 +423,7 @@ TEST(products_add_blocks_of_any_shape) {
 // --- a look at rows ---
 
 template <class S>
-void check_survey(SurveyFn<S> look, const char* isa, Random& random) {
+void check_survey(RowStatisticsFn<S> look, const char* isa, Random& random) {
     for (const int64_t d : {int64_t{1}, int64_t{7}, int64_t{8}, int64_t{29}}) {
         for (const bool integral : {false, true}) {
             constexpr int64_t count = 6;
@@ -440,9 +440,9 @@ void check_survey(SurveyFn<S> look, const char* isa, Random& random) {
             const bool has_zeros = integral && d > 1;
             for (int64_t f = 0; has_zeros && f < d; ++f) at(4, f) = S(0);
             const auto centre = normals<double>(random, d);
-            Survey expected, found;
+            RowStatistics expected, found;
             for (const int64_t i : {0, 3, 4, 5}) {
-                Survey row;
+                RowStatistics row;
                 for (int64_t f = 0; f < d; ++f) {
                     const double value = static_cast<double>(at(i, f));
                     const double shifted = value - centre[static_cast<size_t>(f)];
@@ -471,8 +471,8 @@ void check_survey(SurveyFn<S> look, const char* isa, Random& random) {
 TEST(a_survey_passes_over_rows_that_are_not_finite) {
     Random random(16);
     for (const IsaOps* isa : supported_isas()) {
-        check_survey(isa->survey_float32, isa->name, random);
-        check_survey(isa->survey_float64, isa->name, random);
+        check_survey(isa->row_statistics_float32, isa->name, random);
+        check_survey(isa->row_statistics_float64, isa->name, random);
     }
 }
 

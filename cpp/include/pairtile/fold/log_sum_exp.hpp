@@ -12,10 +12,10 @@ struct LogSumExp {
     double sum = 0.0;
 
     // A pair of logit −∞ is masked and leaves no trace; NaN stays to the end.
-    PT_HD void push(double x) {
+    PAIRTILE_HD void push(double x) {
         if (x != -__builtin_inf()) merge(LogSumExp{x, x == x ? 1.0 : x});
     }
-    PT_HD void merge(const LogSumExp& other) {
+    PAIRTILE_HD void merge(const LogSumExp& other) {
         if (other.sum == 0.0) return;
         if (sum == 0.0) {
             *this = other;
@@ -30,7 +30,7 @@ struct LogSumExp {
             sum = __builtin_nan("");
         }
     }
-    PT_HD double finish() const { return sum == 0.0 ? max : max + logarithm(sum); }
+    PAIRTILE_HD double finish() const { return sum == 0.0 ? max : max + logarithm(sum); }
 };
 
 }  // namespace PAIRTILE_ISA

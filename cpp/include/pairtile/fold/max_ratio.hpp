@@ -10,11 +10,13 @@ inline namespace PAIRTILE_ISA {
 struct MaxRatio {
     double value = 0.0;
 
-    PT_HD void push(double radius, double distance) {
+    PAIRTILE_HD void push(double radius, double distance) {
         merge(MaxRatio{distance == 0.0 ? __builtin_inf() : radius / distance});
     }
-    PT_HD void merge(const MaxRatio& other) { value = other.value > value ? other.value : value; }
-    PT_HD double finish() const { return value; }
+    PAIRTILE_HD void merge(const MaxRatio& other) {
+        value = other.value > value ? other.value : value;
+    }
+    PAIRTILE_HD double finish() const { return value; }
 };
 
 }  // namespace PAIRTILE_ISA

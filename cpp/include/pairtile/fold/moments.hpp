@@ -10,11 +10,11 @@ inline namespace PAIRTILE_ISA {
 struct Moments {
     double sum = 0.0, squares = 0.0;
 
-    PT_HD void push(double x) {
+    PAIRTILE_HD void push(double x) {
         sum += x;
         squares += x * x;
     }
-    PT_HD void merge(const Moments& other) {
+    PAIRTILE_HD void merge(const Moments& other) {
         sum += other.sum;
         squares += other.squares;
     }

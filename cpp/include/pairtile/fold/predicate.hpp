@@ -18,7 +18,7 @@ struct Predicate {
     const int64_t* reference_ticks = nullptr;
     const bool* reference_mask = nullptr;
 
-    PT_HD bool admits(int64_t i, int64_t j) const {
+    PAIRTILE_HD bool admits(int64_t i, int64_t j) const {
         if (exclude_self && i == j) return false;
         if (reference_mask && !reference_mask[j]) return false;
         if (query_groups && (query_groups[i] == reference_groups[j]) != same_group) return false;

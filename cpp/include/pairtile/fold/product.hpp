@@ -10,9 +10,9 @@ inline namespace PAIRTILE_ISA {
 struct Product {
     double value = 1.0;
 
-    PT_HD void push(double x) { value *= x; }
-    PT_HD void merge(const Product& other) { value *= other.value; }
-    PT_HD double finish() const { return value; }
+    PAIRTILE_HD void push(double x) { value *= x; }
+    PAIRTILE_HD void merge(const Product& other) { value *= other.value; }
+    PAIRTILE_HD double finish() const { return value; }
 };
 
 }  // namespace PAIRTILE_ISA

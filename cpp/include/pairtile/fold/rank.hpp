@@ -12,11 +12,11 @@ struct Rank {
     int64_t below = 0;
     int64_t inside = 0;
 
-    PT_HD void push(double x) {
+    PAIRTILE_HD void push(double x) {
         below += x < low;
         inside += x >= low && x <= high;
     }
-    PT_HD void merge(const Rank& other) {
+    PAIRTILE_HD void merge(const Rank& other) {
         below += other.below;
         inside += other.inside;
     }

@@ -9,9 +9,9 @@ inline namespace PAIRTILE_ISA {
 struct Sum {
     double value = 0.0;
 
-    PT_HD void push(double x) { value += x; }
-    PT_HD void merge(const Sum& other) { value += other.value; }
-    PT_HD double finish() const { return value; }
+    PAIRTILE_HD void push(double x) { value += x; }
+    PAIRTILE_HD void merge(const Sum& other) { value += other.value; }
+    PAIRTILE_HD double finish() const { return value; }
 };
 
 }  // namespace PAIRTILE_ISA

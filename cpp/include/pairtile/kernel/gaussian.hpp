@@ -10,27 +10,27 @@ struct Gaussian {
     static constexpr Argument argument = Argument::squared_distance;
 
     template <class T>
-    static PT_HD T value(T s, const T* p) {
+    static PAIRTILE_HD T value(T s, const T* p) {
         return exponential(-p[0] * s);
     }
     template <class T>
-    static PT_HD T log_value(T s, const T* p) {
+    static PAIRTILE_HD T log_value(T s, const T* p) {
         return -p[0] * s;
     }
     template <class T>
-    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+    static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T k = value(s, p);
         return {k, -p[0] * k, p[0] * p[0] * s * k};
     }
     template <class T>
-    static PT_HD T slope(T s, const T* p) {
+    static PAIRTILE_HD T slope(T s, const T* p) {
         return -p[0] * exponential(-p[0] * s);
     }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= scale;
     }
-    static double exact_below(const double* p, double error, double tolerance, double reach) {
+    static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is γ e^{−γ s}
         (void)reach;
         const double shift = p[0] * error;

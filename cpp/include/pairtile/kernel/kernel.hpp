@@ -7,12 +7,13 @@
 //   stein(s, p)                value and derivatives by s = d²; of kernels smooth enough
 //   slope(t, p)                its derivative by that number; 0 at s = 0 where there is none
 //   rescale(p, weight, s)      the same kernel for an argument that carries the factor s
-//   exact_below(p, e, tol, r)  where an argument error e moves the value by more than tol times the
+//   recompute_below(p, e, tol, r)  where an argument error e moves the value by more than tol times
+//   the
 //                              kernel's largest value on arguments up to r: pairs whose argument is
 //                              below the returned number are recomputed from canonical values
-//   stein_exact_below(p, e, tol)  optional: the same of stein(), where an error moves that further
-//   specialise(p, loop)        optional: value() with what does not depend on the pair decided once
-//   specialise_slope(p, loop)  the same of slope()
+//   stein_recompute_below(p, e, tol)  optional: the same of stein(), where an error moves that
+//   further specialise(p, loop)        optional: value() with what does not depend on the pair
+//   decided once specialise_slope(p, loop)  the same of slope()
 // Parameters are at most three numbers p[], in the order of the list in registry.hpp's headers.
 #pragma once
 

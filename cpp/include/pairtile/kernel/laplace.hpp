@@ -10,15 +10,15 @@ struct Laplace {
     static constexpr Argument argument = Argument::squared_distance;
 
     template <class T>
-    static PT_HD T value(T s, const T* p) {
+    static PAIRTILE_HD T value(T s, const T* p) {
         return exponential(-p[0] * root(s));
     }
     template <class T>
-    static PT_HD T log_value(T s, const T* p) {
+    static PAIRTILE_HD T log_value(T s, const T* p) {
         return -p[0] * root(s);
     }
     template <class T>
-    static PT_HD T slope(T s, const T* p) {
+    static PAIRTILE_HD T slope(T s, const T* p) {
         const T distance = root(s);
         const T steep = T(-0.5) * p[0] * exponential(-p[0] * distance) / distance;
         return s > T(0) ? steep : T(0);
@@ -27,7 +27,7 @@ struct Laplace {
         (void)weight;
         p[0] /= std::sqrt(scale);
     }
-    static double exact_below(const double* p, double error, double tolerance, double reach) {
+    static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is γ e^{−γ d} / 2d with d = √s: bounded once by its pole, once by its tail
         (void)reach;
         if (p[0] * std::sqrt(error) <= tolerance) return -1.0;

@@ -10,12 +10,12 @@ struct Linear {
     static constexpr Argument argument = Argument::dot;
 
     template <class T>
-    static PT_HD T value(T t, const T* p) {
+    static PAIRTILE_HD T value(T t, const T* p) {
         (void)p;
         return t;
     }
     template <class T>
-    static PT_HD T slope(T t, const T* p) {
+    static PAIRTILE_HD T slope(T t, const T* p) {
         (void)t, (void)p;
         return T(1);
     }
@@ -23,7 +23,7 @@ struct Linear {
         (void)p;
         weight /= scale;
     }
-    static double exact_below(const double* p, double error, double tolerance, double reach) {
+    static double recompute_below(const double* p, double error, double tolerance, double reach) {
         (void)p, (void)error, (void)tolerance, (void)reach;
         return -1.0;
     }

@@ -10,29 +10,29 @@ struct Matern32 {
     static constexpr Argument argument = Argument::squared_distance;
 
     template <class T>
-    static PT_HD T value(T s, const T* p) {
+    static PAIRTILE_HD T value(T s, const T* p) {
         const T x = p[0] * root(s);
         return (x + T(1)) * exponential(-x);
     }
     template <class T>
-    static PT_HD T log_value(T s, const T* p) {
+    static PAIRTILE_HD T log_value(T s, const T* p) {
         const T x = p[0] * root(s);
         return logarithm_of_one_plus(x) - x;
     }
     template <class T>
-    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+    static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T x = p[0] * root(s), tail = exponential(-x), rate = T(0.5) * p[0] * p[0];
         return {(x + T(1)) * tail, -rate * tail, T(0.5) * rate * x * tail};
     }
     template <class T>
-    static PT_HD T slope(T s, const T* p) {
+    static PAIRTILE_HD T slope(T s, const T* p) {
         return T(-0.5) * p[0] * p[0] * exponential(-p[0] * root(s));
     }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
         p[0] /= std::sqrt(scale);
     }
-    static double exact_below(const double* p, double error, double tolerance, double reach) {
+    static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is r²/2 e^{−r d}
         (void)reach;
         const double shift = 0.5 * p[0] * p[0] * error;
@@ -40,7 +40,7 @@ struct Matern32 {
         const double distance = std::log(shift / tolerance) / p[0];
         return error + distance * distance;
     }
-    static double stein_exact_below(const double* p, double error, double tolerance) {
+    static double stein_recompute_below(const double* p, double error, double tolerance) {
         // e^{−r d} moves by r / (2 d) of itself: from the d at which r d e^{r d} is this share on
         const double share = 0.5 * p[0] * p[0] * error / tolerance;
         const double distance = std::log1p(share) / p[0];

@@ -10,23 +10,23 @@ struct Matern52 {
     static constexpr Argument argument = Argument::squared_distance;
 
     template <class T>
-    static PT_HD T value(T s, const T* p) {
+    static PAIRTILE_HD T value(T s, const T* p) {
         const T x = p[0] * root(s);
         return mul_add(x * x, T(1.0 / 3.0), x + T(1)) * exponential(-x);
     }
     template <class T>
-    static PT_HD T log_value(T s, const T* p) {
+    static PAIRTILE_HD T log_value(T s, const T* p) {
         const T x = p[0] * root(s);
         return logarithm_of_one_plus(mul_add(x * x, T(1.0 / 3.0), x)) - x;
     }
     template <class T>
-    static PT_HD SteinTerms<T> stein(T s, const T* p) {
+    static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T x = p[0] * root(s), tail = exponential(-x), rate = p[0] * p[0] * T(1.0 / 6.0);
         return {mul_add(x * x, T(1.0 / 3.0), x + T(1)) * tail, -rate * (x + T(1)) * tail,
                 T(0.5) * rate * x * x * tail};
     }
     template <class T>
-    static PT_HD T slope(T s, const T* p) {
+    static PAIRTILE_HD T slope(T s, const T* p) {
         const T x = p[0] * root(s);
         // the tail first: r² (1 + r d) of a narrow kernel is beyond float32
         return T(-1.0 / 6.0) * p[0] * p[0] * ((x + T(1)) * exponential(-x));
@@ -35,7 +35,7 @@ struct Matern52 {
         (void)weight;
         p[0] /= std::sqrt(scale);
     }
-    static double exact_below(const double* p, double error, double tolerance, double reach) {
+    static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is r²/6 (1 + r d) e^{−r d} <= r²/4 e^{−r d/2}
         (void)reach;
         const double shift = 0.25 * p[0] * p[0] * error;

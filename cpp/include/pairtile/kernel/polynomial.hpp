@@ -10,12 +10,12 @@ struct Polynomial {
     static constexpr Argument argument = Argument::dot;
 
     template <class T>
-    static PT_HD T value(T t, const T* p) {
+    static PAIRTILE_HD T value(T t, const T* p) {
         return whole_power(mul_add(p[1], t, p[2]), static_cast<int>(p[0]));
     }
     // The usual degrees without a loop per pair: loop(value) once, with value(t) for this degree.
     template <class T, class Loop>
-    static PT_HD void specialise(const T* p, Loop loop) {
+    static PAIRTILE_HD void specialise(const T* p, Loop loop) {
         const T slope = p[1], offset = p[2];
         const int degree = static_cast<int>(p[0]);
         if (degree == 2) {
@@ -33,7 +33,7 @@ struct Polynomial {
         }
     }
     template <class T>
-    static PT_HD T whole_power(T base, int n) {
+    static PAIRTILE_HD T whole_power(T base, int n) {
         T result = T(1);
         for (; n > 0; n >>= 1) {
             if (n & 1) result *= base;
@@ -42,12 +42,12 @@ struct Polynomial {
         return result;
     }
     template <class T>
-    static PT_HD T slope(T t, const T* p) {
+    static PAIRTILE_HD T slope(T t, const T* p) {
         const T lower[kernel_params] = {p[0] - T(1), p[1], p[2]};
         return p[0] * p[1] * value(t, lower);
     }
     template <class T, class Loop>
-    static PT_HD void specialise_slope(const T* p, Loop loop) {
+    static PAIRTILE_HD void specialise_slope(const T* p, Loop loop) {
         const T lower[kernel_params] = {p[0] - T(1), p[1], p[2]};
         const T factor = p[0] * p[1];
         specialise(lower, [=](auto power) { loop([=](T t) { return factor * power(t); }); });
@@ -62,7 +62,7 @@ struct Polynomial {
         p[2] /= unit;
         weight *= std::pow(unit, p[0]);
     }
-    static double exact_below(const double* p, double error, double tolerance, double reach) {
+    static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // an error of the dot product is relative to ‖x‖‖y‖, as the largest value is: nothing to
         // redo
         (void)p, (void)error, (void)tolerance, (void)reach;

@@ -10,11 +10,11 @@ struct BrayCurtis : Direct {
     static constexpr int sums = 2;
 
     template <int sum, class T>
-    static PT_HD T accumulate(T so_far, T x, T y) {
+    static PAIRTILE_HD T accumulate(T so_far, T x, T y) {
         return so_far + magnitude(sum == 0 ? x - y : x + y);
     }
     template <class T>
-    static PT_HD T order(T apart, T together) {
+    static PAIRTILE_HD T order(T apart, T together) {
         return apart == T{} && together == T{} ? T{} : apart / together;
     }
 };

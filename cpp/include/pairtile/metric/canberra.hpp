@@ -8,7 +8,7 @@ inline namespace PAIRTILE_ISA {
 
 struct Canberra : Direct {
     template <class T>
-    static PT_HD T accumulate(T sum, T x, T y) {
+    static PAIRTILE_HD T accumulate(T sum, T x, T y) {
         const T size = magnitude(x) + magnitude(y);
         return sum + (size == T{} ? T{} : magnitude(x - y) / size);
     }

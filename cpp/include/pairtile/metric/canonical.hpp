@@ -15,7 +15,7 @@ inline namespace PAIRTILE_ISA {
 
 // The eight partial results as one.
 template <class Metric, class T>
-PT_HD T canonical_tree(const T* lane) {
+PAIRTILE_HD T canonical_tree(const T* lane) {
     const T even =
         Metric::combine(Metric::combine(lane[0], lane[4]), Metric::combine(lane[2], lane[6]));
     const T odd =
@@ -32,7 +32,7 @@ struct Partial {
     T lane[two_sums ? 2 : 1][8] = {};
 
     template <class Params>
-    PT_HD void push(int l, T x, T y, int64_t j, const Params& params) {
+    PAIRTILE_HD void push(int l, T x, T y, int64_t j, const Params& params) {
         if constexpr (two_sums) {
             lane[0][l] = Metric::template accumulate<0>(lane[0][l], x, y);
             lane[1][l] = Metric::template accumulate<1>(lane[1][l], x, y);
@@ -42,7 +42,7 @@ struct Partial {
             lane[0][l] = Metric::accumulate(lane[0][l], x, y);
         }
     }
-    PT_HD T order() const {
+    PAIRTILE_HD T order() const {
         if constexpr (two_sums) {
             return Metric::order(canonical_tree<Metric>(lane[0]), canonical_tree<Metric>(lane[1]));
         } else {
@@ -52,7 +52,7 @@ struct Partial {
 };
 
 template <class Metric, class Y, class Params>
-PT_HD double canonical_fold(const double* x, const Y* y, int64_t d, const Params& params) {
+PAIRTILE_HD double canonical_fold(const double* x, const Y* y, int64_t d, const Params& params) {
     Partial<Metric, double> partial;
     int64_t j = 0;
     for (; j + 8 <= d; j += 8) {
@@ -67,7 +67,8 @@ PT_HD double canonical_fold(const double* x, const Y* y, int64_t d, const Params
 }
 
 template <class Metric, class Y>
-PT_HD double canonical(const double* x, const Y* y, int64_t d, const MetricParams& params = {}) {
+PAIRTILE_HD double canonical(const double* x, const Y* y, int64_t d,
+                             const MetricParams& params = {}) {
     if constexpr (std::is_same_v<Metric, Mahalanobis>) {
         double lane[8] = {};
         for (int64_t i = 0; i < d; ++i) {
@@ -83,7 +84,7 @@ PT_HD double canonical(const double* x, const Y* y, int64_t d, const MetricParam
 
 // From the ordered canonical value to what the user sees.
 template <class Metric>
-PT_HD double reported(double ordered, const MetricParams& params) {
+PAIRTILE_HD double reported(double ordered, const MetricParams& params) {
     if constexpr (requires { Metric::reported(ordered, params); }) {
         return Metric::reported(ordered, params);
     } else {
@@ -93,7 +94,7 @@ PT_HD double reported(double ordered, const MetricParams& params) {
 
 // The same for rows of packed bits, padded with zeros to whole words.
 template <class Metric>
-PT_HD double canonical_bits(const uint64_t* x, const uint64_t* y, int64_t words) {
+PAIRTILE_HD double canonical_bits(const uint64_t* x, const uint64_t* y, int64_t words) {
     int64_t differing = 0, either = 0;
     for (int64_t j = 0; j < words; ++j) {
         differing += __builtin_popcountll(x[j] ^ y[j]);

@@ -8,7 +8,7 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Cosine : SquaredEuclidean {
-    static PT_HD double order(double combined) { return 0.5 * combined; }
+    static PAIRTILE_HD double order(double combined) { return 0.5 * combined; }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -8,22 +8,22 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
-PT_HD double magnitude(double x) { return __builtin_fabs(x); }
+PAIRTILE_HD double magnitude(double x) { return __builtin_fabs(x); }
 
 struct Direct {
     static constexpr bool direct = true;
 
     template <class T>
-    static PT_HD T combine(T a, T b) {
+    static PAIRTILE_HD T combine(T a, T b) {
         return a + b;
     }
     // ascending order of neighbours
     template <class T>
-    static PT_HD T order(T combined) {
+    static PAIRTILE_HD T order(T combined) {
         return combined;
     }
     // what the user sees, from the ordered value
-    static PT_HD double reported(double ordered) { return ordered; }
+    static PAIRTILE_HD double reported(double ordered) { return ordered; }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -8,7 +8,7 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Euclidean : SquaredEuclidean {
-    static PT_HD double reported(double ordered) { return root(ordered); }
+    static PAIRTILE_HD double reported(double ordered) { return root(ordered); }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -9,13 +9,13 @@ inline namespace PAIRTILE_ISA {
 
 struct Gower : Direct {
     template <class T>
-    static PT_HD T accumulate(T sum, T x, T y, int64_t j, const MetricParams& params) {
+    static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t j, const MetricParams& params) {
         const T difference = x - y;
         if (params.ranges[j] > 0.0) return sum + magnitude(difference) / params.ranges[j];
         // the product is 0, or NaN for a row that holds NaN
         return sum + (difference == T{} ? T{} : difference * 0.0 + 1.0);
     }
-    static PT_HD double reported(double ordered, const MetricParams& params) {
+    static PAIRTILE_HD double reported(double ordered, const MetricParams& params) {
         return ordered / params.features;
     }
 };

@@ -8,9 +8,11 @@ inline namespace PAIRTILE_ISA {
 
 struct Hamming {
     // ascending order of neighbours, from the bits set in one row alone and in at least one
-    static PT_HD double order(int64_t differing, int64_t) { return static_cast<double>(differing); }
+    static PAIRTILE_HD double order(int64_t differing, int64_t) {
+        return static_cast<double>(differing);
+    }
     // what the user sees, from the ordered value
-    static PT_HD double reported(double ordered, int64_t n_bits) {
+    static PAIRTILE_HD double reported(double ordered, int64_t n_bits) {
         return ordered / static_cast<double>(n_bits);
     }
 };

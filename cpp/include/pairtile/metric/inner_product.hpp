@@ -8,17 +8,17 @@ inline namespace PAIRTILE_ISA {
 
 struct InnerProduct {
     template <class T>
-    static PT_HD T accumulate(T sum, T x, T y) {
+    static PAIRTILE_HD T accumulate(T sum, T x, T y) {
         return sum + x * y;
     }
     template <class T>
-    static PT_HD T combine(T a, T b) {
+    static PAIRTILE_HD T combine(T a, T b) {
         return a + b;
     }
     // ascending order of neighbours
-    static PT_HD double order(double combined) { return -combined; }
+    static PAIRTILE_HD double order(double combined) { return -combined; }
     // what the user sees, from the ordered value; never -0, whichever zero was ordered
-    static PT_HD double reported(double ordered) { return 0.0 - ordered; }
+    static PAIRTILE_HD double reported(double ordered) { return 0.0 - ordered; }
 };
 
 }  // namespace PAIRTILE_ISA

@@ -9,11 +9,11 @@ inline namespace PAIRTILE_ISA {
 
 struct Jaccard {
     // ascending order of neighbours, from the bits set in one row alone and in at least one
-    static PT_HD double order(int64_t differing, int64_t either) {
+    static PAIRTILE_HD double order(int64_t differing, int64_t either) {
         return either == 0 ? 0.0 : static_cast<double>(differing) / static_cast<double>(either);
     }
     // what the user sees, from the ordered value
-    static PT_HD double reported(double ordered, int64_t) { return ordered; }
+    static PAIRTILE_HD double reported(double ordered, int64_t) { return ordered; }
 };
 
 }  // namespace PAIRTILE_ISA

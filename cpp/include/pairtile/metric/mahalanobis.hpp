@@ -12,7 +12,7 @@ struct Mahalanobis : Euclidean {
     // One row of A times the difference, for canonical_fold().
     struct Component : Euclidean {
         template <class T>
-        static PT_HD T accumulate(T sum, T x, T y, int64_t j, const double* row) {
+        static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t j, const double* row) {
             return sum + row[j] * (x - y);
         }
     };

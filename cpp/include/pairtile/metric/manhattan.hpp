@@ -8,18 +8,18 @@ inline namespace PAIRTILE_ISA {
 
 struct Manhattan {
     template <class T>
-    static PT_HD T accumulate(T sum, T x, T y) {
+    static PAIRTILE_HD T accumulate(T sum, T x, T y) {
         const T difference = x - y;
         return sum + (difference < T(0) ? -difference : difference);
     }
     template <class T>
-    static PT_HD T combine(T a, T b) {
+    static PAIRTILE_HD T combine(T a, T b) {
         return a + b;
     }
     // ascending order of neighbours
-    static PT_HD double order(double combined) { return combined; }
+    static PAIRTILE_HD double order(double combined) { return combined; }
     // what the user sees, from the ordered value
-    static PT_HD double reported(double ordered) { return ordered; }
+    static PAIRTILE_HD double reported(double ordered) { return ordered; }
 };
 
 }  // namespace PAIRTILE_ISA

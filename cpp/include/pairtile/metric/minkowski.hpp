@@ -9,10 +9,10 @@ inline namespace PAIRTILE_ISA {
 
 struct Minkowski : Direct {
     template <class T>
-    static PT_HD T accumulate(T sum, T x, T y, int64_t, const MetricParams& params) {
+    static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t, const MetricParams& params) {
         return sum + power_of(magnitude(x - y), params.p);
     }
-    static PT_HD double reported(double ordered, const MetricParams& params) {
+    static PAIRTILE_HD double reported(double ordered, const MetricParams& params) {
         return power_by_roots(ordered, 1.0 / params.p);
     }
 };

@@ -7,8 +7,8 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
-PT_HD uint64_t bits_of(double x) { return bits_as<uint64_t>(x); }
-PT_HD double number_of(uint64_t bits) { return bits_as<double>(bits); }
+PAIRTILE_HD uint64_t bits_of(double x) { return bits_as<uint64_t>(x); }
+PAIRTILE_HD double number_of(uint64_t bits) { return bits_as<double>(bits); }
 
 // By multiplications and roots. Neither ever falls as x grows, so nor does the power: that is what
 // lets a radius be compared with values before their root.
@@ -17,7 +17,7 @@ PT_HD double number_of(uint64_t bits) { return bits_as<double>(bits); }
 // first: x^0.b₁b₂… = x^(b₁/2) · √(x^0.b₂…). A root halves the relative error made so far; that of
 // the whole part grows with e.
 template <class T>
-PT_HD T power_by_roots(T x, double e) {
+PAIRTILE_HD T power_by_roots(T x, double e) {
     const uint32_t whole = static_cast<uint32_t>(e);
     T result = T{} + 1.0;
     T square = x;
@@ -41,7 +41,7 @@ PT_HD T power_by_roots(T x, double e) {
 
 // Without the last 27 bits: the product of two such numbers is exact.
 template <class T>
-PT_HD T chop(T x) {
+PAIRTILE_HD T chop(T x) {
     return number_of(bits_of(x) & 0xfffffffff8000000ull);
 }
 
@@ -49,7 +49,7 @@ PT_HD T chop(T x) {
 //
 // x = m 2^n with m in [√½, √2), log m = 2 atanh s with s = (m − 1) / (m + 1), s in two parts too.
 template <class T>
-PT_HD T power_by_logarithm(T x, double e) {
+PAIRTILE_HD T power_by_logarithm(T x, double e) {
     constexpr double magic = 6755399441055744.0;  // 1.5·2^52: adding it rounds to an integer
     constexpr uint64_t one = 0x3ff0000000000000ull, from = 0x3fe6a09e667f3bcdull;  // 1, √½
     const T normal = x < 0x1p-1022 ? x * 0x1p54 : x;
@@ -102,7 +102,7 @@ PT_HD T power_by_logarithm(T x, double e) {
 
 // By roots where no more than one is needed.
 template <class T>
-PT_HD T power_of(T x, double e) {
+PAIRTILE_HD T power_of(T x, double e) {
     const double halves = e * 2.0;
     const bool few_roots = halves == static_cast<double>(static_cast<int64_t>(halves));
     return few_roots ? power_by_roots(x, e) : power_by_logarithm(x, e);

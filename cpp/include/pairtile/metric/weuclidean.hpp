@@ -9,7 +9,7 @@ inline namespace PAIRTILE_ISA {
 
 struct WeightedEuclidean : Euclidean {
     template <class T>
-    static PT_HD T accumulate(T sum, T x, T y, int64_t j, const MetricParams& params) {
+    static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t j, const MetricParams& params) {
         const T difference = x - y;
         // from the left: the square alone may leave the range that weight and square stay in
         return sum + params.weights[j] * difference * difference;

@@ -9,19 +9,21 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct AbsoluteCost {
-    PT_HD double value(double difference) const { return fabs(difference); }
-    PT_HD double slope(double difference) const { return (difference > 0) - (difference < 0); }
+    PAIRTILE_HD double value(double difference) const { return fabs(difference); }
+    PAIRTILE_HD double slope(double difference) const {
+        return (difference > 0) - (difference < 0);
+    }
 };
 
 struct SquaredCost {
-    PT_HD double value(double difference) const { return difference * difference; }
-    PT_HD double slope(double difference) const { return 2 * difference; }
+    PAIRTILE_HD double value(double difference) const { return difference * difference; }
+    PAIRTILE_HD double slope(double difference) const { return 2 * difference; }
 };
 
 struct PowerCost {
     double p;
-    PT_HD double value(double difference) const { return pow(fabs(difference), p); }
-    PT_HD double slope(double difference) const {
+    PAIRTILE_HD double value(double difference) const { return pow(fabs(difference), p); }
+    PAIRTILE_HD double slope(double difference) const {
         const double size = p * pow(fabs(difference), p - 1);
         return difference > 0 ? size : (difference < 0 ? -size : 0.0);
     }

@@ -15,7 +15,7 @@ template <class T>
 using Key = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
 
 template <class T>
-PT_HD Key<T> key_of_value(T value) {
+PAIRTILE_HD Key<T> key_of_value(T value) {
     using K = Key<T>;
     constexpr int sign_bit = 8 * sizeof(K) - 1;
     const K bits = bits_as<K>(value + T(0));
@@ -24,7 +24,7 @@ PT_HD Key<T> key_of_value(T value) {
 }
 
 template <class T>
-PT_HD T value_of_key(Key<T> key) {
+PAIRTILE_HD T value_of_key(Key<T> key) {
     using K = Key<T>;
     constexpr int sign_bit = 8 * sizeof(K) - 1;
     return bits_as<T>(key ^ (((key >> sign_bit) - K(1)) | (K(1) << sign_bit)));

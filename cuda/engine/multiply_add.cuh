@@ -2,8 +2,8 @@
 // columns there. Each thread adds up eight columns of its query in float64, reference by reference.
 #pragma once
 
+#include "engine/contraction.hpp"
 #include "engine/row_fold.cuh"
-#include "kernels/contraction.hpp"
 #include "pairtile/fold/sum.hpp"
 
 namespace pairtile::gpu {

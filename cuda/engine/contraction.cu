@@ -1,8 +1,8 @@
 // A tile of kernel values, multiplied by as many rows of numbers or of bits.
-#include "kernels/contraction.hpp"
+#include "engine/contraction.hpp"
 
-#include "kernels/multiply_add.cuh"
-#include "kernels/similarities.cuh"
+#include "engine/multiply_add.cuh"
+#include "engine/similarities.cuh"
 
 namespace pairtile::gpu {
 namespace {

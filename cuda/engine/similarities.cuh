@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "engine/launch.hpp"
+#include "engine/similarity.hpp"
 #include "engine/sweep.cuh"
-#include "kernels/similarity.hpp"
 #include "pairtile/metric/canonical.hpp"
 #include "pairtile/metric/inner_product.hpp"
 #include "pairtile/metric/manhattan.hpp"

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "kernels/similarity.hpp"
+#include "engine/similarity.hpp"
 
 namespace pairtile::gpu {
 
@@ -14,7 +14,7 @@ struct Columns {
     int64_t stride;
     int64_t count;  // of bits, all later ones being set
 
-    PT_HD double element(int64_t row, int64_t column) const {
+    PAIRTILE_HD double element(int64_t row, int64_t column) const {
         if (numbers) return column < count ? numbers[row * stride + column] : 0.0;
         if (column >= count) return 1.0;
         return static_cast<double>(bits[row * stride + column / 8] >> column % 8 & 1);

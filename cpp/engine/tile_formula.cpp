@@ -1,0 +1,170 @@
+#include "engine/tile_formula.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace pairtile {
+namespace {
+
+// Roundings in a float sum of d products that is cut every `block`.
+double chain(int64_t d, int64_t block = feature_block) {
+    return static_cast<double>(std::min(d, block) + (d + block - 1) / block);
+}
+
+template <class T>
+void set_error(TileFormula& formula, int64_t d) {
+    // u counts the packed rounding of x − centre (twice, times up to 2(a+b)), the norms, the chain
+    // with its two roundings per step where there is no fused multiply-add, and the final sum; the
+    // canonical value's own rounding is the d/8 term in float64 units.
+    const double u = std::numeric_limits<T>::epsilon() / 2;
+    const double canonical = static_cast<double>(d) / 8 + 8;
+    formula.slope =
+        1.01 * (u * (2 * chain(d) + 10) + canonical * std::numeric_limits<double>::epsilon());
+    formula.floor = static_cast<double>(d + 8) * std::numeric_limits<T>::min();
+    formula.typical_slope = u * (2 + std::sqrt(chain(d)));
+}
+
+// Counts of bits are whole numbers, exact in float32 up to 2²⁴; beyond, each of the sums that a
+// micro-kernel cuts (after 31 words at the earliest) is rounded once. Jaccard's quotient
+// 2D/(|x| + |y| + D) rounds its terms and itself. Fractions with denominators up to n differ by
+// 1/n² of the larger at least: while that is more than a step of float32, they stay apart.
+TileFormula formula_for_bits(const Metric& metric, int64_t bytes) {
+    TileFormula formula;
+    formula.core = Core::differing_bits;
+    formula.divide_by_union = metric == MetricId::jaccard;
+    constexpr double u = std::numeric_limits<float>::epsilon() / 2;
+    const double n = static_cast<double>(metric.params.n_bits);
+    const double sums = n <= 0x1p23 ? 0.0 : static_cast<double>(bytes / (4 * 31) + 1);
+    if (formula.divide_by_union) {
+        formula.floor = 1.01 * u * (sums == 0.0 ? 1.0 : 2.0 * sums + 6.0);
+        formula.order_exact = n * n < 0x1p23;
+    } else {
+        formula.floor = 1.01 * u * sums * n;
+    }
+    return formula;
+}
+
+}  // namespace
+
+template <class T>
+TileFormula formula_for_metric(const Metric& metric, const Frame& frame, int64_t d,
+                               bool zero_rows) {
+    TileFormula formula;
+    const double square = frame.scale * frame.scale;
+    double exact_limit = 0.0;  // every number the micro-kernel meets stays below it
+    switch (metric.id) {
+        case MetricId::euclidean:
+        case MetricId::sqeuclidean:
+        case MetricId::weuclidean:  // of rows read through a map
+        case MetricId::mahalanobis:
+            formula.unit = square;
+            exact_limit = 4 * frame.largest_square;
+            if (d <= direct_dimensions) {
+                formula.core = Core::squared_difference;
+            } else {
+                formula.row_factor = -2.0;
+                formula.add_norms = true;
+            }
+            break;
+        case MetricId::cosine:
+            exact_limit = INFINITY;
+            if (zero_rows) {  // 1 − xy is right for a zero row too
+                formula.row_factor = -1.0;
+                formula.constant_bias = 1.0;
+                formula.unit = 1.0;
+            } else {
+                formula.row_factor = -2.0;
+                formula.add_norms = true;
+                formula.unit = 2.0 * square;
+            }
+            break;
+        case MetricId::inner_product:
+            formula.row_factor = -1.0;
+            formula.unit = square;
+            exact_limit = frame.largest_square;
+            break;
+        case MetricId::manhattan:
+            formula.core = Core::absolute_difference;
+            formula.norm = Norm::absolutes;
+            formula.unit = frame.scale;
+            exact_limit = 2 * frame.largest_square;  // Σ|x| <= Σx² for integers
+            break;
+        case MetricId::chebyshev:
+            formula.core = Core::largest_difference;
+            formula.norm = Norm::largest;
+            formula.unit = frame.scale;
+            exact_limit = 2 * frame.largest_square;
+            break;
+        case MetricId::hamming:
+        case MetricId::jaccard:
+            return formula_for_bits(metric, d);
+        default:  // its tiles hold canonical values
+            formula.core = Core::canonical;
+            formula.norm = Norm::largest;  // which every finite row has
+            formula.metric = &metric;
+            return formula;
+    }
+    const double exact_range = std::ldexp(1.0, std::numeric_limits<T>::digits);
+    if (frame.integral && exact_limit <= exact_range) return formula;  // exact: no error at all
+    set_error<T>(formula, d);
+    // where squares of differences vanish from float64
+    formula.floor += formula.unit * static_cast<double>(d + 8) * 0x1p-1074;
+    if (metric != MetricId::cosine) formula.largest_norm = frame.scale * 1e150;  // or overflow
+    if (formula.constant_bias != 0.0) formula.floor += formula.slope;  // the 1 of 1 − xy
+    if (frame.extreme && metric != MetricId::cosine) {  // squares overflow: confirm every pair
+        formula.floor = INFINITY;
+        formula.unit = 1.0;
+    }
+    return formula;
+}
+
+// No norms and no centre: differences of the numbers themselves are rounded once, and sums of what
+// is not negative err by no more than a share of the sum. Canonical values do too.
+template <class T>
+TileFormula formula_in_place(const Metric& metric, int64_t d) {
+    TileFormula formula;
+    formula.in_place = true;
+    formula.core =
+        metric == MetricId::manhattan ? Core::absolute_difference : Core::squared_difference;
+    constexpr double u = std::numeric_limits<T>::epsilon() / 2;
+    constexpr int64_t fewest_lanes = 16 / sizeof(T);
+    const double additions = static_cast<double>(d / fewest_lanes + 8);
+    const double canonical = static_cast<double>(d) / 8 + 8;
+    formula.relative =
+        1.01 * (u * (2 * additions + 4) + canonical * std::numeric_limits<double>::epsilon());
+    formula.floor = static_cast<double>(d + 8) * (2.0 * std::numeric_limits<T>::min() + 0x1p-1074);
+    return formula;
+}
+
+template <class T>
+TileFormula formula_for_argument(Argument argument, int64_t d) {
+    TileFormula formula;
+    if (argument == Argument::squared_distance) {
+        if (d <= direct_dimensions) {
+            formula.core = Core::squared_difference;
+        } else {
+            formula.row_factor = -2.0;
+            formula.add_norms = true;
+        }
+    } else if (argument == Argument::l1_distance) {
+        formula.core = Core::absolute_difference;
+        formula.norm = Norm::absolutes;
+    }
+    set_error<T>(formula, d);
+    if (argument == Argument::dot || argument == Argument::cosine) {
+        // a power of the product multiplies its error, and no pair is computed again
+        formula.core = Core::short_dot;
+        const double u = std::numeric_limits<T>::epsilon() / 2;
+        formula.typical_slope = u * (1 + std::sqrt(chain(d, short_feature_block)));
+    }
+    return formula;
+}
+
+template TileFormula formula_for_metric<float>(const Metric&, const Frame&, int64_t, bool);
+template TileFormula formula_for_metric<double>(const Metric&, const Frame&, int64_t, bool);
+template TileFormula formula_in_place<float>(const Metric&, int64_t);
+template TileFormula formula_in_place<double>(const Metric&, int64_t);
+template TileFormula formula_for_argument<float>(Argument, int64_t);
+template TileFormula formula_for_argument<double>(Argument, int64_t);
+
+}  // namespace pairtile

@@ -1,0 +1,76 @@
+// How a tile's numbers become arguments or ordered values, and how far they can be from the exact
+// ones: which micro-kernel, which norms beside it, which bound.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "engine/frame.hpp"
+#include "engine/metric.hpp"
+#include "isa/ops.hpp"
+
+namespace pairtile {
+
+// Norm of a row, and of what packing it to bfloat16 left out (0 otherwise); or bounds of several.
+struct NormBound {
+    double norm = 0.0, residual = 0.0;
+};
+
+// How a pair of packed rows becomes an argument: core(row, col) [+ row norm + column norm].
+struct TileFormula {
+    Core core = Core::dot;
+    const Metric* metric = nullptr;  // whose values a tile of Core::canonical holds
+    Norm norm = Norm::squares;
+    double row_factor = 1.0;  // −2 for ‖x‖² + ‖y‖² − 2xy, −1 where large products come first
+    bool add_norms = false;        // argument = tile + row norm, the column norm being the bias
+    double constant_bias = 0.0;    // 1 for 1 − xy
+    bool divide_by_union = false;  // argument = differing bits / bits set in either row
+    double unit = 1.0;             // argument in packed units = unit · canonical ordered value
+
+    // |argument − unit · canonical value| <= slope·(a + b)^2 [squares], slope·(a + b) [other
+    // norms], with a, b the norms of the two rows, plus floor, plus what the residuals of rows
+    // packed more coarsely can amount to (Cauchy–Schwarz), plus `mapping`·(2(a + b) + mapping),
+    // where `mapping` bounds what reading rows through a linear map does to the length of a
+    // difference.
+    double slope = 0.0, floor = 0.0, mapping = 0.0;
+    // Rows of a larger norm are beyond what canonical values can tell apart.
+    double largest_norm = INFINITY;
+    // The same for the typical pair instead of the worst one (rounding errors are a random walk).
+    double typical_slope = 0.0;
+
+    // Rows are not packed but read as they lie: sums of differences, whose error is `relative`
+    // times the argument, plus floor.
+    bool in_place = false;
+    double relative = 0.0;
+
+    // Rounded, but in the order of the canonical values and equal only where they are.
+    bool order_exact = false;
+
+    bool exact() const { return slope == 0.0 && relative == 0.0 && floor == 0.0; }
+    // Numbers that a packed row of d features (or bytes of bits) takes.
+    int64_t words(int64_t d) const {
+        if (core == Core::dot_bfloat16) return (d + 1) / 2;
+        return core == Core::differing_bits ? (d + 3) / 4 : d;
+    }
+    double error(const NormBound& row, const NormBound& col) const {
+        if (exact()) return 0.0;
+        const double reach = row.norm + col.norm;
+        if (!(reach < INFINITY)) return INFINITY;  // nothing is known of a row out of range
+        const double coarse = std::fabs(row_factor) *
+                              (row.residual * (col.norm + col.residual) + row.norm * col.residual);
+        return slope * (norm == Norm::squares ? reach * reach : reach) + floor + coarse +
+               mapping * (2.0 * reach + mapping);
+    }
+};
+
+template <class T>
+TileFormula formula_for_metric(const Metric& metric, const Frame& frame, int64_t d, bool zero_rows);
+template <class T>
+TileFormula formula_in_place(const Metric& metric, int64_t d);
+template <class T>
+TileFormula formula_for_argument(Argument argument, int64_t d);
+
+// Low dimensions are taken by direct differences: no norms, no cancellation.
+constexpr int64_t direct_dimensions = 4;
+
+}  // namespace pairtile

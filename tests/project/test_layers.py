@@ -1,0 +1,49 @@
+"""The layers of the code: which room may know which, read off its includes and imports."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = ("neighbors", "kernels", "losses", "slices")
+
+# What a room may include besides itself. No family knows another.
+CPP = {
+    "include/pairtile": set(),
+    "isa": {"pairtile"},
+    "engine": {"pairtile", "isa"},
+    **dict.fromkeys(FAMILIES, {"pairtile", "isa", "engine"}),
+    "bind": {"pairtile", "isa", "engine", *FAMILIES},
+}
+CUDA = {
+    "engine": {"pairtile"},
+    **dict.fromkeys(FAMILIES, {"pairtile", "engine"}),
+    "bind": {"pairtile", "engine", *FAMILIES},
+}
+
+
+def includes(folder):
+    """(file, included file) of all files below a folder."""
+    for path in sorted(folder.rglob("*.*")):
+        if path.suffix in {".hpp", ".cpp", ".cuh", ".cu"}:
+            for found in re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE):
+                yield path.relative_to(ROOT), found
+
+
+@pytest.mark.parametrize(
+    ("tree", "room", "allowed"),
+    [("cpp", *one) for one in CPP.items()] + [("cuda", *one) for one in CUDA.items()],
+)
+def test_a_room_includes_none_above_or_beside_it(tree, room, allowed):
+    own = Path(room).name
+    found = list(includes(ROOT / tree / room))
+    assert found
+    assert [pair for pair in found if pair[1].split("/")[0] not in allowed | {own}] == []
+
+
+def test_every_folder_is_a_room_of_the_layers():
+    folders = {str(p.parent.relative_to(ROOT / "cpp")) for p in (ROOT / "cpp").rglob("*.[hc]pp")}
+    assert {f for f in folders if not any(f == r or f.startswith(r + "/") for r in CPP)} == set()
+    assert {p.parent.name for p in (ROOT / "cuda").rglob("*.*")} == set(CUDA)
