@@ -39,15 +39,16 @@ Metric metric_of(const std::string& name, const py::object& params = py::none(),
 KernelId kernel_of(const std::string& name);
 Precision precision_of(const std::string& name);
 
-// Runs body(control) without the GIL; Ctrl-C and progress reach Python from the calling thread.
+// Runs body(control) on so many threads without the GIL; Ctrl-C and progress reach Python from the
+// calling thread.
 template <class Body>
-void run_released(const py::object& progress, Body body, int64_t memory = 0) {
+void run_released(const py::object& progress, int workers, Body body, int64_t memory = 0) {
     const auto poll = [&progress](int64_t done, int64_t total) {
         const py::gil_scoped_acquire gil;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         if (!progress.is_none()) progress(done, total);
     };
-    Control control(poll, memory);
+    Control control(poll, workers, memory);
     const py::gil_scoped_release release;
     body(control);
 }

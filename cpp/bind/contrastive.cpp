@@ -39,9 +39,9 @@ py::dict losses(const Request& request, const py::object& progress) {
         grad_x = x;
         grad_y = y;
     }
-    run_released(progress, [&](Control& control) {
+    run_released(progress, request.workers, [&](Control& control) {
         contrastive<T>(request.x, request.y, request.scale, request.targets, request.symmetric,
-                       request.upstream, request.workers, control, out);
+                       request.upstream, control, out);
     });
     result["per_row"] = per_row;
     result["lse_row"] = lse_row;

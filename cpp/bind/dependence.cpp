@@ -26,8 +26,8 @@ py::tuple bind_joint_sums(const py::array& x, const py::array& y, const std::vec
     const KernelSpace of_x{rows, terms_of(x_terms), x_shift};
     const KernelSpace of_y{beside, terms_of(y_terms), y_shift};
     JointSums sums;
-    run_released(progress,
-                 [&](Control& control) { sums = joint_kernel_sums(of_x, of_y, workers, control); });
+    run_released(progress, workers,
+                 [&](Control& control) { sums = joint_kernel_sums(of_x, of_y, control); });
     return py::make_tuple(array_of(sums.products), array_of(sums.x_rows), array_of(sums.y_rows),
                           sums.x_squares, sums.y_squares);
 }
@@ -57,8 +57,8 @@ py::array_t<double> bind_permuted_products(const py::array& x, const py::array& 
     py::array_t<double> products(orders.shape(0));
     double* out = products.mutable_data();
     const int64_t *order = orders.data(), count = orders.shape(0);
-    run_released(progress, [&](Control& control) {
-        permuted_products(of_x, of_y, order, count, workers, control, out);
+    run_released(progress, workers, [&](Control& control) {
+        permuted_products(of_x, of_y, order, count, control, out);
     });
     return products;
 }
@@ -76,8 +76,8 @@ py::array_t<double> bind_line_products(const py::array_t<double, py::array::c_st
     py::array_t<double> products(count);
     double* out = products.mutable_data();
     const double *from_x = x.data(), *from_y = y.data();
-    run_released(progress, [&](Control& control) {
-        line_products(from_x, from_y, order, n, count, workers, control, out);
+    run_released(progress, workers, [&](Control& control) {
+        line_products(from_x, from_y, order, n, count, control, out);
     });
     return products;
 }

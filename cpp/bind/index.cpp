@@ -67,8 +67,7 @@ void view_panels(const py::dict& blocks, int64_t rows, const PanelShape& shape, 
         Buffer<T>::view(block<T>(blocks, "data", points * shape.words), points * shape.words);
     out.norms = Buffer<T>::view(block<T>(blocks, "norms", points), points);
     out.panel_bounds = Buffer<NormBound>::view(
-        reinterpret_cast<const NormBound*>(block<double>(blocks, "extents", 2 * panels)),
-        panels);
+        reinterpret_cast<const NormBound*>(block<double>(blocks, "extents", 2 * panels)), panels);
 }
 
 // The panels of a pack in place, if this processor would pack them so.
@@ -114,9 +113,8 @@ std::unique_ptr<Index> make_index(const py::array& reference, const std::string&
     const Metric id = metric_of(metric);
     const Precision wanted = precision_of(precision);
     auto index = std::make_unique<Index>();
-    run_released(py::none(), [&](Control& control) {
-        *index = pack_index(Source(rows), id, wanted, workers, control);
-    });
+    run_released(py::none(), workers,
+                 [&](Control& control) { *index = pack_index(Source(rows), id, wanted, control); });
     return index;
 }
 

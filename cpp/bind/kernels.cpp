@@ -30,8 +30,8 @@ py::array_t<double> bind_row_sums(const py::array& z, const py::array& y,
     const Precision wanted = precision_of(precision);
     py::array_t<double> out(rows.rows());
     double* sums = out.mutable_data();
-    run_released(progress, [&](Control& control) {
-        kernel_row_sums(rows, cols, kernel, weights, wanted, workers, control, sums);
+    run_released(progress, workers, [&](Control& control) {
+        kernel_row_sums(rows, cols, kernel, weights, wanted, control, sums);
     });
     return out;
 }
@@ -45,16 +45,15 @@ double bind_total(const py::array& x, const py::object& y, const std::vector<Ter
     const Precision wanted = precision_of(precision);
     double total = 0.0;
     if (y.is_none()) {
-        run_released(progress, [&](Control& control) {
-            total = kernel_self_total(rows, kernel, row_weights, wanted, workers, control);
+        run_released(progress, workers, [&](Control& control) {
+            total = kernel_self_total(rows, kernel, row_weights, wanted, control);
         });
         return total;
     }
     const Source cols(view_of(y.cast<py::array>()));
     const double* col_weights = vector_of<double>(y_weights, cols.rows(), "y_weights");
-    run_released(progress, [&](Control& control) {
-        total =
-            kernel_total(rows, cols, kernel, row_weights, col_weights, wanted, workers, control);
+    run_released(progress, workers, [&](Control& control) {
+        total = kernel_total(rows, cols, kernel, row_weights, col_weights, wanted, control);
     });
     return total;
 }
@@ -73,8 +72,8 @@ py::array_t<double> bind_matvec(const py::array& x, const py::array& y,
     const int64_t c = v.shape(1);
     py::array_t<double> out({rows.rows(), c});
     double* product = out.mutable_data();
-    run_released(progress, [&](Control& control) {
-        kernel_matvec(rows, cols, right, c, kernel, wanted, workers, control, product);
+    run_released(progress, workers, [&](Control& control) {
+        kernel_matvec(rows, cols, right, c, kernel, wanted, control, product);
     });
     return out;
 }
@@ -98,8 +97,8 @@ py::array_t<double> bind_logsumexp(const py::array& x, const py::object& y,
     const Precision wanted = precision_of(precision);
     py::array_t<double> out(rows.rows());
     double* sums = out.mutable_data();
-    run_released(progress, [&](Control& control) {
-        kernel_log_sums(rows, cols, kernel, shape, leave_one_out, wanted, workers, control, sums);
+    run_released(progress, workers, [&](Control& control) {
+        kernel_log_sums(rows, cols, kernel, shape, leave_one_out, wanted, control, sums);
     });
     return out;
 }
@@ -114,9 +113,8 @@ py::tuple bind_moments(const py::array& x, const py::object& y, const std::vecto
     py::array_t<double> row_sums(rows.rows()), col_sums(itself ? 0 : cols.rows());
     double *by_row = row_sums.mutable_data(), *by_col = col_sums.mutable_data();
     double squares = 0.0;
-    run_released(progress, [&](Control& control) {
-        squares =
-            kernel_moments(rows, cols, itself, kernel, wanted, workers, control, by_row, by_col);
+    run_released(progress, workers, [&](Control& control) {
+        squares = kernel_moments(rows, cols, itself, kernel, wanted, control, by_row, by_col);
     });
     return py::make_tuple(row_sums, itself ? row_sums : col_sums, squares);
 }
@@ -143,9 +141,9 @@ py::array_t<double> bind_subset_sums(const py::array& x, const py::array& y, con
     const int64_t subsets = x_rows.shape(0), size = x_rows.shape(1);
     py::array_t<double> out({subsets, int64_t{sums_of_subset}});
     double* sums = out.mutable_data();
-    run_released(progress, [&](Control& control) {
+    run_released(progress, workers, [&](Control& control) {
         kernel_subset_sums(first, second, in_x, in_y, subsets, size, paired, kernel, wanted,
-                           workers, control, sums);
+                           control, sums);
     });
     return out;
 }
@@ -165,8 +163,8 @@ py::tuple bind_gradient(const py::array& x, const py::object& y, const std::vect
     auto grad_x = zeros<double>({rows.rows(), rows.d()}), grad_y = zeros<double>({m, rows.d()});
     const KernelGradient out{row_sums.mutable_data(), col_sums.mutable_data(),
                              grad_x.mutable_data(), grad_y.mutable_data()};
-    run_released(progress, [&](Control& control) {
-        kernel_gradient(rows, cols, itself, diagonal, kernel, v, w, wanted, workers, control, out);
+    run_released(progress, workers, [&](Control& control) {
+        kernel_gradient(rows, cols, itself, diagonal, kernel, v, w, wanted, control, out);
     });
     return py::make_tuple(row_sums, col_sums, grad_x, grad_y);
 }
@@ -201,9 +199,9 @@ py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& l
     const auto n = static_cast<py::ssize_t>(kernels.size());
     py::array_t<double> within({n, labels.shape(1)}), row({n, labels.shape(1)}), total(n);
     const LabelTotals out{within.mutable_data(), row.mutable_data(), total.mutable_data()};
-    run_released(progress, [&](Control& control) {
-        kernel_label_sums(pooled, bits, wanted, quanta.empty() ? nullptr : quanta.data(), workers,
-                          control, out);
+    run_released(progress, workers, [&](Control& control) {
+        kernel_label_sums(pooled, bits, wanted, quanta.empty() ? nullptr : quanta.data(), control,
+                          out);
     });
     return py::make_tuple(within, row, total);
 }
@@ -222,8 +220,8 @@ py::tuple bind_stein(const py::array& x, const py::array& scores, const Words& l
     py::array_t<double> within(labels.shape(1)), row(labels.shape(1));
     double total = 0.0;
     const LabelTotals out{within.mutable_data(), row.mutable_data(), &total};
-    run_released(progress, [&](Control& control) {
-        stein_label_sums(rows, of_rows, bits, kernel, workers, control, out);
+    run_released(progress, workers, [&](Control& control) {
+        stein_label_sums(rows, of_rows, bits, kernel, control, out);
     });
     return py::make_tuple(within, row, total);
 }
@@ -234,8 +232,8 @@ double bind_quantile(const py::array& x, const py::object& y, const std::string&
     const Source pooled = y.is_none() ? Source(first) : Source(first, view_of(y.cast<py::array>()));
     const Metric id = metric_of(metric, py::none());
     double value = 0.0;
-    run_released(progress, [&](Control& control) {
-        value = distance_quantile(pooled, id, q, squared, workers, control);
+    run_released(progress, workers, [&](Control& control) {
+        value = distance_quantile(pooled, id, q, squared, control);
     });
     return value;
 }

@@ -31,8 +31,8 @@ struct Request {
 // ValueError where the argument holds NaN or Inf.
 void require_finite(const char* name, const Array& array, int workers) {
     int64_t row = -1;
-    run_released(py::none(),
-                 [&](Control& control) { row = first_nonfinite(array, workers, control); });
+    run_released(py::none(), workers,
+                 [&](Control& control) { row = first_nonfinite(array, control); });
     if (row < 0) return;
     throw py::value_error(std::string(name) + " contains NaN or Inf; the first bad row is " +
                           std::to_string(row));
@@ -63,10 +63,9 @@ py::tuple search(const Request& request, const py::object& progress) {
     int64_t* neighbor = indices.mutable_data();
     const auto body = [&](Control& control) {
         knn<D>(request.queries, request.references, request.k, request.metric, request.predicate,
-               request.precision, request.workers, control, distance, neighbor, request.index,
-               request.nonfinite);
+               request.precision, control, distance, neighbor, request.index, request.nonfinite);
     };
-    run_released(progress, body, request.memory);
+    run_released(progress, request.workers, body, request.memory);
     return py::make_tuple(distances, indices);
 }
 
@@ -138,8 +137,8 @@ int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference,
     std::vector<int64_t> indices(distances.size());
     const Metric with = metric_of(metric, py::none(), q.d());
     int64_t rescored = 0;
-    run_released(py::none(), [&](Control& control) {
-        rescored = knn<float>(q, r, k, with, predicate, Precision::standard, workers, control,
+    run_released(py::none(), workers, [&](Control& control) {
+        rescored = knn<float>(q, r, k, with, predicate, Precision::standard, control,
                               distances.data(), indices.data());
     });
     return rescored;
@@ -150,9 +149,8 @@ py::array distances_as(const Source& x, const Source& y, const Metric& metric, b
                        int workers, const py::object& progress) {
     py::array_t<D> out({x.rows(), y.rows()});
     D* data = out.mutable_data();
-    run_released(progress, [&](Control& control) {
-        pairwise_distances<D>(x, y, metric, workers, control, data);
-    });
+    run_released(progress, workers,
+                 [&](Control& control) { pairwise_distances<D>(x, y, metric, control, data); });
     if (self && metric != MetricId::inner_product) {
         for (int64_t i = 0; i < x.rows(); ++i) data[i * x.rows() + i] = D(0);
     }
@@ -215,12 +213,11 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     out[2] = counts(col_limits, q, by_col.rows);
     out[3] = counts(col_limits, r, by_col.cols);
     const auto body = [&](Control& control) {
-        radius_count(q, r, id, reference.is_none(),
-                     row_limits.empty() ? nullptr : row_limits.data(),
-                     col_limits.empty() ? nullptr : col_limits.data(), workers, control, by_row,
-                     by_col, index);
+        radius_count(
+            q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
+            col_limits.empty() ? nullptr : col_limits.data(), control, by_row, by_col, index);
     };
-    run_released(progress, body, memory_limit);
+    run_released(progress, workers, body, memory_limit);
     return out;
 }
 
@@ -252,19 +249,18 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     const auto count = [&](Control& control) {
         RadiusCounts counts;
         counts.rows = start + 1;
-        radius_count(q, r, id, self, limits.data(), nullptr, workers, control, counts, {}, index);
+        radius_count(q, r, id, self, limits.data(), nullptr, control, counts, {}, index);
     };
-    run_released(progress, count, memory_limit);
+    run_released(progress, workers, count, memory_limit);
     for (int64_t i = 0; i < q.rows(); ++i) start[i + 1] += start[i];
     py::array_t<int64_t> indices(start[q.rows()]);
     int64_t* neighbor = indices.mutable_data();
     py::array_t<double> values(start[q.rows()]);
     double* value = values.mutable_data();
     const auto fill = [&](Control& control) {
-        radius_neighbors(q, r, id, self, limits.data(), start, workers, control, neighbor, value,
-                         index);
+        radius_neighbors(q, r, id, self, limits.data(), start, control, neighbor, value, index);
     };
-    run_released(progress, fill, memory_limit);
+    run_released(progress, workers, fill, memory_limit);
     if (ordered) return py::make_tuple(indptr, indices, values);
     return py::make_tuple(
         indptr, indices,
@@ -280,8 +276,8 @@ py::array bind_largest_radius_ratios(const py::array& queries, const py::array& 
     const double* radius = vector_of<double>(radii, r.rows(), "radii");
     py::array_t<double> ratios(q.rows());
     double* ratio = ratios.mutable_data();
-    run_released(progress, [&](Control& control) {
-        largest_radius_ratios(q, r, with, radius, workers, control, ratio);
+    run_released(progress, workers, [&](Control& control) {
+        largest_radius_ratios(q, r, with, radius, control, ratio);
     });
     return ratios;
 }
@@ -294,8 +290,8 @@ py::tuple bind_distance_products(const py::array& queries, const py::array& refe
     const Metric with = metric_of(metric, metric_params, q.d());
     py::array_t<double> of_queries(q.rows()), of_references(r.rows());
     double *row = of_queries.mutable_data(), *col = of_references.mutable_data();
-    run_released(progress, [&](Control& control) {
-        distance_products(q, r, with, query_radius, reference_radius, workers, control, row, col);
+    run_released(progress, workers, [&](Control& control) {
+        distance_products(q, r, with, query_radius, reference_radius, control, row, col);
     });
     return py::make_tuple(of_queries, of_references);
 }
@@ -307,8 +303,8 @@ int64_t bind_least_memory(int64_t d, int64_t k) {
 int64_t bind_first_nonfinite(const py::array& x, int workers) {
     const Array view = view_of(x);
     int64_t found = -1;
-    run_released(py::none(),
-                 [&](Control& control) { found = first_nonfinite(view, workers, control); });
+    run_released(py::none(), workers,
+                 [&](Control& control) { found = first_nonfinite(view, control); });
     return found;
 }
 

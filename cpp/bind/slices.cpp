@@ -31,7 +31,7 @@ struct Request {
 
 // compute(costs, gradients, control) for results of dtype T.
 template <class T, class Compute>
-py::tuple results(const Request& request, bool gradient, const py::object& progress,
+py::tuple results(const Request& request, bool gradient, int workers, const py::object& progress,
                   const Compute& compute) {
     const Slices& slices = request.slices;
     py::array_t<double> costs(slices.count());
@@ -45,15 +45,15 @@ py::tuple results(const Request& request, bool gradient, const py::object& progr
         grad_y = y;
     }
     double* out = costs.mutable_data();
-    run_released(progress, [&](Control& control) { compute(out, gradients, control); });
+    run_released(progress, workers, [&](Control& control) { compute(out, gradients, control); });
     return py::make_tuple(costs, grad_x, grad_y);
 }
 
 template <class Compute>
-py::tuple in_working_dtype(const Request& request, bool gradient, const py::object& progress,
-                           const Compute& compute) {
-    return request.wide() ? results<double>(request, gradient, progress, compute)
-                          : results<float>(request, gradient, progress, compute);
+py::tuple in_working_dtype(const Request& request, bool gradient, int workers,
+                           const py::object& progress, const Compute& compute) {
+    return request.wide() ? results<double>(request, gradient, workers, progress, compute)
+                          : results<float>(request, gradient, workers, progress, compute);
 }
 
 py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& directions, double p,
@@ -65,19 +65,18 @@ py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& d
     const double* of_y = vector_of<double>(y_weights, slices.y.rows, "y_weights");
     const double* of_directions =
         vector_of<double>(direction_weights, slices.count(), "direction_weights");
-    return in_working_dtype(request, gradient, progress,
-                            [&](double* costs, auto gradients, Control& control) {
-                                transport_slices(slices, p, of_x, of_y, of_directions, costs,
-                                                 gradients, workers, control);
-                            });
+    return in_working_dtype(
+        request, gradient, workers, progress, [&](double* costs, auto gradients, Control& control) {
+            transport_slices(slices, p, of_x, of_y, of_directions, costs, gradients, control);
+        });
 }
 
 py::tuple bind_energy_costs(const py::array& x, const py::array& y, const py::object& directions,
                             bool gradient, int workers, const py::object& progress) {
     const Request request(x, y, directions);
-    return in_working_dtype(request, gradient, progress,
+    return in_working_dtype(request, gradient, workers, progress,
                             [&](double* costs, auto gradients, Control& control) {
-                                energy_slices(request.slices, costs, gradients, workers, control);
+                                energy_slices(request.slices, costs, gradients, control);
                             });
 }
 

@@ -36,11 +36,6 @@ BlockingLimits limits_within(int64_t memory) {
     return limits;
 }
 
-int workers_within(int64_t memory, int64_t bytes_per_worker, int workers) {
-    if (memory == 0) return workers;
-    return static_cast<int>(std::clamp<int64_t>(memory / 8 / bytes_per_worker, 1, workers));
-}
-
 int64_t packing_bytes(int64_t d) {
     constexpr int64_t widest_panel = 32, small_things = 64 << 10;
     return (widest_panel + 2) * d * static_cast<int64_t>(sizeof(double)) + small_things;

@@ -45,9 +45,6 @@ struct BlockingLimits {
 // for the sample that the frame is chosen from and for what each thread holds.
 BlockingLimits limits_within(int64_t memory);
 
-// Threads whose buffers of so many bytes fit in what `limits_within` left; at least one.
-int workers_within(int64_t memory, int64_t bytes_per_worker, int workers);
-
 // What a thread holds while it packs rows of d features.
 int64_t packing_bytes(int64_t d);
 

@@ -6,13 +6,13 @@
 
 namespace pairtile {
 
-int64_t first_nonfinite(const Array& array, int workers, Control& control) {
+int64_t first_nonfinite(const Array& array, Control& control) {
     if (array.dtype == Dtype::int8 || array.dtype == Dtype::uint8) return -1;
     const Source source(array);
     constexpr int64_t rows_per_block = 4096;
     const int64_t blocks = (array.rows + rows_per_block - 1) / rows_per_block;
     std::atomic<int64_t> first{array.rows};
-    parallel_for(blocks, blocks > 4 ? workers : 1, control, [&](int64_t block, int) {
+    parallel_for(blocks, blocks > 4 ? control.workers() : 1, control, [&](int64_t block, int) {
         std::vector<double> wide;
         const int64_t end = std::min(array.rows, (block + 1) * rows_per_block);
         const int64_t first_row = block * rows_per_block;

@@ -7,6 +7,6 @@
 namespace pairtile {
 
 // The first row that holds NaN or Inf, −1 if none.
-int64_t first_nonfinite(const Array& array, int workers, Control& control);
+int64_t first_nonfinite(const Array& array, Control& control);
 
 }  // namespace pairtile

@@ -84,12 +84,11 @@ void read_statistics(RowStatisticsFn<S> look, const Source& source, int64_t firs
     }
 }
 
-RowStatistics survey(const Source& source, const std::vector<double>& centre, int workers,
-                     Control& control) {
+RowStatistics survey(const Source& source, const std::vector<double>& centre, Control& control) {
     RowStatistics total;
     std::mutex lock;
     const int64_t blocks = (source.rows() + scan_rows - 1) / scan_rows;
-    parallel_for(blocks, workers, control, [&](int64_t block, int) {
+    parallel_for(blocks, control, [&](int64_t block, int) {
         RowStatistics mine;
         const int64_t first = block * scan_rows;
         const int64_t count = std::min(scan_rows, source.rows() - first);
@@ -149,10 +148,10 @@ Frame raw_frame(int64_t d) {
     return frame;
 }
 
-Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control) {
+Frame choose_frame(const Source& x, const Source& y, bool centred, Control& control) {
     return frame_around(x, y, centred, [&](const std::vector<double>& centre) {
-        RowStatistics found = survey(x, centre, workers, control);
-        if (!(x == y)) found.merge(survey(y, centre, workers, control));
+        RowStatistics found = survey(x, centre, control);
+        if (!(x == y)) found.merge(survey(y, centre, control));
         return found;
     });
 }
@@ -167,10 +166,10 @@ Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most)
     });
 }
 
-Frame frame_for_queries(Frame frame, const Source& queries, int workers, Control& control) {
+Frame frame_for_queries(Frame frame, const Source& queries, Control& control) {
     frame.narrow = frame.narrow && queries.fits_float32();
     if (!frame.integral) return frame;
-    const RowStatistics found = survey(queries, frame.centre, workers, control);
+    const RowStatistics found = survey(queries, frame.centre, control);
     frame.largest = std::max(frame.largest, found.largest);
     frame.largest_square = std::max(frame.largest_square, found.largest_square);
     frame.integral = found.integral && 4 * frame.largest_square < 0x1p53;

@@ -26,7 +26,7 @@ struct Frame {
 Frame raw_frame(int64_t d);
 
 // `centred` for what is invariant to translation. Both sources share one frame. Reads every row.
-Frame choose_frame(const Source& x, const Source& y, bool centred, int workers, Control& control);
+Frame choose_frame(const Source& x, const Source& y, bool centred, Control& control);
 
 // The same from a sample of the rows, for who asks each row for its own error: all but the centre
 // and the scale is true of the sample alone.
@@ -36,6 +36,6 @@ Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most 
 
 // The frame of references alone, for a search of these queries among them: what holds of every row
 // of both. Exact frames read every query.
-Frame frame_for_queries(Frame frame, const Source& queries, int workers, Control& control);
+Frame frame_for_queries(Frame frame, const Source& queries, Control& control);
 
 }  // namespace pairtile

@@ -191,6 +191,14 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     });
 }
 
+// The same on all threads of the call.
+template <class T>
+void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
+               const Frame& frame, const TileFormula& formula, const PanelLayout& side,
+               Control& control, Panels<T>& out) {
+    pack_rows(ops, source, first, count, frame, formula, side, control.workers(), control, out);
+}
+
 // Points [first, first + count) as they lie, d numbers apart: panels of a single point. They are
 // copied where they do not lie as T.
 template <class T>

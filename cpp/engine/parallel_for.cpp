@@ -52,6 +52,11 @@ class Rounds {
 
 }  // namespace
 
+void Control::fit_workers(int64_t bytes_per_worker) {
+    if (memory_ == 0) return;
+    workers_ = static_cast<int>(std::clamp<int64_t>(memory_ / 8 / bytes_per_worker, 1, workers_));
+}
+
 void Control::poll_if_due() {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ < std::chrono::milliseconds(50)) return;
@@ -93,13 +98,13 @@ void parallel_for(int64_t blocks, int workers, Control& control,
     if (failure) std::rethrow_exception(failure);
 }
 
-void parallel_grid(int64_t rows, int64_t cols, int workers, Control& control,
+void parallel_grid(int64_t rows, int64_t cols, Control& control,
                    const std::function<void(int64_t, int64_t, int)>& body) {
     // In round t, row i meets column (i + t) mod n. Cells are handed out round by round; each waits
     // for the cell before it in its row and in its column.
     const int64_t n = std::max(rows, cols);
     Rounds of_rows(n, control), of_cols(n, control);
-    parallel_for(n * n, workers, control, [&](int64_t cell, int worker) {
+    parallel_for(n * n, control, [&](int64_t cell, int worker) {
         const int64_t round = cell / n, i = cell % n, j = (i + round) % n;
         of_rows.wait_for(i, round, worker);
         of_cols.wait_for(j, round, worker);
@@ -109,13 +114,13 @@ void parallel_grid(int64_t rows, int64_t cols, int workers, Control& control,
     });
 }
 
-void parallel_triangle(int64_t blocks, int workers, Control& control,
+void parallel_triangle(int64_t blocks, Control& control,
                        const std::function<void(int64_t, int64_t, int)>& body) {
     // A round-robin tournament of an odd number of players: in round t, t + s meets t − s mod n for
     // s = 0, 1, ..., so that each block plays once, one of them against itself.
     const int64_t n = blocks | 1, games = (n + 1) / 2;
     Rounds rounds(n, control);
-    parallel_for(n * games, workers, control, [&](int64_t cell, int worker) {
+    parallel_for(n * games, control, [&](int64_t cell, int worker) {
         const int64_t round = cell / games, apart = cell % games;
         const auto [i, j] = std::minmax({(round + apart) % n, (round - apart + n) % n});
         rounds.wait_for(i, round, worker);

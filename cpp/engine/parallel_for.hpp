@@ -12,14 +12,20 @@
 
 namespace pairtile {
 
-// Progress of one call, its interruption and the memory it may use beside inputs and results
-// (bytes, 0: what each sweep is tuned for). Only the calling thread asks the outside world, at most
-// every 50 ms; the other threads see the stop flag.
+// What one call may use and how it is told to stop: its threads, its progress and interruption, and
+// the memory beside inputs and results (bytes, 0: what each sweep is tuned for). Only the calling
+// thread asks the outside world, at most every 50 ms; the other threads see the stop flag.
 class Control {
   public:
     // poll(done, total) may throw: the call is then abandoned and the exception passed on.
     using Poll = std::function<void(int64_t done, int64_t total)>;
-    explicit Control(Poll poll, int64_t memory = 0) : poll_(std::move(poll)), memory_(memory) {}
+    explicit Control(Poll poll, int workers = 1, int64_t memory = 0)
+        : poll_(std::move(poll)), workers_(workers), memory_(memory) {}
+
+    // Threads, the calling one among them; their number never changes a bit of the answer.
+    int workers() const { return workers_; }
+    // As many as fit, each holding so many bytes, into an eighth of limited memory; at least one.
+    void fit_workers(int64_t bytes_per_worker);
 
     int64_t memory() const { return memory_; }
 
@@ -40,6 +46,7 @@ class Control {
     void poll_if_due();
 
     Poll poll_;
+    int workers_;
     int64_t memory_;
     std::atomic<bool> stop_{false};
     std::atomic<int64_t> done_{0};
@@ -51,16 +58,20 @@ class Control {
 // of any thread stops the others and is thrown here.
 void parallel_for(int64_t blocks, int workers, Control& control,
                   const std::function<void(int64_t block, int worker)>& body);
+inline void parallel_for(int64_t blocks, Control& control,
+                         const std::function<void(int64_t block, int worker)>& body) {
+    parallel_for(blocks, control.workers(), control, body);
+}
 
 // body(i, j, worker) for every cell of a rows × cols grid, such that cells of one row run in a
 // fixed order one after another, and so do cells of one column: states kept per row and per column
 // have one writer at a time and a fixed order of additions, without private copies.
-void parallel_grid(int64_t rows, int64_t cols, int workers, Control& control,
+void parallel_grid(int64_t rows, int64_t cols, Control& control,
                    const std::function<void(int64_t i, int64_t j, int worker)>& body);
 
 // The same for the cells i <= j of the square of one set of blocks, a block having one state: cells
 // that share a block run in a fixed order one after another.
-void parallel_triangle(int64_t blocks, int workers, Control& control,
+void parallel_triangle(int64_t blocks, Control& control,
                        const std::function<void(int64_t i, int64_t j, int worker)>& body);
 
 }  // namespace pairtile

@@ -105,7 +105,7 @@ LinearMap map_for(const Metric& metric, const std::vector<double>& centre) {
 }
 
 // The largest Σ_j ‖A_j‖ |x_j − c_j| of all rows, A_j being the columns of the map.
-double largest_image(const Source& source, const LinearMap& map, int workers, Control& control) {
+double largest_image(const Source& source, const LinearMap& map, Control& control) {
     const size_t d = map.centre.size();
     std::vector<double> norms = map.diagonal;
     for (size_t j = 0; norms.size() < d; ++j) {
@@ -116,22 +116,21 @@ double largest_image(const Source& source, const LinearMap& map, int workers, Co
     double largest = 0.0;
     std::mutex lock;
     constexpr int64_t block_rows = 1024;
-    parallel_for((source.rows() + block_rows - 1) / block_rows, workers, control,
-                 [&](int64_t block, int) {
-                     std::vector<double> row(d);
-                     double mine = 0.0;
-                     const int64_t end = std::min(source.rows(), (block + 1) * block_rows);
-                     for (int64_t i = block * block_rows; i < end; ++i) {
-                         source.read(i, row.data());
-                         double image = 0.0;
-                         for (size_t j = 0; j < d; ++j) {
-                             image += norms[j] * std::fabs(row[j] - map.centre[j]);
-                         }
-                         if (image > mine && image < INFINITY) mine = image;
-                     }
-                     const std::lock_guard guard(lock);
-                     largest = std::max(largest, mine);
-                 });
+    parallel_for((source.rows() + block_rows - 1) / block_rows, control, [&](int64_t block, int) {
+        std::vector<double> row(d);
+        double mine = 0.0;
+        const int64_t end = std::min(source.rows(), (block + 1) * block_rows);
+        for (int64_t i = block * block_rows; i < end; ++i) {
+            source.read(i, row.data());
+            double image = 0.0;
+            for (size_t j = 0; j < d; ++j) {
+                image += norms[j] * std::fabs(row[j] - map.centre[j]);
+            }
+            if (image > mine && image < INFINITY) mine = image;
+        }
+        const std::lock_guard guard(lock);
+        largest = std::max(largest, mine);
+    });
     return largest;
 }
 
@@ -139,14 +138,14 @@ double largest_image(const Source& source, const LinearMap& map, int workers, Co
 // products and of their sums leaves at most γ|A||x − c| of a row, γ = (d + 4)u, the length of which
 // is not above γ Σ_j ‖A_j‖ |x_j − c_j|. The difference of two rows has twice that; the canonical
 // value, a transformed difference, errs by no more than twice that again.
-void screen_mapped(Screen& screen, const Metric& metric, int workers, Control& control) {
+void screen_mapped(Screen& screen, const Metric& metric, Control& control) {
     screen.map = std::make_shared<const LinearMap>(map_for(metric, screen.frame.centre));
-    const double image = std::max(largest_image(screen.rows, *screen.map, workers, control),
-                                  largest_image(screen.cols, *screen.map, workers, control));
+    const double image = std::max(largest_image(screen.rows, *screen.map, control),
+                                  largest_image(screen.cols, *screen.map, control));
     screen.rows.map_by(screen.map.get());
     screen.cols.map_by(screen.map.get());
     const int64_t d = screen.rows.d();
-    screen.frame = choose_frame(screen.rows, screen.cols, true, workers, control);
+    screen.frame = choose_frame(screen.rows, screen.cols, true, control);
     screen.frame.integral = false;  // where rounding made it so
     screen.frame.extreme = screen.frame.extreme || screen.frame.scale > 0x1p300;
     const double gamma =
@@ -159,7 +158,7 @@ void screen_mapped(Screen& screen, const Metric& metric, int workers, Control& c
 }  // namespace
 
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
-                     int workers, Control& control) {
+                     Control& control) {
     Screen screen{queries, references, nullptr, {}, {}, {}};
     if (on_bits(metric.id)) {  // nothing to centre or scale
         screen.float32 = screen.float64 =
@@ -174,11 +173,11 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
     const bool centred = translation_invariant(metric);
     screen.frame = sample_frame(queries, references, centred);
     if (is_mapped(metric) && !screen.frame.extreme) {
-        screen_mapped(screen, metric, workers, control);
+        screen_mapped(screen, metric, control);
         return screen;
     }
     if (screen.frame.integral) {  // that every row is exact must be true of every row
-        screen.frame = choose_frame(queries, references, centred, workers, control);
+        screen.frame = choose_frame(queries, references, centred, control);
     }
     if (metric == MetricId::cosine && screen.frame.has_zero_row) {
         // 1 − xy needs the unit vectors as they are

@@ -21,7 +21,7 @@ struct Screen {
 
 // Rows of a cosine search are normalised already. `metric` outlives the screen.
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
-                     int workers, Control& control);
+                     Control& control);
 
 // The same in a frame that is chosen already, for metrics that read rows as they are.
 Screen screen_in(const Source& queries, const Source& references, const Frame& frame,

@@ -48,7 +48,6 @@ struct Sweep {
     Blocking blocking;
     bool triangle = false;  // rows and columns are the same set: only tiles that reach j > i
     bool row_features = false, col_features = false;
-    int workers = 1;
     Control& control;
     const Panels<T>* packed = nullptr;       // all columns, if they are packed already
     std::atomic<bool>* nonfinite = nullptr;  // set when a column holds NaN or Inf
@@ -75,8 +74,7 @@ void take_rows(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t 
                Panels<T>& out) {
     if (sweep.formula.in_place) return copy_in_place(sweep.rows, first, count, out);
     pack_rows(ops, sweep.rows, first, count, sweep.frame, sweep.formula,
-              {sweep.formula.row_factor, ops.rows, true, sweep.row_features}, sweep.workers,
-              sweep.control, out);
+              {sweep.formula.row_factor, ops.rows, true, sweep.row_features}, sweep.control, out);
 }
 
 // The panels of a part of the columns, which begins with a strip.
@@ -191,8 +189,8 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
         Panels<T> cols;
         Buffer<T> bias, tile;
     };
-    std::vector<Workspace> workspace(static_cast<size_t>(sweep.workers));
-    parallel_for(segments, sweep.workers, sweep.control, [&](int64_t segment, int worker) {
+    std::vector<Workspace> workspace(static_cast<size_t>(sweep.control.workers()));
+    parallel_for(segments, sweep.control, [&](int64_t segment, int worker) {
         Workspace& mine = workspace[static_cast<size_t>(worker)];
         const int64_t end = std::min(m, (segment + 1) * blocking.segment);
         for (int64_t col = segment * blocking.segment; col < end; col += blocking.strip) {
@@ -217,7 +215,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
     if (blocking.few_rows) return detail::run_few(sweep, ops, fold);
     Panels<T> rows, cols;
     Buffer<T> bias;
-    std::vector<Buffer<T>> memory(static_cast<size_t>(sweep.workers));
+    std::vector<Buffer<T>> memory(static_cast<size_t>(sweep.control.workers()));
     cols.count = -1;
     for (int64_t row = 0; row < n; row += blocking.row_super) {
         const int64_t row_count = std::min(blocking.row_super, n - row);
@@ -229,7 +227,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             const int64_t col_count = std::min(blocking.col_super, m - col);
             if (sweep.triangle && col + col_count <= row + 1) continue;
             if (cols.first != col || cols.count != col_count) {
-                detail::take_cols(sweep, ops, col, col_count, sweep.workers, cols);
+                detail::take_cols(sweep, ops, col, col_count, sweep.control.workers(), cols);
                 detail::fill_bias(sweep.formula, cols, bias);
             }
             if constexpr (two_sided) fold.begin_cols(cols, row_blocks);
@@ -251,14 +249,13 @@ void run(const Sweep<T>& sweep, Fold& fold) {
                 }
             };
             if (!blocking.symmetric) {
-                parallel_for(row_blocks * here, sweep.workers, sweep.control,
-                             [&](int64_t block, int worker) {
-                                 run_task(block / here, block % here, worker);
-                             });
+                parallel_for(row_blocks * here, sweep.control, [&](int64_t block, int worker) {
+                    run_task(block / here, block % here, worker);
+                });
             } else if (row == col) {
-                parallel_triangle(row_blocks, sweep.workers, sweep.control, run_task);
+                parallel_triangle(row_blocks, sweep.control, run_task);
             } else {
-                parallel_grid(row_blocks, here, sweep.workers, sweep.control, run_task);
+                parallel_grid(row_blocks, here, sweep.control, run_task);
             }
             if constexpr (two_sided) fold.end_cols(cols, row_blocks);
         }

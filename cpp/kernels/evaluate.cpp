@@ -70,7 +70,7 @@ double stein_recompute_below(const KernelTerm& term, double error, double tolera
 }
 
 KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
-                         Argument read, int workers, Control& control)
+                         Argument read, Control& control)
     : x(rows), y(cols), argument(read), terms(std::move(wanted)) {
     const bool distance =
         argument == Argument::squared_distance || argument == Argument::l1_distance;
@@ -78,7 +78,7 @@ KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<Ker
         x.normalise();
         y.normalise();
     }
-    frame = choose_frame(x, y, distance, workers, control);
+    frame = choose_frame(x, y, distance, control);
     unit = argument == Argument::l1_distance ? frame.scale : frame.scale * frame.scale;
     for (KernelTerm& term : terms) {
         if (term.kernel == KernelId::inverse_multiquadric) {

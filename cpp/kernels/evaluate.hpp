@@ -46,7 +46,7 @@ struct KernelFrame {
     std::vector<KernelTerm> terms;  // for the argument of packed rows
 
     KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
-                Argument read, int workers, Control& control);
+                Argument read, Control& control);
 
     // Whether tiles of float32 will do.
     bool narrow(Precision precision) const {
@@ -155,9 +155,8 @@ class KernelEvaluator {
                                             params_[term].data(), rates, offsets, out, out_ld);
     }
 
-    Sweep<T> sweep(const Blocking& blocking, bool triangle, int workers, Control& control) const {
-        return {from_.x,  from_.y, from_.frame, formula_, blocking,
-                triangle, false,   false,       workers,  control};
+    Sweep<T> sweep(const Blocking& blocking, bool triangle, Control& control) const {
+        return {from_.x, from_.y, from_.frame, formula_, blocking, triangle, false, false, control};
     }
 
   protected:

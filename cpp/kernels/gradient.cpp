@@ -73,7 +73,7 @@ template <class T>
 class GradientBlocks {
   public:
     GradientBlocks(const KernelFrame& from, bool itself, bool diagonal, const double* v,
-                   const double* w, Precision precision, int workers, Control& control,
+                   const double* w, Precision precision, Control& control,
                    const KernelGradient& out)
         : from_(from),
           itself_(itself),
@@ -84,12 +84,12 @@ class GradientBlocks {
           cols_(w, from.y.rows()),
           recomputes_(precision != Precision::fast && from.argument == Argument::squared_distance),
           formula_(formula_for_argument<T>(from.argument, from.x.d())),
-          map_(from, precision, workers),
+          map_(from, precision, control.workers()),
           control_(control),
           out_(out),
-          memory_(static_cast<size_t>(workers)) {}
+          memory_(static_cast<size_t>(control.workers())) {}
 
-    void run(int workers) {
+    void run() {
         const Ops<T>& ops = ops_of<T>(isa());
         const int64_t n = from_.x.rows(), m = from_.y.rows(), d = from_.x.d();
         // whole register blocks both ways, about 256 × 256: the block of slopes stays in L2
@@ -105,14 +105,14 @@ class GradientBlocks {
         for (int64_t col = 0; col < m; col += col_super) {
             const int64_t col_count = std::min(col_super, m - col);
             pack_rows(ops, from_.y, col, col_count, from_.frame, formula_,
-                      {1.0, ops.cols, false, true}, workers, control_, cols);
+                      {1.0, ops.cols, false, true}, control_, cols);
             detail::fill_bias(formula_, cols, bias);
             for (int64_t row = 0; row < n; row += row_super) {
                 const int64_t row_count = std::min(row_super, n - row);
                 pack_rows(ops, from_.x, row, row_count, from_.frame, formula_,
-                          {formula_.row_factor, ops.rows, false, true}, workers, control_, rows);
+                          {formula_.row_factor, ops.rows, false, true}, control_, rows);
                 parallel_grid((row_count + chunk_ - 1) / chunk_, (col_count + chunk_ - 1) / chunk_,
-                              workers, control_, [&](int64_t i, int64_t j, int worker) {
+                              control_, [&](int64_t i, int64_t j, int worker) {
                                   block(rows, cols, bias, i * chunk_, j * chunk_, worker);
                               });
             }
@@ -342,20 +342,17 @@ void through_normalisation(const Source& raw, const Source& unit, std::vector<do
 
 void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
                      const std::vector<KernelTerm>& terms, const double* v, const double* w,
-                     Precision precision, int workers, Control& control,
-                     const KernelGradient& out) {
+                     Precision precision, Control& control, const KernelGradient& out) {
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        const KernelFrame from(x, y, group, argument, workers, control);
+        const KernelFrame from(x, y, group, argument, control);
         const bool dot = argument == Argument::dot;
         const auto add = [&](const KernelGradient& to) {
             if (from.narrow(precision)) {
-                GradientBlocks<float>(from, itself, diagonal && dot, v, w, precision, workers,
-                                      control, to)
-                    .run(workers);
+                GradientBlocks<float>(from, itself, diagonal && dot, v, w, precision, control, to)
+                    .run();
             } else {
-                GradientBlocks<double>(from, itself, diagonal && dot, v, w, precision, workers,
-                                       control, to)
-                    .run(workers);
+                GradientBlocks<double>(from, itself, diagonal && dot, v, w, precision, control, to)
+                    .run();
             }
         };
         if (argument != Argument::cosine) return add(out);

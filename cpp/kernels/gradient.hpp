@@ -21,6 +21,6 @@ struct KernelGradient {
 // kernel has no derivative (equal rows, Laplace and energy kernels) a pair contributes 0.
 void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
                      const std::vector<KernelTerm>& terms, const double* v, const double* w,
-                     Precision precision, int workers, Control& control, const KernelGradient& out);
+                     Precision precision, Control& control, const KernelGradient& out);
 
 }  // namespace pairtile

@@ -14,15 +14,14 @@ namespace {
 class Companion {
   public:
     Companion(const Source& points, const std::vector<KernelTerm>& terms, Argument argument,
-              int64_t orders, int workers, Control& control)
-        : from_(points, points, terms, argument, workers, control),
+              int64_t orders, Control& control)
+        : from_(points, points, terms, argument, control),
           formula_(formula_for_argument<double>(argument, points.d())),
-          map_(from_, Precision::float64, workers),
+          map_(from_, Precision::float64, control.workers()),
           n_(points.rows() / orders),
-          workers_(workers),
           control_(control),
           packed_(static_cast<size_t>(orders)),
-          core_(static_cast<size_t>(workers)) {}
+          core_(static_cast<size_t>(control.workers())) {}
 
     void begin_rows(int64_t first, int64_t count) {
         for (size_t o = 0; o < packed_.size(); ++o) {
@@ -74,14 +73,13 @@ class Companion {
     void pack(size_t order, int64_t first, int64_t count, double factor, int width,
               Panels<double>& out) {
         pack_rows(ops(), from_.x, static_cast<int64_t>(order) * n_ + first, count, from_.frame,
-                  formula_, {factor, width, false, false}, workers_, control_, out);
+                  formula_, {factor, width, false, false}, control_, out);
     }
 
     const KernelFrame from_;
     TileFormula formula_;
     KernelEvaluator<double> map_;
     int64_t n_;
-    int workers_;
     Control& control_;
     std::vector<Packed> packed_;
     std::vector<Buffer<double>> core_;
@@ -92,8 +90,7 @@ using ScorePanels = std::vector<std::unique_ptr<Companion>>;
 class JointFold {
   public:
     JointFold(KernelEvaluator<double>& x_map, ScorePanels& x_more, ScorePanels& y, double x_shift,
-              double y_shift, int64_t n, int64_t orders, const Blocking& blocking, int workers,
-              Control& control)
+              double y_shift, int64_t n, int64_t orders, const Blocking& blocking, Control& control)
         : x_rows(static_cast<size_t>(n)),
           y_rows(static_cast<size_t>(n)),
           products(static_cast<size_t>(orders)),
@@ -104,7 +101,7 @@ class JointFold {
           y_shift_(y_shift),
           strip_(blocking.strip),
           control_(control),
-          work_(static_cast<size_t>(workers)) {
+          work_(static_cast<size_t>(control.workers())) {
         const int64_t rows = ops_of<double>(isa()).rows;
         for (Work& work : work_) {
             work.x.reserve((blocking.row_block + rows) * strip_);
@@ -246,29 +243,25 @@ Blocking cut_of(int64_t n, int64_t d) {
 
 }  // namespace
 
-JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int workers,
-                            Control& control) {
+JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, Control& control) {
     const int64_t n = x.points.rows(), orders = y.points.rows() / n;
     std::unique_ptr<KernelFrame> swept;
     ScorePanels x_more, beside;
     for_each_argument(x.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         if (!swept) {
-            swept = std::make_unique<KernelFrame>(x.points, x.points, group, argument, workers,
-                                                  control);
+            swept = std::make_unique<KernelFrame>(x.points, x.points, group, argument, control);
         } else {
-            x_more.push_back(
-                std::make_unique<Companion>(x.points, group, argument, 1, workers, control));
+            x_more.push_back(std::make_unique<Companion>(x.points, group, argument, 1, control));
         }
     });
     for_each_argument(y.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        beside.push_back(
-            std::make_unique<Companion>(y.points, group, argument, orders, workers, control));
+        beside.push_back(std::make_unique<Companion>(y.points, group, argument, orders, control));
     });
     const Blocking blocking = cut_of(n, std::max(x.points.d(), y.points.d()));
-    KernelEvaluator<double> map(*swept, Precision::float64, workers);
-    const Sweep<double> sweep = map.sweep(blocking, true, workers, control);
+    KernelEvaluator<double> map(*swept, Precision::float64, control.workers());
+    const Sweep<double> sweep = map.sweep(blocking, true, control);
     expect(sweep);
-    JointFold fold(map, x_more, beside, x.shift, y.shift, n, orders, blocking, workers, control);
+    JointFold fold(map, x_more, beside, x.shift, y.shift, n, orders, blocking, control);
     run(sweep, fold);
     JointSums out{std::move(fold.products), std::move(fold.x_rows), std::move(fold.y_rows),
                   2.0 * fold.x_squares, 2.0 * fold.y_squares};

@@ -25,7 +25,6 @@ struct JointSums {
     double x_squares = 0.0, y_squares = 0.0;
 };
 
-JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int workers,
-                            Control& control);
+JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, Control& control);
 
 }  // namespace pairtile

@@ -117,30 +117,29 @@ bool logarithms_fit_float32(const KernelFrame& from) {
 
 template <class T>
 void merge_log_sums(const KernelFrame& from, const ColumnShape& shape, bool leave_one_out,
-                    Precision precision, int workers, Control& control,
-                    std::vector<LogSumExp>& rows) {
+                    Precision precision, Control& control, std::vector<LogSumExp>& rows) {
     const Blocking blocking = choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(),
                                               from.x.d(), BlockingLimits{});
-    KernelEvaluator<T> map(from, precision, workers, Accuracy::of_logarithms);
-    const Sweep<T> sweep = map.sweep(blocking, false, workers, control);
+    KernelEvaluator<T> map(from, precision, control.workers(), Accuracy::of_logarithms);
+    const Sweep<T> sweep = map.sweep(blocking, false, control);
     expect(sweep);
     const Columns<T> columns(shape, from.terms, from.y.rows());
-    LogSums<T> fold(map, columns, leave_one_out, workers, rows);
+    LogSums<T> fold(map, columns, leave_one_out, control.workers(), rows);
     run(sweep, fold);
 }
 
 }  // namespace
 
 void kernel_log_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                     const ColumnShape& shape, bool leave_one_out, Precision precision, int workers,
+                     const ColumnShape& shape, bool leave_one_out, Precision precision,
                      Control& control, double* out) {
     std::vector<LogSumExp> rows(static_cast<size_t>(x.rows()));
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        const KernelFrame from(x, y, group, argument, workers, control);
+        const KernelFrame from(x, y, group, argument, control);
         const bool narrow = from.narrow(precision) &&
                             (precision == Precision::fast || logarithms_fit_float32(from));
         const auto merge = narrow ? merge_log_sums<float> : merge_log_sums<double>;
-        merge(from, shape, leave_one_out, precision, workers, control, rows);
+        merge(from, shape, leave_one_out, precision, control, rows);
     });
     for (size_t i = 0; i < rows.size(); ++i) out[i] = rows[i].finish();
 }

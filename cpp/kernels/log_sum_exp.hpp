@@ -17,7 +17,7 @@ struct ColumnShape {
 // out[i] = log Σ_j e^{w_j} Σ_t a_t k_t(x_i, y_j)^{r_j}, the sum over j != i where `leave_one_out`.
 // Weights a_t are positive, as are the kernels; −∞ is the logarithm of an empty sum.
 void kernel_log_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                     const ColumnShape& shape, bool leave_one_out, Precision precision, int workers,
+                     const ColumnShape& shape, bool leave_one_out, Precision precision,
                      Control& control, double* out);
 
 }  // namespace pairtile

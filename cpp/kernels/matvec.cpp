@@ -104,33 +104,33 @@ class Product {
 
 template <class T>
 void add_product(const KernelFrame& from, const PackedColumns& right, int64_t c,
-                 Precision precision, int workers, Control& control, double* out) {
+                 Precision precision, Control& control, double* out) {
     BlockingLimits limits;
     limits.state_bytes_per_row = c * static_cast<int64_t>(sizeof(double));
     limits.states_bytes = int64_t{64} << 20;
     const Blocking blocking =
         choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
-    KernelEvaluator<T> map(from, precision, workers);
-    const Sweep<T> sweep = map.sweep(blocking, false, workers, control);
+    KernelEvaluator<T> map(from, precision, control.workers());
+    const Sweep<T> sweep = map.sweep(blocking, false, control);
     expect(sweep);
-    Product<T> fold(map, right, c, blocking, workers, out);
+    Product<T> fold(map, right, c, blocking, control.workers(), out);
     run(sweep, fold);
 }
 
 }  // namespace
 
 void kernel_matvec(const Source& x, const Source& y, const double* v, int64_t c,
-                   const std::vector<KernelTerm>& terms, Precision precision, int workers,
-                   Control& control, double* out) {
+                   const std::vector<KernelTerm>& terms, Precision precision, Control& control,
+                   double* out) {
     if (c == 1) {
-        return kernel_row_sums(x, y, terms, v, precision, workers, control, out);
+        return kernel_row_sums(x, y, terms, v, precision, control, out);
     }
     std::fill_n(out, x.rows() * c, 0.0);
     const PackedColumns right(v, y.rows(), c);
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        const KernelFrame from(x, y, group, argument, workers, control);
+        const KernelFrame from(x, y, group, argument, control);
         const auto add = from.narrow(precision) ? add_product<float> : add_product<double>;
-        add(from, right, c, precision, workers, control, out);
+        add(from, right, c, precision, control, out);
     });
 }
 

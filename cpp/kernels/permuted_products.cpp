@@ -44,16 +44,16 @@ class Matrix {
     const double* row(int64_t i) const { return values_.data() + i * n_; }
 
     // Above the diagonal.
-    void fill(const KernelSpace& space, int workers, Control& control) {
+    void fill(const KernelSpace& space, Control& control) {
         for (int64_t i = 0; i < n_; ++i) std::fill(row(i) + i + 1, row(i) + n_, -space.shift);
         for_each_argument(space.terms, [&](const std::vector<KernelTerm>& group, Argument read) {
-            const KernelFrame from(space.points, space.points, group, read, workers, control);
-            KernelEvaluator<double> map(from, Precision::float64, workers);
+            const KernelFrame from(space.points, space.points, group, read, control);
+            KernelEvaluator<double> map(from, Precision::float64, control.workers());
             const Blocking blocking =
                 choose_blocking(ops_of<double>(isa()), n_, n_, space.points.d(), BlockingLimits{});
-            const Sweep<double> sweep = map.sweep(blocking, true, workers, control);
+            const Sweep<double> sweep = map.sweep(blocking, true, control);
             expect(sweep);
-            Filling fold(map, workers, values_.data());
+            Filling fold(map, control.workers(), values_.data());
             run(sweep, fold);
         });
     }
@@ -94,17 +94,17 @@ double gathered_dot(const double* k, const double* l, const int32_t* order, int6
 }  // namespace
 
 void permuted_products(const KernelSpace& x, const KernelSpace& y, const int64_t* orders,
-                       int64_t count, int workers, Control& control, double* products) {
+                       int64_t count, Control& control, double* products) {
     constexpr int64_t at_a_time = 16;  // orders that meet a row of L while it is in L1
     const int64_t n = x.points.rows();
     Matrix k(n), l(n);
     control.expect(n * n / 2 * count);
-    k.fill(x, workers, control);
-    l.fill(y, workers, control);
+    k.fill(x, control);
+    l.fill(y, control);
     l.mirror();
-    std::vector<std::vector<int32_t>> order(static_cast<size_t>(workers)), place = order;
+    std::vector<std::vector<int32_t>> order(static_cast<size_t>(control.workers())), place = order;
     const int64_t blocks = (count + at_a_time - 1) / at_a_time;
-    parallel_for(blocks, workers, control, [&](int64_t block, int worker) {
+    parallel_for(blocks, control, [&](int64_t block, int worker) {
         const int64_t first = block * at_a_time, here = std::min(at_a_time, count - first);
         std::vector<int32_t>& to = order[static_cast<size_t>(worker)];
         std::vector<int32_t>& from = place[static_cast<size_t>(worker)];  // to, inverted

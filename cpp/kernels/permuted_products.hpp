@@ -8,6 +8,6 @@ namespace pairtile {
 
 // products[o] = Σ_{i≠j} K_ij L_{o(i) o(j)} for each of `count` orders of n rows. Holds K and L.
 void permuted_products(const KernelSpace& x, const KernelSpace& y, const int64_t* orders,
-                       int64_t count, int workers, Control& control, double* products);
+                       int64_t count, Control& control, double* products);
 
 }  // namespace pairtile

@@ -300,7 +300,7 @@ class RelabelledSums {
 };
 
 void add_sums(KernelEvaluator<double>& map, const std::vector<Part>& parts, const Labels& labels,
-              int workers, Control& control, const LabelTotals& out) {
+              Control& control, const LabelTotals& out) {
     const Source& pooled = map.from().x;
     const Ops<double>& ops = ops_of<double>(isa());
     BlockingLimits limits;
@@ -309,9 +309,9 @@ void add_sums(KernelEvaluator<double>& map, const std::vector<Part>& parts, cons
     limits.strip_cols = 512;
     const Blocking blocking =
         choose_blocking(ops, pooled.rows(), pooled.rows(), pooled.d(), limits);
-    const Sweep<double> sweep = map.sweep(blocking, true, workers, control);
+    const Sweep<double> sweep = map.sweep(blocking, true, control);
     expect(sweep);
-    RelabelledSums fold(map, parts, labels, pooled.interleaved(), blocking, workers);
+    RelabelledSums fold(map, parts, labels, pooled.interleaved(), blocking, control.workers());
     run(sweep, fold);
     fold.add_to(out);
 }
@@ -325,15 +325,15 @@ void clear(const LabelTotals& out, size_t kernels, const Labels& labels) {
 
 }  // namespace
 
-void label_sums(KernelEvaluator<double>& map, const Labels& labels, int workers, Control& control,
+void label_sums(KernelEvaluator<double>& map, const Labels& labels, Control& control,
                 const LabelTotals& out) {
     clear(out, 1, labels);
-    add_sums(map, {{0, 0, map.from().terms.size(), 0.0}}, labels, workers, control, out);
+    add_sums(map, {{0, 0, map.from().terms.size(), 0.0}}, labels, control, out);
 }
 
 void kernel_label_sums(const Source& pooled, const Labels& labels,
                        const std::vector<std::vector<KernelTerm>>& kernels, const double* quanta,
-                       int workers, Control& control, const LabelTotals& out) {
+                       Control& control, const LabelTotals& out) {
     clear(out, kernels.size(), labels);
     for (const Argument argument : arguments) {
         std::vector<KernelTerm> terms;
@@ -348,9 +348,9 @@ void kernel_label_sums(const Source& pooled, const Labels& labels,
             }
         }
         if (parts.empty()) continue;
-        const KernelFrame from(pooled, pooled, terms, argument, workers, control);
-        KernelEvaluator<double> map(from, Precision::float64, workers);
-        add_sums(map, parts, labels, workers, control, out);
+        const KernelFrame from(pooled, pooled, terms, argument, control);
+        KernelEvaluator<double> map(from, Precision::float64, control.workers());
+        add_sums(map, parts, labels, control, out);
     }
 }
 

@@ -37,10 +37,10 @@ struct LabelTotals {
 // takes half the time; whatever their size, they are added exactly.
 void kernel_label_sums(const Source& pooled, const Labels& labels,
                        const std::vector<std::vector<KernelTerm>>& kernels, const double* quanta,
-                       int workers, Control& control, const LabelTotals& out);
+                       Control& control, const LabelTotals& out);
 
 // The same of the one kernel that a map of tiles stands for.
-void label_sums(KernelEvaluator<double>& map, const Labels& labels, int workers, Control& control,
+void label_sums(KernelEvaluator<double>& map, const Labels& labels, Control& control,
                 const LabelTotals& out);
 
 }  // namespace pairtile

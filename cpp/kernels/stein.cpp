@@ -14,9 +14,9 @@ struct ScorePanels {
     Buffer<double> own;  // padded with zeros to whole panels
 
     void pack(const Panels<double>& points, const Source& source, const Frame& frame, double factor,
-              double own_factor, int workers, Control& control) {
+              double own_factor, Control& control) {
         pack_rows(ops_of<double>(isa()), source, points.first, points.count, frame, TileFormula{},
-                  {factor, points.width, false, false}, workers, control, scores);
+                  {factor, points.width, false, false}, control, scores);
         const int64_t width = points.width;
         const int64_t padded = (points.count + width - 1) / width * width;
         own.reserve(padded);
@@ -34,13 +34,13 @@ struct ScorePanels {
 
 class SteinEvaluator : public KernelEvaluator<double> {
   public:
-    SteinEvaluator(const KernelFrame& from, const Source& scores, int workers, Control& control)
-        : KernelEvaluator<double>(from, Precision::float64, workers, Accuracy::of_derivatives),
+    SteinEvaluator(const KernelFrame& from, const Source& scores, Control& control)
+        : KernelEvaluator<double>(from, Precision::float64, control.workers(),
+                                  Accuracy::of_derivatives),
           scores_(scores),
-          frame_(choose_frame(scores, scores, false, workers, control)),
-          workers_(workers),
+          frame_(choose_frame(scores, scores, false, control)),
           control_(control),
-          work_(static_cast<size_t>(workers)) {
+          work_(static_cast<size_t>(control.workers())) {
         // derivatives are by the squared distance of packed rows
         const double unit = from.unit, length = from.frame.scale, score = frame_.scale;
         const double factor = formula().row_factor;
@@ -58,11 +58,11 @@ class SteinEvaluator : public KernelEvaluator<double> {
     // Products carry the factor of the packed rows.
     void begin_rows(const Panels<double>& rows) override {
         const double factor = formula().row_factor;
-        rows_.pack(rows, scores_, frame_, factor, 1.0 / factor, workers_, control_);
+        rows_.pack(rows, scores_, frame_, factor, 1.0 / factor, control_);
     }
     void begin_cols(const Panels<double>& cols) override {
         col_points_ = &cols;
-        cols_.pack(cols, scores_, frame_, 1.0, -formula().row_factor, workers_, control_);
+        cols_.pack(cols, scores_, frame_, 1.0, -formula().row_factor, control_);
     }
 
     // The arguments of this map are the values themselves: they take more than one number of a
@@ -134,7 +134,6 @@ class SteinEvaluator : public KernelEvaluator<double> {
 
     const Source& scores_;
     Frame frame_;
-    int workers_;
     Control& control_;
     double parts_[4];
     ScorePanels rows_, cols_;
@@ -147,11 +146,11 @@ class SteinEvaluator : public KernelEvaluator<double> {
 bool has_stein(KernelId kernel) { return isa().f64.stein[static_cast<int>(kernel)] != nullptr; }
 
 void stein_label_sums(const Source& x, const Source& scores, const Labels& labels,
-                      const std::vector<KernelTerm>& terms, int workers, Control& control,
+                      const std::vector<KernelTerm>& terms, Control& control,
                       const LabelTotals& out) {
-    const KernelFrame from(x, x, terms, Argument::squared_distance, workers, control);
-    SteinEvaluator map(from, scores, workers, control);
-    label_sums(map, labels, workers, control, out);
+    const KernelFrame from(x, x, terms, Argument::squared_distance, control);
+    SteinEvaluator map(from, scores, control);
+    label_sums(map, labels, control, out);
 }
 
 }  // namespace pairtile

@@ -13,7 +13,7 @@ namespace pairtile {
 // summed as in kernels/relabelled_sums.hpp. Terms must have derivatives (`has_stein`); always
 // float64.
 void stein_label_sums(const Source& x, const Source& scores, const Labels& labels,
-                      const std::vector<KernelTerm>& terms, int workers, Control& control,
+                      const std::vector<KernelTerm>& terms, Control& control,
                       const LabelTotals& out);
 
 bool has_stein(KernelId kernel);

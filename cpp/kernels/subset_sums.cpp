@@ -12,14 +12,13 @@ enum class Pairs { all, above_diagonal, off_diagonal };
 template <class T>
 class SubsetSums {
   public:
-    SubsetSums(const KernelFrame& from, int64_t size, Pairs pairs, Precision precision, int workers,
+    SubsetSums(const KernelFrame& from, int64_t size, Pairs pairs, Precision precision,
                Control& control)
         : from_(from),
           size_(size),
           pairs_(pairs),
-          workers_(workers),
           control_(control),
-          map_(from, precision, workers),
+          map_(from, precision, control.workers()),
           formula_(formula_for_argument<T>(from.argument, from.x.d())) {}
 
     // Adds factor · sum to every third number from `sums` on.
@@ -27,9 +26,9 @@ class SubsetSums {
         constexpr int64_t rows_at_least = 512;  // of a task
         const int64_t subsets = from_.x.rows() / size_;
         const int64_t share = std::max<int64_t>(1, rows_at_least / size_);
-        std::vector<Workspace> workspace(static_cast<size_t>(workers_));
+        std::vector<Workspace> workspace(static_cast<size_t>(control_.workers()));
         control_.expect(subsets * size_ * size_);
-        parallel_for((subsets + share - 1) / share, workers_, control_, [&](int64_t task, int w) {
+        parallel_for((subsets + share - 1) / share, control_, [&](int64_t task, int w) {
             const int64_t first = task * share, last = std::min(subsets, first + share);
             std::vector<double> found(static_cast<size_t>(last - first));
             run(first * size_, (last - first) * size_, w, workspace[static_cast<size_t>(w)], found);
@@ -118,7 +117,6 @@ class SubsetSums {
     const KernelFrame& from_;
     int64_t size_;
     Pairs pairs_;
-    int workers_;
     Control& control_;
     KernelEvaluator<T> map_;
     TileFormula formula_;
@@ -128,19 +126,19 @@ class SubsetSums {
 
 void kernel_subset_sums(Source x, Source y, const int64_t* x_rows, const int64_t* y_rows,
                         int64_t subsets, int64_t size, bool paired,
-                        const std::vector<KernelTerm>& terms, Precision precision, int workers,
-                        Control& control, double* sums) {
+                        const std::vector<KernelTerm>& terms, Precision precision, Control& control,
+                        double* sums) {
     x.take(x_rows, subsets * size);
     y.take(y_rows, subsets * size);
     std::fill(sums, sums + sums_of_subset * subsets, 0.0);
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const auto add = [&](const Source& a, const Source& b, Pairs pairs, double* to) {
-            const KernelFrame from(a, b, group, argument, workers, control);
+            const KernelFrame from(a, b, group, argument, control);
             const double factor = pairs == Pairs::above_diagonal ? 2.0 : 1.0;
             if (from.narrow(precision)) {
-                SubsetSums<float>(from, size, pairs, precision, workers, control).add(factor, to);
+                SubsetSums<float>(from, size, pairs, precision, control).add(factor, to);
             } else {
-                SubsetSums<double>(from, size, pairs, precision, workers, control).add(factor, to);
+                SubsetSums<double>(from, size, pairs, precision, control).add(factor, to);
             }
         };
         add(x, x, Pairs::above_diagonal, sums);

@@ -15,7 +15,7 @@ constexpr int sums_of_subset = 3;
 // of the third sum too. sums[s] begins at sums + 3 s.
 void kernel_subset_sums(Source x, Source y, const int64_t* x_rows, const int64_t* y_rows,
                         int64_t subsets, int64_t size, bool paired,
-                        const std::vector<KernelTerm>& terms, Precision precision, int workers,
-                        Control& control, double* sums);
+                        const std::vector<KernelTerm>& terms, Precision precision, Control& control,
+                        double* sums);
 
 }  // namespace pairtile

@@ -111,40 +111,40 @@ class Moments {
 };
 
 template <class T>
-double moments(const KernelFrame& from, bool triangle, Precision precision, int workers,
-               Control& control, double* row_sums, double* col_sums) {
+double moments(const KernelFrame& from, bool triangle, Precision precision, Control& control,
+               double* row_sums, double* col_sums) {
     BlockingLimits limits;
     limits.state_bytes_per_row = limits.state_bytes_per_col = sizeof(double);
     const Blocking blocking =
         choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
-    KernelEvaluator<T> map(from, precision, workers);
-    const Sweep<T> sweep = map.sweep(blocking, triangle, workers, control);
+    KernelEvaluator<T> map(from, precision, control.workers());
+    const Sweep<T> sweep = map.sweep(blocking, triangle, control);
     expect(sweep);
-    Moments<T> fold(map, triangle, workers, row_sums, col_sums);
+    Moments<T> fold(map, triangle, control.workers(), row_sums, col_sums);
     run(sweep, fold);
     return fold.squares;
 }
 
 template <class T>
 void add_row_sums(const KernelFrame& from, bool triangle, const double* weights,
-                  Precision precision, int workers, Control& control, double* sums) {
+                  Precision precision, Control& control, double* sums) {
     const Blocking blocking = choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(),
                                               from.x.d(), BlockingLimits{});
-    KernelEvaluator<T> map(from, precision, workers);
-    const Sweep<T> sweep = map.sweep(blocking, triangle, workers, control);
+    KernelEvaluator<T> map(from, precision, control.workers());
+    const Sweep<T> sweep = map.sweep(blocking, triangle, control);
     expect(sweep);
-    RowSums<T> fold(map, triangle, weights, workers, sums);
+    RowSums<T> fold(map, triangle, weights, control.workers(), sums);
     run(sweep, fold);
 }
 
 void row_sums_of(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                 bool triangle, const double* weights, Precision precision, int workers,
-                 Control& control, double* sums) {
+                 bool triangle, const double* weights, Precision precision, Control& control,
+                 double* sums) {
     std::fill(sums, sums + x.rows(), 0.0);
     for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        const KernelFrame from(x, y, group, argument, workers, control);
+        const KernelFrame from(x, y, group, argument, control);
         const auto add = from.narrow(precision) ? add_row_sums<float> : add_row_sums<double>;
-        add(from, triangle, weights, precision, workers, control, sums);
+        add(from, triangle, weights, precision, control, sums);
     });
 }
 
@@ -157,37 +157,35 @@ double weighted_total(const std::vector<double>& sums, const double* weights) {
 }  // namespace
 
 void kernel_row_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                     const double* weights, Precision precision, int workers, Control& control,
-                     double* sums) {
-    row_sums_of(x, y, terms, false, weights, precision, workers, control, sums);
+                     const double* weights, Precision precision, Control& control, double* sums) {
+    row_sums_of(x, y, terms, false, weights, precision, control, sums);
 }
 
 double kernel_total(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
                     const double* x_weights, const double* y_weights, Precision precision,
-                    int workers, Control& control) {
+                    Control& control) {
     std::vector<double> sums(static_cast<size_t>(x.rows()));
-    row_sums_of(x, y, terms, false, y_weights, precision, workers, control, sums.data());
+    row_sums_of(x, y, terms, false, y_weights, precision, control, sums.data());
     return weighted_total(sums, x_weights);
 }
 
 double kernel_self_total(const Source& x, const std::vector<KernelTerm>& terms,
-                         const double* weights, Precision precision, int workers,
-                         Control& control) {
+                         const double* weights, Precision precision, Control& control) {
     std::vector<double> sums(static_cast<size_t>(x.rows()));
-    row_sums_of(x, x, terms, true, weights, precision, workers, control, sums.data());
+    row_sums_of(x, x, terms, true, weights, precision, control, sums.data());
     return 2.0 * weighted_total(sums, weights);
 }
 
 double kernel_moments(const Source& x, const Source& y, bool itself,
-                      const std::vector<KernelTerm>& terms, Precision precision, int workers,
-                      Control& control, double* row_sums, double* col_sums) {
+                      const std::vector<KernelTerm>& terms, Precision precision, Control& control,
+                      double* row_sums, double* col_sums) {
     std::fill(row_sums, row_sums + x.rows(), 0.0);
     if (!itself) std::fill(col_sums, col_sums + y.rows(), 0.0);
-    const KernelFrame from(x, y, terms, argument_of(terms.front().kernel), workers, control);
+    const KernelFrame from(x, y, terms, argument_of(terms.front().kernel), control);
     const auto of = from.narrow(precision) ? moments<float> : moments<double>;
     // in a triangle the sums by column complete those by row
     const double squares =
-        of(from, itself, precision, workers, control, row_sums, itself ? row_sums : col_sums);
+        of(from, itself, precision, control, row_sums, itself ? row_sums : col_sums);
     return itself ? 2.0 * squares : squares;
 }
 

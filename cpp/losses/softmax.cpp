@@ -204,8 +204,7 @@ class Backward {
 
 template <class T>
 double backward(const Source& x, const Source& y, double scale, const Frame& frame,
-                const SoftmaxWeights<T>& weights, int workers, Control& control,
-                ContrastiveOutput<T>& out) {
+                const SoftmaxWeights<T>& weights, Control& control, ContrastiveOutput<T>& out) {
     const Ops<T>& ops = ops_of<T>(isa());
     const int64_t d = x.d();
     // whole register blocks both ways, about 256 × 256: the block of weights stays in L2
@@ -217,26 +216,25 @@ double backward(const Source& x, const Source& y, double scale, const Frame& fra
     const int64_t col_super = std::max<int64_t>(1, col_bytes / bytes / chunk) * chunk;
 
     const Backward<T> fold(weights, scale, d, chunk, chunk, out);
-    std::vector<typename Backward<T>::Memory> memory(static_cast<size_t>(workers));
+    std::vector<typename Backward<T>::Memory> memory(static_cast<size_t>(control.workers()));
     Panels<T> rows, cols;
     double weighted_logits = 0.0;
     for (int64_t col = 0; col < y.rows(); col += col_super) {
         const int64_t col_count = std::min(col_super, y.rows() - col);
         pack_rows(ops, y, col, col_count, frame, TileFormula{}, {1.0, ops.cols, false, true},
-                  workers, control, cols);
+                  control, cols);
         for (int64_t row = 0; row < x.rows(); row += row_super) {
             const int64_t row_count = std::min(row_super, x.rows() - row);
             pack_rows(ops, x, row, row_count, frame, TileFormula{}, {1.0, ops.rows, false, true},
-                      workers, control, rows);
+                      control, rows);
             const int64_t grid_rows = (row_count + chunk - 1) / chunk;
             const int64_t grid_cols = (col_count + chunk - 1) / chunk;
             std::vector<double> parts(static_cast<size_t>(grid_rows * grid_cols));
-            parallel_grid(
-                grid_rows, grid_cols, workers, control, [&](int64_t i, int64_t j, int worker) {
-                    parts[static_cast<size_t>(i * grid_cols + j)] = fold.chunk(
-                        rows, cols, i * chunk, j * chunk, memory[static_cast<size_t>(worker)]);
-                    control.advance(3 * chunk * chunk);
-                });
+            parallel_grid(grid_rows, grid_cols, control, [&](int64_t i, int64_t j, int worker) {
+                parts[static_cast<size_t>(i * grid_cols + j)] = fold.chunk(
+                    rows, cols, i * chunk, j * chunk, memory[static_cast<size_t>(worker)]);
+                control.advance(3 * chunk * chunk);
+            });
             weighted_logits = std::accumulate(parts.begin(), parts.end(), weighted_logits);
         }
     }
@@ -247,14 +245,13 @@ double backward(const Source& x, const Source& y, double scale, const Frame& fra
 
 template <class T>
 void contrastive(const Source& x, const Source& y, double scale, const int64_t* targets,
-                 bool symmetric, const double* upstream, int workers, Control& control,
+                 bool symmetric, const double* upstream, Control& control,
                  ContrastiveOutput<T>& out) {
     const int64_t n = x.rows(), m = y.rows(), d = x.d();
     Frame frame;
     frame.centre.assign(static_cast<size_t>(d), 0.0);
     const Blocking blocking = choose_blocking(ops_of<T>(isa()), n, m, d, BlockingLimits{});
-    const Sweep<T> sweep{x,     y,     frame, TileFormula{}, blocking,
-                         false, false, false, workers,       control};
+    const Sweep<T> sweep{x, y, frame, TileFormula{}, blocking, false, false, false, control};
     expect(sweep);
     if (out.grad_x) control.expect(3 * n * m);
 
@@ -286,13 +283,13 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
         weights.positive.push_back(static_cast<T>(weight));
     }
     if (!out.grad_x) return;
-    const double weighted_logits = backward<T>(x, y, scale, frame, weights, workers, control, out);
+    const double weighted_logits = backward<T>(x, y, scale, frame, weights, control, out);
     out.grad_scale = scale != 0.0 ? weighted_logits / scale : 0.0;
 }
 
 template void contrastive<float>(const Source&, const Source&, double, const int64_t*, bool,
-                                 const double*, int, Control&, ContrastiveOutput<float>&);
+                                 const double*, Control&, ContrastiveOutput<float>&);
 template void contrastive<double>(const Source&, const Source&, double, const int64_t*, bool,
-                                  const double*, int, Control&, ContrastiveOutput<double>&);
+                                  const double*, Control&, ContrastiveOutput<double>&);
 
 }  // namespace pairtile

@@ -23,7 +23,7 @@ struct ContrastiveOutput {
 // are of Σ_i upstream_i per_row_i.
 template <class T>
 void contrastive(const Source& x, const Source& y, double scale, const int64_t* targets,
-                 bool symmetric, const double* upstream, int workers, Control& control,
+                 bool symmetric, const double* upstream, Control& control,
                  ContrastiveOutput<T>& out);
 
 }  // namespace pairtile

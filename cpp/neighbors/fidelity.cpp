@@ -246,12 +246,12 @@ class DistanceProducts {
 // float64.
 template <class Body>
 void sweep_pairs(Source queries, Source references, const Metric& metric, Precision precision,
-                 int workers, Control& control, Body body) {
+                 Control& control, Body body) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
     }
-    const Screen screen = choose_screen(queries, references, metric, workers, control);
+    const Screen screen = choose_screen(queries, references, metric, control);
     const Choice choice = choose_precision(screen, queries, references, 1, metric, precision);
     const auto in = [&](auto zero) {
         using T = decltype(zero);
@@ -261,8 +261,8 @@ void sweep_pairs(Source queries, Source references, const Metric& metric, Precis
         const Blocking blocking = choose_blocking(ops_of<T>(isa()), queries.rows(),
                                                   references.rows(), queries.d(), limits);
         const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, choice.formula, blocking,
-                             false,       false,       false,        workers,        control};
-        Pairs<T> pairs(queries, references, metric, choice.formula, workers);
+                             false,       false,       false,        control};
+        Pairs<T> pairs(queries, references, metric, choice.formula, control.workers());
         expect(sweep);
         body(pairs, sweep);
     };
@@ -276,8 +276,8 @@ void sweep_pairs(Source queries, Source references, const Metric& metric, Precis
 }  // namespace
 
 void largest_radius_ratios(Source queries, Source references, const Metric& metric,
-                           const double* radii, int workers, Control& control, double* ratios) {
-    sweep_pairs(queries, references, metric, Precision::standard, workers, control,
+                           const double* radii, Control& control, double* ratios) {
+    sweep_pairs(queries, references, metric, Precision::standard, control,
                 [&]<class T>(Pairs<T>& pairs, const Sweep<T>& sweep) {
                     LargestRatio<T> fold(pairs, metric, radii, references.rows(), ratios);
                     run(sweep, fold);
@@ -285,10 +285,10 @@ void largest_radius_ratios(Source queries, Source references, const Metric& metr
 }
 
 void distance_products(Source queries, Source references, const Metric& metric, double row_radius,
-                       double col_radius, int workers, Control& control, double* row_products,
+                       double col_radius, Control& control, double* row_products,
                        double* col_products) {
     std::fill_n(col_products, references.rows(), 1.0);
-    sweep_pairs(queries, references, metric, Precision::float64, workers, control,
+    sweep_pairs(queries, references, metric, Precision::float64, control,
                 [&]<class T>(Pairs<T>& pairs, const Sweep<T>& sweep) {
                     DistanceProducts<T> fold(pairs, metric, row_radius, col_radius, row_products,
                                              col_products);

@@ -12,12 +12,12 @@ namespace pairtile {
 // is nothing to compare. References of negative radius are left out. Exact: every ratio that may be
 // the largest is taken from its canonical value.
 void largest_radius_ratios(Source queries, Source references, const Metric& metric,
-                           const double* radii, int workers, Control& control, double* ratios);
+                           const double* radii, Control& control, double* ratios);
 
 // row_products[i] = Π_j min(1, d_ij / row_radius) and col_products[j] = Π_i min(1, d_ij /
 // col_radius), 1 where a radius is 0. Each factor is within 2⁻³⁸ of the canonical one, relatively.
 void distance_products(Source queries, Source references, const Metric& metric, double row_radius,
-                       double col_radius, int workers, Control& control, double* row_products,
+                       double col_radius, Control& control, double* row_products,
                        double* col_products);
 
 }  // namespace pairtile

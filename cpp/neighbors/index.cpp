@@ -5,9 +5,8 @@
 namespace pairtile {
 
 Screen Index::screen(const Source& queries, const Source& references, const Metric& metric,
-                     int workers, Control& control) const {
-    return screen_in(queries, references, frame_for_queries(frame, queries, workers, control),
-                     metric);
+                     Control& control) const {
+    return screen_in(queries, references, frame_for_queries(frame, queries, control), metric);
 }
 
 PanelShape panel_shape(Packing packing, int64_t d) {
@@ -22,11 +21,10 @@ PanelShape panel_shape(Packing packing, int64_t d) {
     return {d, 0};
 }
 
-Index pack_index(Source references, const Metric& metric, Precision precision, int workers,
-                 Control& control) {
+Index pack_index(Source references, const Metric& metric, Precision precision, Control& control) {
     if (metric == MetricId::cosine) references.normalise();
     constexpr int64_t typical_k = 10;
-    const Screen screen = choose_screen(references, references, metric, workers, control);
+    const Screen screen = choose_screen(references, references, metric, control);
     const Choice choice =
         choose_precision(screen, references, references, typical_k, metric, precision);
     Index index;
@@ -34,7 +32,7 @@ Index pack_index(Source references, const Metric& metric, Precision precision, i
     index.packing = choice.packing();
     const auto pack = [&](const auto& ops, auto& panels) {
         pack_rows(ops, references, 0, references.rows(), screen.frame, choice.formula,
-                  {1.0, ops.cols, false, false}, workers, control, panels);
+                  {1.0, ops.cols, false, false}, control, panels);
     };
     if (choice.wide) {
         pack(isa().f64, index.wide);

@@ -24,7 +24,7 @@ struct Index {
     }
     // As the references are packed, with what is true of these queries too.
     Screen screen(const Source& queries, const Source& references, const Metric& metric,
-                  int workers, Control& control) const;
+                  Control& control) const;
 };
 
 // Panels as this processor packs them: d words of a row, points in a panel; 0 points where it has
@@ -36,8 +36,7 @@ struct PanelShape {
 PanelShape panel_shape(Packing packing, int64_t d);
 
 // In the precision that a search of the references among themselves would choose.
-Index pack_index(Source references, const Metric& metric, Precision precision, int workers,
-                 Control& control);
+Index pack_index(Source references, const Metric& metric, Precision precision, Control& control);
 
 inline std::optional<Packing> packing_of(const Index* index) {
     return index ? std::optional(index->packing) : std::nullopt;

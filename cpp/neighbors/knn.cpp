@@ -70,7 +70,7 @@ class TopK {
   public:
     TopK(const Source& queries, const Source& references, int64_t k, const Metric& metric,
          const CommonRows& common, const Predicate& predicate, const TileFormula& formula,
-         bool symmetric, int workers, Control& control, D* distances, int64_t* indices)
+         bool symmetric, Control& control, D* distances, int64_t* indices)
         : queries_(queries),
           references_(references),
           k_(k),
@@ -83,11 +83,10 @@ class TopK {
           exact_(formula.exact()),
           in_order_(exact_ || formula.order_exact),
           symmetric_(symmetric),
-          workers_(workers),
           control_(control),
           distances_(distances),
           indices_(indices) {
-        for (int w = 0; w < workers; ++w) {
+        for (int w = 0; w < control.workers(); ++w) {
             workspace_.push_back({Canonical(metric, queries, references), {}, {}, {}, {}, {}, 0});
         }
     }
@@ -158,7 +157,7 @@ class TopK {
     void end_rows(const Panels<T>& rows) {
         constexpr int64_t rows_per_block = 64;
         const int64_t blocks = (rows.count + rows_per_block - 1) / rows_per_block;
-        parallel_for(blocks, workers_, control_, [&](int64_t block, int worker) {
+        parallel_for(blocks, control_, [&](int64_t block, int worker) {
             std::vector<Neighbor> best;
             Workspace& mine = workspace_[static_cast<size_t>(worker)];
             const int64_t end = std::min(rows.count, (block + 1) * rows_per_block);
@@ -356,7 +355,6 @@ class TopK {
     bool exact_;      // tile values are the values: nothing to rescore (always so when "fast")
     bool in_order_;   // they order pairs as the values do: the k first are the neighbours
     bool symmetric_;  // each pair of a triangle is offered to both its rows, in any order
-    int workers_;
     Control& control_;
     D* distances_;
     int64_t* indices_;
@@ -371,9 +369,8 @@ class TopK {
 template <class T, class D>
 int64_t knn_screened_in(const Screen& screen, const TileFormula& formula, const Source& queries,
                         const Source& references, int64_t k, const Metric& metric,
-                        const Predicate& predicate, bool may_halve, int workers, Control& control,
-                        D* distances, int64_t* indices, const Index* index,
-                        std::atomic<bool>* nonfinite) {
+                        const Predicate& predicate, bool may_halve, Control& control, D* distances,
+                        int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
     BlockingLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes<T>(k);
     limits.few_rows = true;
@@ -382,10 +379,9 @@ int64_t knn_screened_in(const Screen& screen, const TileFormula& formula, const 
     const Blocking blocking =
         choose_blocking(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const int64_t segments = blocking.segments(references.rows());
-    workers =
-        workers_within(control.memory(), bytes_per_worker<T>(queries.d(), k, segments), workers);
+    control.fit_workers(bytes_per_worker<T>(queries.d(), k, segments));
     Sweep<T> sweep{screen.rows,        screen.cols, screen.frame, formula, blocking,
-                   blocking.symmetric, false,       false,        workers, control};
+                   blocking.symmetric, false,       false,        control};
     sweep.packed = packed_for<T>(index, formula);
     sweep.nonfinite = nonfinite;
     expect(sweep);
@@ -393,9 +389,9 @@ int64_t knn_screened_in(const Screen& screen, const TileFormula& formula, const 
     constexpr int64_t few_queries = 32, few_pairs = int64_t{1} << 22;
     const bool looks = !formula.exact() && queries.rows() > few_queries &&
                        queries.rows() * references.rows() > few_pairs;
-    const CommonRows common = looks ? CommonRows(references, workers, control) : CommonRows();
+    const CommonRows common = looks ? CommonRows(references, control) : CommonRows();
     TopK<T, D> fold(queries, references, k, metric, common, predicate, formula, blocking.symmetric,
-                    workers, control, distances, indices);
+                    control, distances, indices);
     run(sweep, fold);
     return fold.rescored();
 }
@@ -404,23 +400,23 @@ int64_t knn_screened_in(const Screen& screen, const TileFormula& formula, const 
 
 template <class D>
 int64_t knn(Source queries, Source references, int64_t k, const Metric& metric,
-            const Predicate& predicate, Precision precision, int workers, Control& control,
-            D* distances, int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
+            const Predicate& predicate, Precision precision, Control& control, D* distances,
+            int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
     if (metric == MetricId::cosine) {
         queries.normalise();
         references.normalise();
     }
-    const Screen screen = index ? index->screen(queries, references, metric, workers, control)
+    const Screen screen = index ? index->screen(queries, references, metric, control)
                           : better_in_place(queries, references, metric)
                               ? screen_in_place(queries, references, metric)
-                              : choose_screen(queries, references, metric, workers, control);
+                              : choose_screen(queries, references, metric, control);
     const Choice choice =
         choose_precision(screen, queries, references, k, metric, precision, packing_of(index));
     const auto search = choice.wide ? knn_screened_in<double, D> : knn_screened_in<float, D>;
     // where nothing is rescored, a value depends on which of its rows is the query
     const bool may_halve = predicate.exclude_self && precision != Precision::fast;
     return search(screen, choice.formula, queries, references, k, metric, predicate, may_halve,
-                  workers, control, distances, indices, index, nonfinite);
+                  control, distances, indices, index, nonfinite);
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) {
@@ -428,14 +424,13 @@ int64_t least_knn_memory(int64_t d, int64_t k) {
 }
 
 template <class D>
-void pairwise_distances(Source x, Source y, const Metric& metric, int workers, Control& control,
-                        D* distances) {
+void pairwise_distances(Source x, Source y, const Metric& metric, Control& control, D* distances) {
     if (metric == MetricId::cosine) {
         x.normalise();
         y.normalise();
     }
     control.expect(x.rows() * y.rows());
-    parallel_for(x.rows(), workers, control, [&](int64_t i, int worker) {
+    parallel_for(x.rows(), control, [&](int64_t i, int worker) {
         Canonical canonical(metric, x, y);
         canonical.set_row(i);
         for (int64_t j = 0; j < y.rows(); ++j) {
@@ -447,12 +442,12 @@ void pairwise_distances(Source x, Source y, const Metric& metric, int workers, C
 }
 
 template int64_t knn<float>(Source, Source, int64_t, const Metric&, const Predicate&, Precision,
-                            int, Control&, float*, int64_t*, const Index*, std::atomic<bool>*);
+                            Control&, float*, int64_t*, const Index*, std::atomic<bool>*);
 template int64_t knn<double>(Source, Source, int64_t, const Metric&, const Predicate&, Precision,
-                             int, Control&, double*, int64_t*, const Index*, std::atomic<bool>*);
+                             Control&, double*, int64_t*, const Index*, std::atomic<bool>*);
 template int64_t knn<Ordered>(Source, Source, int64_t, const Metric&, const Predicate&, Precision,
-                              int, Control&, Ordered*, int64_t*, const Index*, std::atomic<bool>*);
-template void pairwise_distances<float>(Source, Source, const Metric&, int, Control&, float*);
-template void pairwise_distances<double>(Source, Source, const Metric&, int, Control&, double*);
+                              Control&, Ordered*, int64_t*, const Index*, std::atomic<bool>*);
+template void pairwise_distances<float>(Source, Source, const Metric&, Control&, float*);
+template void pairwise_distances<double>(Source, Source, const Metric&, Control&, double*);
 
 }  // namespace pairtile

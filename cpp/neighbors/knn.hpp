@@ -27,16 +27,14 @@ struct Ordered {
 // Returns how many pairs were rescored by their canonical values.
 template <class D>
 int64_t knn(Source queries, Source references, int64_t k, const Metric& metric,
-            const Predicate& predicate, Precision precision, int workers, Control& control,
-            D* distances, int64_t* indices, const Index* index = nullptr,
-            std::atomic<bool>* nonfinite = nullptr);
+            const Predicate& predicate, Precision precision, Control& control, D* distances,
+            int64_t* indices, const Index* index = nullptr, std::atomic<bool>* nonfinite = nullptr);
 
 // The least memory that a search for k neighbours of rows of d features can be held to.
 int64_t least_knn_memory(int64_t d, int64_t k);
 
 // The n × m matrix of distances, for small inputs and for checking.
 template <class D>
-void pairwise_distances(Source x, Source y, const Metric& metric, int workers, Control& control,
-                        D* distances);
+void pairwise_distances(Source x, Source y, const Metric& metric, Control& control, D* distances);
 
 }  // namespace pairtile

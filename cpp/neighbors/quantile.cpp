@@ -182,7 +182,6 @@ std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, 
 struct Search {
     const Source& pooled;
     Metric metric;
-    int workers;
     Control& control;
     const Frame& frame;
     const TileFormula& formula;
@@ -206,9 +205,9 @@ struct Search {
         for (;;) {
             const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
             const Sweep<float> sweep{pooled, pooled, frame, formula, blocking,
-                                     true,   false,  false, workers, control};
+                                     true,   false,  false, control};
             expect(sweep);
-            RankCount<float> fold(pooled, metric, formula, probe, keep, workers);
+            RankCount<float> fold(pooled, metric, formula, probe, keep, control.workers());
             run(sweep, fold);
             const Rank rank = fold.rank();
             // Every sweep shrinks what is known, by a value at least: the search ends.
@@ -253,15 +252,15 @@ struct Search {
 
 }  // namespace
 
-double distance_quantile(Source pooled, const Metric& metric, double q, bool squared, int workers,
+double distance_quantile(Source pooled, const Metric& metric, double q, bool squared,
                          Control& control) {
     if (metric == MetricId::cosine) pooled.normalise();
     const int64_t n = pooled.rows();
     const int64_t pairs = n / 2 * (n - 1) + (n % 2) * ((n - 1) / 2);
-    const Screen screen = choose_screen(pooled, pooled, metric, workers, control);
+    const Screen screen = choose_screen(pooled, pooled, metric, control);
     const Blocking blocking =
         choose_blocking(ops_of<float>(isa()), n, n, pooled.d(), BlockingLimits{});
-    Search search{pooled, metric, workers, control, screen.frame, screen.float32, blocking, pairs};
+    Search search{pooled, metric, control, screen.frame, screen.float32, blocking, pairs};
 
     const double at = static_cast<double>(pairs - 1) * q;
     const int64_t first = static_cast<int64_t>(std::floor(at));

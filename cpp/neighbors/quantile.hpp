@@ -9,7 +9,7 @@ namespace pairtile {
 
 // The q-quantile (linear interpolation) of the canonical distances over pairs i < j of `pooled`;
 // `squared` asks for the quantile of the squared distances.
-double distance_quantile(Source pooled, const Metric& metric, double q, bool squared, int workers,
+double distance_quantile(Source pooled, const Metric& metric, double q, bool squared,
                          Control& control);
 
 }  // namespace pairtile

@@ -216,7 +216,7 @@ void normalise_if_cosine(const Metric& metric, Source& queries, Source& referenc
 
 template <class T>
 Sweep<T> radius_sweep(const Screen& screen, const TileFormula& formula, bool one_segment,
-                      int workers, Control& control, const Index* index) {
+                      Control& control, const Index* index) {
     BlockingLimits limits = limits_within(control.memory());
     limits.state_bytes_per_row = state_bytes_per_row;
     limits.state_bytes_per_col = state_bytes_per_col;
@@ -224,9 +224,8 @@ Sweep<T> radius_sweep(const Screen& screen, const TileFormula& formula, bool one
     Blocking blocking =
         choose_blocking(ops_of<T>(isa()), rows.rows(), cols.rows(), rows.d(), limits);
     if (one_segment) blocking.segment = blocking.col_super;
-    workers = workers_within(control.memory(), packing_bytes(rows.d()), workers);
-    Sweep<T> sweep{rows,  cols,  screen.frame, formula, blocking,
-                   false, false, false,        workers, control};
+    control.fit_workers(packing_bytes(rows.d()));
+    Sweep<T> sweep{rows, cols, screen.frame, formula, blocking, false, false, false, control};
     sweep.packed = packed_for<T>(index, formula);
     return sweep;
 }
@@ -270,17 +269,18 @@ double ordered_limit(const Metric& metric, D radius, bool closed) {
 }
 
 void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
-                  const double* row_limits, const double* col_limits, int workers, Control& control,
+                  const double* row_limits, const double* col_limits, Control& control,
                   RadiusCounts by_row_limit, RadiusCounts by_col_limit, const Index* index) {
     normalise_if_cosine(metric, queries, references);
-    const Screen screen = index ? index->screen(queries, references, metric, workers, control)
-                                : choose_screen(queries, references, metric, workers, control);
+    const Screen screen = index ? index->screen(queries, references, metric, control)
+                                : choose_screen(queries, references, metric, control);
     in_chosen_precision(
         screen, queries, references, metric, index, [&](const TileFormula& formula, auto zero) {
             using T = decltype(zero);
-            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self, workers);
+            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self,
+                                   control.workers());
             Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
-            const Sweep<T> sweep = radius_sweep<T>(screen, formula, false, workers, control, index);
+            const Sweep<T> sweep = radius_sweep<T>(screen, formula, false, control, index);
             expect(sweep);
             run(sweep, fold);
         });
@@ -291,44 +291,44 @@ int64_t least_radius_memory(int64_t d) {
 }
 
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
-                      const double* row_limits, const int64_t* indptr, int workers,
-                      Control& control, int64_t* indices, double* values, const Index* index) {
+                      const double* row_limits, const int64_t* indptr, Control& control,
+                      int64_t* indices, double* values, const Index* index) {
     normalise_if_cosine(metric, queries, references);
-    const Screen screen = index ? index->screen(queries, references, metric, workers, control)
-                                : choose_screen(queries, references, metric, workers, control);
+    const Screen screen = index ? index->screen(queries, references, metric, control)
+                                : choose_screen(queries, references, metric, control);
     in_chosen_precision(
         screen, queries, references, metric, index, [&](const TileFormula& formula, auto zero) {
             using T = decltype(zero);
-            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self, workers);
+            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self,
+                                   control.workers());
             Collect<T> fold(inside, row_limits, indptr, indices);
-            const Sweep<T> sweep = radius_sweep<T>(screen, formula, true, workers, control, index);
+            const Sweep<T> sweep = radius_sweep<T>(screen, formula, true, control, index);
             expect(sweep);
             run(sweep, fold);
         });
     constexpr int64_t rows_per_block = 64;
     const int64_t n = queries.rows();
-    parallel_for((n + rows_per_block - 1) / rows_per_block, workers, control,
-                 [&](int64_t block, int worker) {
-                     Canonical canonical(metric, queries, references);
-                     std::vector<Neighbor> row;
-                     const int64_t end = std::min(n, (block + 1) * rows_per_block);
-                     for (int64_t i = block * rows_per_block; i < end; ++i) {
-                         control.tick(worker);
-                         canonical.set_row(i);
-                         row.clear();
-                         for (int64_t at = indptr[i]; at < indptr[i + 1]; ++at) {
-                             row.push_back({canonical(indices[at]), indices[at]});
-                         }
-                         std::sort(
-                             row.begin(), row.end(),
-                             [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
-                         for (size_t c = 0; c < row.size(); ++c) {
-                             const size_t at = static_cast<size_t>(indptr[i]) + c;
-                             indices[at] = row[c].index;
-                             values[at] = row[c].value;
-                         }
-                     }
-                 });
+    parallel_for(
+        (n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int worker) {
+            Canonical canonical(metric, queries, references);
+            std::vector<Neighbor> row;
+            const int64_t end = std::min(n, (block + 1) * rows_per_block);
+            for (int64_t i = block * rows_per_block; i < end; ++i) {
+                control.tick(worker);
+                canonical.set_row(i);
+                row.clear();
+                for (int64_t at = indptr[i]; at < indptr[i + 1]; ++at) {
+                    row.push_back({canonical(indices[at]), indices[at]});
+                }
+                std::sort(row.begin(), row.end(),
+                          [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
+                for (size_t c = 0; c < row.size(); ++c) {
+                    const size_t at = static_cast<size_t>(indptr[i]) + c;
+                    indices[at] = row[c].index;
+                    values[at] = row[c].value;
+                }
+            }
+        });
 }
 
 template double ordered_limit<float>(const Metric&, float, bool);

@@ -29,7 +29,7 @@ struct RadiusCounts {
 // value <= col_limits[j] into `by_col_limit`; either vector of limits may be null. `index`: the
 // references packed before, for this metric.
 void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
-                  const double* row_limits, const double* col_limits, int workers, Control& control,
+                  const double* row_limits, const double* col_limits, Control& control,
                   RadiusCounts by_row_limit, RadiusCounts by_col_limit,
                   const Index* index = nullptr);
 
@@ -39,8 +39,7 @@ int64_t least_radius_memory(int64_t d);
 // Fills indices and ordered canonical values of the pairs counted per row before, row i at
 // [indptr[i], indptr[i + 1]), sorted by (value, index).
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
-                      const double* row_limits, const int64_t* indptr, int workers,
-                      Control& control, int64_t* indices, double* values,
-                      const Index* index = nullptr);
+                      const double* row_limits, const int64_t* indptr, Control& control,
+                      int64_t* indices, double* values, const Index* index = nullptr);
 
 }  // namespace pairtile

@@ -12,7 +12,7 @@ constexpr int64_t sampled = 512, often = 16;  // so often in the sample
 
 }  // namespace
 
-CommonRows::CommonRows(const Source& source, int workers, Control& control) {
+CommonRows::CommonRows(const Source& source, Control& control) {
     constexpr int64_t rows_per_block = 1024;
     const int64_t n = source.rows();
     const size_t d = static_cast<size_t>(source.d());
@@ -38,17 +38,16 @@ CommonRows::CommonRows(const Source& source, int workers, Control& control) {
     uint8_t names = 0;
     for (auto& [bytes, which] : seen) which = ++names;
     which_.resize(static_cast<size_t>(n));
-    parallel_for((n + rows_per_block - 1) / rows_per_block, workers, control,
-                 [&](int64_t block, int) {
-                     std::vector<double> mine(d);
-                     const int64_t end = std::min(n, (block + 1) * rows_per_block);
-                     for (int64_t i = block * rows_per_block; i < end; ++i) {
-                         source.read(i, mine.data());
-                         const auto at = seen.find(bytes_of(mine));
-                         which_[static_cast<size_t>(i)] =
-                             at == seen.end() ? 0 : static_cast<uint8_t>(at->second);
-                     }
-                 });
+    parallel_for((n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int) {
+        std::vector<double> mine(d);
+        const int64_t end = std::min(n, (block + 1) * rows_per_block);
+        for (int64_t i = block * rows_per_block; i < end; ++i) {
+            source.read(i, mine.data());
+            const auto at = seen.find(bytes_of(mine));
+            which_[static_cast<size_t>(i)] =
+                at == seen.end() ? 0 : static_cast<uint8_t>(at->second);
+        }
+    });
 }
 
 }  // namespace pairtile

@@ -14,7 +14,7 @@ class CommonRows {
   public:
     CommonRows() = default;  // none
     // Looks at a sample first; only where it repeats itself are all rows read.
-    CommonRows(const Source& source, int workers, Control& control);
+    CommonRows(const Source& source, Control& control);
 
     // Which of the common rows row i is, 0 for none of them.
     uint8_t which(int64_t i) const { return which_.empty() ? 0 : which_[static_cast<size_t>(i)]; }

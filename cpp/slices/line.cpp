@@ -76,13 +76,13 @@ double product_of(std::vector<Point>& points, std::vector<Point>& scratch, Contr
 }  // namespace
 
 void line_products(const double* x, const double* y, const int64_t* orders, int64_t n,
-                   int64_t count, int workers, Control& control, double* products) {
+                   int64_t count, Control& control, double* products) {
     control.expect(count);
     struct Work {
         std::vector<Point> points, scratch;
     };
-    std::vector<Work> work(static_cast<size_t>(workers));
-    parallel_for(count, workers, control, [&](int64_t o, int worker) {
+    std::vector<Work> work(static_cast<size_t>(control.workers()));
+    parallel_for(count, control, [&](int64_t o, int worker) {
         Work& mine = work[static_cast<size_t>(worker)];
         mine.points.resize(static_cast<size_t>(n));
         mine.scratch.resize(static_cast<size_t>(n));

@@ -11,6 +11,6 @@ namespace pairtile {
 // products[o] = Σ_{i,j} |x_i − x_j| |y_{o(i)} − y_{o(j)}| for each of the orders o (count × n);
 // x ascends.
 void line_products(const double* x, const double* y, const int64_t* orders, int64_t n,
-                   int64_t count, int workers, Control& control, double* products);
+                   int64_t count, Control& control, double* products);
 
 }  // namespace pairtile

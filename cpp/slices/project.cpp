@@ -46,9 +46,9 @@ Batch<T>::Batch(const Slices& slices, int64_t first, int64_t count)
 }
 
 template <class T>
-void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& out, int workers,
+void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& out,
                        Control& control) const {
-    if (axes_) return pick_columns(rows, out, workers, control);
+    if (axes_) return pick_columns(rows, out, control);
     const int64_t panel_bytes = ops_.cols * d_ * static_cast<int64_t>(sizeof(T));
     const int64_t panels = std::clamp<int64_t>(strip_bytes / panel_bytes, 1, 16);
     const int64_t strip = panels * ops_.cols;
@@ -58,8 +58,8 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& ou
         Buffer<double> rows, norms;
         Buffer<T> packed;
     };
-    std::vector<Workspace> workspace(static_cast<size_t>(workers));
-    parallel_for(blocks_of(rows.rows, strip), workers, control, [&](int64_t block, int worker) {
+    std::vector<Workspace> workspace(static_cast<size_t>(control.workers()));
+    parallel_for(blocks_of(rows.rows, strip), control, [&](int64_t block, int worker) {
         Workspace& mine = workspace[static_cast<size_t>(worker)];
         mine.rows.reserve(ops_.cols * d_);
         mine.norms.reserve(ops_.cols);
@@ -83,30 +83,28 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& ou
 }
 
 template <class T>
-void Batch<T>::pick_columns(const Array& rows, Coordinates<T>& out, int workers,
-                            Control& control) const {
+void Batch<T>::pick_columns(const Array& rows, Coordinates<T>& out, Control& control) const {
     Array columns = rows;
     columns.data += first_ * rows.col_stride;
     columns.cols = count_;
-    std::vector<std::vector<double>> values(static_cast<size_t>(workers));
-    parallel_for(blocks_of(rows.rows, block_rows), workers, control,
-                 [&](int64_t block, int worker) {
-                     auto& row = values[static_cast<size_t>(worker)];
-                     row.resize(static_cast<size_t>(count_));
-                     const int64_t end = std::min(rows.rows, (block + 1) * block_rows);
-                     for (int64_t i = block * block_rows; i < end; ++i) {
-                         columns.read(i, row.data());
-                         for (int64_t l = 0; l < count_; ++l) {
-                             out.of(l)[i] = static_cast<T>(row[static_cast<size_t>(l)]);
-                         }
-                     }
-                 });
+    std::vector<std::vector<double>> values(static_cast<size_t>(control.workers()));
+    parallel_for(blocks_of(rows.rows, block_rows), control, [&](int64_t block, int worker) {
+        auto& row = values[static_cast<size_t>(worker)];
+        row.resize(static_cast<size_t>(count_));
+        const int64_t end = std::min(rows.rows, (block + 1) * block_rows);
+        for (int64_t i = block * block_rows; i < end; ++i) {
+            columns.read(i, row.data());
+            for (int64_t l = 0; l < count_; ++l) {
+                out.of(l)[i] = static_cast<T>(row[static_cast<size_t>(l)]);
+            }
+        }
+    });
 }
 
 template <class T>
-void Batch<T>::pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, int workers,
+void Batch<T>::pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient,
                          Control& control) const {
-    parallel_for(blocks_of(rows.rows, block_rows), workers, control, [&](int64_t block, int) {
+    parallel_for(blocks_of(rows.rows, block_rows), control, [&](int64_t block, int) {
         const int64_t begin = block * block_rows, end = std::min(rows.rows, begin + block_rows);
         if (axes_) {
             for (int64_t l = 0; l < count_; ++l) {

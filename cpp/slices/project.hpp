@@ -37,14 +37,13 @@ class Batch {
     Batch(const Slices& slices, int64_t first, int64_t count);
 
     // out[l][i] = row i along direction first + l
-    void project(const Array& rows, const Frame& frame, Coordinates<T>& out, int workers,
+    void project(const Array& rows, const Frame& frame, Coordinates<T>& out,
                  Control& control) const;
     // gradient[i][:] += Σ_l slopes[l][i] · direction first + l
-    void pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, int workers,
-                   Control& control) const;
+    void pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, Control& control) const;
 
   private:
-    void pick_columns(const Array& rows, Coordinates<T>& out, int workers, Control& control) const;
+    void pick_columns(const Array& rows, Coordinates<T>& out, Control& control) const;
 
     const Ops<T>& ops_;
     int64_t first_, count_, d_;

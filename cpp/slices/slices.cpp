@@ -55,7 +55,7 @@ using Reduce = std::function<double(const Sorted<T, Item>& x, const Sorted<T, It
 // The pipeline.
 template <class T, class Item>
 void run(const Slices& slices, const Frame& frame, const double* x_weights, const double* y_weights,
-         double* costs, PointGradients<T> gradients, int workers, Control& control,
+         double* costs, PointGradients<T> gradients, Control& control,
          const Reduce<T, Item>& reduce) {
     const Ops<T>& ops = ops_of<T>(isa());
     const int64_t n = slices.x.rows, m = slices.y.rows, count = slices.count();
@@ -64,13 +64,13 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
     }
     const int64_t step = batch_size(count, n + m, sizeof(T), ops.rows);
     Coordinates<T> px(std::min(step, count), n, ops), py(std::min(step, count), m, ops);
-    std::vector<SortBuffers<Item>> buffers(static_cast<size_t>(workers));
+    std::vector<SortBuffers<Item>> buffers(static_cast<size_t>(control.workers()));
     control.expect(count);
     for (int64_t first = 0; first < count; first += step) {
         const Batch<T> batch(slices, first, std::min(step, count - first));
-        batch.project(slices.x, frame, px, workers, control);
-        batch.project(slices.y, frame, py, workers, control);
-        parallel_for(std::min(step, count - first), workers, control, [&](int64_t l, int worker) {
+        batch.project(slices.x, frame, px, control);
+        batch.project(slices.y, frame, py, control);
+        parallel_for(std::min(step, count - first), control, [&](int64_t l, int worker) {
             auto& mine = buffers[static_cast<size_t>(worker)];
             const Tick tick{control, worker};
             const auto x = sorted_list(px.of(l), n, x_weights, mine.x, mine.x_scratch, tick);
@@ -79,16 +79,16 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
             control.advance(1);
         });
         if (!gradients.x) continue;
-        batch.pull_back(slices.x, px, gradients.x, workers, control);
-        batch.pull_back(slices.y, py, gradients.y, workers, control);
+        batch.pull_back(slices.x, px, gradients.x, control);
+        batch.pull_back(slices.y, py, gradients.y, control);
     }
 }
 
 // Columns are taken as they are, so they keep every digit; projections are computed, in a frame
 // that keeps them near 1.
-Frame frame_of(const Slices& slices, int workers, Control& control) {
+Frame frame_of(const Slices& slices, Control& control) {
     if (slices.directions) {
-        return choose_frame(Source(slices.x), Source(slices.y), true, workers, control);
+        return choose_frame(Source(slices.x), Source(slices.y), true, control);
     }
     return {};
 }
@@ -96,12 +96,12 @@ Frame frame_of(const Slices& slices, int workers, Control& control) {
 template <class T, class Cost>
 void transport(const Slices& slices, const Cost& cost, double p, const double* x_weights,
                const double* y_weights, const double* direction_weights, double* costs,
-               PointGradients<T> gradients, int workers, Control& control) {
-    const Frame frame = frame_of(slices, workers, control);
+               PointGradients<T> gradients, Control& control) {
+    const Frame frame = frame_of(slices, control);
     const double unit = 1 / frame.scale;
     const double cost_unit = std::pow(unit, p), slope_unit = std::pow(unit, p - 1);
     const auto go = [&]<class Item>(const Reduce<T, Item>& reduce) {
-        run(slices, frame, x_weights, y_weights, costs, gradients, workers, control, reduce);
+        run(slices, frame, x_weights, y_weights, costs, gradients, control, reduce);
     };
     const auto cost_alone = [&](const auto& x, const auto& y, int64_t, T*, T*, const Tick& tick) {
         return cost_unit * transport_cost(cost, x, y, tick);
@@ -125,10 +125,10 @@ void transport(const Slices& slices, const Cost& cost, double p, const double* x
 template <class T>
 void transport_slices(const Slices& slices, double p, const double* x_weights,
                       const double* y_weights, const double* direction_weights, double* costs,
-                      PointGradients<T> gradients, int workers, Control& control) {
+                      PointGradients<T> gradients, Control& control) {
     const auto with = [&](const auto& cost) {
         transport(slices, cost, p, x_weights, y_weights, direction_weights, costs, gradients,
-                  workers, control);
+                  control);
     };
     if (p == 1) return with(AbsoluteCost{});
     if (p == 2) return with(SquaredCost{});
@@ -136,13 +136,13 @@ void transport_slices(const Slices& slices, double p, const double* x_weights,
 }
 
 template <class T>
-void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradients, int workers,
+void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradients,
                    Control& control) {
-    const Frame frame = frame_of(slices, workers, control);
+    const Frame frame = frame_of(slices, control);
     const double unit = 1 / frame.scale;
     const double share = 1 / static_cast<double>(slices.count());
     const auto go = [&]<class Item>(const Reduce<T, Item>& reduce) {
-        run(slices, frame, nullptr, nullptr, costs, gradients, workers, control, reduce);
+        run(slices, frame, nullptr, nullptr, costs, gradients, control, reduce);
     };
     if (gradients.x) {
         go(Reduce<T, Ranked<T>>(
@@ -157,10 +157,10 @@ void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradie
     }
 }
 
-#define PT_INSTANTIATE(T)                                                                        \
-    template void transport_slices<T>(const Slices&, double, const double*, const double*,       \
-                                      const double*, double*, PointGradients<T>, int, Control&); \
-    template void energy_slices<T>(const Slices&, double*, PointGradients<T>, int, Control&);
+#define PT_INSTANTIATE(T)                                                                   \
+    template void transport_slices<T>(const Slices&, double, const double*, const double*,  \
+                                      const double*, double*, PointGradients<T>, Control&); \
+    template void energy_slices<T>(const Slices&, double*, PointGradients<T>, Control&);
 PT_INSTANTIATE(float)
 PT_INSTANTIATE(double)
 #undef PT_INSTANTIATE

@@ -33,11 +33,11 @@ struct PointGradients {
 template <class T>
 void transport_slices(const Slices& slices, double p, const double* x_weights,
                       const double* y_weights, const double* direction_weights, double* costs,
-                      PointGradients<T> gradients, int workers, Control& control);
+                      PointGradients<T> gradients, Control& control);
 
 // costs[l] = 2E|X−Y| − E|X−X'| − E|Y−Y'| along direction l; gradients of their mean.
 template <class T>
-void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradients, int workers,
+void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradients,
                    Control& control);
 
 }  // namespace pairtile

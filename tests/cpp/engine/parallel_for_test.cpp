@@ -20,11 +20,11 @@ const auto ignore = [](int64_t, int64_t) {};
 TEST(parallel_for_runs_every_block_once) {
     for (const int workers : {1, 2, 3, 8}) {
         for (const int64_t blocks : {0, 1, 2, 7, 64, 1000}) {
-            Control control(ignore);
+            Control control(ignore, workers);
             std::vector<std::atomic<int>> runs(static_cast<size_t>(blocks));
             std::vector<std::atomic<int>> busy(static_cast<size_t>(workers));
             std::atomic<int> bad{0};
-            parallel_for(blocks, workers, control, [&](int64_t block, int worker) {
+            parallel_for(blocks, control, [&](int64_t block, int worker) {
                 if (block < 0 || block >= blocks || worker < 0 || worker >= workers) {
                     ++bad;
                     return;
@@ -54,11 +54,11 @@ TEST(one_worker_is_the_calling_thread_in_order) {
 
 TEST(the_first_exception_comes_out_and_stops_the_rest) {
     for (const int workers : {1, 2, 4}) {
-        Control control(ignore);
+        Control control(ignore, workers);
         std::atomic<int64_t> ran{0};
         bool caught = false;
         try {
-            parallel_for(100'000, workers, control, [&](int64_t block, int) {
+            parallel_for(100'000, control, [&](int64_t block, int) {
                 ++ran;
                 if (block == 10) throw std::out_of_range("block 10");
             });
@@ -92,14 +92,16 @@ TEST(all_threads_are_joined_when_the_call_returns) {
 TEST(a_throwing_poll_abandons_the_call) {
     for (const int workers : {1, 3}) {
         int polls = 0;
-        Control control([&](int64_t, int64_t) {
-            if (++polls == 2) throw std::runtime_error("interrupted");
-        });
+        Control control(
+            [&](int64_t, int64_t) {
+                if (++polls == 2) throw std::runtime_error("interrupted");
+            },
+            workers);
         std::atomic<int64_t> ran{0};
         bool caught = false;
         const auto start = std::chrono::steady_clock::now();
         try {
-            parallel_for(100'000, workers, control, [&](int64_t, int worker) {
+            parallel_for(100'000, control, [&](int64_t, int worker) {
                 ++ran;
                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
                 control.tick(worker);
@@ -112,6 +114,17 @@ TEST(a_throwing_poll_abandons_the_call) {
         CHECK(seconds.count() < 2.0, seconds.count(), "seconds");
         CHECK(ran < 10'000);
     }
+}
+
+TEST(workers_fit_into_an_eighth_of_limited_memory) {
+    const auto left = [](int64_t memory, int64_t bytes) {
+        Control control(ignore, 6, memory);
+        control.fit_workers(bytes);
+        return control.workers();
+    };
+    CHECK(left(0, 1 << 20) == 6);
+    CHECK(left(8 << 20, 1 << 18) == 4);
+    CHECK(left(8 << 20, 1 << 30) == 1);
 }
 
 TEST(progress_counts_up_to_the_total) {
@@ -144,13 +157,13 @@ struct Meetings {
 };
 
 Meetings meetings(int64_t rows, int64_t cols, int workers) {
-    Control control(ignore);
+    Control control(ignore, workers);
     Meetings met{std::vector<std::vector<int64_t>>(static_cast<size_t>(rows)),
                  std::vector<std::vector<int64_t>>(static_cast<size_t>(cols))};
     std::vector<std::atomic<int>> row_busy(static_cast<size_t>(rows)),
         col_busy(static_cast<size_t>(cols));
     std::atomic<int> clashes{0};
-    parallel_grid(rows, cols, workers, control, [&](int64_t i, int64_t j, int worker) {
+    parallel_grid(rows, cols, control, [&](int64_t i, int64_t j, int worker) {
         const size_t row = static_cast<size_t>(i), col = static_cast<size_t>(j);
         clashes += row_busy[row].fetch_add(1) != 0;
         clashes += col_busy[col].fetch_add(1) != 0;
@@ -196,11 +209,11 @@ TEST(parallel_grid_meets_every_cell_once_in_a_fixed_order) {
 
 // The partners of each block, in order; that of a block with itself is among them.
 std::vector<std::vector<int64_t>> partners(int64_t blocks, int workers) {
-    Control control(ignore);
+    Control control(ignore, workers);
     std::vector<std::vector<int64_t>> met(static_cast<size_t>(blocks));
     std::vector<std::atomic<int>> busy(static_cast<size_t>(blocks));
     std::atomic<int> clashes{0};
-    parallel_triangle(blocks, workers, control, [&](int64_t i, int64_t j, int worker) {
+    parallel_triangle(blocks, control, [&](int64_t i, int64_t j, int worker) {
         const size_t a = static_cast<size_t>(i), b = static_cast<size_t>(j);
         clashes += i > j || worker < 0 || worker >= workers;
         clashes += busy[a].fetch_add(1) != 0;
@@ -233,10 +246,10 @@ TEST(parallel_triangle_meets_every_pair_once_in_a_fixed_order) {
 TEST(an_exception_leaves_the_grid_without_a_deadlock) {
     for (const int workers : {1, 2, 4}) {
         for (const int64_t bad : {0, 7, 63}) {
-            Control control(ignore);
+            Control control(ignore, workers);
             bool caught = false;
             try {
-                parallel_grid(8, 8, workers, control, [&](int64_t i, int64_t j, int) {
+                parallel_grid(8, 8, control, [&](int64_t i, int64_t j, int) {
                     if (i * 8 + j == bad) throw std::runtime_error("cell");
                 });
             } catch (const std::runtime_error&) {

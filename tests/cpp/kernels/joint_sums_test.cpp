@@ -47,10 +47,10 @@ TEST(joint_sums_are_those_of_all_pairs) {
             const auto x = normals<double>(random, n * d),
                        y = normals<double>(random, orders * n * e);
             const Source of_x(view_of(x, d)), of_y(view_of(y, e));
-            Control control(ignore);
+            Control control(ignore, 2);
             force_tile(tile, 3 * tile);
             const JointSums got =
-                joint_kernel_sums({of_x, {energy}, x_shift}, {of_y, {energy}, y_shift}, 2, control);
+                joint_kernel_sums({of_x, {energy}, x_shift}, {of_y, {energy}, y_shift}, control);
             force_tile(0, 0);
             const double bound = 1e-11 * static_cast<double>(n * n);
             double x_squares = 0.0, y_squares = 0.0;
@@ -94,8 +94,8 @@ TEST(products_on_lines_of_whole_numbers_are_exact) {
         std::iota(orders.begin() + n, orders.end(), 0);
         std::shuffle(orders.begin() + n, orders.end(), random);
         double got[2];
-        Control control(ignore);
-        line_products(x.data(), y.data(), orders.data(), n, 2, 2, control, got);
+        Control control(ignore, 2);
+        line_products(x.data(), y.data(), orders.data(), n, 2, control, got);
         for (int64_t o = 0; o < 2; ++o) {
             double product = 0.0;
             for (int64_t i = 0; i < n; ++i) {
