@@ -9,7 +9,8 @@ NumPy fallback or CUDA, and the function wraps what comes back.
 squared unless ``squared=False``; results are named tuples.
 """
 
-from pairtile._backends.choose import backend, set_backend, set_num_threads, show_config
+from pairtile._backends.choose import backend, set_backend, show_config
+from pairtile._front.threads import set_num_threads
 from pairtile.dependence import (
     cka,
     distance_correlation,

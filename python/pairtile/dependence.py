@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels import univariate
 from pairtile.kernels.kernel import Energy, Kernel, as_kernel, diagonal, median_sizes, resolve
 from pairtile.kernels.univariate import dot
@@ -238,8 +239,8 @@ def _sums(
     check_finite: bool,
     progress: Progress,
 ) -> _Joint:
-    validate.choice("estimator", estimator, ESTIMATORS)
-    threads = validate.resolve_workers(workers)
+    scalars.choice("estimator", estimator, ESTIMATORS)
+    threads = resolve_workers(workers)
     a, b = _paired(x, y, check_finite=check_finite, workers=threads)
     n, x_features, y_features = len(a), a.shape[1], b.shape[1]
     if estimator == "unbiased" and n < 4:
@@ -625,10 +626,10 @@ def independence_test(
     >>> pt.independence_test(x, (x - 10) ** 2, n_permutations=99, rng=0).pvalue
     0.01
     """
-    kernel = _STATISTICS[validate.choice("statistic", statistic, _STATISTICS)]
-    count = validate.count("n_permutations", n_permutations)
-    generator = validate.generator(rng)
-    threads = validate.resolve_workers(workers)
+    kernel = _STATISTICS[scalars.choice("statistic", statistic, _STATISTICS)]
+    count = scalars.count("n_permutations", n_permutations)
+    generator = scalars.generator(rng)
+    threads = resolve_workers(workers)
     a, b = _paired(x, y, check_finite=check_finite, workers=threads)
     n = len(a)
     line = univariate.on_a_line(kernel, a, b)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pairtile._front import validate
+from pairtile._front import scalars
 from pairtile._front.metrics import check_distance
 from pairtile.app.io import MissingExtraError
 from pairtile.neighbors.radius import RadiusNeighbors, radius_neighbors
@@ -23,9 +23,10 @@ from pairtile.neighbors.search import knn
 try:
     from joblib import effective_n_jobs
     from scipy.sparse import csr_array, csr_matrix
-    from sklearn import get_config
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     from sklearn.utils.validation import check_is_fitted, validate_data
+
+    from sklearn import get_config
 except ImportError as error:
     raise MissingExtraError(
         'pairtile.sklearn needs scikit-learn 1.6 or later: pip install "pairtile[sklearn]"'
@@ -71,7 +72,7 @@ class _NeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             If a parameter is out of range or X is not a finite matrix, sparse ones included.
         """
         self._check_extent()
-        validate.choice("mode", self.mode, _MODES)
+        scalars.choice("mode", self.mode, _MODES)
         metric = _SYNONYMS.get(self.metric, self.metric)
         check_distance(metric, self.metric_params)
         self._fit_X = validate_data(self, X)
@@ -180,7 +181,7 @@ class KNeighborsTransformer(_NeighborsTransformer):
         self.n_jobs = n_jobs
 
     def _check_extent(self) -> None:
-        validate.count("n_neighbors", self.n_neighbors)
+        scalars.count("n_neighbors", self.n_neighbors)
 
     def transform(self, X: ArrayLike | None) -> csr_matrix | csr_array:
         """Graph from the rows of X to their neighbours among the rows of `fit`.
@@ -235,7 +236,7 @@ class KNeighborsTransformer(_NeighborsTransformer):
             If there are fewer rows than `n_neighbors`, or X does not fit the rows of `fit`.
         """
         queries, reference = self._point_sets(X)
-        k = validate.count("n_neighbors", self.n_neighbors if n_neighbors is None else n_neighbors)
+        k = scalars.count("n_neighbors", self.n_neighbors if n_neighbors is None else n_neighbors)
         if k > self.n_samples_fit_ - (reference is None):
             raise ValueError(
                 f"Expected n_neighbors {'<' if reference is None else '<='} n_samples_fit, but "
@@ -267,7 +268,7 @@ class KNeighborsTransformer(_NeighborsTransformer):
         NotFittedError, ValueError
             As in `kneighbors`, and if `mode` is unknown.
         """
-        validate.choice("mode", mode, _MODES)
+        scalars.choice("mode", mode, _MODES)
         distances, indices = self.kneighbors(X, n_neighbors)
         n, k = indices.shape
         indptr = np.arange(0, n * k + 1, k)
@@ -326,7 +327,7 @@ class RadiusNeighborsTransformer(_NeighborsTransformer):
         self.n_jobs = n_jobs
 
     def _check_extent(self) -> None:
-        validate.real("radius", self.radius, least=0)
+        scalars.real("radius", self.radius, least=0)
 
     def transform(self, X: ArrayLike | None) -> csr_matrix | csr_array:
         """Graph from the rows of X to their neighbours among the rows of `fit`.
@@ -404,7 +405,7 @@ class RadiusNeighborsTransformer(_NeighborsTransformer):
         NotFittedError, ValueError
             As in `radius_neighbors`, and if `mode` is unknown.
         """
-        validate.choice("mode", mode, _MODES)
+        scalars.choice("mode", mode, _MODES)
         return self._graph(mode, *self._search(X, radius))
 
     def _search(self, X: ArrayLike | None, radius: float | None) -> RadiusNeighbors:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,8 +105,8 @@ def wasserstein_1d(
     one_column = a.ndim == 1
     if one_column:
         a, b = a[:, None], b[:, None]
-    p = validate.real("p", p, least=1)
-    workers = validate.resolve_workers(workers)
+    p = scalars.real("p", p, least=1)
+    workers = resolve_workers(workers)
     a, b = validate.pair("x", a, "y", b, check_finite=check_finite, workers=workers)
     wa = validate.unit_weights("x_weights", x_weights, len(a))
     wb = validate.unit_weights("y_weights", y_weights, len(b))
@@ -194,8 +195,8 @@ def sliced_wasserstein(
     ----------
     Bonneel, Rabin, Peyré and Pfister, Sliced and Radon Wasserstein barycenters of measures (2015).
     """
-    p = validate.real("p", p, least=1)
-    workers = validate.resolve_workers(workers)
+    p = scalars.real("p", p, least=1)
+    workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
     wa = validate.unit_weights("x_weights", x_weights, len(a))
     wb = validate.unit_weights("y_weights", y_weights, len(b))
@@ -288,7 +289,7 @@ def sliced_energy(
     ----------
     Hertrich, Wald, Altekrüger and Hagemann, Generative sliced MMD flows with Riesz kernels (2024).
     """
-    workers = validate.resolve_workers(workers)
+    workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
     dim = a.shape[1]
     along, block = _directions(directions, dim, n_projections, rng)
@@ -348,9 +349,9 @@ def sphere_directions(
     ----------
     Stewart, The efficient generation of random orthogonal matrices (1980).
     """
-    d, n = validate.count("d", d), validate.count("n", n)
-    method = validate.choice("method", method, _METHODS)
-    generator = validate.generator(rng)
+    d, n = scalars.count("d", d), scalars.count("n", n)
+    method = scalars.choice("method", method, _METHODS)
+    generator = scalars.generator(rng)
     if method == "orthogonal":
         return np.hstack([_orthogonal(d, min(d, n - start), generator) for start in range(0, n, d)])
     if method == "sobol":
@@ -388,8 +389,8 @@ def _directions(
     """
     if directions is None or isinstance(directions, str):
         method = "gaussian" if directions is None else directions
-        validate.choice("directions", method, _METHODS)
-        n_projections = validate.count("n_projections", n_projections)
+        scalars.choice("directions", method, _METHODS)
+        n_projections = scalars.count("n_projections", n_projections)
         drawn = sphere_directions(dim, n_projections, rng=rng, method=method)
         return drawn, {"gaussian": 1, "orthogonal": dim, "sobol": None}[method]
     given = validate.matrix("directions", validate.host(directions))

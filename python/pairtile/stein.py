@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import (
     Energy,
     Gaussian,
@@ -75,8 +76,8 @@ def _stein_sums(
 
     chosen = as_kernel(kernel)
     _check_smooth(chosen)
-    validate.choice("estimator", estimator, _ESTIMATORS)
-    threads = validate.resolve_workers(workers)
+    scalars.choice("estimator", estimator, _ESTIMATORS)
+    threads = resolve_workers(workers)
     a = validate.matrix("x", x, check_finite=check_finite, workers=threads)
     s = validate.matrix("scores", scores, check_finite=check_finite, workers=threads)
     if s.shape != a.shape:
@@ -247,9 +248,9 @@ def stein_test(
     >>> pt.stein_test(x, -x, rng=0).pvalue > 0.05, pt.stein_test(x, 1 - x, rng=0).pvalue
     (True, 0.001)
     """
-    count = validate.count("n_bootstrap", n_bootstrap)
-    change = validate.real("change_probability", change_probability, above=0, most=0.5)
-    generator = validate.generator(rng)
+    count = scalars.count("n_bootstrap", n_bootstrap)
+    change = scalars.real("change_probability", change_probability, above=0, most=0.5)
+    generator = scalars.generator(rng)
     statistic, null, size = _stein_sums(
         x,
         scores,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from loss_formulas import Expected, brute, log_sum_exp
+from loss_formulas import Expected, brute
 from strategies import DTYPES, LAYOUTS, SEEDS, cast
 
 if TYPE_CHECKING:

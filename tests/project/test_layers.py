@@ -1,6 +1,5 @@
 """The layers of the code: which room may know which, read off its includes and imports."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -14,12 +13,12 @@ CPP = {
     "include/pairtile": set(),
     "isa": {"pairtile"},
     "engine": {"pairtile", "isa"},
-    **dict.fromkeys(FAMILIES, {"pairtile", "isa", "engine"}),
+    **{family: {"pairtile", "isa", "engine"} for family in FAMILIES},
     "bind": {"pairtile", "isa", "engine", *FAMILIES},
 }
 CUDA = {
     "engine": {"pairtile"},
-    **dict.fromkeys(FAMILIES, {"pairtile", "engine"}),
+    **{family: {"pairtile", "engine"} for family in FAMILIES},
     "bind": {"pairtile", "engine", *FAMILIES},
 }
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.rows import Rows
+from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -27,9 +28,8 @@ _MODULES = {
 }
 _NAMES = (*_MODULES, "auto")
 
-# The module for arrays in host memory and its name, and the default of `workers=`.
+# The module for arrays in host memory, and its name.
 _active: tuple[str, ModuleType]
-_default_workers = -1
 
 
 def _load(name: str) -> ModuleType | None:
@@ -123,36 +123,9 @@ def require_cuda(name: str) -> None:
         )
 
 
-def set_num_threads(n: int | None) -> None:
-    """Set the number of threads of every later call that leaves ``workers=None``.
-
-    Parameters
-    ----------
-    n : int or None
-        At least 1; None and -1 stand for all cores the process may run on.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `n` is not an integer, or is 0 or below -1.
-    """
-    from pairtile._front import validate
-
-    global _default_workers
-    if n is not None:
-        validate.resolve_workers(n, "n")
-    _default_workers = -1 if n is None else int(n)
-
-
-def default_workers() -> int:
-    """What ``workers=None`` stands for; -1 is every allowed core."""
-    return _default_workers
-
-
 def config() -> dict[str, Any]:
     """What `show_config` prints, as a dictionary."""
     from pairtile import __version__
-    from pairtile._front import validate
 
     found = {name: _load(name) for name in _MODULES}
     native, cuda = found["native"], found["cuda"]
@@ -163,7 +136,7 @@ def config() -> dict[str, Any]:
         "isa": native.isa() if native else None,
         "isas": native.isas() if native else [],
         "build": native.build_config() if native else {},
-        "threads": validate.resolve_workers(None),
+        "threads": resolve_workers(None),
         "cuda_architectures": cuda.architectures() if cuda else [],
         "numpy": np.__version__,
     }

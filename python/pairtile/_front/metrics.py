@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends.rows import Rows
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ class Measure(NamedTuple):
 
 def check(metric: str, metric_params: Mapping[str, Any] | None) -> None:
     """Raise unless there is a metric of this name, with parameters of these names."""
-    validate.choice("metric", metric, _PARAMETERS)
+    scalars.choice("metric", metric, _PARAMETERS)
     required, optional = _PARAMETERS[metric]
     given = dict(metric_params or {})
     known = required + optional
@@ -132,7 +132,7 @@ def _n_bits(metric: str, n_bits: Any, sets: Mapping[str, Any]) -> int:
     most = 8 * int(next(iter(sets.values())).shape[1])
     if n_bits is None:
         return most
-    given = validate.count("metric_params['n_bits']", n_bits)
+    given = scalars.count("metric_params['n_bits']", n_bits)
     if not most - 8 < given <= most:
         raise ValueError(
             f"metric_params['n_bits'] must be {most - 7} to {most} for rows of {most // 8} bytes, "
@@ -161,7 +161,7 @@ def _parts(rows: Any) -> Iterator[NDArray[Any]]:
 def _minkowski(p: Any) -> Measure:
     if isinstance(p, (float, np.floating)) and p == math.inf:
         return Measure("chebyshev")
-    p = validate.real("metric_params['p']", p, above=0)
+    p = scalars.real("metric_params['p']", p, above=0)
     if not 1 / _LARGEST_P <= p <= _LARGEST_P:
         raise ValueError(
             f"metric_params['p'] must be from 1/{_LARGEST_P:g} to {_LARGEST_P:g}, or inf, got {p}"

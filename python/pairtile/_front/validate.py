@@ -1,23 +1,20 @@
-"""What comes in: coercion and validation of every argument, before anything is computed.
+"""Arrays that come in: coercion and validation, before anything is computed.
 
 First station of each public function. Behind it stand only arrays the engine understands
-(2-D, of one of six dtypes, any strides and byte order, never copied without need) and plain
-Python numbers; every error is raised here or in the function itself, with the argument's name.
+(2-D, of one of six dtypes, any strides and byte order, never copied without need); every error is
+raised here, in `scalars` or in the function itself, with the argument's name.
 
     array    any array-like -> array of an engine dtype, any number of dimensions
     matrix   the same, 2-D, not empty, finite; or `Rows` to be read and checked block by block
     pair, check_alike    two matrices with the same number of columns
     labels, weights, unit_weights    one entry per row
-    choice, count, real, devices, resolve_workers, generator, float_dtype    scalars
+    devices  numbers of CUDA devices
     working_dtype, like    the dtype results have, and the kind of array they become
 """
 
 from __future__ import annotations
 
 import math
-import numbers
-import operator
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +23,13 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._backends.numpy.neighbors import require_finite
 from pairtile._backends.rows import Rows, is_rows
+from pairtile._front import scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-PRECISIONS = ("default", "float64", "fast")
-# Each costs a thread and its buffers, and no result depends on how many there are.
-_MOST_WORKERS = 1024
 _ENGINE_DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 
 
@@ -285,107 +280,16 @@ def unit_weights(name: str, w: Any, n: int, *, signed: bool = False) -> NDArray[
     return a / total
 
 
-def choice(name: str, value: Any, known: Iterable[str]) -> str:
-    """One of the known strings; the message lists them."""
-    known = tuple(known)
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, one of {', '.join(known)}; got {value!r}")
-    if value not in known:
-        raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
-    return value
-
-
-def count(name: str, value: Any, *, least: int = 1) -> int:
-    """An integer (no bool, no float) of at least `least`."""
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
-
-
-def real(
-    name: str,
-    value: Any,
-    *,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    most: float = math.inf,
-) -> float:
-    """A finite number greater than `above`, at least `least`, at most `most`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
-    if not (math.isfinite(number) and number > above and least <= number <= most):
-        wanted = [
-            *([f"> {above:g}"] if above > -math.inf else []),
-            *([f">= {least:g}"] if least > -math.inf else []),
-            *([f"<= {most:g}"] if most < math.inf else []),
-        ]
-        raise ValueError(f"{name} must be finite{''.join(f', {w}' for w in wanted)}; got {number}")
-    return number
-
-
-def float_dtype(name: str, value: Any) -> str | None:
-    """Name of the dtype float32 or float64, or None, from anything NumPy reads as one."""
-    if value is None:
-        return None
-    try:
-        dtype: str = np.dtype(value).name
-    except TypeError:
-        dtype = ""
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"{name} must be 'float32' or 'float64', got {value!r}")
-    return dtype
-
-
-def memory_limit(value: Any) -> int:
-    """Bytes of workspace, 0 for None."""
-    return 0 if value is None else count("memory_limit", value)
-
-
 def devices(value: Any, **arrays: Any) -> list[int] | None:
     """Numbers of CUDA devices, None for that of the arrays; only for arrays that are on one."""
     if value is None:
         return None
     if not isinstance(value, (list, tuple, range, np.ndarray)) or np.ndim(value) != 1:
         raise TypeError(f"devices must be a list of device numbers or None, got {value!r}")
-    found = [count(f"devices[{i}]", one, least=0) for i, one in enumerate(value)]
+    found = [scalars.count(f"devices[{i}]", one, least=0) for i, one in enumerate(value)]
     if not found:
         raise ValueError("devices is empty; give at least one device number, or None")
     for name, a in arrays.items():
         if a is not None and not _is_cupy(a):
             raise TypeError(f"devices is for arrays on CUDA devices, and {name} is on none")
     return found
-
-
-def resolve_workers(workers: int | None, name: str = "workers") -> int:
-    """Number of threads: None is the default of `set_num_threads`, -1 every allowed core.
-
-    More than any machine has use for count as `_MOST_WORKERS`.
-    """
-    if workers is None:
-        workers = choose.default_workers()
-    threads = count(name, workers, least=-1)
-    if threads == 0:
-        raise ValueError(f"{name} must be at least 1, or -1 for all allowed cores; got 0")
-    return min(allowed_cores() if threads == -1 else threads, _MOST_WORKERS)
-
-
-def allowed_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def generator(rng: Any) -> np.random.Generator:
-    """NumPy generator from a seed, a Generator (used as it is) or None, as in SciPy."""
-    try:
-        return np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"rng must be a seed, a Generator or None: {error}") from None

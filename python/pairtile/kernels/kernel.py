@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.bandwidth import QUANTILE_RULES, RULES, length_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Kernel:
         return _Sum(self._parts() + other._parts())
 
     def __mul__(self, weight: float) -> Kernel:
-        scale = validate.real("weight of a kernel", weight)
+        scale = scalars.real("weight of a kernel", weight)
         return _Sum(tuple((scale * w, kernel) for w, kernel in self._parts()))
 
     __rmul__ = __mul__
@@ -126,7 +127,7 @@ def _check_length(name: str, value: Any, rules: Sequence[str] = RULES) -> None:
             known = ", ".join(map(repr, rules))
             raise ValueError(f"{name} must be a positive number or one of {known}; got {value!r}")
     else:
-        validate.real(name, value, above=0)
+        scalars.real(name, value, above=0)
 
 
 def _rules_of(value: float | str | None, metric: str = "euclidean") -> set[Rule]:
@@ -161,7 +162,7 @@ def _check_bandwidth(kernel: str, sigma: Any, gamma: Any, rules: Sequence[str] =
     if gamma is None:
         _check_length("sigma", sigma, rules)
     else:
-        validate.real("gamma", gamma, above=0)
+        scalars.real("gamma", gamma, above=0)
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class Laplace(Kernel):
     norm: str = field(default="l2", kw_only=True)
 
     def __post_init__(self) -> None:
-        validate.choice("norm", self.norm, ("l2", "l1"))
+        scalars.choice("norm", self.norm, ("l2", "l1"))
         # the other rules are about Euclidean distances
         rules = RULES if self.norm == "l2" else ("median",)
         _check_bandwidth("Laplace", self.sigma, self.gamma, rules)
@@ -268,7 +269,7 @@ class RationalQuadratic(Kernel):
 
     def __post_init__(self) -> None:
         _check_length("length_scale", self.length_scale)
-        validate.real("alpha", self.alpha, above=0)
+        scalars.real("alpha", self.alpha, above=0)
 
     def _rules(self) -> set[Rule]:
         return _rules_of(self.length_scale)
@@ -301,7 +302,7 @@ class InverseMultiquadric(Kernel):
 
     def __post_init__(self) -> None:
         _check_length("c", self.c)
-        validate.real("beta", self.beta, above=0)
+        scalars.real("beta", self.beta, above=0)
 
     def _rules(self) -> set[Rule]:
         return _rules_of(self.c)
@@ -372,10 +373,10 @@ class Polynomial(Kernel):
     coef0: float = 1.0
 
     def __post_init__(self) -> None:
-        validate.count("degree", self.degree)
+        scalars.count("degree", self.degree)
         if self.gamma is not None:
-            validate.real("gamma", self.gamma, above=0)
-        validate.real("coef0", self.coef0)
+            scalars.real("gamma", self.gamma, above=0)
+        scalars.real("coef0", self.coef0)
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         gamma = 1 / d if self.gamma is None else float(self.gamma)
@@ -416,7 +417,7 @@ class Energy(Kernel):
     exponent: float = 1.0
 
     def __post_init__(self) -> None:
-        validate.real("exponent", self.exponent, above=0, most=2)
+        scalars.real("exponent", self.exponent, above=0, most=2)
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         return [(1.0, "energy", (float(self.exponent),))]
@@ -441,7 +442,7 @@ def as_kernel(kernel: Kernel | str, name: str = "kernel") -> Kernel:
             f"{name} must be a kernel such as Gaussian(1.0), or one of {', '.join(_NAMED)}; "
             f"got {kernel!r}"
         )
-    return _NAMED[validate.choice(name, kernel, _NAMED)]
+    return _NAMED[scalars.choice(name, kernel, _NAMED)]
 
 
 def median_sizes(kernel: Kernel, n: int) -> list[int]:
@@ -572,8 +573,8 @@ def median_distance(
     >>> pt.median_distance([[0.0], [1.0], [5.0]])
     4.0
     """
-    q = validate.real("quantile", quantile, least=0, most=1)
-    workers = validate.resolve_workers(workers)
+    q = scalars.real("quantile", quantile, least=0, most=1)
+    workers = resolve_workers(workers)
     if y is None:
         a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
         b = None
@@ -583,7 +584,7 @@ def median_distance(
     if rows < 2:
         raise ValueError(f"a distance needs two rows; x has {rows}")
     if not exact and rows > _SAMPLED_ROWS:
-        chosen = np.sort(validate.generator(rng).permutation(rows)[:_SAMPLED_ROWS])
+        chosen = np.sort(scalars.generator(rng).permutation(rows)[:_SAMPLED_ROWS])
         n = len(a)
         if b is not None:
             b = validate.taken(b, chosen[chosen >= n] - n)
@@ -656,8 +657,8 @@ def kernel_sum(
     O(n m d) operations; memory O(n + m) beside the inputs.
     """
     chosen = as_kernel(kernel)
-    validate.choice("precision", precision, validate.PRECISIONS)
-    workers = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    workers = resolve_workers(workers)
     if y is None:
         a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
         b = None
@@ -731,8 +732,8 @@ def witness(
     Gretton et al., "A Kernel Two-Sample Test", JMLR 13 (2012), section 2.3.
     """
     chosen = as_kernel(kernel)
-    validate.choice("precision", precision, validate.PRECISIONS)
-    workers = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    workers = resolve_workers(workers)
     c, a = validate.pair("z", z, "x", x, check_finite=check_finite, workers=workers)
     b = validate.matrix("y", y, check_finite=check_finite, workers=workers)
     validate.pair("x", a, "y", b, check_finite=False)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import (
     Gaussian,
     InverseMultiquadric,
@@ -96,8 +97,8 @@ def kernel_matvec(
     array([-20., -11.])
     """
     chosen = as_kernel(kernel)
-    validate.choice("precision", precision, validate.PRECISIONS)
-    workers = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
     n, m = len(a), len(b)
     vectors = _columns(v, m)
@@ -232,8 +233,8 @@ def kernel_logsumexp(
     """
     chosen = as_kernel(kernel)
     check_positive(chosen, "kernel_logsumexp")
-    validate.choice("precision", precision, validate.PRECISIONS)
-    workers = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    workers = resolve_workers(workers)
     if y is None or y is x:
         a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
         b = None

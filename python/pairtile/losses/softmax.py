@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +194,7 @@ def _contrastive(
     check_finite: bool,
     progress: Any,
 ) -> ContrastiveResult:
-    workers = validate.resolve_workers(workers)
+    workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
     n, m = len(a), len(b)
     if targets is not None:
@@ -228,8 +229,8 @@ def _scale(temperature: float | None, logit_scale: float | None) -> float:
         given = "neither" if temperature is None else "both"
         raise ValueError(f"pass exactly one of temperature= and logit_scale=, got {given}")
     if logit_scale is not None:
-        return validate.real("logit_scale", logit_scale, above=0)
-    scale = 1 / validate.real("temperature", temperature, above=0)
+        return scalars.real("logit_scale", logit_scale, above=0)
+    scale = 1 / scalars.real("temperature", temperature, above=0)
     if math.isinf(scale):
         raise ValueError(f"temperature is {temperature}, and its inverse is not finite")
     return scale

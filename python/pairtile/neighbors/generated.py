@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import metrics, validate
+from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.neighbors.search import Neighbors, enough_others
 
 if TYPE_CHECKING:
@@ -153,9 +154,9 @@ def precision_recall_density_coverage(
     PRDC(precision=0.6666666666666666, recall=1.0, density=1.3333333333333333, coverage=1.0)
     """
     metrics.check_distance(metric, metric_params)
-    k = validate.count("k", k)
-    workers = validate.resolve_workers(workers)
-    limit = validate.memory_limit(memory_limit)
+    k = scalars.count("k", k)
+    workers = resolve_workers(workers)
+    limit = scalars.memory_limit(memory_limit)
     x, y = validate.pair(
         "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
     )
@@ -259,9 +260,9 @@ def realism(
     array([2.        , 0.5       ,        inf, 0.14285714])
     """
     metrics.check_distance(metric, metric_params)
-    k = validate.count("k", k)
-    prune = validate.real("prune", prune, least=0.0, most=1.0)
-    workers = validate.resolve_workers(workers)
+    k = scalars.count("k", k)
+    prune = scalars.real("prune", prune, least=0.0, most=1.0)
+    workers = resolve_workers(workers)
     x, y = validate.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
@@ -361,9 +362,9 @@ def probabilistic_precision_recall(
     PrecisionRecall(precision=0.953125, recall=0.9375)
     """
     metrics.check_distance(metric, metric_params)
-    k = validate.count("k", k)
-    scale = validate.real("scale", scale, above=0.0)
-    workers = validate.resolve_workers(workers)
+    k = scalars.count("k", k)
+    scale = scalars.real("scale", scale, above=0.0)
+    workers = resolve_workers(workers)
     x, y = validate.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
@@ -443,8 +444,8 @@ def authenticity(
     array([False,  True, False,  True])
     """
     metrics.check_distance(metric, metric_params)
-    workers = validate.resolve_workers(workers)
-    limit = validate.memory_limit(memory_limit)
+    workers = resolve_workers(workers)
+    limit = scalars.memory_limit(memory_limit)
     x, y = validate.pair(
         "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
     )
@@ -518,13 +519,13 @@ def distance_to_closest_record(
            [0]]))
     """
     metrics.check_distance(metric, metric_params)
-    workers = validate.resolve_workers(workers)
-    limit = validate.memory_limit(memory_limit)
+    workers = resolve_workers(workers)
+    limit = scalars.memory_limit(memory_limit)
     a, b = validate.pair(
         "x", x, "reference", reference, check_finite=check_finite, workers=workers, blocks=True
     )
     measure = metrics.resolve(metric, metric_params, reference=b, x=a)
-    dtype = validate.float_dtype("distance_dtype", distance_dtype)
+    dtype = scalars.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):
         distances, indices = choose.module(a, b).knn(
             a,

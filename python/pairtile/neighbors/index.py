@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import metrics, validate
+from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.neighbors import index_file
 from pairtile.neighbors.radius import RadiusNeighbors, needs_radius, radii_of
 from pairtile.neighbors.search import Neighbors, admissible, columns_of, enough_references
@@ -106,8 +107,8 @@ class NeighborIndex:
         check_finite: bool = True,
     ) -> None:
         metrics.check(metric, metric_params)
-        validate.choice("precision", precision, validate.PRECISIONS)
-        threads = validate.resolve_workers(workers)
+        scalars.choice("precision", precision, scalars.PRECISIONS)
+        threads = resolve_workers(workers)
         rows = validate.matrix("reference", reference, check_finite=check_finite, workers=threads)
         given = validate.like(reference)(rows)
         self._fill(rows, given, metric, dict(metric_params or {}), precision, threads)
@@ -192,7 +193,7 @@ class NeighborIndex:
         distances, indices = self._search(
             "queries",
             queries,
-            validate.count("k", k),
+            scalars.count("k", k),
             query_groups=query_groups,
             reference_groups=reference_groups,
             group_rule=group_rule,
@@ -304,7 +305,7 @@ class NeighborIndex:
             As in `pairtile.radius_count`.
         """
         needs_radius("radius_count", queries, radius)
-        validate.choice("radius_of", radius_of, ("query", "reference"))
+        scalars.choice("radius_of", radius_of, ("query", "reference"))
         rows, reference, options = self._counting(
             queries, distance_dtype=distance_dtype, workers=workers, check_finite=check_finite
         )
@@ -401,12 +402,12 @@ class NeighborIndex:
         progress: Progress,
         **predicates: Any,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        threads = validate.resolve_workers(workers)
+        threads = resolve_workers(workers)
         q, r = self._sets(name, queries, check_finite=check_finite, workers=threads)
         n, m = len(q), len(self)
         enough_references(k, n, m, itself=r is None)
         predicates = admissible(name, n, m, itself=r is None, **predicates)
-        dtype = validate.float_dtype("distance_dtype", distance_dtype)
+        dtype = scalars.float_dtype("distance_dtype", distance_dtype)
         with reporting(progress, n * m) as (report,):
             found: tuple[NDArray[Any], NDArray[Any]] = self._backend.knn(
                 q,
@@ -433,9 +434,9 @@ class NeighborIndex:
     ) -> tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
         """Both sets and the options that the two radius functions of a backend share."""
         metrics.check_distance(self.metric, self.metric_params)
-        threads = validate.resolve_workers(workers)
+        threads = resolve_workers(workers)
         q, r = self._sets("queries", queries, check_finite=check_finite, workers=threads)
-        dtype = validate.float_dtype("distance_dtype", distance_dtype)
+        dtype = scalars.float_dtype("distance_dtype", distance_dtype)
         dtype = dtype or validate.working_dtype(q, self._rows).name
         return (
             q,
@@ -512,7 +513,7 @@ class NeighborIndex:
         ImportError
             If the references are bfloat16 and ml_dtypes is not installed.
         """
-        return cls._load(path, None, validate.resolve_workers(workers))
+        return cls._load(path, None, resolve_workers(workers))
 
     @classmethod
     def _load(
@@ -523,7 +524,7 @@ class NeighborIndex:
         try:
             found, rows, pack = facts["id"], blocks.pop("reference"), facts.get("pack")
             metrics.check(facts["metric"], facts["metric_params"])
-            validate.choice("precision", facts["precision"], validate.PRECISIONS)
+            scalars.choice("precision", facts["precision"], scalars.PRECISIONS)
             validate.matrix("reference", rows, check_finite=False)
             if pack is not None:
                 pack["blocks"] = blocks
@@ -550,7 +551,7 @@ class NeighborIndex:
 
 
 def _reload(path: str, identity: str) -> NeighborIndex:
-    return NeighborIndex._load(path, identity, validate.resolve_workers(None))
+    return NeighborIndex._load(path, identity, resolve_workers(None))
 
 
 def _repack(

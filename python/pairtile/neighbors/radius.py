@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import metrics, validate
+from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.neighbors.search import point_sets
 
 if TYPE_CHECKING:
@@ -146,14 +147,14 @@ def radius_count(
     """
     needs_radius("radius_count", reference, radius)
     metrics.check_distance(metric, metric_params)
-    validate.choice("radius_of", radius_of, ("query", "reference"))
-    workers = validate.resolve_workers(workers)
-    limit = validate.memory_limit(memory_limit)
+    scalars.choice("radius_of", radius_of, ("query", "reference"))
+    workers = resolve_workers(workers)
+    limit = scalars.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
     over = validate.devices(devices, queries=q, reference=r)
     n, m = len(q), len(q if r is None else r)
     measure = metrics.resolve(metric, metric_params, reference=r, queries=q)
-    dtype = validate.float_dtype("distance_dtype", distance_dtype)
+    dtype = scalars.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or validate.working_dtype(q, q if r is None else r).name
     of_query = radius_of == "query"
     rows = "queries" if of_query or r is None else "reference"
@@ -242,11 +243,11 @@ def radius_neighbors(
     """
     needs_radius("radius_neighbors", reference, radius)
     metrics.check_distance(metric, metric_params)
-    workers = validate.resolve_workers(workers)
-    limit = validate.memory_limit(memory_limit)
+    workers = resolve_workers(workers)
+    limit = scalars.memory_limit(memory_limit)
     q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
     measure = metrics.resolve(metric, metric_params, reference=r, queries=q)
-    dtype = validate.float_dtype("distance_dtype", distance_dtype)
+    dtype = scalars.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or validate.working_dtype(q, q if r is None else r).name
     radii = radii_of(radius, "queries", len(q), dtype)
     with reporting(progress, len(q) * len(q if r is None else r)) as (report,):

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import metrics, validate
+from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,11 +120,11 @@ def _times(
 def columns_of(k: Any) -> tuple[int, int | list[int]]:
     """The largest k asked for, and the column of each in a search for that many."""
     if isinstance(k, Sequence) or (isinstance(k, np.ndarray) and k.ndim == 1):
-        ks = [validate.count("k", one) for one in k]
+        ks = [scalars.count("k", one) for one in k]
         if not ks:
             raise ValueError("k is an empty sequence; give at least one number of neighbours")
         return max(ks), [one - 1 for one in ks]
-    one = validate.count("k", k)
+    one = scalars.count("k", k)
     return one, one - 1
 
 
@@ -162,7 +163,7 @@ def admissible(
     if query_groups is not None or reference_groups is not None:
         if group_rule is None:
             raise ValueError("groups need group_rule='same' or group_rule='different'")
-        predicates["group_rule"] = validate.choice("group_rule", group_rule, ("same", "different"))
+        predicates["group_rule"] = scalars.choice("group_rule", group_rule, ("same", "different"))
         if reference_groups is None and itself:
             reference_groups = query_groups
         if query_groups is None or reference_groups is None:
@@ -211,9 +212,9 @@ def _search(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
     metrics.check(metric, metric_params)
-    validate.choice("precision", precision, validate.PRECISIONS)
-    workers = validate.resolve_workers(workers)
-    limit = validate.memory_limit(memory_limit)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    workers = resolve_workers(workers)
+    limit = scalars.memory_limit(memory_limit)
     q, r = point_sets(
         name, queries, reference, check_finite=check_finite, workers=workers, now=False
     )
@@ -222,7 +223,7 @@ def _search(
     enough_references(k, n, m, itself=r is None)
     predicates = admissible(name, n, m, itself=r is None, **predicates)
     measure = metrics.resolve(metric, metric_params, reference=r, **{name: q})
-    dtype = validate.float_dtype("distance_dtype", distance_dtype)
+    dtype = scalars.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, n * m) as (report,):
         found: tuple[NDArray[Any], NDArray[Any]] = choose.over(over, q, r).knn(
             q,
@@ -421,7 +422,7 @@ def knn(
         "queries",
         queries,
         reference,
-        validate.count("k", k),
+        scalars.count("k", k),
         metric=metric,
         metric_params=metric_params,
         query_groups=query_groups,
@@ -579,7 +580,7 @@ def pairwise_distances(
     109.0
     """
     metrics.check(metric, metric_params)
-    workers = validate.resolve_workers(workers)
+    workers = resolve_workers(workers)
     wrap = validate.like(x, y)
     if y is None:
         a = validate.matrix("x", x, check_finite=check_finite, workers=workers)

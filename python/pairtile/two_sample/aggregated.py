@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Gaussian, Kernel, Laplace
 from pairtile.two_sample.nulls import Samples
 from pairtile.two_sample.permutation import check_paired
@@ -109,9 +110,9 @@ def _collection(
     """Every kernel, with every bandwidth it takes."""
     given = None
     if np.ndim(bandwidths) == 0:
-        count = validate.count("bandwidths", bandwidths)
+        count = scalars.count("bandwidths", bandwidths)
     else:
-        given = [validate.real("bandwidths", b, above=0) for b in np.ravel(bandwidths).tolist()]
+        given = [scalars.real("bandwidths", b, above=0) for b in np.ravel(bandwidths).tolist()]
         if not given:
             raise ValueError("bandwidths is empty")
     if isinstance(kernels, (str, Kernel)):
@@ -128,7 +129,7 @@ def _collection(
                 raise ValueError(f"{kernel} has a parameter {rules[0][0]!r}; give it a number")
             out.append(kernel)
             continue
-        metric, make = _FAMILIES[validate.choice("kernels", kernel, _FAMILIES)]
+        metric, make = _FAMILIES[scalars.choice("kernels", kernel, _FAMILIES)]
         if metric not in lengths:
             lengths[metric] = sorted(given or _bandwidths(x, y, metric, count, chosen, workers))
         out.extend(make(length) for length in lengths[metric])
@@ -232,17 +233,17 @@ def mmd_aggregated_test(
     >>> result.rejected, len(result.per_kernel)
     (True, 20)
     """
-    count = validate.count("n_permutations", n_permutations)
-    level = validate.real("level", level, above=0, most=np.nextafter(1, 0))
-    validate.choice("method", method, ("permutation", "wild_bootstrap"))
-    threads = validate.resolve_workers(workers)
+    count = scalars.count("n_permutations", n_permutations)
+    level = scalars.real("level", level, above=0, most=np.nextafter(1, 0))
+    scalars.choice("method", method, ("permutation", "wild_bootstrap"))
+    threads = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     n, m = len(a), len(b)
     check_sizes("unbiased", n, m)
     paired = method == "wild_bootstrap"
     if paired:
         check_paired(n, m)
-    draws = validate.generator(rng)
+    draws = scalars.generator(rng)
     collection = _collection(a, b, kernels, bandwidths, draws, threads)
     terms = [kernel._terms(a.shape[1], {}) for kernel in collection]
     if paired:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Energy
 from pairtile.two_sample.permutation import TestResult
 from pairtile.two_sample.relabelling import pack
@@ -106,8 +107,8 @@ def disco_test(
     0.001
     """
     terms = Energy(exponent)._terms(0, {})
-    count = validate.count("n_permutations", n_permutations)
-    threads = validate.resolve_workers(workers)
+    count = scalars.count("n_permutations", n_permutations)
+    threads = resolve_workers(workers)
     if len(samples) < 2:
         raise ValueError(f"disco_test compares at least two samples, got {len(samples)}")
     names = [f"samples[{j}]" for j in range(len(samples))]
@@ -126,7 +127,7 @@ def disco_test(
         host = [validate.host(s) for s in sets[1:]]
         rest = np.concatenate([s.astype(validate.working_dtype(*host)) for s in host])
     with reporting(progress, n * n // 2) as (report,):
-        words = pack(_planes(edges, count, validate.generator(rng)), n, k * (count + 1))
+        words = pack(_planes(edges, count, scalars.generator(rng)), n, k * (count + 1))
         (within,), _, (total,) = choose.module(first, rest).kernel_label_sums(
             first, rest, words, [terms], paired=False, workers=threads, progress=report
         )

@@ -13,6 +13,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Kernel, as_kernel, median_sizes, resolve
 from pairtile.kernels.products import check_positive
 
@@ -84,7 +85,7 @@ def cauchy_schwarz_divergence(
     0.713336
     """
     chosen = as_kernel(kernel)
-    threads = validate.resolve_workers(workers)
+    threads = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     n, m = len(a), len(b)
     check_positive(chosen, "cauchy_schwarz_divergence")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Polynomial, joint_precision
 from pairtile.two_sample.statistics import mmd
 
@@ -110,16 +111,16 @@ def kid(
             progress=progress,
         )
         return KID(cast("float", value), math.nan)
-    validate.choice("precision", precision, validate.PRECISIONS)
-    count = validate.count("subsets", subsets)
-    size = validate.count("subset_size", subset_size, least=2)
-    threads = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    count = scalars.count("subsets", subsets)
+    size = scalars.count("subset_size", subset_size, least=2)
+    threads = resolve_workers(workers)
     a, b = validate.pair("real", real, "fake", fake, check_finite=check_finite, workers=threads)
     if size > min(len(a), len(b)):
         raise ValueError(
             f"subset_size={size} is larger than a set: real has {len(a)} rows, fake has {len(b)}"
         )
-    generator = validate.generator(rng)
+    generator = scalars.generator(rng)
     in_real, in_fake = np.empty((2, count, size), dtype=np.int64)
     for s in range(count):
         in_real[s] = generator.choice(len(a), size, replace=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._backends.numpy.kernels import evaluate, one_argument
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile.kernels import univariate
 from pairtile.kernels.kernel import diagonal, paired_diagonal
 from pairtile.two_sample.relabelling import (
@@ -229,7 +229,7 @@ def cheap_permutation(
 
 def check_bins(n_bins: Any, n: int, m: int, estimator: str) -> int:
     """The number of bins, validated."""
-    bins = min(64, n + m) if n_bins is None else validate.count("n_bins", n_bins, least=2)
+    bins = min(64, n + m) if n_bins is None else scalars.count("n_bins", n_bins, least=2)
     if bins > n + m:
         raise ValueError(f"n_bins is {bins}, but x and y together have only {n + m} rows")
     sizes = np.concatenate([np.diff(edges) for edges in _bin_edges(n, m, bins)])

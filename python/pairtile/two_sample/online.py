@@ -15,8 +15,9 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._backends.numpy.kernels import evaluate
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Kernel, as_kernel, diagonal, median_sizes, resolve
 
 if TYPE_CHECKING:
@@ -152,14 +153,14 @@ class OnlineMMD:
         progress: Progress = False,
     ):
         chosen = as_kernel(kernel)
-        self.window = validate.count("window", window, least=2)
-        run_time = validate.real("expected_run_time", expected_run_time, above=1)
+        self.window = scalars.count("window", window, least=2)
+        run_time = scalars.real("expected_run_time", expected_run_time, above=1)
         least = int(np.ceil(run_time))
         streams = 10 * least
         if n_simulations is not None:
-            streams = validate.count("n_simulations", n_simulations, least=least)
+            streams = scalars.count("n_simulations", n_simulations, least=least)
         self._workers = workers
-        threads = validate.resolve_workers(workers)
+        threads = resolve_workers(workers)
         a = validate.matrix("reference", reference, check_finite=check_finite, workers=threads)
         if not isinstance(a, np.ndarray):
             raise NotImplementedError("OnlineMMD runs in host memory; copy the reference there")
@@ -170,7 +171,7 @@ class OnlineMMD:
                 f"{4 * self.window}: false alarms are simulated with rows of it"
             )
         self._reference = np.array(a)  # of its own: a stream outlives the caller's array
-        generator = validate.generator(rng)
+        generator = scalars.generator(rng)
         with reporting(progress, *median_sizes(chosen, n), n * n) as (*medians, report):
             self._terms = resolve(chosen, a, None, workers=threads, reports=medians)
             to_all = self._to_reference(self._reference, progress=report)
@@ -191,7 +192,7 @@ class OnlineMMD:
             self._terms,
             None,
             precision="float64",
-            workers=validate.resolve_workers(self._workers),
+            workers=resolve_workers(self._workers),
             progress=progress,
         )
         return sums

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels import univariate
 from pairtile.kernels.kernel import Energy, Kernel, as_kernel, median_sizes, resolve
 from pairtile.two_sample import nulls
@@ -70,7 +71,7 @@ TestResult.__test__ = False  # type: ignore[attr-defined]  # pytest goes by the 
 
 
 def _check_method(method: str, n_bins: Any, groups: Any, strata: Any) -> None:
-    validate.choice("method", method, nulls.METHODS)
+    scalars.choice("method", method, nulls.METHODS)
     if method != "permutation" and (groups is not None or strata is not None):
         raise ValueError(f"groups and strata need method='permutation', got method={method!r}")
     if method != "cheap_permutation" and n_bins is not None:
@@ -93,10 +94,10 @@ def _test(
     check_finite: bool,
     progress: Progress,
 ) -> TestResult:
-    validate.choice("estimator", estimator, ESTIMATORS)
+    scalars.choice("estimator", estimator, ESTIMATORS)
     _check_method(method, n_bins, groups, strata)
-    count = validate.count("n_permutations", n_permutations)
-    threads = validate.resolve_workers(workers)
+    count = scalars.count("n_permutations", n_permutations)
+    threads = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     n, m = len(a), len(b)
     check_sizes(estimator, n, m)
@@ -111,7 +112,7 @@ def _test(
         sizes = [triangle // bins] * bins
     elif method == "gamma":
         sizes = [n * n // 2, m * m // 2, n * m]
-    draws = validate.generator(rng)
+    draws = scalars.generator(rng)
     with reporting(progress, *median_sizes(kernel, n + m), *sizes) as reports:
         medians, reports = reports[: -len(sizes)], reports[-len(sizes) :]
         terms = resolve(kernel, a, b, workers=threads, reports=medians)

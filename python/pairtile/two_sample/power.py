@@ -14,8 +14,9 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._backends.numpy.kernels import one_argument
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Kernel, as_kernel, joint_precision, median_sizes, resolve
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ def mmd_power(
     True
     """
     chosen = as_kernel(kernel)
-    validate.choice("precision", precision, validate.PRECISIONS)
-    threads = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    threads = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     n, m = len(a), len(b)
     for name, rows in (("x", n), ("y", m)):

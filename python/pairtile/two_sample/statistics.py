@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
 from pairtile.kernels import univariate
 from pairtile.kernels.kernel import (
     Energy,
@@ -98,11 +99,11 @@ def _statistic(
     progress: Progress,
     devices: Sequence[int] | None,
 ) -> float | MMDGradient:
-    validate.choice("estimator", estimator, ESTIMATORS)
+    scalars.choice("estimator", estimator, ESTIMATORS)
     if return_gradient and devices is not None:
         raise ValueError("devices is for the statistic alone, not for return_gradient=True")
-    validate.choice("precision", precision, validate.PRECISIONS)
-    threads = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    threads = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     over = validate.devices(devices, x=a, y=b)
     n, m = len(a), len(b)
@@ -175,8 +176,8 @@ def _in_blocks(
     progress: Progress,
 ) -> float:
     """Mean over blocks of rows of the U-statistic of h(z_i, z_j), z_i being the pair (x_i, y_i)."""
-    validate.choice("precision", precision, validate.PRECISIONS)
-    threads = validate.resolve_workers(workers)
+    scalars.choice("precision", precision, scalars.PRECISIONS)
+    threads = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
     n = len(a)
     if n != len(b):
@@ -191,7 +192,7 @@ def _in_blocks(
     else:
         size = max(2, math.isqrt(n))
         if block_size is not None:
-            size = validate.count("block_size", block_size, least=2)
+            size = scalars.count("block_size", block_size, least=2)
         if size > n:
             raise ValueError(f"block_size={size} is more than the {n} rows of x")
     rows = np.arange(n // size * size).reshape(-1, size)
@@ -313,7 +314,7 @@ def mmd(
            [-2.5]])
     """
     chosen = as_kernel(kernel)
-    validate.choice("estimator", estimator, (*ESTIMATORS, *BLOCK_ESTIMATORS))
+    scalars.choice("estimator", estimator, (*ESTIMATORS, *BLOCK_ESTIMATORS))
     if block_size is not None and estimator != "block":
         raise ValueError(f"block_size is for estimator='block', not {estimator!r}")
     if estimator in BLOCK_ESTIMATORS:
