@@ -18,11 +18,11 @@ from pairtile._backends.cuda.memory import (
     Rows,
     address,
     addresses,
-    as_given,
+    current_stream,
     device_of,
-    paced,
+    in_launches,
+    to_input_namespace,
     upload,
-    where,
     workspace,
 )
 from pairtile._backends.cuda.panels import Findings, Packed, batches
@@ -74,7 +74,7 @@ def contrastive(
         found = _on_tensor_cores(loss, progress)
         if found is None:
             found = _in_float64(loss, progress)
-        results = as_given(x, *(found.get(name) for name in _ARRAYS))
+        results = to_input_namespace(x, *(found.get(name) for name in _ARRAYS))
         return {
             **dict(zip(_ARRAYS, results, strict=True)),
             "grad_scale": found.get("grad_scale"),
@@ -87,7 +87,9 @@ def through_normalization(x: Any, gradient: Any) -> None:
         rows = Rows(x)
         wide = gradient.dtype == cupy.float64
         scales = rows.scales()
-        _cuda.through_normalization(rows.view, address(scales), address(gradient), wide, where())
+        _cuda.through_normalization(
+            rows.view, address(scales), address(gradient), wide, current_stream()
+        )
 
 
 _ARRAYS = ("per_row", "lse_row", "lse_col", "grad_x", "grad_y")
@@ -126,10 +128,15 @@ class _Loss:
         """Derivative by the scale, from that by x: each of them sums W_ij times x_i y_j."""
         along = cupy.empty(self.x.n, dtype=cupy.float64)
         _cuda.along_rows(
-            self.x.view, address(self.scales[0]), address(grad_x), wide, address(along), where()
+            self.x.view,
+            address(self.scales[0]),
+            address(grad_x),
+            wide,
+            address(along),
+            current_stream(),
         )
         total = cupy.empty(1, dtype=cupy.float64)
-        _cuda.weighted_total(address(along), self.x.n, 0, address(total), where())
+        _cuda.weighted_total(address(along), self.x.n, 0, address(total), current_stream())
         return float(total.get()[0]) / self.scale
 
 
@@ -160,7 +167,7 @@ def _ended(
             address(extremes),
         ),
         sides=addresses((of_x, of_y)),
-        where=where(),
+        where=current_stream(),
     )
     return found, (of_x, of_y), extremes
 
@@ -245,10 +252,14 @@ class _Side:
                 self._kept = {k: v for k, v in self._kept.items() if k == "rows"}
             self._kept[first, stop] = kept
             _cuda.pack_transposed(
-                self.rows.view, (first, stop), address(self.powers), kept[1], where()
+                self.rows.view,
+                (first, stop),
+                address(self.powers),
+                kept[1],
+                current_stream(),
             )
-        told: tuple[Any, ...] = kept[1]
-        return told
+        arguments: tuple[Any, ...] = kept[1]
+        return arguments
 
     @property
     def length(self) -> float:
@@ -307,13 +318,15 @@ class _Tensor:
         done = 0
         for cols in batches(m, width):
             for rows in batches(n, height):
-                told = [(last - first) for first, last in (rows, cols)]
-                segments = _cuda.logit_segments(*told)
-                states = cupy.empty(2 * segments * _padded(told[0]), dtype=cupy.float64)
-                parts = _padded(told[0]) // together * _cuda.softmax_column_bytes
+                arguments = [(last - first) for first, last in (rows, cols)]
+                segments = _cuda.logit_segments(*arguments)
+                states = cupy.empty(2 * segments * _padded(arguments[0]), dtype=cupy.float64)
+                parts = _padded(arguments[0]) // together * _cuda.softmax_column_bytes
                 if self.offset is not None:
                     parts //= 2
-                across = cupy.empty(parts * _padded(told[1]) if symmetric else 0, dtype=cupy.uint8)
+                across = cupy.empty(
+                    parts * _padded(arguments[1]) if symmetric else 0, dtype=cupy.uint8
+                )
                 _cuda.softmax_sums(
                     rows=self.x.packed(*rows),
                     cols=self.y.packed(*cols),
@@ -323,9 +336,9 @@ class _Tensor:
                     of_rows=address(of_rows) + 16 * rows[0],
                     of_cols=address(of_cols) + 16 * cols[0] if symmetric else 0,
                     path=self.path,
-                    where=where(),
+                    where=current_stream(),
                 )
-                done += told[0] * told[1]
+                done += arguments[0] * arguments[1]
                 _pace(progress, done, total)
         return of_rows, of_cols, positives
 
@@ -363,7 +376,11 @@ class _Tensor:
                 if of is not None:
                     levels[at] = cupy.empty(len(of), dtype=cupy.float32)
                     _cuda.softmax_levels(
-                        address(of), len(of), self.offset, address(levels[at]), where()
+                        address(of),
+                        len(of),
+                        self.offset,
+                        address(levels[at]),
+                        current_stream(),
                     )
         by_row, by_col = (
             cupy.empty(_cuda.panels_bytes(*shape, parts), dtype=cupy.uint8)
@@ -381,7 +398,7 @@ class _Tensor:
                     panels=(address(by_row), address(by_col)),
                     parts=parts,
                     path=self.path,
-                    where=where(),
+                    where=current_stream(),
                 )
                 for weights, others, own, shared, out in (
                     (by_row, y, rows, cols, grads[0]),
@@ -398,7 +415,7 @@ class _Tensor:
                         factor=self.loss.scale * self.loss.unit,
                         out=address(out) + 4 * d * own[0],
                         path=self.path,
-                        where=where(),
+                        where=current_stream(),
                     )
                 done += 3 * (rows[1] - rows[0]) * (cols[1] - cols[0])
                 _pace(progress, done, total)
@@ -475,7 +492,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
     n_sweeps = len(directions) + (2 if loss.grad else 0)
     sweeps = 0
 
-    def told(transposed: bool) -> dict[str, Any]:
+    def arguments(transposed: bool) -> dict[str, Any]:
         sets = (y, x) if transposed else (x, y)
         scales = loss.scales[::-1] if transposed else loss.scales
         return {
@@ -491,7 +508,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
         ranges = _cuda.batches(statistic, queries.n, references.n, work)
         states = workspace(statistic, ranges, references.n)
         before = sweeps * queries.n
-        for batch in paced(ranges, progress, before, n_sweeps * queries.n):
+        for batch in in_launches(ranges, progress, before, n_sweeps * queries.n):
             yield batch, states
         sweeps += 1
 
@@ -500,12 +517,12 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
     for transposed in directions:
         for batch, states in steps("wide_softmax", transposed, x.d):
             _cuda.wide_softmax_sums(
-                **told(transposed),
+                **arguments(transposed),
                 rows=batch,
                 workspace=address(states),
                 positives=address(positives),
                 sums=address(sums[transposed]),
-                where=where(),
+                where=current_stream(),
             )
     found, sides, _ = _ended(loss, sums[0], sums[1], positives, wide=True)
     if not loss.grad:
@@ -519,7 +536,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
         for batch, states in steps("contraction", transposed, (x.d + strip) * len(strips)):
             for features in strips:
                 _cuda.wide_softmax_products(
-                    **told(transposed),
+                    **arguments(transposed),
                     rows=batch,
                     sides=addresses(sides),
                     features=features,
@@ -527,7 +544,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
                     factor=loss.scale * loss.unit,
                     wide=wide,
                     out=address(out),
-                    where=where(),
+                    where=current_stream(),
                 )
         found[name] = out
     found["grad_scale"] = loss.grad_scale(found["grad_x"], wide=wide)

@@ -12,11 +12,11 @@ from pairtile._backends.cuda.memory import (
     Rows,
     address,
     addresses,
+    current_stream,
     device_of,
     held_memory,
-    paced,
+    in_launches,
     upload,
-    where,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Space:
         normalised = any(_cuda.reads_normalised_rows(name) for _, name, _ in terms)
         self._scales = self.rows.scales() if normalised else None
         view = self.rows.view
-        self.told = (view, view, addresses((self._scales, self._scales))), terms, shift
+        self.arguments = (view, view, addresses((self._scales, self._scales))), terms, shift
 
     @property
     def work(self) -> int:
@@ -75,11 +75,11 @@ def joint_kernel_sums(
         )
         batches = _cuda.held_batches(n, n, of_x.work + orders * of_y.work)
         _held, memory = held_memory(batches, n, blocks=2)
-        for batch in paced(batches, progress):
+        for batch in in_launches(batches, progress):
             numbers = cupy.zeros((orders + 2, batch[1] - batch[0]), dtype=cupy.float64)
             _cuda.joint_kernel_sums(
-                x=of_x.told,
-                y=of_y.told,
+                x=of_x.arguments,
+                y=of_y.arguments,
                 rows=batch,
                 orders=orders,
                 memory=memory,
@@ -87,7 +87,7 @@ def joint_kernel_sums(
                 y_rows=address(y_rows),
                 numbers=address(numbers),
                 totals=address(totals),
-                where=where(),
+                where=current_stream(),
             )
         found = totals.get()
         return found[:orders], x_rows.get(), y_rows.get(), float(found[-2]), float(found[-1])
@@ -115,13 +115,13 @@ def permuted_kernel_products(
         n = spaces[0].rows.n
         matrices = cupy.empty((2, n, n), dtype=cupy.float64)
         for space, matrix in zip(spaces, matrices, strict=True):
-            _cuda.kernel_matrix(space.told, address(matrix), where())
+            _cuda.kernel_matrix(space.arguments, address(matrix), current_stream())
         on_device = upload(orders)
         products = cupy.empty(len(orders), dtype=cupy.float64)
         step = max(1, _WORK // n**2)
         parts = cupy.empty((min(step, len(orders)), _cuda.permuted_parts), dtype=cupy.float64)
         batches = [(o, min(o + step, len(orders))) for o in range(0, len(orders), step)]
-        for first, stop in paced(batches, progress):
+        for first, stop in in_launches(batches, progress):
             _cuda.permuted_products(
                 matrices=(address(matrices[0]), address(matrices[1])),
                 n=n,
@@ -129,7 +129,7 @@ def permuted_kernel_products(
                 count=stop - first,
                 parts=address(parts),
                 products=address(products) + products.itemsize * first,
-                where=where(),
+                where=current_stream(),
             )
         out: Floats = products.get()
         return out

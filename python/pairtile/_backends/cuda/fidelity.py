@@ -9,14 +9,14 @@ import cupy
 from pairtile import _cuda
 from pairtile._backends.cuda.memory import (
     address,
-    as_given,
+    current_stream,
     device_of,
     float64,
-    paced,
-    where,
+    in_launches,
+    to_input_namespace,
     workspace,
 )
-from pairtile._backends.cuda.neighbors import Join
+from pairtile._backends.cuda.neighbors import PairOfSets
 
 if TYPE_CHECKING:
     from pairtile._backends.cuda.neighbors import Params
@@ -39,21 +39,21 @@ def largest_radius_ratios(
     """
     del workers
     with device_of(queries, reference, radii):
-        join = Join(queries, reference, metric, metric_params)
+        join = PairOfSets(queries, reference, metric, metric_params)
         own = float64(radii)
         largest = cupy.empty(join.q.n, dtype=cupy.float64)
         batches = join.batches("fidelity")
         states = workspace("fidelity", batches, join.r.n)
-        for batch in paced(batches, progress):
+        for batch in in_launches(batches, progress):
             _cuda.largest_radius_ratios(
-                **join.told,
+                **join.arguments,
                 rows=batch,
                 radii=address(own),
                 workspace=address(states),
                 largest=address(largest),
-                where=where(),
+                where=current_stream(),
             )
-        return as_given(queries, largest)[0]
+        return to_input_namespace(queries, largest)[0]
 
 
 def distance_products(
@@ -73,7 +73,7 @@ def distance_products(
     """
     del workers
     with device_of(queries, reference):
-        join = Join(queries, reference, metric, metric_params)
+        join = PairOfSets(queries, reference, metric, metric_params)
         sides = (join, query_radius), (join.turned(), reference_radius)
         results = []
         before, total = 0, join.q.n + join.r.n
@@ -81,16 +81,16 @@ def distance_products(
             products = cupy.empty(side.q.n, dtype=cupy.float64)
             batches = side.batches("fidelity")
             states = workspace("fidelity", batches, side.r.n)
-            for batch in paced(batches, progress, before, total):
+            for batch in in_launches(batches, progress, before, total):
                 _cuda.distance_products(
-                    **side.told,
+                    **side.arguments,
                     rows=batch,
                     radius=radius,
                     workspace=address(states),
                     of_queries=address(products),
-                    where=where(),
+                    where=current_stream(),
                 )
             results.append(products)
             before += side.q.n
-        found: tuple[Any, Any] = as_given(queries, *results)
+        found: tuple[Any, Any] = to_input_namespace(queries, *results)
         return found

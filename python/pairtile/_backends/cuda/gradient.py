@@ -11,12 +11,12 @@ from pairtile._backends.cuda.memory import (
     Rows,
     address,
     addresses,
-    as_given,
+    current_stream,
     device_of,
     float64,
     held_memory,
-    paced,
-    where,
+    in_launches,
+    to_input_namespace,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def kernel_gradient(
             both = rows.n + others.n
             of_x = _one_side(rows, others, terms, (v, w), diagonal, progress, 0, both)
             of_y = _one_side(others, rows, terms, (w, v), diagonal, progress, rows.n, both)
-        return as_given(x, of_x[0], of_y[0], of_x[1], of_y[1])
+        return to_input_namespace(x, of_x[0], of_y[0], of_x[1], of_y[1])
 
 
 def _one_side(
@@ -80,7 +80,7 @@ def _one_side(
     by_directions = cupy.zeros_like(by_rows) if normalised else None
     batches = _cuda.held_batches(rows.n, others.n, 2 * rows.d * len(terms))
     _held, memory = held_memory(batches, others.n)
-    for batch in paced(batches, progress, before, total):
+    for batch in in_launches(batches, progress, before, total):
         _cuda.kernel_gradient(
             sets=(rows.view, others.view, addresses((mine, theirs))),
             kernels=terms,
@@ -92,10 +92,14 @@ def _one_side(
             sums=address(sums),
             by_rows=address(by_rows),
             by_directions=address(by_directions),
-            where=where(),
+            where=current_stream(),
         )
     if normalised:
         _cuda.gradient_through_normalization(
-            rows.view, address(mine), address(by_directions), address(by_rows), where()
+            rows.view,
+            address(mine),
+            address(by_directions),
+            address(by_rows),
+            current_stream(),
         )
     return sums, by_rows

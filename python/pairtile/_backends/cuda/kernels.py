@@ -14,12 +14,12 @@ from pairtile._backends.cuda.memory import (
     Rows,
     address,
     addresses,
-    as_given,
+    current_stream,
     device_of,
     float64,
-    paced,
+    in_launches,
+    to_input_namespace,
     upload,
-    where,
     workspace,
 )
 
@@ -68,12 +68,12 @@ class _Similarity:
         normalised = any(_cuda.reads_normalised_rows(name) for _, name, _ in terms)
         self._scales = {rows: rows.scales() for rows in sets} if normalised else {}
 
-    def told(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
+    def arguments(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
         """What a launch on pairs of x and y is told, for each kernel."""
         for term in self.terms:
             yield {"sets": self._sets(x, y, term), "kernel": term}
 
-    def told_sums(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
+    def arguments_of_sums(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
         """The same for each sum of kernels that read one number of a pair."""
         sums: dict[int, list[Term]] = {}
         for term in self.terms:
@@ -83,15 +83,15 @@ class _Similarity:
             for some in (terms[i : i + most] for i in range(0, len(terms), most)):
                 yield {"sets": self._sets(x, y, some[0]), "kernels": some}
 
-    def told_whole(self, x: Rows, y: Rows) -> dict[str, Any]:
+    def arguments_of_whole(self, x: Rows, y: Rows) -> dict[str, Any]:
         """The same for the sum of all kernels, where one sweep sees it."""
-        told, *more = self.told_sums(x, y)
+        arguments, *more = self.arguments_of_sums(x, y)
         if more:
             raise NotImplementedError(
                 f"on a GPU this needs a sum of at most {_cuda.most_terms} kernels, all of distances"
                 " or all of dot products; copy the arrays to host memory first"
             )
-        return told
+        return arguments
 
     def _sets(self, x: Rows, y: Rows, term: Term) -> tuple[Any, Any, tuple[int, int]]:
         normalised = _cuda.reads_normalised_rows(term[1])
@@ -120,17 +120,17 @@ def _row_sums(
     sums = cupy.zeros(x.n, dtype=cupy.float64)
     batches = _cuda.batches("sums", x.n, y.n, x.d)
     states = workspace("sums", batches, y.n)
-    for batch in paced(batches, progress):
-        for told in similarity.told(x, y):
+    for batch in in_launches(batches, progress):
+        for arguments in similarity.arguments(x, y):
             _cuda.kernel_row_sums(
-                **told,
+                **arguments,
                 rows=batch,
                 wide=wide,
                 triangle=triangle,
                 reference_weights=address(y_weights),
                 workspace=address(states),
                 sums=address(sums),
-                where=where(),
+                where=current_stream(),
             )
     return sums
 
@@ -157,7 +157,7 @@ def kernel_row_sums(
             triangle=False,
             progress=progress,
         )
-        return as_given(z, sums)[0]
+        return to_input_namespace(z, sums)[0]
 
 
 def kernel_total(
@@ -187,7 +187,7 @@ def kernel_total(
             progress=progress,
         )
         total = cupy.empty(1, dtype=cupy.float64)
-        _cuda.weighted_total(address(sums), rows.n, address(v), address(total), where())
+        _cuda.weighted_total(address(sums), rows.n, address(v), address(total), current_stream())
         value = float(total.get()[0])
     return 2.0 * value if itself else value
 
@@ -217,10 +217,10 @@ def kernel_logsumexp(
         sums = cupy.empty(rows.n, dtype=cupy.float64)
         batches = _cuda.batches("log_sums", rows.n, others.n, rows.d)
         states = workspace("log_sums", batches, others.n)
-        for batch in paced(batches, progress):
-            for term, told in enumerate(similarity.told(rows, others)):
+        for batch in in_launches(batches, progress):
+            for term, arguments in enumerate(similarity.arguments(rows, others)):
                 _cuda.kernel_log_sums(
-                    **told,
+                    **arguments,
                     rows=batch,
                     exclude_self=y is None,
                     log_weights=address(below),
@@ -229,9 +229,9 @@ def kernel_logsumexp(
                     workspace=address(states),
                     so_far=address(so_far),
                     sums=address(sums),
-                    where=where(),
+                    where=current_stream(),
                 )
-        return as_given(x, sums)[0]
+        return to_input_namespace(x, sums)[0]
 
 
 class _Product:
@@ -266,9 +266,9 @@ class _Product:
         stride: int,
     ) -> None:
         """Add to what lies at `out`. The pair of a row with itself counts in no product."""
-        for told in self._similarity.told(self._rows, others):
+        for arguments in self._similarity.arguments(self._rows, others):
             _cuda.contract(
-                **told,
+                **arguments,
                 rows=batch,
                 wide=self._wide,
                 exclude_self=others is self._rows,
@@ -277,7 +277,7 @@ class _Product:
                 workspace=address(self._partial),
                 out=out,
                 out_stride=stride,
-                where=where(),
+                where=current_stream(),
             )
 
 
@@ -302,11 +302,11 @@ def kernel_matvec(
         product = _Product(similarity, rows, [others], width, wide=wide)
         out = cupy.zeros((rows.n, width), dtype=cupy.float64)
         table = (address(numbers), False, width, width)
-        for batch in paced(product.batches, progress):
+        for batch in in_launches(product.batches, progress):
             for strip in product.strips:
                 at = address(out) + out.itemsize * (batch[0] * width + strip[0])
                 product.add(others, table, batch, strip, at, width)
-        return as_given(x, out)[0]
+        return to_input_namespace(x, out)[0]
 
 
 def _rows_of_bits(labels: NDArray[np.uint64], rows: int) -> NDArray[np.uint8]:
@@ -386,7 +386,7 @@ class _Totals:
             columns=strip,
             within=address(self._within) + self._within.itemsize * strip[0],
             all=address(self._all) + self._all.itemsize * strip[0],
-            where=where(),
+            where=current_stream(),
         )
 
     def get(self) -> tuple[Floats, Floats, float]:
@@ -412,7 +412,7 @@ def _label_sums(
     pooled = sets[0].n + sets[1].n
     for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
         product = _Product(similarity, rows, sets, totals.columns, wide=True)
-        for batch in paced(product.batches, progress, before, pooled):
+        for batch in in_launches(product.batches, progress, before, pooled):
             for strip in product.strips:
                 shape = batch[1] - batch[0], _cuda.contraction_width
                 products = cupy.zeros(shape, dtype=cupy.float64)
@@ -439,21 +439,21 @@ def _paired_sums(
     x, y = sets
     totals = _Totals(n_labels)
     similarity = _Similarity(terms, x, y)
-    told_of_sums = list(similarity.told_sums(x, y))
+    all_arguments = list(similarity.arguments_of_sums(x, y))
     if quantum > 0:
-        told_of_sums = [similarity.told_whole(x, y)]
+        all_arguments = [similarity.arguments_of_whole(x, y)]
     step = _cuda.contraction_width
     strips = [(c, min(c + step, totals.columns)) for c in range(0, totals.columns, step)]
-    work = (4 * x.d + step) * len(strips) * len(told_of_sums)
+    work = (4 * x.d + step) * len(strips) * len(all_arguments)
     batches = _cuda.batches("contraction", x.n, y.n, work)
     partial = workspace("contraction", batches, y.n)
     table = (address(bits), True, bits.shape[1], n_labels)
-    for batch in paced(batches, progress):
+    for batch in in_launches(batches, progress):
         for strip in strips:
             products = cupy.zeros((batch[1] - batch[0], step), dtype=cupy.float64)
-            for told in told_of_sums:
+            for arguments in all_arguments:
                 _cuda.contract_paired(
-                    **told,
+                    **arguments,
                     quantum=quantum,
                     rows=batch,
                     table=table,
@@ -461,7 +461,7 @@ def _paired_sums(
                     workspace=address(partial),
                     out=address(products),
                     out_stride=step,
-                    where=where(),
+                    where=current_stream(),
                 )
             totals.add(products, batch, table, strip)
     unit = quantum or 1.0

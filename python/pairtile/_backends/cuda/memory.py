@@ -85,7 +85,7 @@ def device_count() -> int:
     return count
 
 
-def where() -> tuple[int, int]:
+def current_stream() -> tuple[int, int]:
     """Current device and stream."""
     return cupy.cuda.Device().id, cupy.cuda.get_current_stream().ptr
 
@@ -113,7 +113,7 @@ def float64(a: Any) -> Any:
     return None if a is None else cupy.asarray(a, dtype=cupy.float64, order="C")
 
 
-def as_given(x: Any, *results: Any) -> tuple[Any, ...]:
+def to_input_namespace(x: Any, *results: Any) -> tuple[Any, ...]:
     """The results as the kind of array that x is."""
     if not isinstance(x, np.ndarray):
         return results
@@ -135,13 +135,13 @@ class Rows:
     def scales(self) -> Any:
         """Norms to divide by where rows are L2-normalised."""
         out = cupy.empty(self.n * _cuda.scale_bytes, dtype=cupy.uint8)
-        _cuda.row_scales(self.view, address(out), where())
+        _cuda.row_scales(self.view, address(out), current_stream())
         return out
 
     def survey(self) -> tuple[int, float]:
         """First row with NaN or Inf (-1: none), and the largest finite magnitude."""
         out = cupy.empty(2, dtype=cupy.int64)
-        _cuda.survey(self.view, address(out), where())
+        _cuda.survey(self.view, address(out), current_stream())
         first_bad, largest = out.get()
         return int(first_bad), float(largest.view(np.float64))
 
@@ -164,7 +164,7 @@ def held_memory(batches: list[tuple[int, int]], references: int, blocks: int = 1
     return numbers, (address(numbers), pairs)
 
 
-def paced(
+def in_launches(
     batches: list[tuple[int, int]],
     progress: Report | None,
     before: int = 0,

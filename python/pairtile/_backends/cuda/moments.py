@@ -13,10 +13,10 @@ from pairtile._backends.cuda.memory import (
     Rows,
     address,
     addresses,
+    current_stream,
     device_of,
-    paced,
+    in_launches,
     upload,
-    where,
     workspace,
 )
 
@@ -58,21 +58,21 @@ def kernel_moments(
             sums, squares = (cupy.empty(one.n, dtype=cupy.float64) for _ in range(2))
             batches = _cuda.batches("moments", one.n, other.n, one.d)
             states = workspace("moments", batches, other.n)
-            for batch in paced(batches, progress, before, total):
+            for batch in in_launches(batches, progress, before, total):
                 _cuda.kernel_moments(
-                    **similarity.told_whole(one, other),
+                    **similarity.arguments_of_whole(one, other),
                     rows=batch,
                     wide=wide,
                     exclude_self=itself,
                     workspace=address(states),
                     sums=address(sums),
                     squares=address(squares),
-                    where=where(),
+                    where=current_stream(),
                 )
             by_side.append((sums, squares))
             before += one.n
         of_all = cupy.empty(1, dtype=cupy.float64)
-        _cuda.weighted_total(address(by_side[0][1]), rows.n, 0, address(of_all), where())
+        _cuda.weighted_total(address(by_side[0][1]), rows.n, 0, address(of_all), current_stream())
         return by_side[0][0].get(), by_side[-1][0].get(), float(of_all.get()[0])
 
 
@@ -118,14 +118,14 @@ def kernel_subset_sums(
         batches = _cuda.batches("blocks", n, min(n, size + 64), rows.d)
         states = workspace("blocks", batches, size)
         sweeps = [
-            (column, told, (one, other), pairs, factor)
+            (column, arguments, (one, other), pairs, factor)
             for column, (one, other, pairs, factor) in enumerate(parts)
-            for told in similarity.told_sums(one, other)
+            for arguments in similarity.arguments_of_sums(one, other)
         ]
-        for done, (column, told, (one, other), pairs, factor) in enumerate(sweeps):
-            for batch in paced(batches, progress, done * n, len(sweeps) * n):
+        for done, (column, arguments, (one, other), pairs, factor) in enumerate(sweeps):
+            for batch in in_launches(batches, progress, done * n, len(sweeps) * n):
                 _cuda.kernel_block_sums(
-                    **told,
+                    **arguments,
                     orders=addresses((lists[one], lists[other])),
                     size=size,
                     blocks=subsets,
@@ -134,9 +134,11 @@ def kernel_subset_sums(
                     pairs=pairs,
                     workspace=address(states),
                     sums=address(sums),
-                    where=where(),
+                    where=current_stream(),
                 )
             totals = address(by_subset) + by_subset.itemsize * column
-            _cuda.block_totals(address(sums), subsets, size, factor, totals, len(parts), where())
+            _cuda.block_totals(
+                address(sums), subsets, size, factor, totals, len(parts), current_stream()
+            )
         found: Floats = by_subset.get()
         return found

@@ -13,12 +13,12 @@ from pairtile._backends.cuda.memory import (
     Rows,
     address,
     addresses,
-    as_given,
+    current_stream,
     device_of,
     float64,
-    paced,
+    in_launches,
+    to_input_namespace,
     upload,
-    where,
     workspace,
     workspace_within,
 )
@@ -66,7 +66,7 @@ def _memory_of(index: Index | None) -> Any:
     return None if index is None else index.rows.memory
 
 
-class Join:
+class PairOfSets:
     """Queries, references, and what every launch on pairs of them is told."""
 
     def __init__(
@@ -97,14 +97,14 @@ class Join:
         )
 
     @property
-    def told(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The metric, and who meets whom."""
         return {
             "sets": (self.q.view, self.r.view, addresses(self.scales)),
             "measure": self._measure,
         }
 
-    def turned(self) -> Join:
+    def turned(self) -> PairOfSets:
         """The same, queries and references changing places."""
         other = copy(self)
         other.q, other.r, other.scales = self.r, self.q, self.scales[::-1]
@@ -145,7 +145,7 @@ def knn(
     del workers
     limit = workspace_within(memory_limit, queries.shape[1], k)
     with device_of(queries, reference, _memory_of(index), limited=True):
-        join = Join(queries, reference, metric, metric_params, index)
+        join = PairOfSets(queries, reference, metric, metric_params, index)
         q, r = join.q, join.r
         if check_finite:
             require_finite("reference", r.survey()[0])
@@ -171,12 +171,12 @@ def knn(
             and screened.serves(metric, k, q, r)
             and screened.knn(join, k, predicate, wide, distances, indices, limit, progress)
         ):
-            return as_given(queries, distances, indices)
+            return to_input_namespace(queries, distances, indices)
         batches = join.batches("knn", k, limit)
         lists = workspace("knn", batches, r.n, k=k, limit=limit)
-        for batch in paced(batches, progress):
+        for batch in in_launches(batches, progress):
             _cuda.knn(
-                **join.told,
+                **join.arguments,
                 rows=batch,
                 k=k,
                 **predicate,
@@ -185,9 +185,9 @@ def knn(
                 wide_distances=wide,
                 distances=address(distances),
                 indices=address(indices),
-                where=where(),
+                where=current_stream(),
             )
-        found: tuple[Any, Any] = as_given(queries, distances, indices)
+        found: tuple[Any, Any] = to_input_namespace(queries, distances, indices)
         return found
 
 
@@ -196,7 +196,7 @@ def _zeros(n: int) -> Any:
 
 
 def _count(
-    join: Join,
+    join: PairOfSets,
     radii: list[Any],
     sides: list[tuple[Any, Any]],
     closed: bool,
@@ -207,27 +207,27 @@ def _count(
 ) -> None:
     """Add to the counts of each side, of queries and of references, those inside its radii.
 
-    Reported as in `paced`.
+    Reported as in `in_launches`.
     """
     by_query_radii, by_reference_radii = (
         (address(own), *addresses(side)) for own, side in zip(radii, sides, strict=True)
     )
-    told: dict[str, Any] = {
-        **join.told,
+    arguments: dict[str, Any] = {
+        **join.arguments,
         "exclude_self": join.itself,
         "closed": closed,
         "wide_distances": dtype == "float64",
         "by_query_radii": by_query_radii,
         "by_reference_radii": by_reference_radii,
     }
-    if screened_radius.serves(told["measure"][0], join.q, join.r):
-        if screened_radius.counts(join, told, limit, progress, total):
+    if screened_radius.serves(arguments["measure"][0], join.q, join.r):
+        if screened_radius.counts(join, arguments, limit, progress, total):
             return
         for counts in (*sides[0], *sides[1]):
             if counts is not None:
                 counts.fill(0)
-    for batch in paced(join.batches("radius"), progress, 0, total):
-        _cuda.radius_counts(**told, rows=batch, where=where())
+    for batch in in_launches(join.batches("radius"), progress, 0, total):
+        _cuda.radius_counts(**arguments, rows=batch, where=current_stream())
 
 
 def radius_counts(
@@ -254,13 +254,13 @@ def radius_counts(
     with device_of(
         queries, reference, query_radii, reference_radii, _memory_of(index), limited=True
     ):
-        join = Join(queries, reference, metric, metric_params, index)
+        join = PairOfSets(queries, reference, metric, metric_params, index)
         radii = [float64(given) for given in (query_radii, reference_radii)]
         sides = [
             (None, None) if own is None else (_zeros(join.q.n), _zeros(join.r.n)) for own in radii
         ]
         _count(join, radii, sides, closed, dtype, limit, progress)
-        counts: tuple[Any, Any, Any, Any] = as_given(queries, *sides[0], *sides[1])
+        counts: tuple[Any, Any, Any, Any] = to_input_namespace(queries, *sides[0], *sides[1])
         return counts
 
 
@@ -282,11 +282,11 @@ def radius_neighbors(
     del workers
     limit = workspace_within(memory_limit, queries.shape[1], 0)
     with device_of(queries, reference, radii, _memory_of(index), limited=True):
-        join = Join(queries, reference, metric, metric_params, index)
+        join = PairOfSets(queries, reference, metric, metric_params, index)
         n = join.q.n
         own = float64(radii)
         options = {
-            **join.told,
+            **join.arguments,
             "exclude_self": join.itself,
             "closed": closed,
             "wide_distances": dtype == "float64",
@@ -302,7 +302,7 @@ def radius_neighbors(
         values = cupy.empty(total, dtype=cupy.float64)
         distances = cupy.empty(total, dtype=dtype)
         following = indptr.copy()
-        for batch in paced(batches, progress, n, 2 * n):
+        for batch in in_launches(batches, progress, n, 2 * n):
             _cuda.radius_neighbors(
                 **options,
                 rows=batch,
@@ -312,9 +312,9 @@ def radius_neighbors(
                 indices=address(indices),
                 values=address(values),
                 distances=address(distances),
-                where=where(),
+                where=current_stream(),
             )
-        found: tuple[Any, Any, Any] = as_given(queries, indptr, indices, distances)
+        found: tuple[Any, Any, Any] = to_input_namespace(queries, indptr, indices, distances)
         return found
 
 
@@ -331,15 +331,15 @@ def pairwise_distances(
     """The n x m matrix of canonical distances; y None: of x to itself."""
     del workers
     with device_of(x, y):
-        join = Join(x, y, metric, metric_params)
+        join = PairOfSets(x, y, metric, metric_params)
         distances = cupy.empty((join.q.n, join.r.n), dtype=dtype)
-        for batch in paced(join.batches("pairwise"), progress):
+        for batch in in_launches(join.batches("pairwise"), progress):
             _cuda.pairwise_distances(
-                **join.told,
+                **join.arguments,
                 rows=batch,
                 exclude_self=join.itself,
                 wide_distances=dtype == "float64",
                 distances=address(distances),
-                where=where(),
+                where=current_stream(),
             )
-        return as_given(x, distances)[0]
+        return to_input_namespace(x, distances)[0]

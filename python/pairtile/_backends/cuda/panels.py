@@ -8,7 +8,7 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
-from pairtile._backends.cuda.memory import address, where
+from pairtile._backends.cuda.memory import address, current_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ class Packed:
         self.memory = cupy.empty(_cuda.panels_bytes(n, rows.d, parts), dtype=cupy.uint8)
         self.norms, self.residuals = cupy.empty((2, padded(n)), dtype=cupy.float32)
         self.first, self.stop = first, stop
-        self.told = (
+        self.arguments = (
             address(self.memory), address(self.norms), address(self.residuals), n, rows.d, parts
         )  # fmt: skip
         _cuda.pack(
@@ -82,14 +82,14 @@ class Packed:
             first,
             address(scales),
             address(centre),
-            self.told,
+            self.arguments,
             address(findings),
-            where(),
+            current_stream(),
         )
 
     def part(self, first: int, stop: int) -> tuple[Any, ...]:
         """What is told of the rows [first, stop) of all, which begin at a block."""
-        slices, norms, residuals, _, d, parts = self.told
+        slices, norms, residuals, _, d, parts = self.arguments
         skipped = first - self.first
         step = row_bytes(d, parts)
         return (

@@ -16,8 +16,8 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
-from pairtile._backends.cuda.memory import address, device_of, paced, where
-from pairtile._backends.cuda.neighbors import Join
+from pairtile._backends.cuda.memory import address, current_stream, device_of, in_launches
+from pairtile._backends.cuda.neighbors import PairOfSets
 from pairtile._backends.numpy.neighbors import finish
 from pairtile._front.metrics import PLAIN_METRICS
 
@@ -78,7 +78,10 @@ class _List:
     def count(self, low: int, high: int, expected: int) -> _Found:
         def launch(**options: Any) -> None:
             _cuda.count_keys(
-                list=address(self._keys), count=len(self._keys), where=where(), **options
+                list=address(self._keys),
+                count=len(self._keys),
+                where=current_stream(),
+                **options,
             )
 
         found = _count(launch, low, high, expected, _SORTED)
@@ -89,10 +92,10 @@ class _Pairs:
     """The distances of all pairs of the pooled rows."""
 
     def __init__(self, x: Any, y: Any, metric: str, progress: Report | None) -> None:
-        self._first = first = Join(x, None, metric, None)
+        self._first = first = PairOfSets(x, None, metric, None)
         self._joins = [first]
         if y is not None:
-            second = Join(y, None, metric, None)
+            second = PairOfSets(y, None, metric, None)
             self._first = across = copy(first)
             across.itself = False
             across.r, across.scales = second.r, (first.scales[0], second.scales[1])
@@ -113,7 +116,11 @@ class _Pairs:
         keys = cupy.empty(count, dtype=cupy.uint64)
         join = self._first
         _cuda.sample_distances(
-            **join.told, pooled=not join.itself, count=count, keys=address(keys), where=where()
+            **join.arguments,
+            pooled=not join.itself,
+            count=count,
+            keys=address(keys),
+            where=current_stream(),
         )
         ordered: NDArray[np.uint64] = cupy.sort(keys).get()
         return ordered
@@ -123,9 +130,13 @@ class _Pairs:
             swept = sum(join.q.n for join in self._joins)
             for join in self._joins:
                 batches = join.batches("quantile")
-                for batch in paced(batches, self._progress, self._done, self._done + swept):
+                for batch in in_launches(batches, self._progress, self._done, self._done + swept):
                     _cuda.count_distances(
-                        **join.told, rows=batch, triangle=join.itself, where=where(), **options
+                        **join.arguments,
+                        rows=batch,
+                        triangle=join.itself,
+                        where=current_stream(),
+                        **options,
                     )
                 self._done += join.q.n
                 swept -= join.q.n

@@ -12,7 +12,7 @@ import cupy
 
 from pairtile import _cuda
 from pairtile._backends.cuda import panels
-from pairtile._backends.cuda.memory import Rows, address, where
+from pairtile._backends.cuda.memory import Rows, address, current_stream
 from pairtile._backends.cuda.panels import Findings, Packed, padded
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def knn(
     Workspace is at most `limit` bytes, 0 for what is usual.
     """
     q, r = join.q, join.r
-    metric = join.told["measure"][0]
+    metric = join.arguments["measure"][0]
     best = panels.tensor_path()
     cut = _Cut(q, r, k, join.itself, limit)
     if not cut.fits:
@@ -112,7 +112,7 @@ def knn(
     centre = None
     if metric in ("euclidean", "sqeuclidean"):
         centre = cupy.empty(q.d, dtype=cupy.float64)
-        _cuda.sample_centre(q.view, r.view, address(centre), where())
+        _cuda.sample_centre(q.view, r.view, address(centre), current_stream())
     packed = None
     first_rows = 0
     while first_rows < q.n:
@@ -128,8 +128,8 @@ def knn(
         candidates = cupy.empty(height * total * room * _cuda.candidate_bytes, dtype=cupy.uint8)
         counts = cupy.empty(height * total, dtype=cupy.int32)
         scratch = cupy.empty(cut.blocks(rows, segments) * 8 * room, dtype=cupy.float64)
-        told = {
-            **join.told,
+        arguments = {
+            **join.arguments,
             "k": k,
             "workspace": (address(candidates), address(counts), address(scratch)),
             **predicate,
@@ -151,18 +151,18 @@ def knn(
                 return False
             whole = not (fractions or x_fractions or residual or x_residual)
             exact = whole and metric != "cosine" and max(norm, x_norm) ** 2 <= 2.0**21
-            of_rows = packed.part(*batch) if mine is None else mine.told
-            told |= {
-                "packed": (of_rows, packed.told, (batch[0], first)),
+            of_rows = packed.part(*batch) if mine is None else mine.arguments
+            arguments |= {
+                "packed": (of_rows, packed.arguments, (batch[0], first)),
                 "exact": exact,
                 "of_references": address(learnt.memory),
                 "segments": (done, total, here),
-                "where": where(),
+                "where": current_stream(),
             }
-            _cuda.screened_sweep(**told, path=best)
+            _cuda.screened_sweep(**arguments, path=best)
             done += here
         _cuda.screened_decision(
-            **told, wide_distances=wide, distances=address(distances), indices=address(indices)
+            **arguments, wide_distances=wide, distances=address(distances), indices=address(indices)
         )
         first_rows += rows
         if first_rows < q.n or progress is not None:

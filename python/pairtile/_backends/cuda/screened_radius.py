@@ -12,7 +12,7 @@ import cupy
 
 from pairtile import _cuda
 from pairtile._backends.cuda import panels
-from pairtile._backends.cuda.memory import address, where
+from pairtile._backends.cuda.memory import address, current_stream
 from pairtile._backends.cuda.panels import Findings, Packed, batches, padded
 
 if TYPE_CHECKING:
@@ -37,24 +37,24 @@ def serves(metric: str, q: Rows, r: Rows) -> bool:
 
 
 def counts(
-    join: Any, told: dict[str, Any], limit: int, progress: Report | None, total: int | None
+    join: Any, arguments: dict[str, Any], limit: int, progress: Report | None, total: int | None
 ) -> bool:
     """Add to the counts; False if a screen does not pay, and then the counts are worthless.
 
-    `join` has the two sets and their scales; `told` is what launches are told besides. Workspace is
-    at most `limit` bytes, 0 for what is usual.
+    `join` has the two sets and their scales; `arguments` is what launches take besides. Workspace
+    is at most `limit` bytes, 0 for what is usual.
     """
     q, r = join.q, join.r
     beside = panels.BESIDE + _cuda.radius_limits_bytes
     if 0 < limit // 2 < _cuda.rows_together * (panels.row_bytes(q.d, 1) + beside):
         return False
-    metric = told["measure"][0]
+    metric = arguments["measure"][0]
     best = panels.tensor_path()
     of_queries, of_references = join.scales
     centre = None
     if metric != "cosine":
         centre = cupy.empty(q.d, dtype=cupy.float64)
-        _cuda.sample_centre(q.view, r.view, address(centre), where())
+        _cuda.sample_centre(q.view, r.view, address(centre), current_stream())
     of_q, of_r = (panels.packable(rows, 1, limit // 2, beside) for rows in (q, r))
     shared = join.itself and len(of_r) == 1
     decided = cupy.zeros(1, dtype=cupy.uint64)
@@ -92,15 +92,15 @@ def counts(
                 pairs += (b - a) * (stop - first)
                 most_decided = pairs // _SHARE + _FEW
                 _cuda.screened_radius_counts(
-                    **told,
-                    packed=(mine.part(*part), packed.told, (part[0], first)),
+                    **arguments,
+                    packed=(mine.part(*part), packed.arguments, (part[0], first)),
                     exact=exact,
                     findings=(address(x.memory), address(y.memory)),
                     limits=(address(of_rows), address(of_cols)),
                     decided=address(decided),
                     most_decided=most_decided,
                     path=best,
-                    where=where(),
+                    where=current_stream(),
                 )
                 if int(decided[0]) > most_decided:  # waits, which paces the launches
                     return False

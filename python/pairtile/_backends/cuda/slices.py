@@ -17,11 +17,11 @@ from pairtile._backends.cuda.memory import (
     Rows,
     address,
     addresses,
-    as_given,
+    current_stream,
     device_of,
-    paced,
+    in_launches,
+    to_input_namespace,
     upload,
-    where,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +85,12 @@ class _Lines:
             self._directions = upload(directions.astype(self.dtype))
             self._centre = cupy.empty(self.d, dtype=self.dtype)
             _cuda.slice_centre(
-                x_rows.view, y_rows.view, scale, self.wide, address(self._centre), where()
+                x_rows.view,
+                y_rows.view,
+                scale,
+                self.wide,
+                address(self._centre),
+                current_stream(),
             )
         self._axes = address(self._directions), self.slices, address(self._centre), 1 / self.unit
         step = max(stop - first for first, stop in self.batches)
@@ -120,7 +125,7 @@ class _Lines:
                 slices=self.slices,
                 wide=self.wide,
                 ranked=self._ranked,
-                where=where(),
+                where=current_stream(),
             )
             for rows in self.sets
         )
@@ -129,7 +134,7 @@ class _Lines:
         self, quanta: tuple[Any, ...] | None, progress: Report | None
     ) -> Iterator[tuple[tuple[int, int], list[Told]]]:
         """Each batch, and its two sorted sets."""
-        for batch in paced(self.batches, progress):
+        for batch in in_launches(self.batches, progress):
             yield batch, [self._sort(s, batch, quanta and quanta[s]) for s in (0, 1)]
 
     def _sort(self, which: int, batch: tuple[int, int], quanta: Any) -> Told:
@@ -141,7 +146,7 @@ class _Lines:
             batch=batch,
             wide=self.wide,
             out=addresses(lists),
-            where=where(),
+            where=current_stream(),
         )
         moved = _cuda.sort_slices(
             rows=rows.n,
@@ -152,7 +157,7 @@ class _Lines:
             spare=addresses(self._spare),
             scratch=(address(self._scratch), self._scratch_bytes),
             side=[stream.ptr for stream in self._side],
-            where=where(),
+            where=current_stream(),
         )
         if moved:
             self._buffers[which], self._spare = self._spare, lists
@@ -167,7 +172,7 @@ class _Lines:
             count=count,
             sums=address(self._sums),
             levels=address(levels),
-            where=where(),
+            where=current_stream(),
         )
         return rows.n, address(keys), address(beside), address(levels)
 
@@ -190,7 +195,7 @@ class _Lines:
                 batch=batch,
                 wide=self.wide,
                 gradient=address(gradient),
-                where=where(),
+                where=current_stream(),
             )
 
     def costs_from(self, first: int) -> int:
@@ -235,7 +240,7 @@ def sliced_costs(
                 p=p,
                 partial=address(lines.partial),
                 costs=lines.costs_from(first),
-                where=where(),
+                where=current_stream(),
             )
 
             def slopes_of(
@@ -249,13 +254,13 @@ def sliced_costs(
                     p=p,
                     factors=address(factors) + 8 * first,
                     slopes=slopes,
-                    where=where(),
+                    where=current_stream(),
                 )
 
             if gradient:
                 lines.add_gradients(batch, lists, slopes_of)
         costs: Floats = lines.costs.get() * unit**p
-        return costs, *as_given(x, *lines.gradients)
+        return costs, *to_input_namespace(x, *lines.gradients)
 
 
 def sliced_energy_costs(
@@ -280,7 +285,7 @@ def sliced_energy_costs(
                 wide=lines.wide,
                 partial=address(lines.partial),
                 costs=lines.costs_from(first),
-                where=where(),
+                where=current_stream(),
             )
 
             def slopes_of(own: Told, other: Told, slopes: int, count: int = count) -> None:
@@ -291,10 +296,10 @@ def sliced_energy_costs(
                     wide=lines.wide,
                     factor=1 / lines.slices,
                     slopes=slopes,
-                    where=where(),
+                    where=current_stream(),
                 )
 
             if gradient:
                 lines.add_gradients(batch, lists, slopes_of)
         costs: Floats = lines.costs.get() * lines.unit
-        return costs, *as_given(x, *lines.gradients)
+        return costs, *to_input_namespace(x, *lines.gradients)

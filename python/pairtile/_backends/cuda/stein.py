@@ -12,11 +12,11 @@ from pairtile._backends.cuda.kernels import _rows_of_bits
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
+    current_stream,
     device_of,
     held_memory,
-    paced,
+    in_launches,
     upload,
-    where,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def stein_label_sums(
         within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
         batches = _cuda.held_batches(rows.n, rows.n, 3 * rows.d * len(terms) + columns)
         _held, memory = held_memory(batches, rows.n)
-        for batch in paced(batches, progress):
+        for batch in in_launches(batches, progress):
             for start in range(0, columns, width * _STRIPS):
                 stop = min(start + width * _STRIPS, columns)
                 strips = [(c, min(c + width, stop)) for c in range(start, stop, width)]
@@ -71,7 +71,7 @@ def stein_label_sums(
                     columns=(start, stop),
                     memory=memory,
                     products=address(products),
-                    where=where(),
+                    where=current_stream(),
                 )
                 for product, strip in zip(products, strips, strict=True):
                     _cuda.column_totals(
@@ -81,7 +81,7 @@ def stein_label_sums(
                         columns=strip,
                         within=address(within) + within.itemsize * strip[0],
                         all=address(every) + every.itemsize * strip[0],
-                        where=where(),
+                        where=current_stream(),
                     )
         of_labels, of_all = within.get(), every.get()
     return of_labels[:n_labels], of_all[:n_labels], float(of_all[n_labels])

@@ -8,7 +8,7 @@ import cupy
 
 from pairtile import _cuda
 from pairtile._backends.cuda import panels
-from pairtile._backends.cuda.memory import Rows, address, where
+from pairtile._backends.cuda.memory import Rows, address, current_stream
 from pairtile._backends.cuda.panels import Findings, Packed
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def row_sums(
         return None
     parts = 2 if precision == "fast" else 3
     centre = cupy.empty(x.d, dtype=cupy.float64)
-    _cuda.sample_centre(x.view, y.view, address(centre), where())
+    _cuda.sample_centre(x.view, y.view, address(centre), current_stream())
     weights = None if y_weights is None else y_weights.view(cupy.float64).astype(cupy.float32)
     again = cupy.zeros(1, dtype=cupy.uint64)
     sums = cupy.zeros(x.n, dtype=cupy.float64)
@@ -80,7 +80,7 @@ def row_sums(
                 mine = None
                 mine = Packed(x, *batch, None, centre, found.memory, parts)
                 x_largest, _, x_beyond, _ = found.read()
-                of_rows = mine.told
+                of_rows = mine.arguments
             if beyond or x_beyond or max(largest, x_largest) < panels.SMALLEST:
                 return None
             near = -1.0
@@ -102,10 +102,10 @@ def row_sums(
             if near > 0.0 and done == 0:  # a look at a few rows
                 few = min(stop - first, batch[1] - batch[0], _cuda.rows_together)
                 part = (*of_rows[:3], few, *of_rows[4:])
-                _launch(sets, (part, packed.told, firsts), cupy.zeros_like(sums))
+                _launch(sets, (part, packed.arguments, firsts), cupy.zeros_like(sums))
                 if int(again.get()[0]) > _OFTEN * few * (stop - first):
                     return None
-            _launch(sets, (of_rows, packed.told, firsts), sums)
+            _launch(sets, (of_rows, packed.arguments, firsts), sums)
             done += 1
             if done < total or progress is not None:
                 cupy.cuda.get_current_stream().synchronize()
@@ -114,10 +114,14 @@ def row_sums(
     return sums
 
 
-def _launch(told: dict[str, Any], packed: tuple[Any, ...], sums: Any) -> None:
+def _launch(arguments: dict[str, Any], packed: tuple[Any, ...], sums: Any) -> None:
     rows, cols = packed[0][3], packed[1][3]
     segments = _cuda.tensor_sums_segments(rows, cols)
     states = cupy.empty(segments * panels.padded(rows), dtype=cupy.float64)
     _cuda.tensor_row_sums(
-        **told, packed=packed, states=address(states), sums=address(sums), where=where()
+        **arguments,
+        packed=packed,
+        states=address(states),
+        sums=address(sums),
+        where=current_stream(),
     )
