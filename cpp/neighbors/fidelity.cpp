@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/canonical.hpp"
+#include "engine/row_states.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "neighbors/radius.hpp"
@@ -73,8 +74,7 @@ class LargestRatio {
     }
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
-        segments_ = segments;
-        states_.assign(static_cast<size_t>(rows.count * segments), State{});
+        states_.begin(rows.count, segments);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
@@ -82,7 +82,7 @@ class LargestRatio {
         const Ops<T>& ops = ops_of<T>(isa());
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t local = tile.local_row + i;
-            State& state = states_[static_cast<size_t>(local * segments_ + task.segment)];
+            State& state = states_.at(local, task.segment);
             if (state.best.value == INFINITY) continue;
             const T* row = tile.data + i * tile.ld;
             const double norm = pairs_.norm(rows, local);
@@ -108,11 +108,7 @@ class LargestRatio {
 
     void end_rows(const Panels<T>& rows) {
         for (int64_t i = 0; i < rows.count; ++i) {
-            MaxRatio best;
-            for (int64_t s = 0; s < segments_; ++s) {
-                best.merge(states_[static_cast<size_t>(i * segments_ + s)].best);
-            }
-            ratios_[rows.first + i] = best.finish();
+            ratios_[rows.first + i] = states_.merged(i).best.finish();
         }
     }
 
@@ -120,6 +116,11 @@ class LargestRatio {
     struct State {
         MaxRatio best;
         double least = INFINITY;  // value / limit of the best pair
+
+        void merge(const State& other) {
+            best.merge(other.best);
+            least = std::min(least, other.least);
+        }
     };
     // more than the roundings of a tile's threshold, of a root and of a quotient
     static constexpr double outward = 1.0 + 8.0 * std::numeric_limits<T>::epsilon() + 1e-12;
@@ -158,8 +159,7 @@ class LargestRatio {
     double* ratios_;
     std::vector<double> limits_;  // of the ordered value, in packed units
     std::vector<T> thresholds_;   // the same as tiles are compared with
-    int64_t segments_ = 1;
-    std::vector<State> states_;  // [row][segment]
+    RowStates<State> states_;
 };
 
 template <class T>
@@ -176,21 +176,18 @@ class DistanceProducts {
           row_products_(row_products),
           col_products_(col_products) {}
 
-    void begin_rows(const Panels<T>& rows, int64_t segments) {
-        segments_ = segments;
-        rows_.assign(static_cast<size_t>(rows.count * segments), Product{});
-    }
+    void begin_rows(const Panels<T>& rows, int64_t segments) { rows_.begin(rows.count, segments); }
     void begin_cols(const Panels<T>& cols, int64_t row_blocks) {
-        cols_.assign(static_cast<size_t>(cols.count * row_blocks), Product{});
+        cols_.begin(cols.count, row_blocks);
     }
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         std::vector<int32_t>& hits = pairs_.hits(tile, task.worker);
         const Ops<T>& ops = ops_of<T>(isa());
-        Product* of_cols = cols_.data() + task.row_block * cols.count + tile.local_col;
+        Product* of_cols = cols_.at(tile.local_col, task.row_block);
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t local = tile.local_row + i;
-            Product& of_row = rows_[static_cast<size_t>(local * segments_ + task.segment)];
+            Product& of_row = rows_.at(local, task.segment);
             const T* row = tile.data + i * tile.ld;
             const double norm = pairs_.norm(rows, local);
             const double error = pairs_.formula.error(rows.norm_bounds[local], tile.col_bound);
@@ -213,18 +210,13 @@ class DistanceProducts {
     void end_cols(const Panels<T>& cols, int64_t row_blocks) {
         for (int64_t block = 0; block < row_blocks; ++block) {
             for (int64_t j = 0; j < cols.count; ++j) {
-                const Product& part = cols_[static_cast<size_t>(block * cols.count + j)];
-                col_products_[cols.first + j] *= part.finish();
+                col_products_[cols.first + j] *= cols_.at(j, block)->finish();
             }
         }
     }
     void end_rows(const Panels<T>& rows) {
         for (int64_t i = 0; i < rows.count; ++i) {
-            Product whole;
-            for (int64_t s = 0; s < segments_; ++s) {
-                whole.merge(rows_[static_cast<size_t>(i * segments_ + s)]);
-            }
-            row_products_[rows.first + i] = whole.finish();
+            row_products_[rows.first + i] = rows_.merged(i).finish();
         }
     }
 
@@ -237,9 +229,8 @@ class DistanceProducts {
     double limit_;  // of the larger radius, in packed units
     double* row_products_;
     double* col_products_;
-    int64_t segments_ = 1;
-    std::vector<Product> rows_;  // [row][segment]
-    std::vector<Product> cols_;  // [row block][column]
+    RowStates<Product> rows_;
+    ColStates<Product> cols_;
 };
 
 // Calls body(pairs, sweep) in the precision chosen for queries whose single best pair counts, or in

@@ -7,6 +7,7 @@
 
 #include "engine/candidates.hpp"
 #include "engine/canonical.hpp"
+#include "engine/row_states.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "neighbors/index.hpp"
@@ -92,14 +93,13 @@ class TopK {
     }
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
-        segments_ = segments;
         if (symmetric_ && rows.first > 0) return;
         const int64_t held = symmetric_ ? queries_.rows() : rows.count;
         first_row_ = rows.first;
-        lists_.assign(static_cast<size_t>(held * segments_), Shortlist{.due = due_after(k_)});
+        lists_.begin(held, segments, Shortlist{.due = due_after(k_)});
         bounds_.assign(lists_.size(), std::numeric_limits<T>::infinity());
-        highs_.reserve(held * segments_ * capacity_);
-        rests_.reserve(held * segments_ * capacity_);
+        highs_.reserve(held * segments * capacity_);
+        rests_.reserve(held * segments * capacity_);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
@@ -194,7 +194,7 @@ class TopK {
     };
 
     size_t state_of(int64_t row, int64_t segment) const {
-        return static_cast<size_t>((row - first_row_) * segments_ + segment);
+        return lists_.place(row - first_row_, segment);
     }
 
     Candidates<T> candidates_of(size_t state) {
@@ -282,10 +282,11 @@ class TopK {
     // The candidates of a row in all segments.
     Candidates<T> gather(int64_t row, Workspace& mine) {
         const size_t first = state_of(row, 0);
-        if (segments_ == 1) return candidates_of(first);
+        const auto segments = static_cast<size_t>(lists_.segments());
+        if (segments == 1) return candidates_of(first);
         mine.highs.clear();
         mine.rests.clear();
-        for (size_t state = first; state < first + static_cast<size_t>(segments_); ++state) {
+        for (size_t state = first; state < first + segments; ++state) {
             const Candidates<T> some = candidates_of(state);
             mine.highs.insert(mine.highs.end(), some.high, some.high + some.count);
             mine.rests.insert(mine.rests.end(), some.rest, some.rest + some.count);
@@ -346,7 +347,7 @@ class TopK {
 
     const Source& queries_;
     const Source& references_;
-    int64_t k_, capacity_, first_row_ = 0, segments_ = 1;
+    int64_t k_, capacity_, first_row_ = 0;
     const Ops<T>& ops_;
     Metric metric_;
     const CommonRows& common_;  // of the references
@@ -359,7 +360,7 @@ class TopK {
     D* distances_;
     int64_t* indices_;
     std::vector<Workspace> workspace_;
-    std::vector<Shortlist> lists_;
+    RowStates<Shortlist> lists_;
     // k-th smallest upper end so far of each list: the k-th best value is not above it
     std::vector<T> bounds_;
     Buffer<T> highs_;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/canonical.hpp"
+#include "engine/row_states.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "neighbors/index.hpp"
@@ -110,6 +111,17 @@ class RadiusFilter {
     std::vector<std::vector<T>> col_limits_;
 };
 
+// Of one row or column. A row block has no more pairs with a column than 32 bits can count.
+template <class Integer>
+struct Counts {
+    Integer by_row_limit = 0, by_col_limit = 0;
+
+    void merge(const Counts& other) {
+        by_row_limit += other.by_row_limit;
+        by_col_limit += other.by_col_limit;
+    }
+};
+
 template <class T>
 class Count {
   public:
@@ -121,49 +133,39 @@ class Count {
           by_row_limit_(by_row_limit),
           by_col_limit_(by_col_limit) {}
 
-    void begin_rows(const Panels<T>& rows, int64_t segments) {
-        segments_ = segments;
-        rows_.assign(static_cast<size_t>(rows.count * segments * 2), 0);
-    }
+    void begin_rows(const Panels<T>& rows, int64_t segments) { rows_.begin(rows.count, segments); }
     void begin_cols(const Panels<T>& cols, int64_t row_blocks) {
-        cols_.assign(static_cast<size_t>(cols.count * row_blocks * 2), 0);
+        cols_.begin(cols.count, row_blocks);
     }
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
-        const auto count_into = [&](int which) {
-            int64_t* row = rows_.data() + (tile.local_row * segments_ + task.segment) * 2 + which;
-            int32_t* col =
-                cols_.data() + (task.row_block * cols.count + tile.local_col) * 2 + which;
-            const int64_t stride = segments_ * 2;
-            return [row, col, stride](int i, int32_t j) {
-                ++row[i * stride];
-                ++col[j * 2];
-            };
-        };
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+        Counts<int32_t>* of_cols = cols_.at(tile.local_col, task.row_block);
         if (row_limits_) {
-            inside_.for_row_limits(tile, rows, task.worker, row_limits_, count_into(0));
+            inside_.for_row_limits(tile, rows, task.worker, row_limits_, [&](int i, int32_t j) {
+                ++rows_.at(tile.local_row + i, task.segment).by_row_limit;
+                ++of_cols[j].by_row_limit;
+            });
         }
         if (col_limits_) {
-            inside_.for_col_limits(tile, rows, task.worker, col_limits_, count_into(1));
+            inside_.for_col_limits(tile, rows, task.worker, col_limits_, [&](int i, int32_t j) {
+                ++rows_.at(tile.local_row + i, task.segment).by_col_limit;
+                ++of_cols[j].by_col_limit;
+            });
         }
     }
 
-    void end_cols(const Panels<T>& cols, int64_t row_blocks) {
-        for (int64_t block = 0; block < row_blocks; ++block) {
-            for (int64_t j = 0; j < cols.count; ++j) {
-                const int32_t* counts = cols_.data() + (block * cols.count + j) * 2;
-                if (by_row_limit_.cols) by_row_limit_.cols[cols.first + j] += counts[0];
-                if (by_col_limit_.cols) by_col_limit_.cols[cols.first + j] += counts[1];
-            }
+    void end_cols(const Panels<T>& cols, int64_t) {
+        for (int64_t j = 0; j < cols.count; ++j) {
+            const Counts<int32_t> counts = cols_.merged(j);
+            if (by_row_limit_.cols) by_row_limit_.cols[cols.first + j] += counts.by_row_limit;
+            if (by_col_limit_.cols) by_col_limit_.cols[cols.first + j] += counts.by_col_limit;
         }
     }
     void end_rows(const Panels<T>& rows) {
         for (int64_t i = 0; i < rows.count; ++i) {
-            for (int64_t s = 0; s < segments_; ++s) {
-                const int64_t* counts = rows_.data() + (i * segments_ + s) * 2;
-                if (by_row_limit_.rows) by_row_limit_.rows[rows.first + i] += counts[0];
-                if (by_col_limit_.rows) by_col_limit_.rows[rows.first + i] += counts[1];
-            }
+            const Counts<int64_t> counts = rows_.merged(i);
+            if (by_row_limit_.rows) by_row_limit_.rows[rows.first + i] += counts.by_row_limit;
+            if (by_col_limit_.rows) by_col_limit_.rows[rows.first + i] += counts.by_col_limit;
         }
     }
 
@@ -172,9 +174,8 @@ class Count {
     const double* row_limits_;
     const double* col_limits_;
     RadiusCounts by_row_limit_, by_col_limit_;
-    int64_t segments_ = 1;
-    std::vector<int64_t> rows_;  // [row][segment][which limit]
-    std::vector<int32_t> cols_;  // [row block][column][which limit]
+    RowStates<Counts<int64_t>> rows_;
+    ColStates<Counts<int32_t>> cols_;
 };
 
 // Writes the indices of each row in ascending order, which is the order of the sweep.
@@ -205,8 +206,8 @@ class Collect {
 };
 
 // Counts by either limit, doubled because those of rows and of columns are held at once.
-constexpr int64_t state_bytes_per_row = 2 * 2 * sizeof(int64_t);
-constexpr int64_t state_bytes_per_col = 2 * 2 * sizeof(int32_t);
+constexpr int64_t state_bytes_per_row = 2 * sizeof(Counts<int64_t>);
+constexpr int64_t state_bytes_per_col = 2 * sizeof(Counts<int32_t>);
 
 void normalise_if_cosine(const Metric& metric, Source& queries, Source& references) {
     if (metric != MetricId::cosine) return;
