@@ -28,6 +28,7 @@ class RowStates {
         states_.assign(static_cast<size_t>(rows * segments), empty);
     }
     int64_t segments() const { return segments_; }
+    int64_t rows() const { return static_cast<int64_t>(states_.size()) / segments_; }
 
     // Where the state lies, for what a fold keeps beside it.
     size_t place(int64_t row, int64_t segment) const {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/row_states.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
 
 namespace pairtile {
@@ -43,9 +44,7 @@ class LogSums {
           rows_(rows) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
-        segments_ = segments;
-        max_.assign(static_cast<size_t>(rows.count * segments), LogSumExp{}.max);
-        sum_.assign(max_.size(), 0.0);
+        partial_.begin(rows.count, segments);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
@@ -55,8 +54,8 @@ class LogSums {
         map_.complete(tile, rows, task.worker);
         double max[64], sum[64];
         for (int i = 0; i < tile.rows; ++i) {
-            const size_t state = state_of(tile.local_row + i, task.segment);
-            max[i] = max_[state], sum[i] = sum_[state];
+            const LogSumExp& state = partial_.at(tile.local_row + i, task.segment);
+            max[i] = state.max, sum[i] = state.sum;
         }
         for (size_t term = 0; term < columns_.offsets.size(); ++term) {
             map_.logarithms(tile, term, at(columns_.rates, tile.col),
@@ -65,25 +64,19 @@ class LogSums {
             ops.log_sum_exp_rows(out.data(), tile.ld, tile.rows, tile.cols, max, sum);
         }
         for (int i = 0; i < tile.rows; ++i) {
-            const size_t state = state_of(tile.local_row + i, task.segment);
-            max_[state] = max[i], sum_[state] = sum[i];
+            partial_.at(tile.local_row + i, task.segment) = {max[i], sum[i]};
         }
     }
 
     void end_rows(const Panels<T>& rows) {
         for (int64_t i = 0; i < rows.count; ++i) {
-            for (int64_t s = 0; s < segments_; ++s) {
-                const size_t state = state_of(i, s);
-                rows_[static_cast<size_t>(rows.first + i)].merge(
-                    LogSumExp{max_[state], sum_[state]});
+            for (int64_t s = 0; s < partial_.segments(); ++s) {
+                rows_[static_cast<size_t>(rows.first + i)].merge(partial_.at(i, s));
             }
         }
     }
 
   private:
-    size_t state_of(int64_t local_row, int64_t segment) const {
-        return static_cast<size_t>(local_row * segments_ + segment);
-    }
     static const T* at(const std::vector<T>& values, int64_t col) {
         return values.empty() ? nullptr : values.data() + col;
     }
@@ -97,8 +90,7 @@ class LogSums {
     KernelEvaluator<T>& map_;
     const Columns<T>& columns_;
     bool leave_one_out_;
-    int64_t segments_ = 1;
-    std::vector<double> max_, sum_;
+    RowStates<LogSumExp> partial_;
     std::vector<Buffer<T>> memory_;
     std::vector<LogSumExp>& rows_;
 };

@@ -8,7 +8,7 @@
 namespace pairtile {
 namespace {
 
-// Row sums of kernel values: one state per row and segment.
+// Row sums of kernel values.
 template <class T>
 class RowSums {
   public:
@@ -21,8 +21,7 @@ class RowSums {
           memory_(static_cast<size_t>(workers)) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
-        segments_ = segments;
-        partial_.assign(static_cast<size_t>(rows.count * segments), 0.0);
+        partial_.begin(rows.count, segments);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
@@ -35,18 +34,13 @@ class RowSums {
         ops.row_sums(out.data(), tile.ld, tile.rows, tile.cols,
                      weights_ ? weights_ + tile.col : nullptr, sums);
         for (int i = 0; i < tile.rows; ++i) {
-            partial_[static_cast<size_t>((tile.local_row + i) * segments_ + task.segment)] +=
-                sums[i];
+            partial_.at(tile.local_row + i, task.segment) += sums[i];
         }
     }
 
     void end_rows(const Panels<T>& rows) {
         for (int64_t i = 0; i < rows.count; ++i) {
-            double total = 0.0;
-            for (int64_t s = 0; s < segments_; ++s) {
-                total += partial_[static_cast<size_t>(i * segments_ + s)];
-            }
-            sums_[rows.first + i] += map_.factor() * total;
+            sums_[rows.first + i] += map_.factor() * partial_.merged(i);
         }
     }
 
@@ -55,8 +49,7 @@ class RowSums {
     bool triangle_;
     const double* weights_;
     double* sums_;
-    int64_t segments_ = 1;
-    std::vector<double> partial_;
+    RowStates<double> partial_;
     std::vector<Buffer<T>> memory_;
 };
 
