@@ -8,17 +8,15 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-# "ci" repeats the same few examples each time, "brief" fewer, for instruction sets after the first;
-# "thorough" is for a machine left alone overnight:
+# "default" repeats the same examples each time, for everybody; "brief" fewer, where a test is slow.
+# "random" draws new ones; "thorough" is that for a machine left alone overnight:
 # HYPOTHESIS_PROFILE=thorough python -m pytest
-_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("default", max_examples=40, **_COMMON)
-settings.register_profile("ci", max_examples=15, derandomize=True, print_blob=True, **_COMMON)
-settings.register_profile("brief", settings.get_profile("ci"), max_examples=6)
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
+settings.register_profile("default", max_examples=15, derandomize=True, **_COMMON)
+settings.register_profile("brief", max_examples=6, derandomize=True, **_COMMON)
+settings.register_profile("random", max_examples=40, **_COMMON)
 settings.register_profile("thorough", max_examples=2000, **_COMMON)
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
-)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @functools.cache

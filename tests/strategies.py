@@ -152,10 +152,10 @@ class Points(NamedTuple):
     array: NDArray[Any]
     values: Floats
 
-
-def _points(values: Floats, dtype: str, layout: str) -> Points:
-    array = LAYOUTS[layout](cast(values, dtype))
-    return Points(array, array.astype(np.float64))
+    @classmethod
+    def of(cls, rows: Any, dtype: Any = None) -> Points:
+        array = np.asarray(rows, dtype=dtype)
+        return cls(array, array.astype(np.float64))
 
 
 @st.composite
@@ -172,7 +172,8 @@ def point_sets(
     n, d = draw(rows), draw(features)
     kind = draw(st.sampled_from(kinds))
     values = KINDS[kind](np.random.default_rng(draw(SEEDS)), n, d)
-    return _points(values, draw(st.sampled_from(dtypes)), draw(st.sampled_from(layouts)))
+    dtype, layout = draw(st.sampled_from(dtypes)), draw(st.sampled_from(layouts))
+    return Points.of(LAYOUTS[layout](cast(values, dtype)))
 
 
 @st.composite
@@ -198,6 +199,6 @@ def pairs_of_sets(
     other = draw(st.sampled_from(dtypes)) if draw(st.booleans()) else dtype
     layout = st.sampled_from(layouts)
     return (
-        _points(values[:n], dtype, draw(layout)),
-        _points(values[n:], other, draw(layout)),
+        Points.of(LAYOUTS[draw(layout)](cast(values[:n], dtype))),
+        Points.of(LAYOUTS[draw(layout)](cast(values[n:], other))),
     )
