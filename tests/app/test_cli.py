@@ -339,9 +339,11 @@ def test_parquet_columns(tmp_path, capsys):
     assert "not a readable .parquet file" in refused(capsys, bad, bad)
 
 
+@pytest.mark.oracle("pandas")
 def test_parquet_index_of_pandas_is_not_a_feature(tmp_path, capsys):
-    pd = pytest.importorskip("pandas", reason="writes an index into .parquet")
     pytest.importorskip("pyarrow", reason="reading .parquet needs pyarrow")
+    import pandas as pd
+
     path = tmp_path / "x.parquet"
     pd.DataFrame({"a": [1.0, 2.0, 4.0]}, index=[7, 3, 5]).to_parquet(path, engine="pyarrow")
     assert run(path, path, "--json") == 0

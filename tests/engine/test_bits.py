@@ -235,10 +235,11 @@ def test_equals_scikit_learn(metric):
     np.testing.assert_allclose(found.distances, expected, rtol=1e-15)
 
 
+@pytest.mark.oracle("faiss")
 def test_equals_faiss():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SWIG's own
-        faiss = pytest.importorskip("faiss")
+        import faiss
     rng = np.random.default_rng(5)
     x, y = (rng.integers(0, 256, size=(n, 32), dtype=np.uint8) for n in (50, 3000))
     index = faiss.IndexBinaryFlat(256)

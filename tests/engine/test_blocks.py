@@ -292,8 +292,10 @@ def test_h5py(tmp_path):
             pt.knn(file.create_dataset("line", data=np.zeros(3)), k=1)
 
 
+@pytest.mark.oracle("zarr")
 def test_zarr(tmp_path):
-    zarr = pytest.importorskip("zarr")
+    import zarr
+
     stored = zarr.create_array(
         str(tmp_path / "rows.zarr"), shape=B.shape, dtype=B.dtype, chunks=(10, 6)
     )
@@ -302,8 +304,10 @@ def test_zarr(tmp_path):
         assert_same_bits(pt.knn(stored, k=3), pt.knn(B, k=3))
 
 
+@pytest.mark.oracle("dask")
 def test_dask():
-    array = pytest.importorskip("dask.array")
+    from dask import array
+
     with blocks_of(11, 13):
         assert_same_bits(pt.knn(A, array.from_array(B, chunks=(10, 6)), 3), pt.knn(A, B, 3))
 

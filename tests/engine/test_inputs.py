@@ -303,9 +303,11 @@ def test_memory_maps(name, dtype, tmp_path):
     assert_same_bits(call(*maps), call(cast(A, dtype), cast(B, dtype)))
 
 
+@pytest.mark.oracle("pandas")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_data_frames(name):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     call, *_ = FUNCTIONS[name]
     frames = pandas.DataFrame(A), pandas.DataFrame(B, columns=list("abcdef")).astype("float32")
     assert_same_bits(call(*frames), call(A, B))

@@ -33,7 +33,7 @@ def losses(request: Any, cupy: Any, monkeypatch: Any) -> Any:
 
     assert cuda_backend.contrastive
     if _cuda.tensor_path(0, request.param) != request.param:
-        pytest.skip(f"no {request.param} here")
+        pytest.skip(f"{request.param} is not what this device and build have")
     module = sys.modules["pairtile._backends.cuda.contrastive"]
     monkeypatch.setattr(module, "path", request.param)
     return module

@@ -73,10 +73,11 @@ def test_it_is_not_float32() -> None:
     assert dot(x, y, 8, 24) < np.float32(exact)
 
 
+@pytest.mark.oracle("mmasim")
 @pytest.mark.parametrize(("rule", "arch"), [("8.x", "Ampere"), ("9.0", "Hopper")])
 def test_the_rule_is_that_of_mmasim(rule: str, arch: str) -> None:
-    simulated = pytest.importorskip("mmasim.nv_ptx.sim", reason="mmasim is not installed")
     import torch
+    from mmasim.nv_ptx import sim as simulated
 
     mma = simulated.MMA(arch, "m16n8k16.f32.bf16.bf16.f32")
     for seed in range(40):

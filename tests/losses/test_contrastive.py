@@ -120,10 +120,12 @@ def test_ragged_edges_of_every_block(d, dtype):
             )
 
 
+@pytest.mark.oracle("torch")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_losses_and_gradients_are_pytorchs(normalize, dtype):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: torch)")
+    import torch
+
     functional = torch.nn.functional
     n, m, d, temperature = 50, 70, 24, 0.3
     a, b = sets(n, m, d, 1)
@@ -172,8 +174,10 @@ def test_losses_and_gradients_are_pytorchs(normalize, dtype):
         compare(got, per_row, *leaves, scale)
 
 
+@pytest.mark.oracle("torch")
 def test_tensors_come_back_as_tensors():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: torch)")
+    import torch
+
     x, y = sets(6, 6, 3, 2, np.float32)
     expected = pt.clip_loss(x, y, temperature=1.0, grad=True)
     got = pt.clip_loss(torch.tensor(x), torch.tensor(y), temperature=1.0, grad=True)

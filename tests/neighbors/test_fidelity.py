@@ -13,8 +13,9 @@ from strategies import cast, pairs_of_sets
 
 def prdc(real, fake, k):
     """What the package of that name says."""
-    package = pytest.importorskip("prdc", reason="prdc is compared with where it is installed")
-    return pt.PRDC(**{name: float(v) for name, v in package.compute_prdc(real, fake, k).items()})
+    from prdc import compute_prdc
+
+    return pt.PRDC(**{name: float(v) for name, v in compute_prdc(real, fake, k).items()})
 
 
 def by_definition(real, fake, k, metric="euclidean"):
@@ -83,6 +84,7 @@ def sample(seed, n=150, m=120, d=6):
 # --- precision, recall, density, coverage ----------------------------------------------------
 
 
+@pytest.mark.oracle("prdc")
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("k", [1, 3, 5, 50])
@@ -93,9 +95,12 @@ def test_equals_prdc(k, dtype):
         assert pt.precision_recall_density_coverage(real, fake, k=k) == prdc(real, fake, k)
 
 
+@pytest.mark.oracle("prdc")
 @pytest.mark.filterwarnings("default")
 def test_equals_prdc_on_real_images():
-    digits = pytest.importorskip("sklearn.datasets").load_digits().data
+    from sklearn.datasets import load_digits
+
+    digits = load_digits().data
     real, fake = digits[::2], np.clip(digits[1::2] + 0.5, 0, 16)
     ours = pt.precision_recall_density_coverage(real, fake)
     assert ours == pytest.approx(prdc(real, fake, 5), abs=2e-3)  # distances of pixels often tie
@@ -348,10 +353,8 @@ def test_the_order_of_rows_does_not_matter(metric):
     assert shuffled == pytest.approx(whole, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["native", "numpy"])
+@pytest.mark.parametrize("name", [pytest.param("native", marks=pytest.mark.native), "numpy"])
 def test_unchecked_nan_leaves_other_rows_alone(name):
-    if name == "native":
-        pytest.importorskip("pairtile._native", reason="the engine is not built")
     real, fake = sample(19)
     with on_backend(name):
         right = pt.realism(real, fake, prune=0.5)
@@ -416,8 +419,10 @@ def test_distance_to_closest_record(metric):
     np.testing.assert_array_equal(narrow.distances, found.distances.astype(np.float32))
 
 
+@pytest.mark.oracle("torch")
 def test_torch_tensors_stay_torch_tensors():
-    torch = pytest.importorskip("torch", reason="makes tensors")
+    import torch
+
     real, fake = sample(9)
     tensors = torch.as_tensor(real), torch.as_tensor(fake)
     authentic = pt.authenticity(*tensors)

@@ -288,8 +288,10 @@ def test_references_are_not_copied():
     assert np.shares_memory(pt.NeighborIndex(y)._rows, y)
 
 
+@pytest.mark.oracle("torch")
 def test_tensors():
-    torch = pytest.importorskip("torch")
+    import torch
+
     x, y = map(torch.from_numpy, sets())
     index = pt.NeighborIndex(y)
     assert_same(index.knn(x), pt.knn(x, y))

@@ -364,8 +364,10 @@ def test_forms_of_the_radius(radius):
     assert pt.radius_neighbors(x, radius=radius).indptr.tolist() == [0, 2, 5, 9, 12, 14]
 
 
+@pytest.mark.oracle("torch")
 def test_torch_tensors_stay_torch_tensors():
-    torch = pytest.importorskip("torch", reason="makes tensors")
+    import torch
+
     x = np.random.default_rng(13).normal(size=(30, 4)).astype(np.float32)
     tensor = torch.as_tensor(x)
     radii = pt.kth_distance(x, k=3)

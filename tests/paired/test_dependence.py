@@ -143,10 +143,12 @@ def test_linear_kernels_by_features_and_by_pairs(n, d, e, estimator):
         assert got == pytest.approx(3 * expected, rel=1e-9 if move else 1e-11)
 
 
+@pytest.mark.oracle("dcor")
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize("d", [1, 3])
 def test_distance_covariance_is_dcors(d, exponent):
-    dcor = pytest.importorskip("dcor", reason="dcor is not installed (extra: bench)")
+    import dcor
+
     x, y = dependent(200, d, d, seed=1)
     for ours, biased, unbiased in (
         (

@@ -154,8 +154,8 @@ def test_slow_contenders_are_called_less_often(outcomes):
     assert due(pairtile=9, faiss=2, torch=2.3, kdtree=2) == ["pairtile", "torch", "kdtree"]
 
 
+@pytest.mark.oracle("matplotlib")
 def test_picture(tmp_path, load, outcomes):
-    pytest.importorskip("matplotlib")
     settings = load("harness").Settings(2, 3, 1.0, 600.0, 5.0)
     document = load("report").document(outcomes, [], settings)
     load("plot").draw(document, tmp_path / "knn.svg")
@@ -283,9 +283,9 @@ def test_gpu_cells(gpu):
         assert cell.title != small.title
 
 
+@pytest.mark.oracle("torch")
 def test_gpu_judges_and_torch_peers(gpu):
     """On the host: pairtile and torch are right by every judge, and a value that is off is not."""
-    pytest.importorskip("torch")
     cells, peers, library = gpu("cells"), gpu("peers"), gpu("library").Torch("cpu")
     torch = peers.TorchEager("cpu")
 

@@ -203,8 +203,10 @@ def test_the_sparse_interface_is_the_one_configured():
             assert type(KNeighborsTransformer().fit_transform(ROWS)) is kind
 
 
+@pytest.mark.oracle("pandas")
 def test_data_frames_name_the_features_and_cannot_hold_the_graph():
-    pd = pytest.importorskip("pandas", reason="makes data frames")
+    import pandas as pd
+
     frame = pd.DataFrame(ROWS, columns=list("abcdef"))
     transformer = KNeighborsTransformer().fit(frame)
     assert transformer.feature_names_in_.tolist() == list("abcdef")
@@ -373,18 +375,22 @@ def test_tsne():
     assert model[-1].kl_divergence_ == pytest.approx(plain.kl_divergence_, rel=1e-3)
 
 
+@pytest.mark.oracle("umap")
 @pytest.mark.filterwarnings("ignore")
 def test_umap():
-    umap = pytest.importorskip("umap", reason="umap-learn takes a precomputed graph")
+    import umap
+
     distances, indices = KNeighborsTransformer().fit(BLOBS).kneighbors(BLOBS, 15)
     options = {"n_neighbors": 15, "n_epochs": 1, "random_state": 0}
     model = umap.UMAP(precomputed_knn=(indices, distances), **options).fit(BLOBS)
     assert abs(model.graph_ - umap.UMAP(**options).fit(BLOBS).graph_).max() < 1e-4
 
 
+@pytest.mark.oracle("cleanlab")
 @pytest.mark.filterwarnings("ignore")
 def test_cleanlab():
-    valuation = pytest.importorskip("cleanlab.data_valuation", reason="cleanlab takes a kNN graph")
+    from cleanlab import data_valuation as valuation
+
     graph = KNeighborsTransformer(n_neighbors=10).fit(BLOBS).kneighbors_graph(mode="distance")
     np.testing.assert_array_equal(
         valuation.data_shapley_knn(LABELS, knn_graph=graph),

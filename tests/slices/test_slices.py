@@ -193,10 +193,12 @@ def test_sliced_wasserstein_is_the_mean_over_directions(p, sets, n_slices, seed,
     assert reached <= allowed, f"reached {reached / (size or 1):.3g} of the largest projection"
 
 
+@pytest.mark.oracle("ot")
 @pytest.mark.parametrize("p", [1, 2, 3])
 @pytest.mark.parametrize(("n", "m"), [(60, 60), (60, 85)])
 def test_sliced_wasserstein_is_pots(n, m, p):
-    ot = pytest.importorskip("ot", reason="POT is not installed (extra: bench)")
+    import ot
+
     x, y = sets(n, m, 5, 5)
     directions = pt.sphere_directions(5, 40, rng=5)
     rng = np.random.default_rng(5)

@@ -129,9 +129,11 @@ def test_without_weights_they_count_as_ones():
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.oracle("torch")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_are_autograds(dtype):
-    torch = pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
+    import torch
+
     x, y = (torch.tensor(a).to(getattr(torch, dtype)) for a in samples(70, 50, 9))
     found = pt.mmd(x, y, kernel=pt.Gaussian(3.0), estimator="biased", return_gradient=True)
     assert found.grad_x.dtype == x.dtype

@@ -153,8 +153,8 @@ def test_the_reference_is_a_copy():
     assert online.update(rows).statistics[-1] == same.update(rows).statistics[-1]
 
 
+@pytest.mark.native
 def test_backends_agree():
-    pytest.importorskip("pairtile._native")
     reference = np.random.default_rng(9).normal(size=(40, 2)).astype(np.float32)
     found = []
     for name in ("native", "numpy"):

@@ -185,9 +185,11 @@ def test_energy_distance_is_the_square_of_scipys(samples):
     assert got == pytest.approx(stats.energy_distance(*map(np.float64, whole)), rel=1e-6)
 
 
+@pytest.mark.oracle("dcor")
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
 def test_energy_distance_is_dcors(exponent, samples):
-    dcor = pytest.importorskip("dcor", reason="dcor is not installed (extra: bench)")
+    import dcor
+
     for estimator, theirs in (("biased", "V_STATISTIC"), ("unbiased", "U_STATISTIC")):
         expected = dcor.energy_distance(
             *samples, exponent=exponent, estimation_stat=dcor.EstimationStatistic[theirs]
