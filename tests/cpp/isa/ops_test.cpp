@@ -763,6 +763,12 @@ void check_kernel(const Ops<T>& ops, const std::string& isa, const Formula& form
 
 TEST(kernels_of_a_tile) {
     Random random(9);
+    for (int id = 0; id < static_cast<int>(KernelId::count); ++id) {
+        const auto is_it = [&](const Formula& one) { return static_cast<int>(one.id) == id; };
+        const bool stated = std::any_of(formulas().begin(), formulas().end(), is_it);
+        // polynomials have a test of their own
+        CHECK(stated || id == static_cast<int>(KernelId::polynomial), "no formula of kernel", id);
+    }
     for_each_table([&](const auto& ops, const std::string& isa) {
         for (const auto& kernel : ops.kernel) CHECK(kernel != nullptr, isa);
         for (const Formula& formula : formulas()) check_kernel(ops, isa, formula, random);
@@ -807,6 +813,63 @@ TEST(slopes_of_a_tile) {
         for (const auto& slope : ops.slope) CHECK(slope != nullptr, isa);
         for (const Formula& formula : formulas()) check_slope(ops, isa, formula, random);
     });
+}
+
+// Value and derivatives of the formula, by differences of the fifth order.
+void check_stein(const Ops<double>& ops, const std::string& isa, const Formula& formula,
+                 Random& random) {
+    const auto stein = ops.stein[static_cast<int>(formula.id)];
+    if (stein == nullptr) return;
+    const int rows = ops.rows, cols = 37;
+    const auto any = [&](int, int) { return normal(random); };
+    auto squares = filled<double>(rows, cols, [&](int, int j) {
+        return j == 0 ? 0.0 : std::exp(uniform(random, -6.0, 3.0));
+    });
+    auto scores = filled<double>(rows, cols, any), cross = filled<double>(rows, cols, any);
+    double params[kernel_params] = {};
+    std::copy(formula.params.begin(), formula.params.end(), params);
+    const double parts[] = {0.7, -1.3, -2.1, -3.9}, weight = -0.75;
+    for (const bool accumulate : {false, true}) {
+        auto out = filled<double>(rows, cols, [](int, int) { return 2.0; });
+        stein(squares.data.data(), scores.data.data(), cross.data.data(), squares.ld, rows, cols,
+              params, parts, weight, accumulate, out.data.data(), out.ld);
+        for (int i = 0; i < rows; ++i) {
+            CHECK(std::isfinite(out.at(i, 0)), isa, static_cast<int>(formula.id));
+            for (int j = 1; j < cols; ++j) {
+                const long double at = squares.at(i, j), step = 1e-3L * at;
+                const auto k = [&](int steps) {
+                    return formula.value(at + steps * step, formula.params);
+                };
+                const long double slope = (8 * (k(1) - k(-1)) - (k(2) - k(-2))) / (12 * step);
+                const long double curvature =
+                    (16 * (k(1) + k(-1)) - (k(2) + k(-2)) - 30 * k(0)) / (12 * step * step);
+                const long double terms[] = {parts[0] * k(0) * scores.at(i, j),
+                                             slope * parts[1] * cross.at(i, j), slope * parts[2],
+                                             parts[3] * at * curvature};
+                long double exact = accumulate ? 2.0L : 0.0L, size = 0.0L;
+                for (const long double term : terms) {
+                    exact += weight * term;
+                    size += std::fabs(term);
+                }
+                const double error = static_cast<double>(std::fabs(out.at(i, j) - exact));
+                CHECK(error <= 1e-9 * static_cast<double>(size) + 1e-15, isa, "stein",
+                      static_cast<int>(formula.id), "at", squares.at(i, j), "is", out.at(i, j),
+                      "exactly", static_cast<double>(exact));
+            }
+        }
+        CHECK(out.neighbourhood_untouched(), isa, static_cast<int>(formula.id));
+    }
+}
+
+TEST(stein_kernels_of_a_tile) {
+    Random random(12);
+    for (const IsaOps* isa : supported_isas()) {
+        int64_t smooth = 0;
+        for (const auto& stein : isa->f64.stein) smooth += stein != nullptr;
+        CHECK(smooth > 0, isa->name);
+        for (const auto& stein : isa->f32.stein) CHECK(stein == nullptr, isa->name);
+        for (const Formula& formula : formulas()) check_stein(isa->f64, isa->name, formula, random);
+    }
 }
 
 TEST(range_sums_by_column_and_factors_of_a_tile) {
