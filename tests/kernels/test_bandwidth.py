@@ -69,13 +69,15 @@ def test_a_rule_is_its_formula_on_the_pooled_sample(rule, n, m):
         np.testing.assert_allclose(got, pt.kernel_sum(x, y, kernel=explicit), rtol=1e-12)
 
 
+@pytest.mark.oracle("torch")
 def test_the_functions_of_the_tools_themselves():
-    torch = pytest.importorskip("torch")
-    sklearn = pytest.importorskip("sklearn.svm")
+    import torch
+    from sklearn.svm import SVC
+
     z = np.random.default_rng(0).normal(size=(40, 3))
     median = float(torch.cdist(torch.tensor(z), torch.tensor(z)).median())
     np.testing.assert_allclose(torchdrift_median(z), median)
-    machine = sklearn.SVC(gamma="scale").fit(z, np.arange(40) % 2)
+    machine = SVC(gamma="scale").fit(z, np.arange(40) % 2)
     np.testing.assert_allclose(1 / np.sqrt(2 * machine._gamma), FORMULAS["scale:sklearn"](z))
 
 
