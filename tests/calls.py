@@ -27,6 +27,8 @@ ALL_KERNELS = (
     + pt.Energy(1.5)
 )
 
+SUM_BOUND = 1e-5  # of values, nulls and gradients here, in units of the largest
+
 # Decided by the order of canonical values: the same bits on every tile size and instruction set.
 ORDERED = {
     **{
@@ -58,6 +60,7 @@ ORDERED = {
     "authenticity": lambda w: (pt.authenticity(X, Y, workers=w),),
     "distance_to_closest_record": lambda w: pt.distance_to_closest_record(X, Y, workers=w),
     "pairwise_distances": lambda w: (pt.pairwise_distances(X, Y, workers=w),),
+    "NeighborIndex": lambda w: pt.NeighborIndex(Y).knn(X, 5, workers=w),
     "median_distance": lambda w: (pt.median_distance(X, Y, workers=w),),
     "median_distance squared": lambda w: (
         pt.median_distance(Y64, squared=True, quantile=0.9, workers=w),
@@ -78,6 +81,39 @@ SUMS = {
     "probabilistic_precision_recall": lambda w: pt.probabilistic_precision_recall(
         X, Y64, workers=w
     ),
+    "kernel_matvec": lambda w: (
+        pt.kernel_matvec(X, Y, np.stack([W, W**2], axis=1), kernel=ALL_KERNELS, workers=w),
+        pt.kernel_matvec(X, Y64, W, kernel=pt.Gaussian(4.0), workers=w),
+    ),
+    "kernel_logsumexp": lambda w: (
+        pt.kernel_logsumexp(X, Y, kernel=pt.Matern(2.0), log_weights=W, workers=w),
+        pt.kernel_logsumexp(X, kernel=pt.Gaussian(4.0), exclude_diagonal=True, workers=w),
+    ),
+    "mmd gradient": lambda w: pt.mmd(
+        X, Y, kernel=ALL_KERNELS, **WEIGHTS, return_gradient=True, workers=w
+    ),
+    "energy_distance gradient": lambda w: pt.energy_distance(
+        X, Y64, return_gradient=True, workers=w
+    ),
+    "mmd block": lambda w: (
+        pt.mmd(X, Y[: len(X)], estimator="linear", workers=w),
+        pt.mmd(X, Y[: len(X)], estimator="block", block_size=20, workers=w),
+    ),
+    "mmd_power": lambda w: pt.mmd_power(X, Y[: len(X)], kernel=pt.Gaussian(4.0), workers=w)[:2],
+    "kid": lambda w: pt.kid(X, Y, subsets=7, subset_size=50, rng=1, workers=w),
+    "mmd_aggregated_test": lambda w: pt.mmd_aggregated_test(
+        X, Y, n_permutations=19, rng=1, workers=w
+    )[:2],
+    "disco_test": lambda w: pt.disco_test([X, Y], n_permutations=9, rng=1, workers=w)[:2],
+    "cauchy_schwarz_divergence": lambda w: (
+        pt.cauchy_schwarz_divergence(X, Y, kernel=pt.Gaussian(4.0), workers=w),
+    ),
+    "kernel_stein_discrepancy": lambda w: (
+        pt.kernel_stein_discrepancy(X, -X, kernel=pt.Matern(4.0, nu=2.5), workers=w),
+    ),
+    "stein_test": lambda w: pt.stein_test(X, -X, n_bootstrap=19, rng=1, workers=w)[:2],
+    "distance_covariance": lambda w: (pt.distance_covariance(X, Y[: len(X)], workers=w),),
+    "cka": lambda w: (pt.cka(X, Y[: len(X)], workers=w),),
     "witness": lambda w: (pt.witness(X, X, Y, workers=w),),
     "mmd_test": lambda w: pt.mmd_test(X, Y, n_permutations=70, rng=1, workers=w),
     "energy_test": lambda w: pt.energy_test(X, Y, n_permutations=9, rng=1, workers=w),
@@ -112,6 +148,32 @@ SUMS = {
 }
 CALLS = ORDERED | SUMS
 
+LONG_X, LONG_Y = RNG.normal(size=(2, 5000, 7)).astype(np.float32)
+WIDE = RNG.normal(size=(5000, 600)).astype(np.float32)
+# Sizes at which blocks are several on both sides, and at which neighbours are screened in bfloat16.
+LARGE_ORDERED = {
+    "large knn long": lambda w: pt.knn(LONG_X, LONG_Y, 5, workers=w),
+    "large knn wide": lambda w: pt.knn(WIDE, k=3, workers=w),
+    "large knn of few": lambda w: pt.knn(LONG_X[:2], LONG_Y, 5, workers=w),
+    "large knn of bytes": lambda w: pt.knn(np.int8(20 * LONG_X), k=9, workers=w),
+    "large radius_neighbors": lambda w: pt.radius_neighbors(LONG_X, LONG_Y, 1.0, workers=w),
+}
+LARGE_SUMS = {
+    "large mmd": lambda w: (pt.mmd(LONG_X, LONG_Y, workers=w),),
+    "large energy_distance": lambda w: (pt.energy_distance(WIDE[:2500], WIDE[2500:], workers=w),),
+    "large witness": lambda w: (pt.witness(LONG_X, LONG_X, LONG_Y, kernel="laplace", workers=w),),
+    "large mmd_test": lambda w: pt.mmd_test(
+        LONG_X[:2000], LONG_Y[:2000], n_permutations=19, rng=0, workers=w
+    ),
+    "large clip_loss": lambda w: fields(
+        pt.clip_loss(LONG_X, LONG_Y, logit_scale=1.0, grad=True, workers=w)
+    ),
+    "large sliced_energy": lambda w: pt.sliced_energy(
+        LONG_X, LONG_Y, n_projections=64, rng=0, return_gradient=True, workers=w
+    ),
+}
+LARGE = LARGE_ORDERED | LARGE_SUMS
+
 
 def fields(result):
     return tuple(vars(result).values())
@@ -120,3 +182,15 @@ def fields(result):
 def flat(result):
     """The arrays and numbers of a result, None left out."""
     return [np.asarray(part) for part in result if part is not None]
+
+
+def assert_same_bits(result, right):
+    for a, b in zip(flat(result), flat(right), strict=True):
+        assert a.dtype == b.dtype
+        assert a.tobytes() == b.tobytes()
+
+
+def assert_near(result, right):
+    for a, b in zip(flat(result), flat(right), strict=True):
+        scale = max(np.abs(b).max(), 1e-3)
+        np.testing.assert_allclose(a, b, rtol=0, atol=SUM_BOUND * scale)

@@ -19,24 +19,23 @@ import pytest
 
 import pairtile as pt
 from backends import forced_tile, on_backend
-from calls import CALLS, ORDERED, Y64, U, V, W, X, Y, fields, flat
+from calls import (
+    CALLS,
+    LARGE,
+    ORDERED,
+    Y64,
+    U,
+    V,
+    W,
+    X,
+    Y,
+    assert_near,
+    assert_same_bits,
+    fields,
+)
 from processes import PEAK, needs_proc, run_python
 
 pytestmark = pytest.mark.native
-
-SUM_BOUND = 1e-5  # of values, nulls and gradients here, in units of the largest
-
-
-def assert_same_bits(result, right):
-    for a, b in zip(flat(result), flat(right), strict=True):
-        assert a.dtype == b.dtype
-        assert a.tobytes() == b.tobytes()
-
-
-def assert_near(result, right):
-    for a, b in zip(flat(result), flat(right), strict=True):
-        scale = max(np.abs(b).max(), 1e-3)
-        np.testing.assert_allclose(a, b, rtol=0, atol=SUM_BOUND * scale)
 
 
 @pytest.fixture(autouse=True)
@@ -57,25 +56,11 @@ def test_same_bits_for_any_number_of_workers(name, tile):
             assert_same_bits(CALLS[name](workers), alone)
 
 
-def test_same_bits_on_large_sets():
-    """Sizes at which the plan itself cuts both sides into several blocks."""
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=(2, 9000, 7)).astype(np.float32)
-    wide = rng.normal(size=(5000, 600)).astype(np.float32)
-    calls = [
-        lambda w: pt.knn(x, y, 5, workers=w),
-        lambda w: pt.knn(wide, k=3, workers=w),
-        lambda w: (pt.mmd(x, y, workers=w),),
-        lambda w: (pt.energy_distance(wide[:2500], wide[2500:], workers=w),),
-        lambda w: (pt.witness(x, x, y, kernel="laplace", workers=w),),
-        lambda w: pt.mmd_test(x[:2000], y[:2000], n_permutations=19, rng=0, workers=w),
-        lambda w: fields(pt.clip_loss(x, y, logit_scale=1.0, grad=True, workers=w)),
-        lambda w: pt.sliced_energy(x, y, n_projections=64, rng=0, return_gradient=True, workers=w),
-    ]
-    for call in calls:
-        alone = call(1)
-        for workers in (2, 3):
-            assert_same_bits(call(workers), alone)
+@pytest.mark.parametrize("name", LARGE)
+def test_same_bits_on_large_sets(name):
+    alone = LARGE[name](1)
+    for workers in (2, 3):
+        assert_same_bits(LARGE[name](workers), alone)
 
 
 @pytest.mark.parametrize("tile", [(1, 1), (14, 32), (33, 100), (500, 40)])
@@ -85,49 +70,6 @@ def test_forced_tiles(name, tile):
     with forced_tile(*tile):
         forced = CALLS[name](2)
     (assert_same_bits if name in ORDERED else assert_near)(forced, chosen)
-
-
-@pytest.fixture(scope="module")
-def results_by_isa(tmp_path_factory):
-    """What each instruction set of this machine computes for every call."""
-    from pairtile import _native
-
-    folder = tmp_path_factory.mktemp("isas")
-    found = {}
-    for isa in _native.isas():
-        said = run_python(
-            """
-            import os
-            import numpy as np
-            from pairtile import _native
-            from calls import CALLS, flat
-
-            print(_native.isa())
-            np.savez(os.environ["RESULTS"], **{
-                f"{name}/{i}": part
-                for name, call in CALLS.items()
-                for i, part in enumerate(flat(call(2)))
-            })
-            """,
-            PAIRTILE_ISA=isa,
-            RESULTS=str(folder / f"{isa}.npz"),
-        )
-        assert said.strip() == isa
-        with np.load(folder / f"{isa}.npz") as stored:
-            found[isa] = {name: stored[name] for name in stored.files}
-    return found
-
-
-@pytest.mark.host
-@pytest.mark.parametrize("name", CALLS)
-def test_every_instruction_set(name, results_by_isa):
-    first, *others = (
-        [part for key, part in results.items() if key.startswith(f"{name}/")]
-        for results in results_by_isa.values()
-    )
-    assert first
-    for result in others:
-        (assert_same_bits if name in ORDERED else assert_near)(result, first)
 
 
 @pytest.mark.host
