@@ -1,0 +1,228 @@
+// What a tile says of a pair against the canonical value: nearer than the bound, whatever the data.
+#include "engine/tile_formula.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "check.hpp"
+#include "engine/canonical.hpp"
+#include "engine/isa.hpp"
+#include "engine/pack.hpp"
+#include "engine/screen.hpp"
+
+namespace {
+
+using namespace check;
+using namespace pairtile;
+
+const auto ignore = [](int64_t, int64_t) {};
+
+enum class Kind {
+    normal,
+    whole,
+    offset,
+    huge,
+    tiny,
+    near_copies,
+    outlier,
+    uneven,
+    zero_rows,
+    rounded_alike,
+    count
+};
+
+// Rows of one kind; `rounded_alike` are numbers that every rounding to float32 or bfloat16 takes
+// the same way, so that errors add up.
+std::vector<double> rows_of(Kind kind, int64_t n, int64_t d, Random& random) {
+    std::vector<double> rows = normals<double>(random, n * d);
+    const auto at = [&](int64_t i, int64_t f) -> double& {
+        return rows[static_cast<size_t>(i * d + f)];
+    };
+    for (int64_t i = 0; i < n; ++i) {
+        for (int64_t f = 0; f < d; ++f) {
+            double& x = at(i, f);
+            switch (kind) {
+                case Kind::whole:
+                    x = static_cast<double>(integer(random, -100, 100));
+                    break;
+                case Kind::offset:
+                    x += 1e6;
+                    break;
+                case Kind::huge:
+                    x *= 1e30;
+                    break;
+                case Kind::tiny:
+                    x *= 1e-30;
+                    break;
+                case Kind::near_copies:
+                    x = at(0, f) + 1e-6 * x;
+                    break;
+                case Kind::outlier:
+                    if (i == 1) x *= 1e8;
+                    break;
+                case Kind::uneven:
+                    x *= std::pow(10.0, static_cast<double>(f % 9) - 4);
+                    break;
+                case Kind::zero_rows:
+                    if (i % 3 == 1) x = 0.0;
+                    break;
+                case Kind::rounded_alike:
+                    x = (1 + static_cast<double>(integer(random, 0, 1) * 2) * 0x1p-8) *
+                        (1 + 0x1.8p-9 + 0x1.8p-25) * (i % 2 ? -1 : 1);
+                    break;
+                default:
+                    break;
+            }
+        }
+    }
+    return rows;
+}
+
+template <class S>
+struct Rows {
+    std::vector<S> values;
+    int64_t d;
+
+    Source source(bool normalised) const {
+        constexpr int64_t size = sizeof(S);
+        constexpr Dtype dtype = sizeof(S) == 1   ? Dtype::uint8
+                                : sizeof(S) == 4 ? Dtype::float32
+                                                 : Dtype::float64;
+        Source source(Array{reinterpret_cast<const char*>(values.data()),
+                            static_cast<int64_t>(values.size()) / d, d, d * size, size, dtype,
+                            false});
+        if (normalised) source.normalise();
+        return source;
+    }
+};
+
+template <class T>
+void check_pairs(const Screen& screen, const TileFormula& formula, const Metric& metric,
+                 const Source& rows, const Source& cols, bool ordinary, const std::string& what) {
+    const Ops<T>& ops = ops_of<T>(isa());
+    Control control(ignore);
+    Panels<T> left, right;
+    pack_rows(ops, screen.rows, 0, rows.rows(), screen.frame, formula,
+              {formula.row_factor, ops.rows, true, false}, control, left);
+    pack_rows(ops, screen.cols, 0, cols.rows(), screen.frame, formula, {1.0, ops.cols, true, false},
+              control, right);
+    const int64_t m = cols.rows();
+    const int panels = static_cast<int>((m + ops.cols - 1) / ops.cols);
+    const int64_t ld = panels * ops.cols;
+    std::vector<T> bias(static_cast<size_t>(ld)), tile(static_cast<size_t>(ops.rows * ld));
+    for (int64_t j = 0; j < ld; ++j) {
+        bias[static_cast<size_t>(j)] =
+            formula.add_norms ? right.norms[j] : static_cast<T>(formula.constant_bias);
+    }
+    const bool biased = formula.core == Core::dot || formula.core == Core::dot_bfloat16;
+    Canonical canonical(metric, rows, cols);
+    int64_t bounded = 0;
+    for (int64_t row = 0; row < rows.rows(); row += ops.rows) {
+        const int height = static_cast<int>(std::min<int64_t>(ops.rows, rows.rows() - row));
+        if (formula.metric) {
+            ops.canonical[static_cast<int>(metric.id)](left.panel_of(row), right.data.data(),
+                                                       left.d, panels, metric.params, tile.data(),
+                                                       ld);
+        } else {
+            ops.core[static_cast<int>(formula.core)](left.panel_of(row), right.data.data(), left.d,
+                                                     panels, biased ? bias.data() : nullptr,
+                                                     tile.data(), ld);
+        }
+        if (formula.divide_by_union) {
+            ops.divide_by_union(tile.data(), ld, height, static_cast<int>(m),
+                                left.norms.data() + row, right.norms.data());
+        }
+        if (formula.add_norms) {
+            ops.add_row_norms(tile.data(), ld, height, static_cast<int>(m),
+                              left.norms.data() + row);
+        }
+        for (int i = 0; i < height; ++i) {
+            canonical.set_row(row + i);
+            for (int64_t j = 0; j < m; ++j) {
+                const double exact = formula.unit * canonical(j);
+                const double got = static_cast<double>(tile[static_cast<size_t>(i * ld + j)]);
+                const double bound = formula.error(left.norm_bounds[row + i], right.norm_bounds[j]);
+                bounded += bound < INFINITY;
+                if (!(bound < INFINITY)) continue;
+                CHECK(got == exact || std::fabs(got - exact) <= bound, what, "row", row + i,
+                      "column", j, "is", got, "exactly", exact, "bound", bound);
+            }
+        }
+    }
+    CHECK(bounded > 0 || !ordinary, what, "no pair has a bound");
+}
+
+template <class S>
+void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name, Random& random) {
+    constexpr int64_t n = 17, m = 70;
+    const auto pooled = rows_of(kind, n + m, d, random);
+    const std::vector<S> values(pooled.begin(), pooled.end());
+    const Rows<S> x{{values.begin(), values.begin() + n * d}, d},
+        y{{values.begin() + n * d, values.end()}, d};
+    std::vector<double> weights(static_cast<size_t>(d)), map(static_cast<size_t>(d * d));
+    for (double& weight : weights) weight = uniform(random, 0.0, 3.0);
+    for (double& entry : map) entry = normal(random);
+    MetricParams params;
+    params.p = 3.0;
+    params.weights = params.ranges = weights.data();
+    params.transform = map.data();
+    params.features = static_cast<double>(d);
+    const Metric metric(id, params);
+    const bool cosine = id == MetricId::cosine;
+    const Source rows = x.source(cosine), cols = y.source(cosine);
+    Control control(ignore);
+    const Screen screen = choose_screen(rows, cols, metric, control);
+    const bool ordinary = kind == Kind::normal || kind == Kind::whole || kind == Kind::offset;
+    const std::string what = isa_name + " metric " + std::to_string(static_cast<int>(id)) +
+                             " kind " + std::to_string(static_cast<int>(kind)) + " d " +
+                             std::to_string(d) + (sizeof(S) == 4 ? " float32" : " float64");
+    check_pairs<double>(screen, screen.float64, metric, rows, cols, ordinary, what + " as double");
+    if (screen.float64.metric) return;  // has no tiles of float32
+    check_pairs<float>(screen, screen.float32, metric, rows, cols, ordinary, what + " as float");
+    if (screen.float32.core != Core::dot || !isa().f32.pack_bfloat16_float64) return;
+    const bool exact = screen.float32.exact();
+    if (exact && screen.frame.largest > 256) return;  // which bfloat16 does not hold
+    TileFormula coarse = screen.float32;
+    coarse.core = Core::dot_bfloat16;
+    check_pairs<float>(screen, coarse, metric, rows, cols, ordinary, what + " as bfloat16");
+}
+
+void check_bits(MetricId id, int64_t bytes, const std::string& isa_name, Random& random) {
+    Rows<uint8_t> x{{}, bytes}, y{{}, bytes};
+    for (int64_t i = 0; i < 17 * bytes; ++i)
+        x.values.push_back(static_cast<uint8_t>(integer(random, 0, 255)));
+    for (int64_t i = 0; i < 70 * bytes; ++i)
+        y.values.push_back(static_cast<uint8_t>(integer(random, 0, 255)));
+    MetricParams params;
+    params.n_bits = 8 * bytes;
+    const Metric metric(id, params);
+    const Source rows = x.source(false), cols = y.source(false);
+    Control control(ignore);
+    const Screen screen = choose_screen(rows, cols, metric, control);
+    check_pairs<float>(screen, screen.float32, metric, rows, cols, true,
+                       isa_name + " bits " + std::to_string(static_cast<int>(id)));
+}
+
+TEST(tiles_are_within_the_bound_of_their_formula) {
+    Random random(41);
+    for (const IsaOps* one : supported_isas()) {
+        choose_isa(one->name);
+        for (int id = 0; id < static_cast<int>(MetricId::count); ++id) {
+            const MetricId metric = static_cast<MetricId>(id);
+            for (const int64_t d : {1, 4, 5, 16, 33, 300}) {
+                if (on_bits(metric)) {
+                    check_bits(metric, d, one->name, random);
+                    continue;
+                }
+                if (metric == MetricId::mahalanobis && d > 33) continue;
+                for (int kind = 0; kind < static_cast<int>(Kind::count); ++kind) {
+                    check_metric<float>(metric, static_cast<Kind>(kind), d, one->name, random);
+                    check_metric<double>(metric, static_cast<Kind>(kind), d, one->name, random);
+                }
+            }
+        }
+    }
+    choose_isa("");
+}
+
+}  // namespace
