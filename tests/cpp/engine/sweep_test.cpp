@@ -205,7 +205,6 @@ void for_each_isa(Body body) {
         choose_isa(one->name);
         body(std::string(one->name));
     }
-    choose_isa("");
 }
 
 // The sizes around those of panels, and the tiles that cut them everywhere.

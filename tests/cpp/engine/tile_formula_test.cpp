@@ -222,7 +222,6 @@ TEST(tiles_are_within_the_bound_of_their_formula) {
             }
         }
     }
-    choose_isa("");
 }
 
 }  // namespace

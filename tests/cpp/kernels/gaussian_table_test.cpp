@@ -56,7 +56,6 @@ TEST(a_table_of_gaussians_is_their_sum) {
             CHECK(error <= 3e-7, isa->name, round, terms.size(), error);
         }
     }
-    choose_isa("");
 }
 
 TEST(gaussians_too_narrow_for_a_table_are_left_out) {

@@ -36,7 +36,6 @@ double distance(const std::vector<double>& rows, int64_t d, int64_t i, int64_t j
 }
 
 TEST(joint_sums_are_those_of_all_pairs) {
-    choose_isa("");
     Random random(21);
     const KernelTerm energy{1.0, KernelId::energy, {1.0}};
     constexpr int64_t orders = 3;
