@@ -160,8 +160,9 @@ def _start() -> None:
     if wanted == "auto" and backend() == "numpy":
         warnings.warn(
             "pairtile was installed without its compiled engine: the NumPy fallback serves every "
-            "call, correct but slow. Reinstall where a C++20 compiler is found, or set "
-            "PAIRTILE_BACKEND=numpy to say that this is wanted.",
+            "call, correct but slow. With a C++20 compiler (g++ >= 11 or clang++ >= 14) on PATH, "
+            "run `pip cache remove pairtile`, then install it again with --force-reinstall; or set "
+            "PAIRTILE_BACKEND=numpy to say that the fallback is wanted.",
             RuntimeWarning,
             stacklevel=2,
         )
