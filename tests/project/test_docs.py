@@ -9,6 +9,7 @@ from __future__ import annotations
 import doctest
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pairtile as pt
 from pairtile.app.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
 RESULTS = {"KID", "MMDGradient", "MMDPower", "PRDC", "PrecisionRecall"}
@@ -86,6 +87,20 @@ def test_links_lead_somewhere(page):
     links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_a_release_has_what_an_index_needs():
+    """Addresses and absolute links come together; until then an index refuses the package."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert ("urls" in project) != ("Private :: Do Not Upload" in project["classifiers"])
+    links = LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert ("urls" in project) == all("://" in link for link in links)
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", text, re.MULTILINE) == [pt.__version__]
 
 
 def test_the_index_lists_what_there_is():
