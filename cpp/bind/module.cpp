@@ -35,7 +35,8 @@ py::dict build_config() {
 }  // namespace
 }  // namespace pairtile
 
-PYBIND11_MODULE(_native, m) {
+// Calls share nothing that changes but what tests force, and that is atomic (threads_test.cpp).
+PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     using namespace pairtile;
     m.doc() = "The compiled engine of pairtile; see the public package for documentation.";
     m.attr("__version__") = PAIRTILE_VERSION;

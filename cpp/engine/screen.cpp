@@ -1,9 +1,11 @@
 #include "engine/screen.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <stdexcept>
 #include <vector>
 
 #include "engine/canonical.hpp"
@@ -12,7 +14,10 @@
 namespace pairtile {
 namespace {
 
-std::string forced;  // set by tests alone
+// What tests force, also while other threads search.
+constexpr const char* forcible[] = {"", "in_place", "bfloat16", "float32", "float64"};
+enum class Forced { nothing, in_place, bfloat16, float32, float64 };
+std::atomic<Forced> forced_now{Forced::nothing};
 
 bool translation_invariant(const Metric& metric) { return metric != MetricId::inner_product; }
 
@@ -205,7 +210,8 @@ bool better_in_place(const Source& queries, const Source& references, const Metr
     const bool possible = metric == MetricId::euclidean || metric == MetricId::sqeuclidean ||
                           metric == MetricId::manhattan;
     if (!possible || queries.d() > longest) return false;
-    if (!forced.empty()) return forced == "in_place";
+    const Forced forced = forced_now;
+    if (forced != Forced::nothing) return forced == Forced::in_place;
     // measured: packing pays sooner where rows are short
     if (queries.rows() > std::min<int64_t>(16, 2 + queries.d() / 2)) return false;
     constexpr int64_t looks = 255;
@@ -241,9 +247,10 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     TileFormula coarse = screen.float32;
     coarse.core = Core::dot_bfloat16;
     const bool has_coarse = isa().f32.pack_bfloat16_float64 && screen.float32.core == Core::dot;
-    if (!forced.empty() && !screen.float32.exact()) {
-        if (forced == "float64") return {true, screen.float64};
-        return {false, forced == "bfloat16" && has_coarse ? coarse : screen.float32};
+    const Forced forced = forced_now;
+    if (forced != Forced::nothing && !screen.float32.exact()) {
+        if (forced == Forced::float64) return {true, screen.float64};
+        return {false, forced == Forced::bfloat16 && has_coarse ? coarse : screen.float32};
     }
     constexpr int64_t worth_packing = 16;  // features from which a micro-kernel twice as fast pays
     constexpr double bfloat16_integers = 256.0;
@@ -283,6 +290,10 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     return best;
 }
 
-void force_screen(const std::string& name) { forced = name; }
+void force_screen(const std::string& name) {
+    const auto found = std::find(std::begin(forcible), std::end(forcible), name);
+    if (found == std::end(forcible)) throw std::invalid_argument("no screen is called " + name);
+    forced_now = static_cast<Forced>(found - std::begin(forcible));
+}
 
 }  // namespace pairtile

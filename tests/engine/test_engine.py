@@ -92,14 +92,32 @@ def test_an_unsupported_instruction_set_is_an_import_error(isa):
 
 
 @pytest.mark.host
-def test_two_threads_call_at_once():
+def test_many_threads_call_at_once():
+    """Also while another thread changes the settings that every call reads."""
+    from pairtile import _native
+
     names = list(CALLS)
     right = [CALLS[name](1) for name in names]
     order = np.random.default_rng(4).permutation(np.repeat(np.arange(len(names)), 4))
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda i: CALLS[names[i]](2), order)
-        for i, result in zip(order, found, strict=True):
-            assert_same_bits(result, right[i])
+    done = threading.Event()
+
+    def change_settings():
+        while not done.wait(1e-3):
+            pt.set_num_threads(1)
+            pt.set_num_threads(None)
+            pt.set_backend("native")
+            _native.set_tile(0, 0)
+            _native.set_screen("")
+
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        changes = pool.submit(change_settings)
+        try:
+            found = list(pool.map(lambda i: CALLS[names[i]](2 if i % 2 else None), order))
+        finally:
+            done.set()
+        changes.result()
+    for i, result in zip(order, found, strict=True):
+        assert_same_bits(result, right[i])
 
 
 @pytest.mark.host
