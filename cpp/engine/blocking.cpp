@@ -139,6 +139,33 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
     return blocking;
 }
 
+template <class T>
+Blocking contraction_blocking(const Ops<T>& ops, int64_t d) {
+    constexpr int64_t side = 256, row_bytes = int64_t{5} << 20, col_bytes = int64_t{10} << 20;
+    // whole register blocks both ways
+    const int64_t step = std::lcm<int64_t>(ops.rows, ops.cols);
+    const int64_t block = std::max<int64_t>(1, side / step) * step;
+    const int64_t bytes = std::max<int64_t>(d, 1) * static_cast<int64_t>(sizeof(T));
+    const auto super = [&](int64_t held) {
+        return std::max<int64_t>(1, held / bytes / block) * block;
+    };
+    Blocking blocking;
+    blocking.row_block = blocking.strip = blocking.segment = block;
+    blocking.row_super = tile_is_forced() ? block : super(row_bytes);
+    blocking.col_super = tile_is_forced() ? block : super(col_bytes);
+    return blocking;
+}
+
+template <class T>
+Blocking diagonal_blocking(const Ops<T>& ops, int64_t size) {
+    constexpr int64_t rows_at_least = 512, strip_cols = 256;
+    Blocking blocking;
+    blocking.row_block = std::max<int64_t>(1, rows_at_least / size) * size;
+    blocking.row_super = blocking.col_super = blocking.segment = blocking.row_block;
+    blocking.strip = round_up(strip_cols, ops.cols);
+    return blocking;
+}
+
 void force_tile(int64_t rows, int64_t cols) {
     forced_rows = rows;
     forced_cols = cols;
@@ -150,5 +177,10 @@ template Blocking choose_blocking<float>(const Ops<float>&, int64_t, int64_t, in
                                          const BlockingLimits&);
 template Blocking choose_blocking<double>(const Ops<double>&, int64_t, int64_t, int64_t,
                                           const BlockingLimits&);
+
+template Blocking contraction_blocking<float>(const Ops<float>&, int64_t);
+template Blocking diagonal_blocking<float>(const Ops<float>&, int64_t);
+template Blocking contraction_blocking<double>(const Ops<double>&, int64_t);
+template Blocking diagonal_blocking<double>(const Ops<double>&, int64_t);
 
 }  // namespace pairtile

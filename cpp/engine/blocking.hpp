@@ -55,6 +55,14 @@ template <class T>
 Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
                          const BlockingLimits& limits);
 
+// Of a contraction of rows of d features: square blocks whose weights stay in L2.
+template <class T>
+Blocking contraction_blocking(const Ops<T>& ops, int64_t d);
+
+// Of a sweep along a diagonal of groups of `size`: whole groups in a task.
+template <class T>
+Blocking diagonal_blocking(const Ops<T>& ops, int64_t size);
+
 // Tests force small tiles; 0 = choose.
 void force_tile(int64_t rows, int64_t cols);
 bool tile_is_forced();

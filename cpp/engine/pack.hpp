@@ -31,6 +31,7 @@ struct Panels {
     Buffer<NormBound> norm_bounds;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
     Buffer<NormBound> panel_bounds;  // the largest of each panel
     Buffer<T> features;              // [feature panel][point][cols]
+    Buffer<T> bias;                  // of columns: what their dot products begin with
     Buffer<T> copy;                  // where points in place are not what lies there
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
@@ -197,6 +198,18 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
                const Frame& frame, const TileFormula& formula, const PanelLayout& side,
                Control& control, Panels<T>& out) {
     pack_rows(ops, source, first, count, frame, formula, side, control.workers(), control, out);
+}
+
+// What the dot products of packed columns begin with, so that they end as the formula says.
+template <class T>
+void fill_bias(const TileFormula& formula, Panels<T>& cols) {
+    const Core core = formula.core;
+    if (core != Core::dot && core != Core::short_dot && core != Core::dot_bfloat16) return;
+    const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
+    cols.bias.reserve(padded);
+    for (int64_t j = 0; j < padded; ++j) {
+        cols.bias[j] = formula.add_norms ? cols.norms[j] : static_cast<T>(formula.constant_bias);
+    }
 }
 
 // Points [first, first + count) as they lie, d numbers apart: panels of a single point. They are

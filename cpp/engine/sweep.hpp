@@ -14,29 +14,28 @@
 
 #include <atomic>
 #include <limits>
+#include <stdexcept>
 
 #include "engine/blocking.hpp"
 #include "engine/isa.hpp"
-#include "engine/pack.hpp"
+#include "engine/tile.hpp"
 
 namespace pairtile {
-
-template <class T>
-struct Tile {
-    T* data;
-    int64_t ld;
-    int rows, cols;                  // valid part
-    int64_t row, col;                // global position of its first pair
-    int64_t local_row;               // row within the row super-block
-    int64_t local_col;               // column within the column super-block
-    NormBound row_bound, col_bound;  // bounds over the rows of the tile, the columns of the strip
-};
 
 // Where a task stands: which rows of the super-block, which segment, which worker.
 struct Task {
     int64_t row_block, segment, segments;
     int64_t first_row, rows;  // within the row super-block
     int worker;
+};
+
+// What reads more of the points of a tile than the tile: the fold's tiles are of these.
+template <class T>
+class PanelReader {
+  public:
+    virtual ~PanelReader() = default;
+    virtual void begin_rows(const Panels<T>&) = 0;
+    virtual void begin_cols(const Panels<T>&) = 0;
 };
 
 template <class T>
@@ -47,10 +46,10 @@ struct Sweep {
     TileFormula formula;
     Blocking blocking;
     bool triangle = false;  // rows and columns are the same set: only tiles that reach j > i
-    bool row_features = false, col_features = false;
     Control& control;
     const Panels<T>* packed = nullptr;       // all columns, if they are packed already
     std::atomic<bool>* nonfinite = nullptr;  // set when a column holds NaN or Inf
+    PanelReader<T>* reader = nullptr;        // of the panels of all rows and columns
 };
 
 // Adds the work of a sweep to the progress bar's total.
@@ -69,41 +68,45 @@ bool has_nan(const T* values, int64_t n) {
     return found > 0;
 }
 
+// Where each task packs what it needs, nobody can read all of it.
 template <class T>
-void take_rows(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t count,
-               Panels<T>& out) {
+void refuse_reader(const Sweep<T>& sweep) {
+    if (sweep.reader)
+        throw std::logic_error("a sweep whose tasks pack their own panels has no reader");
+}
+
+}  // namespace detail
+
+// The panels of a part of the rows; with their features for products.
+template <class T>
+void take_rows(const Sweep<T>& sweep, int64_t first, int64_t count, int workers, Panels<T>& out,
+               bool features = false) {
     if (sweep.formula.in_place) return copy_in_place(sweep.rows, first, count, out);
+    const Ops<T>& ops = ops_of<T>(isa());
     pack_rows(ops, sweep.rows, first, count, sweep.frame, sweep.formula,
-              {sweep.formula.row_factor, ops.rows, true, sweep.row_features}, sweep.control, out);
+              {sweep.formula.row_factor, ops.rows, true, features}, workers, sweep.control, out);
 }
 
-// The panels of a part of the columns, which begins with a strip.
+// Likewise of the columns; panels that exist already begin with a strip.
 template <class T>
-void take_cols(const Sweep<T>& sweep, const Ops<T>& ops, int64_t first, int64_t count, int workers,
-               Panels<T>& out) {
+void take_cols(const Sweep<T>& sweep, int64_t first, int64_t count, int workers, Panels<T>& out,
+               bool features = false) {
     if (sweep.packed) {
+        Buffer<T> bias = std::move(out.bias);
         out = sweep.packed->part(first, count);
-        return;
+        out.bias = std::move(bias);
+    } else if (sweep.formula.in_place) {
+        return take_in_place(sweep.cols, first, count, out);
+    } else {
+        const Ops<T>& ops = ops_of<T>(isa());
+        pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.formula,
+                  {1.0, ops.cols, false, features}, workers, sweep.control, out);
+        if (sweep.nonfinite && detail::has_nan(out.norms.data(), count)) *sweep.nonfinite = true;
     }
-    if (sweep.formula.in_place) return take_in_place(sweep.cols, first, count, out);
-    pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.formula,
-              {1.0, ops.cols, false, sweep.col_features}, workers, sweep.control, out);
-    if (sweep.nonfinite && has_nan(out.norms.data(), count)) *sweep.nonfinite = true;
+    fill_bias(sweep.formula, out);
 }
 
-inline bool takes_bias(Core core) {
-    return core == Core::dot || core == Core::short_dot || core == Core::dot_bfloat16;
-}
-
-template <class T>
-void fill_bias(const TileFormula& formula, const Panels<T>& cols, Buffer<T>& bias) {
-    if (!takes_bias(formula.core)) return;
-    const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
-    bias.reserve(padded);
-    for (int64_t j = 0; j < padded; ++j) {
-        bias[j] = formula.add_norms ? cols.norms[j] : static_cast<T>(formula.constant_bias);
-    }
-}
+namespace detail {
 
 // Differences of rows in place. A column with NaN or Inf is as far from every row as one that is
 // packed, NaN; a column that is finite shows it by the first value that is.
@@ -125,46 +128,22 @@ void run_in_place(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& row
 // The tiles of one task within one strip of columns.
 template <class T, class Fold>
 void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
-               const Panels<T>& cols, const Buffer<T>& bias, int64_t col, int64_t width,
-               const Task& task, Buffer<T>& memory, Fold& fold) {
-    const auto core = ops.core[static_cast<int>(sweep.formula.core)];
-    const Metric* metric = sweep.formula.metric;
-    const T* all_bias = takes_bias(sweep.formula.core) ? bias.data() : nullptr;
+               const Panels<T>& cols, int64_t col, int64_t width, const Task& task,
+               Buffer<T>& memory, Fold& fold) {
     const int64_t ld = sweep.blocking.strip;
     memory.reserve(ops.rows * ld);
-    const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
-    const NormBound col_bound = cols.largest_norm_bound(col, col + width);
+    const Strip<T> strip(cols, col, width);
     int64_t pairs = 0;
     for (int64_t row = task.first_row; row < task.first_row + task.rows; row += ops.rows) {
         const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
         if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
         sweep.control.tick(task.worker);
+        Tile<T> tile = tile_at(rows, row, height, strip, memory.data(), ld);
         if (sweep.formula.in_place) {
-            run_in_place(sweep, ops, rows, cols, row, static_cast<int>(height), col,
-                         static_cast<int>(width), memory.data());
-        } else if (metric) {
-            ops.canonical[static_cast<int>(metric->id)](rows.panel_of(row), cols.panel_of(col),
-                                                        rows.d, panels, metric->params,
-                                                        memory.data(), ld);
+            run_in_place(sweep, ops, rows, cols, row, tile.rows, col, tile.cols, tile.data);
         } else {
-            core(rows.panel_of(row), cols.panel_of(col), rows.d, panels,
-                 all_bias ? all_bias + col : nullptr, memory.data(), ld);
-            if (sweep.formula.divide_by_union) {
-                ops.divide_by_union(memory.data(), ld, static_cast<int>(height),
-                                    static_cast<int>(width), rows.norms.data() + row,
-                                    cols.norms.data() + col);
-            }
+            fill_tile(ops, sweep.formula, rows, strip, tile);
         }
-        Tile<T> tile{memory.data(),
-                     ld,
-                     static_cast<int>(height),
-                     static_cast<int>(width),
-                     rows.first + row,
-                     cols.first + col,
-                     row,
-                     col,
-                     rows.largest_norm_bound(row, row + height),
-                     col_bound};
         fold.tile(tile, task, rows, cols);
         pairs += height * width;
     }
@@ -181,13 +160,14 @@ template <class T, class Fold>
 void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
     const Blocking& blocking = sweep.blocking;
     const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
+    refuse_reader(sweep);
     Panels<T> rows;
-    take_rows(sweep, ops, 0, n, rows);
+    take_rows(sweep, 0, n, sweep.control.workers(), rows);
     const int64_t segments = blocking.segments(m);
     fold.begin_rows(rows, segments);
     struct Workspace {
         Panels<T> cols;
-        Buffer<T> bias, tile;
+        Buffer<T> tile;
     };
     std::vector<Workspace> workspace(static_cast<size_t>(sweep.control.workers()));
     parallel_for(segments, sweep.control, [&](int64_t segment, int worker) {
@@ -195,9 +175,8 @@ void run_few(const Sweep<T>& sweep, const Ops<T>& ops, Fold& fold) {
         const int64_t end = std::min(m, (segment + 1) * blocking.segment);
         for (int64_t col = segment * blocking.segment; col < end; col += blocking.strip) {
             const int64_t width = std::min(blocking.strip, end - col);
-            take_cols(sweep, ops, col, width, 1, mine.cols);
-            fill_bias(sweep.formula, mine.cols, mine.bias);
-            run_strip(sweep, ops, rows, mine.cols, mine.bias, 0, width,
+            take_cols(sweep, col, width, 1, mine.cols);
+            run_strip(sweep, ops, rows, mine.cols, 0, width,
                       Task{0, segment, segments, 0, n, worker}, mine.tile, fold);
         }
     });
@@ -211,15 +190,16 @@ void run(const Sweep<T>& sweep, Fold& fold) {
     const Ops<T>& ops = ops_of<T>(isa());
     const Blocking& blocking = sweep.blocking;
     const int64_t n = sweep.rows.rows(), m = sweep.cols.rows();
+    const int workers = sweep.control.workers();
     constexpr bool two_sided = requires(Panels<T> panels) { fold.begin_cols(panels, int64_t{}); };
     if (blocking.few_rows) return detail::run_few(sweep, ops, fold);
     Panels<T> rows, cols;
-    Buffer<T> bias;
-    std::vector<Buffer<T>> memory(static_cast<size_t>(sweep.control.workers()));
+    std::vector<Buffer<T>> memory(static_cast<size_t>(workers));
     cols.count = -1;
     for (int64_t row = 0; row < n; row += blocking.row_super) {
         const int64_t row_count = std::min(blocking.row_super, n - row);
-        detail::take_rows(sweep, ops, row, row_count, rows);
+        take_rows(sweep, row, row_count, workers, rows);
+        if (sweep.reader) sweep.reader->begin_rows(rows);
         const int64_t row_blocks = (row_count + blocking.row_block - 1) / blocking.row_block;
         const int64_t segments = blocking.segments(m);
         fold.begin_rows(rows, segments);
@@ -227,8 +207,8 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             const int64_t col_count = std::min(blocking.col_super, m - col);
             if (sweep.triangle && col + col_count <= row + 1) continue;
             if (cols.first != col || cols.count != col_count) {
-                detail::take_cols(sweep, ops, col, col_count, sweep.control.workers(), cols);
-                detail::fill_bias(sweep.formula, cols, bias);
+                take_cols(sweep, col, col_count, workers, cols);
+                if (sweep.reader) sweep.reader->begin_cols(cols);
             }
             if constexpr (two_sided) fold.begin_cols(cols, row_blocks);
             const int64_t here = (col_count + blocking.segment - 1) / blocking.segment;
@@ -243,7 +223,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
                 const int64_t end = std::min(col_count, (segment + 1) * blocking.segment);
                 for (int64_t strip = segment * blocking.segment; strip < end;
                      strip += blocking.strip) {
-                    detail::run_strip(sweep, ops, rows, cols, bias, strip,
+                    detail::run_strip(sweep, ops, rows, cols, strip,
                                       std::min(blocking.strip, end - strip), task,
                                       memory[static_cast<size_t>(worker)], fold);
                 }

@@ -96,10 +96,6 @@ class KernelEvaluator {
 
     virtual ~KernelEvaluator() = default;
 
-    // The points of the next tiles: for maps that read more of a row than its argument.
-    virtual void begin_rows(const Panels<T>&) {}
-    virtual void begin_cols(const Panels<T>&) {}
-
     // Tile of packed arguments -> kernel values, in units of factor().
     void operator()(const Tile<T>& tile, const Panels<T>& rows, int worker, T* out,
                     int64_t out_ld) {
@@ -155,11 +151,16 @@ class KernelEvaluator {
                                             params_[term].data(), rates, offsets, out, out_ld);
     }
 
-    Sweep<T> sweep(const Blocking& blocking, bool triangle, Control& control) const {
-        return {from_.x, from_.y, from_.frame, formula_, blocking, triangle, false, false, control};
+    // The sweep whose tiles this turns into values.
+    Sweep<T> sweep(const Blocking& blocking, bool triangle, Control& control) {
+        Sweep<T> sweep{from_.x, from_.y, from_.frame, formula_, blocking, triangle, control};
+        sweep.reader = reader();
+        return sweep;
     }
 
   protected:
+    // Of what a pair's value depends on beside its argument.
+    virtual PanelReader<T>* reader() { return nullptr; }
     // A pair whose argument was recomputed.
     virtual void recomputed(const Tile<T>&, int, int32_t, int) {}
     const TileFormula& formula() const { return formula_; }
@@ -249,11 +250,15 @@ class KernelEvaluator {
 
 // Pairs on or below the diagonal of a triangle count nothing.
 template <class T>
-void clear_lower(const Tile<T>& tile, T* out, int64_t ld) {
-    for (int i = 0; i < tile.rows; ++i) {
-        const int64_t end = std::min<int64_t>(tile.cols, tile.row + i - tile.col + 1);
+void clear_lower(int64_t row, int height, int64_t col, int width, T* out, int64_t ld) {
+    for (int i = 0; i < height; ++i) {
+        const int64_t end = std::min<int64_t>(width, row + i - col + 1);
         for (int64_t j = 0; j < end; ++j) out[i * ld + j] = T(0);
     }
+}
+template <class T>
+void clear_lower(const Tile<T>& tile, T* out, int64_t ld) {
+    clear_lower(tile.row, tile.rows, tile.col, tile.cols, out, ld);
 }
 
 constexpr Argument arguments[] = {Argument::squared_distance, Argument::l1_distance, Argument::dot,

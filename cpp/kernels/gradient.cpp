@@ -12,7 +12,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+
+#include "engine/contraction.hpp"
 
 namespace pairtile {
 namespace {
@@ -70,122 +71,71 @@ struct Factors {
 };
 
 template <class T>
-class GradientBlocks {
+class GradientFold {
   public:
-    GradientBlocks(const KernelFrame& from, bool itself, bool diagonal, const double* v,
-                   const double* w, Precision precision, Control& control,
-                   const KernelGradient& out)
-        : from_(from),
+    GradientFold(KernelEvaluator<T>& map, bool itself, bool diagonal, const double* v,
+                 const double* w, Precision precision, int workers, const KernelGradient& out)
+        : from_(map.from()),
           itself_(itself),
           diagonal_(diagonal),
           v_(v),
           w_(w),
-          rows_(v, from.x.rows()),
-          cols_(w, from.y.rows()),
-          recomputes_(precision != Precision::fast && from.argument == Argument::squared_distance),
-          formula_(formula_for_argument<T>(from.argument, from.x.d())),
-          map_(from, precision, control.workers()),
-          control_(control),
+          rows_(v, from_.x.rows()),
+          cols_(w, from_.y.rows()),
+          recomputes_(precision != Precision::fast && from_.argument == Argument::squared_distance),
+          map_(map),
           out_(out),
-          memory_(static_cast<size_t>(control.workers())) {}
+          memory_(static_cast<size_t>(workers)) {}
 
-    void run() {
+    void block(const PairBlock<T>& block) {
         const Ops<T>& ops = ops_of<T>(isa());
-        const int64_t n = from_.x.rows(), m = from_.y.rows(), d = from_.x.d();
-        // whole register blocks both ways, about 256 × 256: the block of slopes stays in L2
-        const int64_t step = std::lcm<int64_t>(ops.rows, ops.cols);
-        chunk_ = std::max<int64_t>(1, 256 / step) * step;
-        constexpr int64_t row_bytes = int64_t{5} << 20, col_bytes = int64_t{10} << 20;
-        const int64_t bytes = d * static_cast<int64_t>(sizeof(T));
-        const int64_t row_super = std::max<int64_t>(1, row_bytes / bytes / chunk_) * chunk_;
-        const int64_t col_super = std::max<int64_t>(1, col_bytes / bytes / chunk_) * chunk_;
-        control_.expect(n * m);
-        Panels<T> rows, cols;
-        Buffer<T> bias;
-        for (int64_t col = 0; col < m; col += col_super) {
-            const int64_t col_count = std::min(col_super, m - col);
-            pack_rows(ops, from_.y, col, col_count, from_.frame, formula_,
-                      {1.0, ops.cols, false, true}, control_, cols);
-            detail::fill_bias(formula_, cols, bias);
-            for (int64_t row = 0; row < n; row += row_super) {
-                const int64_t row_count = std::min(row_super, n - row);
-                pack_rows(ops, from_.x, row, row_count, from_.frame, formula_,
-                          {formula_.row_factor, ops.rows, false, true}, control_, rows);
-                parallel_grid((row_count + chunk_ - 1) / chunk_, (col_count + chunk_ - 1) / chunk_,
-                              control_, [&](int64_t i, int64_t j, int worker) {
-                                  block(rows, cols, bias, i * chunk_, j * chunk_, worker);
-                              });
-            }
+        const Panels<T>&rows = block.rows, &cols = block.cols;
+        const int64_t row = block.row, height = block.height, col = block.col, width = block.width;
+        const int64_t ld = block.sweep.blocking.strip;
+        Memory& mine = memory_[static_cast<size_t>(block.worker)];
+        mine.values.reserve(ops.rows * ld);
+        mine.slopes.reserve(block.sweep.blocking.row_block * ld);
+        mine.row_sums.assign(static_cast<size_t>(height), 0.0);
+        mine.col_sums.assign(static_cast<size_t>(width), 0.0);
+        const double steep =
+            steep_limit(block.sweep.formula, rows.largest_norm_bound(row, row + height),
+                        cols.largest_norm_bound(col, col + width));
+        block.for_each_tile([&](const Tile<T>& tile) {
+            const int64_t i = tile.local_row - row;
+            map_(tile, rows, block.worker, mine.values.data(), ld);
+            add_values(tile, mine.values.data());
+            T* slopes = mine.slopes.data() + i * ld;
+            map_.slopes(tile, slopes, ld);
+            if (itself_ && !diagonal_) clear_diagonal(tile, slopes);
+            if (steep >= 0.0) add_near_pairs(tile, static_cast<T>(steep), slopes, mine);
+            ops.scale_rows_and_cols(slopes, ld, tile.rows, tile.cols, rows_.value.data() + tile.row,
+                                    cols_.value.data() + tile.col);
+            ops.row_sums(slopes, ld, tile.rows, tile.cols, nullptr, mine.row_sums.data() + i);
+            ops.col_sums(slopes, ld, tile.rows, tile.cols, nullptr, mine.col_sums.data());
+        });
+        if (from_.argument == Argument::l1_distance) {
+            add_signs(block, mine.slopes.data());
+            return;
         }
+        add_products(height, width, ld, 1, rows, row, cols, col, mine.row_sums,
+                     out_.grad_x + (rows.first + row) * from_.x.d(), mine);
+        if (itself_) return;
+        add_products(width, height, 1, ld, cols, col, rows, row, mine.col_sums,
+                     out_.grad_y + (cols.first + col) * from_.x.d(), mine);
     }
 
   private:
     struct Memory {
-        Buffer<T> tile, values, slopes, product;
+        Buffer<T> values, slopes, product;
         std::vector<double> row_sums, col_sums, x, y;
         std::vector<int32_t> hits;
     };
 
-    void block(const Panels<T>& rows, const Panels<T>& cols, const Buffer<T>& bias, int64_t row,
-               int64_t col, int worker) {
-        const Ops<T>& ops = ops_of<T>(isa());
-        Memory& mine = memory_[static_cast<size_t>(worker)];
-        const int64_t height = std::min(chunk_, rows.count - row);
-        const int64_t width = std::min(chunk_, cols.count - col);
-        const int panels = static_cast<int>((width + ops.cols - 1) / ops.cols);
-        mine.tile.reserve(ops.rows * chunk_);
-        mine.values.reserve(ops.rows * chunk_);
-        mine.slopes.reserve(chunk_ * chunk_);
-        mine.row_sums.assign(static_cast<size_t>(height), 0.0);
-        mine.col_sums.assign(static_cast<size_t>(width), 0.0);
-        const NormBound col_bound = cols.largest_norm_bound(col, col + width);
-        const double steep = steep_limit(rows.largest_norm_bound(row, row + height), col_bound);
-        for (int64_t i = 0; i < height; i += ops.rows) {
-            const int here = static_cast<int>(std::min<int64_t>(ops.rows, height - i));
-            ops.core[static_cast<int>(formula_.core)](
-                rows.panel_of(row + i), cols.panel_of(col), rows.d, panels,
-                detail::takes_bias(formula_.core) ? bias.data() + col : nullptr, mine.tile.data(),
-                chunk_);
-            const Tile<T> tile{mine.tile.data(),
-                               chunk_,
-                               here,
-                               static_cast<int>(width),
-                               rows.first + row + i,
-                               cols.first + col,
-                               row + i,
-                               col,
-                               rows.largest_norm_bound(row + i, row + i + here),
-                               col_bound};
-            map_(tile, rows, worker, mine.values.data(), chunk_);
-            add_values(tile, mine.values.data());
-            T* slopes = mine.slopes.data() + i * chunk_;
-            map_.slopes(tile, slopes, chunk_);
-            if (itself_ && !diagonal_) clear_diagonal(tile, slopes);
-            if (steep >= 0.0) add_near_pairs(tile, static_cast<T>(steep), slopes, mine);
-            ops.scale_rows_and_cols(slopes, chunk_, here, static_cast<int>(width),
-                                    rows_.value.data() + tile.row, cols_.value.data() + tile.col);
-            ops.row_sums(slopes, chunk_, here, static_cast<int>(width), nullptr,
-                         mine.row_sums.data() + i);
-            ops.col_sums(slopes, chunk_, here, static_cast<int>(width), nullptr,
-                         mine.col_sums.data());
-        }
-        if (from_.argument == Argument::l1_distance) {
-            add_signs(rows, row, height, cols, col, width, mine.slopes.data());
-        } else {
-            add_product(height, width, chunk_, 1, rows, row, cols, col, mine.row_sums,
-                        out_.grad_x + (rows.first + row) * from_.x.d(), mine);
-            if (!itself_) {
-                add_product(width, height, 1, chunk_, cols, col, rows, row, mine.col_sums,
-                            out_.grad_y + (cols.first + col) * from_.x.d(), mine);
-            }
-        }
-        control_.advance(height * width);
-    }
-
-    double steep_limit(const NormBound& row, const NormBound& col) const {
+    double steep_limit(const TileFormula& formula, const NormBound& row,
+                       const NormBound& col) const {
         if (!recomputes_) return -1.0;
         const double reach = row.norm + col.norm;
-        return steep_below(from_.terms, formula_.typical_slope * reach * reach,
+        return steep_below(from_.terms, formula.typical_slope * reach * reach,
                            std::numeric_limits<T>::epsilon(), reach, slope_tolerance<T>);
     }
 
@@ -193,18 +143,18 @@ class GradientBlocks {
         const Ops<T>& ops = ops_of<T>(isa());
         if (itself_) clear_diagonal(tile, values);
         double sums[64] = {};
-        ops.row_sums(values, chunk_, tile.rows, tile.cols, w_ + tile.col, sums);
+        ops.row_sums(values, tile.ld, tile.rows, tile.cols, w_ + tile.col, sums);
         for (int i = 0; i < tile.rows; ++i) out_.row_sums[tile.row + i] += map_.factor() * sums[i];
         if (itself_) return;
         double weights[64];
         for (int i = 0; i < tile.rows; ++i) weights[i] = map_.factor() * v_[tile.row + i];
-        ops.col_sums(values, chunk_, tile.rows, tile.cols, weights, out_.col_sums + tile.col);
+        ops.col_sums(values, tile.ld, tile.rows, tile.cols, weights, out_.col_sums + tile.col);
     }
 
     void clear_diagonal(const Tile<T>& tile, T* values) const {
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t at = tile.row + i - tile.col;
-            if (at >= 0 && at < tile.cols) values[i * chunk_ + at] = T(0);
+            if (at >= 0 && at < tile.cols) values[i * tile.ld + at] = T(0);
         }
     }
 
@@ -227,7 +177,7 @@ class GradientBlocks {
             if (found > 0) from_.x.read(row, mine.x.data());
             for (int h = 0; h < found; ++h) {
                 const int64_t at = mine.hits[static_cast<size_t>(h)], col = tile.col + at;
-                slopes[i * chunk_ + at] = T(0);
+                slopes[i * tile.ld + at] = T(0);
                 if (itself_ && row == col) continue;
                 from_.y.read(col, mine.y.data());
                 double square = 0.0;
@@ -249,26 +199,21 @@ class GradientBlocks {
     }
 
     // gradient += unit · (own row · Σ W − W·other), or unit · W·other for a dot product.
-    void add_product(int64_t m, int64_t k, int64_t row_stride, int64_t k_stride,
-                     const Panels<T>& own, int64_t own_row, const Panels<T>& other,
-                     int64_t other_row, const std::vector<double>& sums, double* gradient,
-                     Memory& mine) const {
+    void add_products(int64_t m, int64_t k, int64_t row_stride, int64_t k_stride,
+                      const Panels<T>& own, int64_t own_row, const Panels<T>& other,
+                      int64_t other_row, const std::vector<double>& sums, double* gradient,
+                      Memory& mine) const {
         const Ops<T>& ops = ops_of<T>(isa());
         const int64_t d = from_.x.d();
         const bool distance = from_.argument == Argument::squared_distance;
         const double factor = unit() * map_.factor() * rows_.unit * cols_.unit;
-        mine.product.reserve(chunk_ * ops.cols);
+        mine.product.reserve(m * ops.cols);
         for (int64_t f = 0; f < d; f += ops.cols) {
             const int n = static_cast<int>(std::min<int64_t>(ops.cols, d - f));
-            const int64_t panel = f / ops.cols;
-            const T* b = other.features.data() + (panel * other.count + other_row) * ops.cols;
-            const T* mid = own.features.data() + (panel * own.count + own_row) * ops.cols;
+            const T* mid = features_at(ops, own, own_row, f);
             std::fill_n(mine.product.data(), m * ops.cols, T(0));
-            for (int64_t i = 0; i < m; i += ops.rows) {
-                ops.product(static_cast<int>(std::min<int64_t>(ops.rows, m - i)), ops.cols, k,
-                            mine.slopes.data() + i * row_stride, row_stride, k_stride, b,
-                            mine.product.data() + i * ops.cols, ops.cols);
-            }
+            add_product(ops, m, ops.cols, k, mine.slopes.data(), row_stride, k_stride,
+                        features_at(ops, other, other_row, f), mine.product.data(), ops.cols);
             for (int64_t i = 0; i < m; ++i) {
                 double* to = gradient + i * d + f;
                 const T* product = mine.product.data() + i * ops.cols;
@@ -282,19 +227,21 @@ class GradientBlocks {
         }
     }
 
-    void add_signs(const Panels<T>& rows, int64_t row, int64_t height, const Panels<T>& cols,
-                   int64_t col, int64_t width, const T* slopes) const {
-        const int64_t d = from_.x.d(), wide = ops_of<T>(isa()).cols;
+    void add_signs(const PairBlock<T>& block, const T* slopes) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        const Panels<T>&rows = block.rows, &cols = block.cols;
+        const int64_t row = block.row, height = block.height, col = block.col, width = block.width;
+        const int64_t d = from_.x.d(), wide = ops.cols, ld = block.sweep.blocking.strip;
         const double factor = unit() * map_.factor() * rows_.unit * cols_.unit;
         for (int64_t f = 0; f < d; ++f) {
-            const T* x = rows.features.data() + (f / wide * rows.count + row) * wide + f % wide;
-            const T* y = cols.features.data() + (f / wide * cols.count + col) * wide + f % wide;
+            const T* x = features_at(ops, rows, row, f) + f % wide;
+            const T* y = features_at(ops, cols, col, f) + f % wide;
             for (int64_t i = 0; i < height; ++i) {
                 const T mine = x[i * wide];
                 double total = 0.0;
                 for (int64_t j = 0; j < width; ++j) {
                     const T other = y[j * wide];
-                    const T part = slopes[i * chunk_ + j];
+                    const T part = slopes[i * ld + j];
                     const double signed_part = mine > other   ? static_cast<double>(part)
                                                : mine < other ? -static_cast<double>(part)
                                                               : 0.0;
@@ -312,13 +259,22 @@ class GradientBlocks {
     const double *v_, *w_;
     Factors<T> rows_, cols_;
     bool recomputes_;
-    TileFormula formula_;
-    KernelEvaluator<T> map_;
-    Control& control_;
+    KernelEvaluator<T>& map_;
     KernelGradient out_;
-    int64_t chunk_ = 0;
     std::vector<Memory> memory_;
 };
+
+template <class T>
+void add_gradient(const KernelFrame& from, bool itself, bool diagonal, const double* v,
+                  const double* w, Precision precision, Control& control,
+                  const KernelGradient& out) {
+    KernelEvaluator<T> map(from, precision, control.workers());
+    const Blocking blocking = contraction_blocking(ops_of<T>(isa()), from.x.d());
+    const Sweep<T> sweep = map.sweep(blocking, false, control);
+    expect(sweep);
+    GradientFold<T> fold(map, itself, diagonal, v, w, precision, control.workers(), out);
+    run(sweep, fold);
+}
 
 // From the gradient by x/‖x‖ to that by x: what points along the row is lost. A zero row stays 0.
 void through_normalisation(const Source& raw, const Source& unit, std::vector<double>& gradient,
@@ -347,13 +303,8 @@ void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagona
         const KernelFrame from(x, y, group, argument, control);
         const bool dot = argument == Argument::dot;
         const auto add = [&](const KernelGradient& to) {
-            if (from.narrow(precision)) {
-                GradientBlocks<float>(from, itself, diagonal && dot, v, w, precision, control, to)
-                    .run();
-            } else {
-                GradientBlocks<double>(from, itself, diagonal && dot, v, w, precision, control, to)
-                    .run();
-            }
+            const auto of = from.narrow(precision) ? add_gradient<float> : add_gradient<double>;
+            of(from, itself, diagonal && dot, v, w, precision, control, to);
         };
         if (argument != Argument::cosine) return add(out);
         std::vector<double> by_x(static_cast<size_t>(x.rows() * x.d()));

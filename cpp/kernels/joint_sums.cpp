@@ -11,53 +11,39 @@ namespace pairtile {
 namespace {
 
 // Terms of one argument, evaluated wherever the sweep is.
-class Companion {
+class SecondKernel {
   public:
-    Companion(const Source& points, const std::vector<KernelTerm>& terms, Argument argument,
-              int64_t orders, Control& control)
+    SecondKernel(const Source& points, const std::vector<KernelTerm>& terms, Argument argument,
+                 int64_t orders, const Blocking& blocking, Control& control)
         : from_(points, points, terms, argument, control),
-          formula_(formula_for_argument<double>(argument, points.d())),
           map_(from_, Precision::float64, control.workers()),
+          sweep_(map_.sweep(blocking, true, control)),
           n_(points.rows() / orders),
-          control_(control),
           packed_(static_cast<size_t>(orders)),
-          core_(static_cast<size_t>(control.workers())) {}
+          tiles_(static_cast<size_t>(control.workers())) {}
 
     void begin_rows(int64_t first, int64_t count) {
         for (size_t o = 0; o < packed_.size(); ++o) {
-            pack(o, first, count, formula_.row_factor, ops().rows, packed_[o].rows);
+            take_rows(sweep_, first_of(o) + first, count, workers(), packed_[o].rows);
         }
     }
 
     void begin_cols(int64_t first, int64_t count) {
         for (size_t o = 0; o < packed_.size(); ++o) {
-            pack(o, first, count, 1.0, ops().cols, packed_[o].cols);
-            detail::fill_bias(formula_, packed_[o].cols, packed_[o].bias);
+            take_cols(sweep_, first_of(o) + first, count, workers(), packed_[o].cols);
         }
     }
 
     // Values at rows [row, row + height) and columns [col, col + width) of the super-blocks.
     void operator()(int64_t order, int64_t row, int height, int64_t col, int width, int worker,
                     double* out, int64_t ld) {
+        const Ops<double>& ops = ops_of<double>(isa());
         const Packed& packed = packed_[static_cast<size_t>(order)];
-        Buffer<double>& core = core_[static_cast<size_t>(worker)];
-        core.reserve(ops().rows * ld);
-        ops().core[static_cast<int>(formula_.core)](
-            packed.rows.panel_of(row), packed.cols.panel_of(col), packed.rows.d,
-            (width + ops().cols - 1) / ops().cols,
-            detail::takes_bias(formula_.core) ? packed.bias.data() + col : nullptr, core.data(),
-            ld);
-        const Tile<double> tile{core.data(),
-                                ld,
-                                height,
-                                width,
-                                packed.rows.first + row,
-                                packed.cols.first + col,
-                                row,
-                                col,
-                                packed.rows.largest_norm_bound(row, row + height),
-                                packed.cols.largest_norm_bound(col, col + width)};
-        map_(tile, packed.rows, worker, out, ld);
+        Buffer<double>& memory = tiles_[static_cast<size_t>(worker)];
+        memory.reserve(ops.rows * ld);
+        const Strip<double> strip(packed.cols, col, width);
+        map_(compute_tile(ops, sweep_.formula, packed.rows, row, height, strip, memory.data(), ld),
+             packed.rows, worker, out, ld);
     }
 
     double factor() const { return map_.factor(); }
@@ -65,32 +51,26 @@ class Companion {
   private:
     struct Packed {
         Panels<double> rows, cols;
-        Buffer<double> bias;
     };
 
-    static const Ops<double>& ops() { return ops_of<double>(isa()); }
-
-    void pack(size_t order, int64_t first, int64_t count, double factor, int width,
-              Panels<double>& out) {
-        pack_rows(ops(), from_.x, static_cast<int64_t>(order) * n_ + first, count, from_.frame,
-                  formula_, {factor, width, false, false}, control_, out);
-    }
+    int64_t first_of(size_t order) const { return static_cast<int64_t>(order) * n_; }
+    int workers() const { return sweep_.control.workers(); }
 
     const KernelFrame from_;
-    TileFormula formula_;
     KernelEvaluator<double> map_;
+    const Sweep<double> sweep_;
     int64_t n_;
-    Control& control_;
     std::vector<Packed> packed_;
-    std::vector<Buffer<double>> core_;
+    std::vector<Buffer<double>> tiles_;
 };
 
-using ScorePanels = std::vector<std::unique_ptr<Companion>>;
+using SecondKernels = std::vector<std::unique_ptr<SecondKernel>>;
 
 class JointFold {
   public:
-    JointFold(KernelEvaluator<double>& x_map, ScorePanels& x_more, ScorePanels& y, double x_shift,
-              double y_shift, int64_t n, int64_t orders, const Blocking& blocking, Control& control)
+    JointFold(KernelEvaluator<double>& x_map, SecondKernels& x_more, SecondKernels& y,
+              double x_shift, double y_shift, int64_t n, int64_t orders, const Blocking& blocking,
+              Control& control)
         : x_rows(static_cast<size_t>(n)),
           y_rows(static_cast<size_t>(n)),
           products(static_cast<size_t>(orders)),
@@ -134,7 +114,7 @@ class JointFold {
         fill(out, tile.rows, -x_shift_);
         x_map_(tile, rows, task.worker, work.part.data(), strip_);
         add(work.part.data(), tile.rows, tile.cols, x_map_.factor(), out);
-        add_companions(x_more_, 0, tile.local_row, tile.rows, tile.local_col, tile.cols, task, out);
+        add_kernels(x_more_, 0, tile.local_row, tile.rows, tile.local_col, tile.cols, task, out);
         clear_lower(tile, out, strip_);
         of_x_.add(out, strip_, tile.local_row, tile.rows, tile.local_col, tile.cols, task);
         double* state = state_of(task);
@@ -155,13 +135,9 @@ class JointFold {
                 const int64_t row = task.first_row + i;
                 double* out = work.y.data();
                 fill(out, height, -y_shift_);
-                add_companions(y_, static_cast<int64_t>(order), row, height, col, columns, task,
-                               out);
+                add_kernels(y_, static_cast<int64_t>(order), row, height, col, columns, task, out);
                 if (order == 0) {
-                    Tile<double> place{};
-                    place.rows = height, place.cols = columns;
-                    place.row = rows.first + row, place.col = cols.first + col;
-                    clear_lower(place, out, strip_);
+                    clear_lower(rows.first + row, height, cols.first + col, columns, out, strip_);
                     of_y_.add(out, strip_, row, height, col, columns, task);
                     state[1] += square(out, height, columns);
                 }
@@ -208,10 +184,10 @@ class JointFold {
     void add(const double* part, int rows, int cols, double factor, double* out) const {
         ops_of<double>(isa()).add_scaled(part, strip_, rows, cols, factor, out, strip_);
     }
-    void add_companions(ScorePanels& companions, int64_t order, int64_t row, int height,
-                        int64_t col, int width, const Task& task, double* out) {
+    void add_kernels(SecondKernels& kernels, int64_t order, int64_t row, int height, int64_t col,
+                     int width, const Task& task, double* out) {
         double* part = work_[static_cast<size_t>(task.worker)].part.data();
-        for (auto& c : companions) {
+        for (auto& c : kernels) {
             (*c)(order, row, height, col, width, task.worker, part, strip_);
             add(part, height, width, c->factor(), out);
         }
@@ -222,7 +198,7 @@ class JointFold {
 
     Margins of_x_{x_rows.data(), x_rows.data()}, of_y_{y_rows.data(), y_rows.data()};
     KernelEvaluator<double>& x_map_;
-    ScorePanels &x_more_, &y_;
+    SecondKernels &x_more_, &y_;
     double x_shift_, y_shift_;
     int64_t strip_, segments_ = 1;
     Control& control_;
@@ -230,7 +206,7 @@ class JointFold {
     std::vector<double> states_;
 };
 
-Blocking cut_of(int64_t n, int64_t d) {
+Blocking blocking_of(int64_t n, int64_t d) {
     // a strip of K for the rows of a task stays in L2, and all that is made of a tile in L1
     constexpr int64_t rows_at_a_time = 12288;
     BlockingLimits limits;
@@ -245,19 +221,21 @@ Blocking cut_of(int64_t n, int64_t d) {
 
 JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, Control& control) {
     const int64_t n = x.points.rows(), orders = y.points.rows() / n;
+    const Blocking blocking = blocking_of(n, std::max(x.points.d(), y.points.d()));
     std::unique_ptr<KernelFrame> swept;
-    ScorePanels x_more, beside;
+    SecondKernels x_more, beside;
     for_each_argument(x.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         if (!swept) {
             swept = std::make_unique<KernelFrame>(x.points, x.points, group, argument, control);
         } else {
-            x_more.push_back(std::make_unique<Companion>(x.points, group, argument, 1, control));
+            x_more.push_back(
+                std::make_unique<SecondKernel>(x.points, group, argument, 1, blocking, control));
         }
     });
     for_each_argument(y.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        beside.push_back(std::make_unique<Companion>(y.points, group, argument, orders, control));
+        beside.push_back(
+            std::make_unique<SecondKernel>(y.points, group, argument, orders, blocking, control));
     });
-    const Blocking blocking = cut_of(n, std::max(x.points.d(), y.points.d()));
     KernelEvaluator<double> map(*swept, Precision::float64, control.workers());
     const Sweep<double> sweep = map.sweep(blocking, true, control);
     expect(sweep);

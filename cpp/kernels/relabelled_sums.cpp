@@ -66,13 +66,9 @@ class RelabelledSums {
         }
     }
 
-    void begin_rows(const Panels<double>& rows, int64_t segments) {
-        segments_ = segments;
-        map_.begin_rows(rows);
-    }
+    void begin_rows(const Panels<double>&, int64_t segments) { segments_ = segments; }
 
-    void begin_cols(const Panels<double>& cols, int64_t row_blocks) {
-        map_.begin_cols(cols);
+    void begin_cols(const Panels<double>&, int64_t row_blocks) {
         states_.assign(static_cast<size_t>(row_blocks * segments_) * parts_.size() * state_size(),
                        0.0);
     }

@@ -32,7 +32,7 @@ struct ScorePanels {
     }
 };
 
-class SteinEvaluator : public KernelEvaluator<double> {
+class SteinEvaluator : public KernelEvaluator<double>, private PanelReader<double> {
   public:
     SteinEvaluator(const KernelFrame& from, const Source& scores, Control& control)
         : KernelEvaluator<double>(from, Precision::float64, control.workers(),
@@ -55,16 +55,6 @@ class SteinEvaluator : public KernelEvaluator<double> {
         }
     }
 
-    // Products carry the factor of the packed rows.
-    void begin_rows(const Panels<double>& rows) override {
-        const double factor = formula().row_factor;
-        rows_.pack(rows, scores_, frame_, factor, 1.0 / factor, control_);
-    }
-    void begin_cols(const Panels<double>& cols) override {
-        col_points_ = &cols;
-        cols_.pack(cols, scores_, frame_, 1.0, -formula().row_factor, control_);
-    }
-
     // The arguments of this map are the values themselves: they take more than one number of a
     // pair.
     void complete(const Tile<double>& tile, const Panels<double>& rows, int worker) override {
@@ -74,15 +64,13 @@ class SteinEvaluator : public KernelEvaluator<double> {
         for (Buffer<double>* memory : {&work.products, &work.cross, &work.backward, &work.values}) {
             memory->reserve(ops.rows * ld);
         }
-        const int panels = (tile.cols + ops.cols - 1) / ops.cols;
         const auto dot = [&](const Panels<double>& left, const Panels<double>& right,
                              const double* bias, Buffer<double>& to) {
-            ops.core[static_cast<int>(Core::dot)](left.panel_of(tile.local_row),
-                                                  right.panel_of(tile.local_col), left.d, panels,
-                                                  bias, to.data(), ld);
+            compute_core(ops, Core::dot, left, tile.local_row, right, tile.local_col, tile.cols,
+                         bias, to.data(), ld);
         };
         dot(rows_.scores, cols_.scores, nullptr, work.products);
-        dot(rows, cols_.scores, cols_.own.data() + tile.local_col, work.cross);
+        dot(rows, cols_.scores, cols_.own.data(), work.cross);
         dot(rows_.scores, *col_points_, nullptr, work.backward);
         for (int i = 0; i < tile.rows; ++i) {
             const double own = rows_.own[tile.local_row + i];
@@ -113,6 +101,17 @@ class SteinEvaluator : public KernelEvaluator<double> {
         Buffer<double> x, y, score_x, score_y;
         int row = -1;  // of the tile, that x and score_x hold
     };
+
+    PanelReader<double>* reader() override { return this; }
+    // Products carry the factor of the packed rows.
+    void begin_rows(const Panels<double>& rows) override {
+        const double factor = formula().row_factor;
+        rows_.pack(rows, scores_, frame_, factor, 1.0 / factor, control_);
+    }
+    void begin_cols(const Panels<double>& cols) override {
+        col_points_ = &cols;
+        cols_.pack(cols, scores_, frame_, 1.0, -formula().row_factor, control_);
+    }
 
     // Rows so close that their squared distance was computed again: so is the cross product.
     void recomputed(const Tile<double>& tile, int i, int32_t j, int worker) override {

@@ -1,6 +1,6 @@
 // Forward: the log-sum-exp fold over rows, and over columns when symmetric, in one sweep. Backward:
-// the logits again, turned into weights W = ∂loss/∂S block by block, and the engine's second
-// micro-product: grad_x += W·y and grad_y += Wᵀ·x from the same block.
+// the logits again, turned into weights W = ∂loss/∂S by a contraction: grad_x += W·y and
+// grad_y += Wᵀ·x from the same block.
 #include "losses/softmax.hpp"
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 #include <numeric>
 #include <vector>
 
-#include "engine/sweep.hpp"
+#include "engine/contraction.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
 
 namespace pairtile {
@@ -125,121 +125,52 @@ struct SoftmaxWeights {
     const int64_t* targets;
 };
 
-// Gradients of one chunk of rows against one chunk of columns.
+// ∂loss/∂S block by block, and the gradients of both sides from it.
 template <class T>
-class Backward {
+class SoftmaxGradient {
   public:
-    Backward(const SoftmaxWeights<T>& weights, double scale, int64_t d, int64_t chunk_rows,
-             int64_t chunk_cols, ContrastiveOutput<T>& out)
-        : weights_(weights),
-          scale_(scale),
-          d_(d),
-          chunk_rows_(chunk_rows),
-          chunk_cols_(chunk_cols),
-          out_(out) {}
+    SoftmaxGradient(const SoftmaxWeights<T>& weights, double scale, int workers,
+                    ContrastiveOutput<T>& out)
+        : weights_(weights), scale_(scale), out_(out), memory_(static_cast<size_t>(workers)) {}
 
-    struct Memory {
-        Buffer<T> tile, block;
-    };
-
-    // Returns Σ W·S of the chunk, for the gradient of the scale.
-    double chunk(const Panels<T>& rows, const Panels<T>& cols, int64_t row, int64_t col,
-                 Memory& memory) const {
-        const Ops<T>& ops = ops_of<T>(isa());
-        const int64_t height = std::min(chunk_rows_, rows.count - row);
-        const int64_t width = std::min(chunk_cols_, cols.count - col);
-        const int64_t ld = chunk_cols_;
-        memory.tile.reserve(ops.rows * ld);
-        memory.block.reserve(chunk_rows_ * ld);
-        double weighted_logits = 0.0;
-        for (int64_t i = 0; i < height; i += ops.rows) {
-            const int here = static_cast<int>(std::min<int64_t>(ops.rows, height - i));
-            T* tile = memory.tile.data();
-            T* block = memory.block.data() + i * ld;
-            ops.core[static_cast<int>(Core::dot)](
-                rows.panel_of(row + i), cols.panel_of(col), d_,
-                static_cast<int>((width + ops.cols - 1) / ops.cols), nullptr, tile, ld);
-            ops.scale(tile, ld, here, static_cast<int>(width), static_cast<T>(scale_));
-            const size_t global_row = static_cast<size_t>(rows.first + row + i);
-            const size_t global_col = static_cast<size_t>(cols.first + col);
-            ops.softmax_weights(tile, ld, here, static_cast<int>(width),
-                                weights_.row.from(global_row), weights_.col.from(global_col), block,
-                                ld);
-            for (int r = 0; r < here; ++r) {
-                const size_t global = global_row + static_cast<size_t>(r);
-                const int64_t at = weights_.targets[global] - static_cast<int64_t>(global_col);
-                if (at >= 0 && at < width) block[r * ld + at] = weights_.positive[global];
-            }
-            weighted_logits += ops.block_dot(block, ld, tile, ld, here, static_cast<int>(width));
-            ops.scale(block, ld, here, static_cast<int>(width), static_cast<T>(scale_));
-        }
-        // grad_x += W·y
-        multiply(ops, height, width, memory.block.data(), ld, 1, cols, col,
-                 out_.grad_x + (rows.first + row) * d_);
-        // grad_y += Wᵀ·x
-        multiply(ops, width, height, memory.block.data(), 1, ld, rows, row,
-                 out_.grad_y + (cols.first + col) * d_);
-        return weighted_logits;
+    void begin_blocks(int64_t count) { by_block_.assign(static_cast<size_t>(count), 0.0); }
+    void end_blocks() {
+        weighted_logits = std::accumulate(by_block_.begin(), by_block_.end(), weighted_logits);
     }
+
+    void block(const PairBlock<T>& block) {
+        const Ops<T>& ops = ops_of<T>(isa());
+        const int64_t ld = block.sweep.blocking.strip;
+        Buffer<T>& memory = memory_[static_cast<size_t>(block.worker)];
+        memory.reserve(block.sweep.blocking.row_block * ld);
+        double& sum = by_block_[static_cast<size_t>(block.index)];
+        block.for_each_tile([&](const Tile<T>& tile) {
+            T* weights = memory.data() + (tile.local_row - block.row) * ld;
+            const size_t row = static_cast<size_t>(tile.row), col = static_cast<size_t>(tile.col);
+            ops.scale(tile.data, ld, tile.rows, tile.cols, static_cast<T>(scale_));
+            ops.softmax_weights(tile.data, ld, tile.rows, tile.cols, weights_.row.from(row),
+                                weights_.col.from(col), weights, ld);
+            for (int i = 0; i < tile.rows; ++i) {
+                const size_t global = row + static_cast<size_t>(i);
+                const int64_t at = weights_.targets[global] - tile.col;
+                if (at >= 0 && at < tile.cols) weights[i * ld + at] = weights_.positive[global];
+            }
+            sum += ops.block_dot(weights, ld, tile.data, ld, tile.rows, tile.cols);
+            ops.scale(weights, ld, tile.rows, tile.cols, static_cast<T>(scale_));
+        });
+        add_row_products(block, memory.data(), out_.grad_x);
+        add_col_products(block, memory.data(), out_.grad_y);
+    }
+
+    double weighted_logits = 0.0;  // Σ W·S, for the gradient of the scale
 
   private:
-    void multiply(const Ops<T>& ops, int64_t m, int64_t k, const T* a, int64_t row_stride,
-                  int64_t k_stride, const Panels<T>& right, int64_t right_row, T* c) const {
-        for (int64_t f = 0; f < d_; f += ops.cols) {
-            const int n = static_cast<int>(std::min<int64_t>(ops.cols, d_ - f));
-            const T* b =
-                right.features.data() + (f / ops.cols * right.count + right_row) * ops.cols;
-            for (int64_t i = 0; i < m; i += ops.rows) {
-                ops.product(static_cast<int>(std::min<int64_t>(ops.rows, m - i)), n, k,
-                            a + i * row_stride, row_stride, k_stride, b, c + i * d_ + f, d_);
-            }
-        }
-    }
-
     const SoftmaxWeights<T>& weights_;
     double scale_;
-    int64_t d_, chunk_rows_, chunk_cols_;
     ContrastiveOutput<T>& out_;
+    std::vector<Buffer<T>> memory_;
+    std::vector<double> by_block_;
 };
-
-template <class T>
-double backward(const Source& x, const Source& y, double scale, const Frame& frame,
-                const SoftmaxWeights<T>& weights, Control& control, ContrastiveOutput<T>& out) {
-    const Ops<T>& ops = ops_of<T>(isa());
-    const int64_t d = x.d();
-    // whole register blocks both ways, about 256 × 256: the block of weights stays in L2
-    const int64_t step = std::lcm<int64_t>(ops.rows, ops.cols);
-    const int64_t chunk = std::max<int64_t>(1, 256 / step) * step;
-    constexpr int64_t row_bytes = int64_t{5} << 20, col_bytes = int64_t{10} << 20;
-    const int64_t bytes = d * static_cast<int64_t>(sizeof(T));
-    const int64_t row_super = std::max<int64_t>(1, row_bytes / bytes / chunk) * chunk;
-    const int64_t col_super = std::max<int64_t>(1, col_bytes / bytes / chunk) * chunk;
-
-    const Backward<T> fold(weights, scale, d, chunk, chunk, out);
-    std::vector<typename Backward<T>::Memory> memory(static_cast<size_t>(control.workers()));
-    Panels<T> rows, cols;
-    double weighted_logits = 0.0;
-    for (int64_t col = 0; col < y.rows(); col += col_super) {
-        const int64_t col_count = std::min(col_super, y.rows() - col);
-        pack_rows(ops, y, col, col_count, frame, TileFormula{}, {1.0, ops.cols, false, true},
-                  control, cols);
-        for (int64_t row = 0; row < x.rows(); row += row_super) {
-            const int64_t row_count = std::min(row_super, x.rows() - row);
-            pack_rows(ops, x, row, row_count, frame, TileFormula{}, {1.0, ops.rows, false, true},
-                      control, rows);
-            const int64_t grid_rows = (row_count + chunk - 1) / chunk;
-            const int64_t grid_cols = (col_count + chunk - 1) / chunk;
-            std::vector<double> parts(static_cast<size_t>(grid_rows * grid_cols));
-            parallel_grid(grid_rows, grid_cols, control, [&](int64_t i, int64_t j, int worker) {
-                parts[static_cast<size_t>(i * grid_cols + j)] = fold.chunk(
-                    rows, cols, i * chunk, j * chunk, memory[static_cast<size_t>(worker)]);
-                control.advance(3 * chunk * chunk);
-            });
-            weighted_logits = std::accumulate(parts.begin(), parts.end(), weighted_logits);
-        }
-    }
-    return weighted_logits;
-}
 
 }  // namespace
 
@@ -248,12 +179,14 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
                  bool symmetric, const double* upstream, Control& control,
                  ContrastiveOutput<T>& out) {
     const int64_t n = x.rows(), m = y.rows(), d = x.d();
-    Frame frame;
-    frame.centre.assign(static_cast<size_t>(d), 0.0);
-    const Blocking blocking = choose_blocking(ops_of<T>(isa()), n, m, d, BlockingLimits{});
-    const Sweep<T> sweep{x, y, frame, TileFormula{}, blocking, false, false, false, control};
+    const Ops<T>& ops = ops_of<T>(isa());
+    Frame frame = raw_frame(d);
+    frame.narrow = x.fits_float32() && y.fits_float32();
+    Sweep<T> sweep{
+        x,     y,      frame, TileFormula{}, choose_blocking(ops, n, m, d, BlockingLimits{}),
+        false, control};
     expect(sweep);
-    if (out.grad_x) control.expect(3 * n * m);
+    if (out.grad_x) expect(sweep);
 
     LogSumExpFold<T> forward(scale, targets, symmetric, n, m);
     run(sweep, forward);
@@ -283,8 +216,10 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
         weights.positive.push_back(static_cast<T>(weight));
     }
     if (!out.grad_x) return;
-    const double weighted_logits = backward<T>(x, y, scale, frame, weights, control, out);
-    out.grad_scale = scale != 0.0 ? weighted_logits / scale : 0.0;
+    sweep.blocking = contraction_blocking(ops, d);
+    SoftmaxGradient<T> backward(weights, scale, control.workers(), out);
+    run(sweep, backward);
+    out.grad_scale = scale != 0.0 ? backward.weighted_logits / scale : 0.0;
 }
 
 template void contrastive<float>(const Source&, const Source&, double, const int64_t*, bool,

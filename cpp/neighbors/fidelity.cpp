@@ -251,8 +251,8 @@ void sweep_pairs(Source queries, Source references, const Metric& metric, Precis
         limits.state_bytes_per_col = sizeof(double);  // in each row block
         const Blocking blocking = choose_blocking(ops_of<T>(isa()), queries.rows(),
                                                   references.rows(), queries.d(), limits);
-        const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, choice.formula, blocking,
-                             false,       false,       false,        control};
+        const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, choice.formula,
+                             blocking,    false,       control};
         Pairs<T> pairs(queries, references, metric, choice.formula, control.workers());
         expect(sweep);
         body(pairs, sweep);

@@ -381,8 +381,8 @@ int64_t knn_screened_in(const Screen& screen, const TileFormula& formula, const 
         choose_blocking(ops_of<T>(isa()), queries.rows(), references.rows(), queries.d(), limits);
     const int64_t segments = blocking.segments(references.rows());
     control.fit_workers(bytes_per_worker<T>(queries.d(), k, segments));
-    Sweep<T> sweep{screen.rows,        screen.cols, screen.frame, formula, blocking,
-                   blocking.symmetric, false,       false,        control};
+    Sweep<T> sweep{screen.rows, screen.cols,        screen.frame, formula,
+                   blocking,    blocking.symmetric, control};
     sweep.packed = packed_for<T>(index, formula);
     sweep.nonfinite = nonfinite;
     expect(sweep);

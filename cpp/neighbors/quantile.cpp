@@ -204,8 +204,7 @@ struct Search {
         }
         for (;;) {
             const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
-            const Sweep<float> sweep{pooled, pooled, frame, formula, blocking,
-                                     true,   false,  false, control};
+            const Sweep<float> sweep{pooled, pooled, frame, formula, blocking, true, control};
             expect(sweep);
             RankCount<float> fold(pooled, metric, formula, probe, keep, control.workers());
             run(sweep, fold);

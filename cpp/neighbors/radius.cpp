@@ -226,7 +226,7 @@ Sweep<T> radius_sweep(const Screen& screen, const TileFormula& formula, bool one
         choose_blocking(ops_of<T>(isa()), rows.rows(), cols.rows(), rows.d(), limits);
     if (one_segment) blocking.segment = blocking.col_super;
     control.fit_workers(packing_bytes(rows.d()));
-    Sweep<T> sweep{rows, cols, screen.frame, formula, blocking, false, false, false, control};
+    Sweep<T> sweep{rows, cols, screen.frame, formula, blocking, false, control};
     sweep.packed = packed_for<T>(index, formula);
     return sweep;
 }

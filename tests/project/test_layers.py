@@ -46,3 +46,18 @@ def test_every_folder_is_a_room_of_the_layers():
     folders = {str(p.parent.relative_to(ROOT / "cpp")) for p in (ROOT / "cpp").rglob("*.[hc]pp")}
     assert {f for f in folders if not any(f == r or f.startswith(r + "/") for r in CPP)} == set()
     assert {p.parent.name for p in (ROOT / "cuda").rglob("*.*")} == set(CUDA)
+
+
+def test_one_file_calls_the_micro_kernels():
+    """There is one loop over pairs: who wants tiles asks for them and computes none."""
+    projection = ROOT / "cpp" / "slices" / "project.cpp"  # of rows, not of pairs
+
+    def files_with(pattern):
+        rooms = (ROOT / "cpp" / room for room in ("engine", "bind", *FAMILIES))
+        files = {p for room in rooms for p in room.rglob("*.[hc]pp")} - {projection}
+        found = (p for p in files if re.search(pattern, p.read_text()))
+        return {p.relative_to(ROOT / "cpp").as_posix() for p in found}
+
+    assert files_with(r"\.core\[") == {"engine/tile.hpp"}
+    assert files_with(r"\bTile<\w+>( \w+)?\{|\bTile<\w+> \w+;") == set()
+    assert files_with(r"\bdetail::") <= {"engine/sweep.hpp", "engine/diagonal.hpp"}
