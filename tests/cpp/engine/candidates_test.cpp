@@ -113,6 +113,7 @@ void check_cuts(Random& random, int64_t n, int64_t k, int64_t kind) {
 }
 
 TEST(cuts_of_a_list) {
+    pairtile::choose_isa("");
     Random random(7);
     for (const int64_t n : {1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 64, 65, 200, 1000}) {
         for (const int64_t k : {int64_t{1}, int64_t{2}, n / 2, n - 1, n}) {
