@@ -29,7 +29,6 @@ Id find(const std::string& name, const char* what, const char* const* names, int
 }
 
 #define PT_NAME(name, type) #name,
-constexpr const char* metric_names[] = {PAIRTILE_METRICS(PT_NAME) PAIRTILE_BIT_METRICS(PT_NAME)};
 constexpr const char* kernel_names[] = {PAIRTILE_KERNELS(PT_NAME)};
 #undef PT_NAME
 constexpr const char* precision_names[] = {"default", "float64", "fast"};
@@ -55,25 +54,27 @@ Array view_of(const py::array& array) {
 }
 
 Metric metric_of(const std::string& name, const py::object& params, int64_t d) {
-    const auto id = find<MetricId>(name, "metric", metric_names, static_cast<int>(MetricId::count));
+    const MetricId id = metric_named(name);
+    if (id == MetricId::count) throw py::value_error("unknown metric '" + name + "'");
+    Metric metric{id, {}};
     const py::dict given = params.is_none() ? py::dict() : params.cast<py::dict>();
-    const auto value_of = [&](const char* key) -> py::object {
-        if (given.contains(key)) return given[key];
+    if (const char* key = metric.traits().parameter; key && !given.contains(key)) {
         throw py::value_error("metric_params of '" + name + "' lack '" + key + "'");
-    };
-    MetricParams with;
-    if (id == MetricId::minkowski) with.p = value_of("p").cast<double>();
-    if (id == MetricId::weuclidean) with.weights = vector_of<double>(value_of("w"), d, "w");
-    if (id == MetricId::gower) {
-        with.ranges = vector_of<double>(value_of("ranges"), d, "ranges");
-        with.features = static_cast<double>(d);
     }
-    if (id == MetricId::mahalanobis) {
-        const py::object rows = value_of("transform").attr("reshape")(-1);
-        with.transform = vector_of<double>(rows, d * d, "transform");
+    MetricParams& with = metric.params;
+    with.features = static_cast<double>(d);
+    for (const auto& [key, value] : given) {
+        const std::string what = key.cast<std::string>();
+        const py::object object = py::reinterpret_borrow<py::object>(value);
+        if (what == "p") with.p = object.cast<double>();
+        if (what == "w") with.weights = vector_of<double>(object, d, "w");
+        if (what == "ranges") with.ranges = vector_of<double>(object, d, "ranges");
+        if (what == "transform") {
+            with.transform = vector_of<double>(object.attr("reshape")(-1), d * d, "transform");
+        }
+        if (what == "n_bits") with.n_bits = object.cast<int64_t>();
     }
-    if (on_bits(id)) with.n_bits = value_of("n_bits").cast<int64_t>();
-    return {id, with};
+    return metric;
 }
 
 KernelId kernel_of(const std::string& name) {

@@ -7,11 +7,11 @@
 
 #include <string>
 
-#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/precision.hpp"
 #include "engine/source.hpp"
 #include "pairtile/kernel/registry.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile {
 

@@ -8,8 +8,8 @@
 
 #include "engine/buffer.hpp"
 #include "engine/isa.hpp"
-#include "engine/metric.hpp"
 #include "engine/source.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile {
 
@@ -22,7 +22,7 @@ class Canonical {
           ops_(isa().canonical),
           row_(rows.d()),
           col_(rows.d()) {
-        if (!on_bits(metric.id)) return;
+        if (!metric.on_bits()) return;
         row_bits_.resize(static_cast<size_t>(rows.d() + 7) / 8);
         col_bits_.resize(row_bits_.size());
     }
@@ -30,9 +30,9 @@ class Canonical {
     void set_row(int64_t i) {
         if (i == current_) return;
         current_ = i;
-        if (on_bits(metric_.id)) return read_bits(rows_, i, row_bits_);
+        if (metric_.on_bits()) return read_bits(rows_, i, row_bits_);
         rows_.read(i, row_.data());
-        if (metric_ == MetricId::cosine) row_is_zero_ = is_zero(row_.data(), rows_.d());
+        if (metric_.unit_rows()) row_is_zero_ = is_zero(row_.data(), rows_.d());
     }
 
     // Asks for column j ahead of its use: candidates lie anywhere in memory.
@@ -50,7 +50,7 @@ class Canonical {
     // The ordered canonical value of (current row, j).
     double operator()(int64_t j) {
         const int id = static_cast<int>(metric_.id);
-        if (on_bits(metric_.id)) {
+        if (metric_.on_bits()) {
             read_bits(cols_, j, col_bits_);
             return ops_.bits[id](row_bits_.data(), col_bits_.data(),
                                  static_cast<int64_t>(row_bits_.size()));
@@ -63,7 +63,7 @@ class Canonical {
             return ops_.f64[id](row_.data(), y, rows_.d(), params);
         }
         cols_.read(j, col_.data());
-        if (metric_ == MetricId::cosine && (row_is_zero_ || is_zero(col_.data(), rows_.d()))) {
+        if (metric_.unit_rows() && (row_is_zero_ || is_zero(col_.data(), rows_.d()))) {
             return 1.0;
         }
         return ops_.f64[id](row_.data(), col_.data(), rows_.d(), params);
@@ -84,24 +84,5 @@ class Canonical {
     int64_t current_ = -1;
     bool row_is_zero_ = false;
 };
-
-// From the ordered canonical value to what the user sees.
-inline double reported(const Metric& metric, double ordered) {
-    switch (metric.id) {
-#define PAIRTILE_REPORTED(name, type) \
-    case MetricId::name:              \
-        return reported<type>(ordered, metric.params);
-        PAIRTILE_METRICS(PAIRTILE_REPORTED)
-#undef PAIRTILE_REPORTED
-#define PAIRTILE_REPORTED(name, type) \
-    case MetricId::name:              \
-        return type::reported(ordered, metric.params.n_bits);
-        PAIRTILE_BIT_METRICS(PAIRTILE_REPORTED)
-#undef PAIRTILE_REPORTED
-        case MetricId::count:
-            break;
-    }
-    return ordered;
-}
 
 }  // namespace pairtile

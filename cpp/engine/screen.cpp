@@ -19,8 +19,6 @@ constexpr const char* forcible[] = {"", "in_place", "bfloat16", "float32", "floa
 enum class Forced { nothing, in_place, bfloat16, float32, float64 };
 std::atomic<Forced> forced_now{Forced::nothing};
 
-bool translation_invariant(const Metric& metric) { return metric != MetricId::inner_product; }
-
 // The share of all references that a screen with this error would leave to be rescored, from a
 // sample: those beyond a query's k-th neighbour by no more than twice the error.
 class AmbiguousShare {
@@ -87,16 +85,12 @@ class AmbiguousShare {
     std::vector<std::vector<double>> beyond_kth_;  // value − k-th value, in packed units
 };
 
-bool is_mapped(const Metric& metric) {
-    return metric == MetricId::weuclidean || metric == MetricId::mahalanobis;
-}
-
 // The map under which the metric is the Euclidean distance. It starts from a centre of the data, so
 // that nothing cancels far from the origin.
 LinearMap map_for(const Metric& metric, const std::vector<double>& centre) {
     const size_t d = centre.size();
     LinearMap map{centre, {}, {}};
-    if (metric == MetricId::weuclidean) {
+    if (metric.traits().reading == Reading::weighted) {
         for (size_t j = 0; j < d; ++j) map.diagonal.push_back(std::sqrt(metric.params.weights[j]));
         return map;
     }
@@ -165,26 +159,26 @@ void screen_mapped(Screen& screen, const Metric& metric, Control& control) {
 Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
                      Control& control) {
     Screen screen{queries, references, nullptr, {}, {}, {}};
-    if (on_bits(metric.id)) {  // nothing to centre or scale
+    if (metric.on_bits()) {  // nothing to centre or scale
         screen.float32 = screen.float64 =
             formula_for_metric<float>(metric, screen.frame, queries.d(), false);
         return screen;
     }
-    if (isa().f64.canonical[static_cast<int>(metric.id)]) {
+    if (metric.traits().quantity == Quantity::terms) {
         screen.frame = raw_frame(queries.d());
         screen.float64 = formula_for_metric<double>(metric, screen.frame, queries.d(), false);
         return screen;
     }
-    const bool centred = translation_invariant(metric);
+    const bool centred = metric.traits().quantity != Quantity::product;
     screen.frame = sample_frame(queries, references, centred);
-    if (is_mapped(metric) && !screen.frame.extreme) {
+    if (metric.mapped() && !screen.frame.extreme) {
         screen_mapped(screen, metric, control);
         return screen;
     }
     if (screen.frame.integral) {  // that every row is exact must be true of every row
         screen.frame = choose_frame(queries, references, centred, control);
     }
-    if (metric == MetricId::cosine && screen.frame.has_zero_row) {
+    if (metric.unit_rows() && screen.frame.has_zero_row) {
         // 1 − xy needs the unit vectors as they are
         screen.frame = sample_frame(queries, references, false);
         screen.frame.scale = 1.0;
@@ -195,7 +189,7 @@ Screen choose_screen(const Source& queries, const Source& references, const Metr
 
 Screen screen_in(const Source& queries, const Source& references, const Frame& frame,
                  const Metric& metric) {
-    const bool zero_rows = metric == MetricId::cosine && frame.has_zero_row;
+    const bool zero_rows = metric.unit_rows() && frame.has_zero_row;
     const int64_t d = queries.d();
     return {queries,
             references,
@@ -207,8 +201,9 @@ Screen screen_in(const Source& queries, const Source& references, const Frame& f
 
 bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
     constexpr int64_t longest = int64_t{1} << 16;  // beyond, errors are no small share
-    const bool possible = metric == MetricId::euclidean || metric == MetricId::sqeuclidean ||
-                          metric == MetricId::manhattan;
+    const auto& [quantity, factor, reading, parameter, over_union] = metric.traits();
+    const bool possible = reading == Reading::as_is && (quantity == Quantity::squared_distance ||
+                                                        quantity == Quantity::absolute_differences);
     if (!possible || queries.d() > longest) return false;
     const Forced forced = forced_now;
     if (forced != Forced::nothing) return forced == Forced::in_place;
@@ -233,7 +228,7 @@ Screen screen_in_place(const Source& queries, const Source& references, const Me
 Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
                         int64_t k, const Metric& metric, Precision precision,
                         std::optional<Packing> packed) {
-    if (on_bits(metric.id)) return {false, screen.float32};
+    if (metric.on_bits()) return {false, screen.float32};
     const bool direct = screen.float64.core == Core::canonical;
     if (direct || precision == Precision::float64) return {true, screen.float64};
     const bool in_place = screen.float32.in_place;

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "pairtile/metric/traits.hpp"
+
 namespace pairtile {
 
 enum class Dtype : uint8_t { float16, bfloat16, int8, uint8, float32, float64 };
@@ -54,6 +56,9 @@ class Source {
     // L2-normalise every row as it is read (cosine); a zero row stays zero.
     void normalise() { normalised_ = true; }
     bool normalised() const { return normalised_; }
+
+    // As a metric wants its rows. A map depends on the data, and is set by map_by().
+    void read_as(Reading reading) { normalised_ = reading == Reading::unit; }
 
     // Take the rows of both parts in turn: x_0, y_0, x_1, y_1, … of samples of one size.
     void interleave() { interleaved_ = true; }

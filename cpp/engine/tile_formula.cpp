@@ -31,7 +31,7 @@ void set_error(TileFormula& formula, int64_t d) {
 TileFormula formula_for_bits(const Metric& metric, int64_t bytes) {
     TileFormula formula;
     formula.core = Core::differing_bits;
-    formula.divide_by_union = metric == MetricId::jaccard;
+    formula.divide_by_union = metric.traits().over_union;
     constexpr double u = std::numeric_limits<float>::epsilon() / 2;
     const double n = static_cast<double>(metric.params.n_bits);
     const double sums = n <= 0x1p23 ? 0.0 : static_cast<double>(bytes / (4 * 31) + 1);
@@ -44,74 +44,80 @@ TileFormula formula_for_bits(const Metric& metric, int64_t bytes) {
     return formula;
 }
 
-}  // namespace
-
-template <class T>
-TileFormula formula_for_metric(const Metric& metric, const Frame& frame, int64_t d,
-                               bool zero_rows) {
-    TileFormula formula;
-    const double square = frame.scale * frame.scale;
-    double exact_limit = 0.0;  // every number the micro-kernel meets stays below it
-    switch (metric.id) {
-        case MetricId::euclidean:
-        case MetricId::sqeuclidean:
-        case MetricId::weuclidean:  // of rows read through a map
-        case MetricId::mahalanobis:
-            formula.unit = square;
-            exact_limit = 4 * frame.largest_square;
-            if (d <= direct_dimensions) {
+// Which micro-kernel, and what is done to its numbers, for `sign` times a quantity.
+void set_core(TileFormula& formula, Quantity quantity, double sign, bool direct) {
+    formula.row_factor = sign;
+    switch (quantity) {
+        case Quantity::squared_distance:
+            if (direct) {
                 formula.core = Core::squared_difference;
             } else {
                 formula.row_factor = -2.0;
                 formula.add_norms = true;
             }
             break;
-        case MetricId::cosine:
-            exact_limit = INFINITY;
-            if (zero_rows) {  // 1 − xy is right for a zero row too
-                formula.row_factor = -1.0;
-                formula.constant_bias = 1.0;
-                formula.unit = 1.0;
-            } else {
-                formula.row_factor = -2.0;
-                formula.add_norms = true;
-                formula.unit = 2.0 * square;
-            }
-            break;
-        case MetricId::inner_product:
-            formula.row_factor = -1.0;
-            formula.unit = square;
-            exact_limit = frame.largest_square;
-            break;
-        case MetricId::manhattan:
+        case Quantity::absolute_differences:
             formula.core = Core::absolute_difference;
             formula.norm = Norm::absolutes;
-            formula.unit = frame.scale;
-            exact_limit = 2 * frame.largest_square;  // Σ|x| <= Σx² for integers
             break;
-        case MetricId::chebyshev:
+        case Quantity::largest_difference:
             formula.core = Core::largest_difference;
             formula.norm = Norm::largest;
-            formula.unit = frame.scale;
-            exact_limit = 2 * frame.largest_square;
             break;
-        case MetricId::hamming:
-        case MetricId::jaccard:
-            return formula_for_bits(metric, d);
-        default:  // its tiles hold canonical values
+        case Quantity::product:
+            break;
+        case Quantity::differing_bits:
+            formula.core = Core::differing_bits;
+            break;
+        case Quantity::terms:  // its tiles hold canonical values
             formula.core = Core::canonical;
             formula.norm = Norm::largest;  // which every finite row has
-            formula.metric = &metric;
-            return formula;
+            break;
+    }
+}
+
+// What no number that a micro-kernel meets exceeds, in rows whose largest Σ x² is this; for
+// integers, of which Σ|x| <= Σx².
+double largest_number(Quantity quantity, double largest_square) {
+    if (quantity == Quantity::squared_distance) return 4 * largest_square;
+    return quantity == Quantity::product ? largest_square : 2 * largest_square;
+}
+
+}  // namespace
+
+template <class T>
+TileFormula formula_for_metric(const Metric& metric, const Frame& frame, int64_t d,
+                               bool zero_rows) {
+    const MetricTraits& traits = metric.traits();
+    if (metric.on_bits()) return formula_for_bits(metric, d);
+    const bool unit_rows = metric.unit_rows();
+    TileFormula formula;
+    set_core(formula, traits.quantity, traits.factor < 0.0 ? -1.0 : 1.0,
+             d <= direct_dimensions && !unit_rows);
+    if (formula.core == Core::canonical) {
+        formula.metric = &metric;
+        return formula;
+    }
+    const bool of_squares = formula.norm == Norm::squares;
+    formula.unit =
+        (of_squares ? frame.scale * frame.scale : frame.scale) / std::fabs(traits.factor);
+    if (unit_rows && zero_rows) {  // 1 − xy is right for a zero row too
+        set_core(formula, Quantity::product, -1.0, false);
+        formula.add_norms = false;
+        formula.constant_bias = 1.0;
+        formula.unit = 1.0;
     }
     const double exact_range = std::ldexp(1.0, std::numeric_limits<T>::digits);
-    if (frame.integral && exact_limit <= exact_range) return formula;  // exact: no error at all
+    if (frame.integral && !unit_rows &&
+        largest_number(traits.quantity, frame.largest_square) <= exact_range) {
+        return formula;  // exact: no error at all
+    }
     set_error<T>(formula, d);
     // where squares of differences vanish from float64
     formula.floor += formula.unit * static_cast<double>(d + 8) * 0x1p-1074;
-    if (metric != MetricId::cosine) formula.largest_norm = frame.scale * 1e150;  // or overflow
+    if (!unit_rows) formula.largest_norm = frame.scale * 1e150;        // or overflow
     if (formula.constant_bias != 0.0) formula.floor += formula.slope;  // the 1 of 1 − xy
-    if (frame.extreme && metric != MetricId::cosine) {  // squares overflow: confirm every pair
+    if (frame.extreme && !unit_rows) {  // squares overflow: confirm every pair
         formula.floor = INFINITY;
         formula.unit = 1.0;
     }
@@ -124,8 +130,7 @@ template <class T>
 TileFormula formula_in_place(const Metric& metric, int64_t d) {
     TileFormula formula;
     formula.in_place = true;
-    formula.core =
-        metric == MetricId::manhattan ? Core::absolute_difference : Core::squared_difference;
+    set_core(formula, metric.traits().quantity, 1.0, true);
     constexpr double u = std::numeric_limits<T>::epsilon() / 2;
     constexpr int64_t fewest_lanes = 16 / sizeof(T);
     const double additions = static_cast<double>(d / fewest_lanes + 8);
@@ -139,19 +144,9 @@ TileFormula formula_in_place(const Metric& metric, int64_t d) {
 template <class T>
 TileFormula formula_for_argument(Argument argument, int64_t d) {
     TileFormula formula;
-    if (argument == Argument::squared_distance) {
-        if (d <= direct_dimensions) {
-            formula.core = Core::squared_difference;
-        } else {
-            formula.row_factor = -2.0;
-            formula.add_norms = true;
-        }
-    } else if (argument == Argument::l1_distance) {
-        formula.core = Core::absolute_difference;
-        formula.norm = Norm::absolutes;
-    }
+    set_core(formula, quantity_of(argument), 1.0, d <= direct_dimensions);
     set_error<T>(formula, d);
-    if (argument == Argument::dot || argument == Argument::cosine) {
+    if (formula.core == Core::dot && !formula.add_norms) {
         // a power of the product multiplies its error, and no pair is computed again
         formula.core = Core::short_dot;
         const double u = std::numeric_limits<T>::epsilon() / 2;

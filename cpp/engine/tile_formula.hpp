@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "engine/frame.hpp"
-#include "engine/metric.hpp"
 #include "isa/ops.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile {
 

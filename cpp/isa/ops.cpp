@@ -21,7 +21,7 @@ inline namespace PAIRTILE_ISA {
 
 template <class Metric>
 constexpr Ops<double>::CanonicalFn tile_if_direct() {
-    if constexpr (requires { Metric::direct; }) {
+    if constexpr (Metric::traits.quantity == Quantity::terms) {
         return canonical_tile<Metric>;
     } else {
         return nullptr;

@@ -118,7 +118,7 @@ bool KernelFrame::fits_float32() const {
 
 double KernelFrame::largest_sampled_dot() const {
     constexpr int64_t sample = 64;
-    Canonical dot(MetricId::inner_product, x, y);
+    Canonical dot({metric_of(Quantity::product), {}}, x, y);
     const int64_t n = std::min(sample, x.rows()), m = std::min(sample, y.rows());
     double largest = 0.0;
     for (int64_t i = 0; i < n; ++i) {

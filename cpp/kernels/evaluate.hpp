@@ -88,8 +88,7 @@ class KernelEvaluator {
                                                      : T(0));
         }
         if constexpr (sizeof(T) == 4) tabulate();
-        const MetricId metric =
-            from.argument == Argument::l1_distance ? MetricId::manhattan : MetricId::sqeuclidean;
+        const Metric metric{metric_of(quantity_of(from.argument)), {}};
         for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, from.x, from.y);
         hits_.resize(static_cast<size_t>(workers));
     }

@@ -238,10 +238,8 @@ class DistanceProducts {
 template <class Body>
 void sweep_pairs(Source queries, Source references, const Metric& metric, Precision precision,
                  Control& control, Body body) {
-    if (metric == MetricId::cosine) {
-        queries.normalise();
-        references.normalise();
-    }
+    queries.read_as(metric.traits().reading);
+    references.read_as(metric.traits().reading);
     const Screen screen = choose_screen(queries, references, metric, control);
     const Choice choice = choose_precision(screen, queries, references, 1, metric, precision);
     const auto in = [&](auto zero) {

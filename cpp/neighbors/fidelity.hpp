@@ -2,9 +2,9 @@
 // radius to a distance (realism) and products of distances (probabilistic precision and recall).
 #pragma once
 
-#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile {
 

@@ -22,7 +22,7 @@ PanelShape panel_shape(Packing packing, int64_t d) {
 }
 
 Index pack_index(Source references, const Metric& metric, Precision precision, Control& control) {
-    if (metric == MetricId::cosine) references.normalise();
+    references.read_as(metric.traits().reading);
     constexpr int64_t typical_k = 10;
     const Screen screen = choose_screen(references, references, metric, control);
     const Choice choice =

@@ -338,8 +338,7 @@ class TopK {
             const bool have = c < found;
             constexpr double missing = std::is_same_v<D, Ordered> ? NAN : INFINITY;
             double value = have ? best[static_cast<size_t>(c)].value : missing;
-            if (metric_ != MetricId::inner_product && value < 0.0)
-                value = 0.0;  // where not rescored
+            if (!metric_.largest_first() && value < 0.0) value = 0.0;  // where not rescored
             distances_[row * k_ + c] = result_as<D>(metric_, value);
             indices_[row * k_ + c] = have ? best[static_cast<size_t>(c)].index : -1;
         }
@@ -403,10 +402,8 @@ template <class D>
 int64_t knn(Source queries, Source references, int64_t k, const Metric& metric,
             const Predicate& predicate, Precision precision, Control& control, D* distances,
             int64_t* indices, const Index* index, std::atomic<bool>* nonfinite) {
-    if (metric == MetricId::cosine) {
-        queries.normalise();
-        references.normalise();
-    }
+    queries.read_as(metric.traits().reading);
+    references.read_as(metric.traits().reading);
     const Screen screen = index ? index->screen(queries, references, metric, control)
                           : better_in_place(queries, references, metric)
                               ? screen_in_place(queries, references, metric)
@@ -426,10 +423,8 @@ int64_t least_knn_memory(int64_t d, int64_t k) {
 
 template <class D>
 void pairwise_distances(Source x, Source y, const Metric& metric, Control& control, D* distances) {
-    if (metric == MetricId::cosine) {
-        x.normalise();
-        y.normalise();
-    }
+    x.read_as(metric.traits().reading);
+    y.read_as(metric.traits().reading);
     control.expect(x.rows() * y.rows());
     parallel_for(x.rows(), control, [&](int64_t i, int worker) {
         Canonical canonical(metric, x, y);

@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <limits>
 
-#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/precision.hpp"
 #include "engine/source.hpp"
 #include "pairtile/fold/predicate.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile {
 

@@ -253,7 +253,7 @@ struct Search {
 
 double distance_quantile(Source pooled, const Metric& metric, double q, bool squared,
                          Control& control) {
-    if (metric == MetricId::cosine) pooled.normalise();
+    pooled.read_as(metric.traits().reading);
     const int64_t n = pooled.rows();
     const int64_t pairs = n / 2 * (n - 1) + (n % 2) * ((n - 1) / 2);
     const Screen screen = choose_screen(pooled, pooled, metric, control);
@@ -269,11 +269,9 @@ double distance_quantile(Source pooled, const Metric& metric, double q, bool squ
         found.second = search.order_statistics(first + 1).first;
     }
     const auto value = [&](double ordered) {
-        if (metric != MetricId::euclidean && squared) {
-            const double distance = reported(metric, ordered);
-            return distance * distance;
-        }
-        return squared ? ordered : reported(metric, ordered);
+        const double distance = reported(metric, ordered);
+        if (!squared) return distance;
+        return distance == std::sqrt(ordered) ? ordered : distance * distance;
     };
     const double a = value(found.first), b = t > 0.0 ? value(found.second) : a;
     return t < 0.5 ? a + (b - a) * t : b - (b - a) * (1.0 - t);

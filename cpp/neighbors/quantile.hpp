@@ -1,9 +1,9 @@
 // Exact quantiles of the distances of a sample, without storing them.
 #pragma once
 
-#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile {
 

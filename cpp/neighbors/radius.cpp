@@ -209,12 +209,6 @@ class Collect {
 constexpr int64_t state_bytes_per_row = 2 * sizeof(Counts<int64_t>);
 constexpr int64_t state_bytes_per_col = 2 * sizeof(Counts<int32_t>);
 
-void normalise_if_cosine(const Metric& metric, Source& queries, Source& references) {
-    if (metric != MetricId::cosine) return;
-    queries.normalise();
-    references.normalise();
-}
-
 template <class T>
 Sweep<T> radius_sweep(const Screen& screen, const TileFormula& formula, bool one_segment,
                       Control& control, const Index* index) {
@@ -272,7 +266,8 @@ double ordered_limit(const Metric& metric, D radius, bool closed) {
 void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
                   const double* row_limits, const double* col_limits, Control& control,
                   RadiusCounts by_row_limit, RadiusCounts by_col_limit, const Index* index) {
-    normalise_if_cosine(metric, queries, references);
+    queries.read_as(metric.traits().reading);
+    references.read_as(metric.traits().reading);
     const Screen screen = index ? index->screen(queries, references, metric, control)
                                 : choose_screen(queries, references, metric, control);
     in_chosen_precision(
@@ -294,7 +289,8 @@ int64_t least_radius_memory(int64_t d) {
 void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
                       const double* row_limits, const int64_t* indptr, Control& control,
                       int64_t* indices, double* values, const Index* index) {
-    normalise_if_cosine(metric, queries, references);
+    queries.read_as(metric.traits().reading);
+    references.read_as(metric.traits().reading);
     const Screen screen = index ? index->screen(queries, references, metric, control)
                                 : choose_screen(queries, references, metric, control);
     in_chosen_precision(

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/metric.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/precision.hpp"
 #include "engine/source.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile {
 

@@ -15,19 +15,16 @@ namespace {
 // name; p, weights, transform, ranges and n_bits, 0 where the metric has no use for one
 using Measure = std::tuple<std::string, double, Address, Address, Address, int64_t>;
 
-MetricId metric_of(const std::string& name) {
-#define PT_METRIC(known, type) \
-    if (name == #known) return MetricId::known;
-    PAIRTILE_METRICS(PT_METRIC)
-    PAIRTILE_BIT_METRICS(PT_METRIC)
-#undef PT_METRIC
-    throw py::value_error("unknown metric '" + name + "'");
+MetricId id_of(const std::string& name) {
+    const MetricId id = metric_named(name);
+    if (id == MetricId::count) throw py::value_error("unknown metric '" + name + "'");
+    return id;
 }
 
 Metric metric_of(const Measure& measure, const Sets& sets) {
     const auto& [name, p, weights, transform, ranges, n_bits] = measure;
     const auto features = static_cast<double>(std::get<2>(std::get<0>(sets)));
-    return {metric_of(name),
+    return {id_of(name),
             {p, at<const double>(weights), at<const double>(transform), at<const double>(ranges),
              features, n_bits}};
 }
@@ -165,7 +162,7 @@ void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const
     search.references = array_of(references);
     search.query_scales = at<const RowScale>(scales.first);
     search.reference_scales = at<const RowScale>(scales.second);
-    search.metric = metric_of(std::get<0>(measure));
+    search.metric = id_of(std::get<0>(measure));
     search.first_query = firsts.first;
     search.first_reference = firsts.second;
     search.exclude_self = exclude_self;

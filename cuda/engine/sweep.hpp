@@ -3,15 +3,9 @@
 
 #include "engine/array.hpp"
 #include "engine/plan.hpp"
-#include "pairtile/metric/registry.hpp"
+#include "pairtile/metric/metric.hpp"
 
 namespace pairtile::gpu {
-
-// Which metric, and in device memory what it needs besides two rows.
-struct Metric {
-    MetricId id;
-    MetricParams params;
-};
 
 // Queries [first_row, first_row + rows) against all references; grid (row blocks, segments).
 struct Sweep {

@@ -11,21 +11,7 @@ namespace pairtile::gpu {
 
 // What the user sees, from the ordered value.
 inline __device__ __noinline__ double distance_of(const Metric& metric, double ordered) {
-    switch (metric.id) {
-#define PT_REPORTED(name, type) \
-    case MetricId::name:        \
-        return reported<type>(ordered, metric.params);
-        PAIRTILE_METRICS(PT_REPORTED)
-#undef PT_REPORTED
-#define PT_REPORTED(name, type) \
-    case MetricId::name:        \
-        return type::reported(ordered, metric.params.n_bits);
-        PAIRTILE_BIT_METRICS(PT_REPORTED)
-#undef PT_REPORTED
-        case MetricId::count:
-            break;
-    }
-    return ordered;
+    return reported(metric, ordered);
 }
 
 // A plain metric: eight partial results per pair run through all features in registers.

@@ -83,16 +83,14 @@ struct Rows {
     std::vector<S> values;
     int64_t d;
 
-    Source source(bool normalised) const {
+    Source source() const {
         constexpr int64_t size = sizeof(S);
         constexpr Dtype dtype = sizeof(S) == 1   ? Dtype::uint8
                                 : sizeof(S) == 4 ? Dtype::float32
                                                  : Dtype::float64;
-        Source source(Array{reinterpret_cast<const char*>(values.data()),
+        return Source(Array{reinterpret_cast<const char*>(values.data()),
                             static_cast<int64_t>(values.size()) / d, d, d * size, size, dtype,
                             false});
-        if (normalised) source.normalise();
-        return source;
     }
 };
 
@@ -168,8 +166,9 @@ void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name
     params.transform = map.data();
     params.features = static_cast<double>(d);
     const Metric metric(id, params);
-    const bool cosine = id == MetricId::cosine;
-    const Source rows = x.source(cosine), cols = y.source(cosine);
+    Source rows = x.source(), cols = y.source();
+    rows.read_as(metric.traits().reading);
+    cols.read_as(metric.traits().reading);
     Control control(ignore);
     const Screen screen = choose_screen(rows, cols, metric, control);
     const bool ordinary = kind == Kind::normal || kind == Kind::whole || kind == Kind::offset;
@@ -196,7 +195,7 @@ void check_bits(MetricId id, int64_t bytes, const std::string& isa_name, Random&
     MetricParams params;
     params.n_bits = 8 * bytes;
     const Metric metric(id, params);
-    const Source rows = x.source(false), cols = y.source(false);
+    const Source rows = x.source(), cols = y.source();
     Control control(ignore);
     const Screen screen = choose_screen(rows, cols, metric, control);
     check_pairs<float>(screen, screen.float32, metric, rows, cols, true,
@@ -210,7 +209,7 @@ TEST(tiles_are_within_the_bound_of_their_formula) {
         for (int id = 0; id < static_cast<int>(MetricId::count); ++id) {
             const MetricId metric = static_cast<MetricId>(id);
             for (const int64_t d : {1, 4, 5, 16, 33, 300}) {
-                if (on_bits(metric)) {
+                if (Metric{metric, {}}.on_bits()) {
                     check_bits(metric, d, one->name, random);
                     continue;
                 }

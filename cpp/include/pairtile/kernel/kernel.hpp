@@ -18,10 +18,17 @@
 #pragma once
 
 #include "pairtile/math.hpp"
+#include "pairtile/metric/traits.hpp"
 
 namespace pairtile {
 
 enum class Argument : int { squared_distance, l1_distance, dot, cosine };
+
+// The same of two rows, those of `cosine` divided by their norms.
+constexpr Quantity quantity_of(Argument argument) {
+    if (argument == Argument::squared_distance) return Quantity::squared_distance;
+    return argument == Argument::l1_distance ? Quantity::absolute_differences : Quantity::product;
+}
 
 constexpr int kernel_params = 3;
 

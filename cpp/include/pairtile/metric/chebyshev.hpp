@@ -2,11 +2,14 @@
 #pragma once
 
 #include "pairtile/config.hpp"
+#include "pairtile/metric/traits.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Chebyshev {
+    static constexpr MetricTraits traits{.quantity = Quantity::largest_difference};
+
     template <class T>
     static PAIRTILE_HD T accumulate(T sum, T x, T y) {
         const T difference = x - y;

@@ -8,6 +8,9 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Cosine : SquaredEuclidean {
+    static constexpr MetricTraits traits{
+        .quantity = Quantity::squared_distance, .factor = 0.5, .reading = Reading::unit};
+
     static PAIRTILE_HD double order(double combined) { return 0.5 * combined; }
 };
 

@@ -4,6 +4,7 @@
 
 #include "pairtile/math.hpp"
 #include "pairtile/metric/params.hpp"
+#include "pairtile/metric/traits.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
@@ -11,7 +12,7 @@ inline namespace PAIRTILE_ISA {
 PAIRTILE_HD double magnitude(double x) { return __builtin_fabs(x); }
 
 struct Direct {
-    static constexpr bool direct = true;
+    static constexpr MetricTraits traits{};
 
     template <class T>
     static PAIRTILE_HD T combine(T a, T b) {

@@ -8,6 +8,8 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Gower : Direct {
+    static constexpr MetricTraits traits{.parameter = "ranges"};
+
     template <class T>
     static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t j, const MetricParams& params) {
         const T difference = x - y;

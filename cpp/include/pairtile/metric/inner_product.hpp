@@ -2,11 +2,14 @@
 #pragma once
 
 #include "pairtile/config.hpp"
+#include "pairtile/metric/traits.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct InnerProduct {
+    static constexpr MetricTraits traits{.quantity = Quantity::product, .factor = -1.0};
+
     template <class T>
     static PAIRTILE_HD T accumulate(T sum, T x, T y) {
         return sum + x * y;

@@ -3,11 +3,15 @@
 #pragma once
 
 #include "pairtile/config.hpp"
+#include "pairtile/metric/traits.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Jaccard {
+    static constexpr MetricTraits traits{
+        .quantity = Quantity::differing_bits, .parameter = "n_bits", .over_union = true};
+
     // ascending order of neighbours, from the bits set in one row alone and in at least one
     static PAIRTILE_HD double order(int64_t differing, int64_t either) {
         return either == 0 ? 0.0 : static_cast<double>(differing) / static_cast<double>(either);

@@ -9,6 +9,10 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Mahalanobis : Euclidean {
+    static constexpr MetricTraits traits{.quantity = Quantity::squared_distance,
+                                         .reading = Reading::transformed,
+                                         .parameter = "transform"};
+
     // One row of A times the difference, for canonical_fold().
     struct Component : Euclidean {
         template <class T>

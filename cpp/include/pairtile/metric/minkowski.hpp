@@ -8,6 +8,8 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Minkowski : Direct {
+    static constexpr MetricTraits traits{.parameter = "p"};
+
     template <class T>
     static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t, const MetricParams& params) {
         return sum + power_of(magnitude(x - y), params.p);

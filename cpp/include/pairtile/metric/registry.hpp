@@ -52,10 +52,4 @@ enum class MetricId : int {
 };
 #undef PAIRTILE_METRIC_ID
 
-constexpr bool on_bits(MetricId metric) {
-#define PAIRTILE_IS(name, type) metric == MetricId::name ||
-    return PAIRTILE_BIT_METRICS(PAIRTILE_IS) false;
-#undef PAIRTILE_IS
-}
-
 }  // namespace pairtile

@@ -8,6 +8,9 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct WeightedEuclidean : Euclidean {
+    static constexpr MetricTraits traits{
+        .quantity = Quantity::squared_distance, .reading = Reading::weighted, .parameter = "w"};
+
     template <class T>
     static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t j, const MetricParams& params) {
         const T difference = x - y;
