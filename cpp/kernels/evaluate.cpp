@@ -80,16 +80,7 @@ KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<Ker
     }
     frame = choose_frame(x, y, distance, control);
     unit = argument == Argument::l1_distance ? frame.scale : frame.scale * frame.scale;
-    for (KernelTerm& term : terms) {
-        if (term.kernel == KernelId::inverse_multiquadric) {
-            // (c² + s)^−β = c^−2β (1 + s/c²)^−β, whose values stay near 1
-            const double square = term.params[0], beta = term.params[1];
-            term = {term.weight * std::pow(square, -beta),
-                    KernelId::rational_quadratic,
-                    {1.0 / square, beta}};
-        }
-        rescale(term, unit);
-    }
+    for (KernelTerm& term : terms) rescale(term, unit);
 }
 
 bool KernelFrame::fits_float32() const {

@@ -525,6 +525,11 @@ def test_inverse_multiquadric_far_from_the_scale_of_the_data(beta, scale):
     check_sum(got, terms.ravel(), 1.0, 2e-6, "reached")
 
 
+def test_inverse_multiquadric_of_values_beyond_float64():
+    with pytest.raises(ValueError, match="c=1e-100 is too small"):
+        pt.InverseMultiquadric(1e-100, beta=2.0)([[0.0]], [[1.0]])
+
+
 @pytest.mark.parametrize("scale", [1e3, 1e7, 1e15])
 @pytest.mark.parametrize("degree", [1, 2, 3, 4])
 def test_polynomials_beyond_the_range_of_float32(degree, scale):

@@ -308,9 +308,16 @@ class InverseMultiquadric(Kernel):
         return _rules_of(self.c)
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
-        c = _length("c", self.c, lengths)
-        _reciprocal("c", c, c * c)
-        return [(1.0, "inverse_multiquadric", (c * c, float(self.beta)))]
+        c, beta = _length("c", self.c, lengths), float(self.beta)
+        inverse = _reciprocal("c", c, c * c)
+        # c^−2β (1 + d²/c²)^−β: a weight, and values near 1
+        try:
+            weight = (c * c) ** -beta
+        except OverflowError:
+            raise ValueError(
+                f"c={c:g} is too small: the values c^(-2 beta) exceed float64 for beta={beta:g}"
+            ) from None
+        return [(weight, "rational_quadratic", (inverse, beta))]
 
 
 @dataclass(frozen=True)

@@ -682,10 +682,6 @@ const std::vector<Formula>& formulas() {
          {0.3, 1.7},
          [](long double s, P p) { return std::pow(1 + p[0] * s, -static_cast<long double>(p[1])); },
          [](long double s, P p) { return p[1] * (2 + 2 * std::log1p(p[0] * s)); }},
-        {KernelId::inverse_multiquadric,
-         {0.3, 0.6},
-         [](long double s, P p) { return std::pow(p[0] + s, -static_cast<long double>(p[1])); },
-         [](long double s, P p) { return p[1] * (2 + 2 * std::fabs(std::log(p[0] + s))); }},
         {KernelId::matern32,
          {0.9},
          [](long double s, P p) {

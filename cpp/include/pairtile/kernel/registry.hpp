@@ -5,7 +5,6 @@
 #include "pairtile/kernel/cosine.hpp"
 #include "pairtile/kernel/energy.hpp"
 #include "pairtile/kernel/gaussian.hpp"
-#include "pairtile/kernel/inverse_multiquadric.hpp"
 #include "pairtile/kernel/laplace.hpp"
 #include "pairtile/kernel/laplace_l1.hpp"
 #include "pairtile/kernel/linear.hpp"
@@ -19,7 +18,6 @@
     X(laplace, Laplace)                          \
     X(laplace_l1, LaplaceL1)                     \
     X(rational_quadratic, RationalQuadratic)     \
-    X(inverse_multiquadric, InverseMultiquadric) \
     X(matern32, Matern32)                        \
     X(matern52, Matern52)                        \
     X(polynomial, Polynomial)                    \

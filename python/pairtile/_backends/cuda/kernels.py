@@ -45,10 +45,6 @@ def _fits_float32(terms: Sequence[Term], largest: float, d: int) -> bool:
             degree, gamma, coef0 = params
             if degree * math.log2(1 + gamma * d * largest**2 + abs(coef0)) > 100:
                 return False
-        if name == "inverse_multiquadric":
-            c2, beta = params
-            if beta * abs(math.log2(c2)) > 50:
-                return False
     return True
 
 

@@ -46,7 +46,6 @@ _SLOPE: dict[str, Callable[..., Floats]] = {
     "laplace": _laplace,
     "laplace_l1": lambda a, gamma: -gamma * np.exp(-gamma * a),
     "rational_quadratic": lambda s, q, alpha: -alpha * q * (1 + q * s) ** (-alpha - 1),
-    "inverse_multiquadric": lambda s, c2, beta: -beta * (c2 + s) ** (-beta - 1),
     "matern32": lambda s, r: -r * r / 2 * np.exp(-r * np.sqrt(s)),
     "matern52": _matern52,
     "polynomial": _polynomial,

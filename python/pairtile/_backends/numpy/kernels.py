@@ -42,7 +42,6 @@ _FORMULA: dict[str, tuple[Callable[[Floats, Floats], Floats], Callable[..., Floa
     "laplace": (sq_distance, lambda s, gamma: np.exp(-gamma * np.sqrt(s))),
     "laplace_l1": (manhattan, lambda a, gamma: np.exp(-gamma * a)),
     "rational_quadratic": (sq_distance, lambda s, scale, alpha: (1 + s * scale) ** -alpha),
-    "inverse_multiquadric": (sq_distance, lambda s, c2, beta: (c2 + s) ** -beta),
     "matern32": (sq_distance, _matern32),
     "matern52": (sq_distance, _matern52),
     "polynomial": (dot, lambda t, degree, gamma, coef0: (gamma * t + coef0) ** int(degree)),
@@ -68,7 +67,6 @@ LOG_FORMULA: dict[str, Callable[..., Floats]] = {
     "laplace": lambda s, gamma: -gamma * np.sqrt(s),
     "laplace_l1": lambda a, gamma: -gamma * a,
     "rational_quadratic": lambda s, scale, alpha: -alpha * np.log1p(s * scale),
-    "inverse_multiquadric": lambda s, c2, beta: -beta * np.log(c2 + s),
     "matern32": _log_matern32,
     "matern52": _log_matern52,
 }

@@ -38,12 +38,6 @@ def _rational_quadratic(s: Floats, scale: float, alpha: float) -> Derivatives:
     return k, -alpha * scale * k / base, alpha * (alpha + 1) * scale**2 * s * k / base**2
 
 
-def _inverse_multiquadric(s: Floats, c2: float, beta: float) -> Derivatives:
-    base = c2 + s
-    k = base**-beta
-    return k, -beta * k / base, beta * (beta + 1) * s * k / base**2
-
-
 def _matern32(s: Floats, r: float) -> Derivatives:
     z = r * np.sqrt(s)
     tail = np.exp(-z)
@@ -60,7 +54,6 @@ def _matern52(s: Floats, r: float) -> Derivatives:
 DERIVATIVES: dict[str, Callable[..., Derivatives]] = {
     "gaussian": _gaussian,
     "rational_quadratic": _rational_quadratic,
-    "inverse_multiquadric": _inverse_multiquadric,
     "matern32": _matern32,
     "matern52": _matern52,
 }
