@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from pairtile._front.metrics import METRICS
+from pairtile._definitions import metrics as definitions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-DISTANCES = tuple(metric for metric in METRICS if metric != "inner_product")
+ALL = definitions.METRICS
+METRICS = tuple(name for name in ALL if not ALL[name].on_bits)
+BIT_METRICS = tuple(name for name in ALL if ALL[name].on_bits)
+PLAIN_METRICS = tuple(name for name in ALL if ALL[name].plain)
+DISTANCES = tuple(metric for metric in METRICS if not ALL[metric].largest_first)
 
 
 def parameters(metric: str, d: int) -> dict[str, Any] | None:

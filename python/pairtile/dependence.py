@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._definitions.kernels import evaluate
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress, Report
-    from pairtile.kernels.kernel import Term
 
     Floats = NDArray[np.float64]
 
@@ -68,8 +69,6 @@ def _side(rows: Floats, own: Floats, squares: float, shift: float) -> _Side:
 
 def _typical(x: NDArray[Any], terms: list[Term]) -> float:
     """About the mean of k(x_i, x_j) over i != j: what products cancel least without."""
-    from pairtile._backends.numpy.kernels import evaluate
-
     sample = np.asarray(validate.host(x[:: -(-len(x) // 64)]), dtype=np.float64)
     if len(sample) < 2:
         return 0.0

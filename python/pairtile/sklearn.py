@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pairtile._front import scalars
+from pairtile._front.extras import MissingExtraError
 from pairtile._front.metrics import check_distance
-from pairtile.app.io import MissingExtraError
 from pairtile.neighbors.radius import RadiusNeighbors, radius_neighbors
 from pairtile.neighbors.search import knn
 

@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._definitions.kernels import stein_kernel
+from pairtile._definitions.metrics import manhattan, sq_distance
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import (
-    Energy,
-    Gaussian,
     InverseMultiquadric,
     Kernel,
-    Laplace,
-    Matern,
-    RationalQuadratic,
     as_kernel,
+    kernels_with,
     median_sizes,
     resolve,
 )
@@ -32,28 +30,36 @@ from pairtile.two_sample.permutation import TestResult
 from pairtile.two_sample.relabelling import pack, pvalue, signed_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
 
-_SMOOTH = (Gaussian, RationalQuadratic, InverseMultiquadric, Matern)
 _ESTIMATORS = ("biased", "unbiased")
 
 
 def _check_smooth(kernel: Kernel) -> None:
     for _, part in kernel._parts():
-        if isinstance(part, _SMOOTH):
+        if part._definition.stein is not None:
             continue
-        if isinstance(part, (Laplace, Energy)):
+        if part._definition.argument in (sq_distance, manhattan):
             why = "has no derivative where two rows coincide"
         else:
             why = "is not a function of the distance of two rows"
+        *some, last = kernels_with("stein")
         raise ValueError(
-            f"{part} {why}; a Stein discrepancy takes a Gaussian, RationalQuadratic, "
-            "InverseMultiquadric or Matern kernel, or a sum of these"
+            f"{part} {why}; a Stein discrepancy takes a {', '.join(some)} or {last} kernel, or a "
+            "sum of these"
         )
+
+
+def _diagonal(scores: NDArray[np.float64], terms: Sequence[Term]) -> NDArray[np.float64]:
+    """The Stein kernel of each row with itself."""
+    nothing = np.zeros(len(scores))
+    products = np.einsum("ij,ij->i", scores, scores)
+    return stein_kernel(nothing, products, nothing, scores.shape[1], terms)
 
 
 def _stein_sums(
@@ -72,8 +78,6 @@ def _stein_sums(
 
     `draw` gives the sign vectors, True for +1, once the number of rows is known.
     """
-    from pairtile._backends.numpy.stein import stein_diagonal
-
     chosen = as_kernel(kernel)
     _check_smooth(chosen)
     scalars.choice("estimator", estimator, _ESTIMATORS)
@@ -97,7 +101,7 @@ def _stein_sums(
     diagonal = 0.0
     for start in range(0, n, 4096):
         rows = np.asarray(validate.host(s[start : start + 4096]), dtype=np.float64)
-        diagonal += float(stein_diagonal(rows, terms).sum())
+        diagonal += float(_diagonal(rows, terms).sum())
     if estimator == "biased":
         return (total + diagonal) / n**2, (signed + diagonal) / n**2, diagonal / n
     return total / (n * (n - 1)), signed / (n * (n - 1)), diagonal / n

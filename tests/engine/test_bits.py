@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from pairtile._front.metrics import BIT_METRICS
+from metrics import BIT_METRICS
 from strategies import LAYOUTS, ROWS, SEEDS
 
 # Words hold 4 bytes, canonical ones 8; counters of a byte hold 31 words, sums are cut every 256.

@@ -187,7 +187,7 @@ def test_fidelity_measures_have_the_bits_of_those_in_memory(stored, cut):
 def test_ordered_values_become_the_distances(backend, metric):
     """The seam's "ordered": what `finish` turns into the bits that are returned."""
     from pairtile._backends import choose
-    from pairtile._backends.numpy.neighbors import finish
+    from pairtile._definitions.metrics import finish
 
     # products of 30 features that overflow, vanish and cancel; a row of zeros
     scale = 10.0 ** RNG.integers(-160, 160, size=(40, 1))

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from gpu_data import TERMS, data
-from metrics import DISTANCES, narrowed, parameters
+from metrics import BIT_METRICS, DISTANCES, METRICS, narrowed, parameters
 from pairtile._backends import numpy as twin
-from pairtile._backends.numpy.kernels import _FORMULA, kernel_matrix
+from pairtile._definitions.kernels import KERNELS, evaluate
 from pairtile._front import metrics
-from pairtile._front.metrics import BIT_METRICS, METRICS
 from pairtile.two_sample.relabelling import pack
 from strategies import KINDS, SEEDS, pairs_of_sets
 
@@ -109,7 +108,7 @@ def test_few_queries_are_spread_over_the_references(cuda: Any) -> None:
 def test_module_knows_what_it_was_built_for(cuda: Any) -> None:
     assert cuda.__version__ == pt.__version__
     assert cuda.architectures()
-    assert {name for name in _FORMULA if cuda.reads_normalised_rows(name)} == {"cosine"}
+    assert {name for name in KERNELS if cuda.reads_normalised_rows(name)} == {"cosine"}
     with pytest.raises(ValueError, match="unknown kernel 'sinc'"):
         cuda.reads_normalised_rows("sinc")
 
@@ -148,7 +147,7 @@ def test_unknown_metrics_never_reach_a_device(cuda: Any) -> None:
 
 
 def test_every_kernel_is_tested() -> None:
-    assert TERMS.keys() == _FORMULA.keys()
+    assert TERMS.keys() == KERNELS.keys()
 
 
 # --- With a GPU -----------------------------------------------------------------------------------
@@ -539,7 +538,7 @@ def test_kernel_matrix_times_columns(
 ) -> None:
     x, y = data(50, 37, dtype), data(600, 37, dtype, 1)
     terms = [(1.5, name, TERMS[name]), (-0.5, "gaussian", (0.02,))]
-    k = kernel_matrix(x, y, terms, dtype=np.dtype(np.float64))
+    k = evaluate(x.astype(np.float64), y.astype(np.float64), terms)
     for width in (1, 64, 70):  # 64 columns are one strip
         v = np.random.default_rng(width).normal(size=(600, width))
         found = gpu.kernel_matvec(cupy.asarray(x), cupy.asarray(y), v, terms, **SUMS)

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from backends import forced_tile, on_backend
-from metrics import DISTANCES, METRICS, named
-from pairtile._front.metrics import BIT_METRICS, PLAIN_METRICS
+from metrics import BIT_METRICS, DISTANCES, METRICS, PLAIN_METRICS, named
 from strategies import DTYPES, KINDS, cast, pairs_of_sets
 
 SCREENS = ["", "float32", "float64", "bfloat16"]

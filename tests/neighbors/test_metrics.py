@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
 from metrics import by_scipy, named, narrowed
-from pairtile._backends.numpy.neighbors import power, power_by_roots
+from pairtile._definitions.numbers import power, power_by_roots
 from strategies import KINDS, SEEDS, pairs_of_sets
 
 DIRECT = ("minkowski", "canberra", "braycurtis", "gower")

@@ -20,7 +20,7 @@ import pairtile as pt
 from backends import forced_tile, native_and_twin
 from formulas import gaussian, matern, stein_matrix
 from pairtile._backends import numpy as twin
-from pairtile._backends.numpy.stein import stein_diagonal
+from pairtile.stein import _diagonal
 from strategies import SEEDS, point_sets
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_the_diagonal_is_the_limit_of_near_rows(nu):
     terms = pt.Matern(0.8, nu=nu)._terms(2, {})
     near = np.array([[0.0, 0.0], [1e-9, 0.0]])
     sums = twin.stein_label_sums(near, scores, np.zeros((1, 0), np.uint64), terms, workers=1)
-    np.testing.assert_allclose(sums[2] / 2, stein_diagonal(scores, terms)[0], rtol=1e-7)
+    np.testing.assert_allclose(sums[2] / 2, _diagonal(scores, terms)[0], rtol=1e-7)
 
 
 def test_repeated_rows_and_a_wide_kernel():
@@ -133,7 +133,7 @@ def test_native_stein_sums_are_the_twins(x, n_labels, seed, tile):
                 _native.stein_label_sums(x.array, scores, labels, terms, workers=w) for w in (1, 3)
             )
         # |k_p(x, y)|² <= k_p(x, x) k_p(y, y)
-        largest = float(stein_diagonal(scores, terms).max())
+        largest = float(_diagonal(scores, terms).max())
         for mine, again, theirs in zip(got, other, expected, strict=True):
             assert np.array_equal(mine, again)
             assert (np.abs(np.subtract(mine, theirs)) <= 1e-12 * largest * n**2).all()
@@ -154,7 +154,7 @@ def test_hostile_samples(kind):
         one, twin = native_and_twin(
             pt.kernel_stein_discrepancy, x, scores / sigma, kernel=kernel, estimator="unbiased"
         )
-        largest = float(stein_diagonal(scores / sigma, kernel._terms(9, {})).max())
+        largest = float(_diagonal(scores / sigma, kernel._terms(9, {})).max())
         # under a narrow kernel each row has no more than its copy
         assert n * abs(one - twin) <= 1e-12 * largest * (1 if sigma < 1 else n), sigma
 

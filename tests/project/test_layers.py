@@ -1,5 +1,6 @@
 """The layers of the code: which room may know which, read off its includes and imports."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -21,6 +22,61 @@ CUDA = {
     **{family: {"pairtile", "engine"} for family in FAMILIES},
     "bind": {"pairtile", "engine", *FAMILIES},
 }
+# What a part of the Python package may import besides itself, public names aside; `choose` alone
+# knows the backends, by name and not by import.
+FOUNDATION = {"_definitions", "_backends", "_front"}
+STATISTICS = {"kernels", "neighbors", "losses", "slices", "two_sample", "stein", "dependence"}
+PYTHON = {
+    "_definitions": set(),
+    "_backends": {"_definitions", "_front", "_cuda"},
+    "_front": {"_definitions", "_backends"},
+    "kernels": FOUNDATION,
+    "neighbors": FOUNDATION,
+    "losses": FOUNDATION,
+    "slices": FOUNDATION,
+    "two_sample": FOUNDATION | {"kernels"},
+    "stein": FOUNDATION | {"kernels", "two_sample"},
+    "dependence": FOUNDATION | {"kernels", "two_sample"},
+    "sklearn": FOUNDATION | {"neighbors"},
+    "app": FOUNDATION | STATISTICS,
+    "__init__": FOUNDATION | STATISTICS | {"sklearn"},
+    "__main__": {"app"},
+}
+PACKAGE = ROOT / "python" / "pairtile"
+
+
+def imported(path):
+    """The modules of the package that a file imports, wherever in it, type hints included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize("part", PYTHON)
+def test_a_package_imports_none_above_it(part):
+    files = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else []
+    files += sorted((PACKAGE / part).rglob("*.py"))
+    assert files
+    known = {p.stem for p in PACKAGE.iterdir() if p.stem.isidentifier()} - {"pairtile"}
+    for path in files:
+        parts = {m.split(".")[1] for m in imported(path) if m.startswith("pairtile.")}
+        assert (parts & known) <= PYTHON[part] | {part}, path
+
+
+def test_no_production_code_imports_the_numpy_backend():
+    """It is what the engine is tested against, and the fallback that `choose` loads by name."""
+    inside = PACKAGE / "_backends" / "numpy"
+    found = [
+        (str(path.relative_to(PACKAGE)), module)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if inside not in path.parents
+        for module in imported(path)
+        if module.startswith("pairtile._backends.numpy")
+    ]
+    assert found == []
 
 
 def includes(folder):

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.numpy.neighbors import finish, require_finite, spans
-from pairtile._backends.rows import Rows
+from pairtile._backends.refusals import require_finite
+from pairtile._backends.rows import Rows, spans
+from pairtile._definitions.metrics import finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from pairtile._backends.numpy.neighbors import Params
+    from pairtile._definitions.metrics import Params
     from pairtile._front.progress import Report
 
     Set = NDArray[Any] | Rows

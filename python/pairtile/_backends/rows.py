@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+
+def spans(n: int, block: int = 256) -> Iterator[slice]:
+    """The rows 0..n in blocks."""
+    return (slice(i, min(i + block, n)) for i in range(0, n, block))
 
 
 def is_rows(x: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends.rows import Rows
+from pairtile._definitions.metrics import METRICS
 from pairtile._front import scalars, validate
 
 if TYPE_CHECKING:
@@ -21,27 +22,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Every metric, with the parameters it needs and those it may take.
-_PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "euclidean": ((), ()),
-    "sqeuclidean": ((), ()),
-    "cosine": ((), ()),
-    "inner_product": ((), ()),
-    "manhattan": ((), ()),
-    "chebyshev": ((), ()),
-    "minkowski": (("p",), ()),
-    "canberra": ((), ()),
-    "braycurtis": ((), ()),
-    "weuclidean": (("w",), ()),
-    "mahalanobis": ((), ("VI", "V")),
-    "gower": ((), ("categorical", "ranges")),
-    "hamming": ((), ("n_bits",)),
-    "jaccard": ((), ("n_bits",)),
-}
-BIT_METRICS = ("hamming", "jaccard")  # of rows of packed bits
-# Those without parameters whose rows are packed as they are.
-PLAIN_METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
-METRICS = tuple(metric for metric in _PARAMETERS if metric not in BIT_METRICS)
+BIT_METRICS = tuple(name for name, metric in METRICS.items() if metric.on_bits)
 _LARGEST_P = 1024.0
 _ROWS = 4096  # looked at together
 
@@ -55,16 +36,15 @@ class Measure(NamedTuple):
 
 def check(metric: str, metric_params: Mapping[str, Any] | None) -> None:
     """Raise unless there is a metric of this name, with parameters of these names."""
-    scalars.choice("metric", metric, _PARAMETERS)
-    required, optional = _PARAMETERS[metric]
+    scalars.choice("metric", metric, METRICS)
+    known = METRICS[metric].parameters
     given = dict(metric_params or {})
-    known = required + optional
     unknown = sorted(set(given) - set(known), key=str)
     if unknown and not known:
         raise ValueError(f"metric {metric!r} takes no metric_params, got {unknown}")
     if unknown:
         raise ValueError(f"metric {metric!r} takes the metric_params {list(known)}, got {unknown}")
-    missing = [name for name in required if given.get(name) is None]
+    missing = [name for name in METRICS[metric].required if given.get(name) is None]
     if missing:
         raise ValueError(f"metric {metric!r} needs metric_params={{{missing[0]!r}: ...}}")
     if metric == "mahalanobis" and (given.get("VI") is None) == (given.get("V") is None):
@@ -77,10 +57,10 @@ def check(metric: str, metric_params: Mapping[str, Any] | None) -> None:
 def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None:
     """`check`, and raise unless it grows as rows move apart."""
     check(metric, metric_params)
-    if metric == "inner_product":
-        distances = ", ".join(name for name in _PARAMETERS if name != "inner_product")
+    if METRICS[metric].largest_first:
+        distances = ", ".join(name for name in METRICS if not METRICS[name].largest_first)
         raise ValueError(
-            "metric 'inner_product' is largest for the nearest rows; "
+            f"metric {metric!r} is largest for the nearest rows; "
             f"a distance is needed here: {distances}"
         )
 
@@ -108,7 +88,7 @@ def resolve(
         name = "VI" if given.get("VI") is not None else "V"
         matrix = _numbers(f"metric_params[{name!r}]", given[name], (d, d))
         return Measure(metric, {"transform": _transform(name, matrix)})
-    if metric in BIT_METRICS:
+    if METRICS[metric].on_bits:
         return Measure(metric, {"n_bits": _n_bits(metric, given.get("n_bits"), sets)})
     if metric == "gower":
         return Measure(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.numpy.neighbors import require_finite
+from pairtile._backends.refusals import require_finite
 from pairtile._backends.rows import Rows, is_rows
 from pairtile._front import scalars
 

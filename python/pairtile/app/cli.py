@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except Exception as error:
-        from pairtile.app.io import InputError, MissingExtraError
+        from pairtile._front.extras import MissingExtraError
+        from pairtile.app.io import InputError
 
         if isinstance(error, InputError):
             print(f"pairtile: {error}", file=sys.stderr)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pairtile.app.io import MissingExtraError, Table
+from pairtile._front.extras import MissingExtraError
+from pairtile.app.io import Table
 
 _SEED = 0
 _WHITE = 16.0  # the grey values of the images run from 0 to 16

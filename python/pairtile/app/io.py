@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pairtile._front.extras import MissingExtraError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -28,10 +30,6 @@ _BLOCK_VALUES = 1 << 20
 
 class InputError(ValueError):
     """A file, or a pair of files, that cannot be compared."""
-
-
-class MissingExtraError(ImportError):
-    """A package that only one extra needs is not installed."""
 
 
 class Table(NamedTuple):

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.rows import spans
+from pairtile._definitions.kernels import KERNELS, evaluate, evaluate_diagonal, evaluate_pairs
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pairtile._definitions.kernels import Kernel as Definition
+    from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress, Report
 
-    Term = tuple[float, str, tuple[float, ...]]
     Rule = tuple[str, str]  # name of the rule, metric of the distances
 
 _SAMPLED_ROWS = 2048  # of a median that need not be exact: two million pairs
@@ -41,6 +44,8 @@ class Kernel:
     """
 
     __array_ufunc__ = None  # so that a NumPy number times a kernel is a kernel too
+
+    _names: ClassVar[tuple[str, ...]]  # of the definitions that it can stand for
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.floating[Any]]:
         """Kernel matrix of two small sets.
@@ -61,12 +66,10 @@ class Kernel:
             If the arrays are not acceptable, or a parameter is a rule such as "median": that is
             resolved on the pooled sample of a two-sample function, not here.
         """
-        from pairtile._backends.numpy.kernels import kernel_matrix
-
         if rules := sorted(self._rules()):
             raise ValueError(f"{self} has a parameter {rules[0][0]!r}; give it a number to call it")
         a, b = validate.pair("x", x, "y", y)
-        k = kernel_matrix(
+        k = _matrix(
             validate.host(a),
             validate.host(b),
             self._terms(a.shape[1], {}),
@@ -85,6 +88,15 @@ class Kernel:
         return _Sum(tuple((scale * w, kernel) for w, kernel in self._parts()))
 
     __rmul__ = __mul__
+
+    @property
+    def _name(self) -> str:
+        """Of the definition that it stands for."""
+        return self._names[0]
+
+    @property
+    def _definition(self) -> Definition:
+        return KERNELS[self._name]
 
     def _parts(self) -> tuple[tuple[float, Kernel], ...]:
         """The kernel as a weighted sum."""
@@ -183,6 +195,7 @@ class Gaussian(Kernel):
         If not exactly one of the two is given, or it is not positive.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ("gaussian",)
     sigma: float | str | None = None
     gamma: float | None = field(default=None, kw_only=True)
 
@@ -195,9 +208,9 @@ class Gaussian(Kernel):
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         if self.sigma is None:
             assert self.gamma is not None  # exactly one of the two was given
-            return [(1.0, "gaussian", (float(self.gamma),))]
+            return [(1.0, self._name, (float(self.gamma),))]
         sigma = _length("sigma", self.sigma, lengths)
-        return [(1.0, "gaussian", (_reciprocal("sigma", sigma, 2 * sigma * sigma),))]
+        return [(1.0, self._name, (_reciprocal("sigma", sigma, 2 * sigma * sigma),))]
 
 
 @dataclass(frozen=True)
@@ -221,6 +234,7 @@ class Laplace(Kernel):
         unknown.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ("laplace", "laplace_l1")
     sigma: float | str | None = None
     gamma: float | None = field(default=None, kw_only=True)
     norm: str = field(default="l2", kw_only=True)
@@ -232,6 +246,10 @@ class Laplace(Kernel):
         _check_bandwidth("Laplace", self.sigma, self.gamma, rules)
 
     @property
+    def _name(self) -> str:
+        return self._names[self.norm == "l1"]
+
+    @property
     def _metric(self) -> str:
         return "euclidean" if self.norm == "l2" else "manhattan"
 
@@ -239,12 +257,11 @@ class Laplace(Kernel):
         return _rules_of(self.sigma, self._metric)
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
-        name = "laplace" if self.norm == "l2" else "laplace_l1"
         if self.sigma is None:
             assert self.gamma is not None  # exactly one of the two was given
-            return [(1.0, name, (float(self.gamma),))]
+            return [(1.0, self._name, (float(self.gamma),))]
         sigma = _length("sigma", self.sigma, lengths, self._metric)
-        return [(1.0, name, (_reciprocal("sigma", sigma, sigma),))]
+        return [(1.0, self._name, (_reciprocal("sigma", sigma, sigma),))]
 
 
 @dataclass(frozen=True)
@@ -264,6 +281,7 @@ class RationalQuadratic(Kernel):
         If a parameter is not positive.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ("rational_quadratic",)
     length_scale: float | str = 1.0
     alpha: float = 1.0
 
@@ -277,7 +295,7 @@ class RationalQuadratic(Kernel):
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         length = _length("length_scale", self.length_scale, lengths)
         scale = _reciprocal("length_scale", length, 2 * self.alpha * length * length)
-        return [(1.0, "rational_quadratic", (scale, float(self.alpha)))]
+        return [(1.0, self._name, (scale, float(self.alpha)))]
 
 
 @dataclass(frozen=True)
@@ -297,6 +315,7 @@ class InverseMultiquadric(Kernel):
         If a parameter is not positive.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ("rational_quadratic",)
     c: float | str = 1.0
     beta: float = 0.5
 
@@ -317,7 +336,7 @@ class InverseMultiquadric(Kernel):
             raise ValueError(
                 f"c={c:g} is too small: the values c^(-2 beta) exceed float64 for beta={beta:g}"
             ) from None
-        return [(weight, "rational_quadratic", (inverse, beta))]
+        return [(weight, self._name, (inverse, beta))]
 
 
 @dataclass(frozen=True)
@@ -339,6 +358,7 @@ class Matern(Kernel):
         If the length scale is not positive or nu is neither of the two.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ("matern32", "matern52")
     length_scale: float | str = 1.0
     nu: float = 1.5
 
@@ -347,13 +367,17 @@ class Matern(Kernel):
         if self.nu not in (1.5, 2.5):
             raise ValueError(f"nu must be 1.5 or 2.5, got {self.nu!r}")
 
+    @property
+    def _name(self) -> str:
+        return self._names[self.nu == 2.5]
+
     def _rules(self) -> set[Rule]:
         return _rules_of(self.length_scale)
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         length = _length("length_scale", self.length_scale, lengths)
         rate = math.sqrt(2 * self.nu) * _reciprocal("length_scale", length, length)
-        return [(1.0, "matern32" if self.nu == 1.5 else "matern52", (rate,))]
+        return [(1.0, self._name, (rate,))]
 
 
 @dataclass(frozen=True)
@@ -375,6 +399,7 @@ class Polynomial(Kernel):
         If degree is not an integer of at least 1, gamma not positive, or coef0 not finite.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ("polynomial",)
     degree: int = 3
     gamma: float | None = None
     coef0: float = 1.0
@@ -387,23 +412,27 @@ class Polynomial(Kernel):
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         gamma = 1 / d if self.gamma is None else float(self.gamma)
-        return [(1.0, "polynomial", (float(self.degree), gamma, float(self.coef0)))]
+        return [(1.0, self._name, (float(self.degree), gamma, float(self.coef0)))]
 
 
 @dataclass(frozen=True)
 class Linear(Kernel):
     r"""Linear kernel :math:`x \cdot y`."""
 
+    _names: ClassVar[tuple[str, ...]] = ("linear",)
+
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
-        return [(1.0, "linear", ())]
+        return [(1.0, self._name, ())]
 
 
 @dataclass(frozen=True)
 class Cosine(Kernel):
     r"""Cosine kernel :math:`x \cdot y / (\|x\|\,\|y\|)`, 0 where a row is zero."""
 
+    _names: ClassVar[tuple[str, ...]] = ("cosine",)
+
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
-        return [(1.0, "cosine", ())]
+        return [(1.0, self._name, ())]
 
 
 @dataclass(frozen=True)
@@ -421,13 +450,14 @@ class Energy(Kernel):
         If the exponent is outside (0, 2].
     """
 
+    _names: ClassVar[tuple[str, ...]] = ("energy",)
     exponent: float = 1.0
 
     def __post_init__(self) -> None:
         scalars.real("exponent", self.exponent, above=0, most=2)
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
-        return [(1.0, "energy", (float(self.exponent),))]
+        return [(1.0, self._name, (float(self.exponent),))]
 
 
 _NAMED = {
@@ -438,6 +468,28 @@ _NAMED = {
     "cosine": Cosine(),
     "energy": Energy(),
 }
+
+
+_CLASSES = (
+    Gaussian,
+    Laplace,
+    RationalQuadratic,
+    InverseMultiquadric,
+    Matern,
+    Polynomial,
+    Linear,
+    Cosine,
+    Energy,
+)
+
+
+def kernels_with(part: str) -> list[str]:
+    """Names of the kernels whose definition has this part, such as a logarithm."""
+    return [
+        kernel.__name__
+        for kernel in _CLASSES
+        if all(getattr(KERNELS[name], part) is not None for name in kernel._names)
+    ]
 
 
 def as_kernel(kernel: Kernel | str, name: str = "kernel") -> Kernel:
@@ -483,10 +535,21 @@ def joint_precision(precision: str, *arrays: NDArray[Any]) -> str:
     return "float64" if wide and precision == "default" else precision
 
 
+def _matrix(
+    x: NDArray[Any], y: NDArray[Any], terms: Sequence[Term], *, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """The whole n x m matrix, for small sets."""
+    out = np.empty((len(x), len(y)), dtype=dtype)
+    for rows in spans(len(x)):
+        a = np.asarray(x[rows], dtype=np.float64)
+        for cols in spans(len(y)):
+            with np.errstate(over="ignore"):
+                out[rows, cols] = evaluate(a, np.asarray(y[cols], dtype=np.float64), terms)
+    return out
+
+
 def diagonal(x: NDArray[Any], terms: Sequence[Term]) -> NDArray[np.float64]:
     """k(x_i, x_i) for each row, in O(n d) operations and O(n) memory."""
-    from pairtile._backends.numpy.kernels import evaluate_diagonal
-
     out = np.empty(len(x))
     step = max(1, (1 << 18) // x.shape[1])
     for start in range(0, len(x), step):
@@ -497,8 +560,6 @@ def diagonal(x: NDArray[Any], terms: Sequence[Term]) -> NDArray[np.float64]:
 
 def paired_diagonal(x: NDArray[Any], y: NDArray[Any], terms: Sequence[Term]) -> NDArray[np.float64]:
     """k(x_i, y_i) for each row, in O(n d) operations and O(n) memory."""
-    from pairtile._backends.numpy.kernels import evaluate_pairs
-
     out = np.empty(len(x))
     step = max(1, (1 << 18) // x.shape[1])
     for start in range(0, len(x), step):

@@ -15,12 +15,10 @@ from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import (
     Gaussian,
-    InverseMultiquadric,
     Kernel,
     Laplace,
-    Matern,
-    RationalQuadratic,
     as_kernel,
+    kernels_with,
     median_sizes,
     resolve,
 )
@@ -28,12 +26,10 @@ from pairtile.kernels.kernel import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
-    from pairtile.kernels.kernel import Term
 
     Floats = NDArray[np.float64]
-
-_POSITIVE = (Gaussian, Laplace, RationalQuadratic, InverseMultiquadric, Matern)
 
 
 def _columns(v: Any, m: int) -> Floats:
@@ -122,10 +118,10 @@ def kernel_matvec(
 def check_positive(kernel: Kernel, who: str) -> None:
     """Raise unless a kernel, or each of a sum with positive weights, is positive everywhere."""
     for weight, part in kernel._parts():
-        if not isinstance(part, _POSITIVE):
+        if part._definition.log is None:
             raise ValueError(
                 f"{who} needs a kernel that is positive everywhere, and {part} can be zero or "
-                f"negative; {', '.join(k.__name__ for k in _POSITIVE)} and their sums are not"
+                f"negative; {', '.join(kernels_with('log'))} and their sums are not"
             )
         if not weight > 0:
             raise ValueError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._definitions.metrics import METRICS
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -133,7 +134,7 @@ class NeighborIndex:
         self._measure = metrics.resolve(metric, metric_params, reference=rows)
         self._backend = choose.module(rows)
         self._index = None
-        if self._measure.name in metrics.PLAIN_METRICS:
+        if METRICS[self._measure.name].plain:
             self._index = self._backend.Index(
                 rows, self._measure.name, precision=precision, pack=pack, workers=workers
             )
@@ -386,7 +387,7 @@ class NeighborIndex:
             return self._rows, None
         q = validate.matrix(name, queries, check_finite=check_finite, workers=workers)
         validate.check_alike(name, q, "reference", self._rows)
-        if self.metric in metrics.BIT_METRICS:
+        if METRICS[self.metric].on_bits:
             metrics.resolve(self.metric, self._measure.params, **{name: q})
         return q, self._rows
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Report
-    from pairtile.kernels.kernel import Term
 
     Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.numpy.kernels import evaluate, one_argument
+from pairtile._definitions.kernels import evaluate, one_argument
 from pairtile._front import scalars, validate
 from pairtile.kernels import univariate
 from pairtile.kernels.kernel import diagonal, paired_diagonal
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Report
-    from pairtile.kernels.kernel import Term
     from pairtile.two_sample.relabelling import Words
 
     Floats = NDArray[np.float64]

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
-    from pairtile.kernels.kernel import Term
 
     Floats = NDArray[np.float64]
 

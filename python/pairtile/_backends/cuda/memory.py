@@ -9,7 +9,7 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
-from pairtile._backends.numpy.neighbors import require_memory
+from pairtile._backends.refusals import require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -22,8 +22,8 @@ from pairtile._backends.cuda.memory import (
     workspace,
     workspace_within,
 )
-from pairtile._backends.numpy.neighbors import require_finite
-from pairtile._front.metrics import PLAIN_METRICS
+from pairtile._backends.refusals import require_finite
+from pairtile._definitions.metrics import METRICS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,7 @@ class PairOfSets:
     def batches(self, statistic: str, k: int = 0, limit: int = 0) -> list[tuple[int, int]]:
         """Query rows of each launch, by what a pair costs in features of a plain metric."""
         metric, d = self._measure[0], self.q.d
-        work = d * d if metric == "mahalanobis" else d if metric in PLAIN_METRICS else 16 * d
+        work = d * d if metric == "mahalanobis" else d if METRICS[metric].plain else 16 * d
         return _cuda.batches(statistic, self.q.n, self.r.n, work, k, limit)
 
 

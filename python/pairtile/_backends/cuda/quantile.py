@@ -18,8 +18,7 @@ import numpy as np
 from pairtile import _cuda
 from pairtile._backends.cuda.memory import address, current_stream, device_of, in_launches
 from pairtile._backends.cuda.neighbors import PairOfSets
-from pairtile._backends.numpy.neighbors import finish
-from pairtile._front.metrics import PLAIN_METRICS
+from pairtile._definitions import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
     from pairtile._front.progress import Report
 
-METRICS = (*PLAIN_METRICS, "canberra", "braycurtis")  # those without parameters
+# those without parameters
+METRICS = tuple(name for name, metric in metrics.METRICS.items() if not metric.parameters)
 _SAMPLED = 1 << 20  # pairs at most
 _KEPT = 1 << 24  # keys of pairs that may be held: 128 MB
 _SORTED = 1 << 20  # keys that are sorted rather than counted once more
@@ -243,7 +243,7 @@ def distance_quantile(
             high = search.order_statistics(rank + 1)[0]
     values = _values([low, low if high is None or share == 0 else high])
     if metric != "euclidean" or not squared:
-        values = finish(metric, values)
+        values = metrics.finish(metric, values)
     with np.errstate(over="ignore", invalid="ignore"):
         if metric != "euclidean" and squared:
             values = values * values

@@ -22,7 +22,7 @@ import numpy as np
 from pairtile._backends.cuda.kernels import kernel_total
 from pairtile._backends.cuda.memory import device_count, device_of, least_memory
 from pairtile._backends.cuda.neighbors import first_nonfinite, knn, radius_counts
-from pairtile._backends.numpy.neighbors import require_finite, require_memory
+from pairtile._backends.refusals import require_finite, require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.kernels import evaluate
-from pairtile._backends.numpy.neighbors import spans, widen
+from pairtile._backends.numpy.neighbors import widen
+from pairtile._backends.rows import spans
+from pairtile._definitions.kernels import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

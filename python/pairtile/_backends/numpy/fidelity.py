@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.neighbors import finish, ordered, spans, widen
+from pairtile._backends.numpy.neighbors import widen
+from pairtile._backends.rows import spans
+from pairtile._definitions.metrics import finish, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from pairtile._backends.numpy.neighbors import Params
+    from pairtile._definitions.metrics import Params
 
     Floats = NDArray[np.float64]
     Report = Callable[[int, int], object]

@@ -1,7 +1,4 @@
-"""Gradients of weighted kernel sums in plain NumPy: differences of rows, feature by feature.
-
-Every kernel has one line in `_SLOPE`, its derivative by what `kernels._FORMULA` computes it from.
-"""
+"""Gradients of weighted kernel sums in plain NumPy: differences of rows, feature by feature."""
 
 from __future__ import annotations
 
@@ -9,50 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.kernels import evaluate
-from pairtile._backends.numpy.neighbors import dot, manhattan, normalised, spans, sq_distance, widen
+from pairtile._backends.numpy.neighbors import widen
+from pairtile._backends.rows import spans
+from pairtile._definitions.kernels import KERNELS, cosine, evaluate
+from pairtile._definitions.metrics import dot, manhattan, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from pairtile._backends.numpy.kernels import Report, Term
+    from pairtile._backends.numpy.kernels import Report
+    from pairtile._definitions.kernels import Term
 
     Floats = NDArray[np.float64]
-
-
-def _laplace(s: Floats, gamma: float) -> Floats:
-    d = np.sqrt(s)
-    return _where_apart(s, -gamma * np.exp(-gamma * d) / (2 * d))
-
-
-def _matern52(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
-    return -r * r / 6 * (1 + z) * np.exp(-z)
-
-
-def _where_apart(s: Floats, slope: Floats) -> Floats:
-    """The slope of a kernel that has none for equal rows."""
-    return np.where(s > 0, slope, 0.0)
-
-
-def _polynomial(t: Floats, degree: float, gamma: float, coef0: float) -> Floats:
-    return degree * gamma * (gamma * t + coef0) ** int(degree - 1)
-
-
-_SLOPE: dict[str, Callable[..., Floats]] = {
-    "gaussian": lambda s, gamma: -gamma * np.exp(-gamma * s),
-    "laplace": _laplace,
-    "laplace_l1": lambda a, gamma: -gamma * np.exp(-gamma * a),
-    "rational_quadratic": lambda s, q, alpha: -alpha * q * (1 + q * s) ** (-alpha - 1),
-    "matern32": lambda s, r: -r * r / 2 * np.exp(-r * np.sqrt(s)),
-    "matern52": _matern52,
-    "polynomial": _polynomial,
-    "linear": np.ones_like,
-    "cosine": np.ones_like,
-    "energy": lambda s, alpha: _where_apart(s, -alpha / 2 * s ** (alpha / 2 - 1)),
-}
 
 
 def _differences(w: Floats, a: Floats, b: Floats, of: Callable[[Floats], Floats]) -> Floats:
@@ -63,20 +30,20 @@ def _differences(w: Floats, a: Floats, b: Floats, of: Callable[[Floats], Floats]
 
 def _pull(a: Floats, b: Floats, w: Floats, name: str, params: tuple[float, ...]) -> Floats:
     """Sum over j of w_ij times the derivative of k(a_i, b_j) by a_i."""
-    slope = _SLOPE[name]
-    if name == "cosine":
+    kernel = KERNELS[name]
+    if kernel.argument is cosine:
         unit, other = normalised(a), normalised(b)
-        pull = w @ other
+        pull = (w * kernel.slope(dot(unit, other), *params)) @ other
         pull -= unit * np.einsum("ij,ij->i", unit, pull)[:, None]
         length = np.linalg.norm(a, axis=1, keepdims=True)
         return np.where(length > 0, pull / np.where(length > 0, length, 1.0), 0.0)
-    if name in ("polynomial", "linear"):
-        return (w * slope(dot(a, b), *params)) @ b
-    if name == "laplace_l1":
-        return _differences(w * slope(manhattan(a, b), *params), a, b, np.sign)
     with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = slope(sq_distance(a, b), *params)
-    return 2 * _differences(w * slopes, a, b, lambda difference: difference)
+        slopes = w * kernel.slope(kernel.argument(a, b), *params)
+    if kernel.argument is dot:
+        return slopes @ b
+    if kernel.argument is manhattan:
+        return _differences(slopes, a, b, np.sign)
+    return 2 * _differences(slopes, a, b, lambda difference: difference)
 
 
 def kernel_gradient(

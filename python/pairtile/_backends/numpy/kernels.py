@@ -1,7 +1,6 @@
 """Kernel sums in plain NumPy: totals, rows, moments, products, logarithms, permutation tests.
 
-Uses the block cores of `neighbors`; every kernel is one line in `_FORMULA`, a function of the
-squared distance, the l1 distance or the dot product of a block of pairs.
+The kernels themselves are those of `_definitions.kernels`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.neighbors import dot, manhattan, normalised, spans, sq_distance, widen
+from pairtile._backends.numpy.neighbors import widen
+from pairtile._backends.rows import spans
+from pairtile._definitions.kernels import KERNELS, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,120 +22,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Report = Callable[[int, int], object]
     Term = tuple[float, str, tuple[float, ...]]
-
-
-def _matern32(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
-    return (1 + z) * np.exp(-z)
-
-
-def _matern52(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
-    return (1 + z + z * z / 3) * np.exp(-z)
-
-
-def _cosine(a: Floats, b: Floats) -> Floats:
-    return dot(normalised(a), normalised(b))
-
-
-_FORMULA: dict[str, tuple[Callable[[Floats, Floats], Floats], Callable[..., Floats]]] = {
-    "gaussian": (sq_distance, lambda s, gamma: np.exp(-gamma * s)),
-    "laplace": (sq_distance, lambda s, gamma: np.exp(-gamma * np.sqrt(s))),
-    "laplace_l1": (manhattan, lambda a, gamma: np.exp(-gamma * a)),
-    "rational_quadratic": (sq_distance, lambda s, scale, alpha: (1 + s * scale) ** -alpha),
-    "matern32": (sq_distance, _matern32),
-    "matern52": (sq_distance, _matern52),
-    "polynomial": (dot, lambda t, degree, gamma, coef0: (gamma * t + coef0) ** int(degree)),
-    "linear": (dot, lambda t: t),
-    "cosine": (_cosine, lambda t: t),
-    "energy": (sq_distance, lambda s, exponent: -(np.sqrt(s) ** exponent)),
-}
-
-
-def _log_matern32(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
-    return np.log1p(z) - z
-
-
-def _log_matern52(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
-    return np.log1p(z + z * z / 3) - z
-
-
-# Logarithms of the kernels that are positive everywhere.
-LOG_FORMULA: dict[str, Callable[..., Floats]] = {
-    "gaussian": lambda s, gamma: -gamma * s,
-    "laplace": lambda s, gamma: -gamma * np.sqrt(s),
-    "laplace_l1": lambda a, gamma: -gamma * a,
-    "rational_quadratic": lambda s, scale, alpha: -alpha * np.log1p(s * scale),
-    "matern32": _log_matern32,
-    "matern52": _log_matern52,
-}
-
-
-def evaluate(a: Floats, b: Floats, terms: Sequence[Term]) -> Floats:
-    """Weighted sum of kernels for every pair of rows of two blocks."""
-    cores: dict[Callable[[Floats, Floats], Floats], Floats] = {}
-    total = np.zeros((len(a), len(b)))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for weight, name, params in terms:
-            core, formula = _FORMULA[name]
-            if core not in cores:
-                cores[core] = core(a, b)
-            total += weight * formula(cores[core], *params)
-    return total
-
-
-def kernel_matrix(
-    x: NDArray[Any], y: NDArray[Any], terms: Sequence[Term], *, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """The whole n x m matrix, for small sets; no part of the seam."""
-    out = np.empty((len(x), len(y)), dtype=dtype)
-    for rows in spans(len(x)):
-        a = widen(x, rows)
-        for cols in spans(len(y)):
-            with np.errstate(over="ignore"):
-                out[rows, cols] = evaluate(a, widen(y, cols), terms)
-    return out
-
-
-def evaluate_diagonal(a: Floats, terms: Sequence[Term]) -> Floats:
-    """The kernel of each row with itself; no part of the seam."""
-    nothing = np.zeros(len(a))
-    total = np.zeros(len(a))
-    with np.errstate(over="ignore", invalid="ignore"):
-        cores: dict[Callable[[Floats, Floats], Floats], Floats] = {
-            sq_distance: nothing,
-            manhattan: nothing,
-            dot: np.einsum("ij,ij->i", a, a),
-            _cosine: np.where(a.any(axis=1), 1.0, 0.0),
-        }
-        for weight, name, params in terms:
-            core, formula = _FORMULA[name]
-            total += weight * formula(cores[core], *params)
-    return total
-
-
-def evaluate_pairs(a: Floats, b: Floats, terms: Sequence[Term]) -> Floats:
-    """The kernel of row i of a with row i of b, for every i; no part of the seam."""
-    total = np.zeros(len(a))
-    with np.errstate(over="ignore", invalid="ignore"):
-        difference = a - b
-        cores: dict[Callable[[Floats, Floats], Floats], Floats] = {
-            sq_distance: np.einsum("ij,ij->i", difference, difference),
-            manhattan: np.abs(difference).sum(axis=1),
-            dot: np.einsum("ij,ij->i", a, b),
-            _cosine: np.einsum("ij,ij->i", normalised(a), normalised(b)),
-        }
-        for weight, name, params in terms:
-            core, formula = _FORMULA[name]
-            total += weight * formula(cores[core], *params)
-    return total
-
-
-def one_argument(terms: Sequence[Term]) -> bool:
-    """Whether all terms read one number of a pair, so that one sweep sees the whole kernel."""
-    return len({_FORMULA[name][0] for _, name, _ in terms}) == 1
 
 
 def kernel_total(
@@ -301,7 +188,9 @@ def kernel_logsumexp(
         for cols in spans(len(y)):
             b = widen(y, cols)
             for weight, name, params in terms:
-                k = LOG_FORMULA[name](_FORMULA[name][0](a, b), *params)
+                kernel = KERNELS[name]
+                assert kernel.log is not None  # checked by who calls
+                k = kernel.log(kernel.argument(a, b), *params)
                 if rates is not None:
                     k *= rates[None, cols]
                 k += math.log(weight)

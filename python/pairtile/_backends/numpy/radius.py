@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.neighbors import enough_memory, finish, ordered, spans, widen
+from pairtile._backends.numpy.neighbors import least_memory, widen
+from pairtile._backends.refusals import require_memory
+from pairtile._backends.rows import spans
+from pairtile._definitions.metrics import finish, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +67,7 @@ def radius_counts(
     None where those radii were not given.
     """
     del index, workers
-    enough_memory(memory_limit, queries.shape[1], 0)
+    require_memory(memory_limit, least_memory(queries.shape[1], 0))
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less  # both false for NaN
     by_query = np.zeros(n, np.int64), np.zeros(m, np.int64)
@@ -108,7 +111,7 @@ def radius_neighbors(
     With `ordered`, the values in place of the distances.
     """
     del index, workers
-    enough_memory(memory_limit, queries.shape[1], 0)
+    require_memory(memory_limit, least_memory(queries.shape[1], 0))
     n, m = len(queries), len(queries if reference is None else reference)
     inside = np.less_equal if closed else np.less
     indptr = np.zeros(n + 1, np.int64)

@@ -1,0 +1,250 @@
+"""The metrics: what neighbours are ordered by, and what the user sees of it.
+
+The ordered value is canonical: from direct differences, in exactly the order of operations that
+`pairtile/metric/canonical.hpp` has, so that every backend finds the same bits.
+
+    rows -> widen to float64 -> `ordered` values of a block of pairs -> `finish`
+
+A metric is added by its header in C++ and its record at the end of this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pairtile._definitions.numbers import power, power_by_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Params = dict[str, Any] | None
+
+
+def tree(s: Floats) -> Floats:
+    sums: Floats = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+    return sums
+
+
+def _accumulate(a: Floats, b: Floats, term: Callable[[Floats, Floats, Floats], object]) -> Floats:
+    """Sum of term(a_ij, b_kj) over features j: eight partial sums, added in the canonical tree."""
+    partial = np.zeros((8, len(a), len(b)))
+    out = np.empty(partial.shape[1:])
+    for j in range(a.shape[1]):
+        term(a[:, j, None], b[None, :, j], out)
+        partial[j % 8] += out
+    return tree(partial)
+
+
+def _sum(
+    a: Floats, b: Floats, term: Callable[[Floats, Floats, int], NDArray[np.floating[Any]]]
+) -> Floats:
+    """`_accumulate` of terms that depend on the feature too."""
+    partial = np.zeros((8, len(a), len(b)))
+    for j in range(a.shape[1]):
+        partial[j % 8] += term(a[:, j, None], b[None, :, j], j)
+    return tree(partial)
+
+
+def sq_distance(a: Floats, b: Floats) -> Floats:
+    """Canonical squared Euclidean distance of every pair of rows."""
+
+    def term(x: Floats, y: Floats, out: Floats) -> None:
+        np.subtract(x, y, out=out)
+        np.multiply(out, out, out=out)
+
+    return _accumulate(a, b, term)
+
+
+def dot(a: Floats, b: Floats) -> Floats:
+    """Canonical sum of products of every pair of rows."""
+    return _accumulate(a, b, lambda x, y, out: np.multiply(x, y, out=out))
+
+
+def manhattan(a: Floats, b: Floats) -> Floats:
+    """Canonical sum of absolute differences of every pair of rows."""
+
+    def term(x: Floats, y: Floats, out: Floats) -> None:
+        np.subtract(x, y, out=out)
+        np.abs(out, out=out)
+
+    return _accumulate(a, b, term)
+
+
+def chebyshev(a: Floats, b: Floats) -> Floats:
+    """Largest absolute difference of every pair of rows."""
+    largest = np.zeros((len(a), len(b)))
+    for j in range(a.shape[1]):
+        np.maximum(largest, np.abs(a[:, j, None] - b[None, :, j]), out=largest)
+    return largest
+
+
+def normalised(a: Floats) -> Floats:
+    """Rows divided by their norm; a zero row stays zero.
+
+    Each row is first brought to a largest magnitude in [0.5, 1) by a power of two, which changes
+    no bit of the result and keeps the squares from overflowing or vanishing.
+    """
+    size = np.abs(a).max(axis=1)
+    _, exponent = np.frexp(np.where(np.isfinite(size), size, 1.0))
+    a = np.ldexp(a, -exponent[:, None])
+    partial = np.zeros((8, len(a)))
+    for j in range(a.shape[1]):
+        partial[j % 8] += a[:, j] * a[:, j]
+    norm = np.sqrt(tree(partial))
+    return a / np.where(norm == 0, 1.0, norm)[:, None]
+
+
+def _cosine(a: Floats, b: Floats) -> Floats:
+    distance = 0.5 * sq_distance(normalised(a), normalised(b))
+    zero = ~np.any(a, axis=1)[:, None] | ~np.any(b, axis=1)
+    distance[zero & ~np.isnan(distance)] = 1.0
+    return distance
+
+
+def _minkowski(a: Floats, b: Floats, p: float) -> Floats:
+    return _sum(a, b, lambda x, y, j: power(np.abs(x - y), p))
+
+
+def _canberra(a: Floats, b: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        size = np.abs(x) + np.abs(y)
+        share: Floats = np.where(size == 0, 0.0, np.abs(x - y) / size)
+        return share
+
+    return _sum(a, b, term)
+
+
+def _braycurtis(a: Floats, b: Floats) -> Floats:
+    apart = manhattan(a, b)
+    together = manhattan(a, -b)
+    return np.where((apart == 0) & (together == 0), 0.0, apart / together)
+
+
+def _weuclidean(a: Floats, b: Floats, w: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        difference = x - y
+        return float(w[j]) * difference * difference
+
+    return _sum(a, b, term)
+
+
+def _mahalanobis(a: Floats, b: Floats, transform: Floats) -> Floats:
+    partial = np.zeros((8, len(a), len(b)))
+    for i, row in enumerate(transform):
+        z = _sum(a, b, lambda x, y, j, row=row: row[j] * (x - y))  # type: ignore[misc]
+        partial[i % 8] += z * z
+    return tree(partial)
+
+
+def _gower(a: Floats, b: Floats, ranges: Floats) -> Floats:
+    def term(x: Floats, y: Floats, j: int) -> Floats:
+        difference = x - y
+        if ranges[j] > 0:
+            return np.abs(difference) / float(ranges[j])
+        differs: Floats = np.where(difference == 0, 0.0, difference * 0.0 + 1.0)  # NaN stays NaN
+        return differs
+
+    return _sum(a, b, term)
+
+
+def _unpacked(a: Floats) -> Floats:
+    """Bytes as eight numbers each, 0 or 1."""
+    return np.unpackbits(a.astype(np.uint8), axis=1).astype(np.float64)
+
+
+def _differing(a: Floats, b: Floats) -> Floats:
+    x, y = _unpacked(a), _unpacked(b)
+    differing: Floats = x @ (1 - y).T + (1 - x) @ y.T  # whole numbers, so in any order
+    return differing
+
+
+def _jaccard(a: Floats, b: Floats, n_bits: int) -> Floats:
+    common = _unpacked(a) @ _unpacked(b).T
+    differing = _differing(a, b)
+    return differing / np.maximum(common + differing, 1.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What there is to know of a metric but its way through the engine.
+
+    Parameters
+    ----------
+    ordered : callable(a, b, **params)
+        The canonical value of every pair of rows of two blocks, smallest first.
+    finish : callable(ordered, **params)
+        The distance for it.
+    required, optional : tuple of str
+        The keys of metric_params that users must and may give.
+    on_bits : bool
+        Whether rows are packed bits.
+    largest_first : bool
+        Whether it is the larger the nearer rows are, and so no distance.
+    plain : bool
+        Whether rows are packed once for all searches, parameters having no part in it.
+    """
+
+    ordered: Callable[..., Floats]
+    finish: Callable[..., Floats] = lambda order, **_: order
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    on_bits: bool = False
+    largest_first: bool = False
+    plain: bool = False
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The keys that metric_params may have."""
+        return self.required + self.optional
+
+
+def _root(order: Floats, **_: Any) -> Floats:
+    return np.sqrt(order)
+
+
+# By the names that users write, in the order in which messages list them.
+METRICS: dict[str, Metric] = {
+    "euclidean": Metric(sq_distance, _root, plain=True),
+    "sqeuclidean": Metric(sq_distance, plain=True),
+    "cosine": Metric(_cosine, plain=True),
+    "inner_product": Metric(
+        lambda a, b: -dot(a, b), lambda order: 0.0 - order, largest_first=True, plain=True
+    ),
+    "manhattan": Metric(manhattan, plain=True),
+    "chebyshev": Metric(chebyshev, plain=True),
+    "minkowski": Metric(
+        _minkowski, lambda order, p: power_by_roots(order, 1.0 / p), required=("p",)
+    ),
+    "canberra": Metric(_canberra),
+    "braycurtis": Metric(_braycurtis),
+    "weuclidean": Metric(_weuclidean, _root, required=("w",)),
+    "mahalanobis": Metric(_mahalanobis, _root, optional=("VI", "V")),
+    "gower": Metric(
+        _gower, lambda order, ranges: order / len(ranges), optional=("categorical", "ranges")
+    ),
+    "hamming": Metric(
+        lambda a, b, n_bits: _differing(a, b),
+        lambda order, n_bits: order / float(n_bits),
+        optional=("n_bits",),
+        on_bits=True,
+    ),
+    "jaccard": Metric(_jaccard, optional=("n_bits",), on_bits=True),
+}
+
+
+def ordered(metric: str, a: Floats, b: Floats, params: Params = None) -> Floats:
+    """The canonical value of every pair of rows."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        return METRICS[metric].ordered(a, b, **(params or {}))
+
+
+def finish(metric: str, order: Floats, params: Params = None) -> Floats:
+    """What is returned for a canonical value."""
+    with np.errstate(over="ignore", under="ignore"):
+        return METRICS[metric].finish(order, **(params or {}))

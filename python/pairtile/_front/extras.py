@@ -1,0 +1,5 @@
+"""Packages that only some functions need."""
+
+
+class MissingExtraError(ImportError):
+    """A package that only one extra needs is not installed."""
