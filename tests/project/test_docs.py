@@ -84,9 +84,20 @@ def test_commands_in_pages(page, capsys):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    links = [link for link in LINK.findall(text) if "://" not in link]
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_the_architecture_names_files_that_there_are():
+    """But in its recipes, which make their own."""
+    text, _, _ = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Rec")
+    homes = [ROOT, *(ROOT / folder for folder in ("cpp", "cuda", "python/pairtile"))]
+    named = set(re.findall(r"`([\w./]+/[\w.]*)`", text))
+    assert len(named) > 30
+    for name in named:
+        assert any((home / name).exists() or list(home.glob(f"{name}.*")) for home in homes), name
 
 
 def test_a_release_has_what_an_index_needs():
