@@ -64,8 +64,8 @@ struct Data {
 Numbers neighbors(const Data& data, const Index* index, Control& control) {
     std::vector<double> distances(static_cast<size_t>(n * k));
     std::vector<int64_t> indices(distances.size());
-    knn<double>(data.of_x, data.of_y, k, {MetricId::euclidean}, {}, Precision::standard, control,
-                distances.data(), indices.data(), index);
+    knn<double>(data.of_x, data.of_y, k, {MetricId::euclidean, {}}, {}, Precision::standard,
+                control, distances.data(), indices.data(), index);
     return joined(distances, indices);
 }
 
@@ -79,7 +79,7 @@ std::vector<Call> ordered_calls(const Data& data, const Index& index) {
             std::vector<int64_t> counts(static_cast<size_t>(n), 0);
             RadiusCounts by_row;
             by_row.rows = counts.data();
-            radius_count(data.of_x, data.of_y, {MetricId::sqeuclidean}, false, limits.data(),
+            radius_count(data.of_x, data.of_y, {MetricId::sqeuclidean, {}}, false, limits.data(),
                          nullptr, control, by_row, {});
             return joined(counts);
         },
@@ -157,7 +157,8 @@ TEST(threads_share_an_index_while_tiles_and_screens_are_forced) {
     choose_isa("");
     const Data data;
     Control control([](int64_t, int64_t) {}, workers);
-    const Index index = pack_index(data.of_y, {MetricId::euclidean}, Precision::standard, control);
+    const Index index =
+        pack_index(data.of_y, {MetricId::euclidean, {}}, Precision::standard, control);
     std::atomic<bool> done{false};
     std::thread forcing([&] {
         for (int64_t i = 0; !done; ++i) {
