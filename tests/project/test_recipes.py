@@ -24,12 +24,14 @@ TOOLS = ("cmake", "ninja", "pybind11-config")
 
 def apply(tree, file, where, anchor, block):
     path = tree / file
-    if where is None or where == "":
+    if not where:
         assert not path.exists(), f"{file} is there already"
         path.write_text(block, encoding="utf-8")
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     (at,) = (i for i, line in enumerate(lines) if anchor in line)
+    if block.startswith(("def ", "@")) and file.endswith(".py"):  # two lines apart from others
+        block = f"{block}\n\n" if where == "before" else f"\n\n{block}"
     lines.insert(at + (where == "after"), block)
     path.write_text("".join(lines), encoding="utf-8")
 
