@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from metrics import by_scipy, named, narrowed
+from metrics import METRICS, by_scipy, named, narrowed
 from pairtile._definitions.numbers import power, power_by_roots
 from strategies import KINDS, SEEDS, pairs_of_sets
 
@@ -53,6 +53,14 @@ def test_powers_are_accurate(x, exponent):
     assert error < 2.0**-50 * max(1.0, exponent)
 
 
+@given(x=st.floats(1e-6, 1e6), a=st.integers(1, 24), b=st.sampled_from([1, 2, 4, 8, 16]))
+def test_powers_are_accurate_by_whole_numbers(x, a, b):
+    """y = x^(a/b) where y^b is x^a, in exact arithmetic."""
+    y = float(power(np.array([x]), a / b)[0])
+    error = abs(Fraction(y) ** b / Fraction(x) ** a - 1)
+    assert error < b * 2.0**-50 * max(1.0, a / b)
+
+
 @given(seed=SEEDS, exponent=st.floats(2**-10, 40))
 def test_powers_by_roots_never_fall(seed, exponent):
     """Between neighbouring floats, where an approximation of logarithms would."""
@@ -73,6 +81,14 @@ def test_powers_at_the_ends(exponent):
     x = np.array([0.0, 5e-324, 1e-310, 1.0, 1e308, np.inf, np.nan])
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(power(x, exponent), x**exponent, rtol=1e-13)
+
+
+@pytest.mark.native
+def test_every_metric_is_one_that_tests_go_through():
+    from pairtile import _native
+
+    on_bits = {"hamming", "jaccard"}  # which test_bits has
+    assert set(_native.build_config()["metrics"].split()) == set(METRICS) | on_bits
 
 
 # --- parameters ------------------------------------------------------------------------------
