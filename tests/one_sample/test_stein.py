@@ -227,6 +227,14 @@ def test_sign_vectors_that_tie_in_theory_tie():
     x = rng.normal(size=(2, 3)) / 3 + 7
     result = pt.stein_test(x, 100 + 0 * x, kernel=pt.Gaussian(1.0), n_bootstrap=2000, rng=1)
     assert 0.45 < result.pvalue < 0.55  # equal signs, which leave the statistic as it is
+    # all signs turned do too, in other sums
+    for n, seed in itertools.product((3, 4, 5), range(6)):
+        rng = np.random.default_rng(seed)
+        x, scores = rng.normal(size=(n, 3)) / 3 + 7, 100 * rng.normal(size=(n, 3))
+        result = pt.stein_test(x, scores, kernel=pt.Gaussian(1.0), n_bootstrap=300, rng=1)
+        assert result.statistic > 0
+        at_least = int((result.null_distribution >= (1 - 1e-9) * result.statistic).sum())
+        assert result.pvalue == (1 + at_least) / 301
 
 
 def test_both_estimators_have_one_p_value_and_both_backends_one_null():
