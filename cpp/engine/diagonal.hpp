@@ -2,24 +2,27 @@
 // group are wanted. A task packs whole groups and computes no more than the tiles that touch one.
 #pragma once
 
+#include <concepts>
+
 #include "engine/sweep.hpp"
 
 namespace pairtile {
 
-template <class T>
-void expect_diagonal(const Sweep<T>& sweep, int64_t size) {
-    sweep.control.expect(sweep.rows.rows() * size);
-}
-
 // Each group belongs to one task. Tiles may hold pairs of neighbouring groups too.
-template <class T, class Fold>
-void run_diagonal(const Sweep<T>& sweep, int64_t size, Fold& fold) {
+template <class Fold, class T>
+concept DiagonalFold = requires(Fold& fold, const Tile<T>& tile, const Panels<T>& rows,
+                                int worker) {
+    fold.tile(tile, rows, worker);
+};
+
+template <class T, DiagonalFold<T> Fold>
+void run(const Sweep<T>& sweep, Fold& fold) {
     struct Workspace {
         Panels<T> rows, cols;
         Buffer<T> tile;
     };
     const Ops<T>& ops = ops_of<T>(isa());
-    const int64_t n = sweep.rows.rows(), share = sweep.blocking.row_block;
+    const int64_t n = sweep.rows.rows(), size = sweep.group, share = sweep.blocking.row_block;
     const int64_t strip_cols = sweep.blocking.strip;
     detail::refuse_reader(sweep);
     std::vector<Workspace> workspace(static_cast<size_t>(sweep.control.workers()));

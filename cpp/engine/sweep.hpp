@@ -50,13 +50,14 @@ struct Sweep {
     const Panels<T>* packed = nullptr;       // all columns, if they are packed already
     std::atomic<bool>* nonfinite = nullptr;  // set when a column holds NaN or Inf
     PanelReader<T>* reader = nullptr;        // of the panels of all rows and columns
+    int64_t group = 0;  // only pairs within groups of so many rows and columns; 0: all
 };
 
 // Adds the work of a sweep to the progress bar's total.
 template <class T>
 void expect(const Sweep<T>& sweep) {
-    const int64_t pairs = sweep.rows.rows() * sweep.cols.rows();
-    sweep.control.expect(sweep.triangle ? pairs / 2 : pairs);
+    const int64_t pairs = sweep.rows.rows() * (sweep.group > 0 ? sweep.group : sweep.cols.rows());
+    sweep.control.expect(sweep.triangle && sweep.group == 0 ? pairs / 2 : pairs);
 }
 
 namespace detail {

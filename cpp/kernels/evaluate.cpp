@@ -107,6 +107,17 @@ bool KernelFrame::fits_float32() const {
     return true;
 }
 
+bool KernelFrame::logarithms_fit_float32() const {
+    const TileFormula formula = formula_for_argument<float>(argument, x.d());
+    const double reach = 2.0 * std::sqrt(frame.largest_square);
+    const double d = static_cast<double>(x.d());
+    const double size = formula.norm == Norm::squares ? reach * reach : reach * std::sqrt(d);
+    const double error = formula.typical_slope * size;
+    return std::all_of(terms.begin(), terms.end(), [&](const KernelTerm& term) {
+        return recompute_below(term, error, kernel_tolerance<float>, size) < 0.0;
+    });
+}
+
 double KernelFrame::largest_sampled_dot() const {
     constexpr int64_t sample = 64;
     Canonical dot({metric_of(Quantity::product), {}}, x, y);

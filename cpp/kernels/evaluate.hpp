@@ -37,6 +37,10 @@ double stein_recompute_below(const KernelTerm& term, double error, double tolera
 // Which number of a pair the kernel reads.
 Argument argument_of(KernelId kernel);
 
+// What must be accurate about a tile: kernel values beside the largest one, every logarithm, or
+// derivatives besides.
+enum class Accuracy { of_values, of_logarithms, of_derivatives };
+
 // The terms that read one argument, and the frame of the rows that give it.
 struct KernelFrame {
     Source x, y;
@@ -49,12 +53,15 @@ struct KernelFrame {
                 Argument read, Control& control);
 
     // Whether tiles of float32 will do.
-    bool narrow(Precision precision) const {
+    bool narrow(Precision precision, Accuracy accuracy) const {
         if (precision == Precision::float64 || x.holds_float64() || y.holds_float64()) return false;
-        return precision == Precision::fast || fits_float32();
+        if (precision == Precision::fast) return true;
+        return fits_float32() && (accuracy != Accuracy::of_logarithms || logarithms_fit_float32());
     }
 
   private:
+    // Whether no pair's log-kernel misses more in float32 than sums may.
+    bool logarithms_fit_float32() const;
     // Whether float32 holds the parameters, and dot products that do not cancel too far in it.
     bool fits_float32() const;
     double largest_sampled_dot() const;
@@ -62,10 +69,6 @@ struct KernelFrame {
 
 // From how many terms on a table of their sum is cheaper than the terms.
 constexpr size_t fewest_tabulated = 3;
-
-// What must be accurate about a tile: kernel values beside the largest one, every logarithm, or
-// derivatives besides.
-enum class Accuracy { of_values, of_logarithms, of_derivatives };
 
 // Turns tiles of packed arguments into kernel values.
 template <class T>
@@ -76,7 +79,8 @@ class KernelEvaluator {
         : from_(from),
           recomputes_(precision != Precision::fast),
           accuracy_(accuracy),
-          formula_(formula_for_argument<T>(from.argument, from.x.d())) {
+          formula_(formula_for_argument<T>(from.argument, from.x.d())),
+          values_(static_cast<size_t>(workers)) {
         for (const KernelTerm& term : from.terms) {
             largest_weight_ = std::max(largest_weight_, std::fabs(term.weight));
         }
@@ -109,6 +113,14 @@ class KernelEvaluator {
             }
         }
         evaluate(0, from_.terms.size(), tile.data, tile.ld, tile.rows, tile.cols, out, out_ld);
+    }
+
+    // The same into memory of the worker's, tile.ld apart.
+    T* values(const Tile<T>& tile, const Panels<T>& rows, int worker) {
+        Buffer<T>& out = values_[static_cast<size_t>(worker)];
+        out.reserve(ops_of<T>(isa()).rows * tile.ld);
+        (*this)(tile, rows, worker, out.data(), tile.ld);
+        return out.data();
     }
 
     // Arguments of a tile: norms added, and what is not accurate enough recomputed.
@@ -243,6 +255,7 @@ class KernelEvaluator {
     std::vector<T> weights_;
     std::optional<GaussianTable> table_;
     std::vector<size_t> beside_table_;  // terms
+    std::vector<Buffer<T>> values_;
     std::vector<Canonical> canonical_;
     std::vector<std::vector<int32_t>> hits_;
 };

@@ -13,7 +13,8 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/contraction.hpp"
+#include "engine/normalisation.hpp"
+#include "kernels/driver.hpp"
 
 namespace pairtile {
 namespace {
@@ -73,19 +74,28 @@ struct Factors {
 template <class T>
 class GradientFold {
   public:
-    GradientFold(KernelEvaluator<T>& map, bool itself, bool diagonal, const double* v,
-                 const double* w, Precision precision, int workers, const KernelGradient& out)
-        : from_(map.from()),
+    GradientFold(KernelEvaluator<T>& map, const KernelRequest& request, bool itself, bool diagonal,
+                 const double* v, const double* w, const KernelGradient& out)
+        : request_(request),
+          from_(map.from()),
           itself_(itself),
-          diagonal_(diagonal),
+          diagonal_(diagonal && from_.argument == Argument::dot),
           v_(v),
           w_(w),
           rows_(v, from_.x.rows()),
           cols_(w, from_.y.rows()),
-          recomputes_(precision != Precision::fast && from_.argument == Argument::squared_distance),
+          recomputes_(request.precision != Precision::fast &&
+                      from_.argument == Argument::squared_distance),
           map_(map),
           out_(out),
-          memory_(static_cast<size_t>(workers)) {}
+          memory_(static_cast<size_t>(request.control.workers())) {
+        if (from_.argument != Argument::cosine) return;
+        by_x_.resize(static_cast<size_t>(from_.x.rows() * from_.x.d()));
+        by_y_.resize(itself ? 0 : static_cast<size_t>(from_.y.rows() * from_.y.d()));
+        out_.grad_x = by_x_.data();
+        out_.grad_y = by_y_.data();
+        add_to_ = out;
+    }
 
     void block(const PairBlock<T>& block) {
         const Ops<T>& ops = ops_of<T>(isa());
@@ -93,7 +103,6 @@ class GradientFold {
         const int64_t row = block.row, height = block.height, col = block.col, width = block.width;
         const int64_t ld = block.sweep.blocking.strip;
         Memory& mine = memory_[static_cast<size_t>(block.worker)];
-        mine.values.reserve(ops.rows * ld);
         mine.slopes.reserve(block.sweep.blocking.row_block * ld);
         mine.row_sums.assign(static_cast<size_t>(height), 0.0);
         mine.col_sums.assign(static_cast<size_t>(width), 0.0);
@@ -102,8 +111,7 @@ class GradientFold {
                         cols.largest_norm_bound(col, col + width));
         block.for_each_tile([&](const Tile<T>& tile) {
             const int64_t i = tile.local_row - row;
-            map_(tile, rows, block.worker, mine.values.data(), ld);
-            add_values(tile, mine.values.data());
+            add_values(tile, map_.values(tile, rows, block.worker));
             T* slopes = mine.slopes.data() + i * ld;
             map_.slopes(tile, slopes, ld);
             if (itself_ && !diagonal_) clear_diagonal(tile, slopes);
@@ -124,9 +132,21 @@ class GradientFold {
                      out_.grad_y + (cols.first + col) * from_.x.d(), mine);
     }
 
+    // Of the cosine kernel: by rows divided by their lengths so far.
+    void finish() {
+        if (from_.argument != Argument::cosine) return;
+        const auto add = [&](const Source& raw, const Source& unit, std::vector<double>& by_unit,
+                             double* to) {
+            through_normalisation(raw, unit, by_unit.data(), request_.control);
+            for (size_t i = 0; i < by_unit.size(); ++i) to[i] += by_unit[i];
+        };
+        add(request_.x, from_.x, by_x_, add_to_.grad_x);
+        if (!itself_) add(request_.y, from_.y, by_y_, add_to_.grad_y);
+    }
+
   private:
     struct Memory {
-        Buffer<T> values, slopes, product;
+        Buffer<T> slopes, product;
         std::vector<double> row_sums, col_sums, x, y;
         std::vector<int32_t> hits;
     };
@@ -254,64 +274,26 @@ class GradientFold {
         }
     }
 
+    const KernelRequest& request_;
     const KernelFrame& from_;
     bool itself_, diagonal_;
     const double *v_, *w_;
     Factors<T> rows_, cols_;
     bool recomputes_;
     KernelEvaluator<T>& map_;
-    KernelGradient out_;
+    KernelGradient out_, add_to_{};
+    std::vector<double> by_x_, by_y_;
     std::vector<Memory> memory_;
 };
-
-template <class T>
-void add_gradient(const KernelFrame& from, bool itself, bool diagonal, const double* v,
-                  const double* w, Precision precision, Control& control,
-                  const KernelGradient& out) {
-    KernelEvaluator<T> map(from, precision, control.workers());
-    const Blocking blocking = contraction_blocking(ops_of<T>(isa()), from.x.d());
-    const Sweep<T> sweep = map.sweep(blocking, false, control);
-    expect(sweep);
-    GradientFold<T> fold(map, itself, diagonal, v, w, precision, control.workers(), out);
-    run(sweep, fold);
-}
-
-// From the gradient by x/‖x‖ to that by x: what points along the row is lost. A zero row stays 0.
-void through_normalisation(const Source& raw, const Source& unit, std::vector<double>& gradient,
-                           double* out) {
-    const size_t d = static_cast<size_t>(raw.d());
-    std::vector<double> row(d), direction(d);
-    for (int64_t i = 0; i < raw.rows(); ++i) {
-        raw.read(i, row.data());
-        unit.read(i, direction.data());
-        const double* g = gradient.data() + static_cast<size_t>(i) * d;
-        double along = 0.0, length = 0.0;
-        for (size_t f = 0; f < d; ++f) along += g[f] * direction[f];
-        for (size_t f = 0; f < d; ++f) length += row[f] * direction[f];
-        for (size_t f = 0; length > 0.0 && f < d; ++f) {
-            out[static_cast<size_t>(i) * d + f] += (g[f] - along * direction[f]) / length;
-        }
-    }
-}
 
 }  // namespace
 
 void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
                      const std::vector<KernelTerm>& terms, const double* v, const double* w,
                      Precision precision, Control& control, const KernelGradient& out) {
-    for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        const KernelFrame from(x, y, group, argument, control);
-        const bool dot = argument == Argument::dot;
-        const auto add = [&](const KernelGradient& to) {
-            const auto of = from.narrow(precision) ? add_gradient<float> : add_gradient<double>;
-            of(from, itself, diagonal && dot, v, w, precision, control, to);
-        };
-        if (argument != Argument::cosine) return add(out);
-        std::vector<double> by_x(static_cast<size_t>(x.rows() * x.d()));
-        std::vector<double> by_y(itself ? 0 : static_cast<size_t>(y.rows() * y.d()));
-        add({out.row_sums, out.col_sums, by_x.data(), by_y.data()});
-        through_normalisation(x, from.x, by_x, out.grad_x);
-        if (!itself) through_normalisation(y, from.y, by_y, out.grad_y);
+    const KernelRequest request{x, y, terms, precision, control};
+    for_each_kernel_group(request, [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
+        return GradientFold<T>(map, request, itself, diagonal, v, w, out);
     });
 }
 

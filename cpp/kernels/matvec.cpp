@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/driver.hpp"
 #include "kernels/sums.hpp"
 
 namespace pairtile {
@@ -36,16 +37,13 @@ class PackedColumns {
 
 // One state of c numbers per row and segment.
 template <class T>
-class Product {
+class Matvec {
   public:
-    Product(KernelEvaluator<T>& map, const PackedColumns& right, int64_t c,
-            const Blocking& blocking, int workers, double* out)
+    Matvec(KernelEvaluator<T>& map, const PackedColumns& right, int64_t c, const Blocking& blocking,
+           int workers, double* out)
         : map_(map), right_(right), c_(c), ld_(blocking.strip), out_(out) {
-        work_.resize(static_cast<size_t>(workers));
-        for (Work& work : work_) {
-            work.tile.reserve(ops_of<T>(isa()).rows * ld_);
-            work.block.reserve(blocking.row_block * ld_);
-        }
+        blocks_.resize(static_cast<size_t>(workers));
+        for (Buffer<double>& block : blocks_) block.reserve(blocking.row_block * ld_);
     }
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
@@ -55,19 +53,18 @@ class Product {
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
-        Work& work = work_[static_cast<size_t>(task.worker)];
-        map_(tile, rows, task.worker, work.tile.data(), ld_);
+        const T* values = map_.values(tile, rows, task.worker);
+        double* block = blocks_[static_cast<size_t>(task.worker)].data();
         const int64_t at = tile.local_row - task.first_row;
         for (int i = 0; i < tile.rows; ++i) {
-            const T* from = work.tile.data() + i * ld_;
-            std::copy_n(from, tile.cols, work.block.data() + (at + i) * ld_);
+            std::copy_n(values + i * ld_, tile.cols, block + (at + i) * ld_);
         }
     }
 
     void strip(const Task& task, const Panels<T>&, const Panels<T>& cols, int64_t col,
                int64_t width) {
         const Ops<double>& ops = ops_of<double>(isa());
-        const double* block = work_[static_cast<size_t>(task.worker)].block.data();
+        const double* block = blocks_[static_cast<size_t>(task.worker)].data();
         double* state = partial_.data() + (task.segment * row_count_ + task.first_row) * c_;
         for (int64_t f = 0; f < c_; f += ops.cols) {
             const int here = static_cast<int>(std::min<int64_t>(ops.cols, c_ - f));
@@ -89,33 +86,13 @@ class Product {
     }
 
   private:
-    struct Work {
-        Buffer<T> tile;
-        Buffer<double> block;  // kernel values of the rows of a task, one strip wide
-    };
-
     KernelEvaluator<T>& map_;
     const PackedColumns& right_;
     int64_t c_, ld_, segments_ = 1, row_count_ = 0;
     double* out_;
-    std::vector<Work> work_;
+    std::vector<Buffer<double>> blocks_;  // values of the rows of a task, one strip wide
     std::vector<double> partial_;
 };
-
-template <class T>
-void add_product(const KernelFrame& from, const PackedColumns& right, int64_t c,
-                 Precision precision, Control& control, double* out) {
-    BlockingLimits limits;
-    limits.state_bytes_per_row = c * static_cast<int64_t>(sizeof(double));
-    limits.states_bytes = int64_t{64} << 20;
-    const Blocking blocking =
-        choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
-    KernelEvaluator<T> map(from, precision, control.workers());
-    const Sweep<T> sweep = map.sweep(blocking, false, control);
-    expect(sweep);
-    Product<T> fold(map, right, c, blocking, control.workers(), out);
-    run(sweep, fold);
-}
 
 }  // namespace
 
@@ -127,10 +104,11 @@ void kernel_matvec(const Source& x, const Source& y, const double* v, int64_t c,
     }
     std::fill_n(out, x.rows() * c, 0.0);
     const PackedColumns right(v, y.rows(), c);
-    for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        const KernelFrame from(x, y, group, argument, control);
-        const auto add = from.narrow(precision) ? add_product<float> : add_product<double>;
-        add(from, right, c, precision, control, out);
+    KernelRequest request{x, y, terms, precision, control};
+    request.limits.state_bytes_per_row = c * static_cast<int64_t>(sizeof(double));
+    request.limits.states_bytes = int64_t{64} << 20;
+    for_each_kernel_group(request, [&]<class T>(KernelEvaluator<T>& map, const Blocking& blocking) {
+        return Matvec<T>(map, right, c, blocking, control.workers(), out);
     });
 }
 

@@ -3,37 +3,32 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/driver.hpp"
+
 namespace pairtile {
 namespace {
 
 // Adds the terms of one argument to the matrix, above the diagonal.
 class Filling {
   public:
-    Filling(KernelEvaluator<double>& map, int workers, double* matrix)
-        : map_(map),
-          n_(map.from().x.rows()),
-          matrix_(matrix),
-          values_(static_cast<size_t>(workers)) {}
+    Filling(KernelEvaluator<double>& map, double* matrix)
+        : map_(map), n_(map.from().x.rows()), matrix_(matrix) {}
 
     void begin_rows(const Panels<double>&, int64_t) {}
     void end_rows(const Panels<double>&) {}
 
     void tile(const Tile<double>& tile, const Task& task, const Panels<double>& rows,
               const Panels<double>&) {
-        const Ops<double>& ops = ops_of<double>(isa());
-        Buffer<double>& values = values_[static_cast<size_t>(task.worker)];
-        values.reserve(ops.rows * tile.ld);
-        map_(tile, rows, task.worker, values.data(), tile.ld);
-        clear_lower(tile, values.data(), tile.ld);
-        ops.add_scaled(values.data(), tile.ld, tile.rows, tile.cols, map_.factor(),
-                       matrix_ + tile.row * n_ + tile.col, n_);
+        double* values = map_.values(tile, rows, task.worker);
+        clear_lower(tile, values, tile.ld);
+        ops_of<double>(isa()).add_scaled(values, tile.ld, tile.rows, tile.cols, map_.factor(),
+                                         matrix_ + tile.row * n_ + tile.col, n_);
     }
 
   private:
     KernelEvaluator<double>& map_;
     int64_t n_;
     double* matrix_;
-    std::vector<Buffer<double>> values_;
 };
 
 class Matrix {
@@ -46,16 +41,11 @@ class Matrix {
     // Above the diagonal.
     void fill(const KernelSpace& space, Control& control) {
         for (int64_t i = 0; i < n_; ++i) std::fill(row(i) + i + 1, row(i) + n_, -space.shift);
-        for_each_argument(space.terms, [&](const std::vector<KernelTerm>& group, Argument read) {
-            const KernelFrame from(space.points, space.points, group, read, control);
-            KernelEvaluator<double> map(from, Precision::float64, control.workers());
-            const Blocking blocking =
-                choose_blocking(ops_of<double>(isa()), n_, n_, space.points.d(), BlockingLimits{});
-            const Sweep<double> sweep = map.sweep(blocking, true, control);
-            expect(sweep);
-            Filling fold(map, control.workers(), values_.data());
-            run(sweep, fold);
-        });
+        for_each_kernel_group(
+            {space.points, space.points, space.terms, Precision::float64, control, true},
+            [&](KernelEvaluator<double>& map, const Blocking&) {
+                return Filling(map, values_.data());
+            });
     }
 
     // What is above the diagonal, below it too: by squares of a few lines of memory.

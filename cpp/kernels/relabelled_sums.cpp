@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/driver.hpp"
+
 namespace pairtile {
 namespace {
 
@@ -41,11 +43,13 @@ double largest_row_sum(const double* values, int64_t ld, int64_t height, int64_t
 class RelabelledSums {
   public:
     RelabelledSums(KernelEvaluator<double>& map, const std::vector<Part>& parts,
-                   const Labels& labels, bool paired, const Blocking& blocking, int workers)
+                   const Labels& labels, const Blocking& blocking, int workers,
+                   const LabelTotals& out)
         : map_(map),
           parts_(parts),
           labels_(labels),
-          pair_(paired ? 2 : 1),
+          out_(out),
+          pair_(map.from().x.interleaved() ? 2 : 1),
           strip_(blocking.strip),
           block_(blocking.row_block),
           work_(static_cast<size_t>(workers)) {
@@ -116,15 +120,15 @@ class RelabelledSums {
     void end_rows(const Panels<double>&) {}
 
     // Adds the sums over i < j of this argument's parts to those over i ≠ j.
-    void add_to(const LabelTotals& out) const {
+    void finish() const {
         for (size_t p = 0; p < parts_.size(); ++p) {
             const double factor = parts_[p].quantum > 0.0 ? parts_[p].quantum : map_.factor();
             const size_t q = parts_[p].index, n = static_cast<size_t>(labels_.count);
             const double* from = total_.data() + p * state_size();
-            out.total[q] += 2.0 * factor * from[0];
+            out_.total[q] += 2.0 * factor * from[0];
             for (size_t b = 0; b < n; ++b) {
-                out.within[q * n + b] += 2.0 * factor * from[1 + b];
-                out.row[q * n + b] += factor * from[1 + n + b];
+                out_.within[q * n + b] += 2.0 * factor * from[1 + b];
+                out_.row[q * n + b] += factor * from[1 + n + b];
             }
         }
     }
@@ -288,6 +292,7 @@ class RelabelledSums {
     KernelEvaluator<double>& map_;
     const std::vector<Part>& parts_;
     const Labels& labels_;
+    const LabelTotals out_;
     int64_t pair_;  // rows that share a label
     int64_t strip_, block_, segments_ = 1;
     std::vector<Work> work_;
@@ -295,21 +300,14 @@ class RelabelledSums {
     std::vector<double> total_ = std::vector<double>(parts_.size() * state_size(), 0.0);
 };
 
-void add_sums(KernelEvaluator<double>& map, const std::vector<Part>& parts, const Labels& labels,
-              Control& control, const LabelTotals& out) {
-    const Source& pooled = map.from().x;
-    const Ops<double>& ops = ops_of<double>(isa());
-    BlockingLimits limits;
+KernelRequest request_for(const Source& pooled, const std::vector<KernelTerm>& terms,
+                          Control& control) {
+    KernelRequest request{pooled, pooled, terms, Precision::float64, control, true};
     const int64_t pair = pooled.interleaved() ? 2 : 1;
-    limits.block_rows = pair * group_rows * ops.rows;  // whole groups of labelled rows
-    limits.strip_cols = 512;
-    const Blocking blocking =
-        choose_blocking(ops, pooled.rows(), pooled.rows(), pooled.d(), limits);
-    const Sweep<double> sweep = map.sweep(blocking, true, control);
-    expect(sweep);
-    RelabelledSums fold(map, parts, labels, pooled.interleaved(), blocking, control.workers());
-    run(sweep, fold);
-    fold.add_to(out);
+    // whole groups of labelled rows
+    request.limits.block_rows = pair * group_rows * ops_of<double>(isa()).rows;
+    request.limits.strip_cols = 512;
+    return request;
 }
 
 void clear(const LabelTotals& out, size_t kernels, const Labels& labels) {
@@ -324,7 +322,11 @@ void clear(const LabelTotals& out, size_t kernels, const Labels& labels) {
 void label_sums(KernelEvaluator<double>& map, const Labels& labels, Control& control,
                 const LabelTotals& out) {
     clear(out, 1, labels);
-    add_sums(map, {{0, 0, map.from().terms.size(), 0.0}}, labels, control, out);
+    const std::vector<Part> parts{{0, 0, map.from().terms.size(), 0.0}};
+    sweep_kernel(map, request_for(map.from().x, map.from().terms, control),
+                 [&](KernelEvaluator<double>& same, const Blocking& blocking) {
+                     return RelabelledSums(same, parts, labels, blocking, control.workers(), out);
+                 });
 }
 
 void kernel_label_sums(const Source& pooled, const Labels& labels,
@@ -344,9 +346,10 @@ void kernel_label_sums(const Source& pooled, const Labels& labels,
             }
         }
         if (parts.empty()) continue;
-        const KernelFrame from(pooled, pooled, terms, argument, control);
-        KernelEvaluator<double> map(from, Precision::float64, control.workers());
-        add_sums(map, parts, labels, control, out);
+        for_each_kernel_group(request_for(pooled, terms, control), [&](KernelEvaluator<double>& map,
+                                                                       const Blocking& blocking) {
+            return RelabelledSums(map, parts, labels, blocking, control.workers(), out);
+        });
     }
 }
 

@@ -4,35 +4,29 @@
 
 #include "engine/compensated.hpp"
 #include "engine/margins.hpp"
+#include "engine/row_states.hpp"
+#include "kernels/driver.hpp"
 
 namespace pairtile {
 namespace {
 
-// Row sums of kernel values.
+// Row sums of kernel values: one state per row and segment.
 template <class T>
 class RowSums {
   public:
-    RowSums(KernelEvaluator<T>& map, bool triangle, const double* weights, int workers,
-            double* sums)
-        : map_(map),
-          triangle_(triangle),
-          weights_(weights),
-          sums_(sums),
-          memory_(static_cast<size_t>(workers)) {}
+    RowSums(KernelEvaluator<T>& map, bool triangle, const double* weights, double* sums)
+        : map_(map), triangle_(triangle), weights_(weights), sums_(sums) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         partial_.begin(rows.count, segments);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
-        Buffer<T>& out = memory_[static_cast<size_t>(task.worker)];
-        const Ops<T>& ops = ops_of<T>(isa());
-        out.reserve(ops.rows * tile.ld);
-        map_(tile, rows, task.worker, out.data(), tile.ld);
-        if (triangle_ && tile.col <= tile.row + tile.rows) clear_lower(tile, out.data(), tile.ld);
+        T* values = map_.values(tile, rows, task.worker);
+        if (triangle_ && tile.col <= tile.row + tile.rows) clear_lower(tile, values, tile.ld);
         double sums[64] = {};
-        ops.row_sums(out.data(), tile.ld, tile.rows, tile.cols,
-                     weights_ ? weights_ + tile.col : nullptr, sums);
+        ops_of<T>(isa()).row_sums(values, tile.ld, tile.rows, tile.cols,
+                                  weights_ ? weights_ + tile.col : nullptr, sums);
         for (int i = 0; i < tile.rows; ++i) {
             partial_.at(tile.local_row + i, task.segment) += sums[i];
         }
@@ -50,18 +44,15 @@ class RowSums {
     const double* weights_;
     double* sums_;
     RowStates<double> partial_;
-    std::vector<Buffer<T>> memory_;
 };
 
 // Sums of kernel values by row and by column, and the sum of their squares, in one sweep.
 template <class T>
 class Moments {
   public:
-    Moments(KernelEvaluator<T>& map, bool triangle, int workers, double* row_sums, double* col_sums)
-        : map_(map),
-          triangle_(triangle),
-          margins_(row_sums, col_sums),
-          memory_(static_cast<size_t>(workers)) {}
+    Moments(KernelEvaluator<T>& map, bool triangle, double* row_sums, double* col_sums,
+            double& squares)
+        : map_(map), triangle_(triangle), margins_(row_sums, col_sums), squares_(squares) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         segments_ = segments;
@@ -70,75 +61,42 @@ class Moments {
 
     void begin_cols(const Panels<T>& cols, int64_t row_blocks) {
         margins_.begin_cols(cols.count, row_blocks);
-        by_task_.assign(static_cast<size_t>(row_blocks * segments_), 0.0);
+        by_task_.begin(row_blocks, segments_);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
-        Buffer<T>& out = memory_[static_cast<size_t>(task.worker)];
-        const Ops<T>& ops = ops_of<T>(isa());
-        out.reserve(ops.rows * tile.ld);
-        map_(tile, rows, task.worker, out.data(), tile.ld);
-        if (triangle_ && tile.col <= tile.row + tile.rows) clear_lower(tile, out.data(), tile.ld);
-        margins_.add(out.data(), tile.ld, tile.local_row, tile.rows, tile.local_col, tile.cols,
-                     task);
-        by_task_[static_cast<size_t>(task.row_block * segments_ + task.segment)] +=
-            ops.block_dot(out.data(), tile.ld, out.data(), tile.ld, tile.rows, tile.cols);
+        T* values = map_.values(tile, rows, task.worker);
+        if (triangle_ && tile.col <= tile.row + tile.rows) clear_lower(tile, values, tile.ld);
+        margins_.add(values, tile.ld, tile.local_row, tile.rows, tile.local_col, tile.cols, task);
+        by_task_.at(task.row_block, task.segment) +=
+            ops_of<T>(isa()).block_dot(values, tile.ld, values, tile.ld, tile.rows, tile.cols);
     }
 
     void end_cols(const Panels<T>& cols, int64_t) {
-        margins_.end_cols(cols.first, map_.factor());
-        for (const double part : by_task_) squares += map_.factor() * map_.factor() * part;
+        const double factor = map_.factor();
+        margins_.end_cols(cols.first, factor);
+        for (size_t at = 0; at < by_task_.size(); ++at) squares_ += factor * factor * by_task_[at];
     }
 
     void end_rows(const Panels<T>& rows) { margins_.end_rows(rows.first, map_.factor()); }
-
-    double squares = 0.0;
 
   private:
     KernelEvaluator<T>& map_;
     bool triangle_;
     Margins margins_;
     int64_t segments_ = 1;
-    std::vector<double> by_task_;
-    std::vector<Buffer<T>> memory_;
+    RowStates<double> by_task_;  // of row blocks
+    double& squares_;
 };
-
-template <class T>
-double moments(const KernelFrame& from, bool triangle, Precision precision, Control& control,
-               double* row_sums, double* col_sums) {
-    BlockingLimits limits;
-    limits.state_bytes_per_row = limits.state_bytes_per_col = sizeof(double);
-    const Blocking blocking =
-        choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(), from.x.d(), limits);
-    KernelEvaluator<T> map(from, precision, control.workers());
-    const Sweep<T> sweep = map.sweep(blocking, triangle, control);
-    expect(sweep);
-    Moments<T> fold(map, triangle, control.workers(), row_sums, col_sums);
-    run(sweep, fold);
-    return fold.squares;
-}
-
-template <class T>
-void add_row_sums(const KernelFrame& from, bool triangle, const double* weights,
-                  Precision precision, Control& control, double* sums) {
-    const Blocking blocking = choose_blocking(ops_of<T>(isa()), from.x.rows(), from.y.rows(),
-                                              from.x.d(), BlockingLimits{});
-    KernelEvaluator<T> map(from, precision, control.workers());
-    const Sweep<T> sweep = map.sweep(blocking, triangle, control);
-    expect(sweep);
-    RowSums<T> fold(map, triangle, weights, control.workers(), sums);
-    run(sweep, fold);
-}
 
 void row_sums_of(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
                  bool triangle, const double* weights, Precision precision, Control& control,
                  double* sums) {
     std::fill(sums, sums + x.rows(), 0.0);
-    for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
-        const KernelFrame from(x, y, group, argument, control);
-        const auto add = from.narrow(precision) ? add_row_sums<float> : add_row_sums<double>;
-        add(from, triangle, weights, precision, control, sums);
-    });
+    for_each_kernel_group({x, y, terms, precision, control, triangle},
+                          [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
+                              return RowSums<T>(map, triangle, weights, sums);
+                          });
 }
 
 double weighted_total(const std::vector<double>& sums, const double* weights) {
@@ -174,11 +132,13 @@ double kernel_moments(const Source& x, const Source& y, bool itself,
                       double* row_sums, double* col_sums) {
     std::fill(row_sums, row_sums + x.rows(), 0.0);
     if (!itself) std::fill(col_sums, col_sums + y.rows(), 0.0);
-    const KernelFrame from(x, y, terms, argument_of(terms.front().kernel), control);
-    const auto of = from.narrow(precision) ? moments<float> : moments<double>;
-    // in a triangle the sums by column complete those by row
-    const double squares =
-        of(from, itself, precision, control, row_sums, itself ? row_sums : col_sums);
+    KernelRequest request{x, y, terms, precision, control, itself};
+    request.limits.state_bytes_per_row = request.limits.state_bytes_per_col = sizeof(double);
+    double squares = 0.0;
+    for_each_kernel_group(request, [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
+        // in a triangle the sums by column complete those by row
+        return Moments<T>(map, itself, row_sums, itself ? row_sums : col_sums, squares);
+    });
     return itself ? 2.0 * squares : squares;
 }
 
