@@ -145,6 +145,12 @@ SUMS = {
     "clip_loss": lambda w: fields(
         pt.clip_loss(X, Y[: len(X)], temperature=0.1, normalize=True, grad=True, workers=w)
     ),
+    "siglip_loss": lambda w: fields(
+        pt.siglip_loss(X, Y, temperature=4.0, bias=-1.0, grad=True, grad_rows=U, workers=w)
+    ),
+    "siglip_loss normalized": lambda w: fields(
+        pt.siglip_loss(X, Y64, temperature=0.1, bias=-5.0, normalize=True, grad=True, workers=w)
+    ),
 }
 CALLS = ORDERED | SUMS
 

@@ -64,3 +64,33 @@ def brute(
         scale * weights.T @ x,
         float(np.sum(weights * products)),
     )
+
+
+class ExpectedSigmoid(NamedTuple):
+    per_row: Floats
+    grad_x: Floats
+    grad_y: Floats
+    grad_scale: float
+    grad_bias: float
+
+
+def brute_sigmoid(
+    x: Floats, y: Floats, scale: float, bias: float, upstream: Floats | None = None
+) -> ExpectedSigmoid:
+    """The sigmoid loss from the whole matrix of scores, and its gradients by the chain rule."""
+    n = len(x)
+    u = np.full(n, 1 / n) if upstream is None else upstream
+    products = x @ y.T
+    z = np.where(np.eye(n, len(y), dtype=bool), 1.0, -1.0)
+    t = -z * (scale * products + bias)
+    small = np.exp(-np.abs(t))
+    losses = np.maximum(t, 0) + np.log1p(small)
+    slopes = np.where(t > 0, 1.0, small) / (1 + small)
+    weights = -z * slopes * u[:, None]
+    return ExpectedSigmoid(
+        losses.sum(axis=1),
+        scale * weights @ y,
+        scale * weights.T @ x,
+        float(np.sum(weights * products)),
+        float(weights.sum()),
+    )

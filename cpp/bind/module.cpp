@@ -56,5 +56,5 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     register_kernels(m);
     register_dependence(m);
     register_slices(m);
-    register_contrastive(m);
+    register_losses(m);
 }

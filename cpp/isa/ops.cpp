@@ -106,6 +106,8 @@ constexpr Ops<T> table() {
     ops.log_sum_exp_rows = log_sum_exp_rows<T>;
     ops.log_sum_exp_cols = log_sum_exp_cols<T>;
     ops.softmax_weights = softmax_weights<T>;
+    ops.softplus_sums = softplus_sums<T>;
+    ops.sigmoid_weights = sigmoid_weights<T>;
     ops.block_dot = block_dot<T>;
     return ops;
 }

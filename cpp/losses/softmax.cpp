@@ -1,14 +1,11 @@
 // Forward: the log-sum-exp fold over rows, and over columns when symmetric, in one sweep. Backward:
-// the logits again, turned into weights W = ∂loss/∂S by a contraction: grad_x += W·y and
-// grad_y += Wᵀ·x from the same block.
+// the logits again, turned into weights W = ∂loss/∂S by a contraction.
 #include "losses/softmax.hpp"
 
-#include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
-#include "engine/contraction.hpp"
+#include "engine/row_states.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
 
 namespace pairtile {
@@ -26,9 +23,7 @@ class LogSumExpFold {
           with_cols_(with_cols) {}
 
     void begin_rows(const Panels<T>& panels, int64_t segments) {
-        segments_ = segments;
-        row_max_.assign(static_cast<size_t>(panels.count * segments), LogSumExp{}.max);
-        row_sum_.assign(row_max_.size(), 0.0);
+        row_states_.begin(panels.count, segments);
     }
 
     void begin_cols(const Panels<T>& panels, int64_t row_blocks) {
@@ -50,13 +45,12 @@ class LogSumExpFold {
         }
         double max[64], sum[64];
         for (int i = 0; i < tile.rows; ++i) {
-            const size_t state = state_of(tile.local_row + i, task.segment);
-            max[i] = row_max_[state], sum[i] = row_sum_[state];
+            const LogSumExp& state = row_states_.at(tile.local_row + i, task.segment);
+            max[i] = state.max, sum[i] = state.sum;
         }
         ops.log_sum_exp_rows(tile.data, tile.ld, tile.rows, tile.cols, max, sum);
         for (int i = 0; i < tile.rows; ++i) {
-            const size_t state = state_of(tile.local_row + i, task.segment);
-            row_max_[state] = max[i], row_sum_[state] = sum[i];
+            row_states_.at(tile.local_row + i, task.segment) = {max[i], sum[i]};
         }
         if (!with_cols_) return;
         const int64_t at = task.row_block * panels.count + tile.local_col;
@@ -77,11 +71,7 @@ class LogSumExpFold {
 
     void end_rows(const Panels<T>& panels) {
         for (int64_t i = 0; i < panels.count; ++i) {
-            for (int64_t s = 0; s < segments_; ++s) {
-                const size_t at = state_of(i, s);
-                rows[static_cast<size_t>(panels.first + i)].merge(
-                    LogSumExp{row_max_[at], row_sum_[at]});
-            }
+            rows[static_cast<size_t>(panels.first + i)] = row_states_.merged(i);
         }
     }
 
@@ -89,15 +79,11 @@ class LogSumExpFold {
     std::vector<LogSumExp> rows, cols;
 
   private:
-    size_t state_of(int64_t local_row, int64_t segment) const {
-        return static_cast<size_t>(local_row * segments_ + segment);
-    }
-
     double scale_;
     const int64_t* targets_;
     bool with_cols_;
-    int64_t segments_ = 1;
-    std::vector<double> row_max_, row_sum_, col_max_, col_sum_;
+    RowStates<LogSumExp> row_states_;
+    std::vector<double> col_max_, col_sum_;  // [row block][column]
 };
 
 // One side of the softmax in the tile's type.
@@ -120,78 +106,37 @@ struct Softmax {
 // itself, in float64: p − 1 is tiny where the loss is.
 template <class T>
 struct SoftmaxWeights {
+    static constexpr bool has_bias = false;
+    T scale;
+    const int64_t* targets;
     Softmax<T> row, col;
     std::vector<T> positive;
-    const int64_t* targets;
-};
 
-// ∂loss/∂S block by block, and the gradients of both sides from it.
-template <class T>
-class SoftmaxGradient {
-  public:
-    SoftmaxGradient(const SoftmaxWeights<T>& weights, double scale, int workers,
-                    ContrastiveOutput<T>& out)
-        : weights_(weights), scale_(scale), out_(out), memory_(static_cast<size_t>(workers)) {}
-
-    void begin_blocks(int64_t count) { by_block_.assign(static_cast<size_t>(count), 0.0); }
-    void end_blocks() {
-        weighted_logits = std::accumulate(by_block_.begin(), by_block_.end(), weighted_logits);
-    }
-
-    void block(const PairBlock<T>& block) {
+    void weigh(const Tile<T>& tile, T* out, int64_t ld) const {
         const Ops<T>& ops = ops_of<T>(isa());
-        const int64_t ld = block.sweep.blocking.strip;
-        Buffer<T>& memory = memory_[static_cast<size_t>(block.worker)];
-        memory.reserve(block.sweep.blocking.row_block * ld);
-        double& sum = by_block_[static_cast<size_t>(block.index)];
-        block.for_each_tile([&](const Tile<T>& tile) {
-            T* weights = memory.data() + (tile.local_row - block.row) * ld;
-            const size_t row = static_cast<size_t>(tile.row), col = static_cast<size_t>(tile.col);
-            ops.scale(tile.data, ld, tile.rows, tile.cols, static_cast<T>(scale_));
-            ops.softmax_weights(tile.data, ld, tile.rows, tile.cols, weights_.row.from(row),
-                                weights_.col.from(col), weights, ld);
-            for (int i = 0; i < tile.rows; ++i) {
-                const size_t global = row + static_cast<size_t>(i);
-                const int64_t at = weights_.targets[global] - tile.col;
-                if (at >= 0 && at < tile.cols) weights[i * ld + at] = weights_.positive[global];
-            }
-            sum += ops.block_dot(weights, ld, tile.data, ld, tile.rows, tile.cols);
-            ops.scale(weights, ld, tile.rows, tile.cols, static_cast<T>(scale_));
-        });
-        add_row_products(block, memory.data(), out_.grad_x);
-        add_col_products(block, memory.data(), out_.grad_y);
+        const size_t first = static_cast<size_t>(tile.row);
+        ops.scale(tile.data, ld, tile.rows, tile.cols, scale);
+        ops.softmax_weights(tile.data, ld, tile.rows, tile.cols, row.from(first),
+                            col.from(static_cast<size_t>(tile.col)), out, ld);
+        for (int i = 0; i < tile.rows; ++i) {
+            const size_t global = first + static_cast<size_t>(i);
+            const int64_t at = targets[global] - tile.col;
+            if (at >= 0 && at < tile.cols) out[i * ld + at] = positive[global];
+        }
     }
-
-    double weighted_logits = 0.0;  // Σ W·S, for the gradient of the scale
-
-  private:
-    const SoftmaxWeights<T>& weights_;
-    double scale_;
-    ContrastiveOutput<T>& out_;
-    std::vector<Buffer<T>> memory_;
-    std::vector<double> by_block_;
 };
 
 }  // namespace
 
 template <class T>
-void contrastive(const Source& x, const Source& y, double scale, const int64_t* targets,
-                 bool symmetric, const double* upstream, Control& control,
-                 ContrastiveOutput<T>& out) {
-    const int64_t n = x.rows(), m = y.rows(), d = x.d();
-    const Ops<T>& ops = ops_of<T>(isa());
-    Frame frame = raw_frame(d);
-    frame.narrow = x.fits_float32() && y.fits_float32();
-    Sweep<T> sweep{
-        x,     y,      frame, TileFormula{}, choose_blocking(ops, n, m, d, BlockingLimits{}),
-        false, control};
-    expect(sweep);
-    if (out.grad_x) expect(sweep);
-
+void softmax_losses(const LogitRequest& request, const int64_t* targets, bool symmetric,
+                    SoftmaxLosses<T>& out) {
+    const int64_t n = request.x.rows(), m = request.y.rows();
+    const double scale = request.scale;
+    const Logits<T> logits(request);
     LogSumExpFold<T> forward(scale, targets, symmetric, n, m);
-    run(sweep, forward);
-    SoftmaxWeights<T> weights;
-    weights.targets = targets;
+    logits.sweep(forward);
+    SoftmaxWeights<T> weights{static_cast<T>(scale), targets, {}, {}, {}};
     for (int64_t i = 0; i < n; ++i) {
         const size_t at = static_cast<size_t>(i);
         const double positive = forward.positives[at];
@@ -199,8 +144,9 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
             return (fold.max - positive) + logarithm(fold.sum);
         };
         const LogSumExp& row = forward.rows[at];
-        const double share = (symmetric ? 0.5 : 1.0) * upstream[i];
         const double row_loss = loss_of(row);
+        const double share =
+            (symmetric ? 0.5 : 1.0) * (request.upstream ? request.upstream[i] : 0.0);
         out.lse_row[i] = row.finish();
         out.per_row[i] = row_loss;
         weights.row.add(share, row);
@@ -215,16 +161,17 @@ void contrastive(const Source& x, const Source& y, double scale, const int64_t* 
         }
         weights.positive.push_back(static_cast<T>(weight));
     }
-    if (!out.grad_x) return;
-    sweep.blocking = contraction_blocking(ops, d);
-    SoftmaxGradient<T> backward(weights, scale, control.workers(), out);
-    run(sweep, backward);
-    out.grad_scale = scale != 0.0 ? backward.weighted_logits / scale : 0.0;
+    if (!request.upstream) return;
+    LogitGradient<T, SoftmaxWeights<T>> backward(weights, scale, out.gradients,
+                                                 request.control.workers());
+    logits.sweep(backward);
+    logits.finish(out.gradients);
+    out.grad_scale = backward.products / scale;
 }
 
-template void contrastive<float>(const Source&, const Source&, double, const int64_t*, bool,
-                                 const double*, Control&, ContrastiveOutput<float>&);
-template void contrastive<double>(const Source&, const Source&, double, const int64_t*, bool,
-                                  const double*, Control&, ContrastiveOutput<double>&);
+template void softmax_losses<float>(const LogitRequest&, const int64_t*, bool,
+                                    SoftmaxLosses<float>&);
+template void softmax_losses<double>(const LogitRequest&, const int64_t*, bool,
+                                     SoftmaxLosses<double>&);
 
 }  // namespace pairtile

@@ -39,6 +39,7 @@ from pairtile.losses import (
     ContrastiveResult,
     clip_loss,
     info_nce,
+    siglip_loss,
 )
 from pairtile.neighbors import (
     PRDC,
@@ -149,6 +150,7 @@ __all__ = [
     "set_backend",
     "set_num_threads",
     "show_config",
+    "siglip_loss",
     "sliced_energy",
     "sliced_wasserstein",
     "sphere_directions",

@@ -12,7 +12,7 @@ precision and counts the pairs that its screen left to be confirmed.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,6 @@ _Floats = NDArray[np.float64]
 _Params = dict[str, Any] | None
 _Progress = Callable[[int, int], object] | None
 _Term = tuple[float, str, tuple[float, ...]]
-
-class _Contrastive(TypedDict):
-    per_row: _Floats
-    lse_row: _Floats
-    lse_col: _Floats | None
-    grad_x: _Array | None
-    grad_y: _Array | None
-    grad_scale: float | None
 
 __version__: str
 
@@ -301,7 +293,7 @@ def sliced_energy_costs(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Array | None, _Array | None]: ...
-def contrastive(
+def softmax_losses(
     x: _Array,
     y: _Array,
     scale: float,
@@ -313,4 +305,16 @@ def contrastive(
     row_upstream: _Floats | None,
     workers: int,
     progress: _Progress = None,
-) -> _Contrastive: ...
+) -> tuple[_Floats, _Floats, _Floats | None, _Array | None, _Array | None, float | None]: ...
+def sigmoid_losses(
+    x: _Array,
+    y: _Array,
+    scale: float,
+    bias: float,
+    *,
+    normalize: bool,
+    grad: bool,
+    row_upstream: _Floats | None,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Array | None, _Array | None, float | None, float | None]: ...

@@ -11,6 +11,7 @@
 #include "engine/screen.hpp"
 #include "kernels/gradient.hpp"
 #include "kernels/sums.hpp"
+#include "losses/sigmoid.hpp"
 #include "losses/softmax.hpp"
 #include "neighbors/index.hpp"
 #include "neighbors/knn.hpp"
@@ -104,14 +105,23 @@ std::vector<Call> float_calls(const Data& data) {
         [&](Control& control) {
             Numbers losses(n), logs(n);
             std::vector<float> by_x(n * d), by_y(m * d);
-            ContrastiveOutput<float> out;
+            SoftmaxLosses<float> out;
             out.per_row = losses.data();
             out.lse_row = logs.data();
-            out.grad_x = by_x.data();
-            out.grad_y = by_y.data();
-            contrastive<float>(data.of_x, data.of_y, 0.5, data.targets.data(), false,
-                               data.ones.data(), control, out);
+            out.gradients = {by_x.data(), by_y.data()};
+            softmax_losses({data.of_x, data.of_y, 0.5, true, data.ones.data(), control},
+                           data.targets.data(), false, out);
             return joined(losses, by_x, by_y);
+        },
+        [&](Control& control) {
+            Numbers losses(n);
+            std::vector<float> by_x(n * d), by_y(m * d);
+            SigmoidLosses<float> out;
+            out.per_row = losses.data();
+            out.gradients = {by_x.data(), by_y.data()};
+            sigmoid_losses({data.of_x, data.of_y, 0.5, false, data.ones.data(), control}, -1.0,
+                           out);
+            return joined(losses, by_x, by_y, Numbers{out.grad_scale, out.grad_bias});
         },
         [&](Control& control) {
             const Array lines = view_of(data.lines, 9);

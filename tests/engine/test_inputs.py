@@ -143,6 +143,11 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "siglip_loss": (
+        lambda a, b, **o: pt.siglip_loss(a, b, logit_scale=0.03, bias=-0.5, grad=True, **o),
+        "x",
+        "y",
+    ),
 }
 # The rest of the sweep keywords, where a function has them.
 PRECISE = {
@@ -251,6 +256,8 @@ def test_dtypes(name, dtype):
         if name in ("info_nce", "clip_loss"):
             assert [part.dtype for part in found[-3:-1]] == 2 * [found[0].dtype if wide else "f4"]
             assert found[1].dtype == np.float64
+        if name == "siglip_loss":
+            assert [part.dtype for part in found[-4:-2]] == 2 * [found[0].dtype if wide else "f4"]
 
 
 OTHER_FORMS = {
@@ -921,6 +928,21 @@ BAD_CALLS = {
         lambda: pt.info_nce(A, B[:7], temperature=1.0),
         ValueError,
         ["x has 12 rows and y has 7"],
+    ),
+    "fewer y for siglip": (
+        lambda: pt.siglip_loss(A, B[:7], temperature=1.0),
+        ValueError,
+        ["x has 12 rows and y has 7"],
+    ),
+    "bias": (
+        lambda: pt.siglip_loss(A, B, temperature=1.0, bias=np.inf),
+        ValueError,
+        ["bias", "finite"],
+    ),
+    "bias of another kind": (
+        lambda: pt.siglip_loss(A, B, temperature=1.0, bias=None),
+        TypeError,
+        ["bias must be a number"],
     ),
     "targets of another length": (
         lambda: pt.info_nce(A, B, targets=[1, 2], temperature=1.0),

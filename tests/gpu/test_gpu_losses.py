@@ -31,7 +31,7 @@ def losses(request: Any, cupy: Any, monkeypatch: Any) -> Any:
     from pairtile import _cuda
     from pairtile._backends import cuda as cuda_backend
 
-    assert cuda_backend.contrastive
+    assert cuda_backend.softmax_losses
     if _cuda.tensor_path(0, request.param) != request.param:
         pytest.skip(f"{request.param} is not what this device and build have")
     module = sys.modules["pairtile._backends.cuda.contrastive"]
@@ -68,7 +68,11 @@ def seam(module: Any, x: Any, y: Any, scale: float, **options: Any) -> dict[str,
         "row_upstream": None, "workers": 1,
     }  # fmt: skip
     given |= options
-    return module.contrastive(x, y, scale, given.pop("targets"), given.pop("symmetric"), **given)
+    found = module.softmax_losses(
+        x, y, scale, given.pop("targets"), given.pop("symmetric"), **given
+    )
+    names = ("per_row", "lse_row", "lse_col", "grad_x", "grad_y", "grad_scale")
+    return dict(zip(names, found, strict=True))
 
 
 def check(found: Any, wanted: Any, x: Any, y: Any, scale: float, upstream: Any = None) -> None:

@@ -4,6 +4,7 @@
 
 #include "isa/ops.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
+#include "pairtile/fold/sigmoid.hpp"
 #include "pairtile/fold/softmax_weight.hpp"
 #include "pairtile/fold/sum.hpp"
 
@@ -266,6 +267,26 @@ void softmax_weights(const T* tile, int64_t ld, int rows, int cols, const Softma
         for (int j = 0; j < cols; ++j) {
             to[j] += softmax_weight(logit[j], upstream[j], max[j], log_sum[j]);
         }
+    }
+}
+
+template <class T>
+void softplus_sums(const T* tile, int64_t ld, int rows, int cols, T bias, double* sums) {
+    for (int i = 0; i < rows; ++i) {
+        const T* row = tile + i * ld;
+        sums[i] +=
+            lane_sum(cols, [=](int j) { return static_cast<double>(softplus(row[j] + bias)); });
+    }
+}
+
+template <class T>
+void sigmoid_weights(const T* tile, int64_t ld, int rows, int cols, T bias, const T* upstream,
+                     T* out, int64_t out_ld) {
+    for (int i = 0; i < rows; ++i) {
+        const T* __restrict logit = tile + i * ld;
+        T* __restrict to = out + i * out_ld;
+        const T mine = upstream[i];
+        for (int j = 0; j < cols; ++j) to[j] = mine * sigmoid(logit[j] + bias);
     }
 }
 

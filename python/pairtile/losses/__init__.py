@@ -1,5 +1,7 @@
 """Contrastive losses with their gradients, from scores that are never held at once."""
 
-from pairtile.losses.softmax import ContrastiveResult, clip_loss, info_nce
+from pairtile.losses.logits import ContrastiveResult
+from pairtile.losses.siglip import siglip_loss
+from pairtile.losses.softmax import clip_loss, info_nce
 
-__all__ = ["ContrastiveResult", "clip_loss", "info_nce"]
+__all__ = ["ContrastiveResult", "clip_loss", "info_nce", "siglip_loss"]

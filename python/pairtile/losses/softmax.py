@@ -1,61 +1,24 @@
-"""Contrastive losses with their gradients, the score matrix never formed.
+"""Softmax losses with their gradients, the score matrix never formed.
 
 The public face of the log-sum-exp fold: validate, let the backend sweep the pairs (once for the
-log-sum-exp, once more for gradients), pull gradients back through the normalisation.
+log-sum-exp, once more for gradients).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import scalars, validate
+from pairtile._front import validate
 from pairtile._front.progress import reporting
-from pairtile._front.threads import resolve_workers
+from pairtile.losses.logits import ContrastiveResult, asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-__all__ = ["ContrastiveResult", "clip_loss", "info_nce"]
-
-_BUFFER = 1 << 20  # float64 numbers in one chunk of rows being normalised (8 MB)
-
-
-@dataclass(frozen=True)
-class ContrastiveResult:
-    """A contrastive loss, row by row, and its gradients; None where a field does not apply.
-
-    Attributes
-    ----------
-    loss : float
-        Mean of `per_row`.
-    per_row : (n,) array of float64
-        Loss of each row.
-    lse_row, lse_col : (n,) and (m,) arrays of float64
-        Log-sum-exp of the scores of each row, and of each column where the loss uses it.
-    grad_x, grad_y : (n, d) and (m, d) arrays
-        Gradients with respect to the inputs, in the working dtype.
-    grad_scale : float
-        Derivative with respect to the multiplier s of the scores, whichever of `temperature` and
-        `logit_scale` was passed.
-    grad_bias : float
-        Derivative with respect to the bias, for the losses that have one.
-    """
-
-    loss: float
-    per_row: Any
-    lse_row: Any = None
-    lse_col: Any = None
-    grad_x: Any = None
-    grad_y: Any = None
-    grad_scale: float | None = None
-    grad_bias: float | None = None
+__all__ = ["clip_loss", "info_nce"]
 
 
 def info_nce(
@@ -121,8 +84,8 @@ def info_nce(
     ----------
     van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding (2018).
     """
-    return _contrastive(
-        x, y, symmetric=False, targets=targets, scale=_scale(temperature, logit_scale),
+    return _softmax(
+        x, y, symmetric=False, targets=targets, temperature=temperature, logit_scale=logit_scale,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
@@ -173,67 +136,44 @@ def clip_loss(
     ----------
     Radford et al., Learning transferable visual models from natural language supervision (2021).
     """
-    return _contrastive(
-        x, y, symmetric=True, targets=None, scale=_scale(temperature, logit_scale),
+    return _softmax(
+        x, y, symmetric=True, targets=None, temperature=temperature, logit_scale=logit_scale,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
 
 
-def _contrastive(
+def _softmax(
     x: Any,
     y: Any,
     *,
     symmetric: bool,
     targets: Any,
-    scale: float,
     normalize: bool,
     grad: bool,
-    grad_rows: Any,
-    workers: int | None,
-    check_finite: bool,
     progress: Any,
+    **options: Any,
 ) -> ContrastiveResult:
-    workers = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
-    n, m = len(a), len(b)
+    given = asked(x, y, grad=grad, **options)
+    n, m = len(given.x), len(given.y)
     if targets is not None:
         targets = _targets(targets, n, m)
     elif n > m or (symmetric and n < m):
         raise ValueError(f"x has {n} rows and y has {m}; row i of x is paired with row i of y")
-    if grad_rows is not None and not grad:
-        raise ValueError("grad_rows weights the gradients; it needs grad=True")
-    upstream = validate.weights("grad_rows", grad_rows, n, signed=True)
     with reporting(progress, n * m) as (report,):
-        found = choose.module(a, b).contrastive(
-            a, b, scale, targets, symmetric,
-            normalize=normalize, grad=grad, row_upstream=upstream, workers=workers, progress=report,
+        found = choose.module(given.x, given.y).softmax_losses(
+            given.x, given.y, given.scale, targets, symmetric,
+            normalize=normalize, grad=grad, row_upstream=given.row_upstream,
+            workers=given.workers, progress=report,
         )  # fmt: skip
-    if normalize and grad:
-        _through_normalization(a, found["grad_x"])
-        _through_normalization(b, found["grad_y"])
+    *arrays, grad_scale = found
     to_user = validate.like(x, y)
+    per_row, lse_row, lse_col, grad_x, grad_y = (to_user(array) for array in arrays)
     return ContrastiveResult(
-        loss=float(np.mean(found["per_row"])),
-        per_row=to_user(found["per_row"]),
-        lse_row=to_user(found["lse_row"]),
-        lse_col=to_user(found["lse_col"]),
-        grad_x=to_user(found["grad_x"]),
-        grad_y=to_user(found["grad_y"]),
-        grad_scale=None if found["grad_scale"] is None else float(found["grad_scale"]),
-    )
-
-
-def _scale(temperature: float | None, logit_scale: float | None) -> float:
-    if (temperature is None) == (logit_scale is None):
-        given = "neither" if temperature is None else "both"
-        raise ValueError(f"pass exactly one of temperature= and logit_scale=, got {given}")
-    if logit_scale is not None:
-        return scalars.real("logit_scale", logit_scale, above=0)
-    scale = 1 / scalars.real("temperature", temperature, above=0)
-    if math.isinf(scale):
-        raise ValueError(f"temperature is {temperature}, and its inverse is not finite")
-    return scale
+        loss=float(np.mean(found[0])), per_row=per_row, lse_row=lse_row, lse_col=lse_col,
+        grad_x=grad_x, grad_y=grad_y,
+        grad_scale=None if grad_scale is None else float(grad_scale),
+    )  # fmt: skip
 
 
 def _targets(targets: Any, n: int, m: int) -> NDArray[np.int64]:
@@ -246,35 +186,3 @@ def _targets(targets: Any, n: int, m: int) -> NDArray[np.int64]:
     if bad.size:
         raise ValueError(f"targets[{bad[0]}] is {t[bad[0]]}, and y has rows 0 to {m - 1}")
     return np.ascontiguousarray(t, dtype=np.int64)
-
-
-def _row_chunks(a: NDArray[Any]) -> Iterator[slice]:
-    step = max(1, _BUFFER // a.shape[1])
-    return (slice(start, start + step) for start in range(0, len(a), step))
-
-
-def _unit_rows(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows in float64 divided by their lengths, and the lengths.
-
-    A zero row has length infinity: it stays zero, and so does a gradient divided by it.
-    """
-    unit = rows.astype(np.float64)
-    # Squares of the entries as they are may overflow or vanish; divided by the largest they do not.
-    largest = np.abs(unit).max(axis=1, keepdims=True)
-    largest[largest == 0] = 1
-    unit /= largest
-    length = np.sqrt(np.sum(unit**2, axis=1, keepdims=True))
-    length[length == 0] = np.inf
-    unit /= length
-    return unit, largest * length
-
-
-def _through_normalization(a: NDArray[Any], grad: NDArray[Any]) -> None:
-    """Turn the gradient at a/|a| into the one at a, in place: drop what lies along a, divide."""
-    if not validate.in_host_memory(grad):
-        choose.module(grad).through_normalization(a, grad)
-        return
-    for rows in _row_chunks(a):
-        unit, length = _unit_rows(a[rows])
-        along = np.sum(grad[rows] * unit, axis=1, keepdims=True)
-        grad[rows] = (grad[rows] - along * unit) / length

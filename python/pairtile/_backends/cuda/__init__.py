@@ -12,7 +12,7 @@ built and CuPy is installed.
 """
 
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
-from pairtile._backends.cuda.contrastive import contrastive, through_normalization
+from pairtile._backends.cuda.contrastive import sigmoid_losses, softmax_losses
 from pairtile._backends.cuda.dependence import (
     joint_kernel_sums,
     line_products,
@@ -46,7 +46,6 @@ __all__ = [
     "Index",
     "_cuda",
     "architectures",
-    "contrastive",
     "device_count",
     "distance_products",
     "distance_quantile",
@@ -68,8 +67,9 @@ __all__ = [
     "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
+    "sigmoid_losses",
     "sliced_costs",
     "sliced_energy_costs",
+    "softmax_losses",
     "stein_label_sums",
-    "through_normalization",
 ]

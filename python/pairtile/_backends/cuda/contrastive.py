@@ -50,7 +50,7 @@ _BOUNDED, _HIGH, _LOW, _HALF = 200.0, 100.0, 56.0, 75.0
 _WORK = 1 << 43  # multiplications of one launch
 
 
-def contrastive(
+def softmax_losses(
     x: Any,
     y: Any,
     scale: float,
@@ -62,7 +62,7 @@ def contrastive(
     row_upstream: Shares | None,
     workers: int,
     progress: Report | None = None,
-) -> dict[str, Any]:
+) -> tuple[Any, ...]:
     """InfoNCE or CLIP losses of the rows, and gradients of the sum of u_i times loss i."""
     del workers
     with device_of(x, y):
@@ -74,22 +74,24 @@ def contrastive(
         found = _on_tensor_cores(loss, progress)
         if found is None:
             found = _in_float64(loss, progress)
-        results = to_input_namespace(x, *(found.get(name) for name in _ARRAYS))
-        return {
-            **dict(zip(_ARRAYS, results, strict=True)),
-            "grad_scale": found.get("grad_scale"),
-        }
+        for rows, name in ((a, "grad_x"), (b, "grad_y")) if normalize and grad else ():
+            _through_normalization(rows, found[name])
+        arrays = to_input_namespace(x, *(found.get(name) for name in _ARRAYS))
+        return *arrays, found.get("grad_scale")
 
 
-def through_normalization(x: Any, gradient: Any) -> None:
-    """Turn the gradient at x/|x| into the one at x, in place."""
-    with device_of(x, gradient):
-        rows = Rows(x)
-        wide = gradient.dtype == cupy.float64
-        scales = rows.scales()
-        _cuda.through_normalization(
-            rows.view, address(scales), address(gradient), wide, current_stream()
-        )
+def sigmoid_losses(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError("siglip_loss does not run on a GPU; pass arrays in host memory")
+
+
+def _through_normalization(rows: Rows, gradient: Any) -> None:
+    """Turn the gradient by the rows divided by their lengths into that by the rows, in place."""
+    wide = gradient.dtype == cupy.float64
+    scales = rows.scales()
+    _cuda.through_normalization(
+        rows.view, address(scales), address(gradient), wide, current_stream()
+    )
 
 
 _ARRAYS = ("per_row", "lse_row", "lse_col", "grad_x", "grad_y")

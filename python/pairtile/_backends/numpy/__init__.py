@@ -4,7 +4,6 @@ It serves where the compiled engine is missing, and it is what the engine is tes
 float64 throughout, direct differences, a block of rows at a time.
 """
 
-from pairtile._backends.numpy.contrastive import contrastive
 from pairtile._backends.numpy.dependence import (
     joint_kernel_sums,
     line_products,
@@ -21,6 +20,7 @@ from pairtile._backends.numpy.kernels import (
     kernel_subset_sums,
     kernel_total,
 )
+from pairtile._backends.numpy.losses import sigmoid_losses, softmax_losses
 from pairtile._backends.numpy.neighbors import (
     Index,
     distance_quantile,
@@ -35,7 +35,6 @@ from pairtile._backends.numpy.stein import stein_label_sums
 
 __all__ = [
     "Index",
-    "contrastive",
     "distance_products",
     "distance_quantile",
     "first_nonfinite",
@@ -56,7 +55,9 @@ __all__ = [
     "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
+    "sigmoid_losses",
     "sliced_costs",
     "sliced_energy_costs",
+    "softmax_losses",
     "stein_label_sums",
 ]

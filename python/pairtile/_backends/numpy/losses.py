@@ -1,12 +1,10 @@
-"""NumPy twin of the contrastive sweeps: log-sum-exp of scores, then the gradient.
+"""NumPy twins of the losses: scores a few rows at a time and never whole, then their gradients.
 
-Same function and signature as `pairtile._native.contrastive`, in float64 throughout. The score
-matrix S = scale · x yᵀ is formed a few rows at a time and never whole: one pass folds the (maximum,
-scaled sum) of every row and column, a second one multiplies the softmax weights back.
+In float64 throughout. One pass over S = scale · x yᵀ folds the losses of the rows, a second one
+multiplies the weights ∂loss/∂S back.
 """
 
 from collections.abc import Callable, Iterator
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +15,7 @@ Float64 = NDArray[np.float64]
 _BUFFER = 1 << 22  # float64 numbers in one chunk of scores (32 MB)
 
 
-class Contrastive(TypedDict):
-    per_row: Float64
-    lse_row: Float64
-    lse_col: Float64 | None
-    grad_x: Array | None
-    grad_y: Array | None
-    grad_scale: float | None
-
-
-def contrastive(
+def softmax_losses(
     x: Array,
     y: Array,
     scale: float,
@@ -38,10 +27,11 @@ def contrastive(
     row_upstream: Float64 | None,
     workers: int,
     progress: Callable[[int, int], object] | None = None,
-) -> Contrastive:
+) -> tuple[Float64, Float64, Float64 | None, Array | None, Array | None, float | None]:
     """InfoNCE or (symmetric) CLIP losses of the rows, and gradients of Σ u_i · per_row_i.
 
-    With `normalize`, of the L2-normalised rows; gradients are with respect to those.
+    Losses, log-sum-exps of rows and columns, gradients by x, y and the scale. With `normalize`, of
+    the L2-normalised rows.
     """
     n, m = len(x), len(y)
     y64 = _rows(y, normalize)
@@ -70,10 +60,7 @@ def contrastive(
         per_row = 0.5 * (per_row + (col_max - positive) + np.log(col_sum))
         lse_col = col_max + np.log(col_sum)
     if not grad:
-        return Contrastive(
-            per_row=per_row, lse_row=lse_row, lse_col=lse_col,
-            grad_x=None, grad_y=None, grad_scale=None,
-        )  # fmt: skip
+        return per_row, lse_row, lse_col, None, None, None
 
     grad_x, grad_y, grad_scale = np.empty(x.shape), np.zeros(y.shape), 0.0
     for rows in _row_chunks(n, max(m, x.shape[1])):
@@ -90,12 +77,67 @@ def contrastive(
         grad_scale += float(np.vdot(weights, products))
         if progress is not None:
             progress(n + min(rows.stop, n), total)
+    return per_row, lse_row, lse_col, *_gradients(x, y, grad_x, grad_y, normalize), grad_scale
+
+
+def sigmoid_losses(
+    x: Array,
+    y: Array,
+    scale: float,
+    bias: float,
+    *,
+    normalize: bool,
+    grad: bool,
+    row_upstream: Float64 | None,
+    workers: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[Float64, Array | None, Array | None, float | None, float | None]:
+    """SigLIP losses of the rows, and gradients of Σ u_i · per_row_i by x, y, scale and bias."""
+    n, m = len(x), len(y)
+    y64 = _rows(y, normalize)
+    upstream = np.full(n, 1.0 / n) if row_upstream is None else row_upstream
+    per_row = np.empty(n)
+    grad_x, grad_y, grad_scale, grad_bias = np.empty(x.shape), np.zeros(y.shape), 0.0, 0.0
+    for rows in _row_chunks(n, max(m, x.shape[1])):
+        x64 = _rows(x[rows], normalize)
+        products = x64 @ y64.T
+        scores = scale * products + bias
+        own = np.arange(len(x64)), np.arange(n)[rows]
+        scores[own] *= -1
+        losses = np.logaddexp(0, scores)
+        per_row[rows] = losses.sum(axis=1)
+        if grad:
+            # the slope of softplus: e^(t − softplus(t))
+            weights = upstream[rows, None] * np.exp(scores - losses)
+            weights[own] *= -1
+            grad_x[rows] = scale * (weights @ y64)
+            grad_y += scale * (weights.T @ x64)
+            grad_scale += float(np.vdot(weights, products))
+            grad_bias += float(weights.sum())
+        if progress is not None:
+            progress(min(rows.stop, n), n)
+    if not grad:
+        return per_row, None, None, None, None
+    return per_row, *_gradients(x, y, grad_x, grad_y, normalize), grad_scale, grad_bias
+
+
+def _gradients(
+    x: Array, y: Array, grad_x: Float64, grad_y: Float64, normalize: bool
+) -> tuple[Array, Array]:
+    """Gradients by the rows as they are, in the working dtype."""
+    if normalize:
+        grad_x, grad_y = through_normalisation(x, grad_x), through_normalisation(y, grad_y)
     # Any byte order may arrive, so float64 is told by its size.
     dtype = np.float64 if 8 in (x.dtype.itemsize, y.dtype.itemsize) else np.float32
-    return Contrastive(
-        per_row=per_row, lse_row=lse_row, lse_col=lse_col,
-        grad_x=grad_x.astype(dtype), grad_y=grad_y.astype(dtype), grad_scale=grad_scale,
-    )  # fmt: skip
+    return grad_x.astype(dtype), grad_y.astype(dtype)
+
+
+def through_normalisation(a: Array, grad: Float64) -> Float64:
+    """From the gradient by a/‖a‖ to that by a: what lies along a row is lost."""
+    unit = _rows(a, True)
+    along = np.sum(grad * unit, axis=1, keepdims=True)
+    length = np.sum(a.astype(np.float64) * unit, axis=1, keepdims=True)
+    return np.where(length > 0, (grad - along * unit) / np.where(length > 0, length, 1), 0)
 
 
 def _rows(a: Array, normalize: bool) -> Float64:
