@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.numpy.neighbors import widen
+from pairtile._backends.numpy.normalisation import through_normalisation
 from pairtile._backends.rows import spans
 from pairtile._definitions.kernels import KERNELS, cosine, evaluate
 from pairtile._definitions.metrics import dot, manhattan, normalised
@@ -33,10 +34,8 @@ def _pull(a: Floats, b: Floats, w: Floats, name: str, params: tuple[float, ...])
     kernel = KERNELS[name]
     if kernel.argument is cosine:
         unit, other = normalised(a), normalised(b)
-        pull = (w * kernel.slope(dot(unit, other), *params)) @ other
-        pull -= unit * np.einsum("ij,ij->i", unit, pull)[:, None]
-        length = np.linalg.norm(a, axis=1, keepdims=True)
-        return np.where(length > 0, pull / np.where(length > 0, length, 1.0), 0.0)
+        by_unit: Floats = (w * kernel.slope(dot(unit, other), *params)) @ other
+        return through_normalisation(a, by_unit)
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = w * kernel.slope(kernel.argument(a, b), *params)
     if kernel.argument is dot:

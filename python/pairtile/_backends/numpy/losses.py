@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pairtile._backends.numpy.normalisation import through_normalisation
+
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
 
@@ -104,7 +106,7 @@ def sigmoid_losses(
         scores = scale * products + bias
         own = np.arange(len(x64)), np.arange(n)[rows]
         scores[own] *= -1
-        losses = np.logaddexp(0, scores)
+        losses = np.maximum(scores, 0) + np.log1p(np.exp(-np.abs(scores)))
         per_row[rows] = losses.sum(axis=1)
         if grad:
             # the slope of softplus: e^(t − softplus(t))
@@ -126,18 +128,11 @@ def _gradients(
 ) -> tuple[Array, Array]:
     """Gradients by the rows as they are, in the working dtype."""
     if normalize:
-        grad_x, grad_y = through_normalisation(x, grad_x), through_normalisation(y, grad_y)
+        grad_x = through_normalisation(x.astype(np.float64), grad_x)
+        grad_y = through_normalisation(y.astype(np.float64), grad_y)
     # Any byte order may arrive, so float64 is told by its size.
     dtype = np.float64 if 8 in (x.dtype.itemsize, y.dtype.itemsize) else np.float32
     return grad_x.astype(dtype), grad_y.astype(dtype)
-
-
-def through_normalisation(a: Array, grad: Float64) -> Float64:
-    """From the gradient by a/‖a‖ to that by a: what lies along a row is lost."""
-    unit = _rows(a, True)
-    along = np.sum(grad * unit, axis=1, keepdims=True)
-    length = np.sum(a.astype(np.float64) * unit, axis=1, keepdims=True)
-    return np.where(length > 0, (grad - along * unit) / np.where(length > 0, length, 1), 0)
 
 
 def _rows(a: Array, normalize: bool) -> Float64:
