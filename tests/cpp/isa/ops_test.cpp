@@ -1208,6 +1208,42 @@ TEST(softmax_weights_of_a_tile) {
     });
 }
 
+TEST(sigmoid_of_a_tile) {
+    Random random(14);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int cols : widths) {
+            for (const double spread : {1.0, 12.0}) {
+                auto tile =
+                    filled<T>(ops.rows, cols, [&](int, int) { return spread * normal(random); });
+                const auto upstream = normals<T>(random, ops.rows);
+                auto out = filled<T>(ops.rows, cols, [](int, int) { return 1.0; });
+                std::vector<double> sums(static_cast<size_t>(ops.rows), 1.0);
+                const T bias = T(-1.5);
+                ops.softplus_sums(tile.data.data(), tile.ld, ops.rows, cols, bias, sums.data());
+                ops.sigmoid_weights(tile.data.data(), tile.ld, ops.rows, cols, bias,
+                                    upstream.data(), out.data.data(), out.ld);
+                for (int i = 0; i < ops.rows; ++i) {
+                    long double sum = 1.0L;
+                    for (int j = 0; j < cols; ++j) {
+                        const long double t = static_cast<T>(static_cast<T>(tile.at(i, j)) + bias);
+                        sum += t > 0 ? t + std::log1p(std::exp(-t)) : std::log1p(std::exp(t));
+                        const double right = static_cast<double>(upstream[static_cast<size_t>(i)] /
+                                                                 (1.0L + std::exp(-t)));
+                        CHECK(
+                            std::fabs(out.at(i, j) - right) <= 10 * roundoff<T> * std::fabs(right),
+                            isa, cols, static_cast<double>(t), out.at(i, j), right);
+                    }
+                    const double right = static_cast<double>(sum),
+                                 got = sums[static_cast<size_t>(i)];
+                    CHECK(std::fabs(got - right) <= 10 * roundoff<T> * right, isa, cols, got,
+                          right);
+                }
+                CHECK(out.neighbourhood_untouched(), isa);
+            }
+        }
+    });
+}
+
 // --- canonical values ---
 
 // What every metric needs, for up to 530 features.
