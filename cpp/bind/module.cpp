@@ -3,11 +3,13 @@
 #include "bind/families.hpp"
 #include "engine/blocking.hpp"
 #include "engine/isa.hpp"
+#include "engine/mapped.hpp"
 #include "engine/screen.hpp"
 
 #include <pybind11/stl.h>
 
 #include <cstdlib>
+#include <memory>
 
 namespace pairtile {
 namespace {
@@ -51,6 +53,11 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     m.def("build_config", build_config);
     m.def("set_tile", force_tile, py::arg("rows"), py::arg("cols"));
     m.def("set_screen", force_screen, py::arg("name"));
+    py::class_<WatchedRange>(m, "WatchedRange")
+        .def(py::init([](uintptr_t begin, size_t bytes) {
+            return std::make_unique<WatchedRange>(reinterpret_cast<const void*>(begin), bytes);
+        }))
+        .def("lost", &WatchedRange::lost);
     register_index(m);
     register_neighbors(m);
     register_kernels(m);

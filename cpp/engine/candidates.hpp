@@ -120,9 +120,14 @@ struct Candidates {
             below += high[c] < kth;
             if (high[c] == kth) ties.push_back(rest[c].index);
         }
-        const auto at = ties.begin() + (k - below - 1);
-        std::nth_element(ties.begin(), at, ties.end());
-        const uint32_t last = *at;
+        // Fewer than k have a number where some have none: packed rows were damaged or changed.
+        const int64_t of_ties = std::min(k - below, static_cast<int64_t>(ties.size()));
+        uint32_t last = 0;
+        if (of_ties > 0) {
+            const auto at = ties.begin() + (of_ties - 1);
+            std::nth_element(ties.begin(), at, ties.end());
+            last = *at;
+        }
         keep([=](T top, const Rest& other) {
             return top < kth || (top == kth && other.index <= last);
         });

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "engine/canonical.hpp"
 #include "engine/screen.hpp"
@@ -173,10 +174,16 @@ std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, 
         canonical.set_row(static_cast<int64_t>(i));
         for (uint64_t s = 0; s < per_row; ++s) {
             const uint64_t j = (i + 1 + mix(i * per_row + s) % (n - 1)) % n;
-            sample.push_back(canonical(static_cast<int64_t>(j)));
+            const double value = canonical(static_cast<int64_t>(j));
+            if (value == value) sample.push_back(value);
         }
     }
     return sample;
+}
+
+// Of rows that stay as they are no bracket is empty, and some of the values in it are collected.
+[[noreturn]] void rows_changed() {
+    throw std::runtime_error("the rows were changed while their distances were counted");
 }
 
 struct Search {
@@ -203,6 +210,7 @@ struct Search {
                 static_cast<double>(sample.size());
         }
         for (;;) {
+            if (probe.low > probe.high) rows_changed();
             const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
             const Sweep<float> sweep{pooled, pooled, frame, formula, blocking, true, control};
             expect(sweep);
@@ -233,6 +241,7 @@ struct Search {
                 const auto at = values.begin() + within;
                 return {*at, holds_next ? *(at + 1) : NAN};
             }
+            if (values.empty()) rows_changed();
             probe =
                 bracket_from(values, static_cast<double>(within), static_cast<double>(rank.inside));
             probe.low = std::max(probe.low, known.low);

@@ -178,7 +178,9 @@ class Count {
     ColStates<Counts<int32_t>> cols_;
 };
 
-// Writes the indices of each row in ascending order, which is the order of the sweep.
+// Writes the indices of each row in ascending order, which is the order of the sweep. What is
+// counted and what is collected differ where another thread changes the rows meanwhile: a row never
+// takes more than its room, and what it leaves of it is filled with the first reference.
 template <class T>
 class Collect {
   public:
@@ -189,12 +191,19 @@ class Collect {
     void begin_rows(const Panels<T>& rows, int64_t) {
         next_.assign(indptr_ + rows.first, indptr_ + rows.first + rows.count);
     }
-    void end_rows(const Panels<T>&) {}
+    void end_rows(const Panels<T>& rows) {
+        for (int64_t i = 0; i < rows.count; ++i) {
+            const int64_t end = indptr_[rows.first + i + 1];
+            std::fill(indices_ + next_[static_cast<size_t>(i)], indices_ + end, int64_t{0});
+        }
+    }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         int64_t* next = next_.data() + tile.local_row;
-        inside_.for_row_limits(tile, rows, task.worker, row_limits_,
-                               [&](int i, int32_t j) { indices_[next[i]++] = tile.col + j; });
+        const int64_t* end = indptr_ + tile.row + 1;
+        inside_.for_row_limits(tile, rows, task.worker, row_limits_, [&](int i, int32_t j) {
+            if (next[i] < end[i]) indices_[next[i]++] = tile.col + j;
+        });
     }
 
   private:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import pairtile as pt
 from backends import forced_tile, on_backend
 from metrics import BIT_METRICS, DISTANCES, METRICS, PLAIN_METRICS, named
+from processes import run_python
 from strategies import DTYPES, KINDS, cast, pairs_of_sets
 
 SCREENS = ["", "float32", "float64", "bfloat16"]
@@ -650,3 +651,63 @@ def test_bfloat16_reference_of_a_file(saved):
     y = y.astype(ml_dtypes.bfloat16)
     pt.NeighborIndex(y).save(saved)
     assert_serves(pt.NeighborIndex.load(saved), x, y, 5)
+
+
+def test_every_flipped_number_is_found(saved):
+    data = saved.read_bytes()
+    start = PREAMBLE.size + PREAMBLE.unpack_from(data)[2]
+    for at in {start, *np.random.default_rng(0).integers(start, len(data), 40), len(data) - 1}:
+        saved.write_bytes(data[:at] + bytes([data[at] ^ 0x15]) + data[at + 1 :])
+        with pytest.raises(ValueError, match=r"a\.index is damaged: bytes \d+ to \d+ do not match"):
+            pt.NeighborIndex.load(saved)
+        pt.NeighborIndex.load(saved, verify=False)
+
+
+def test_checksums_that_are_none(saved):
+    for value in (3, [], ["0"], None):
+        rewrite(saved, _set(["checksums"], value))
+        with pytest.raises(ValueError, match=r"a\.index is damaged"):
+            pt.NeighborIndex.load(saved)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("integral", [False, True])
+def test_damage_that_nobody_looked_for_crashes_nothing(tmp_path, integral):
+    """Any neighbours, or an error; in a process of its own, which would be gone."""
+    run_python(f"""
+        import json, struct
+        import numpy as np
+        import pairtile as pt
+
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(60, 5)).astype(np.float32)
+        if {integral}:
+            x = rng.integers(0, 60, x.shape).astype(np.float32)
+        path = {str(tmp_path / "a.index")!r}
+        pt.NeighborIndex(x).save(path)
+        data = open(path, "rb").read()
+        length = struct.unpack("<8sIIQI", data[:28])[2]
+        for block in json.loads(data[28 : 28 + length])["blocks"].values():
+            for at in rng.integers(0, 200, 12):
+                for bad in (b"\\xff" * 4, b"\\x00\\x00\\x80\\x7f", b"\\xff\\xff\\x7f\\x7f" * 2):
+                    copy = bytearray(data)
+                    copy[block["offset"] + at : block["offset"] + at + len(bad)] = bad
+                    open(path, "wb").write(copy[: len(data)])
+                    index = pt.NeighborIndex.load(path, verify=False)
+                    for k in (1, 10):
+                        found = index.knn(k=k).indices
+                        assert found.min() >= -1 and found.max() < 60
+                        index.knn(x[:7], k)
+                    index.radius_count(radius=9.0)
+                    index.radius_neighbors(x[:20], radius=9.0)
+    """)
+
+
+def test_a_file_of_version_1(saved):
+    """Without checksums of numbers, as written before version 2."""
+    expected = pt.NeighborIndex.load(saved).knn(k=3)
+    rewrite(saved, lambda header: header.pop("checksums"))
+    data = bytearray(saved.read_bytes())
+    data[8] = 1
+    saved.write_bytes(data)
+    assert_same(pt.NeighborIndex.load(saved).knn(k=3), expected)

@@ -2,7 +2,8 @@
 
 A backend reports (done, total) in units of its own, once in a while and from the calling thread.
 `reporting` joins the reports of the backend calls one public function makes into one count, and
-hands that to the user's callable or to a bar on a terminal.
+hands that to the user's callable or to a bar on a terminal. Where its block ends all has been read:
+a memory map that became shorter meanwhile is an error there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from pairtile._front import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +64,7 @@ def reporting(progress: Any, *sizes: int) -> Iterator[list[Report | None]]:
         )
     if progress is False or (progress is True and not sys.stderr.isatty()):
         yield [None] * len(sizes)
+        mapped.check()
         return
     tell, wipe = _bar() if progress is True else (progress, lambda: None)
     whole = sum(sizes)
@@ -78,6 +82,7 @@ def reporting(progress: Any, *sizes: int) -> Iterator[list[Report | None]]:
 
     try:
         yield [part(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
+        mapped.check()
         if told != whole:
             tell(whole, whole)
     finally:

@@ -46,10 +46,14 @@ def real(
     least: float = -math.inf,
     most: float = math.inf,
 ) -> float:
-    """A finite number greater than `above`, at least `least`, at most `most`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+    """A finite number greater than `above`, at least `least`, at most `most`.
+
+    An array or tensor of no dimensions counts as the number that it holds.
+    """
+    single = value.item() if getattr(value, "shape", None) == () else value
+    if isinstance(single, bool) or not isinstance(single, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    number = float(single)
     if not (math.isfinite(number) and number > above and least <= number <= most):
         wanted = [
             *([f"> {above:g}"] if above > -math.inf else []),

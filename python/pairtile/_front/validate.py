@@ -9,7 +9,7 @@ raised here, in `scalars` or in the function itself, with the argument's name.
     pair, check_alike    two matrices with the same number of columns
     labels, weights, unit_weights    one entry per row
     devices  numbers of CUDA devices
-    working_dtype, like    the dtype results have, and the kind of array they become
+    working_dtype, narrowed, like    the dtype results have, and the kind of array they become
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pairtile._backends import choose
 from pairtile._backends.refusals import require_finite
 from pairtile._backends.rows import Rows, is_rows
 from pairtile._front import scalars
+from pairtile._front.mapped import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,10 +99,10 @@ def array(name: str, x: Any) -> NDArray[Any]:
         if not has_own_dtype and x.dtype.kind in "biuf":
             x = x.astype(np.float64, copy=False)
     if not _is_cupy(x):
-        x = np.asarray(x)
+        x = guarded(name, np.asarray(x))
     dtype = _engine_dtype(name, x.dtype)
     if dtype != x.dtype:
-        x = x.astype(dtype)
+        x = narrowed(x, dtype)  # what float64 does not hold is Inf, and found as such
     if isinstance(x, np.ndarray) and not x.flags.aligned:
         x = x.copy()
     engine_array: NDArray[Any] = x
@@ -176,6 +177,22 @@ def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:
         )
 
 
+def near_one(*arrays: Any) -> tuple[list[Any], float]:
+    """The matrices in a unit, a power of two, in which squares of distances fit float64.
+
+    None of them is touched unless the largest number of all is beyond 2^±240.
+    """
+    if all(a is None or a.dtype.name != "float64" for a in arrays):
+        return list(arrays), 1.0
+    extremes = [float(v) for a in arrays if a is not None for v in (a.max(), a.min())]
+    largest = max(map(abs, extremes))
+    if largest == 0 or not math.isfinite(largest) or 2.0**-240 <= largest <= 2.0**240:
+        return list(arrays), 1.0
+    # of which the reciprocal is a number, too
+    unit = 2.0 ** min(max(math.frexp(largest)[1], -1021), 1023)
+    return [None if a is None else a.astype(np.float64) * (1 / unit) for a in arrays], unit
+
+
 def in_host_memory(*arrays: Any) -> bool:
     """Whether none of the validated arrays is on a CUDA device."""
     return not any(_is_cupy(a) for a in arrays)
@@ -186,10 +203,21 @@ def taken(a: Any, rows: NDArray[np.int64]) -> Any:
     return a[_to_cupy(rows, a.device)] if _is_cupy(a) else a[rows]
 
 
+def columns(a: Any, which: NDArray[np.int64]) -> Any:
+    """A copy of these columns of a validated array, where it is."""
+    return a[:, _to_cupy(which, a.device)] if _is_cupy(a) else a[:, which]
+
+
 def working_dtype(*arrays: NDArray[Any]) -> np.dtype[Any]:
     """float64 as soon as one of the validated arrays is float64, else float32."""
     wide = any(a.dtype.name == "float64" for a in arrays)
     return np.dtype(np.float64 if wide else np.float32)
+
+
+def narrowed(values: Any, dtype: Any) -> Any:
+    """Values rounded to a dtype, those beyond its range to infinity or zero."""
+    with np.errstate(over="ignore", under="ignore"):
+        return values.astype(dtype)
 
 
 def like(*inputs: Any) -> Callable[[Any], Any]:
@@ -224,10 +252,12 @@ def _to_cupy(result: Any, device: Any) -> Any:
 def host(x: Any) -> NDArray[Any]:
     """NumPy copy or view of a small per-row argument, whatever it came as."""
     if _is_torch(x):
-        x = x.detach().cpu().numpy()
+        x = _from_torch("argument", x.detach().cpu())
     elif _is_cupy(x):
         x = x.get()
-    return np.asarray(x)
+    a: NDArray[Any] = np.asarray(x)
+    # the name, as in `matrix`; float32 holds what bfloat16 does
+    return a.astype(np.float32) if a.dtype.name == "bfloat16" else a
 
 
 def labels(name: str, values: Any, rows: str, n: int) -> NDArray[Any]:

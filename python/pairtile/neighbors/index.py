@@ -14,7 +14,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._definitions.metrics import METRICS
-from pairtile._front import metrics, scalars, validate
+from pairtile._front import mapped, metrics, scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.neighbors import index_file
@@ -113,6 +113,8 @@ class NeighborIndex:
         rows = validate.matrix("reference", reference, check_finite=check_finite, workers=threads)
         given = validate.like(reference)(rows)
         self._fill(rows, given, metric, dict(metric_params or {}), precision, threads)
+        mapped.check()
+        mapped.keep(rows)
 
     def _fill(
         self,
@@ -129,6 +131,7 @@ class NeighborIndex:
         self.metric_params = metric_params
         self.precision = precision
         self._rows = rows
+        self._mapped: list[Any] = [rows]  # what may be of a file
         self._given = given  # the rows as the kind of array that came in
         self._file: tuple[str, str] | None = None
         self._measure = metrics.resolve(metric, metric_params, reference=rows)
@@ -324,6 +327,7 @@ class NeighborIndex:
                 progress=report,
                 **options,
             )
+        mapped.check(*self._mapped)
         wrap = validate.like(queries, self._given)
         counts: NDArray[np.int64] = wrap(by_query_radii if of_query else by_reference_radii)
         return counts
@@ -377,6 +381,7 @@ class NeighborIndex:
                 progress=report,
                 **options,
             )
+        mapped.check(*self._mapped)
         return RadiusNeighbors(*map(validate.like(queries, self._given), found))
 
     def _sets(
@@ -423,6 +428,7 @@ class NeighborIndex:
                 progress=report,
                 **predicates,
             )
+        mapped.check(*self._mapped)
         return found
 
     def _counting(
@@ -477,17 +483,20 @@ class NeighborIndex:
             },
             "precision": self.precision,
         }
-        blocks = {"reference": validate.host(self._rows)}
+        rows: Any = self._rows
+        blocks = {"reference": rows if validate.in_host_memory(rows) else rows.get()}
         if self._index is not None and self._index.pack is not None:
             facts["pack"] = dict(self._index.pack)
             blocks.update(facts["pack"].pop("blocks"))
         index_file.write(path, facts, blocks)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, workers: int | None = None) -> NeighborIndex:
+    def load(
+        cls, path: str | os.PathLike[str], *, workers: int | None = None, verify: bool = True
+    ) -> NeighborIndex:
         """An index from a file, whose memory all processes that load it share.
 
-        The file is mapped, not read: pages come in when a search first needs them. Packed rows
+        The file is read once, against its checksums, and mapped. Packed rows
         that this processor would lay out in another way (other block widths, no bfloat16) are
         packed anew in memory from the references, with the same results.
 
@@ -495,10 +504,12 @@ class NeighborIndex:
         ----------
         path : str or path-like
             What `save` wrote. It must not be changed in place while in use; saving to it again
-            is fine. The header is checked against a checksum, the numbers are taken as they are:
-            load only what you trust to be right.
+            is fine.
         workers : int, optional
-            Threads, where the references are packed anew.
+            Threads that verify the file, and that pack the references anew.
+        verify : bool, default True
+            False checks the header alone and takes the numbers as they are: pages then come in
+            when a search first needs them. Files of format version 1 have no checksums of numbers.
 
         Returns
         -------
@@ -514,19 +525,20 @@ class NeighborIndex:
         ImportError
             If the references are bfloat16 and ml_dtypes is not installed.
         """
-        return cls._load(path, None, resolve_workers(workers))
+        return cls._load(path, None, resolve_workers(workers), bool(verify))
 
     @classmethod
     def _load(
-        cls, path: str | os.PathLike[str], identity: str | None, workers: int
+        cls, path: str | os.PathLike[str], identity: str | None, workers: int, verify: bool
     ) -> NeighborIndex:
-        facts, blocks = index_file.read(path)
+        facts, blocks = index_file.read(path, verify=verify, workers=workers)
         index = cls.__new__(cls)
         try:
             found, rows, pack = facts["id"], blocks.pop("reference"), facts.get("pack")
             metrics.check(facts["metric"], facts["metric_params"])
             scalars.choice("precision", facts["precision"], scalars.PRECISIONS)
-            validate.matrix("reference", rows, check_finite=False)
+            rows = validate.matrix("reference", rows, check_finite=False)
+            blocks = {name: mapped.guarded(name, block) for name, block in blocks.items()}
             if pack is not None:
                 pack["blocks"] = blocks
             index._fill(
@@ -538,6 +550,8 @@ class NeighborIndex:
                 workers,
                 pack,
             )
+            mapped.keep(rows, *blocks.values())
+            index._mapped += blocks.values()
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} is damaged: {error}") from error
         if identity not in (None, found):
@@ -552,7 +566,8 @@ class NeighborIndex:
 
 
 def _reload(path: str, identity: str) -> NeighborIndex:
-    return NeighborIndex._load(path, identity, resolve_workers(None))
+    # whoever pickled it has loaded it, and verified it or not
+    return NeighborIndex._load(path, identity, resolve_workers(None), verify=False)
 
 
 def _repack(

@@ -126,6 +126,28 @@ TEST(cuts_of_a_list) {
     }
 }
 
+// Values that are no number, of rows that were damaged or changed: some of the list, nothing else.
+template <class T>
+void check_cut_without_numbers(int64_t numbers) {
+    using Rest = typename Candidates<T>::Rest;
+    const T none = std::numeric_limits<T>::quiet_NaN();
+    std::vector<T> high(16, none);
+    std::vector<Rest> rest;
+    for (uint32_t i = 0; i < 16; ++i) rest.push_back({none, i});
+    std::fill_n(high.begin(), numbers, T(1));
+    Candidates<T> list{high.data(), rest.data(), 16};
+    T bound = infinity<T>;
+    list.cut_in_order(pairtile::ops_of<T>(pairtile::isa()), 10, bound);
+    CHECK(list.count == numbers, numbers, list.count);
+}
+
+TEST(cuts_of_a_list_that_holds_no_numbers) {
+    for (const int64_t numbers : {0, 1, 9}) {
+        check_cut_without_numbers<float>(numbers);
+        check_cut_without_numbers<double>(numbers);
+    }
+}
+
 template <class T>
 void check_order(T value) {
     const auto at = pairtile::ordinal_of(value);
