@@ -5,8 +5,10 @@
 // the data cannot derail a walk; sums are float64.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "pairtile/slice/cost.hpp"
 #include "slices/sort.hpp"
@@ -60,11 +62,17 @@ void couple(const X& x, const Y& y, const Tick& tick, Visit&& visit) {
     while (i < x.size && j < y.size) {
         if ((++steps & 0xffff) == 0) tick();
         const double up_x = sum_x / total_x, up_y = sum_y / total_y;
-        const double next = std::min(up_x, up_y);
+        const double next = std::min(up_x, up_y), apart = std::max(up_x, up_y) - next;
+        // Levels that differ by no more than the rounding of the sums, and by far less than either
+        // point weighs, are one: the sliver between them would join points that do not meet.
+        const bool together =
+            apart <= static_cast<double>(i + j + 8) * 0x1p-53 &&
+            apart <= 1e-3 * std::min(x.weight(i) / total_x, y.weight(j) / total_y);
         visit(i, j, next - level);
-        level = next;
-        if (up_x <= next && ++i < x.size) sum_x += x.weight(i);
-        if (up_y <= next && ++j < y.size) sum_y += y.weight(j);
+        level = together ? std::max(up_x, up_y) : next;
+        const bool past_x = up_x <= next || together, past_y = up_y <= next || together;
+        if (past_x && ++i < x.size) sum_x += x.weight(i);
+        if (past_y && ++j < y.size) sum_y += y.weight(j);
     }
 }
 
@@ -72,6 +80,13 @@ void couple(const X& x, const Y& y, const Tick& tick, Visit&& visit) {
 template <class Cost, class T, class Item>
 double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T, Item>& y,
                       const Tick& tick) {
+    if constexpr (std::is_same_v<Cost, LargestCost>) {
+        double largest = 0;
+        couple(x, y, tick, [&](int64_t i, int64_t j, double mass) {
+            if (mass > 0) largest = std::max(largest, cost.value(x.value(i) - y.value(j)));
+        });
+        return largest;
+    }
     if (x.size != y.size || x.weights || y.weights) {
         double sum = 0;
         couple(x, y, tick, [&](int64_t i, int64_t j, double mass) {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "slices/project.hpp"
@@ -28,22 +30,44 @@ int64_t batch_size(int64_t directions, int64_t rows, int64_t item_bytes, int64_t
     return rounded <= most ? rounded : even;
 }
 
-// Sorting space of one worker.
+// Sorting space of one worker: one list more than the two that are sorted. Bare keys take the place
+// of the projected values, which nobody asks for again.
 template <class Item>
 struct SortBuffers {
-    Buffer<Item> x, y, x_scratch, y_scratch;
+    Buffer<Item> x, y, scratch;
 };
 
 template <class T, class Item>
-Sorted<T, Item> sorted_list(const T* values, int64_t size, const double* weights,
-                            Buffer<Item>& items, Buffer<Item>& scratch, const Tick& tick) {
-    items.reserve(size);
-    scratch.reserve(size);
-    for (int64_t i = 0; i < size; ++i) {
-        items[i].key = key_of_value(values[i]);
-        if constexpr (requires { items[i].row; }) items[i].row = static_cast<uint32_t>(i);
+Item* list_of(T* values, int64_t size, Buffer<Item>& memory) {
+    if constexpr (requires { Item::row; }) {
+        memory.reserve(size);
+        for (int64_t i = 0; i < size; ++i) {
+            memory[i] = {key_of_value(values[i]), static_cast<uint32_t>(i)};
+        }
+        return memory.data();
+    } else {
+        static_assert(sizeof(Item) == sizeof(T));
+        for (int64_t i = 0; i < size; ++i) {
+            const Item item{key_of_value(values[i])};
+            std::memcpy(values + i, &item, sizeof item);
+        }
+        return reinterpret_cast<Item*>(values);
     }
-    return {radix_sort(items.data(), scratch.data(), size, tick), size, weights};
+}
+
+// Both lists of a direction, sorted. Of the longer one's two places one is free for the other.
+template <class T, class Item>
+std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m,
+                                                 SortBuffers<Item>& mine, const Tick& tick) {
+    Item *longer = list_of(x, n, mine.x), *shorter = list_of(y, m, mine.y);
+    const bool swapped = m > n;
+    if (swapped) std::swap(longer, shorter);
+    mine.scratch.reserve(std::max(n, m));
+    Item* spare = mine.scratch.data();
+    const Item* first = radix_sort(longer, spare, std::max(n, m), tick);
+    const Item* second =
+        radix_sort(shorter, first == longer ? spare : longer, std::min(n, m), tick);
+    return swapped ? std::pair(second, first) : std::pair(first, second);
 }
 
 // Turns the two sorted lists of one direction into its cost. When gradients are asked for, it also
@@ -73,8 +97,8 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
         parallel_for(std::min(step, count - first), control, [&](int64_t l, int worker) {
             auto& mine = buffers[static_cast<size_t>(worker)];
             const Tick tick{control, worker};
-            const auto x = sorted_list(px.of(l), n, x_weights, mine.x, mine.x_scratch, tick);
-            const auto y = sorted_list(py.of(l), m, y_weights, mine.y, mine.y_scratch, tick);
+            const auto [of_x, of_y] = sorted_lists(px.of(l), n, py.of(l), m, mine, tick);
+            const Sorted<T, Item> x{of_x, n, x_weights}, y{of_y, m, y_weights};
             costs[first + l] = reduce(x, y, first + l, px.of(l), py.of(l), tick);
             control.advance(1);
         });
@@ -94,26 +118,35 @@ Frame frame_of(const Slices& slices, Control& control) {
 }
 
 template <class T, class Cost>
-void transport(const Slices& slices, const Cost& cost, double p, const double* x_weights,
+void transport(const Slices& slices, const Cost& of, double p, const double* x_weights,
                const double* y_weights, const double* direction_weights, double* costs,
                PointGradients<T> gradients, Control& control) {
     const Frame frame = frame_of(slices, control);
     const double unit = 1 / frame.scale;
-    const double cost_unit = std::pow(unit, p), slope_unit = std::pow(unit, p - 1);
+    double cost_unit = std::isinf(p) ? unit : std::pow(unit, p), slope_unit = std::pow(unit, p - 1);
+    Cost cost = of;
+    if constexpr (requires { cost.unit; }) {
+        cost.unit = unit;
+        cost_unit = slope_unit = 1.0;
+    }
     const auto go = [&]<class Item>(const Reduce<T, Item>& reduce) {
         run(slices, frame, x_weights, y_weights, costs, gradients, control, reduce);
     };
     const auto cost_alone = [&](const auto& x, const auto& y, int64_t, T*, T*, const Tick& tick) {
         return cost_unit * transport_cost(cost, x, y, tick);
     };
-    if (gradients.x) {
-        go(Reduce<T, Ranked<T>>([&](const auto& x, const auto& y, int64_t l, T* x_slopes,
-                                    T* y_slopes, const Tick& tick) {
-            const double share = direction_weights ? direction_weights[l] : 1.0;
-            transport_slopes(cost, x, y, share * slope_unit, x_slopes, y_slopes, tick);
-            return cost_unit * transport_cost(cost, x, y, tick);
-        }));
-    } else if (x_weights || y_weights) {
+    constexpr bool smooth = requires { cost.slope(0.0); };
+    if constexpr (smooth) {
+        if (gradients.x) {
+            return go(Reduce<T, Ranked<T>>([&](const auto& x, const auto& y, int64_t l, T* x_slopes,
+                                               T* y_slopes, const Tick& tick) {
+                const double share = direction_weights ? direction_weights[l] : 1.0;
+                transport_slopes(cost, x, y, share * slope_unit, x_slopes, y_slopes, tick);
+                return cost_unit * transport_cost(cost, x, y, tick);
+            }));
+        }
+    }
+    if (x_weights || y_weights) {
         go(Reduce<T, Ranked<T>>(cost_alone));
     } else {
         go(Reduce<T, Bare<T>>(cost_alone));
@@ -132,6 +165,7 @@ void transport_slices(const Slices& slices, double p, const double* x_weights,
     };
     if (p == 1) return with(AbsoluteCost{});
     if (p == 2) return with(SquaredCost{});
+    if (std::isinf(p)) return with(LargestCost{});
     with(PowerCost{p});
 }
 

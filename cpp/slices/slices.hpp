@@ -28,8 +28,9 @@ struct PointGradients {
     T* y = nullptr;
 };
 
-// costs[l] = W_p^p along direction l; gradients of Σ_l direction_weights[l] · costs[l]. Null
-// row weights are equal ones; null direction weights are ones.
+// costs[l] = W_p^p along direction l, or W_p for infinite p, which has no gradients; gradients of
+// Σ_l direction_weights[l] · costs[l]. Null row weights are equal ones; null direction weights are
+// ones.
 template <class T>
 void transport_slices(const Slices& slices, double p, const double* x_weights,
                       const double* y_weights, const double* direction_weights, double* costs,

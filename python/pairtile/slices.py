@@ -19,6 +19,8 @@ from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -74,9 +76,10 @@ def wasserstein_1d(
     x, y : array_like, shapes (n,) and (m,), or (n, d) and (m, d)
         The samples. Each column of 2-D input is a problem of its own.
     p : float, default 1
-        Order of the distance, at least 1.
+        Order of the distance, at least 1; infinity for the largest distance that mass is moved.
     x_weights, y_weights : array_like, shapes (n,) and (m,), optional
-        Weights of the rows, not negative, divided by their sum; the same for every column.
+        Weights of the rows, not negative, divided by their sum; the same for every column. Equal
+        ones are the same as none.
     workers, check_finite, progress
         As everywhere, see `sliced_wasserstein`.
 
@@ -105,17 +108,29 @@ def wasserstein_1d(
     one_column = a.ndim == 1
     if one_column:
         a, b = a[:, None], b[:, None]
-    p = scalars.real("p", p, least=1)
+    p = math.inf if np.ndim(p) == 0 and p == math.inf else scalars.real("p", p, least=1)
     workers = resolve_workers(workers)
     a, b = validate.pair("x", a, "y", b, check_finite=check_finite, workers=workers)
-    wa = validate.unit_weights("x_weights", x_weights, len(a))
-    wb = validate.unit_weights("y_weights", y_weights, len(b))
+    wa, wb = (
+        _row_weights("x_weights", x_weights, len(a)),
+        _row_weights("y_weights", y_weights, len(b)),
+    )
     with reporting(progress, a.shape[1]) as (report,):
-        costs, _, _ = choose.module(a, b).sliced_costs(
-            a, b, None, p, wa, wb,
-            gradient=False, direction_weights=None, workers=workers, progress=report,
-        )  # fmt: skip
-    distances = costs ** (1 / p)
+        if p == math.inf:
+            distances = _InReach(a, b, None, p, wa, wb, workers).distances
+        else:
+            costs, _, _ = choose.module(a, b).sliced_costs(
+                a, b, None, p, wa, wb,
+                gradient=False, direction_weights=None, workers=workers, progress=report,
+            )  # fmt: skip
+            lost = _out_of_reach(costs, p)
+            with np.errstate(over="ignore", invalid="ignore"):
+                distances = costs ** (1 / p)
+            if lost.any():
+                some = np.flatnonzero(lost)
+                distances[lost] = _InReach(
+                    validate.columns(a, some), validate.columns(b, some), None, p, wa, wb, workers
+                ).distances
     return float(distances[0]) if one_column else validate.like(x, y)(distances)
 
 
@@ -198,8 +213,10 @@ def sliced_wasserstein(
     p = scalars.real("p", p, least=1)
     workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
-    wa = validate.unit_weights("x_weights", x_weights, len(a))
-    wb = validate.unit_weights("y_weights", y_weights, len(b))
+    wa, wb = (
+        _row_weights("x_weights", x_weights, len(a)),
+        _row_weights("y_weights", y_weights, len(b)),
+    )
     along, block = _directions(directions, a.shape[1], n_projections, rng)
     n_slices = along.shape[1]
     weights = validate.unit_weights("direction_weights", direction_weights, n_slices)
@@ -217,24 +234,113 @@ def sliced_wasserstein(
             a, b, along[:, :1], p, wa, wb,
             gradient=False, direction_weights=None, workers=workers, progress=None,
         )  # fmt: skip
-        if first[0] > 0:
+        if 0 < first[0] < math.inf:
             unit = max(float(first[0]), sys.float_info.min) ** (1 / p)
     with reporting(progress, n_slices) as (report,):
         costs, grad_x, grad_y = backend.sliced_costs(
             a, b, along, p, wa, wb, gradient=return_gradient,
-            direction_weights=weights * unit ** (1 - p), workers=workers, progress=report,
+            direction_weights=weights * _power(unit, 1 - p), workers=workers, progress=report,
         )  # fmt: skip
-    mean = float(np.sum(weights * costs))
-    value: float = mean ** (1 / p)
-    # Both go through the root: d value / d mean = value^(1−p) / p = value / (p · mean).
-    for grad in (grad_x, grad_y):
-        if grad is not None:
-            np.multiply(grad, (value / unit) ** (1 - p) / p if value > 0 else 0.0, out=grad)
+        lost = _out_of_reach(costs, p)
+        if lost.any() and not costs[lost].any():  # nothing is lost where nothing differs
+            lost[lost] = _InReach(a, b, along[:, lost], math.inf, wa, wb, workers).distances > 0
+        if not lost.any():
+            mean = float(np.sum(weights * costs))
+            value: float = mean ** (1 / p)
+            # Both go through the root: d value / d mean = value^(1−p) / p = value / (p · mean).
+            for grad in (grad_x, grad_y):
+                if grad is not None:
+                    factor = _power(value / unit, 1 - p) / p if value > 0 else 0.0
+                    with np.errstate(over="ignore"):
+                        np.multiply(grad, factor, out=grad)
+        else:
+            apart = _InReach(a, b, along, p, wa, wb, workers)
+            value, costs, mean = apart.value(weights)
+            if return_gradient:
+                grad_x, grad_y = apart.gradients(weights, value)
     if not (full or return_gradient):
         return value
     error = _standard_error(costs, block) * (value / (p * mean) if value > 0 else 1.0)
     to_user = validate.like(x, y)
     return SlicedResult(value, error, to_user(grad_x), to_user(grad_y))
+
+
+def _row_weights(name: str, w: Any, n: int) -> NDArray[np.float64] | None:
+    """Weights that sum to 1; None for equal ones, whose steps are then those of none."""
+    weights = validate.unit_weights(name, w, n)
+    return None if weights is None or bool((weights == weights[0]).all()) else weights
+
+
+def _power(base: float, exponent: float) -> float:
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _out_of_reach(costs: NDArray[np.float64], p: float) -> NDArray[np.bool_]:
+    """Of which lines p-th powers may have lost what their root would show."""
+    if p == 1:
+        return ~np.isfinite(costs)
+    return ~((costs > 2.0**-960) & (costs < 2.0**960))
+
+
+class _InReach:
+    """Distances whose p-th powers leave float64: in units of the largest difference of each line.
+
+    Of large orders, and of data far from 1; in host memory and in float64, whatever the input.
+    """
+
+    def __init__(
+        self, a: Any, b: Any, along: Any, p: float, wa: Any, wb: Any, workers: int
+    ) -> None:
+        x, y = (validate.host(s).astype(np.float64) for s in (a, b))
+        on_host = validate.in_host_memory(a, b) and choose.backend() != "cuda"
+        self._module = choose.module(x, y) if on_host else choose.host_module()
+        self._p, self._weights, self._workers = p, (wa, wb), workers
+        self._dtype = validate.working_dtype(a, b)
+        largest = max(float(np.abs(s).max()) for s in (x, y))
+        exponent = min(max(math.frexp(largest)[1], -1021), 1023) if math.isfinite(largest) else 0
+        unit = 2.0**exponent
+        self._x, self._y = x * (1 / unit), y * (1 / unit)
+        self._along = None if along is None else along.astype(np.float64)
+        tops = self._costs(math.inf)
+        self._tops = np.where(tops > 0, tops, 1.0)
+        if self._along is None:
+            self._x, self._y = self._x / self._tops, self._y / self._tops
+        else:
+            self._along = self._along / self._tops
+        relative = tops if p == math.inf else np.where(tops > 0, self._costs(p), 0.0)
+        self._relative = relative / self._tops if p == math.inf else relative ** (1 / p)
+        with np.errstate(over="ignore", under="ignore"):
+            self.distances = self._tops * self._relative * unit
+        self._unit = unit
+
+    def _costs(self, p: float, gradient: bool = False, weights: Any = None) -> Any:
+        found = self._module.sliced_costs(
+            self._x, self._y, self._along, p, *self._weights, gradient=gradient,
+            direction_weights=weights, workers=self._workers, progress=None,
+        )  # fmt: skip
+        return found[1:] if gradient else found[0]
+
+    def value(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], float]:
+        """The distance over all lines, and p-th powers in its own unit with their mean."""
+        distances = self._tops * self._relative
+        top = float(distances.max()) or 1.0
+        with np.errstate(under="ignore"):
+            powers = (distances / top) ** self._p
+        mean = float(np.sum(weights * powers))
+        return top * mean ** (1 / self._p) * self._unit, powers, mean
+
+    def gradients(self, weights: NDArray[np.float64], value: float) -> Any:
+        """Those of the value by the points: of Σ w M^p cost, M being the unit of each line."""
+        value /= self._unit
+        share = np.zeros_like(self._tops)
+        if value > 0:
+            with np.errstate(under="ignore"):
+                share = weights / self._p * (self._tops / value) ** (self._p - 1) * self._tops
+        share[self._relative == 0] = 0.0
+        return [validate.narrowed(g, self._dtype) for g in self._costs(self._p, True, share)]
 
 
 def sliced_energy(
@@ -343,7 +449,8 @@ def sphere_directions(
 
     Notes
     -----
-    O(d n) time, O(d² n) for "orthogonal".
+    O(d n) time, O(d² n) for "orthogonal", which goes through bases of more than 256 columns panel
+    by panel.
 
     References
     ----------
@@ -353,18 +460,53 @@ def sphere_directions(
     method = scalars.choice("method", method, _METHODS)
     generator = scalars.generator(rng)
     if method == "orthogonal":
-        return np.hstack([_orthogonal(d, min(d, n - start), generator) for start in range(0, n, d)])
-    if method == "sobol":
-        points = _sobol_normals(d, n, generator)
-    else:
-        points = generator.standard_normal((d, n))
-    return np.asarray(points / np.linalg.norm(points, axis=0), dtype=np.float64)
+        points = np.empty((d, n))
+        for start in range(0, n, d):
+            _fill_orthogonal(points[:, start : start + d], generator)
+        return points
+    draw = _sobol_normals if method == "sobol" else _normals
+    points = draw(d, n, generator)
+    for some in _spans(n, d):
+        points[:, some] /= np.linalg.norm(points[:, some], axis=0)
+    return points
 
 
-def _orthogonal(d: int, n: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Columns of a Haar distributed orthogonal matrix: Q of a Gaussian one, signs set by R."""
-    q, r = np.linalg.qr(generator.standard_normal((d, n)))
-    return np.asarray(q * np.copysign(1.0, np.diagonal(r)), dtype=np.float64)
+# No call to NumPy below takes long, so that Ctrl-C is soon heard.
+_AT_A_TIME = 1 << 20  # numbers
+
+
+def _spans(n: int, d: int) -> Iterator[slice]:
+    """0, ..., n − 1 in spans of about `_AT_A_TIME` numbers, d for each."""
+    step = max(1, _AT_A_TIME // d)
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def _normals(d: int, n: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """The very numbers of ``generator.standard_normal((d, n))``."""
+    points = np.empty((d, n))
+    flat = points.reshape(-1)
+    for some in _spans(d * n, 1):
+        generator.standard_normal(out=flat[some])
+    return points
+
+
+def _fill_orthogonal(out: NDArray[np.float64], generator: np.random.Generator) -> None:
+    """Columns of a Haar distributed orthogonal matrix: Q of a Gaussian one, signs set by R.
+
+    A panel of columns at a time, after what the panels before it span was taken off, twice:
+    the first time leaves rounding errors of its own.
+    """
+    d, n = out.shape
+    width = max(16, min(256, (1 << 23) // d))
+    out[:] = _normals(d, n, generator)
+    for start in range(0, n, width):
+        panel = out[:, start : start + width].copy()
+        for _ in range(2 if start else 0):
+            for before in range(0, start, width):
+                q = out[:, before : before + width]
+                panel -= q @ (q.T @ panel)
+        q, r = np.linalg.qr(panel)
+        out[:, start : start + width] = q * np.copysign(1.0, np.diagonal(r))
 
 
 def _sobol_normals(d: int, n: int, generator: np.random.Generator) -> NDArray[np.float64]:
@@ -375,9 +517,15 @@ def _sobol_normals(d: int, n: int, generator: np.random.Generator) -> NDArray[np
         raise ImportError(
             'method="sobol" needs SciPy; "gaussian" and "orthogonal" do not'
         ) from error
-    lattice = qmc.Sobol(d, scramble=False).random_base2((n - 1).bit_length())[:n]
+    sequence = qmc.Sobol(d, scramble=False)
     # A random shift modulo 1 makes every point uniform and keeps them evenly spread.
-    return np.asarray(ndtri((lattice + generator.random(d)) % 1).T, dtype=np.float64)
+    shift = generator.random(d)
+    points = np.empty((d, n))
+    step = 1 << max(0, (_AT_A_TIME // d).bit_length() - 1)  # powers of two, as the sequence wants
+    for start in range(0, n, step):
+        lattice = sequence.random(min(step, 1 << (n - 1).bit_length()))[: n - start]
+        points[:, start : start + step] = ndtri((lattice + shift) % 1).T
+    return points
 
 
 def _directions(
@@ -409,4 +557,7 @@ def _standard_error(costs: NDArray[np.float64], block: int | None) -> float:
     starts = np.arange(0, len(costs), block)
     excess = np.add.reduceat(costs - costs.mean(), starts)
     blocks = len(starts)
-    return float(np.sqrt(blocks / (blocks - 1) * np.sum(excess**2))) / len(costs)
+    # in a unit, a power of two, in which squares do not overflow
+    unit = 2.0 ** math.frexp(float(np.abs(excess).max()))[1]
+    square = blocks / (blocks - 1) * np.sum((excess / unit) ** 2)
+    return float(np.sqrt(square)) / len(costs) * unit

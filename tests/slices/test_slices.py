@@ -15,6 +15,7 @@ from scipy.optimize import linprog
 
 import pairtile as pt
 from backends import native_and_twin, on_backend
+from processes import PEAK, needs_proc, run_python
 from strategies import DTYPES, LAYOUTS, SEEDS, Points, cast, pairs_of_sets
 
 native = pytest.mark.native
@@ -578,3 +579,94 @@ def test_many_rows_and_directions():
     costs = brute_costs(x.astype(float), y.astype(float), directions[:, :20], 2)
     got = pt.sliced_wasserstein(x, y, directions=directions[:, :20])
     assert got == pytest.approx(math.sqrt(costs.mean()), rel=1e-5)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3, 1e-170, 1e170, 1e300])
+@pytest.mark.parametrize("p", [1.5, 2, 4, 100, 181, 540, 1000])
+def test_any_order_at_any_scale(p, scale, backend):
+    """p-th powers leave float64, distances do not."""
+    a, b = np.array([1.0, 2, 3, 54]) * scale, np.array([1.0, 2, 3, 4]) * scale
+    right = pytest.approx(50 * scale / 4 ** (1 / p), rel=1e-9)
+    columns = a[:, None], b[:, None]
+    with on_backend(backend):
+        assert pt.wasserstein_1d(a, b, p=p) == right
+        assert pt.wasserstein_1d(a, b, p=p, x_weights=[3, 3, 3, 3.0]) == right
+        assert pt.sliced_wasserstein(*columns, p=p, directions=[[1.0]]) == right
+        found = pt.sliced_wasserstein(
+            *columns, p=p, directions=[[1.0, -1.0, 0.5]], return_gradient=True
+        )
+        mean = (2 + 0.5**p) / 3
+        assert found.value == pytest.approx(50 * scale * (mean / 4) ** (1 / p), rel=1e-9)
+        slope = (mean / 4) ** (1 / p)  # of a distance that is so many times the one that moves
+        np.testing.assert_allclose(found.grad_x.ravel(), [0, 0, 0, slope], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found.grad_y.ravel(), [0, 0, 0, -slope], rtol=1e-9, atol=1e-12)
+        assert pt.sliced_wasserstein(*columns, p=p, n_projections=9, full=True).standard_error >= 0
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+def test_infinite_order(backend):
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=(50, 3)), rng.normal(size=(50, 3)), rng.random(50)
+    with on_backend(backend):
+        right = np.abs(np.sort(x, axis=0) - np.sort(y, axis=0)).max(axis=0)
+        np.testing.assert_allclose(pt.wasserstein_1d(x, y, p=math.inf), right)
+        limit = pt.wasserstein_1d(x, y[:20], p=900, x_weights=w)
+        np.testing.assert_allclose(pt.wasserstein_1d(x, y[:20], p=np.inf, x_weights=w), limit, 0.02)
+        assert pt.wasserstein_1d(x[:, 0], x[:, 0], p=math.inf) == 0
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("n", [7, 200, 3001])
+def test_weights_that_tie_are_the_same_mass(n, backend):
+    """The rounding of cumulated weights joins no points that do not meet: a root would show it."""
+    rng = np.random.default_rng(n)
+    x, counts = rng.normal(size=n), rng.integers(1, 5, n)
+    uniform = np.full(n, 1 / n)
+    repeated, shares = np.repeat(x, counts), counts / counts.sum()
+    with on_backend(backend):
+        for p in (1, 2, 3, 4):
+            assert pt.wasserstein_1d(x, x, p=p, x_weights=uniform) == 0
+            assert pt.wasserstein_1d(x, x, p=p, x_weights=uniform, y_weights=uniform) == 0
+            assert pt.wasserstein_1d(repeated, x, p=p, y_weights=shares) == 0
+        assert pt.sliced_wasserstein(x[:, None], x[:, None], x_weights=uniform) == 0
+        # a point of next to no weight is one all the same
+        found = pt.wasserstein_1d([0.0, 1e6], [0.0], p=4, x_weights=[1.0, 1e-14])
+        assert found == pytest.approx(1e6 * 1e-14**0.25, rel=1e-2)
+
+
+@pytest.mark.parametrize(("d", "n"), [(300, 300), (513, 400), (700, 1000)])
+def test_orthogonal_directions_by_panels(d, n):
+    """The basis that one decomposition of the whole gives, a panel at a time."""
+    found = pt.sphere_directions(d, n, rng=3, method="orthogonal")
+    rng = np.random.default_rng(3)
+    for start in range(0, n, d):
+        q, r = np.linalg.qr(rng.standard_normal((d, min(d, n - start))))
+        right = q * np.copysign(1, np.diagonal(r))
+        np.testing.assert_allclose(found[:, start : start + d], right, atol=1e-11)
+        one = found[:, start : start + d]
+        np.testing.assert_allclose(one.T @ one, np.eye(one.shape[1]), atol=1e-13)
+
+
+def test_directions_of_many_numbers_are_those_of_one_draw():
+    points = np.random.default_rng(5).standard_normal((1200, 1300))
+    found = pt.sphere_directions(1200, 1300, rng=5)
+    np.testing.assert_array_equal(found, points / np.linalg.norm(points, axis=0))
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.native
+def test_memory_of_many_threads():
+    """Of long lists, eight projections at a time and a list more for each thread."""
+    run_python(
+        PEAK
+        + """
+    x, y = rng.normal(size=(2, 1_000_000, 2)).astype(np.float32)
+    taken = growth(lambda: pt.sliced_wasserstein(x, y, n_projections=16, rng=0, workers=64))
+    assert taken < 8 * 2e6 * 4 + 8 * 1e6 * 4 + 30e6, taken
+    """
+    )

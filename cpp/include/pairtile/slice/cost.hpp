@@ -1,4 +1,4 @@
-// |δ|^p and its derivative, for the three kinds of p worth telling apart.
+// |δ|^p and its derivative, for the kinds of p worth telling apart.
 #pragma once
 
 #include <cmath>
@@ -22,11 +22,17 @@ struct SquaredCost {
 
 struct PowerCost {
     double p;
-    PAIRTILE_HD double value(double difference) const { return pow(fabs(difference), p); }
+    double unit = 1.0;  // of differences: a large power of it alone leaves the range of float64
+    PAIRTILE_HD double value(double difference) const { return pow(fabs(difference) * unit, p); }
     PAIRTILE_HD double slope(double difference) const {
-        const double size = p * pow(fabs(difference), p - 1);
+        const double size = p * pow(fabs(difference) * unit, p - 1);
         return difference > 0 ? size : (difference < 0 ? -size : 0.0);
     }
+};
+
+// Of infinite p: the largest difference counts, no sum.
+struct LargestCost {
+    PAIRTILE_HD double value(double difference) const { return fabs(difference); }
 };
 
 }  // namespace PAIRTILE_ISA

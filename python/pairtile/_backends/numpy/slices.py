@@ -30,7 +30,10 @@ def sliced_costs(
     workers: int,
     progress: Progress = None,
 ) -> tuple[Float64, Array | None, Array | None]:
-    """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
+    """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`.
+
+    Of infinite p, W_p itself, without a gradient.
+    """
     costs = np.empty(_n_slices(x, directions))
     weights = np.ones(len(costs)) if direction_weights is None else direction_weights
     grad_x, grad_y = _zero_gradients(x, y, gradient)
@@ -45,9 +48,14 @@ def sliced_costs(
             )
             i, j = x_order[i], y_order[j]
             difference = px[i, column] - py[j, column]
-            costs[slice_] = mass @ np.abs(difference) ** p
+            if p == np.inf:
+                costs[slice_] = np.abs(difference[mass > 0]).max()
+                continue
+            with np.errstate(over="ignore", under="ignore"):
+                costs[slice_] = mass @ np.abs(difference) ** p
             if gradient:
-                slope = mass * p * np.abs(difference) ** (p - 1) * np.sign(difference)
+                with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                    slope = mass * p * np.abs(difference) ** (p - 1) * np.sign(difference)
                 slopes_x[:, column] = np.bincount(i, slope, minlength=len(x))
                 slopes_y[:, column] = -np.bincount(j, slope, minlength=len(y))
         _pull_back(grad_x, slopes_x * weights[batch], directions, batch)
@@ -127,13 +135,29 @@ def _cumulative_mass(order: NDArray[np.intp], weights: Float64 | None) -> Float6
 def _coupling(
     x_mass: Float64, y_mass: Float64
 ) -> tuple[Float64, NDArray[np.intp], NDArray[np.intp]]:
-    """Monotone coupling: its masses, and which sorted x and y each of them joins."""
+    """Monotone coupling: its masses, and which sorted x and y each of them joins.
+
+    Levels that differ by no more than the rounding of the sums, and by far less than either point
+    weighs, are one: the sliver between them would join points that do not meet.
+    """
+    y_mass = _together(x_mass, y_mass)
     levels = np.union1d(x_mass, y_mass)
     return (
         np.diff(levels, prepend=0.0),
         np.searchsorted(x_mass, levels, side="left"),
         np.searchsorted(y_mass, levels, side="left"),
     )
+
+
+def _together(x_mass: Float64, y_mass: Float64) -> Float64:
+    """Levels of y, moved to the one of x where they are the same level."""
+    below = np.clip(np.searchsorted(x_mass, y_mass) - 1, 0, len(x_mass) - 1)
+    above = np.minimum(below + 1, len(x_mass) - 1)
+    nearest = np.where(y_mass - x_mass[below] <= x_mass[above] - y_mass, below, above)
+    apart = np.abs(x_mass[nearest] - y_mass)
+    weight = np.minimum(np.diff(x_mass, prepend=0.0)[nearest], np.diff(y_mass, prepend=0.0))
+    same = (apart <= (nearest + np.arange(len(y_mass)) + 8) * 2.0**-53) & (apart <= 1e-3 * weight)
+    return np.where(same, x_mass[nearest], y_mass)
 
 
 def _mean_sign(sorted_values: Float64, at: Float64) -> Float64:
