@@ -70,7 +70,7 @@ double stein_recompute_below(const KernelTerm& term, double error, double tolera
 }
 
 KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
-                         Argument read, Control& control)
+                         Argument read, Control& control, bool scaled)
     : x(rows), y(cols), argument(read), terms(std::move(wanted)) {
     const bool distance =
         argument == Argument::squared_distance || argument == Argument::l1_distance;
@@ -79,6 +79,11 @@ KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<Ker
         y.normalise();
     }
     frame = choose_frame(x, y, distance, control);
+    if (!scaled) {
+        frame.largest /= frame.scale;
+        frame.largest_square = frame.largest_square / frame.scale / frame.scale;
+        frame.scale = 1.0;
+    }
     unit = argument == Argument::l1_distance ? frame.scale : frame.scale * frame.scale;
     for (KernelTerm& term : terms) rescale(term, unit);
 }
@@ -102,6 +107,7 @@ bool KernelFrame::fits_float32() const {
         const double degree = polynomial ? term.params[0] : 1.0;
         const double slope = polynomial ? term.params[1] : 1.0;
         const double offset = polynomial ? std::fabs(term.params[2]) : 0.0;
+        if (std::pow(slope * frame.largest_square + offset, degree) > range) return false;
         if (degree * slope * error > tolerated * (slope * largest + offset)) return false;
     }
     return true;

@@ -49,8 +49,9 @@ struct KernelFrame {
     double unit;                    // argument of packed rows = unit · argument
     std::vector<KernelTerm> terms;  // for the argument of packed rows
 
+    // Without `scaled`, packed rows have the unit of the data: derivatives have no other.
     KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
-                Argument read, Control& control);
+                Argument read, Control& control, bool scaled = true);
 
     // Whether tiles of float32 will do.
     bool narrow(Precision precision, Accuracy accuracy) const {

@@ -147,7 +147,7 @@ bool has_stein(KernelId kernel) { return isa().f64.stein[static_cast<int>(kernel
 void stein_label_sums(const Source& x, const Source& scores, const Labels& labels,
                       const std::vector<KernelTerm>& terms, Control& control,
                       const LabelTotals& out) {
-    const KernelFrame from(x, x, terms, Argument::squared_distance, control);
+    const KernelFrame from(x, x, terms, Argument::squared_distance, control, false);
     SteinEvaluator map(from, scores, control);
     label_sums(map, labels, control, out);
 }

@@ -21,7 +21,16 @@ from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels import univariate
-from pairtile.kernels.kernel import Energy, Kernel, as_kernel, diagonal, median_sizes, resolve
+from pairtile.kernels.kernel import (
+    Energy,
+    Kernel,
+    as_kernel,
+    diagonal,
+    in_range,
+    median_sizes,
+    not_below_zero,
+    resolve,
+)
 from pairtile.kernels.univariate import dot
 from pairtile.two_sample.permutation import TestResult
 
@@ -55,12 +64,13 @@ class _Joint(NamedTuple):
     products: Floats  # Σ_{i≠j} K_ij L_ij, one for each order of y
     x: _Side
     y: _Side
+    unit: float = 1.0  # what products of K and L are multiplied by
 
 
 def _side(rows: Floats, own: Floats, squares: float, shift: float) -> _Side:
     """The sums of a kernel that was shifted before it was added up."""
     n = len(rows)
-    off_diagonal = squares + 2 * shift * float(rows.sum()) + n * (n - 1) * shift**2
+    off_diagonal = squares + 2 * shift * float(rows.sum()) + n * (n - 1) * shift * shift
     return _Side(rows, own - shift, squares, max(0.0, off_diagonal + dot(own, own)) / n**2)
 
 
@@ -130,11 +140,11 @@ def _by_covariance(x: NDArray[Any], y: NDArray[Any], x_scale: float, y_scale: fl
         yy += b.T @ b
         x_own[rows], y_own[rows] = (np.einsum("ij,ij->i", c, c) for c in (a, b))
     product = float(np.sum(xy * xy)) - dot(x_own, y_own)
-    sides = (
+    of_x, of_y = (
         _side(-scale * own, scale * own, scale**2 * (float(np.sum(c * c)) - dot(own, own)), 0.0)
         for scale, own, c in ((x_scale, x_own, xx), (y_scale, y_own, yy))
     )
-    return _Joint(np.array([x_scale * y_scale * product]), *sides)
+    return _Joint(np.array([x_scale * y_scale * product]), of_x, of_y)
 
 
 def _on_lines(
@@ -247,11 +257,14 @@ def _sums(
             f"x and y have {n} rows and the unbiased estimator needs at least 4; "
             "estimator='biased' does without"
         )
+    a, x_kernel, x_unit = _without_unit(x_kernel, a)
+    b, y_kernel, y_unit = _without_unit(y_kernel, b)
     medians = [median_sizes(kernel, n) for kernel in (x_kernel, y_kernel)]
     with reporting(progress, *medians[0], *medians[1], n * n) as (*reports, of_pairs):
         of_x = len(medians[0])
         if univariate.on_a_line(x_kernel, a) and univariate.on_a_line(y_kernel, b):
-            return _on_lines(a, b, np.arange(n)[None], workers=threads, progress=of_pairs)
+            sums = _on_lines(a, b, np.arange(n)[None], workers=threads, progress=of_pairs)
+            return sums._replace(unit=x_unit * y_unit)
         x_terms = resolve(x_kernel, a, None, workers=threads, reports=reports[:of_x])
         y_terms = resolve(y_kernel, b, None, workers=threads, reports=reports[of_x:])
         x_scale, y_scale = _linear_scale(x_terms), _linear_scale(y_terms)
@@ -263,9 +276,25 @@ def _sums(
             and validate.in_host_memory(a, b)
         ):
             return _by_covariance(a, b, x_scale, y_scale)
-        return _over_pairs(
+        sums = _over_pairs(
             a, b, _invariant(x_terms), _invariant(y_terms), workers=threads, progress=of_pairs
         )
+    return sums._replace(unit=x_unit * y_unit)
+
+
+def _in_unit(values: Any, unit: float) -> Any:
+    """Values times a unit that may be beyond float64: 0 stays 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(values == 0, 0.0, values * unit)[()]
+
+
+def _without_unit(kernel: Kernel, a: NDArray[Any]) -> tuple[NDArray[Any], Kernel, float]:
+    """Rows and kernel `in_range`, and the weight of a single kernel apart: it may be extreme."""
+    (a,), scaled, unit = in_range(kernel, a)
+    parts = scaled._parts()
+    if unit == 1 or len(parts) > 1:
+        return a, scaled, 1.0
+    return a, parts[0][1], parts[0][0]
 
 
 def _root(value: float, squared: bool) -> float:
@@ -345,7 +374,7 @@ def distance_covariance(
         progress=progress,
     )
     value = _centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
-    return _root(value, squared)
+    return _root(_in_unit(not_below_zero(value, estimator, kernel), sums.unit), squared)
 
 
 def distance_correlation(
@@ -475,7 +504,9 @@ def hsic(
         check_finite=check_finite,
         progress=progress,
     )
-    return _centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
+    value = _centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
+    value = not_below_zero(value, estimator, as_kernel(x_kernel), as_kernel(y_kernel))
+    return float(_in_unit(value, sums.unit))
 
 
 def cka(
@@ -631,11 +662,13 @@ def independence_test(
     threads = resolve_workers(workers)
     a, b = _paired(x, y, check_finite=check_finite, workers=threads)
     n = len(a)
-    line = univariate.on_a_line(kernel, a, b)
+    a, x_kernel, x_unit = _without_unit(kernel, a)
+    b, y_kernel, y_unit = _without_unit(kernel, b)
+    line = univariate.on_a_line(x_kernel, a) and univariate.on_a_line(y_kernel, b)
     # to reorder y is to reorder x by the inverse
     reversed_roles = a.shape[1] < b.shape[1]
     if reversed_roles:
-        a, b = b, a
+        a, b, x_kernel, y_kernel = b, a, y_kernel, x_kernel
     held = not line and 2 * 8 * n * n <= _BUFFER
     # orders of y at a time; where there is a thread for each, one for each thread
     size = min(count + 1, max(threads if line else 1, _BUFFER // (8 * (n if held else b.size))))
@@ -645,8 +678,8 @@ def independence_test(
     with reporting(progress, *medians[0], *medians[1], *sweeps) as reports:
         of_x, of_y = len(medians[0]), len(medians[0]) + len(medians[1])
         if not line:
-            x_terms = resolve(kernel, a, None, workers=threads, reports=reports[:of_x])
-            y_terms = resolve(kernel, b, None, workers=threads, reports=reports[of_x:of_y])
+            x_terms = resolve(x_kernel, a, None, workers=threads, reports=reports[:of_x])
+            y_terms = resolve(y_kernel, b, None, workers=threads, reports=reports[of_x:of_y])
         first: _Joint | None = None
         done = 0
         for orders, report in zip(_orders(n, count, size, generator), reports[of_y:], strict=True):
@@ -671,8 +704,10 @@ def independence_test(
                 done += 1
     assert first is not None  # there is always the order as it is
     size_of_products = math.sqrt(first.x.mean_square) * math.sqrt(first.y.mean_square)
-    null = values[1:].copy()
-    below = int(np.count_nonzero(null < values[0] - 2.0**-38 * size_of_products))
+    below = int(np.count_nonzero(values[1:] < values[0] - 2.0**-38 * size_of_products))
+    values = _in_unit(np.maximum(values, 0.0), x_unit * y_unit)
     return TestResult(
-        float(values[0]), (1 + count - below) / (1 + count), validate.like(x, y)(null)
+        float(values[0]),
+        (1 + count - below) / (1 + count),
+        validate.like(x, y)(values[1:].copy()),
     )

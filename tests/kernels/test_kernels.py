@@ -723,3 +723,20 @@ def test_native_quantiles_are_the_twins(sets, metric, q, squared, tile):
     with forced_tile(*tile):
         for workers in (1, 3):
             assert _native.distance_quantile(*arguments, workers=workers) == expected
+
+
+@pytest.mark.parametrize("name", ["mmd", "kid", "kernel_sum", "kernel_matvec"])
+def test_kernel_values_beyond_float32(name):
+    """Their tiles are of float64, and the bound is that of any other value."""
+    rng = np.random.default_rng(0)
+    x, y = ((12345678 + 100 * rng.normal(size=(n, 1))).astype(np.float32) for n in (21, 11))
+    call = {
+        "mmd": lambda **o: pt.mmd(x, y, kernel="polynomial", **o),
+        "kid": lambda **o: pt.kid(x, y, full=True, **o).mean,
+        "kernel_sum": lambda **o: pt.kernel_sum(x, y, kernel="polynomial", **o) / 231,
+        "kernel_matvec": lambda **o: pt.kernel_matvec(
+            x, y, np.full(11, 1e-20), kernel="polynomial", **o
+        )[0],
+    }[name]
+    largest = (12346000.0**2 + 1) ** 3 * (1e-19 if name == "kernel_matvec" else 1)
+    assert call() == pytest.approx(call(precision="float64"), abs=8e-6 * largest)

@@ -482,3 +482,20 @@ def test_more_rows_than_one_block_of_anything():
             np.testing.assert_array_equal(again.grad_x, got.grad_x)
             np.testing.assert_array_equal(again.grad_y, got.grad_y)
             assert again.grad_scale == got.grad_scale
+
+
+@pytest.mark.parametrize("loss", [pt.info_nce, pt.clip_loss])
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+def test_scores_beyond_float32(loss, backend):
+    with on_backend(backend):
+        x = np.float32([[1e20, 0], [0, 1e20]])
+        result = loss(x, x, temperature=1.0, grad=True)
+        assert result.loss == 0
+        assert result.grad_x.dtype == np.float32
+        assert not result.grad_x.any()
+        swapped = loss(x, x[::-1], temperature=1e10, grad=True)
+        assert swapped.loss == pytest.approx(1e30)
+        assert np.isfinite(swapped.grad_x).all()
+        units = np.eye(3, dtype=np.float32)
+        assert loss(units, units, logit_scale=1e100, normalize=True).loss == 0

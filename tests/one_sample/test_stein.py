@@ -328,3 +328,29 @@ def test_input_that_is_refused(case):
 def test_options_of_the_test_that_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         pt.stein_test(X, X, **options)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        pt.Gaussian(1.0),
+        pt.Matern(1.0),
+        pt.Matern(1.0, nu=2.5),
+        pt.RationalQuadratic(1.0),
+        pt.InverseMultiquadric(1.0),
+    ],
+)
+@pytest.mark.parametrize("size", [1e-310, 1e-160, 1e-80, 1e80, 1e100, 1e140])
+def test_rows_of_any_size(size, kernel):
+    """Near each other k is 1 for all pairs, far apart only a row and itself are left."""
+    z, s = np.random.default_rng(0).normal(size=(2, 20, 3))
+    at_zero = pt.kernel_stein_discrepancy(np.zeros((20, 3)), s, kernel=kernel)
+    alone = [
+        pt.kernel_stein_discrepancy(np.zeros((2, 3)), s[[i, i]], kernel=kernel) for i in range(20)
+    ]
+    right = at_zero if size < 1 else np.mean(alone) / 20
+    for found in native_and_twin(pt.kernel_stein_discrepancy, z * size, s, kernel=kernel):
+        assert found == pytest.approx(right, rel=1e-6)
+    for test in native_and_twin(pt.stein_test, z * size, s, kernel=kernel, n_bootstrap=9, rng=0):
+        assert test.statistic == pytest.approx(right, rel=1e-6)

@@ -21,7 +21,7 @@ from scipy import special, stats
 from scipy.spatial.distance import cdist
 
 import pairtile as pt
-from backends import forced_tile, native_and_twin
+from backends import forced_tile, native_and_twin, on_backend
 from pairtile._backends import numpy as twin
 from strategies import SEEDS, point_sets
 
@@ -552,3 +552,26 @@ def test_divergence_of_clusters_and_a_narrow_kernel():
         expected = xx + yy - 2 * xy
         got = pt.cauchy_schwarz_divergence(x, y, kernel=pt.Gaussian(sigma))
         assert got == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("size", [1e-200, 1e100, 1e154, 1e300])
+@pytest.mark.parametrize("d", [1, 3])
+def test_distances_of_any_size(size, d, backend):
+    x = np.random.default_rng(0).normal(size=(20, d))
+    with on_backend(backend):
+        assert pt.distance_correlation(x * size, -x * size) == pytest.approx(1)
+        assert pt.distance_covariance(x * size, x) == pytest.approx(
+            size * pt.distance_covariance(x, x)
+        )
+        test = pt.independence_test(x * size, x, n_permutations=19, rng=0)
+        assert test.pvalue == pt.independence_test(x, x, n_permutations=19, rng=0).pvalue
+        assert pt.hsic(x * size, x) == pytest.approx(pt.hsic(x, x))
+        assert pt.cka(x * size, x) == pytest.approx(1)
+
+
+def test_constant_rows_of_any_size():
+    x = np.full((9, 2), 1e250)
+    assert pt.distance_covariance(x, x) == 0
+    assert pt.distance_correlation(x, x) == 0

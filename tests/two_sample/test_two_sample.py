@@ -722,3 +722,50 @@ def test_the_statistic_is_what_the_plain_function_returns(samples):
         test = pt.energy_test(*samples, exponent=1.3, estimator=estimator, n_permutations=5, rng=0)
         plain = pt.energy_distance(*samples, exponent=1.3, estimator=estimator)
         assert test.statistic == pytest.approx(plain, rel=1e-12)
+
+
+# --- sizes and signs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_biased_statistics_are_never_negative(seed):
+    """Of a sample and its own rows in another order all that is left is rounding."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rng.integers(3, 80), rng.integers(1, 6))) * 10.0 ** rng.integers(-3, 6)
+    y = x[rng.permutation(len(x))]
+    assert pt.energy_distance(x, y) >= 0
+    assert pt.energy_distance(x, y, return_gradient=True).value >= 0
+    assert pt.mmd(x, y, estimator="biased") >= 0
+    test = pt.energy_test(x, y, n_permutations=9, rng=0)
+    assert test.statistic >= 0
+    assert test.null_distribution.min() >= 0
+
+
+def test_kernels_that_are_not_positive_may_be_negative():
+    x, y = np.array([[1.0], [-1.0]]), np.array([[3.0], [-3.0]])
+    kernel = pt.Gaussian(1.0) + -4.0 * pt.Gaussian(3.0)
+    assert pt.mmd(x, y, kernel=kernel, estimator="biased") < 0
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e154, 1e200, 1e290])
+@pytest.mark.parametrize("d", [1, 3])
+def test_statistics_of_any_size(size, d, backend):
+    x, y = np.random.default_rng(0).normal(size=(2, 20, d))
+    y += 1
+    with on_backend(backend):
+        energy = pt.energy_distance(x * size, y * size)
+        assert energy == pytest.approx(size * pt.energy_distance(x, y), rel=1e-10)
+        found = pt.energy_distance(x * size, y * size, return_gradient=True)
+        right = pt.energy_distance(x, y, return_gradient=True)
+        np.testing.assert_allclose(found.grad_x, right.grad_x, rtol=1e-8)
+        test = pt.energy_test(x * size, y * size, n_permutations=99, rng=0)
+        assert test.pvalue == pt.energy_test(x, y, n_permutations=99, rng=0).pvalue
+        assert test.statistic == pytest.approx(energy, rel=1e-10)
+        assert pt.median_distance(x * size) == pytest.approx(size * pt.median_distance(x))
+        assert pt.mmd(x * size, y * size) == pytest.approx(pt.mmd(x, y), rel=1e-10)
+        many = pt.disco_test([x * size, y * size], n_permutations=9, rng=0)
+        assert many.statistic == pytest.approx(
+            pt.disco_test([x, y], n_permutations=9, rng=0).statistic
+        )

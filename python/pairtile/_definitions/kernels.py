@@ -239,6 +239,9 @@ def stein_kernel(
     for weight, name, params in terms:
         derivatives = KERNELS[name].stein
         assert derivatives is not None  # checked by who calls
-        k, slope, curvature = derivatives(squares, *params)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            found = derivatives(squares, *params)
+        # infinity times zero, of rows too far apart for the kernel, is zero
+        k, slope, curvature = (np.where(np.isnan(v), 0.0, v) for v in found)
         total += weight * (products * k - 2 * cross * slope - 2 * features * slope - 4 * curvature)
     return total

@@ -63,6 +63,21 @@ def length_of(
     report: Report | None,
 ) -> float:
     """What a rule gives for the pooled sample of x and y; `median_distance` lists the rules."""
+    if rule == "auto:sklearn":
+        return math.sqrt(x.shape[1] / 2)
+    (x, y), unit = validate.near_one(x, y)
+    return unit * _length_near_one(rule, metric, x, y, workers=workers, report=report)
+
+
+def _length_near_one(
+    rule: str,
+    metric: str,
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    *,
+    workers: int,
+    report: Report | None,
+) -> float:
     n, d = len(x) + (0 if y is None else len(y)), x.shape[1]
     pairs = n * (n - 1) // 2
     if rule in QUANTILE_RULES:
@@ -79,8 +94,6 @@ def length_of(
             x, y, metric, q, squared, workers=workers, progress=report
         )
         return math.sqrt(value / 2) if squared else value
-    if rule == "auto:sklearn":
-        return math.sqrt(d / 2)
     mean, squares = _column_moments(x, y)
     if rule == "mean:alibi":
         return math.sqrt(float(squares.sum()) / (n - 1))

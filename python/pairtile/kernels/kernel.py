@@ -142,6 +142,13 @@ def _check_length(name: str, value: Any, rules: Sequence[str] = RULES) -> None:
         scalars.real(name, value, above=0)
 
 
+def _as_plain_numbers(kernel: Kernel) -> None:
+    """Parameters that came as arrays or tensors of no dimensions, as the numbers they hold."""
+    for name, value in vars(kernel).items():
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):
+            object.__setattr__(kernel, name, value.item())
+
+
 def _rules_of(value: float | str | None, metric: str = "euclidean") -> set[Rule]:
     return {(value, metric)} if isinstance(value, str) else set()
 
@@ -162,6 +169,8 @@ def _length(
 
 
 def _reciprocal(name: str, value: float, denominator: float) -> float:
+    if math.isinf(denominator):
+        raise ValueError(f"{name}={value:g} is too large: the kernel's exponent vanishes")
     if denominator == 0 or math.isinf(1 / denominator):
         raise ValueError(f"{name}={value:g} is too small: the kernel's exponent overflows")
     return 1 / denominator
@@ -200,6 +209,7 @@ class Gaussian(Kernel):
     gamma: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        _as_plain_numbers(self)
         _check_bandwidth("Gaussian", self.sigma, self.gamma)
 
     def _rules(self) -> set[Rule]:
@@ -240,6 +250,7 @@ class Laplace(Kernel):
     norm: str = field(default="l2", kw_only=True)
 
     def __post_init__(self) -> None:
+        _as_plain_numbers(self)
         scalars.choice("norm", self.norm, ("l2", "l1"))
         # the other rules are about Euclidean distances
         rules = RULES if self.norm == "l2" else ("median",)
@@ -286,6 +297,7 @@ class RationalQuadratic(Kernel):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
+        _as_plain_numbers(self)
         _check_length("length_scale", self.length_scale)
         scalars.real("alpha", self.alpha, above=0)
 
@@ -320,6 +332,7 @@ class InverseMultiquadric(Kernel):
     beta: float = 0.5
 
     def __post_init__(self) -> None:
+        _as_plain_numbers(self)
         _check_length("c", self.c)
         scalars.real("beta", self.beta, above=0)
 
@@ -363,6 +376,7 @@ class Matern(Kernel):
     nu: float = 1.5
 
     def __post_init__(self) -> None:
+        _as_plain_numbers(self)
         _check_length("length_scale", self.length_scale)
         if self.nu not in (1.5, 2.5):
             raise ValueError(f"nu must be 1.5 or 2.5, got {self.nu!r}")
@@ -405,6 +419,7 @@ class Polynomial(Kernel):
     coef0: float = 1.0
 
     def __post_init__(self) -> None:
+        _as_plain_numbers(self)
         scalars.count("degree", self.degree)
         if self.gamma is not None:
             scalars.real("gamma", self.gamma, above=0)
@@ -454,6 +469,7 @@ class Energy(Kernel):
     exponent: float = 1.0
 
     def __post_init__(self) -> None:
+        _as_plain_numbers(self)
         scalars.real("exponent", self.exponent, above=0, most=2)
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
@@ -502,6 +518,56 @@ def as_kernel(kernel: Kernel | str, name: str = "kernel") -> Kernel:
             f"got {kernel!r}"
         )
     return _NAMED[scalars.choice(name, kernel, _NAMED)]
+
+
+def in_range(kernel: Kernel, *arrays: Any) -> tuple[list[Any], Kernel, float]:
+    """The matrices in a unit in which squares of distances fit float64, and the kernel for them.
+
+    Only kernels that have no length in the unit of the data, or take all by rules, can change it:
+    others tell rows of such a size from each other, or not, as they are.
+    """
+    parts = kernel._parts()
+    powers = [_power_of_unit(part) for _, part in parts]
+    if any(power is None for power in powers):
+        return list(arrays), kernel, 1.0
+    scaled, unit = validate.near_one(*arrays)
+    if unit == 1:
+        return scaled, kernel, 1.0
+    weighted = ((w * _power(unit, p or 0.0), k) for (w, k), p in zip(parts, powers, strict=True))
+    return scaled, _Sum(tuple(weighted)), unit
+
+
+def _power(unit: float, exponent: float) -> float:
+    try:
+        return math.pow(unit, exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _power_of_unit(part: Kernel) -> float | None:
+    """By which power of the unit of the data a kernel grows, None where it knows that unit."""
+    if isinstance(part, Energy):
+        return part.exponent
+    if isinstance(part, (Linear, Cosine)):
+        return 2.0 if isinstance(part, Linear) else 0.0
+    if not part._rules():
+        return None
+    return -2 * part.beta if isinstance(part, InverseMultiquadric) else 0.0
+
+
+def is_positive(kernel: Kernel) -> bool:
+    """Whether statistics that are squares in the kernel's feature space cannot be negative."""
+    return all(
+        weight >= 0 and not (isinstance(part, Polynomial) and part.coef0 < 0)
+        for weight, part in kernel._parts()
+    )
+
+
+def not_below_zero(value: Any, estimator: str, *kernels: Kernel) -> Any:
+    """The value, 0 in place of what only rounding can have made negative."""
+    if estimator != "biased" or not all(map(is_positive, kernels)):
+        return value
+    return np.maximum(value, 0.0) if isinstance(value, np.ndarray) else max(value, 0.0)
 
 
 def median_sizes(kernel: Kernel, n: int) -> list[int]:
@@ -662,12 +728,12 @@ def median_distance(
         elif b is not None and not len(b):
             b = None
         rows = _SAMPLED_ROWS
+    (a, b), unit = validate.near_one(a, b)
     with reporting(progress, rows * rows // 2) as (report,):
-        return float(
-            choose.module(a, b).distance_quantile(
-                a, b, "euclidean", q, bool(squared), workers=workers, progress=report
-            )
+        value = choose.module(a, b).distance_quantile(
+            a, b, "euclidean", q, bool(squared), workers=workers, progress=report
         )
+    return float(value) * unit * (unit if squared else 1.0)
 
 
 def kernel_sum(
@@ -813,6 +879,6 @@ def witness(
         near_x = module.kernel_row_sums(c, a, terms, None, progress=rx, **options)
         near_y = module.kernel_row_sums(c, b, terms, None, progress=ry, **options)
     values: NDArray[np.floating[Any]] = validate.like(z, x, y)(
-        (near_x / n - near_y / m).astype(validate.working_dtype(c, a, b))
+        validate.narrowed(near_x / n - near_y / m, validate.working_dtype(c, a, b))
     )
     return values

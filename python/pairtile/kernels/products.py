@@ -110,7 +110,7 @@ def kernel_matvec(
             progress=report,
         )
     values: NDArray[np.floating[Any]] = validate.like(x, y, v)(
-        product.astype(validate.working_dtype(a, b)).reshape(n, *vectors.shape[1:])
+        validate.narrowed(product, validate.working_dtype(a, b)).reshape(n, *vectors.shape[1:])
     )
     return values
 
@@ -261,6 +261,6 @@ def kernel_logsumexp(
             progress=report,
         )
     values: NDArray[np.floating[Any]] = validate.like(x, y)(
-        (sums + largest).astype(validate.working_dtype(a, references))
+        validate.narrowed(sums + largest, validate.working_dtype(a, references))
     )
     return values

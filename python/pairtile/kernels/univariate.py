@@ -44,7 +44,8 @@ def column(x: NDArray[Any]) -> Floats:
 
 def dot(a: Floats, b: Floats) -> float:
     """Sum of products with the same bits on any number of BLAS threads."""
-    return float(np.sum(a * b))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sum(a * b))
 
 
 def row_sums(x: Floats) -> Floats:

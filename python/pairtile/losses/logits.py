@@ -47,13 +47,24 @@ class ContrastiveResult:
 
 @dataclass(frozen=True)
 class Asked:
-    """Rows, multiplier, weights of the rows in the gradients (None: even) and threads."""
+    """Rows, multiplier, weights of the rows in the gradients (None: even) and threads.
+
+    Rows are widened to float64 where float32 could not hold their scores; `dtype` is that of
+    the gradients.
+    """
 
     x: NDArray[Any]
     y: NDArray[Any]
     scale: float
     row_upstream: NDArray[np.float64] | None
     workers: int
+    dtype: np.dtype[Any]
+
+    def rounded(self, gradient: Any) -> Any:
+        """A gradient as it is returned; None stays None."""
+        if gradient is None or gradient.dtype == self.dtype:
+            return gradient
+        return validate.narrowed(gradient, self.dtype)
 
 
 def asked(
@@ -64,6 +75,7 @@ def asked(
     logit_scale: float | None,
     grad: bool,
     grad_rows: Any,
+    normalize: bool,
     workers: int | None,
     check_finite: bool,
 ) -> Asked:
@@ -74,7 +86,18 @@ def asked(
     if grad_rows is not None and not grad:
         raise ValueError("grad_rows weights the gradients; it needs grad=True")
     upstream = validate.weights("grad_rows", grad_rows, len(a), signed=True)
-    return Asked(a, b, scale, upstream, n_workers)
+    dtype = validate.working_dtype(a, b)
+    if dtype == np.float32 and _beyond_float32(a, b, scale, normalize):
+        a, b = (validate.narrowed(rows, np.float64) for rows in (a, b))
+    return Asked(a, b, scale, upstream, n_workers, dtype)
+
+
+def _beyond_float32(a: Any, b: Any, scale: float, normalize: bool) -> bool:
+    """Whether scores can be so large that float32, or sums of a few, would not hold them."""
+    product = 1.0
+    for rows in () if normalize else (a, b):
+        product *= max(abs(float(rows.max())), abs(float(rows.min()))) * math.sqrt(rows.shape[1])
+    return not max(scale, 1.0) * product < 1e37
 
 
 def scale_of(temperature: float | None, logit_scale: float | None) -> float:

@@ -74,7 +74,7 @@ def siglip_loss(
     bias = scalars.real("bias", bias)
     given = asked(
         x, y, temperature=temperature, logit_scale=logit_scale, grad=grad, grad_rows=grad_rows,
-        workers=workers, check_finite=check_finite,
+        normalize=normalize, workers=workers, check_finite=check_finite,
     )  # fmt: skip
     n, m = len(given.x), len(given.y)
     if n > m:
@@ -90,6 +90,6 @@ def siglip_loss(
     to_user = validate.like(x, y)
     return ContrastiveResult(
         loss=float(np.mean(per_row)), per_row=to_user(per_row),
-        grad_x=to_user(grad_x), grad_y=to_user(grad_y),
+        grad_x=to_user(given.rounded(grad_x)), grad_y=to_user(given.rounded(grad_y)),
         grad_scale=grad_scale, grad_bias=grad_bias,
     )  # fmt: skip

@@ -154,7 +154,7 @@ def _softmax(
     progress: Any,
     **options: Any,
 ) -> ContrastiveResult:
-    given = asked(x, y, grad=grad, **options)
+    given = asked(x, y, grad=grad, normalize=normalize, **options)
     n, m = len(given.x), len(given.y)
     if targets is not None:
         targets = _targets(targets, n, m)
@@ -168,6 +168,7 @@ def _softmax(
         )  # fmt: skip
     *arrays, grad_scale = found
     to_user = validate.like(x, y)
+    arrays[3:] = (given.rounded(gradient) for gradient in arrays[3:])
     per_row, lse_row, lse_col, grad_x, grad_y = (to_user(array) for array in arrays)
     return ContrastiveResult(
         loss=float(np.mean(found[0])), per_row=per_row, lse_row=lse_row, lse_col=lse_col,

@@ -109,10 +109,12 @@ def _collection(
 ) -> list[Kernel]:
     """Every kernel, with every bandwidth it takes."""
     given = None
-    if np.ndim(bandwidths) == 0:
+    if not isinstance(bandwidths, (list, tuple)):
+        bandwidths = np.asarray(validate.host(bandwidths)).tolist()
+    if not isinstance(bandwidths, (list, tuple)):
         count = scalars.count("bandwidths", bandwidths)
     else:
-        given = [scalars.real("bandwidths", b, above=0) for b in np.ravel(bandwidths).tolist()]
+        given = [scalars.real("bandwidths", b, above=0) for b in bandwidths]
         if not given:
             raise ValueError("bandwidths is empty")
     if isinstance(kernels, (str, Kernel)):

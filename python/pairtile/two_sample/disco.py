@@ -126,6 +126,7 @@ def disco_test(
     if k > 2:
         host = [validate.host(s) for s in sets[1:]]
         rest = np.concatenate([s.astype(validate.working_dtype(*host)) for s in host])
+    (first, rest), _ = validate.near_one(first, rest)  # F has no unit
     with reporting(progress, n * n // 2) as (report,):
         words = pack(_planes(edges, count, scalars.generator(rng)), n, k * (count + 1))
         (within,), _, (total,) = choose.module(first, rest).kernel_label_sums(

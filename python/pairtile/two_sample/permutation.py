@@ -15,7 +15,15 @@ from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels import univariate
-from pairtile.kernels.kernel import Energy, Kernel, as_kernel, median_sizes, resolve
+from pairtile.kernels.kernel import (
+    Energy,
+    Kernel,
+    as_kernel,
+    in_range,
+    median_sizes,
+    not_below_zero,
+    resolve,
+)
 from pairtile.two_sample import nulls
 from pairtile.two_sample.relabelling import Exchange, pvalue
 from pairtile.two_sample.statistics import ESTIMATORS, check_sizes
@@ -113,6 +121,7 @@ def _test(
     elif method == "gamma":
         sizes = [n * n // 2, m * m // 2, n * m]
     draws = scalars.generator(rng)
+    (a, b), kernel, _ = in_range(kernel, a, b)
     with reporting(progress, *median_sizes(kernel, n + m), *sizes) as reports:
         medians, reports = reports[: -len(sizes)], reports[-len(sizes) :]
         terms = resolve(kernel, a, b, workers=threads, reports=medians)
@@ -128,9 +137,11 @@ def _test(
             values, tolerance = nulls.spectrum(samples, count, draws, *reports)
         else:
             statistic, p = nulls.gamma(samples, reports)
+            statistic = not_below_zero(statistic, estimator, kernel)
             return TestResult(statistic, p, validate.like(x, y)(np.empty(0)), method)
     statistic, null = float(values[0]), values[1:].copy()
     p = pvalue(statistic, null, tolerance)
+    statistic, null = (not_below_zero(v, estimator, kernel) for v in (statistic, null))
     return TestResult(statistic, p, validate.like(x, y)(null), method)
 
 
@@ -199,7 +210,12 @@ def mmd_test(
         "gamma": no resampling; the gamma distribution with the first two moments that the biased
         statistic has under the null: mean :math:`(1/n + 1/m)(\bar k_{ii} - \bar k_{i \ne j})`
         and variance :math:`2 (1/n + 1/m)^2\, \hat E\tilde k^2`, of the centred kernel
-        :math:`\tilde k` and estimated without bias from the pooled sample. An approximation.
+        :math:`\tilde k` and estimated without bias from the pooled sample. An approximation,
+        worst where a few small p-values matter: at the levels 1, 5 and 10 % it rejected 1.7, 6.9
+        and 12.0 % of 1000 pairs of normal samples of 200 rows. Where tails are heavy and sizes
+        unequal it is no test at small levels: `energy_test` of 20 and 200 Cauchy numbers
+        rejected 8.1, 12.0 and 14.5 %, of log-normal ones (σ = 2) 4.5, 8.4 and 11.7 %. The other
+        methods, "permutation" first of all, do not have that.
 
         "spectrum": `n_permutations` draws of :math:`(1/n + 1/m) \sum_l \lambda_l z_l^2`, the
         limit under the null, λ being the eigenvalues of the centred Gram matrix of 512 pooled

@@ -20,7 +20,7 @@ struct Gaussian {
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T k = value(s, p);
-        return {k, -p[0] * k, p[0] * p[0] * s * k};
+        return {k, -p[0] * k, vanishing(p[0] * p[0] * s, k)};
     }
     template <class T>
     static PAIRTILE_HD T slope(T s, const T* p) {

@@ -38,4 +38,14 @@ struct SteinTerms {
     T value, slope, curvature;
 };
 
+inline namespace PAIRTILE_ISA {
+
+// scale · size, 0 where the size is, whatever the scale: the kernel of rows too far apart.
+template <class T>
+PAIRTILE_HD T vanishing(T scale, T size) {
+    return size == T(0) ? T(0) : scale * size;
+}
+
+}  // namespace PAIRTILE_ISA
+
 }  // namespace pairtile

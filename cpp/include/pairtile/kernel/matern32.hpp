@@ -22,7 +22,7 @@ struct Matern32 {
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T x = p[0] * root(s), tail = exponential(-x), rate = T(0.5) * p[0] * p[0];
-        return {(x + T(1)) * tail, -rate * tail, T(0.5) * rate * x * tail};
+        return {vanishing(x + T(1), tail), -rate * tail, vanishing(T(0.5) * rate * x, tail)};
     }
     template <class T>
     static PAIRTILE_HD T slope(T s, const T* p) {

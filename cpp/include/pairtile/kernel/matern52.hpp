@@ -22,8 +22,8 @@ struct Matern52 {
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T x = p[0] * root(s), tail = exponential(-x), rate = p[0] * p[0] * T(1.0 / 6.0);
-        return {mul_add(x * x, T(1.0 / 3.0), x + T(1)) * tail, -rate * (x + T(1)) * tail,
-                T(0.5) * rate * x * x * tail};
+        return {vanishing(mul_add(x * x, T(1.0 / 3.0), x + T(1)), tail),
+                vanishing(-rate * (x + T(1)), tail), vanishing(T(0.5) * rate * x * x, tail)};
     }
     template <class T>
     static PAIRTILE_HD T slope(T s, const T* p) {

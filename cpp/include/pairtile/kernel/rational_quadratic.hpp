@@ -21,7 +21,7 @@ struct RationalQuadratic {
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T base = mul_add(p[0], s, T(1));
         const T k = power(base, -p[1]), slope = -p[1] * p[0] * k / base;
-        return {k, slope, -(p[1] + T(1)) * p[0] * s * slope / base};
+        return {k, slope, vanishing(-(p[1] + T(1)) * p[0] * s, slope) / base};
     }
     template <class T>
     static PAIRTILE_HD T slope(T s, const T* p) {

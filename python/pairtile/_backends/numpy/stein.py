@@ -24,8 +24,10 @@ _BLOCK = 64  # rows on either side: differences of all their features are held a
 
 
 def _block(a: Floats, b: Floats, s: Floats, t: Floats, terms: Sequence[Term]) -> Floats:
-    cross = np.einsum("ijf,ijf->ij", a[:, None] - b[None], s[:, None] - t[None])
-    return stein_kernel(sq_distance(a, b), s @ t.T, cross, a.shape[1], terms)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cross = np.einsum("ijf,ijf->ij", a[:, None] - b[None], s[:, None] - t[None])
+        squares = sq_distance(a, b)
+    return stein_kernel(squares, s @ t.T, cross, a.shape[1], terms)
 
 
 def stein_label_sums(
