@@ -506,21 +506,45 @@ def test_nan_that_nobody_looked_for(name, dtype):
 @pytest.mark.parametrize("quantile", [0.0, 0.3, 0.5, 0.99, 1.0])
 @pytest.mark.parametrize("exponent", [154, 200, 307])
 def test_quantile_of_distances_beyond_float64(exponent, quantile):
-    """Squares overflow to infinity, which is a value that counts like any other."""
+    """Squares overflow; the distances do not, but for the largest of all."""
     x = np.random.default_rng(1).normal(size=(60, 5)) * 10.0**exponent
     x[:30] *= 1e-100
-    with np.errstate(over="ignore", invalid="ignore"):
-        d = pt.pairwise_distances(x)[np.triu_indices(60, 1)]
-        right = np.quantile(d, quantile)
+    apart = (x[:, None] - x)[np.triu_indices(60, 1)]
+    largest = np.abs(apart).max(axis=1)
+    right = np.quantile(largest * np.linalg.norm(apart / largest[:, None], axis=1), quantile)
     with within(5):
         found = pt.median_distance(x, quantile=quantile)
-    assert found == right or not (np.isfinite(found) or np.isfinite(right))
+    assert found == pytest.approx(right, rel=1e-12)
 
 
 def test_bandwidth_of_distances_beyond_float64():
     x = np.random.default_rng(1).normal(size=(60, 5)) * 1e200
-    with within(5), contextlib.suppress(ValueError):
-        assert not np.isnan(pt.mmd(x[:30], x[30:]))
+    with within(5):
+        assert pt.mmd(x[:30], x[30:]) == pytest.approx(pt.mmd(x[:30] / 1e200, x[30:] / 1e200))
+
+
+SIZES = {
+    "float64": (1e-310, 1e-200, 1e-100, 1e80, 1e154, 1e200, 1e300),
+    "float32": (1e-40, 1e-20, 1e20, 3e37),
+}
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_number_is_too_large_for_a_call(name, dtype):
+    """Some value or a ValueError: the suite makes every warning an error of another kind."""
+    call, *_ = FUNCTIONS[name]
+    for size in SIZES[dtype]:
+        a, b = ((s * size).astype(dtype) for s in (A, B))
+        for sets in ((a, b), (a, B.astype(dtype))):
+            with within(20), contextlib.suppress(ValueError):
+                call(*sets)
+
+
+def test_a_long_double_beyond_float64():
+    x = A.astype(np.longdouble) * np.longdouble("1e310")
+    with pytest.raises(ValueError, match="x contains NaN or Inf"):
+        pt.mmd(x, B)
 
 
 LABELS = np.repeat(np.arange(6), 2)
@@ -1003,3 +1027,106 @@ def test_public_names_are_covered():
         if callable(getattr(pt, name)) and not isinstance(getattr(pt, name), type)
     }
     assert functions - without_data == {name.split()[0] for name in FUNCTIONS}
+
+
+# Where a number is taken, and what it decides.
+NUMBERS = {
+    "temperature": lambda v: pt.info_nce(A, B, temperature=v(0.75)).loss,
+    "logit_scale": lambda v: pt.clip_loss(A, B, logit_scale=v(1.5)).loss,
+    "sigma": lambda v: pt.mmd(A, B, kernel=pt.Gaussian(v(3.0))),
+    "gamma": lambda v: pt.mmd(A, B, kernel=pt.Laplace(gamma=v(0.25))),
+    "alpha": lambda v: pt.mmd(A, B, kernel=pt.RationalQuadratic(v(2.0), v(1.5))),
+    "c": lambda v: pt.mmd(A, B, kernel=pt.InverseMultiquadric(v(2.0), v(0.5))),
+    "nu": lambda v: pt.mmd(A, B, kernel=pt.Matern(v(2.0), nu=v(2.5))),
+    "coef0": lambda v: pt.mmd(A, B, kernel=pt.Polynomial(2, v(0.5), v(1.25))),
+    "weight": lambda v: pt.mmd(A, B, kernel=pt.Gaussian(1.0) * v(0.5)),
+    "exponent": lambda v: pt.energy_distance(A, B, exponent=v(1.5)),
+    "p": lambda v: pt.wasserstein_1d(A[:, 0], B[:, 0], p=v(2.0)),
+    "metric_params": lambda v: pt.pairwise_distances(
+        A, B, metric="minkowski", metric_params={"p": v(2.5)}
+    ).sum(),
+    "radius": lambda v: pt.radius_count(A, B, v(3.0)).sum(),
+    "quantile": lambda v: pt.median_distance(A, quantile=v(0.25)),
+    "bandwidths": lambda v: (
+        pt.mmd_aggregated_test(A, B, bandwidths=[v(1.0), v(4.0)], n_permutations=50, rng=0).pvalue
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_may_be_an_array_of_no_dimensions(name):
+    call = NUMBERS[name]
+    assert call(np.array) == call(np.float64) == call(float)
+
+
+@pytest.mark.oracle("torch")
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_may_be_a_tensor(name):
+    import torch
+
+    call = NUMBERS[name]
+    assert call(torch.tensor) == call(float)
+    assert call(lambda v: torch.nn.Parameter(torch.tensor(v)) * 1) == call(float)
+    assert call(lambda v: torch.tensor(v, dtype=torch.bfloat16)) == call(float)
+
+
+@pytest.mark.parametrize("value", [np.array(True), np.array([1.0]), np.array(1j), 1j])
+def test_what_is_no_number(value):
+    with pytest.raises(TypeError, match="sigma must be a number"):
+        pt.Gaussian(value)
+
+
+def test_kernels_of_equal_parameters_are_equal():
+    assert pt.Gaussian(np.array(2.0)) == pt.Gaussian(2.0)
+    assert repr(pt.Gaussian(np.array(2.0))) == repr(pt.Gaussian(2.0))
+
+
+# Arguments beside the sets: w gives 12 numbers in [0.1, 1.1], m a matrix of so many columns.
+SIDE_ARRAYS = {
+    "weights": lambda w, m: pt.mmd(A, B, x_weights=w()),
+    "directions": lambda w, m: pt.sliced_wasserstein(A, B, directions=m(9)),
+    "radius": lambda w, m: pt.radius_count(A, B, 3 * w()),
+    "grad_rows": lambda w, m: pt.clip_loss(A, B, temperature=1.0, grad=True, grad_rows=w()).grad_x,
+    "v": lambda w, m: pt.kernel_matvec(A, B, w(), kernel=G),
+    "log_weights": lambda w, m: pt.kernel_logsumexp(A, B, kernel=G, log_weights=w()),
+    "w": lambda w, m: pt.pairwise_distances(
+        A, B, metric="weuclidean", metric_params={"w": w()[:6]}
+    ),
+    "VI": lambda w, m: pt.pairwise_distances(
+        A, B, metric="mahalanobis", metric_params={"VI": m(6) @ m(6).T}
+    ),
+    "ranges": lambda w, m: pt.pairwise_distances(
+        A, B, metric="gower", metric_params={"ranges": w()[:6]}
+    ),
+    "times": lambda w, m: pt.knn(A, B, 2, query_times=w() + 1, reference_times=w()).indices,
+    "bandwidths": lambda w, m: (
+        pt.mmd_aggregated_test(A, B, bandwidths=w()[:2], n_permutations=50, rng=0).pvalue
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", ["ml_dtypes", pytest.param("torch", marks=pytest.mark.oracle("torch"))]
+)
+@pytest.mark.parametrize("name", SIDE_ARRAYS)
+def test_arguments_in_bfloat16(name, kind):
+    rng = np.random.default_rng(1)
+    numbers, matrix = rng.random(12) + 0.1, rng.integers(-2, 3, (6, 9)).astype(float)
+
+    def given(a):
+        return a.astype(ml_dtypes.bfloat16)
+
+    if kind == "torch":
+        import torch
+
+        def given(a):
+            return torch.tensor(a).to(torch.bfloat16)
+
+    numbers = numbers.astype(ml_dtypes.bfloat16).astype(float)
+    call = SIDE_ARRAYS[name]
+    found = call(lambda: given(numbers), lambda columns: given(matrix[:, :columns]))
+    right = call(
+        lambda: np.float32(numbers) if kind == "ml_dtypes" else numbers,
+        lambda columns: matrix[:, :columns],
+    )
+    np.testing.assert_allclose(np.asarray(found), right, rtol=1e-2)

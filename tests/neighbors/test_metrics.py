@@ -365,3 +365,19 @@ def test_the_seam_says_what_is_missing(metric):
 
     with pytest.raises(ValueError, match="lack"):
         _native.pairwise_distances(A, None, metric, dtype="float64", workers=1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_covariance_of_dependent_columns_is_refused_each_time(seed):
+    """Rounding alone decides whether Cholesky goes through."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(80, 4)) * 10.0 ** rng.integers(-4, 5, size=4)
+    x = np.hstack([x, x[:, :1] + x[:, 1:2]])
+    with pytest.raises(ValueError, match=r"V.* must be positive definite; where columns depend"):
+        pt.pairwise_distances(x, metric="mahalanobis", metric_params={"V": np.cov(x.T)})
+    V = np.cov(x[:, :4].T)
+    d = pt.pairwise_distances(x[:9, :4], metric="mahalanobis", metric_params={"V": V})
+    vi = pt.pairwise_distances(
+        x[:9, :4], metric="mahalanobis", metric_params={"VI": np.linalg.inv(V)}
+    )
+    np.testing.assert_allclose(d, vi, rtol=1e-6)

@@ -708,14 +708,15 @@ def test_an_all_equal_set_lists_by_index():
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("precision", ["default", "float64", "fast"])
-def test_rows_with_nan_are_never_neighbours(metric, dtype, precision):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_with_nan_are_never_neighbours(metric, dtype, precision, value):
     rng = np.random.default_rng(15)
     for d in (3, 20):
         x, y = rng.normal(size=(2, 60, d)).astype(dtype)
-        x[5, 1] = np.nan
+        x[5, 1] = value
         bad = [0, 7, 8, 59]
-        y[bad, rng.integers(d, size=4)] = np.nan
-        y[8] = np.nan
+        y[bad, rng.integers(d, size=4)] = value
+        y[8] = value
         options = {**named(metric, x), "check_finite": False}
         found = pt.knn(x, y, 60, precision=precision, workers=2, **options)
         assert not np.isin(found.indices, bad).any()
@@ -726,7 +727,7 @@ def test_rows_with_nan_are_never_neighbours(metric, dtype, precision):
             pt.knn(x[4:7], y, 60, precision=precision, **options).indices, found.indices[4:7]
         )
         assert not np.isnan(found.distances).any()
-        only_nan = pt.knn(np.full((3, d), np.nan, dtype), k=2, **options)
+        only_nan = pt.knn(np.full((3, d), value, dtype), k=2, **options)
         assert (only_nan.indices == -1).all()
 
 

@@ -343,10 +343,11 @@ def test_nobody_inside():
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("metric", DISTANCES)
-def test_rows_with_nan_are_nowhere(metric, dtype):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_with_nan_are_nowhere(metric, dtype, value):
     rng = np.random.default_rng(12)
     x, y = rng.normal(size=(2, 60, 7)).astype(dtype)
-    x[5, 1] = y[8, 0] = y[59] = np.nan
+    x[5, 1] = y[8, 0] = y[59] = value
     options = {**named(metric, x), "check_finite": False}
     counts = pt.radius_count(x, y, np.inf, **options)
     np.testing.assert_array_equal(counts, np.where(np.arange(60) == 5, 0, 58))

@@ -171,14 +171,12 @@ def _transform(name: str, matrix: Floats) -> Floats:
     if np.abs(matrix - matrix.T).max() > 1e-8 * size:
         raise ValueError(f"{what} must be symmetric")
     matrix = (matrix + matrix.T) / 2
+    if name == "V":
+        _check_definite(what, matrix)
     try:
         lower = np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
-        if name == "V":
-            raise ValueError(
-                f"{what} must be positive definite; where columns depend on each other pass a "
-                "pseudo-inverse as 'VI'"
-            ) from None
+        pass
     else:
         factor = lower.T if name == "VI" else np.linalg.inv(lower)
         if np.isfinite(factor).all():
@@ -189,6 +187,25 @@ def _transform(name: str, matrix: Floats) -> Floats:
             f"{what} must be positive semidefinite; its least eigenvalue is {values[0]:.3g}"
         )
     return np.ascontiguousarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
+
+
+def _check_definite(what: str, covariance: Floats) -> None:
+    """ValueError where some columns depend on others, as far as float64 can tell.
+
+    Of columns in their own units: with an eigenvalue that is nothing but rounding, Cholesky goes
+    through or not by luck, and distances are multiples of that rounding.
+    """
+    variances = np.diagonal(covariance)
+    least = -math.inf
+    if variances.min() > 0:
+        units = np.sqrt(variances)
+        values = np.linalg.eigvalsh(covariance / units[:, None] / units)
+        least = values[0] / values[-1]
+    if least < 2.0**-42:
+        raise ValueError(
+            f"{what} must be positive definite; where columns depend on each other pass a "
+            "pseudo-inverse as 'VI'"
+        )
 
 
 def _ranges(categorical: Any, ranges: Any, reference: NDArray[Any] | Rows) -> Floats:

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pairtile._front import scalars, validate
 from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 

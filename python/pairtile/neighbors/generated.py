@@ -281,7 +281,7 @@ def realism(
             progress=across,
         )
     with np.errstate(over="ignore", under="ignore"):
-        scores: NDArray[np.floating[Any]] = ratios.astype(validate.working_dtype(x, y))
+        scores: NDArray[np.floating[Any]] = validate.narrowed(ratios, validate.working_dtype(x, y))
     wrapped: NDArray[np.floating[Any]] = validate.like(real, fake)(scores)
     return wrapped
 

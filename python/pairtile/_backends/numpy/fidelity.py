@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.neighbors import widen
+from pairtile._backends.numpy.neighbors import ordered_of_finite, widen
 from pairtile._backends.rows import spans
-from pairtile._definitions.metrics import finish, ordered
+from pairtile._definitions.metrics import finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def _blocks(
     """Rows, columns and canonical distances of each block of pairs."""
     for rows in spans(len(queries)):
         for cols in spans(len(reference)):
-            value = ordered(metric, widen(queries, rows), widen(reference, cols), params)
+            value = ordered_of_finite(metric, widen(queries, rows), widen(reference, cols), params)
             yield rows, cols, finish(metric, value, params)
         if progress is not None:
             progress(rows.stop, len(queries))

@@ -37,6 +37,14 @@ def widen(x: NDArray[Any], rows: slice) -> Floats:
     return np.ascontiguousarray(x[rows], dtype=np.float64)
 
 
+def ordered_of_finite(metric: str, a: Floats, b: Floats, params: Params = None) -> Floats:
+    """`ordered` for searches: NaN where a row holds NaN or Inf, which is nobody's neighbour."""
+    value = ordered(metric, a, b, params)
+    value[~np.isfinite(a).all(axis=1)] = np.nan
+    value[:, ~np.isfinite(b).all(axis=1)] = np.nan
+    return value
+
+
 def first_nonfinite(x: NDArray[Any], *, workers: int) -> int:
     """First row holding NaN or Inf, -1 if there is none."""
     del workers
@@ -116,7 +124,7 @@ def knn(
         neighbor = np.full((len(a), k), -1, dtype=np.int64)
         for cols in spans(m, BLOCK * BLOCK // height):
             number = np.arange(cols.start, cols.stop)[None, :]
-            value = ordered(metric, a, widen(reference, cols), metric_params)
+            value = ordered_of_finite(metric, a, widen(reference, cols), metric_params)
             if itself:
                 value[number == np.arange(rows.start, rows.stop)[:, None]] = np.nan
             if query_groups is not None and reference_groups is not None:

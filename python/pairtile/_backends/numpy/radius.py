@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.neighbors import least_memory, widen
+from pairtile._backends.numpy.neighbors import least_memory, ordered_of_finite, widen
 from pairtile._backends.refusals import require_memory
 from pairtile._backends.rows import spans
-from pairtile._definitions.metrics import finish, ordered
+from pairtile._definitions.metrics import finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def _block(
 ) -> tuple[Floats, NDArray[Any]]:
     """Values that order a block of pairs, and their distances as returned; NaN for i == j."""
     other = queries if reference is None else reference
-    value = ordered(metric, widen(queries, rows), widen(other, cols), metric_params)
+    value = ordered_of_finite(metric, widen(queries, rows), widen(other, cols), metric_params)
     if reference is None:
         i, j = np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop)
         value[i[:, None] == j] = np.nan
