@@ -230,10 +230,10 @@ double bind_quantile(const py::array& x, const py::object& y, const std::string&
                      bool squared, int workers, const py::object& progress) {
     const Array first = view_of(x);
     const Source pooled = y.is_none() ? Source(first) : Source(first, view_of(y.cast<py::array>()));
-    const Metric id = metric_of(metric, py::none());
+    const SearchRequest request{pooled, pooled, metric_of(metric, py::none(), pooled.d())};
     double value = 0.0;
     run_released(progress, workers, [&](Control& control) {
-        value = distance_quantile(pooled, id, q, squared, control);
+        value = distance_quantile(request, q, squared, control);
     });
     return value;
 }

@@ -9,24 +9,13 @@
 #include "neighbors/fidelity.hpp"
 #include "neighbors/index.hpp"
 #include "neighbors/knn.hpp"
+#include "neighbors/pairwise.hpp"
 #include "neighbors/radius.hpp"
 
 namespace pairtile {
 namespace {
 
 using Optional = py::object;  // None or an array
-
-struct Request {
-    Source queries, references;
-    int64_t k;
-    Metric metric;
-    Predicate predicate;
-    Precision precision;
-    int workers;
-    int64_t memory;
-    const Index* index;
-    std::atomic<bool>* nonfinite;
-};
 
 // ValueError where the argument holds NaN or Inf.
 void require_finite(const char* name, const Array& array, int workers) {
@@ -55,17 +44,17 @@ const Index* check_index(const Index* index, const Source& references) {
 
 // D is what the engine writes, a number or a struct of one, and N that number.
 template <class D, class N = D>
-py::tuple search(const Request& request, const py::object& progress) {
+py::tuple neighbors_as(const SearchRequest& request, int64_t k, const Predicate& predicate,
+                       int workers, int64_t memory, const py::object& progress) {
     static_assert(sizeof(D) == sizeof(N));
-    py::array_t<N> distances({request.queries.rows(), request.k});
-    py::array_t<int64_t> indices({request.queries.rows(), request.k});
+    py::array_t<N> distances({request.queries.rows(), k});
+    py::array_t<int64_t> indices({request.queries.rows(), k});
     D* distance = reinterpret_cast<D*>(distances.mutable_data());
     int64_t* neighbor = indices.mutable_data();
     const auto body = [&](Control& control) {
-        knn<D>(request.queries, request.references, request.k, request.metric, request.predicate,
-               request.precision, control, distance, neighbor, request.index, request.nonfinite);
+        knn<D>(request, k, predicate, control, distance, neighbor);
     };
-    run_released(progress, request.workers, body, request.memory);
+    run_released(progress, workers, body, memory);
     return py::make_tuple(distances, indices);
 }
 
@@ -101,26 +90,21 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                 vector_of<double>(reference_times, r.rows(), "reference_times");
         }
     }
-    const Metric with = metric_of(metric, metric_params, q.d());
     // the search sees what it reads; but many queries should not wait for it in vain
     constexpr int64_t few = 64;
     const bool while_searching = q.rows() <= few && !index;
     if (check_finite && !while_searching) require_finite("reference", references, workers);
     std::atomic<bool> nonfinite{false};
-    const Request request{q,
-                          r,
-                          k,
-                          with,
-                          predicate,
-                          precision_of(precision),
-                          workers,
-                          memory_limit,
-                          check_index(index, r),
-                          &nonfinite};
-    const auto run = dtype == "ordered"   ? search<Ordered, double>
-                     : dtype == "float32" ? search<float>
-                                          : search<double>;
-    const py::tuple found = run(request, progress);
+    const SearchRequest request{q,
+                                r,
+                                metric_of(metric, metric_params, q.d()),
+                                precision_of(precision),
+                                check_index(index, r),
+                                &nonfinite};
+    const auto search = dtype == "ordered"   ? neighbors_as<Ordered, double>
+                        : dtype == "float32" ? neighbors_as<float>
+                                             : neighbors_as<double>;
+    const py::tuple found = search(request, k, predicate, workers, memory_limit, progress);
     if (check_finite && nonfinite) require_finite("reference", references, workers);
     return found;
 }
@@ -135,11 +119,10 @@ int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference,
     predicate.exclude_self = reference.is_none();
     std::vector<float> distances(static_cast<size_t>(q.rows() * k));
     std::vector<int64_t> indices(distances.size());
-    const Metric with = metric_of(metric, py::none(), q.d());
+    const SearchRequest request{q, r, metric_of(metric, py::none(), q.d())};
     int64_t rescored = 0;
     run_released(py::none(), workers, [&](Control& control) {
-        rescored = knn<float>(q, r, k, with, predicate, Precision::standard, control,
-                              distances.data(), indices.data());
+        rescored = knn<float>(request, k, predicate, control, distances.data(), indices.data());
     });
     return rescored;
 }
@@ -205,7 +188,7 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
         data = array.mutable_data();
         return py::object(array);
     };
-    check_index(index, r);
+    const SearchRequest request{q, r, id, Precision::standard, check_index(index, r)};
     RadiusCounts by_row, by_col;
     py::tuple out(4);
     out[0] = counts(row_limits, q, by_row.rows);
@@ -213,9 +196,8 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     out[2] = counts(col_limits, q, by_col.rows);
     out[3] = counts(col_limits, r, by_col.cols);
     const auto body = [&](Control& control) {
-        radius_count(
-            q, r, id, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
-            col_limits.empty() ? nullptr : col_limits.data(), control, by_row, by_col, index);
+        radius_count(request, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
+                     col_limits.empty() ? nullptr : col_limits.data(), control, by_row, by_col);
     };
     run_released(progress, workers, body, memory_limit);
     return out;
@@ -241,7 +223,7 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric, metric_params, q.d());
     const bool self = reference.is_none();
-    check_index(index, r);
+    const SearchRequest request{q, r, id, Precision::standard, check_index(index, r)};
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
     py::array_t<int64_t> indptr(q.rows() + 1);
     int64_t* start = indptr.mutable_data();
@@ -249,7 +231,7 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     const auto count = [&](Control& control) {
         RadiusCounts counts;
         counts.rows = start + 1;
-        radius_count(q, r, id, self, limits.data(), nullptr, control, counts, {}, index);
+        radius_count(request, self, limits.data(), nullptr, control, counts, {});
     };
     run_released(progress, workers, count, memory_limit);
     for (int64_t i = 0; i < q.rows(); ++i) start[i + 1] += start[i];
@@ -258,7 +240,7 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     py::array_t<double> values(start[q.rows()]);
     double* value = values.mutable_data();
     const auto fill = [&](Control& control) {
-        radius_neighbors(q, r, id, self, limits.data(), start, control, neighbor, value, index);
+        radius_neighbors(request, self, limits.data(), start, control, neighbor, value);
     };
     run_released(progress, workers, fill, memory_limit);
     if (ordered) return py::make_tuple(indptr, indices, values);
@@ -272,13 +254,12 @@ py::array bind_largest_radius_ratios(const py::array& queries, const py::array& 
                                      const Optional& metric_params, int workers,
                                      const py::object& progress) {
     const Source q(view_of(queries)), r(view_of(reference));
-    const Metric with = metric_of(metric, metric_params, q.d());
+    const SearchRequest request{q, r, metric_of(metric, metric_params, q.d())};
     const double* radius = vector_of<double>(radii, r.rows(), "radii");
     py::array_t<double> ratios(q.rows());
     double* ratio = ratios.mutable_data();
-    run_released(progress, workers, [&](Control& control) {
-        largest_radius_ratios(q, r, with, radius, control, ratio);
-    });
+    run_released(progress, workers,
+                 [&](Control& control) { largest_radius_ratios(request, radius, control, ratio); });
     return ratios;
 }
 
@@ -287,11 +268,11 @@ py::tuple bind_distance_products(const py::array& queries, const py::array& refe
                                  double reference_radius, const Optional& metric_params,
                                  int workers, const py::object& progress) {
     const Source q(view_of(queries)), r(view_of(reference));
-    const Metric with = metric_of(metric, metric_params, q.d());
+    const SearchRequest request{q, r, metric_of(metric, metric_params, q.d())};
     py::array_t<double> of_queries(q.rows()), of_references(r.rows());
     double *row = of_queries.mutable_data(), *col = of_references.mutable_data();
     run_released(progress, workers, [&](Control& control) {
-        distance_products(q, r, with, query_radius, reference_radius, control, row, col);
+        distance_products(request, query_radius, reference_radius, control, row, col);
     });
     return py::make_tuple(of_queries, of_references);
 }

@@ -212,38 +212,4 @@ void fill_bias(const TileFormula& formula, Panels<T>& cols) {
     }
 }
 
-// Points [first, first + count) as they lie, d numbers apart: panels of a single point. They are
-// copied where they do not lie as T.
-template <class T>
-void take_in_place(const Source& source, int64_t first, int64_t count, Panels<T>& out) {
-    out.copy.reserve(count * source.d());
-    const RowsView<T> rows = source.block(first, count, out.copy.data());
-    out.first = first;
-    out.count = count;
-    out.width = 1;
-    out.d = rows.stride;
-    out.data = Buffer<T>::view(rows.data, count * rows.stride);
-}
-
-// The same of the rows of a sweep: side by side, NaN throughout where one number is NaN or Inf.
-template <class T>
-void copy_in_place(const Source& source, int64_t first, int64_t count, Panels<T>& out) {
-    const int64_t d = source.d();
-    take_in_place(source, first, count, out);
-    Buffer<T> data(count * d);
-    out.norm_bounds.reserve(count);
-    for (int64_t i = 0; i < count; ++i) {
-        const T* from = out.panel_of(i);
-        T* to = data.data() + i * d;
-        if (all_finite(from, d)) {
-            std::copy(from, from + d, to);
-        } else {
-            std::fill(to, to + d, std::numeric_limits<T>::quiet_NaN());
-        }
-        out.norm_bounds[i] = {};
-    }
-    out.d = d;
-    out.data = std::move(data);
-}
-
 }  // namespace pairtile

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -14,17 +15,30 @@
 namespace pairtile {
 namespace {
 
-// What tests force, also while other threads search.
 constexpr const char* forcible[] = {"", "in_place", "bfloat16", "float32", "float64"};
-enum class Forced { nothing, in_place, bfloat16, float32, float64 };
-std::atomic<Forced> forced_now{Forced::nothing};
+std::atomic<Forced> forced_now{Forced::nothing};  // also while other threads search
+
+// A frame, and what tiles of either type say in it: what a screen is chosen from.
+struct Framed {
+    Source rows, cols;
+    std::shared_ptr<const LinearMap> map;
+    Frame frame;
+    TileFormula float32, float64;
+
+    Screen as(Packing packing) const {
+        Screen screen{rows, cols, map, frame, packing, float32};
+        if (packing == Packing::float64) screen.formula = float64;
+        if (packing == Packing::bfloat16) screen.formula.core = Core::dot_bfloat16;
+        return screen;
+    }
+};
 
 // The share of all references that a screen with this error would leave to be rescored, from a
 // sample: those beyond a query's k-th neighbour by no more than twice the error.
 class AmbiguousShare {
   public:
     AmbiguousShare(const Source& queries, const Source& references, int64_t k, const Metric& metric,
-                   const Screen& screen)
+                   const Framed& screen)
         : many_(std::min(references.rows(), sample_references)),
           few_(std::min(queries.rows(), sample_queries)) {
         const int64_t n = queries.rows(), m = references.rows();
@@ -137,7 +151,7 @@ double largest_image(const Source& source, const LinearMap& map, Control& contro
 // products and of their sums leaves at most γ|A||x − c| of a row, γ = (d + 4)u, the length of which
 // is not above γ Σ_j ‖A_j‖ |x_j − c_j|. The difference of two rows has twice that; the canonical
 // value, a transformed difference, errs by no more than twice that again.
-void screen_mapped(Screen& screen, const Metric& metric, Control& control) {
+void map_rows(Framed& screen, const Metric& metric, Control& control) {
     screen.map = std::make_shared<const LinearMap>(map_for(metric, screen.frame.centre));
     const double image = std::max(largest_image(screen.rows, *screen.map, control),
                                   largest_image(screen.cols, *screen.map, control));
@@ -154,41 +168,8 @@ void screen_mapped(Screen& screen, const Metric& metric, Control& control) {
     screen.float32.mapping = screen.float64.mapping = 4.0 * gamma * image * screen.frame.scale;
 }
 
-}  // namespace
-
-Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
-                     Control& control) {
-    Screen screen{queries, references, nullptr, {}, {}, {}};
-    if (metric.on_bits()) {  // nothing to centre or scale
-        screen.float32 = screen.float64 =
-            formula_for_metric<float>(metric, screen.frame, queries.d(), false);
-        return screen;
-    }
-    if (metric.traits().quantity == Quantity::terms) {
-        screen.frame = raw_frame(queries.d());
-        screen.float64 = formula_for_metric<double>(metric, screen.frame, queries.d(), false);
-        return screen;
-    }
-    const bool centred = metric.traits().quantity != Quantity::product;
-    screen.frame = sample_frame(queries, references, centred);
-    if (metric.mapped() && !screen.frame.extreme) {
-        screen_mapped(screen, metric, control);
-        return screen;
-    }
-    if (screen.frame.integral) {  // that every row is exact must be true of every row
-        screen.frame = choose_frame(queries, references, centred, control);
-    }
-    if (metric.unit_rows() && screen.frame.has_zero_row) {
-        // 1 − xy needs the unit vectors as they are
-        screen.frame = sample_frame(queries, references, false);
-        screen.frame.scale = 1.0;
-        screen.frame.has_zero_row = true;  // whether or not the sample met one
-    }
-    return screen_in(queries, references, screen.frame, metric);
-}
-
-Screen screen_in(const Source& queries, const Source& references, const Frame& frame,
-                 const Metric& metric) {
+Framed in_frame(const Source& queries, const Source& references, const Frame& frame,
+                const Metric& metric) {
     const bool zero_rows = metric.unit_rows() && frame.has_zero_row;
     const int64_t d = queries.d();
     return {queries,
@@ -199,69 +180,58 @@ Screen screen_in(const Source& queries, const Source& references, const Frame& f
             formula_for_metric<double>(metric, frame, d, zero_rows)};
 }
 
-bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
-    constexpr int64_t longest = int64_t{1} << 16;  // beyond, errors are no small share
-    const auto& [quantity, factor, reading, parameter, over_union] = metric.traits();
-    const bool possible = reading == Reading::as_is && (quantity == Quantity::squared_distance ||
-                                                        quantity == Quantity::absolute_differences);
-    if (!possible || queries.d() > longest) return false;
-    const Forced forced = forced_now;
-    if (forced != Forced::nothing) return forced == Forced::in_place;
-    // measured: packing pays sooner where rows are short
-    if (queries.rows() > std::min<int64_t>(16, 2 + queries.d() / 2)) return false;
-    constexpr int64_t looks = 255;
-    const Frame frame = sample_frame(queries, references, false, looks);
-    constexpr double small = 0x1p-40, large = 0x1p40;  // what is beyond wants to be scaled
-    return !frame.integral && !frame.extreme && frame.scale >= small && frame.scale <= large;
-}
-
-Screen screen_in_place(const Source& queries, const Source& references, const Metric& metric) {
-    const int64_t d = queries.d();
-    return {queries,
-            references,
-            nullptr,
-            raw_frame(d),
-            formula_in_place<float>(metric, d),
-            formula_in_place<double>(metric, d)};
-}
-
-Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
-                        int64_t k, const Metric& metric, Precision precision,
-                        std::optional<Packing> packed) {
-    if (metric.on_bits()) return {false, screen.float32};
-    const bool direct = screen.float64.core == Core::canonical;
-    if (direct || precision == Precision::float64) return {true, screen.float64};
-    const bool in_place = screen.float32.in_place;
-    const bool wider = in_place && !(screen.rows.fits_float32() && screen.cols.fits_float32());
-    if (precision == Precision::fast) {
-        TileFormula inexact = wider ? screen.float64 : screen.float32;
-        inexact.slope = inexact.floor = inexact.mapping = inexact.relative = 0.0;
-        return {wider, inexact};
+Framed in_chosen_frame(const Source& queries, const Source& references, const Metric& metric,
+                       Control& control) {
+    // nothing to centre or scale
+    if (metric.on_bits()) return in_frame(queries, references, {}, metric);
+    if (metric.traits().quantity == Quantity::terms) {
+        return in_frame(queries, references, raw_frame(queries.d()), metric);
     }
-    if (in_place) return {wider, wider ? screen.float64 : screen.float32};
-    TileFormula coarse = screen.float32;
-    coarse.core = Core::dot_bfloat16;
+    const bool centred = metric.traits().quantity != Quantity::product;
+    Frame frame = sample_frame(queries, references, centred);
+    if (metric.mapped() && !frame.extreme) {
+        Framed screen{queries, references, nullptr, frame, {}, {}};
+        map_rows(screen, metric, control);
+        return screen;
+    }
+    if (frame.integral) {  // that every row is exact must be true of every row
+        frame = choose_frame(queries, references, centred, control);
+    }
+    if (metric.unit_rows() && frame.has_zero_row) {
+        // 1 − xy needs the unit vectors as they are
+        frame = sample_frame(queries, references, false);
+        frame.scale = 1.0;
+        frame.has_zero_row = true;  // whether or not the sample met one
+    }
+    return in_frame(queries, references, frame, metric);
+}
+
+Packing choose_packing(const Framed& screen, const Source& queries, const Source& references,
+                       const Metric& metric, int64_t k, Precision precision,
+                       std::optional<Packing> packed) {
+    if (metric.on_bits()) return Packing::float32;
+    if (screen.float64.core == Core::canonical || precision == Precision::float64) {
+        return Packing::float64;
+    }
+    if (precision == Precision::fast) return Packing::float32;
     const bool has_coarse = isa().f32.pack_bfloat16_float64 && screen.float32.core == Core::dot;
-    const Forced forced = forced_now;
+    const Forced forced = forced_screen();
     if (forced != Forced::nothing && !screen.float32.exact()) {
-        if (forced == Forced::float64) return {true, screen.float64};
-        return {false, forced == Forced::bfloat16 && has_coarse ? coarse : screen.float32};
+        if (forced == Forced::float64) return Packing::float64;
+        return forced == Forced::bfloat16 && has_coarse ? Packing::bfloat16 : Packing::float32;
     }
     constexpr int64_t worth_packing = 16;  // features from which a micro-kernel twice as fast pays
     constexpr double bfloat16_integers = 256.0;
     if (screen.float32.exact()) {
-        if (packed == Packing::float64) return {true, screen.float64};
+        if (packed == Packing::float64) return Packing::float64;
         // bfloat16 is as exact where it holds every number
         const bool coarse_too = has_coarse && queries.d() >= worth_packing &&
                                 screen.frame.largest <= bfloat16_integers &&
                                 packed != Packing::float32;
-        return {false, coarse_too ? coarse : screen.float32};
+        return coarse_too ? Packing::bfloat16 : Packing::float32;
     }
     constexpr int64_t small = int64_t{1} << 22;  // pairs that are not worth a sample
-    if (queries.rows() * references.rows() <= small) {
-        if (packed == Packing::float64) return {true, screen.float64};
-        return {false, packed == Packing::bfloat16 ? coarse : screen.float32};
-    }
+    if (queries.rows() * references.rows() <= small) return packed.value_or(Packing::float32);
     // Costs of a pair: its share of the micro-kernel, in features at float32's rate; of the packing
     // of a reference, at about the work of 64 pairs more for bfloat16; and of the rescoring of what
     // the screen cannot decide, at the work of 8 features each plus the fetching of a row.
@@ -270,19 +240,46 @@ Choice choose_precision(const Screen& screen, const Source& queries, const Sourc
     const double rescore = 8.0 * d + 4000.0;
     const double packing = 64.0 / static_cast<double>(queries.rows());
     const auto anew = [&](Packing as) { return packed && packed != as ? packing * d : 0.0; };
-    Choice best{false, screen.float32};
+    Packing best = Packing::float32;
     double least = d + anew(Packing::float32) + share(screen.float32) * rescore;
     const double wide = 2.0 * d + anew(Packing::float64) + share(screen.float64) * rescore;
     if (wide < least) {
-        best = {true, screen.float64};
+        best = Packing::float64;
         least = wide;
     }
     const double packing_coarse = packed == Packing::bfloat16 ? 0.0 : packing;
     if (has_coarse && queries.d() >= worth_packing &&
-        (0.5 + packing_coarse) * d + share(coarse) * rescore < least) {
-        best = {false, coarse};
+        (0.5 + packing_coarse) * d + share(screen.as(Packing::bfloat16).formula) * rescore <
+            least) {
+        best = Packing::bfloat16;
     }
     return best;
+}
+
+Screen cheapest(const Framed& framed, const Source& queries, const Source& references,
+                const Metric& metric, int64_t k, Precision precision,
+                std::optional<Packing> packed) {
+    Screen screen =
+        framed.as(choose_packing(framed, queries, references, metric, k, precision, packed));
+    const bool has_canonical = metric.on_bits() || screen.formula.core == Core::canonical;
+    if (precision == Precision::fast && !has_canonical) screen.formula.take_as_exact();
+    return screen;
+}
+
+}  // namespace
+
+Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
+                     int64_t k, Precision precision, Control& control) {
+    return cheapest(in_chosen_frame(queries, references, metric, control), queries, references,
+                    metric, k, precision, {});
+}
+
+Screen choose_screen_of_packed(const Source& queries, const Source& references,
+                               const Metric& metric, int64_t k, Precision precision,
+                               const Frame& frame, Packing packed, Control& control) {
+    return cheapest(
+        in_frame(queries, references, frame_for_queries(frame, queries, control), metric), queries,
+        references, metric, k, precision, packed);
 }
 
 void force_screen(const std::string& name) {
@@ -290,5 +287,6 @@ void force_screen(const std::string& name) {
     if (found == std::end(forcible)) throw std::invalid_argument("no screen is called " + name);
     forced_now = static_cast<Forced>(found - std::begin(forcible));
 }
+Forced forced_screen() { return forced_now; }
 
 }  // namespace pairtile

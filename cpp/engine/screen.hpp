@@ -1,9 +1,8 @@
-// How the distances of one search are screened: how rows are read and in which frame they are
-// packed, and what a tile value says about the canonical value in either precision.
+// How the distances of one search are screened: how rows are read, in which frame and as what they
+// are packed, and what a tile value says about the canonical value.
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "engine/candidates.hpp"
@@ -12,51 +11,37 @@
 
 namespace pairtile {
 
+// What panels hold.
+enum class Packing { bfloat16, float32, float64 };
+
 struct Screen {
     Source rows, cols;  // as they are packed: for some metrics read through the map
     std::shared_ptr<const LinearMap> map;
     Frame frame;
-    TileFormula float32, float64;
-};
-
-// Rows of a cosine search are normalised already. `metric` outlives the screen.
-Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
-                     Control& control);
-
-// The same in a frame that is chosen already, for metrics that read rows as they are.
-Screen screen_in(const Source& queries, const Source& references, const Frame& frame,
-                 const Metric& metric);
-
-// Whether so few queries ask that the references are better read in place than packed; not of
-// integers, whose ties a screen without error cuts at once.
-bool better_in_place(const Source& queries, const Source& references, const Metric& metric);
-Screen screen_in_place(const Source& queries, const Source& references, const Metric& metric);
-
-// What panels hold.
-enum class Packing { bfloat16, float32, float64 };
-
-// Tiles of float64 (the canonical ones always) or float32, and how their values relate to canonical
-// ones.
-struct Choice {
-    bool wide;
+    Packing packing = Packing::float32;
     TileFormula formula;
 
-    Packing packing() const {
-        if (wide) return Packing::float64;
-        return formula.core == Core::dot_bfloat16 ? Packing::bfloat16 : Packing::float32;
-    }
+    bool wide() const { return packing == Packing::float64; }  // tiles are of double
 };
 
-// The cheapest screen for this search: a sample tells how many pairs each precision would leave to
-// be rescored. bfloat16 where the hardware has it, float64 where float32 cannot tell pairs apart.
-// What the references are packed as already saves the packing.
-Choice choose_precision(const Screen& screen, const Source& queries, const Source& references,
-                        int64_t k, const Metric& metric, Precision precision,
-                        std::optional<Packing> packed = {});
+// The cheapest screen that tells the k-th neighbour from the next: a sample tells how many pairs
+// each precision would leave to be rescored. bfloat16 where the hardware has it, float64 where
+// float32 cannot tell pairs apart. Rows are read as the metric wants them already; it outlives the
+// screen.
+Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
+                     int64_t k, Precision precision, Control& control);
+
+// The same for references that are packed already, in a frame of their own: what they are packed
+// as saves the packing.
+Screen choose_screen_of_packed(const Source& queries, const Source& references,
+                               const Metric& metric, int64_t k, Precision precision,
+                               const Frame& frame, Packing packed, Control& control);
 
 // Tests force "float32", "float64", "bfloat16" or "in_place" on default-precision searches; "" =
 // choose.
 void force_screen(const std::string& name);
+enum class Forced { nothing, in_place, bfloat16, float32, float64 };
+Forced forced_screen();
 
 // The smallest T not below the value.
 template <class T>

@@ -82,7 +82,6 @@ void refuse_reader(const Sweep<T>& sweep) {
 template <class T>
 void take_rows(const Sweep<T>& sweep, int64_t first, int64_t count, int workers, Panels<T>& out,
                bool features = false) {
-    if (sweep.formula.in_place) return copy_in_place(sweep.rows, first, count, out);
     const Ops<T>& ops = ops_of<T>(isa());
     pack_rows(ops, sweep.rows, first, count, sweep.frame, sweep.formula,
               {sweep.formula.row_factor, ops.rows, true, features}, workers, sweep.control, out);
@@ -96,8 +95,6 @@ void take_cols(const Sweep<T>& sweep, int64_t first, int64_t count, int workers,
         Buffer<T> bias = std::move(out.bias);
         out = sweep.packed->part(first, count);
         out.bias = std::move(bias);
-    } else if (sweep.formula.in_place) {
-        return take_in_place(sweep.cols, first, count, out);
     } else {
         const Ops<T>& ops = ops_of<T>(isa());
         pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.formula,
@@ -108,23 +105,6 @@ void take_cols(const Sweep<T>& sweep, int64_t first, int64_t count, int workers,
 }
 
 namespace detail {
-
-// Differences of rows in place. A column with NaN or Inf is as far from every row as one that is
-// packed, NaN; a column that is finite shows it by the first value that is.
-template <class T>
-void run_in_place(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
-                  const Panels<T>& cols, int64_t row, int height, int64_t col, int width, T* tile) {
-    const int64_t d = rows.d, ld = sweep.blocking.strip;
-    ops.in_place[static_cast<int>(sweep.formula.core)](
-        rows.panel_of(row), height, cols.panel_of(col), cols.d, width, d, tile, ld);
-    constexpr T largest = std::numeric_limits<T>::max();
-    if (ops.count_below(tile, width, largest) == width) return;
-    for (int j = 0; j < width; ++j) {
-        if (tile[j] <= largest || all_finite(cols.panel_of(col + j), d)) continue;
-        for (int i = 0; i < height; ++i) tile[i * ld + j] = std::numeric_limits<T>::quiet_NaN();
-        if (sweep.nonfinite) *sweep.nonfinite = true;
-    }
-}
 
 // The tiles of one task within one strip of columns.
 template <class T, class Fold>
@@ -139,12 +119,8 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
         const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
         if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
         sweep.control.tick(task.worker);
-        Tile<T> tile = tile_at(rows, row, height, strip, memory.data(), ld);
-        if (sweep.formula.in_place) {
-            run_in_place(sweep, ops, rows, cols, row, tile.rows, col, tile.cols, tile.data);
-        } else {
-            fill_tile(ops, sweep.formula, rows, strip, tile);
-        }
+        const Tile<T> tile =
+            compute_tile(ops, sweep.formula, rows, row, height, strip, memory.data(), ld);
         fold.tile(tile, task, rows, cols);
         pairs += height * width;
     }

@@ -124,23 +124,6 @@ TileFormula formula_for_metric(const Metric& metric, const Frame& frame, int64_t
     return formula;
 }
 
-// No norms and no centre: differences of the numbers themselves are rounded once, and sums of what
-// is not negative err by no more than a share of the sum. Canonical values do too.
-template <class T>
-TileFormula formula_in_place(const Metric& metric, int64_t d) {
-    TileFormula formula;
-    formula.in_place = true;
-    set_core(formula, metric.traits().quantity, 1.0, true);
-    constexpr double u = std::numeric_limits<T>::epsilon() / 2;
-    constexpr int64_t fewest_lanes = 16 / sizeof(T);
-    const double additions = static_cast<double>(d / fewest_lanes + 8);
-    const double canonical = static_cast<double>(d) / 8 + 8;
-    formula.relative =
-        1.01 * (u * (2 * additions + 4) + canonical * std::numeric_limits<double>::epsilon());
-    formula.floor = static_cast<double>(d + 8) * (2.0 * std::numeric_limits<T>::min() + 0x1p-1074);
-    return formula;
-}
-
 template <class T>
 TileFormula formula_for_argument(Argument argument, int64_t d) {
     TileFormula formula;
@@ -157,8 +140,6 @@ TileFormula formula_for_argument(Argument argument, int64_t d) {
 
 template TileFormula formula_for_metric<float>(const Metric&, const Frame&, int64_t, bool);
 template TileFormula formula_for_metric<double>(const Metric&, const Frame&, int64_t, bool);
-template TileFormula formula_in_place<float>(const Metric&, int64_t);
-template TileFormula formula_in_place<double>(const Metric&, int64_t);
 template TileFormula formula_for_argument<float>(Argument, int64_t);
 template TileFormula formula_for_argument<double>(Argument, int64_t);
 

@@ -38,15 +38,15 @@ struct TileFormula {
     // The same for the typical pair instead of the worst one (rounding errors are a random walk).
     double typical_slope = 0.0;
 
-    // Rows are not packed but read as they lie: sums of differences, whose error is `relative`
-    // times the argument, plus floor.
-    bool in_place = false;
+    // Beside that, the error of sums of differences of rows as they are: this share of the
+    // argument.
     double relative = 0.0;
 
     // Rounded, but in the order of the canonical values and equal only where they are.
     bool order_exact = false;
 
     bool exact() const { return slope == 0.0 && relative == 0.0 && floor == 0.0; }
+    void take_as_exact() { slope = floor = mapping = relative = 0.0; }
     // Numbers that a packed row of d features (or bytes of bits) takes.
     int64_t words(int64_t d) const {
         if (core == Core::dot_bfloat16) return (d + 1) / 2;
@@ -61,12 +61,14 @@ struct TileFormula {
         return slope * (norm == Norm::squares ? reach * reach : reach) + floor + coarse +
                mapping * (2.0 * reach + mapping);
     }
+    // How far off an argument of this size is, given what it is off by at any size.
+    double error_at(double value, double error) const { return error + relative * value; }
+    // The largest argument of a pair that may belong below a limit, the error at any size added.
+    double highest(double limit) const { return relative > 0.0 ? limit / (1.0 - relative) : limit; }
 };
 
 template <class T>
 TileFormula formula_for_metric(const Metric& metric, const Frame& frame, int64_t d, bool zero_rows);
-template <class T>
-TileFormula formula_in_place(const Metric& metric, int64_t d);
 template <class T>
 TileFormula formula_for_argument(Argument argument, int64_t d);
 

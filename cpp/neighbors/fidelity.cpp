@@ -5,10 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "engine/canonical.hpp"
 #include "engine/row_states.hpp"
-#include "engine/screen.hpp"
-#include "engine/sweep.hpp"
+#include "neighbors/pair_filter.hpp"
 #include "neighbors/radius.hpp"
 #include "pairtile/fold/max_ratio.hpp"
 #include "pairtile/fold/product.hpp"
@@ -16,58 +14,19 @@
 namespace pairtile {
 namespace {
 
-// What either fold needs to know of a pair: its value in packed units with a bound of its error,
-// and its canonical value where that does not settle it.
-template <class T>
-class Pairs {
-  public:
-    Pairs(const Source& queries, const Source& references, const Metric& metric,
-          const TileFormula& formula, int workers)
-        : formula(formula), hits_(static_cast<size_t>(workers)) {
-        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
-    }
-
-    double norm(const Panels<T>& rows, int64_t local_row) const {
-        return formula.add_norms ? static_cast<double>(rows.norms[local_row]) : 0.0;
-    }
-
-    std::vector<int32_t>& hits(const Tile<T>& tile, int worker) {
-        std::vector<int32_t>& hits = hits_[static_cast<size_t>(worker)];
-        hits.resize(static_cast<size_t>(tile.cols));
-        return hits;
-    }
-
-    // The ordered canonical value of a pair that has this value in packed units.
-    double ordered(double value, int64_t row, int64_t col, int worker) {
-        if (formula.exact()) return unpacked(value);
-        Canonical& canonical = canonical_[static_cast<size_t>(worker)];
-        canonical.set_row(row);
-        return canonical(col);
-    }
-
-    // Rounding must not make a distance negative.
-    double unpacked(double value) const { return std::max(value, 0.0) / formula.unit; }
-
-    const TileFormula formula;
-
-  private:
-    std::vector<Canonical> canonical_;
-    std::vector<std::vector<int32_t>> hits_;
-};
-
 // Every distance is a fixed power of its ordered value, so that ratios of distances are compared as
 // ratios of ordered values: a pair can be the best of its row only if value <= least · limit, with
 // the limit that its reference's radius is, and the least value / limit that the row has seen.
 template <class T>
 class LargestRatio {
   public:
-    LargestRatio(Pairs<T>& pairs, const Metric& metric, const double* radii, int64_t references,
-                 double* ratios)
-        : pairs_(pairs), metric_(metric), radii_(radii), ratios_(ratios) {
-        for (int64_t j = 0; j < references; ++j) {
+    LargestRatio(const Search<T>& search, const double* radii, double* ratios)
+        : pairs_(search), metric_(search.metric()), radii_(radii), ratios_(ratios) {
+        for (int64_t j = 0; j < search.references().rows(); ++j) {
             const double limit =
-                radii[j] < 0.0 ? -INFINITY
-                               : pairs.formula.unit * ordered_limit<double>(metric, radii[j], true);
+                radii[j] < 0.0
+                    ? -INFINITY
+                    : pairs_.formula.unit * ordered_limit<double>(metric_, radii[j], true);
             limits_.push_back(limit);
             thresholds_.push_back(rounded_up<T>(limit));
         }
@@ -79,14 +38,14 @@ class LargestRatio {
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         std::vector<int32_t>& hits = pairs_.hits(tile, task.worker);
-        const Ops<T>& ops = ops_of<T>(isa());
+        const Ops<T>& ops = pairs_.ops;
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t local = tile.local_row + i;
             State& state = states_.at(local, task.segment);
             if (state.best.value == INFINITY) continue;
             const T* row = tile.data + i * tile.ld;
             const double norm = pairs_.norm(rows, local);
-            const double error = pairs_.formula.error(rows.norm_bounds[local], tile.col_bound);
+            const double error = pairs_.error(tile, rows, local);
             const auto look_at = [&](int32_t j) {
                 push(state, tile.row + i, tile.col + j, norm + static_cast<double>(row[j]), error,
                      task.worker);
@@ -96,9 +55,11 @@ class LargestRatio {
             constexpr double underflow = std::numeric_limits<T>::min();
             const double least = state.least * outward;
             if (least < std::numeric_limits<T>::max()) {
+                const TileFormula& formula = pairs_.formula;
                 const int found = ops.select_below_each(
-                    row, tile.cols, rounded_up<T>(least), thresholds_.data() + tile.col,
-                    rounded_up<T>(error + underflow - norm), hits.data());
+                    row, tile.cols, rounded_up<T>(formula.highest(least)),
+                    thresholds_.data() + tile.col,
+                    rounded_up<T>(formula.highest(error + underflow - norm)), hits.data());
                 for (int h = 0; h < found; ++h) look_at(hits[static_cast<size_t>(h)]);
             } else {
                 for (int32_t j = 0; j < tile.cols; ++j) look_at(j);
@@ -144,7 +105,7 @@ class LargestRatio {
         const double limit = limits_[static_cast<size_t>(col)];
         // of radius 0 only a pair at distance 0 counts
         const double bound = limit > 0.0 ? state.least * outward * limit : 0.0;
-        if (limit < 0.0 || !(value - error <= bound)) return;
+        if (limit < 0.0 || !(value - pairs_.formula.error_at(value, error) <= bound)) return;
         const double ordered = pairs_.ordered(value, row, col, worker);
         MaxRatio ratio;
         ratio.push(radii_[col], reported(metric_, ordered));
@@ -153,7 +114,7 @@ class LargestRatio {
         state.least = pairs_.formula.unit * ordered / limit;
     }
 
-    Pairs<T>& pairs_;
+    PairFilter<T> pairs_;
     Metric metric_;
     const double* radii_;
     double* ratios_;
@@ -165,14 +126,14 @@ class LargestRatio {
 template <class T>
 class DistanceProducts {
   public:
-    DistanceProducts(Pairs<T>& pairs, const Metric& metric, double row_radius, double col_radius,
+    DistanceProducts(const Search<T>& search, double row_radius, double col_radius,
                      double* row_products, double* col_products)
-        : pairs_(pairs),
-          metric_(metric),
+        : pairs_(search),
+          metric_(search.metric()),
           row_radius_(row_radius),
           col_radius_(col_radius),
-          limit_(pairs.formula.unit *
-                 ordered_limit<double>(metric, std::max(row_radius, col_radius), false)),
+          limit_(pairs_.formula.unit *
+                 ordered_limit<double>(metric_, std::max(row_radius, col_radius), false)),
           row_products_(row_products),
           col_products_(col_products) {}
 
@@ -183,14 +144,14 @@ class DistanceProducts {
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         std::vector<int32_t>& hits = pairs_.hits(tile, task.worker);
-        const Ops<T>& ops = ops_of<T>(isa());
+        const Ops<T>& ops = pairs_.ops;
         Product* of_cols = cols_.at(tile.local_col, task.row_block);
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t local = tile.local_row + i;
             Product& of_row = rows_.at(local, task.segment);
             const T* row = tile.data + i * tile.ld;
             const double norm = pairs_.norm(rows, local);
-            const double error = pairs_.formula.error(rows.norm_bounds[local], tile.col_bound);
+            const double error = pairs_.error(tile, rows, local);
             const int found =
                 ops.select_below(row, tile.cols, rounded_up<T>(limit_ + error - norm), hits.data());
             for (int h = 0; h < found; ++h) {
@@ -223,7 +184,7 @@ class DistanceProducts {
   private:
     static constexpr double tolerance = 0x1p-38;
 
-    Pairs<T>& pairs_;
+    PairFilter<T> pairs_;
     Metric metric_;
     double row_radius_, col_radius_;
     double limit_;  // of the larger radius, in packed units
@@ -233,56 +194,31 @@ class DistanceProducts {
     ColStates<Product> cols_;
 };
 
-// Calls body(pairs, sweep) in the precision chosen for queries whose single best pair counts, or in
-// float64.
-template <class Body>
-void sweep_pairs(Source queries, Source references, const Metric& metric, Precision precision,
-                 Control& control, Body body) {
-    queries.read_as(metric.traits().reading);
-    references.read_as(metric.traits().reading);
-    const Screen screen = choose_screen(queries, references, metric, control);
-    const Choice choice = choose_precision(screen, queries, references, 1, metric, precision);
-    const auto in = [&](auto zero) {
-        using T = decltype(zero);
-        BlockingLimits limits = limits_within(control.memory());
-        limits.state_bytes_per_row = 32;
-        limits.state_bytes_per_col = sizeof(double);  // in each row block
-        const Blocking blocking = choose_blocking(ops_of<T>(isa()), queries.rows(),
-                                                  references.rows(), queries.d(), limits);
-        const Sweep<T> sweep{screen.rows, screen.cols, screen.frame, choice.formula,
-                             blocking,    false,       control};
-        Pairs<T> pairs(queries, references, metric, choice.formula, control.workers());
-        expect(sweep);
-        body(pairs, sweep);
-    };
-    if (choice.wide) {
-        in(double{});
-    } else {
-        in(float{});
-    }
-}
+// Of a product, or of a best ratio and the value it was seen at.
+constexpr FoldNeeds fidelity_needs{.state_bytes_per_row = 32,
+                                   .state_bytes_per_col = sizeof(double)};
 
 }  // namespace
 
-void largest_radius_ratios(Source queries, Source references, const Metric& metric,
-                           const double* radii, Control& control, double* ratios) {
-    sweep_pairs(queries, references, metric, Precision::standard, control,
-                [&]<class T>(Pairs<T>& pairs, const Sweep<T>& sweep) {
-                    LargestRatio<T> fold(pairs, metric, radii, references.rows(), ratios);
-                    run(sweep, fold);
-                });
+void largest_radius_ratios(const SearchRequest& request, const double* radii, Control& control,
+                           double* ratios) {
+    search(request, {.k = 1, .in_place = true}, control, [&]<class T>(const Screened& screened) {
+        const Search<T> search(screened, fidelity_needs);
+        LargestRatio<T> fold(search, radii, ratios);
+        search.run(fold);
+    });
 }
 
-void distance_products(Source queries, Source references, const Metric& metric, double row_radius,
-                       double col_radius, Control& control, double* row_products,
-                       double* col_products) {
-    std::fill_n(col_products, references.rows(), 1.0);
-    sweep_pairs(queries, references, metric, Precision::float64, control,
-                [&]<class T>(Pairs<T>& pairs, const Sweep<T>& sweep) {
-                    DistanceProducts<T> fold(pairs, metric, row_radius, col_radius, row_products,
-                                             col_products);
-                    run(sweep, fold);
-                });
+void distance_products(const SearchRequest& request, double row_radius, double col_radius,
+                       Control& control, double* row_products, double* col_products) {
+    std::fill_n(col_products, request.references.rows(), 1.0);
+    SearchRequest in_float64 = request;
+    in_float64.precision = Precision::float64;
+    search(in_float64, {.k = 1}, control, [&]<class T>(const Screened& screened) {
+        const Search<T> search(screened, fidelity_needs);
+        DistanceProducts<T> fold(search, row_radius, col_radius, row_products, col_products);
+        search.run(fold);
+    });
 }
 
 }  // namespace pairtile

@@ -5,8 +5,6 @@
 // canonical values. Nothing here changes after packing: any number of threads search at once.
 #pragma once
 
-#include <optional>
-
 #include "engine/pack.hpp"
 #include "engine/screen.hpp"
 
@@ -22,9 +20,6 @@ struct Index {
         return (packing == Packing::float64 ? wide.count : narrow.count) == rows &&
                static_cast<int64_t>(frame.centre.size()) == d;
     }
-    // As the references are packed, with what is true of these queries too.
-    Screen screen(const Source& queries, const Source& references, const Metric& metric,
-                  Control& control) const;
 };
 
 // Panels as this processor packs them: d words of a row, points in a panel; 0 points where it has
@@ -38,14 +33,10 @@ PanelShape panel_shape(Packing packing, int64_t d);
 // In the precision that a search of the references among themselves would choose.
 Index pack_index(Source references, const Metric& metric, Precision precision, Control& control);
 
-inline std::optional<Packing> packing_of(const Index* index) {
-    return index ? std::optional(index->packing) : std::nullopt;
-}
-
-// The panels of the index if this formula can use them, else null.
+// The panels of the index if this screen can use them, else null.
 template <class T>
-const Panels<T>* packed_for(const Index* index, const TileFormula& formula) {
-    if (packing_of(index) != Choice{sizeof(T) == 8, formula}.packing()) return nullptr;
+const Panels<T>* packed_for(const Index* index, const Screen& screen) {
+    if (!index || index->packing != screen.packing) return nullptr;
     if constexpr (sizeof(T) == 8) {
         return &index->wide;
     } else {

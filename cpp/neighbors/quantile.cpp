@@ -5,14 +5,11 @@
 #include "neighbors/quantile.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 
-#include "engine/canonical.hpp"
-#include "engine/screen.hpp"
-#include "engine/sweep.hpp"
+#include "neighbors/pair_filter.hpp"
 #include "pairtile/fold/rank.hpp"
 
 namespace pairtile {
@@ -38,15 +35,12 @@ template <class T>
 class RankCount {
   public:
     // Values inside are kept with probability `keep`, at most keep_at_most of them.
-    RankCount(const Source& pooled, const Metric& metric, const TileFormula& formula,
-              const Bracket& bracket, double keep, int workers)
-        : formula_(formula),
-          exact_(formula.exact()),
+    RankCount(const Search<T>& search, const Bracket& bracket, double keep)
+        : pairs_(search),
           bracket_(bracket),
           keep_all_(keep >= 1.0),
           keep_below_(keep >= 1.0 ? ~uint64_t{0} : static_cast<uint64_t>(keep * 0x1p64)),
-          work_(static_cast<size_t>(workers)) {
-        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, pooled, pooled);
+          work_(static_cast<size_t>(search.control().workers())) {
         for (Work& work : work_) work.rank = Rank{bracket.low, bracket.high};
     }
 
@@ -55,31 +49,25 @@ class RankCount {
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         Work& work = work_[static_cast<size_t>(task.worker)];
-        Canonical& canonical = canonical_[static_cast<size_t>(task.worker)];
-        work.hits.resize(static_cast<size_t>(tile.cols));
-        const Ops<T>& ops = ops_of<T>(isa());
+        std::vector<int32_t>& hits = pairs_.hits(tile, task.worker);
+        const double unit = pairs_.formula.unit;
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t row = tile.row + i;
             const int64_t skip = std::clamp<int64_t>(row + 1 - tile.col, 0, tile.cols);
             const int n = tile.cols - static_cast<int>(skip);
             if (n == 0) continue;
             const T* values = tile.data + i * tile.ld + skip;
-            const double norm =
-                formula_.add_norms ? static_cast<double>(rows.norms[tile.local_row + i]) : 0.0;
-            const double error =
-                formula_.error(rows.norm_bounds[tile.local_row + i], tile.col_bound);
+            const double norm = pairs_.norm(rows, tile.local_row + i);
+            const double error = pairs_.error(tile, rows, tile.local_row + i);
             // surely below up to `below`; surely above beyond `above`
-            const T below = toward(formula_.unit * bracket_.low - error - norm, -1);
-            const T above = toward(formula_.unit * bracket_.high + error - norm, +1);
-            work.rank.below += ops.count_below(values, n, below);
-            const int found = ops.select_between(values, n, below, above, work.hits.data());
-            if (found == 0) continue;
-            canonical.set_row(row);
+            const T below = toward(unit * bracket_.low - error - norm, -1);
+            const T above = toward(unit * bracket_.high + error - norm, +1);
+            work.rank.below += pairs_.ops.count_below(values, n, below);
+            const int found = pairs_.ops.select_between(values, n, below, above, hits.data());
             for (int h = 0; h < found; ++h) {
-                const int64_t j = tile.col + skip + work.hits[static_cast<size_t>(h)];
-                const double value =
-                    norm + static_cast<double>(values[work.hits[static_cast<size_t>(h)]]);
-                settle(work, canonical, row, j, value, error);
+                const int32_t j = hits[static_cast<size_t>(h)];
+                settle(work, row, tile.col + skip + j, norm + static_cast<double>(values[j]), error,
+                       task.worker);
             }
         }
     }
@@ -102,7 +90,6 @@ class RankCount {
     struct Work {
         Rank rank;
         std::vector<double> kept;
-        std::vector<int32_t> hits;
     };
 
     // The largest T that is below the bound (or smallest above it), a step further out.
@@ -111,18 +98,18 @@ class RankCount {
         return std::nextafter(static_cast<T>(bound), direction < 0 ? -infinity : infinity);
     }
 
-    void settle(Work& work, Canonical& canonical, int64_t i, int64_t j, double value,
-                double error) {
+    void settle(Work& work, int64_t i, int64_t j, double value, double error, int worker) {
+        const double unit = pairs_.formula.unit;
         const bool wanted = keep_all_ || mix(static_cast<uint64_t>(i) * 0x100000001b3ull ^
                                              static_cast<uint64_t>(j)) < keep_below_;
-        const bool surely_inside = value - error >= formula_.unit * bracket_.low &&
-                                   value + error <= formula_.unit * bracket_.high &&
-                                   std::isfinite(error);
+        const bool surely_inside = value - error >= unit * bracket_.low &&
+                                   value + error <= unit * bracket_.high && std::isfinite(error);
         if (surely_inside && !wanted) {
             ++work.rank.inside;
             return;
         }
-        const double ordered = exact_ ? value / formula_.unit : canonical(j);
+        const double ordered =
+            pairs_.formula.exact() ? value / unit : pairs_.canonical(i, j, worker);
         const int64_t before = work.rank.inside;
         work.rank.push(ordered);
         const int64_t room = keep_at_most / static_cast<int64_t>(work_.size());
@@ -131,13 +118,11 @@ class RankCount {
         }
     }
 
-    TileFormula formula_;
-    bool exact_;
+    PairFilter<T> pairs_;
     Bracket bracket_;
     bool keep_all_;
     uint64_t keep_below_;
     std::vector<Work> work_;
-    std::vector<Canonical> canonical_;
 };
 
 // The part of a sorted sample that holds rank fraction f of `count` values with near certainty.
@@ -161,16 +146,16 @@ int64_t sample_size(int64_t pairs) {
     return static_cast<int64_t>(std::min(size, static_cast<double>(most_sampled)));
 }
 
-std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, int64_t pairs,
-                                    Control& control) {
-    const uint64_t n = static_cast<uint64_t>(pooled.rows());
+template <class T>
+std::vector<double> sample_of_pairs(const Search<T>& search, int64_t pairs) {
+    const uint64_t n = static_cast<uint64_t>(search.queries().rows());
     const uint64_t wanted = static_cast<uint64_t>(sample_size(pairs));
     std::vector<double> sample;
-    Canonical canonical(metric, pooled, pooled);
+    Canonical canonical(search.metric(), search.queries(), search.references());
     const uint64_t per_row = std::max<uint64_t>(1, wanted / n);
     const uint64_t step = std::max<uint64_t>(1, n * per_row / wanted);
     for (uint64_t i = 0; i < n; i += step) {
-        control.tick(0);
+        search.control().tick(0);
         canonical.set_row(static_cast<int64_t>(i));
         for (uint64_t s = 0; s < per_row; ++s) {
             const uint64_t j = (i + 1 + mix(i * per_row + s) % (n - 1)) % n;
@@ -186,19 +171,15 @@ std::vector<double> sample_of_pairs(const Source& pooled, const Metric& metric, 
     throw std::runtime_error("the rows were changed while their distances were counted");
 }
 
-struct Search {
-    const Source& pooled;
-    Metric metric;
-    Control& control;
-    const Frame& frame;
-    const TileFormula& formula;
-    Blocking blocking;
+template <class T>
+struct OrderStatistics {
+    const Search<T>& search;
     int64_t pairs;
 
     // The values of ranks r and r + 1, counted from 0; the second is NaN where it takes a search of
     // its own, and both are where NaN distances leave no value of that rank.
-    std::pair<double, double> order_statistics(int64_t r) {
-        std::vector<double> sample = sample_of_pairs(pooled, metric, pairs, control);
+    std::pair<double, double> operator()(int64_t r) const {
+        std::vector<double> sample = sample_of_pairs(search, pairs);
         Bracket known;  // holds rank r
         Bracket probe = bracket_from(sample, static_cast<double>(r), static_cast<double>(pairs));
         // the pairs that the probe is thought to hold
@@ -212,10 +193,8 @@ struct Search {
         for (;;) {
             if (probe.low > probe.high) rows_changed();
             const double keep = static_cast<double>(keep_at_most) / (4.0 * expected + 1.0);
-            const Sweep<float> sweep{pooled, pooled, frame, formula, blocking, true, control};
-            expect(sweep);
-            RankCount<float> fold(pooled, metric, formula, probe, keep, control.workers());
-            run(sweep, fold);
+            RankCount<T> fold(search, probe, keep);
+            search.run(fold);
             const Rank rank = fold.rank();
             // Every sweep shrinks what is known, by a value at least: the search ends.
             if (r < rank.below) {
@@ -260,23 +239,21 @@ struct Search {
 
 }  // namespace
 
-double distance_quantile(Source pooled, const Metric& metric, double q, bool squared,
-                         Control& control) {
-    pooled.read_as(metric.traits().reading);
-    const int64_t n = pooled.rows();
+double distance_quantile(const SearchRequest& request, double q, bool squared, Control& control) {
+    const Metric& metric = request.metric;
+    const int64_t n = request.queries.rows();
     const int64_t pairs = n / 2 * (n - 1) + (n % 2) * ((n - 1) / 2);
-    const Screen screen = choose_screen(pooled, pooled, metric, control);
-    const Blocking blocking =
-        choose_blocking(ops_of<float>(isa()), n, n, pooled.d(), BlockingLimits{});
-    Search search{pooled, metric, control, screen.frame, screen.float32, blocking, pairs};
-
     const double at = static_cast<double>(pairs - 1) * q;
     const int64_t first = static_cast<int64_t>(std::floor(at));
     const double t = at - static_cast<double>(first);
-    std::pair<double, double> found = search.order_statistics(first);
-    if (t > 0.0 && std::isnan(found.second)) {
-        found.second = search.order_statistics(first + 1).first;
-    }
+    std::pair<double, double> found;
+    const auto typical = static_cast<int64_t>(static_cast<double>(n - 1) * q);
+    search(request, {.k = typical}, control, [&]<class T>(const Screened& screened) {
+        const Search<T> search(screened, {.triangle = true});
+        const OrderStatistics<T> of_rank{search, pairs};
+        found = of_rank(first);
+        if (t > 0.0 && std::isnan(found.second)) found.second = of_rank(first + 1).first;
+    });
     const auto value = [&](double ordered) {
         const double distance = reported(metric, ordered);
         if (!squared) return distance;

@@ -4,43 +4,36 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/canonical.hpp"
 #include "engine/row_states.hpp"
-#include "engine/screen.hpp"
-#include "engine/sweep.hpp"
-#include "neighbors/index.hpp"
+#include "neighbors/pair_filter.hpp"
 #include "pairtile/fold/top_k.hpp"
 
 namespace pairtile {
 namespace {
 
-// What every fold over pairs within a radius needs: tile values that may be inside, each settled by
-// its error bound or, where that cannot, by its canonical value.
+// Tile values that may be inside a radius, each settled by its error bound or, where that cannot,
+// by its canonical value.
 template <class T>
 class RadiusFilter {
   public:
-    RadiusFilter(const Source& queries, const Source& references, const Metric& metric,
-                 const TileFormula& formula, bool exclude_self, int workers)
-        : formula_(formula), exclude_self_(exclude_self) {
-        for (int w = 0; w < workers; ++w) canonical_.emplace_back(metric, queries, references);
-        hits_.resize(static_cast<size_t>(workers));
-        col_limits_.resize(static_cast<size_t>(workers));
+    RadiusFilter(const Search<T>& search, bool exclude_self)
+        : pairs_(search), exclude_self_(exclude_self) {
+        col_limits_.resize(static_cast<size_t>(search.control().workers()));
     }
 
-    // visit(i, j, certain) for the pairs of a tile inside the limit of their row.
+    // visit(i, j) for the pairs of a tile inside the limit of their row.
     template <class Visit>
     void for_row_limits(const Tile<T>& tile, const Panels<T>& rows, int worker,
                         const double* limits, Visit visit) {
-        std::vector<int32_t>& hits = hits_for(tile, worker);
-        const Ops<T>& ops = ops_of<T>(isa());
+        const TileFormula& formula = pairs_.formula;
+        std::vector<int32_t>& hits = pairs_.hits(tile, worker);
         for (int i = 0; i < tile.rows; ++i) {
-            const double norm = norm_of(rows, tile.local_row + i);
-            const double error =
-                formula_.error(rows.norm_bounds[tile.local_row + i], tile.col_bound);
-            const double limit = formula_.unit * limits[tile.row + i];
+            const double norm = pairs_.norm(rows, tile.local_row + i);
+            const double error = pairs_.error(tile, rows, tile.local_row + i);
+            const double limit = formula.unit * limits[tile.row + i];
             const T* row = tile.data + i * tile.ld;
-            const int found =
-                ops.select_below(row, tile.cols, rounded_up<T>(limit + error - norm), hits.data());
+            const T highest = rounded_up<T>(formula.highest(limit + error - norm));
+            const int found = pairs_.ops.select_below(row, tile.cols, highest, hits.data());
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 settle(tile, i, j, norm + static_cast<double>(row[j]), error, limit,
@@ -53,61 +46,45 @@ class RadiusFilter {
     template <class Visit>
     void for_col_limits(const Tile<T>& tile, const Panels<T>& rows, int worker,
                         const double* limits, Visit visit) {
-        std::vector<int32_t>& hits = hits_for(tile, worker);
+        const TileFormula& formula = pairs_.formula;
+        std::vector<int32_t>& hits = pairs_.hits(tile, worker);
         std::vector<T>& thresholds = col_limits_[static_cast<size_t>(worker)];
         thresholds.resize(static_cast<size_t>(tile.cols));
-        const Ops<T>& ops = ops_of<T>(isa());
-        const double slack = formula_.error(tile.row_bound, tile.col_bound);
+        const double slack = formula.error(tile.row_bound, tile.col_bound);
         for (int j = 0; j < tile.cols; ++j) {
             thresholds[static_cast<size_t>(j)] =
-                rounded_up<T>(formula_.unit * limits[tile.col + j] + slack);
+                rounded_up<T>(formula.highest(formula.unit * limits[tile.col + j] + slack));
         }
         for (int i = 0; i < tile.rows; ++i) {
-            const double norm = norm_of(rows, tile.local_row + i);
+            const double norm = pairs_.norm(rows, tile.local_row + i);
             const T* row = tile.data + i * tile.ld;
-            const int found = ops.select_below_each(row, tile.cols, T(1), thresholds.data(),
-                                                    static_cast<T>(-norm), hits.data());
+            const int found = pairs_.ops.select_below_each(row, tile.cols, T(1), thresholds.data(),
+                                                           static_cast<T>(-norm), hits.data());
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
                 settle(tile, i, j, norm + static_cast<double>(row[j]), slack,
-                       formula_.unit * limits[tile.col + j], limits[tile.col + j], worker, visit);
+                       formula.unit * limits[tile.col + j], limits[tile.col + j], worker, visit);
             }
         }
     }
 
-    bool exact() const { return formula_.exact(); }
-
   private:
-    double norm_of(const Panels<T>& rows, int64_t local) const {
-        return formula_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
-    }
-
-    std::vector<int32_t>& hits_for(const Tile<T>& tile, int worker) {
-        std::vector<int32_t>& hits = hits_[static_cast<size_t>(worker)];
-        hits.resize(static_cast<size_t>(tile.cols));
-        return hits;
-    }
-
     // `limit` is in packed units, `ordered` the same limit in canonical ones.
     template <class Visit>
     void settle(const Tile<T>& tile, int i, int32_t j, double value, double error, double limit,
                 double ordered, int worker, Visit visit) {
         const int64_t row = tile.row + i, col = tile.col + j;
         if (exclude_self_ && row == col) return;
-        if (!exact() && !(value + error <= limit)) {
-            Canonical& canonical = canonical_[static_cast<size_t>(worker)];
-            canonical.set_row(row);
-            if (!(canonical(col) <= ordered)) return;
-        } else if (exact() && !(value <= limit)) {
-            return;
+        if (pairs_.formula.exact()) {
+            if (!(value <= limit)) return;
+        } else if (!(value + pairs_.formula.error_at(value, error) <= limit)) {
+            if (!(pairs_.canonical(row, col, worker) <= ordered)) return;
         }
         visit(i, j);
     }
 
-    TileFormula formula_;
+    PairFilter<T> pairs_;
     bool exclude_self_;
-    std::vector<Canonical> canonical_;
-    std::vector<std::vector<int32_t>> hits_;
     std::vector<std::vector<T>> col_limits_;
 };
 
@@ -214,38 +191,41 @@ class Collect {
     std::vector<int64_t> next_;
 };
 
-// Counts by either limit, doubled because those of rows and of columns are held at once.
-constexpr int64_t state_bytes_per_row = 2 * sizeof(Counts<int64_t>);
-constexpr int64_t state_bytes_per_col = 2 * sizeof(Counts<int32_t>);
-
-template <class T>
-Sweep<T> radius_sweep(const Screen& screen, const TileFormula& formula, bool one_segment,
-                      Control& control, const Index* index) {
-    BlockingLimits limits = limits_within(control.memory());
-    limits.state_bytes_per_row = state_bytes_per_row;
-    limits.state_bytes_per_col = state_bytes_per_col;
-    const Source &rows = screen.rows, &cols = screen.cols;
-    Blocking blocking =
-        choose_blocking(ops_of<T>(isa()), rows.rows(), cols.rows(), rows.d(), limits);
-    if (one_segment) blocking.segment = blocking.col_super;
-    control.fit_workers(packing_bytes(rows.d()));
-    Sweep<T> sweep{rows, cols, screen.frame, formula, blocking, false, control};
-    sweep.packed = packed_for<T>(index, formula);
-    return sweep;
+// Each row in the order of (value, index).
+void sort_rows(const Screened& screened, const int64_t* indptr, int64_t* indices, double* values) {
+    constexpr int64_t rows_per_block = 64;
+    const auto& [request, screen, in_place, control] = screened;
+    const int64_t n = request.queries.rows();
+    parallel_for(
+        (n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int worker) {
+            Canonical canonical(request.metric, request.queries, request.references);
+            std::vector<Neighbor> row;
+            const int64_t end = std::min(n, (block + 1) * rows_per_block);
+            for (int64_t i = block * rows_per_block; i < end; ++i) {
+                control.tick(worker);
+                canonical.set_row(i);
+                row.clear();
+                for (int64_t at = indptr[i]; at < indptr[i + 1]; ++at) {
+                    row.push_back({canonical(indices[at]), indices[at]});
+                }
+                std::sort(row.begin(), row.end(),
+                          [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
+                for (size_t c = 0; c < row.size(); ++c) {
+                    const size_t at = static_cast<size_t>(indptr[i]) + c;
+                    indices[at] = row[c].index;
+                    values[at] = row[c].value;
+                }
+            }
+        });
 }
 
-// Calls body(formula) with T of the precision that tells the pairs apart.
-template <class Body>
-void in_chosen_precision(const Screen& screen, const Source& queries, const Source& references,
-                         const Metric& metric, const Index* index, Body body) {
-    const int64_t typical = std::max<int64_t>(1, references.rows() / 64);
-    const Choice choice = choose_precision(screen, queries, references, typical, metric,
-                                           Precision::standard, packing_of(index));
-    if (choice.wide) {
-        body(choice.formula, double{});
-    } else {
-        body(choice.formula, float{});
-    }
+// Either kind of count is held of rows and of columns at once.
+constexpr FoldNeeds radius_needs{.state_bytes_per_row = 2 * sizeof(Counts<int64_t>),
+                                 .state_bytes_per_col = 2 * sizeof(Counts<int32_t>)};
+
+// That a typical radius holds.
+ScreenFor typical_radius(const SearchRequest& request) {
+    return {.k = std::max<int64_t>(1, request.references.rows() / 64), .in_place = true};
 }
 
 }  // namespace
@@ -272,69 +252,30 @@ double ordered_limit(const Metric& metric, D radius, bool closed) {
     return value_of(low);
 }
 
-void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
-                  const double* row_limits, const double* col_limits, Control& control,
-                  RadiusCounts by_row_limit, RadiusCounts by_col_limit, const Index* index) {
-    queries.read_as(metric.traits().reading);
-    references.read_as(metric.traits().reading);
-    const Screen screen = index ? index->screen(queries, references, metric, control)
-                                : choose_screen(queries, references, metric, control);
-    in_chosen_precision(
-        screen, queries, references, metric, index, [&](const TileFormula& formula, auto zero) {
-            using T = decltype(zero);
-            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self,
-                                   control.workers());
-            Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
-            const Sweep<T> sweep = radius_sweep<T>(screen, formula, false, control, index);
-            expect(sweep);
-            run(sweep, fold);
-        });
+void radius_count(const SearchRequest& request, bool exclude_self, const double* row_limits,
+                  const double* col_limits, Control& control, RadiusCounts by_row_limit,
+                  RadiusCounts by_col_limit) {
+    search(request, typical_radius(request), control, [&]<class T>(const Screened& screened) {
+        const Search<T> search(screened, radius_needs);
+        RadiusFilter<T> inside(search, exclude_self);
+        Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
+        search.run(fold);
+    });
 }
 
-int64_t least_radius_memory(int64_t d) {
-    return least_memory(d, state_bytes_per_row, packing_bytes(d));
-}
+int64_t least_radius_memory(int64_t d) { return least_memory(d, radius_needs); }
 
-void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
-                      const double* row_limits, const int64_t* indptr, Control& control,
-                      int64_t* indices, double* values, const Index* index) {
-    queries.read_as(metric.traits().reading);
-    references.read_as(metric.traits().reading);
-    const Screen screen = index ? index->screen(queries, references, metric, control)
-                                : choose_screen(queries, references, metric, control);
-    in_chosen_precision(
-        screen, queries, references, metric, index, [&](const TileFormula& formula, auto zero) {
-            using T = decltype(zero);
-            RadiusFilter<T> inside(queries, references, metric, formula, exclude_self,
-                                   control.workers());
-            Collect<T> fold(inside, row_limits, indptr, indices);
-            const Sweep<T> sweep = radius_sweep<T>(screen, formula, true, control, index);
-            expect(sweep);
-            run(sweep, fold);
-        });
-    constexpr int64_t rows_per_block = 64;
-    const int64_t n = queries.rows();
-    parallel_for(
-        (n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int worker) {
-            Canonical canonical(metric, queries, references);
-            std::vector<Neighbor> row;
-            const int64_t end = std::min(n, (block + 1) * rows_per_block);
-            for (int64_t i = block * rows_per_block; i < end; ++i) {
-                control.tick(worker);
-                canonical.set_row(i);
-                row.clear();
-                for (int64_t at = indptr[i]; at < indptr[i + 1]; ++at) {
-                    row.push_back({canonical(indices[at]), indices[at]});
-                }
-                std::sort(row.begin(), row.end(),
-                          [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
-                for (size_t c = 0; c < row.size(); ++c) {
-                    const size_t at = static_cast<size_t>(indptr[i]) + c;
-                    indices[at] = row[c].index;
-                    values[at] = row[c].value;
-                }
-            }
-        });
+void radius_neighbors(const SearchRequest& request, bool exclude_self, const double* row_limits,
+                      const int64_t* indptr, Control& control, int64_t* indices, double* values) {
+    search(request, typical_radius(request), control, [&]<class T>(const Screened& screened) {
+        FoldNeeds needs = radius_needs;
+        needs.one_segment = true;
+        const Search<T> search(screened, needs);
+        RadiusFilter<T> inside(search, exclude_self);
+        Collect<T> fold(inside, row_limits, indptr, indices);
+        search.run(fold);
+        sort_rows(screened, indptr, indices, values);
+    });
 }
 
 template double ordered_limit<float>(const Metric&, float, bool);

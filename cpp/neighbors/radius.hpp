@@ -6,13 +6,9 @@
 #include <vector>
 
 #include "engine/parallel_for.hpp"
-#include "engine/precision.hpp"
-#include "engine/source.hpp"
-#include "pairtile/metric/metric.hpp"
+#include "neighbors/request.hpp"
 
 namespace pairtile {
-
-struct Index;
 
 // The largest ordered canonical value whose distance, rounded to D, is <= radius (closed) or
 // < radius: a pair is inside if and only if its ordered value is not above it.
@@ -26,20 +22,17 @@ struct RadiusCounts {
 };
 
 // Pairs (i, j) with ordered value <= row_limits[i] are counted into `by_row_limit`, those with
-// value <= col_limits[j] into `by_col_limit`; either vector of limits may be null. `index`: the
-// references packed before, for this metric.
-void radius_count(Source queries, Source references, const Metric& metric, bool exclude_self,
-                  const double* row_limits, const double* col_limits, Control& control,
-                  RadiusCounts by_row_limit, RadiusCounts by_col_limit,
-                  const Index* index = nullptr);
+// value <= col_limits[j] into `by_col_limit`; either vector of limits may be null.
+void radius_count(const SearchRequest& request, bool exclude_self, const double* row_limits,
+                  const double* col_limits, Control& control, RadiusCounts by_row_limit,
+                  RadiusCounts by_col_limit);
 
 // The least memory that counting within radii can be held to, for rows of d features.
 int64_t least_radius_memory(int64_t d);
 
 // Fills indices and ordered canonical values of the pairs counted per row before, row i at
 // [indptr[i], indptr[i + 1]), sorted by (value, index).
-void radius_neighbors(Source queries, Source references, const Metric& metric, bool exclude_self,
-                      const double* row_limits, const int64_t* indptr, Control& control,
-                      int64_t* indices, double* values, const Index* index = nullptr);
+void radius_neighbors(const SearchRequest& request, bool exclude_self, const double* row_limits,
+                      const int64_t* indptr, Control& control, int64_t* indices, double* values);
 
 }  // namespace pairtile

@@ -65,8 +65,9 @@ struct Data {
 Numbers neighbors(const Data& data, const Index* index, Control& control) {
     std::vector<double> distances(static_cast<size_t>(n * k));
     std::vector<int64_t> indices(distances.size());
-    knn<double>(data.of_x, data.of_y, k, {MetricId::euclidean, {}}, {}, Precision::standard,
-                control, distances.data(), indices.data(), index);
+    const SearchRequest request{
+        data.of_x, data.of_y, {MetricId::euclidean, {}}, Precision::standard, index};
+    knn<double>(request, k, {}, control, distances.data(), indices.data());
     return joined(distances, indices);
 }
 
@@ -80,8 +81,8 @@ std::vector<Call> ordered_calls(const Data& data, const Index& index) {
             std::vector<int64_t> counts(static_cast<size_t>(n), 0);
             RadiusCounts by_row;
             by_row.rows = counts.data();
-            radius_count(data.of_x, data.of_y, {MetricId::sqeuclidean, {}}, false, limits.data(),
-                         nullptr, control, by_row, {});
+            const SearchRequest request{data.of_x, data.of_y, {MetricId::sqeuclidean, {}}};
+            radius_count(request, false, limits.data(), nullptr, control, by_row, {});
             return joined(counts);
         },
     };

@@ -15,12 +15,13 @@ from scipy.spatial.distance import cdist
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from metrics import METRICS, by_scipy, named, narrowed
+from metrics import METRICS, by_scipy, named, narrowed, parameters
 from pairtile._definitions.numbers import power, power_by_roots
 from strategies import KINDS, SEEDS, pairs_of_sets
 
 DIRECT = ("minkowski", "canberra", "braycurtis", "gower")
 MAPPED = ("weuclidean", "mahalanobis")
+WITHOUT_PARAMETERS = tuple(name for name in METRICS if parameters(name, 2) is None)
 EXPONENTS = (2**-10, 0.1, 1 / 3, 0.5, 1.0, 1.2, 1.5, 2.0, 2.3, 3.0, 7.0, 100.5, 1024.0, math.inf)
 
 
@@ -32,6 +33,27 @@ def assert_same(native, twin):
 
 def asked(metric, params):
     return {"metric": metric, "metric_params": params}
+
+
+# --- quantiles -------------------------------------------------------------------------------
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", WITHOUT_PARAMETERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_quantile_is_that_of_all_distances(metric, dtype):
+    from pairtile import _native
+
+    x = np.random.default_rng(5).standard_normal((90, 7)).astype(dtype)
+    upper = np.triu_indices(len(x), 1)
+    distances = _native.pairwise_distances(x, None, metric, dtype="float64", workers=1)
+    nearest_first = -1.0 if metric == "inner_product" else 1.0
+    for q in (0.0, 0.3, 0.5, 1.0):
+        expected = nearest_first * np.quantile(nearest_first * distances[upper], q)
+        for tile in ((0, 0), (1, 1)):
+            with forced_tile(*tile):
+                found = _native.distance_quantile(x, None, metric, q, False, workers=2)
+            assert found == pytest.approx(expected, rel=1e-12)
 
 
 # --- powers ----------------------------------------------------------------------------------

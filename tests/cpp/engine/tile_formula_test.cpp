@@ -170,20 +170,23 @@ void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name
     rows.read_as(metric.traits().reading);
     cols.read_as(metric.traits().reading);
     Control control(ignore);
-    const Screen screen = choose_screen(rows, cols, metric, control);
+    const Screen wide = choose_screen(rows, cols, metric, 1, Precision::float64, control);
     const bool ordinary = kind == Kind::normal || kind == Kind::whole || kind == Kind::offset;
     const std::string what = isa_name + " metric " + std::to_string(static_cast<int>(id)) +
                              " kind " + std::to_string(static_cast<int>(kind)) + " d " +
                              std::to_string(d) + (sizeof(S) == 4 ? " float32" : " float64");
-    check_pairs<double>(screen, screen.float64, metric, rows, cols, ordinary, what + " as double");
-    if (screen.float64.metric) return;  // has no tiles of float32
-    check_pairs<float>(screen, screen.float32, metric, rows, cols, ordinary, what + " as float");
-    if (screen.float32.core != Core::dot || !isa().f32.pack_bfloat16_float64) return;
-    const bool exact = screen.float32.exact();
-    if (exact && screen.frame.largest > 256) return;  // which bfloat16 does not hold
-    TileFormula coarse = screen.float32;
-    coarse.core = Core::dot_bfloat16;
-    check_pairs<float>(screen, coarse, metric, rows, cols, ordinary, what + " as bfloat16");
+    check_pairs<double>(wide, wide.formula, metric, rows, cols, ordinary, what + " as double");
+    if (wide.formula.metric) return;  // has no tiles of float32
+    force_screen("float32");
+    const Screen narrow = choose_screen(rows, cols, metric, 1, Precision::standard, control);
+    force_screen("");
+    TileFormula formula = narrow.formula;
+    if (narrow.packing == Packing::bfloat16) formula.core = Core::dot;  // exact in either
+    check_pairs<float>(narrow, formula, metric, rows, cols, ordinary, what + " as float");
+    if (formula.core != Core::dot || !isa().f32.pack_bfloat16_float64) return;
+    if (formula.exact() && narrow.frame.largest > 256) return;  // which bfloat16 does not hold
+    formula.core = Core::dot_bfloat16;
+    check_pairs<float>(narrow, formula, metric, rows, cols, ordinary, what + " as bfloat16");
 }
 
 void check_bits(MetricId id, int64_t bytes, const std::string& isa_name, Random& random) {
@@ -197,8 +200,8 @@ void check_bits(MetricId id, int64_t bytes, const std::string& isa_name, Random&
     const Metric metric(id, params);
     const Source rows = x.source(), cols = y.source();
     Control control(ignore);
-    const Screen screen = choose_screen(rows, cols, metric, control);
-    check_pairs<float>(screen, screen.float32, metric, rows, cols, true,
+    const Screen screen = choose_screen(rows, cols, metric, 1, Precision::standard, control);
+    check_pairs<float>(screen, screen.formula, metric, rows, cols, true,
                        isa_name + " bits " + std::to_string(static_cast<int>(id)));
 }
 

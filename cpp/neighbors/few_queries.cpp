@@ -1,0 +1,58 @@
+#include "neighbors/few_queries.hpp"
+
+#include <algorithm>
+
+namespace pairtile {
+namespace {
+
+bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
+    constexpr int64_t longest = int64_t{1} << 16;  // beyond, errors are no small share
+    const MetricTraits& traits = metric.traits();
+    const bool possible =
+        traits.reading == Reading::as_is && (traits.quantity == Quantity::squared_distance ||
+                                             traits.quantity == Quantity::absolute_differences);
+    if (!possible || queries.d() > longest) return false;
+    const Forced forced = forced_screen();
+    if (forced != Forced::nothing) return forced == Forced::in_place;
+    // measured: packing pays sooner where rows are short
+    if (queries.rows() > std::min<int64_t>(16, 2 + queries.d() / 2)) return false;
+    constexpr int64_t looks = 255;
+    const Frame frame = sample_frame(queries, references, false, looks);
+    constexpr double small = 0x1p-40, large = 0x1p40;  // what is beyond wants to be scaled
+    return !frame.integral && !frame.extreme && frame.scale >= small && frame.scale <= large;
+}
+
+// No norms and no centre: differences of the numbers themselves are rounded once, and sums of what
+// is not negative err by no more than a share of the sum. Canonical values do too.
+template <class T>
+TileFormula formula_in_place(const Metric& metric, int64_t d) {
+    TileFormula formula;
+    formula.core = metric.traits().quantity == Quantity::squared_distance
+                       ? Core::squared_difference
+                       : Core::absolute_difference;
+    constexpr double u = std::numeric_limits<T>::epsilon() / 2;
+    constexpr int64_t fewest_lanes = 16 / sizeof(T);
+    const double additions = static_cast<double>(d / fewest_lanes + 8);
+    const double canonical = static_cast<double>(d) / 8 + 8;
+    formula.relative =
+        1.01 * (u * (2 * additions + 4) + canonical * std::numeric_limits<double>::epsilon());
+    formula.floor = static_cast<double>(d + 8) * (2.0 * std::numeric_limits<T>::min() + 0x1p-1074);
+    return formula;
+}
+
+}  // namespace
+
+std::optional<Screen> screen_in_place(const Source& queries, const Source& references,
+                                      const Metric& metric, Precision precision) {
+    if (!better_in_place(queries, references, metric)) return {};
+    const int64_t d = queries.d();
+    Screen screen{queries, references, nullptr, raw_frame(d), Packing::float32, {}};
+    const bool narrow = queries.fits_float32() && references.fits_float32();
+    if (precision == Precision::float64 || !narrow) screen.packing = Packing::float64;
+    screen.formula =
+        screen.wide() ? formula_in_place<double>(metric, d) : formula_in_place<float>(metric, d);
+    if (precision == Precision::fast) screen.formula.take_as_exact();
+    return screen;
+}
+
+}  // namespace pairtile

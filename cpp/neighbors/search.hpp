@@ -1,0 +1,130 @@
+// The driver of every statistic of neighbours. A statistic is a fold and a few lines:
+//
+//   search(request, {k}, control, [&]<class T>(const Screened& screened) {
+//       const Search<T> search(screened, {.state_bytes_per_row = …});
+//       MyFold<T> fold(search, …);
+//       search.run(fold);
+//   });
+//
+// rows as the metric reads them → screen (of an index, in place, or chosen) → float or double →
+// blocking → sweep
+#pragma once
+
+#include "engine/canonical.hpp"
+#include "engine/screen.hpp"
+#include "engine/sweep.hpp"
+#include "neighbors/few_queries.hpp"
+#include "neighbors/index.hpp"
+#include "neighbors/request.hpp"
+
+namespace pairtile {
+
+// What a screen is to be good at.
+struct ScreenFor {
+    int64_t k;              // telling the k-th neighbour of a row from the next
+    bool in_place = false;  // few queries: whether the fold takes errors that grow with the value
+};
+
+// What a fold holds of each row and column (doubled where those of both are held at once), and of
+// each segment of the row that a thread finishes.
+struct FoldNeeds {
+    int64_t state_bytes_per_row = 0, state_bytes_per_col = 0;
+    int64_t worker_bytes_per_segment = 0;
+    bool few_rows = false;     // as BlockingLimits
+    bool symmetric = false;    // likewise
+    bool one_segment = false;  // tiles of a row come in the order of the columns
+    bool triangle = false;     // a self-join of which pairs i < j are looked at
+};
+
+// The least memory that a search of rows of d features can be held to.
+inline int64_t least_memory(int64_t d, const FoldNeeds& needs) {
+    return least_memory(d, needs.state_bytes_per_row,
+                        packing_bytes(d) + needs.worker_bytes_per_segment);
+}
+
+// A request with its screen, as search() hands it to the statistic.
+struct Screened {
+    const SearchRequest& request;  // whose rows are read as the metric wants them
+    const Screen& screen;
+    bool in_place;
+    Control& control;
+};
+
+template <class T>
+class Search {
+  public:
+    Search(const Screened& screened, const FoldNeeds& needs)
+        : screened_(screened), sweep_{screened.screen.rows,
+                                      screened.screen.cols,
+                                      screened.screen.frame,
+                                      screened.screen.formula,
+                                      blocking_for(screened, needs),
+                                      needs.triangle,
+                                      screened.control} {
+        sweep_.triangle = !screened.in_place && (needs.triangle || sweep_.blocking.symmetric);
+        sweep_.packed = packed_for<T>(screened.request.index, screened.screen);
+        sweep_.nonfinite = screened.request.nonfinite;
+        const int64_t segments = sweep_.blocking.segments(sweep_.cols.rows());
+        control().fit_workers(packing_bytes(queries().d()) +
+                              segments * needs.worker_bytes_per_segment);
+    }
+
+    // Canonical values are of these, tiles of what the screen makes of them.
+    const Source& queries() const { return screened_.request.queries; }
+    const Source& references() const { return screened_.request.references; }
+    const Metric& metric() const { return screened_.request.metric; }
+    const TileFormula& formula() const { return sweep_.formula; }
+    bool symmetric() const { return sweep_.blocking.symmetric; }
+    Control& control() const { return screened_.control; }
+
+    template <class Fold>
+    void run(Fold& fold) const {
+        expect(sweep_);
+        if (screened_.in_place) {
+            run_in_place(sweep_, fold);
+        } else {
+            pairtile::run(sweep_, fold);
+        }
+    }
+
+  private:
+    static Blocking blocking_for(const Screened& screened, const FoldNeeds& needs) {
+        BlockingLimits limits = limits_within(screened.control.memory());
+        limits.state_bytes_per_row = needs.state_bytes_per_row;
+        limits.state_bytes_per_col = needs.state_bytes_per_col;
+        limits.few_rows = needs.few_rows;
+        limits.symmetric = needs.symmetric && !screened.in_place;
+        const Source& rows = screened.screen.rows;
+        Blocking blocking = choose_blocking(ops_of<T>(isa()), rows.rows(),
+                                            screened.screen.cols.rows(), rows.d(), limits);
+        if (needs.one_segment) blocking.segment = blocking.col_super;
+        return blocking;
+    }
+
+    Screened screened_;
+    Sweep<T> sweep_;
+};
+
+// Calls body.operator()<T>(screened), T being what the tiles of the chosen screen are of.
+template <class Body>
+auto search(SearchRequest request, const ScreenFor& wanted, Control& control, const Body& body) {
+    request.queries.read_as(request.metric.traits().reading);
+    request.references.read_as(request.metric.traits().reading);
+    const auto& [queries, references, metric, precision, index, nonfinite] = request;
+    std::optional<Screen> screen;
+    if (wanted.in_place && !index) {
+        screen = screen_in_place(queries, references, metric, precision);
+    }
+    const bool in_place = screen.has_value();
+    if (index) {
+        screen = choose_screen_of_packed(queries, references, metric, wanted.k, precision,
+                                         index->frame, index->packing, control);
+    } else if (!in_place) {
+        screen = choose_screen(queries, references, metric, wanted.k, precision, control);
+    }
+    const Screened screened{request, *screen, in_place, control};
+    return screen->wide() ? body.template operator()<double>(screened)
+                          : body.template operator()<float>(screened);
+}
+
+}  // namespace pairtile
