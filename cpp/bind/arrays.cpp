@@ -20,19 +20,6 @@ Dtype dtype_of(const py::dtype& dtype) {
         py::str(static_cast<py::object>(dtype)).cast<std::string>());
 }
 
-template <class Id>
-Id find(const std::string& name, const char* what, const char* const* names, int count) {
-    for (int i = 0; i < count; ++i) {
-        if (name == names[i]) return static_cast<Id>(i);
-    }
-    throw py::value_error("unknown " + std::string(what) + " '" + name + "'");
-}
-
-#define PT_NAME(name, type) #name,
-constexpr const char* kernel_names[] = {PAIRTILE_KERNELS(PT_NAME)};
-#undef PT_NAME
-constexpr const char* precision_names[] = {"default", "float64", "fast"};
-
 }  // namespace
 
 Array view_of(const py::array& array) {
@@ -78,11 +65,16 @@ Metric metric_of(const std::string& name, const py::object& params, int64_t d) {
 }
 
 KernelId kernel_of(const std::string& name) {
-    return find<KernelId>(name, "kernel", kernel_names, static_cast<int>(KernelId::count));
+    const KernelId id = kernel_named(name);
+    if (id == KernelId::count) throw py::value_error("unknown kernel '" + name + "'");
+    return id;
 }
 
 Precision precision_of(const std::string& name) {
-    return find<Precision>(name, "precision", precision_names, 3);
+    if (name == "default") return Precision::standard;
+    if (name == "float64") return Precision::float64;
+    if (name == "fast") return Precision::fast;
+    throw py::value_error("unknown precision '" + name + "'");
 }
 
 }  // namespace pairtile

@@ -10,7 +10,7 @@
 #include "engine/parallel_for.hpp"
 #include "engine/precision.hpp"
 #include "engine/source.hpp"
-#include "pairtile/kernel/registry.hpp"
+#include "pairtile/kernel/term.hpp"
 #include "pairtile/metric/metric.hpp"
 
 namespace pairtile {

@@ -89,8 +89,7 @@ py::array_t<double> bind_logsumexp(const py::array& x, const py::object& y,
                             vector_of<double>(rates, cols.rows(), "rates")};
     const auto kernel = terms_of(terms);
     for (const KernelTerm& term : kernel) {
-        const bool positive = isa().f64.log_kernel[static_cast<int>(term.kernel)] != nullptr;
-        if (!positive || !(term.weight > 0.0)) {
+        if (!has_logarithm(term.kernel) || !(term.weight > 0.0)) {
             throw py::value_error("kernels whose logarithm is taken must be positive");
         }
     }

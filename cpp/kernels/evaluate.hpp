@@ -13,16 +13,9 @@
 #include "engine/precision.hpp"
 #include "engine/sweep.hpp"
 #include "kernels/gaussian_table.hpp"
-#include "pairtile/kernel/registry.hpp"
+#include "pairtile/kernel/term.hpp"
 
 namespace pairtile {
-
-// weight · kernel(params); a list of them is one kernel.
-struct KernelTerm {
-    double weight;
-    KernelId kernel;
-    double params[kernel_params];
-};
 
 // Tile entries may miss the kernel's value by this much of its largest one.
 template <class T>
@@ -33,9 +26,6 @@ double recompute_below(const KernelTerm& term, double error, double tolerance, d
 
 // The same of what a Stein kernel is made of, for kernels where that is steeper; else -1.
 double stein_recompute_below(const KernelTerm& term, double error, double tolerance);
-
-// Which number of a pair the kernel reads.
-Argument argument_of(KernelId kernel);
 
 // What must be accurate about a tile: kernel values beside the largest one, every logarithm, or
 // derivatives besides.
@@ -63,13 +53,18 @@ struct KernelFrame {
   private:
     // Whether no pair's log-kernel misses more in float32 than sums may.
     bool logarithms_fit_float32() const;
-    // Whether float32 holds the parameters, and dot products that do not cancel too far in it.
     bool fits_float32() const;
-    double largest_sampled_dot() const;
+    double largest_sampled_product() const;
 };
 
 // From how many terms on a table of their sum is cheaper than the terms.
 constexpr size_t fewest_tabulated = 3;
+
+inline bool is_tabulated(KernelId kernel) {
+    return of_kernel(kernel, [&]<class Kernel>() {
+        return requires { Kernel::tabulated; };
+    });
+}
 
 // Turns tiles of packed arguments into kernel values.
 template <class T>
@@ -191,7 +186,7 @@ class KernelEvaluator {
     void tabulate() {
         std::vector<GaussianTable::Term> terms;
         for (size_t t = 0; t < params_.size(); ++t) {
-            if (from_.terms[t].kernel != KernelId::gaussian) return;
+            if (!is_tabulated(from_.terms[t].kernel)) return;
             terms.push_back({static_cast<double>(weights_[t]), from_.terms[t].params[0]});
         }
         const GaussianTable table(std::move(terms), 4.0 * from_.frame.largest_square);

@@ -142,8 +142,6 @@ class SteinEvaluator : public KernelEvaluator<double>, private PanelReader<doubl
 
 }  // namespace
 
-bool has_stein(KernelId kernel) { return isa().f64.stein[static_cast<int>(kernel)] != nullptr; }
-
 void stein_label_sums(const Source& x, const Source& scores, const Labels& labels,
                       const std::vector<KernelTerm>& terms, Control& control,
                       const LabelTotals& out) {

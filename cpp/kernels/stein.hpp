@@ -16,6 +16,4 @@ void stein_label_sums(const Source& x, const Source& scores, const Labels& label
                       const std::vector<KernelTerm>& terms, Control& control,
                       const LabelTotals& out);
 
-bool has_stein(KernelId kernel);
-
 }  // namespace pairtile

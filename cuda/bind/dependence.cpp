@@ -92,7 +92,7 @@ void bind_stein_products(const Sets& sets, const View& scores, const Kernels& ke
                          const Range& rows, const Table& table, const Range& columns,
                          const Memory& memory, Address products, const Where& where) {
     const auto terms = terms_of(kernels);
-    for (const Term& term : terms) {
+    for (const KernelTerm& term : terms) {
         if (!has_stein(term.kernel)) throw py::value_error("a Stein kernel must be smooth");
     }
     const Sweep sweep = sweep_of(sets, rows, no_states);

@@ -7,6 +7,7 @@
 #include "kernels/paired.hpp"
 #include "kernels/sums.hpp"
 #include "kernels/tensor_sums.hpp"
+#include "pairtile/kernel/float32.hpp"
 
 namespace pairtile::gpu {
 namespace {
@@ -22,14 +23,14 @@ void bind_row_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bo
 
 // Whether tensor cores sum them up.
 bool bind_tensor_serves(const std::vector<Kernel>& kernels) {
-    const std::vector<Term> terms = terms_of(kernels);
+    const std::vector<KernelTerm> terms = terms_of(kernels);
     TensorTerms found;
     return tensor_terms(terms.data(), static_cast<int>(terms.size()), &found);
 }
 
 double bind_near_distance(const std::vector<Kernel>& kernels, double x, double y, int64_t d,
                           int parts, double tolerance) {
-    const std::vector<Term> terms = terms_of(kernels);
+    const std::vector<KernelTerm> terms = terms_of(kernels);
     return near_distance(terms.data(), static_cast<int>(terms.size()), x, y, d, parts, tolerance);
 }
 
@@ -38,7 +39,7 @@ void bind_tensor_row_sums(const std::pair<View, View>& sets, const PackedSets& p
                           Address weights, Address states, Address computed_again, Address sums,
                           const std::string& path, const Where& where) {
     const auto& [rows, cols, firsts] = packed;
-    const std::vector<Term> terms = terms_of(kernels);
+    const std::vector<KernelTerm> terms = terms_of(kernels);
     TensorSummation summation{};
     summation.sweep = tensor_sweep(panels_of(rows), panels_of(cols),
                                    tensor_sums_segments(std::get<3>(rows), std::get<3>(cols)));
@@ -67,7 +68,7 @@ void bind_weighted_total(Address sums, int64_t n, Address weights, Address total
 void bind_log_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bool exclude_self,
                    Address log_weights, Address rates, bool is_first, Address workspace,
                    Address so_far, Address sums, const Where& where) {
-    const Term term = term_of(kernel);
+    const KernelTerm term = term_of(kernel);
     if (!has_logarithm(term.kernel) || !(term.weight > 0.0)) {
         throw py::value_error("kernels whose logarithm is taken must be positive");
     }
@@ -97,13 +98,13 @@ void bind_column_totals(Address products, const Range& rows, const Table& table,
                   at<double>(all), stream_on(where));
 }
 
-std::vector<Term> mixture_of(const std::vector<Kernel>& kernels) {
+std::vector<KernelTerm> mixture_of(const std::vector<Kernel>& kernels) {
     if (kernels.empty() || kernels.size() > static_cast<size_t>(most_terms)) {
         throw py::value_error("a sum of 1 to " + std::to_string(most_terms) + " kernels, not " +
                               std::to_string(kernels.size()));
     }
-    std::vector<Term> terms = terms_of(kernels);
-    for (const Term& term : terms) {
+    std::vector<KernelTerm> terms = terms_of(kernels);
+    for (const KernelTerm& term : terms) {
         if (argument_of(term.kernel) != argument_of(terms.front().kernel)) {
             throw py::value_error("kernels of one sum must read the same number of a pair");
         }
@@ -154,6 +155,10 @@ void bind_block_totals(Address sums, int64_t blocks, int64_t size, double factor
                  stream_on(where));
 }
 
+bool bind_float32_will_do(const Kernel& kernel, double largest, double typical, double error) {
+    return float32_will_do(term_of(kernel), {largest, typical, error});
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& m) {
@@ -180,6 +185,8 @@ void bind_kernels(py::module_& m) {
     m.def("contract", bind_contract, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("wide"), arg("exclude_self"), arg("table"), arg("columns"), arg("workspace"),
           arg("out"), arg("out_stride"), arg("where"), Released());
+    m.def("float32_will_do", bind_float32_will_do, arg("kernel"), arg("largest"), arg("typical"),
+          arg("error"));
     m.attr("most_terms") = most_terms;
     m.def("kernel_argument", [](const std::string& kernel) {
         return static_cast<int>(argument_of(kernel_of(kernel)));

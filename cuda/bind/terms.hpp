@@ -10,16 +10,14 @@ using Kernel = std::tuple<double, std::string, std::vector<double>>;  // weight,
 using Table = std::tuple<Address, bool, int64_t, int64_t>;  // address, bits, stride, columns
 
 inline KernelId kernel_of(const std::string& name) {
-#define PT_KERNEL(known, type) \
-    if (name == #known) return KernelId::known;
-    PAIRTILE_KERNELS(PT_KERNEL)
-#undef PT_KERNEL
-    throw py::value_error("unknown kernel '" + name + "'");
+    const KernelId id = kernel_named(name);
+    if (id == KernelId::count) throw py::value_error("unknown kernel '" + name + "'");
+    return id;
 }
 
-inline Term term_of(const Kernel& kernel) {
+inline KernelTerm term_of(const Kernel& kernel) {
     const auto& [weight, name, params] = kernel;
-    Term term{weight, kernel_of(name), {}};
+    KernelTerm term{weight, kernel_of(name), {}};
     if (params.size() > static_cast<size_t>(kernel_params)) {
         throw py::value_error("too many parameters for kernel '" + name + "'");
     }
@@ -27,8 +25,8 @@ inline Term term_of(const Kernel& kernel) {
     return term;
 }
 
-inline std::vector<Term> terms_of(const std::vector<Kernel>& kernels) {
-    std::vector<Term> terms;
+inline std::vector<KernelTerm> terms_of(const std::vector<Kernel>& kernels) {
+    std::vector<KernelTerm> terms;
     for (const Kernel& kernel : kernels) terms.push_back(term_of(kernel));
     return terms;
 }

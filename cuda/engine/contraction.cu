@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(block_threads)
 }  // namespace
 
 template <class T>
-void contract(const Contraction& contraction, const Term& term, int columns, double* out,
+void contract(const Contraction& contraction, const KernelTerm& term, int columns, double* out,
               int64_t out_stride, cudaStream_t stream) {
     with_core(term.kernel, [&]<class Core>() {
         launch("contraction sweep", contraction_sweep<Core, T>, grid_of(contraction.sweep),
@@ -94,8 +94,9 @@ void contract(const Contraction& contraction, const Term& term, int columns, dou
            block_threads, stream, contraction, term.weight, columns, out, out_stride);
 }
 
-template void contract<float>(const Contraction&, const Term&, int, double*, int64_t, cudaStream_t);
-template void contract<double>(const Contraction&, const Term&, int, double*, int64_t,
+template void contract<float>(const Contraction&, const KernelTerm&, int, double*, int64_t,
+                              cudaStream_t);
+template void contract<double>(const Contraction&, const KernelTerm&, int, double*, int64_t,
                                cudaStream_t);
 
 void column_totals(const double* products, int64_t rows, int64_t first_row, const Columns& columns,

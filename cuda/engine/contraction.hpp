@@ -38,7 +38,7 @@ constexpr int64_t contraction_least_width = 256;
 // the sweep and c < columns, at most `contraction_width`. T is the type in which kernel values are
 // computed; sums are float64.
 template <class T>
-void contract(const Contraction& contraction, const Term& term, int columns, double* out,
+void contract(const Contraction& contraction, const KernelTerm& term, int columns, double* out,
               int64_t out_stride, cudaStream_t stream);
 
 // within[c] += Σ_r v[first_row + r, first_column + c] products[r, c] and all[c] += Σ_r products[r,

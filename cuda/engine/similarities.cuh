@@ -42,7 +42,7 @@ struct Similarity {
     T params[kernel_params];
 
     Similarity() = default;
-    explicit Similarity(const Term& term) : kernel(term.kernel) {
+    explicit Similarity(const KernelTerm& term) : kernel(term.kernel) {
         for (int p = 0; p < kernel_params; ++p) params[p] = static_cast<T>(term.params[p]);
     }
 };
@@ -55,7 +55,7 @@ struct Mixture {
     Similarity<T> kernels[most_terms];
 
     // At most `most_terms`.
-    explicit Mixture(const std::vector<Term>& terms) : count(static_cast<int>(terms.size())) {
+    explicit Mixture(const std::vector<KernelTerm>& terms) : count(static_cast<int>(terms.size())) {
         for (int t = 0; t < count; ++t) {
             weights[t] = terms[static_cast<size_t>(t)].weight;
             kernels[t] = Similarity<T>(terms[static_cast<size_t>(t)]);

@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(block_threads)
 void hold_slopes(const Held& held, const Gradient& gradient, const Terms& terms, double* workspace,
                  cudaStream_t stream) {
     auto* states = reinterpret_cast<Sum*>(workspace);
-    for (const Term& term : terms) {
+    for (const KernelTerm& term : terms) {
         const Weighing weighing = {
             gradient.weights, gradient.itself, {0.0, &term == &terms.front()}, term.weight};
         with_core(term.kernel, [&]<class Core>() {
@@ -101,7 +101,7 @@ void hold_slopes(const Held& held, const Gradient& gradient, const Terms& terms,
 
 Terms terms_reading(const Terms& terms, Argument argument) {
     Terms some;
-    for (const Term& term : terms) {
+    for (const KernelTerm& term : terms) {
         if (argument_of(term.kernel) == argument) some.push_back(term);
     }
     return some;

@@ -68,7 +68,7 @@ Held for_kernel(Held held, KernelId kernel) {
 }
 
 void hold_values(const Held& held, const Terms& terms, double shift, cudaStream_t stream) {
-    for (const Term& term : terms) {
+    for (const KernelTerm& term : terms) {
         const Writing writing = {-shift, &term == &terms.front()};
         with_core(term.kernel, [&]<class Core>() {
             launch("hold pairs", hold_sweep<Core>, grid_of(held.sweep), block_threads, stream,

@@ -19,7 +19,7 @@ struct Held {
     PAIRTILE_HD double& at(int64_t j, int64_t row) const { return values[j * sweep.rows + row]; }
 };
 
-using Terms = std::vector<Term>;
+using Terms = std::vector<KernelTerm>;
 
 // Room for numbers: blocks of so many pairs, one after the other, then the states of folds.
 struct HeldMemory {

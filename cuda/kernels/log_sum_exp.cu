@@ -54,20 +54,7 @@ __global__ void __launch_bounds__(block_threads)
 
 }  // namespace
 
-bool has_logarithm(KernelId kernel) {
-    switch (kernel) {
-#define PT_POSITIVE(name, type) \
-    case KernelId::name:        \
-        return Logarithm::exists<type>;
-        PAIRTILE_KERNELS(PT_POSITIVE)
-#undef PT_POSITIVE
-        case KernelId::count:
-            break;
-    }
-    return false;
-}
-
-void kernel_log_sums(const LogSummation& summation, const Term& term, bool is_first,
+void kernel_log_sums(const LogSummation& summation, const KernelTerm& term, bool is_first,
                      LogSumExp* so_far, double* sums, cudaStream_t stream) {
     with_core(term.kernel, [&]<class Core>() {
         launch("log sums sweep", log_sums_sweep<Core>, grid_of(summation.sweep), block_threads,

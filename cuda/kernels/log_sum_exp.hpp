@@ -24,13 +24,10 @@ struct LogSummation {
 constexpr int64_t log_sums_state_bytes = slots * sizeof(LogSumExp);  // of one (row, segment)
 constexpr int64_t log_sums_least_width = 256;
 
-// Whether a kernel is positive everywhere, so that it has a logarithm.
-bool has_logarithm(KernelId kernel);
-
 // What is in so_far, where a LogSumExp of each query lies, and log Σ_j e^{w_j} a k(x_i, y_j)^{r_j}
 // of the weight a > 0 are merged there for the rows of the sweep; a first term finds nothing.
 // sums[i] is the logarithm of it all. Everything in float64.
-void kernel_log_sums(const LogSummation& summation, const Term& term, bool is_first,
+void kernel_log_sums(const LogSummation& summation, const KernelTerm& term, bool is_first,
                      LogSumExp* so_far, double* sums, cudaStream_t stream);
 
 }  // namespace pairtile::gpu

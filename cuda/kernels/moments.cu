@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(block_threads)
 }  // namespace
 
 template <class T>
-void kernel_moments(const MomentSweep& moments, const std::vector<Term>& terms, double* sums,
+void kernel_moments(const MomentSweep& moments, const std::vector<KernelTerm>& terms, double* sums,
                     double* squares, cudaStream_t stream) {
     with_core(terms.front().kernel, [&]<class Core>() {
         launch("moments sweep", moments_sweep<Core, T>, grid_of(moments.sweep), block_threads,
@@ -114,13 +114,13 @@ void kernel_moments(const MomentSweep& moments, const std::vector<Term>& terms, 
            moments, sums, squares);
 }
 
-template void kernel_moments<float>(const MomentSweep&, const std::vector<Term>&, double*, double*,
-                                    cudaStream_t);
-template void kernel_moments<double>(const MomentSweep&, const std::vector<Term>&, double*, double*,
-                                     cudaStream_t);
+template void kernel_moments<float>(const MomentSweep&, const std::vector<KernelTerm>&, double*,
+                                    double*, cudaStream_t);
+template void kernel_moments<double>(const MomentSweep&, const std::vector<KernelTerm>&, double*,
+                                     double*, cudaStream_t);
 
 template <class T>
-void kernel_block_sums(const BlockSweep& blocks, const std::vector<Term>& terms, double* sums,
+void kernel_block_sums(const BlockSweep& blocks, const std::vector<KernelTerm>& terms, double* sums,
                        cudaStream_t stream) {
     with_core(terms.front().kernel, [&]<class Core>() {
         launch("block sums sweep", block_sums_sweep<Core, T>, grid_of(blocks.sweep), block_threads,
@@ -130,9 +130,9 @@ void kernel_block_sums(const BlockSweep& blocks, const std::vector<Term>& terms,
            stream, blocks, sums);
 }
 
-template void kernel_block_sums<float>(const BlockSweep&, const std::vector<Term>&, double*,
+template void kernel_block_sums<float>(const BlockSweep&, const std::vector<KernelTerm>&, double*,
                                        cudaStream_t);
-template void kernel_block_sums<double>(const BlockSweep&, const std::vector<Term>&, double*,
+template void kernel_block_sums<double>(const BlockSweep&, const std::vector<KernelTerm>&, double*,
                                         cudaStream_t);
 
 void block_totals(const double* sums, int64_t blocks, int64_t size, double factor, double* totals,

@@ -24,7 +24,7 @@ struct MomentSweep {
 // sums[i] = Σ_j k(x_i, y_j) and squares[i] = Σ_j k(x_i, y_j)² for the rows of the sweep, k being
 // the sum of the terms, which read the same number of a pair, evaluated in T.
 template <class T>
-void kernel_moments(const MomentSweep& moments, const std::vector<Term>& terms, double* sums,
+void kernel_moments(const MomentSweep& moments, const std::vector<KernelTerm>& terms, double* sums,
                     double* squares, cudaStream_t stream);
 
 constexpr int64_t blocks_state_bytes = slots * sizeof(Sum);  // of one row
@@ -40,7 +40,7 @@ struct BlockSweep {
 
 // sums[i] = Σ k(x_i, y_j) over the rows of the block of i that count, for the rows of the sweep.
 template <class T>
-void kernel_block_sums(const BlockSweep& blocks, const std::vector<Term>& terms, double* sums,
+void kernel_block_sums(const BlockSweep& blocks, const std::vector<KernelTerm>& terms, double* sums,
                        cudaStream_t stream);
 
 // totals[b · stride] += factor · Σ sums[i] over the rows i of block b, `size` rows each, in an

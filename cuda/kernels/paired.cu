@@ -97,8 +97,9 @@ __global__ void __launch_bounds__(block_threads)
 
 }  // namespace
 
-void contract_paired(const Contraction& contraction, const std::vector<Term>& terms, double quantum,
-                     int columns, double* out, int64_t out_stride, cudaStream_t stream) {
+void contract_paired(const Contraction& contraction, const std::vector<KernelTerm>& terms,
+                     double quantum, int columns, double* out, int64_t out_stride,
+                     cudaStream_t stream) {
     with_core(terms.front().kernel, [&]<class Core>() {
         launch("paired sweep", paired_sweep<Core>, grid_of(contraction.sweep), block_threads,
                stream, contraction, Mixture<double>(terms), quantum);

@@ -114,24 +114,11 @@ __global__ void __launch_bounds__(block_threads, 2)
 
 }  // namespace
 
-bool has_stein(KernelId kernel) {
-    switch (kernel) {
-#define PT_SMOOTH(name, type) \
-    case KernelId::name:      \
-        return is_smooth<type>;
-        PAIRTILE_KERNELS(PT_SMOOTH)
-#undef PT_SMOOTH
-        case KernelId::count:
-            break;
-    }
-    return false;
-}
-
 void hold_stein(const Held& held, const Array& scores, const Terms& terms, cudaStream_t stream) {
     Scores of = {scores, scores};
     of.of_references.data += held.first_reference * scores.row_stride;
     of.of_references.rows = held.sweep.references.rows;
-    for (const Term& term : terms) {
+    for (const KernelTerm& term : terms) {
         launch("hold Stein pairs", stein_sweep, grid_of(held.sweep), block_threads, stream, held,
                of, Similarity<double>(term), term.weight, &term == &terms.front());
     }

@@ -8,9 +8,6 @@
 
 namespace pairtile::gpu {
 
-// Whether a kernel has the derivatives.
-bool has_stein(KernelId kernel);
-
 // The Stein kernel of the pairs of the block; `scores` has a row for each row of the one set.
 void hold_stein(const Held& held, const Array& scores, const Terms& terms, cudaStream_t stream);
 

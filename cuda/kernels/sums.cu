@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(block_threads)
 }  // namespace
 
 template <class T>
-void kernel_row_sums(const Summation& summation, const Term& term, double* sums,
+void kernel_row_sums(const Summation& summation, const KernelTerm& term, double* sums,
                      cudaStream_t stream) {
     with_core(term.kernel, [&]<class Core>() {
         launch("kernel sums sweep", row_sums_sweep<Core, T>, grid_of(summation.sweep),
@@ -78,8 +78,8 @@ void kernel_row_sums(const Summation& summation, const Term& term, double* sums,
            stream, summation, term.weight, sums);
 }
 
-template void kernel_row_sums<float>(const Summation&, const Term&, double*, cudaStream_t);
-template void kernel_row_sums<double>(const Summation&, const Term&, double*, cudaStream_t);
+template void kernel_row_sums<float>(const Summation&, const KernelTerm&, double*, cudaStream_t);
+template void kernel_row_sums<double>(const Summation&, const KernelTerm&, double*, cudaStream_t);
 
 void weighted_total(const double* sums, int64_t n, const double* weights, double* total,
                     cudaStream_t stream) {

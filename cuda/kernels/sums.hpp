@@ -20,7 +20,7 @@ constexpr int64_t sums_least_width = 256;
 // sums[i] += weight · Σ_j w_j k(x_i, y_j) for the rows of the sweep.
 // T is the type in which differences and kernel values are computed; sums are float64.
 template <class T>
-void kernel_row_sums(const Summation& summation, const Term& term, double* sums,
+void kernel_row_sums(const Summation& summation, const KernelTerm& term, double* sums,
                      cudaStream_t stream);
 
 // total[0] = Σ_i w_i sums[i], in an order that depends on n only. Weights may be null.

@@ -231,10 +231,10 @@ __global__ void __launch_bounds__(block_threads)
 
 }  // namespace
 
-bool tensor_terms(const Term* terms, int count, TensorTerms* out) {
+bool tensor_terms(const KernelTerm* terms, int count, TensorTerms* out) {
     *out = {};
     for (int t = 0; t < count; ++t) {
-        const Term& term = terms[t];
+        const KernelTerm& term = terms[t];
         if (term.kernel == KernelId::energy && term.params[0] == 1.0) {
             out->root_weight -= static_cast<float>(term.weight);
         } else if (term.kernel == KernelId::gaussian && out->count < most_gaussians) {
@@ -258,12 +258,12 @@ double squared_distance_error(double x, double y, int64_t d, int parts) {
            2.0 * left_out * x * y;
 }
 
-double near_distance(const Term* terms, int count, double x, double y, int64_t d, int parts,
+double near_distance(const KernelTerm* terms, int count, double x, double y, int64_t d, int parts,
                      double tolerance) {
     const double error = squared_distance_error(x, y, d, parts), reach = (x + y) * (x + y);
     double near = -1.0;
     for (int t = 0; t < count; ++t) {
-        const Term& term = terms[t];
+        const KernelTerm& term = terms[t];
         near = std::max(near, term.kernel == KernelId::gaussian
                                   ? Gaussian::recompute_below(term.params, error, tolerance, reach)
                                   : Energy::recompute_below(term.params, error, tolerance, reach));

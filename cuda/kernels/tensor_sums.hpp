@@ -20,14 +20,14 @@ struct TensorTerms {
 };
 
 // Whether all terms are such, and then what they are.
-bool tensor_terms(const Term* terms, int count, TensorTerms* out);
+bool tensor_terms(const KernelTerm* terms, int count, TensorTerms* out);
 
 // What a squared distance may be off by where ‖x‖ ≤ x and ‖y‖ ≤ y, for rows of d features in
 // `parts`.
 double squared_distance_error(double x, double y, int64_t d, int parts);
 
 // The squared distance below which a pair is computed again; negative: none is.
-double near_distance(const Term* terms, int count, double x, double y, int64_t d, int parts,
+double near_distance(const KernelTerm* terms, int count, double x, double y, int64_t d, int parts,
                      double tolerance);
 
 struct TensorSummation {

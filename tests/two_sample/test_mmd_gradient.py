@@ -255,3 +255,15 @@ def test_estimators_of_blocks_have_no_gradient():
     x, y = samples(8, 8, 2)
     with pytest.raises(ValueError, match="return_gradient=True needs estimator='unbiased'"):
         pt.mmd(x, y, estimator="linear", return_gradient=True)
+
+
+@pytest.mark.parametrize("nu", [1.5, 2.5])
+def test_gradients_of_kernels_far_narrower_than_the_data(nu):
+    """Their slopes hold the square of 1/length, which float32 does not."""
+    x = np.random.default_rng(12).random((40, 6)).astype(np.float32)
+    y = np.concatenate([x, x[:5]])  # equal rows, at which the slope is not 0
+    options = {"kernel": pt.Matern(1e-20, nu=nu), "estimator": "biased", "return_gradient": True}
+    found = pt.mmd(x, y, **options)
+    assert found.value == pytest.approx(pt.mmd(x, y, kernel=pt.Gaussian(1e-9), estimator="biased"))
+    assert not found.grad_x.any()
+    assert not found.grad_y.any()

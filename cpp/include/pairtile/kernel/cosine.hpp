@@ -19,6 +19,10 @@ struct CosineKernel {
         (void)t, (void)p;
         return T(1);
     }
+    static double share_of_error(const double* p, double error, double typical) {
+        (void)p;
+        return error / typical;
+    }
     static void rescale(double* p, double& weight, double scale) {
         (void)p;
         weight /= scale;

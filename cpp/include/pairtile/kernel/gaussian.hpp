@@ -8,6 +8,7 @@ inline namespace PAIRTILE_ISA {
 
 struct Gaussian {
     static constexpr Argument argument = Argument::squared_distance;
+    static constexpr bool tabulated = true;
 
     template <class T>
     static PAIRTILE_HD T value(T s, const T* p) {

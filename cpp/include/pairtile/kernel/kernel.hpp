@@ -1,19 +1,23 @@
 // What a kernel is to the engine.
 //
 // A kernel is a struct with
-//   argument                   which number of a pair it reads
-//   value(t, p)                the similarity, for any floating type, from that number
-//   log_value(t, p)            its logarithm, which does not underflow; of kernels that are > 0
-//   stein(s, p)                value and derivatives by s = d²; of kernels smooth enough
-//   slope(t, p)                its derivative by that number; 0 at s = 0 where there is none
-//   rescale(p, weight, s)      the same kernel for an argument that carries the factor s
+//   argument                    which number t of a pair it reads
+//   value(t, p)                 the similarity, for any floating type, from that number
+//   slope(t, p)                 its derivative by that number; 0 at t = 0 where there is none
+//   rescale(p, weight, s)       the same kernel for an argument that carries the factor s
 //   recompute_below(p, e, tol, r)  where an argument error e moves the value by more than tol times
-//   the
-//                              kernel's largest value on arguments up to r: pairs whose argument is
-//                              below the returned number are recomputed from canonical values
-//   stein_recompute_below(p, e, tol)  optional: the same of stein(), where an error moves that
-//   further specialise(p, loop)        optional: value() with what does not depend on the pair
-//   decided once specialise_slope(p, loop)  the same of slope()
+//                               the largest value of the kernel on arguments up to r: pairs whose
+//                               argument is below the returned number are computed again
+// and, where it has them,
+//   log_value(t, p)             its logarithm, which does not underflow; of kernels that are > 0
+//   stein(s, p)                 value and derivatives by s = d²; of kernels smooth enough
+//   stein_recompute_below(p, e, tol)  recompute_below() of stein(), where an error moves that
+//   further specialise(p, loop)         value() with what does not depend on the pair decided once
+//   specialise_slope(p, loop)   the same of slope()
+//   largest_value(p, r)         of |value| on arguments up to r, where that is far beyond 1 and r
+//   share_of_error(p, e, t)     what an argument error e moves, as a share of the value at t; of
+//                               kernels of products, of which no pair is computed again
+//   tabulated                   exp(−p[0] t): a sum of several is read from one table
 // Parameters are at most three numbers p[], in the order of the list in registry.hpp's headers.
 #pragma once
 

@@ -52,6 +52,12 @@ struct Polynomial {
         const T factor = p[0] * p[1];
         specialise(lower, [=](auto power) { loop([=](T t) { return factor * power(t); }); });
     }
+    static double largest_value(const double* p, double largest) {
+        return std::pow(p[1] * largest + std::fabs(p[2]), p[0]);
+    }
+    static double share_of_error(const double* p, double error, double typical) {
+        return p[0] * p[1] * error / (p[1] * typical + std::fabs(p[2]));
+    }
     static void rescale(double* p, double& weight, double scale) {
         // a power of two out of the base into the weight: the degree may take t far beyond float32
         p[1] /= scale;

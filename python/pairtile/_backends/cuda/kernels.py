@@ -22,6 +22,8 @@ from pairtile._backends.cuda.memory import (
     upload,
     workspace,
 )
+from pairtile._definitions.kernels import KERNELS, cosine
+from pairtile._definitions.metrics import manhattan, normalised, sq_distance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,26 +36,31 @@ if TYPE_CHECKING:
     Term = tuple[float, str, tuple[float, ...]]
 
 
-def _fits_float32(terms: Sequence[Term], largest: float, d: int) -> bool:
-    """Whether data, parameters and powers stay far from float32's overflow and underflow."""
-    if largest and not 2.0**-30 < largest < 2.0**30:
-        return False
-    for _, name, params in terms:
-        if any(p and not 2.0**-40 < abs(p) < 2.0**40 for p in params):
-            return False
-        if name == "polynomial":
-            degree, gamma, coef0 = params
-            if degree * math.log2(1 + gamma * d * largest**2 + abs(coef0)) > 100:
-                return False
-    return True
-
-
 def _wide(precision: str, sets: Sequence[Rows], terms: Sequence[Term]) -> bool:
     """Whether kernel values are computed in float64."""
     if precision == "float64" or any(rows.dtype == "float64" for rows in sets):
         return True
-    largest = max(rows.survey()[1] for rows in dict.fromkeys(sets))
-    return not _fits_float32(terms, largest, sets[0].d)
+    found = list(dict.fromkeys(sets))
+    largest = max(rows.survey()[1] for rows in found)
+    return not all(_float32_will_do(term, found, largest) for term in terms)
+
+
+def _float32_will_do(term: Term, sets: Sequence[Rows], largest: float) -> bool:
+    """The rule of `pairtile/kernel/float32.hpp`, for rows as they are: nothing is scaled here."""
+    d = sets[0].d
+    argument = KERNELS[term[1]].argument
+    if argument is manhattan:
+        return _cuda.float32_will_do(term, 2.0 * d * largest, 0.0, 0.0)
+    if argument is sq_distance:
+        return _cuda.float32_will_do(term, 4.0 * d * largest**2, 0.0, 0.0)
+    some = [rows.sample() for rows in sets]
+    some = [normalised(a) for a in some] if argument is cosine else some
+    products = np.abs(some[0] @ some[-1].T)
+    square = max(float(np.einsum("ij,ij->i", a, a).max()) for a in some)
+    # float32 adds up to 32 products, of which each addition rounds
+    error = 2.0**-24 * (1 + math.sqrt(min(d, 32))) * square
+    reach = 1.0 if argument is cosine else d * largest**2
+    return _cuda.float32_will_do(term, reach, float(products.max()), error)
 
 
 class _Similarity:

@@ -138,6 +138,15 @@ class Rows:
         _cuda.row_scales(self.view, address(out), current_stream())
         return out
 
+    def sample(self, most: int = 64) -> NDArray[np.float64]:
+        """Some rows in float64, in host memory."""
+        n = min(most, self.n)
+        taken = cupy.asnumpy(self.memory[np.arange(n) * self.n // n])
+        if taken.dtype.name != self.dtype:  # uploaded as plain bits
+            taken = taken.view(self.dtype)
+        sample: NDArray[np.float64] = taken.astype(np.float64)
+        return sample
+
     def survey(self) -> tuple[int, float]:
         """First row with NaN or Inf (-1: none), and the largest finite magnitude."""
         out = cupy.empty(2, dtype=cupy.int64)
