@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
 from metrics import METRICS, by_scipy, named, narrowed, parameters
-from pairtile._definitions.numbers import power, power_by_roots
+from pairtile._definitions.numbers import log_of_one_plus, power, power_by_roots
 from strategies import KINDS, SEEDS, pairs_of_sets
 
 DIRECT = ("minkowski", "canberra", "braycurtis", "gower")
@@ -103,6 +103,17 @@ def test_powers_at_the_ends(exponent):
     x = np.array([0.0, 5e-324, 1e-310, 1.0, 1e308, np.inf, np.nan])
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(power(x, exponent), x**exponent, rtol=1e-13)
+
+
+@given(x=st.one_of(st.floats(0, 1e308), st.floats(0, 4), st.floats(0, 1e-15)))
+def test_logarithms_are_accurate(x):
+    assert float(log_of_one_plus(np.array([x]))[0]) == pytest.approx(math.log1p(x), rel=2.0**-51)
+
+
+def test_logarithms_at_the_ends():
+    x = np.array([0.0, 5e-324, 1e-310, 2.0**-53, 1e308, np.inf, np.nan])
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(log_of_one_plus(x), np.log1p(x), rtol=2.0**-51)
 
 
 @pytest.mark.native

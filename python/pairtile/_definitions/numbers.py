@@ -68,6 +68,36 @@ def _power_by_logarithm(x: Floats, exponent: float) -> Floats:
     return np.where(x == 0, 0.0, np.where(x < np.inf, result, x))
 
 
+def log_of_one_plus(x: Floats) -> Floats:
+    """log(1 + x) for x >= 0, to 2 units in the last place.
+
+    1 + x = m 2^n with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh s with s = (m - 1) / (m + 1); what
+    the rounding of 1 + x loses is added as its share of 1 + x.
+    """
+    total = x + 1.0
+    m, n = np.frexp(total)
+    low = m < 0.70710678118654757
+    m, n = np.where(low, 2.0 * m, m), np.where(low, n - 1.0, n)
+    f = m - 1.0
+    s = f / (m + 1.0)
+    z = s * s
+    p = np.full_like(z, 0.1308803485092755383)
+    for coefficient in (
+        0.13268638369266823879,
+        0.15386244737621666606,
+        0.18181795547521136235,
+        0.22222222392581045097,
+        0.28571428570799785031,
+        0.40000000000000883236,
+        0.66666666666666666463,
+    ):
+        p = p * z + coefficient
+    log_m = f - s * (f - z * p)
+    lost = (x - (total - 1.0)) / total
+    value = n * 0.693147180369123816490 + (n * 1.90821492927058770002e-10 + (log_m + lost))
+    return np.where(total < np.inf, value, x)
+
+
 def power_by_roots(x: Floats, exponent: float) -> Floats:
     """x^exponent for x >= 0, by multiplications and square roots alone: it never falls.
 

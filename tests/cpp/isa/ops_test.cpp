@@ -1260,6 +1260,21 @@ struct AllParams : MetricParams {
     }
 };
 
+// By the metric's own header, compiled for the baseline: what has no formula of its own below is
+// held to it, and to what Python says of it.
+double by_header(MetricId metric, const std::vector<double>& x, const std::vector<double>& y,
+                 const AllParams& params) {
+    switch (metric) {
+#define PT_CANONICAL(name, type) \
+    case MetricId::name:         \
+        return canonical<type>(x.data(), y.data(), static_cast<int64_t>(x.size()), params);
+        PAIRTILE_METRICS(PT_CANONICAL)
+#undef PT_CANONICAL
+        default:
+            return NAN;
+    }
+}
+
 double canonical_reference(MetricId metric, const std::vector<double>& x,
                            const std::vector<double>& y, const AllParams& params) {
     if (metric == MetricId::mahalanobis) {
@@ -1310,8 +1325,13 @@ double canonical_reference(MetricId metric, const std::vector<double>& x,
                 sum += params.ranges[j] > 0.0 ? std::fabs(difference) / params.ranges[j]
                                               : (difference == 0.0 ? 0.0 : 1.0);
                 break;
-            default:
+            case MetricId::euclidean:
+            case MetricId::sqeuclidean:
+            case MetricId::cosine:
                 sum += difference * difference;
+                break;
+            default:
+                return by_header(metric, x, y, params);
         }
     }
     const auto combine = [metric](double a, double b) {

@@ -1,5 +1,6 @@
-// x^e for x >= 0 and e in [2^-10, 2^10], with the same bits on every machine: +, −, ·, ÷ and √ are
-// rounded correctly everywhere, and nothing else is used. T is a number, or several columns.
+// x^e for x >= 0 and e in [2^-10, 2^10], and log(1 + x), with the same bits on every machine: +, −,
+// ·, ÷ and √ are rounded correctly everywhere, and nothing else is used. T is a number, or several
+// columns.
 #pragma once
 
 #include "pairtile/math.hpp"
@@ -98,6 +99,38 @@ PAIRTILE_HD T power_by_logarithm(T x, double e) {
     result = result * number_of((bits_of(other) << 52) + one);
     result = total == 1100.0 ? T{} + __builtin_inf() : total == -1100.0 ? T{} : result;
     return x == T{} ? T{} : (x < __builtin_inf() ? result : x);
+}
+
+// log(1 + x) for x >= 0, to 2 units in the last place.
+//
+// 1 + x = m 2^n with m in [√½, √2), log m = 2 atanh s with s = (m − 1) / (m + 1), as in
+// logarithm(), but without fused operations; what the rounding of 1 + x loses is added as its share
+// of 1 + x.
+template <class T>
+PAIRTILE_HD T log_of_one_plus(T x) {
+    constexpr uint64_t one = 0x3ff0000000000000ull, from = 0x3fe6a09e667f3bcdull;  // 1, √½
+    const T sum = x + 1.0;
+    const auto bits = bits_of(sum);
+    const auto exponent = (bits + (one - from)) >> 52;  // n + 1023
+    const T m = number_of(bits - (exponent << 52) + one);
+    const T n = number_of(exponent | 0x4330000000000000ull) - 0x1p52 - 1023.0;
+
+    const T f = m - 1.0;
+    const T s = f / (m + 1.0);
+    const T z = s * s;
+    T p = T{} + 0.1308803485092755383;
+    p = p * z + 0.13268638369266823879;
+    p = p * z + 0.15386244737621666606;
+    p = p * z + 0.18181795547521136235;
+    p = p * z + 0.22222222392581045097;
+    p = p * z + 0.28571428570799785031;
+    p = p * z + 0.40000000000000883236;
+    p = p * z + 0.66666666666666666463;
+    // 2s = f − s f keeps the leading term exact, the polynomial corrects it
+    const T log_m = f - s * (f - z * p);
+    const T lost = (x - (sum - 1.0)) / sum;
+    const T value = n * 0.693147180369123816490 + (n * 1.90821492927058770002e-10 + (log_m + lost));
+    return sum < __builtin_inf() ? value : x;
 }
 
 // By roots where no more than one is needed.
