@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 import pairtile as pt
+from pairtile._definitions.kernels import KERNELS
+from pairtile._definitions.metrics import METRICS
 from pairtile.app.cli import main
+from pairtile.kernels.kernel import kernels_with
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -119,6 +122,24 @@ def test_the_index_lists_what_there_is():
     listed = set(re.findall(r"`(\w+)`", text))
     results = {n for n in pt.__all__ if n.endswith(("Result", "Neighbors", "Test"))}
     assert listed == set(pt.__all__) - results - RESULTS - {"Kernel"}
+
+
+def test_lists_of_metrics_and_kernels_are_complete():
+    pages = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
+    for metric in METRICS:
+        assert f"\n| `{metric}`" in pages, metric
+        assert re.search(rf"^ +(\w+, )*{metric}\b", pt.knn.__doc__, re.MULTILINE), metric
+    for kernel in kernels_with("value"):
+        assert re.search(rf"^\| `{kernel}\b", pages, re.MULTILINE), kernel
+
+
+@pytest.mark.native
+def test_the_engine_has_what_is_defined():
+    from pairtile import _native
+
+    config = _native.build_config()
+    assert set(config["metrics"].split()) == set(METRICS)
+    assert set(config["kernels"].split()) == set(KERNELS)
 
 
 def test_the_checker_sees_differences():

@@ -380,9 +380,9 @@ def knn(
 
     Notes
     -----
-    O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m. minkowski,
-    canberra, braycurtis and gower are computed in float64 throughout, whatever the precision.
-    minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
+    O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m. Metrics that are
+    sums of other terms than products, squares or sizes of differences are computed in float64
+    throughout, whatever the precision. minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
     logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
 
     A large set among itself has each pair computed once, for both of its rows. The candidates of
