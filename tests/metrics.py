@@ -48,13 +48,15 @@ def narrowed(metric: str, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def by_scipy(x: Floats, y: Floats, metric: str, params: dict[str, Any] | None = None) -> Floats:
-    """Distances by SciPy; gower, which it does not have, by definition."""
+    """Distances by SciPy; what it does not have by definition."""
     params = parameters(metric, x.shape[1]) if params is None else params
     with np.errstate(all="ignore"):
         if metric == "inner_product":
             return x @ y.T
         if metric == "weuclidean":
             return cdist(x, y, "euclidean", w=params["w"])
+        if metric == "lorentzian":
+            return np.log1p(np.abs(x[:, None] - y)).sum(axis=2)
         if metric == "gower":
             apart = np.abs(x[:, None] - y)
             compared = params["categorical"] | (params["ranges"] == 0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._definitions.numbers import power, power_by_roots
+from pairtile._definitions.numbers import log_of_one_plus, power, power_by_roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +126,10 @@ def _braycurtis(a: Floats, b: Floats) -> Floats:
     return np.where((apart == 0) & (together == 0), 0.0, apart / together)
 
 
+def _lorentzian(a: Floats, b: Floats) -> Floats:
+    return _sum(a, b, lambda x, y, j: log_of_one_plus(np.abs(x - y)))
+
+
 def _weuclidean(a: Floats, b: Floats, w: Floats) -> Floats:
     def term(x: Floats, y: Floats, j: int) -> Floats:
         difference = x - y
@@ -223,6 +227,7 @@ METRICS: dict[str, Metric] = {
     ),
     "canberra": Metric(_canberra),
     "braycurtis": Metric(_braycurtis),
+    "lorentzian": Metric(_lorentzian),
     "weuclidean": Metric(_weuclidean, _root, required=("w",)),
     "mahalanobis": Metric(_mahalanobis, _root, optional=("VI", "V")),
     "gower": Metric(

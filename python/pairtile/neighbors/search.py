@@ -292,6 +292,7 @@ def knn(
         minkowski                :math:`(\sum_j |x_j - y_j|^p)^{1/p}`, not a metric for p < 1
         canberra                 :math:`\sum_j |x_j - y_j| / (|x_j| + |y_j|)`, 0/0 = 0
         braycurtis               :math:`\sum_j |x_j - y_j| / \sum_j |x_j + y_j|`, 0/0 = 0
+        lorentzian               :math:`\sum_j \log(1 + |x_j - y_j|)`
         weuclidean               :math:`\sqrt{\sum_j w_j (x_j - y_j)^2}`
         mahalanobis              :math:`\sqrt{(x - y)^\top V^{-1} (x - y)}`
         gower                    mean over j of :math:`|x_j - y_j| / \text{range}_j`, or of

@@ -1,5 +1,5 @@
 // The one list of kernels: X(name at the seam, type). Adding a kernel is one header beside this
-// one, one line here, its Python class and its NumPy twin.
+// one, one line here, its record in Python (_definitions) and its class there.
 #pragma once
 
 #include "pairtile/kernel/cosine.hpp"

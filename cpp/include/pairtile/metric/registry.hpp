@@ -1,5 +1,5 @@
 // The list of metrics, and that of metrics on packed bits: X(name as users write it, type). Adding
-// a metric is one header beside this one, one line here, and its NumPy twin.
+// a metric is one header beside this one, one line here, and its record in Python (_definitions).
 #pragma once
 
 #include "pairtile/metric/braycurtis.hpp"
@@ -12,6 +12,7 @@
 #include "pairtile/metric/hamming.hpp"
 #include "pairtile/metric/inner_product.hpp"
 #include "pairtile/metric/jaccard.hpp"
+#include "pairtile/metric/lorentzian.hpp"
 #include "pairtile/metric/mahalanobis.hpp"
 #include "pairtile/metric/manhattan.hpp"
 #include "pairtile/metric/minkowski.hpp"
@@ -32,6 +33,7 @@
     X(minkowski, Minkowski)          \
     X(canberra, Canberra)            \
     X(braycurtis, BrayCurtis)        \
+    X(lorentzian, Lorentzian)        \
     X(weuclidean, WeightedEuclidean) \
     X(gower, Gower)
 
