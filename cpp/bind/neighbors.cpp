@@ -134,8 +134,8 @@ py::array distances_as(const Source& x, const Source& y, const Metric& metric, b
     D* data = out.mutable_data();
     run_released(progress, workers,
                  [&](Control& control) { pairwise_distances<D>(x, y, metric, control, data); });
-    if (self && !metric.largest_first()) {
-        for (int64_t i = 0; i < x.rows(); ++i) data[i * x.rows() + i] = D(0);
+    if (self && metric.unit_rows()) {  // no row is away from itself, a zero row neither
+        for (int64_t i = 0; i < x.rows(); ++i) data[i * x.rows() + i] *= D(0);
     }
     return out;
 }

@@ -53,12 +53,14 @@ class Source {
     int64_t d() const { return parts_[0].cols; }
     bool holds_float64() const;
 
-    // L2-normalise every row as it is read (cosine); a zero row stays zero.
-    void normalise() { normalised_ = true; }
+    // As a metric wants its rows; a zero row stays zero. A map depends on the data, and is set by
+    // map_by().
+    void read_as(Reading reading) {
+        centred_ = reading == Reading::centred_unit;
+        normalised_ = centred_ || reading == Reading::unit;
+    }
+    void normalise() { read_as(Reading::unit); }
     bool normalised() const { return normalised_; }
-
-    // As a metric wants its rows. A map depends on the data, and is set by map_by().
-    void read_as(Reading reading) { normalised_ = reading == Reading::unit; }
 
     // Take the rows of both parts in turn: x_0, y_0, x_1, y_1, … of samples of one size.
     void interleave() { interleaved_ = true; }
@@ -109,13 +111,14 @@ class Source {
 
     Array parts_[2];
     int64_t split_, rows_;
-    bool normalised_ = false, interleaved_ = false;
+    bool normalised_ = false, centred_ = false, interleaved_ = false;
     const LinearMap* map_ = nullptr;
     const int64_t* order_ = nullptr;
 };
 
-// x / ‖x‖ in float64, guarded by a power of two against overflow. A zero row is left alone.
-void normalise_row(double* row, int64_t d);
+// x / ‖x‖ in float64, guarded by a power of two against overflow; with `centred`, of x less its
+// mean, which is exactly 0 where all numbers are equal. A zero row is left alone.
+void normalise_row(double* row, int64_t d, bool centred = false);
 
 template <class S>
 bool is_zero(const S* row, int64_t d) {

@@ -75,8 +75,8 @@ void bind_survey(const View& x, Address findings, const Where& where) {
     survey(array_of(x), at<Findings>(findings), stream_on(where));
 }
 
-void bind_row_scales(const View& x, Address scales, const Where& where) {
-    row_scales(array_of(x), at<RowScale>(scales), stream_on(where));
+void bind_row_scales(const View& x, bool centred, Address scales, const Where& where) {
+    row_scales(array_of(x), centred, at<RowScale>(scales), stream_on(where));
 }
 
 void bind_sample_centre(const View& x, const View& y, Address centre, const Where& where) {

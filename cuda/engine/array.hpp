@@ -27,10 +27,12 @@ struct Array {
     }
 };
 
-// What divides a row where rows are L2-normalised: x → x·2^−exponent / norm. Norm 0: a zero row.
+// What divides a row where rows are L2-normalised: x → (x·2^−exponent − first − mean) / norm. Norm
+// 0: a zero row. `first` and `mean` are 0 unless rows are taken less their means.
 struct RowScale {
     double norm;
     int64_t exponent;
+    double first, mean;
 };
 
 // Widened without rounding: a half's bits, moved to where a float has them, are the number ·
@@ -69,7 +71,8 @@ template <class T>
 PAIRTILE_HD T normalised_element(const Array& array, const RowScale& scale, int64_t i, int64_t j) {
     if (scale.norm == 0.0) return T(0);
     const double x = element<double>(array, i, j);
-    return static_cast<T>(ldexp(x, static_cast<int>(-scale.exponent)) / scale.norm);
+    const double scaled = ldexp(x, static_cast<int>(-scale.exponent));
+    return static_cast<T>((scaled - scale.first - scale.mean) / scale.norm);
 }
 
 }  // namespace pairtile::gpu

@@ -45,10 +45,12 @@ __global__ void __launch_bounds__(block_threads) survey_elements(Array array, Fo
 }
 
 // A warp per canonical lane: thread (row, l) takes the features j ≡ l mod 8 of its row.
-__global__ void __launch_bounds__(block_threads) row_scales_of(Array array, RowScale* scales) {
+__global__ void __launch_bounds__(block_threads)
+    row_scales_of(Array array, bool centred, RowScale* scales) {
     __shared__ Staged<double> staged;
     __shared__ double partial[8][tile_rows + 1];
     __shared__ int exponents[tile_rows];
+    __shared__ double firsts[tile_rows], means[tile_rows];
     static_assert(slots == 8);
     const int row = static_cast<int>(threadIdx.x) % tile_rows;
     const int lane = static_cast<int>(threadIdx.x) / tile_rows;
@@ -72,22 +74,41 @@ __global__ void __launch_bounds__(block_threads) row_scales_of(Array array, RowS
     __syncthreads();
 
     const int exponent = exponents[row];
-    double sum = 0.0;
-    for (int64_t feature = 0; feature < array.cols; feature += chunk) {
-        stage(staged, array, nullptr, first, array.rows, feature);
-        __syncthreads();
-        for (int f = lane; f < chunk; f += 8) {
-            const double x = ldexp(staged[f][row], -exponent);
-            sum = InnerProduct::accumulate(sum, x, x);
+    // The canonical sum of a term over the features of the row.
+    const auto sum_of = [&](auto term) {
+        double sum = 0.0;
+        for (int64_t feature = 0; feature < array.cols; feature += chunk) {
+            stage(staged, array, nullptr, first, array.rows, feature);
+            __syncthreads();
+            for (int f = lane; f < chunk && feature + f < array.cols; f += 8) {
+                sum += term(ldexp(staged[f][row], -exponent));
+            }
+            __syncthreads();
         }
+        partial[lane][row] = sum;
         __syncthreads();
-    }
-    partial[lane][row] = sum;
-    __syncthreads();
-    if (lane == 0 && first + row < array.rows) {
         double lanes[8];
         for (int l = 0; l < 8; ++l) lanes[l] = partial[l][row];
-        scales[first + row] = {root(canonical_tree<InnerProduct>(lanes)), exponent};
+        __syncthreads();
+        return canonical_tree<InnerProduct>(lanes);
+    };
+    if (lane == 0) {
+        const bool takes = centred && first + row < array.rows;
+        firsts[row] = takes ? ldexp(element<double>(array, first + row, 0), -exponent) : 0.0;
+        means[row] = 0.0;
+    }
+    __syncthreads();
+    if (centred) {
+        const double total = sum_of([&](double x) { return x - firsts[row]; });
+        if (lane == 0) means[row] = total / static_cast<double>(array.cols);
+        __syncthreads();
+    }
+    const double square = sum_of([&](double x) {
+        const double apart = x - firsts[row] - means[row];
+        return apart * apart;
+    });
+    if (lane == 0 && first + row < array.rows) {
+        scales[first + row] = {root(square), exponent, firsts[row], means[row]};
     }
 }
 
@@ -103,9 +124,9 @@ void survey(const Array& array, Findings* findings, cudaStream_t stream) {
     launch("survey", survey_elements, grid, block_threads, stream, array, found);
 }
 
-void row_scales(const Array& array, RowScale* scales, cudaStream_t stream) {
+void row_scales(const Array& array, bool centred, RowScale* scales, cudaStream_t stream) {
     const auto grid = static_cast<unsigned>(divided_up(array.rows, tile_rows));
-    launch("row_scales", row_scales_of, grid, block_threads, stream, array, scales);
+    launch("row_scales", row_scales_of, grid, block_threads, stream, array, centred, scales);
 }
 
 }  // namespace pairtile::gpu

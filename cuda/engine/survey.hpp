@@ -14,6 +14,6 @@ struct Findings {
 
 // Both write their result to device memory, in the order of the stream.
 void survey(const Array& array, Findings* findings, cudaStream_t stream);
-void row_scales(const Array& array, RowScale* scales, cudaStream_t stream);
+void row_scales(const Array& array, bool centred, RowScale* scales, cudaStream_t stream);
 
 }  // namespace pairtile::gpu

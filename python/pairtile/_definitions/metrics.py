@@ -84,24 +84,34 @@ def chebyshev(a: Floats, b: Floats) -> Floats:
     return largest
 
 
-def normalised(a: Floats) -> Floats:
-    """Rows divided by their norm; a zero row stays zero.
+def normalised(a: Floats, *, centred: bool = False) -> Floats:
+    """Rows, less their means if `centred`, divided by their norm; a zero row stays zero.
 
     Each row is first brought to a largest magnitude in [0.5, 1) by a power of two, which changes
-    no bit of the result and keeps the squares from overflowing or vanishing.
+    no bit of the result and keeps the squares from overflowing or vanishing. Its first number is
+    taken off before the mean, so that a constant row leaves zeros.
     """
     size = np.abs(a).max(axis=1)
     _, exponent = np.frexp(np.where(np.isfinite(size), size, 1.0))
     a = np.ldexp(a, -exponent[:, None])
-    partial = np.zeros((8, len(a)))
-    for j in range(a.shape[1]):
-        partial[j % 8] += a[:, j] * a[:, j]
-    norm = np.sqrt(tree(partial))
+    if centred:
+        a = a - a[:, :1]
+        a = a - (_row_sums(a) / a.shape[1])[:, None]
+    norm = np.sqrt(_row_sums(a * a))
     return a / np.where(norm == 0, 1.0, norm)[:, None]
 
 
-def _cosine(a: Floats, b: Floats) -> Floats:
-    distance = 0.5 * sq_distance(normalised(a), normalised(b))
+def _row_sums(a: Floats) -> Floats:
+    """Canonical sum of each row."""
+    partial = np.zeros((8, len(a)))
+    for j in range(a.shape[1]):
+        partial[j % 8] += a[:, j]
+    return tree(partial)
+
+
+def _cosine(a: Floats, b: Floats, *, centred: bool = False) -> Floats:
+    a, b = normalised(a, centred=centred), normalised(b, centred=centred)
+    distance = 0.5 * sq_distance(a, b)
     zero = ~np.any(a, axis=1)[:, None] | ~np.any(b, axis=1)
     distance[zero & ~np.isnan(distance)] = 1.0
     return distance
@@ -190,6 +200,8 @@ class Metric:
         Whether rows are packed bits.
     largest_first : bool
         Whether it is the larger the nearer rows are, and so no distance.
+    unit_rows, centred : bool
+        Whether rows are divided by their norms, less their means before that.
     plain : bool
         Whether rows are packed once for all searches, parameters having no part in it.
     """
@@ -200,6 +212,8 @@ class Metric:
     optional: tuple[str, ...] = ()
     on_bits: bool = False
     largest_first: bool = False
+    unit_rows: bool = False
+    centred: bool = False
     plain: bool = False
 
     @property
@@ -216,7 +230,7 @@ def _root(order: Floats, **_: Any) -> Floats:
 METRICS: dict[str, Metric] = {
     "euclidean": Metric(sq_distance, _root, plain=True),
     "sqeuclidean": Metric(sq_distance, plain=True),
-    "cosine": Metric(_cosine, plain=True),
+    "cosine": Metric(_cosine, unit_rows=True, plain=True),
     "inner_product": Metric(
         lambda a, b: -dot(a, b), lambda order: 0.0 - order, largest_first=True, plain=True
     ),

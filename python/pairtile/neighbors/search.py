@@ -383,8 +383,9 @@ def knn(
     -----
     O(n m d) operations; memory beyond inputs and result is O(tiles), never n x m. Metrics that are
     sums of other terms than products, squares or sizes of differences are computed in float64
-    throughout, whatever the precision. minkowski takes whole p by multiplications, p like 1.5 by a square root more, any other by a
-    logarithm, which takes ten times as long. Powers beyond float64 are infinite, or 0.
+    throughout, whatever the precision. minkowski takes whole p by multiplications, p like 1.5 by a
+    square root more, any other by a logarithm, which takes ten times as long. Powers beyond float64
+    are infinite, or 0.
 
     A large set among itself has each pair computed once, for both of its rows. The candidates of
     all rows are then held at once, about 12 (k + max(32, k)) bytes a row, twice that where float64

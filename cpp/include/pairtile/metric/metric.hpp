@@ -41,7 +41,9 @@ struct Metric {
 
     const MetricTraits& traits() const { return metric_traits[static_cast<int>(id)]; }
     bool on_bits() const { return traits().quantity == Quantity::differing_bits; }
-    bool unit_rows() const { return traits().reading == Reading::unit; }
+    bool unit_rows() const {
+        return traits().reading == Reading::unit || traits().reading == Reading::centred_unit;
+    }
     bool mapped() const {
         return traits().reading == Reading::weighted || traits().reading == Reading::transformed;
     }

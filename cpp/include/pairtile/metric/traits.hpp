@@ -14,10 +14,11 @@ enum class Quantity : int {
     terms
 };
 
-// What becomes of a row before pairs are formed. `unit`: divided by its norm. `weighted` and
-// `transformed`: packed under the linear map, of the roots of weights or a transform, that makes
-// the metric the Euclidean distance; canonical values read it as it is.
-enum class Reading : int { as_is, unit, weighted, transformed };
+// What becomes of a row before pairs are formed. `unit`: divided by its norm. `centred_unit`: less
+// its mean before that. `weighted` and `transformed`: packed under the linear map, of the roots of
+// weights or a transform, that makes the metric the Euclidean distance; canonical values read it as
+// it is.
+enum class Reading : int { as_is, unit, centred_unit, weighted, transformed };
 
 struct MetricTraits {
     Quantity quantity = Quantity::terms;

@@ -132,10 +132,10 @@ class Rows:
         self.n, self.d = memory.shape
         self.view = (address(memory), *memory.shape, *memory.strides, self.dtype)
 
-    def scales(self) -> Any:
-        """Norms to divide by where rows are L2-normalised."""
+    def scales(self, *, centred: bool = False) -> Any:
+        """What to divide by where rows are L2-normalised, less their means before if `centred`."""
         out = cupy.empty(self.n * _cuda.scale_bytes, dtype=cupy.uint8)
-        _cuda.row_scales(self.view, address(out), current_stream())
+        _cuda.row_scales(self.view, centred, address(out), current_stream())
         return out
 
     def sample(self, most: int = 64) -> NDArray[np.float64]:

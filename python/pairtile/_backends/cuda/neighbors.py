@@ -58,12 +58,18 @@ class Index:
         del precision, pack, workers
         with device_of(reference):
             self.rows = Rows(reference)
-            self.scales = self.rows.scales() if metric == "cosine" else None
+            self.scales = _scales(metric, self.rows)
             cupy.cuda.get_current_stream().synchronize()  # searches may come on any other
 
 
 def _memory_of(index: Index | None) -> Any:
     return None if index is None else index.rows.memory
+
+
+def _scales(metric: str, rows: Rows) -> Any:
+    """What rows are divided by for a metric, if anything."""
+    definition = METRICS[metric]
+    return rows.scales(centred=definition.centred) if definition.unit_rows else None
 
 
 class PairOfSets:
@@ -78,19 +84,18 @@ class PairOfSets:
         index: Index | None = None,
     ) -> None:
         self.itself = reference is None
-        normalised = metric == "cosine"
         if index is None:
             self.r = Rows(queries if self.itself else reference)
-            of_references = self.r.scales() if normalised else None
+            of_references = _scales(metric, self.r)
         else:
             self.r, of_references = index.rows, index.scales
         self.q = self.r if self.itself else Rows(queries)
-        of_queries = self.q.scales() if normalised and not self.itself else of_references
+        of_queries = of_references if self.itself else _scales(metric, self.q)
         self.scales = of_queries, of_references
         given = params or {}
         self._params = [upload(given.get(name)) for name in ("w", "transform", "ranges")]
         self._measure = (
-            metric,
+            "cosine" if METRICS[metric].unit_rows else metric,  # of rows as the scales make them
             given.get("p", 0.0),
             *map(address, self._params),
             given.get("n_bits", 0),

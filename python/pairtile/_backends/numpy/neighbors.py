@@ -173,7 +173,7 @@ def pairwise_distances(
             with np.errstate(over="ignore", invalid="ignore"):
                 value = ordered(metric, a, widen(y, cols), metric_params)
                 value = finish(metric, value, metric_params)
-                if itself and rows == cols and metric == "cosine":
+                if itself and rows == cols and METRICS[metric].unit_rows:
                     np.fill_diagonal(value, 0.0 * np.diagonal(value))
                 out[rows, cols] = value
         if progress is not None:
