@@ -55,6 +55,14 @@ def by_scipy(x: Floats, y: Floats, metric: str, params: dict[str, Any] | None = 
             return x @ y.T
         if metric == "weuclidean":
             return cdist(x, y, "euclidean", w=params["w"])
+        if metric == "correlation":  # SciPy's is NaN for constant rows
+            x, y = (a / np.maximum(np.abs(a).max(axis=1, keepdims=True), 1e-300) for a in (x, y))
+            x, y = (a.astype(np.longdouble) for a in (x, y))
+            x, y = (a - a.mean(axis=1, keepdims=True) for a in (x, y))
+            x, y = (np.where(np.ptp(a, axis=1, keepdims=True) == 0, 0, a) for a in (x, y))
+            norms = np.outer(*(np.linalg.norm(a, axis=1) for a in (x, y)))
+            cosines = np.divide(x @ y.T, norms, out=np.zeros(norms.shape), where=norms > 0)
+            return (1 - cosines).astype(np.float64)
         if metric == "lorentzian":
             return np.log1p(np.abs(x[:, None] - y)).sum(axis=2)
         if metric == "gower":

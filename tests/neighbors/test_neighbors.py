@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
-from metrics import METRICS, by_scipy, named, narrowed
+from metrics import ALL, METRICS, by_scipy, named, narrowed
 from strategies import DTYPES, KINDS, Points, cast, pairs_of_sets, point_sets
 
 # Of data that no metric finds degenerate, and of what float32 alone gets wrong.
@@ -393,6 +393,7 @@ def test_fast_is_near(metric, sets):
         "weuclidean": rooted,
         "mahalanobis": rooted,
         "cosine": 1e-4,
+        "correlation": 1e-4,
         "inner_product": 1e-4
         * np.linalg.norm(sets[0].values, axis=1).max()
         * np.linalg.norm(sets[1].values, axis=1).max(),
@@ -429,7 +430,7 @@ def test_distances_by_scipy(metric, sets):
         if metric == "inner_product":
             right = -right
             slack = 1e-13 * (np.abs(a) @ np.abs(b).T)
-        elif metric == "cosine":  # as 1 − cos, which is what cancels
+        elif ALL[metric].unit_rows:  # as 1 − cos, which is what cancels
             slack = 1e-12
         else:
             slack = 1e-12 * right

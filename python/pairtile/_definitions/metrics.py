@@ -236,6 +236,9 @@ METRICS: dict[str, Metric] = {
     ),
     "manhattan": Metric(manhattan, plain=True),
     "chebyshev": Metric(chebyshev, plain=True),
+    "correlation": Metric(
+        lambda a, b: _cosine(a, b, centred=True), unit_rows=True, centred=True, plain=True
+    ),
     "minkowski": Metric(
         _minkowski, lambda order, p: power_by_roots(order, 1.0 / p), required=("p",)
     ),

@@ -286,6 +286,8 @@ def knn(
         euclidean, sqeuclidean   :math:`d = \sqrt{\sum_j (x_j - y_j)^2}`, :math:`d^2`
         cosine                   :math:`\tfrac12 \|x/\|x\| - y/\|y\|\,\|^2 = 1 - \cos`; a zero
                                  row has distance 1 to every other row
+        correlation              the same of rows less their means, :math:`1 - r`; a
+                                 constant row has distance 1 to every other row
         inner_product            :math:`\sum_j x_j y_j`, largest first
         manhattan                :math:`\sum_j |x_j - y_j|`
         chebyshev                :math:`\max_j |x_j - y_j|`

@@ -6,6 +6,7 @@
 #include "pairtile/metric/canberra.hpp"
 #include "pairtile/metric/canonical.hpp"
 #include "pairtile/metric/chebyshev.hpp"
+#include "pairtile/metric/correlation.hpp"
 #include "pairtile/metric/cosine.hpp"
 #include "pairtile/metric/euclidean.hpp"
 #include "pairtile/metric/gower.hpp"
@@ -37,10 +38,12 @@
     X(weuclidean, WeightedEuclidean) \
     X(gower, Gower)
 
-#define PAIRTILE_METRICS(X)    \
-    PAIRTILE_PLAIN_METRICS(X)  \
-    PAIRTILE_SUMMED_METRICS(X) \
-    X(mahalanobis, Mahalanobis)
+// `correlation` is the cosine of rows that are read otherwise.
+#define PAIRTILE_METRICS(X)     \
+    PAIRTILE_PLAIN_METRICS(X)   \
+    PAIRTILE_SUMMED_METRICS(X)  \
+    X(mahalanobis, Mahalanobis) \
+    X(correlation, Correlation)
 
 #define PAIRTILE_BIT_METRICS(X) \
     X(hamming, Hamming)         \
