@@ -134,7 +134,8 @@ def kernel_stein_discrepancy(
     scores : array_like of shape (n, d)
         :math:`\nabla \log p(x_i)` in each row.
     kernel : Kernel or str, default InverseMultiquadric(c="median")
-        Gaussian, RationalQuadratic, InverseMultiquadric or Matern, or a weighted sum of these.
+        One of the distance with two derivatives, such as Gaussian or Matern, or a weighted sum of
+        such.
     estimator : {"biased", "unbiased"}
         Mean over all pairs (a V-statistic, never negative), or over i ≠ j (a U-statistic).
     workers, check_finite, progress

@@ -188,8 +188,8 @@ def kernel_logsumexp(
     y : array_like of shape (m, d), optional
         Reference rows; None stands for x.
     kernel : Kernel or str
-        As in `kernel_sum`, of kernels that are positive everywhere (Gaussian, Laplace, rational
-        quadratic, inverse multiquadric, Matérn), or a sum of them with positive weights.
+        As in `kernel_sum`, of kernels that are positive everywhere, as those are whose values
+        fall with the distance, or a sum of them with positive weights.
     log_weights : array_like of shape (m,), optional
         :math:`w_j`, any numbers; −inf leaves a row out. All 0 by default.
     bandwidths : array_like of shape (m,), optional
