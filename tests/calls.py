@@ -19,6 +19,7 @@ ALL_KERNELS = (
     + pt.Laplace(20.0, norm="l1")
     + pt.RationalQuadratic(3.0)
     + pt.InverseMultiquadric(3.0)
+    + pt.Cauchy(4.0)
     + pt.Matern(5.0)
     + pt.Matern(5.0, nu=2.5)
     + pt.Polynomial()

@@ -140,6 +140,16 @@ def inverse_multiquadric(rng: Any, r: float) -> Formula:
     )
 
 
+def cauchy(rng: Any, r: float) -> Formula:
+    return Formula(
+        pt.Cauchy(r),
+        lambda p: 1 / (1 + p.squares / r**2),
+        lambda p: 1.0,
+        lambda p: -1 / (r + p.squares / r) ** 2,
+        positive=lambda p: -np.log1p(p.squares / r**2),
+    )
+
+
 def matern(rng: Any, r: float, nu: float) -> Formula:
     rate = math.sqrt(2 * nu) / r
 
@@ -228,6 +238,7 @@ RADIAL: dict[str, Callable[[Any, float], Formula]] = {
     "laplace_l1": laplace_l1,
     "rational_quadratic": rational_quadratic,
     "inverse_multiquadric": inverse_multiquadric,
+    "cauchy": cauchy,
     "matern32": partial(matern, nu=1.5),
     "matern52": partial(matern, nu=2.5),
 }

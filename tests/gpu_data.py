@@ -10,6 +10,7 @@ TERMS: dict[str, tuple[float, ...]] = {
     "laplace": (0.3,),
     "laplace_l1": (0.1,),
     "rational_quadratic": (0.2, 1.3),
+    "cauchy": (0.3,),
     "matern32": (0.4,),
     "matern52": (0.6,),
     "polynomial": (3.0, 0.1, 1.0),

@@ -19,6 +19,7 @@ from pairtile.dependence import (
     independence_test,
 )
 from pairtile.kernels import (
+    Cauchy,
     Cosine,
     Energy,
     Gaussian,
@@ -92,6 +93,7 @@ __all__ = [
     "KID",
     "PRDC",
     "AggregatedTest",
+    "Cauchy",
     "ContrastiveResult",
     "Cosine",
     "Energy",

@@ -102,6 +102,11 @@ def _rational_quadratic_stein(s: Floats, scale: float, alpha: float) -> Derivati
     return k, -alpha * scale * k / base, alpha * (alpha + 1) * scale**2 * s * k / base**2
 
 
+def _cauchy_stein(s: Floats, q: float) -> Derivatives:
+    k = 1 / (1 + q * s)
+    return k, -q * k**2, 2 * q**2 * s * k**3
+
+
 def _matern32_stein(s: Floats, r: float) -> Derivatives:
     z = r * np.sqrt(s)
     tail = np.exp(-z)
@@ -141,6 +146,13 @@ KERNELS: dict[str, Kernel] = {
         slope=lambda s, scale, alpha: -alpha * scale * (1 + scale * s) ** (-alpha - 1),
         log=lambda s, scale, alpha: -alpha * np.log1p(s * scale),
         stein=_rational_quadratic_stein,
+    ),
+    "cauchy": Kernel(
+        sq_distance,
+        lambda s, q: 1 / (1 + q * s),
+        slope=lambda s, q: -q / (1 + q * s) ** 2,
+        log=lambda s, q: -np.log1p(q * s),
+        stein=_cauchy_stein,
     ),
     "matern32": Kernel(
         sq_distance,

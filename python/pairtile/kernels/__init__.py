@@ -1,6 +1,7 @@
 """Kernels as values, their bandwidths, and sums and products of their matrices."""
 
 from pairtile.kernels.kernel import (
+    Cauchy,
     Cosine,
     Energy,
     Gaussian,
@@ -18,6 +19,7 @@ from pairtile.kernels.kernel import (
 from pairtile.kernels.products import kernel_logsumexp, kernel_matvec
 
 __all__ = [
+    "Cauchy",
     "Cosine",
     "Energy",
     "Gaussian",

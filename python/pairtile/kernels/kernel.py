@@ -353,6 +353,37 @@ class InverseMultiquadric(Kernel):
 
 
 @dataclass(frozen=True)
+class Cauchy(Kernel):
+    r"""Cauchy kernel :math:`1/(1 + d^2/s^2)`, s being the scale.
+
+    Parameters
+    ----------
+    scale : float or str, default 1
+        Positive, in the unit of the data: the distance at which the kernel is 1/2; or a rule of
+        `median_distance`.
+
+    Raises
+    ------
+    ValueError
+        If the scale is not positive.
+    """
+
+    _names: ClassVar[tuple[str, ...]] = ("cauchy",)
+
+    scale: float | str = 1.0
+
+    def __post_init__(self) -> None:
+        _check_length("scale", self.scale)
+
+    def _rules(self) -> set[Rule]:
+        return _rules_of(self.scale)
+
+    def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
+        scale = _length("scale", self.scale, lengths)
+        return [(1.0, self._name, (_reciprocal("scale", scale, scale * scale),))]
+
+
+@dataclass(frozen=True)
 class Matern(Kernel):
     r"""Matérn kernel with :math:`z = \sqrt{2\nu}\,d/\ell`.
 
@@ -483,6 +514,7 @@ _NAMED = {
     "linear": Linear(),
     "cosine": Cosine(),
     "energy": Energy(),
+    "cauchy": Cauchy("median"),
 }
 
 
@@ -491,6 +523,7 @@ _CLASSES = (
     Laplace,
     RationalQuadratic,
     InverseMultiquadric,
+    Cauchy,
     Matern,
     Polynomial,
     Linear,
@@ -759,8 +792,8 @@ def kernel_sum(
     y : array_like of shape (m, d), optional
         None stands for x, with the weights of x.
     kernel : Kernel or str
-        A kernel, a weighted sum of kernels, or a name: "gaussian" and "laplace" (bandwidth: the
-        median distance of the pooled sample), "polynomial", "linear", "cosine", "energy".
+        A kernel, a weighted sum of kernels, or a name: "gaussian", "laplace" and "cauchy" (length:
+        the median distance of the pooled sample), "polynomial", "linear", "cosine", "energy".
     x_weights, y_weights : array_like of shape (n,) and (m,), optional
         Finite, of any sign, used as they are; all 1 by default.
     exclude_diagonal : bool, default False

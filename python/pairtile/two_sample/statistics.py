@@ -252,8 +252,8 @@ def mmd(
     x, y : array_like of shape (n, d) and (m, d)
         Reference sample and new sample; real numbers.
     kernel : Kernel or str, default "gaussian"
-        A kernel, a weighted sum of kernels, or a name: "gaussian" and "laplace" (bandwidth: the
-        median distance of the pooled sample), "polynomial", "linear", "cosine", "energy".
+        A kernel, a weighted sum of kernels, or a name: "gaussian", "laplace" and "cauchy" (length:
+        the median distance of the pooled sample), "polynomial", "linear", "cosine", "energy".
     estimator : {"unbiased", "biased", "linear", "block"}
         "unbiased" leaves the pairs i = i out of both within-sample means, and can be negative;
         "biased" keeps them. "block" is the mean over consecutive blocks of B rows of

@@ -682,6 +682,10 @@ const std::vector<Formula>& formulas() {
          {0.3, 1.7},
          [](long double s, P p) { return std::pow(1 + p[0] * s, -static_cast<long double>(p[1])); },
          [](long double s, P p) { return p[1] * (2 + 2 * std::log1p(p[0] * s)); }},
+        {KernelId::cauchy,
+         {0.3},
+         [](long double s, P p) { return 1 / (1 + p[0] * s); },
+         [](long double, P) { return 2.0L; }},
         {KernelId::matern32,
          {0.9},
          [](long double s, P p) {

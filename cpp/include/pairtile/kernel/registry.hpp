@@ -2,6 +2,7 @@
 // one, one line here, its record in Python (_definitions) and its class there.
 #pragma once
 
+#include "pairtile/kernel/cauchy.hpp"
 #include "pairtile/kernel/cosine.hpp"
 #include "pairtile/kernel/energy.hpp"
 #include "pairtile/kernel/gaussian.hpp"
@@ -13,16 +14,17 @@
 #include "pairtile/kernel/polynomial.hpp"
 #include "pairtile/kernel/rational_quadratic.hpp"
 
-#define PAIRTILE_KERNELS(X)                      \
-    X(gaussian, Gaussian)                        \
-    X(laplace, Laplace)                          \
-    X(laplace_l1, LaplaceL1)                     \
-    X(rational_quadratic, RationalQuadratic)     \
-    X(matern32, Matern32)                        \
-    X(matern52, Matern52)                        \
-    X(polynomial, Polynomial)                    \
-    X(linear, Linear)                            \
-    X(cosine, CosineKernel)                      \
+#define PAIRTILE_KERNELS(X)                  \
+    X(gaussian, Gaussian)                    \
+    X(laplace, Laplace)                      \
+    X(laplace_l1, LaplaceL1)                 \
+    X(rational_quadratic, RationalQuadratic) \
+    X(cauchy, Cauchy)                        \
+    X(matern32, Matern32)                    \
+    X(matern52, Matern52)                    \
+    X(polynomial, Polynomial)                \
+    X(linear, Linear)                        \
+    X(cosine, CosineKernel)                  \
     X(energy, Energy)
 
 namespace pairtile {
