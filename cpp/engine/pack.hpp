@@ -62,6 +62,17 @@ struct Panels {
     }
 };
 
+// Rows as they are, NaN where a feature is missing: what Ops pack is NaN throughout in such a row.
+template <class S, class T>
+void pack_with_nan(const RowsView<S>& rows, int count, int64_t d, int width, T* panel) {
+    for (int64_t f = 0; f < d; ++f) {
+        for (int i = 0; i < width; ++i) {
+            panel[f * width + i] =
+                i < count ? static_cast<T>(rows.data[i * rows.stride + f]) : T(0);
+        }
+    }
+}
+
 // Packs `count` points from `first` on as the points `at` and following of `out`.
 template <class S, class T>
 void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
@@ -93,7 +104,10 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
                            side.factor, formula.norm, side.width, panel, norms);
             }
         };
-        if constexpr (sizeof(S) == 4) {
+        if (formula.metric && formula.metric->traits().takes_nan) {
+            pack_with_nan(rows, here, d, side.width, panel);
+            std::fill(norms, norms + here, 0.0);
+        } else if constexpr (sizeof(S) == 4) {
             pack(ops.pack_float32, ops.pack_bfloat16_float32);
         } else {
             pack(ops.pack_float64, ops.pack_bfloat16_float64);

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import require_finite
+from pairtile._backends.refusals import first_infinite, require_finite
 from pairtile._backends.rows import Rows, spans
 from pairtile._definitions.metrics import finish
 
@@ -94,8 +94,11 @@ def _load(rows: Set, span: slice, workers: int) -> NDArray[Any]:
         return rows[span]
     block = rows.read(span)
     if span.stop > rows.checked:
-        bad = choose.module().first_nonfinite(block, workers=workers)
-        require_finite(rows.name, bad, span.start)
+        if rows.check == "but NaN":
+            require_finite(rows.name, first_infinite(block), span.start, "Inf")
+        else:
+            bad = choose.module().first_nonfinite(block, workers=workers)
+            require_finite(rows.name, bad, span.start)
         rows.checked = span.stop
     return block
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
 
-def require_finite(name: str, first_bad: int, start: int = 0) -> None:
+Finite = bool | Literal["but NaN"]  # what is checked: Inf and NaN, nothing, or Inf alone
+
+
+def first_infinite(x: Any) -> int:
+    """First row holding Inf, -1 if there is none; of an array in either memory."""
+    step = max(1, (1 << 20) // x.shape[1])
+    for start in range(0, len(x), step):
+        some = x[start : start + step]
+        bad = ((some == float("inf")) | (some == -float("inf"))).any(axis=1)
+        if bad.any():
+            return start + int(bad.argmax())
+    return -1
+
+
+def require_finite(name: str, first_bad: int, start: int = 0, what: str = "NaN or Inf") -> None:
     """ValueError if there is a bad row, counted from the row `start` of the argument."""
     if first_bad >= 0:
-        raise ValueError(f"{name} contains NaN or Inf; the first bad row is {start + first_bad}")
+        raise ValueError(f"{name} contains {what}; the first bad row is {start + first_bad}")
 
 
 def require_memory(memory_limit: int, least: int) -> None:

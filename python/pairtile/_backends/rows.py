@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._backends.refusals import Finite
+
 
 def spans(n: int, block: int = 256) -> Iterator[slice]:
     """The rows 0..n in blocks."""
@@ -58,7 +60,9 @@ def _opened(filename: str | os.PathLike[str] | None) -> FileIO | None:
 class Rows:
     """Rows of an argument called `name`, read when they are asked for, as `dtype`."""
 
-    def __init__(self, name: str, source: Any, dtype: np.dtype[Any], *, check_finite: bool) -> None:
+    def __init__(
+        self, name: str, source: Any, dtype: np.dtype[Any], *, check_finite: Finite
+    ) -> None:
         self.name = name
         self.source = source
         self.dtype = dtype
@@ -69,6 +73,7 @@ class Rows:
         self.row_bytes = self.shape[1] * (
             stored.itemsize + (dtype.itemsize if self._converted else 0)
         )
+        self.check = check_finite
         # the first rows of which it is known that they hold neither NaN nor Inf, or not asked
         self.checked = 0 if check_finite and "float" in dtype.name else len(self)
 

@@ -202,6 +202,8 @@ class Metric:
         Whether it is the larger the nearer rows are, and so no distance.
     unit_rows, centred : bool
         Whether rows are divided by their norms, less their means before that.
+    takes_nan : bool
+        Whether NaN is a feature that is missing.
     plain : bool
         Whether rows are packed once for all searches, parameters having no part in it.
     """
@@ -214,6 +216,7 @@ class Metric:
     largest_first: bool = False
     unit_rows: bool = False
     centred: bool = False
+    takes_nan: bool = False
     plain: bool = False
 
     @property

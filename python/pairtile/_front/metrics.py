@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pairtile._backends.refusals import Finite
 from pairtile._backends.rows import Rows
 from pairtile._definitions.metrics import METRICS
 from pairtile._front import scalars, validate
@@ -63,6 +64,11 @@ def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None
             f"metric {metric!r} is largest for the nearest rows; "
             f"a distance is needed here: {distances}"
         )
+
+
+def finite(metric: str, check_finite: bool) -> Finite:
+    """What is to be checked of the rows of a metric."""
+    return "but NaN" if check_finite and METRICS[metric].takes_nan else check_finite
 
 
 def resolve(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import require_finite
+from pairtile._backends.refusals import Finite, first_infinite, require_finite
 from pairtile._backends.rows import Rows, is_rows
 from pairtile._front import scalars
 from pairtile._front.mapped import guarded
@@ -123,7 +123,7 @@ def matrix(
     name: str,
     x: Any,
     *,
-    check_finite: bool = True,
+    check_finite: Finite = True,
     workers: int = 1,
     blocks: bool = False,
     now: bool = True,
@@ -140,8 +140,11 @@ def matrix(
     a = array(name, x)
     _check_shape(name, a.shape)
     # The name, not the kind: bfloat16 is a float whose kind NumPy does not know.
-    if check_finite and now and "float" in a.dtype.name:
-        require_finite(name, choose.module(a).first_nonfinite(a, workers=workers))
+    if now and "float" in a.dtype.name:
+        if check_finite == "but NaN":
+            require_finite(name, first_infinite(a), what="Inf")
+        elif check_finite:
+            require_finite(name, choose.module(a).first_nonfinite(a, workers=workers))
     return a
 
 
@@ -151,7 +154,7 @@ def pair(
     y_name: str,
     y: Any,
     *,
-    check_finite: bool = True,
+    check_finite: Finite = True,
     workers: int = 1,
     blocks: bool = False,
 ) -> tuple[Any, Any]:

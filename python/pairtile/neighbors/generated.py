@@ -154,11 +154,12 @@ def precision_recall_density_coverage(
     PRDC(precision=0.6666666666666666, recall=1.0, density=1.3333333333333333, coverage=1.0)
     """
     metrics.check_distance(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
     x, y = validate.pair(
-        "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
+        "real", real, "fake", fake, check_finite=finite, workers=workers, blocks=True
     )
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
@@ -260,10 +261,11 @@ def realism(
     array([2.        , 0.5       ,        inf, 0.14285714])
     """
     metrics.check_distance(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     prune = scalars.real("prune", prune, least=0.0, most=1.0)
     workers = resolve_workers(workers)
-    x, y = validate.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    x, y = validate.pair("real", real, "fake", fake, check_finite=finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     measure = metrics.resolve(metric, metric_params, real=x, fake=y)
@@ -362,10 +364,11 @@ def probabilistic_precision_recall(
     PrecisionRecall(precision=0.953125, recall=0.9375)
     """
     metrics.check_distance(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     scale = scalars.real("scale", scale, above=0.0)
     workers = resolve_workers(workers)
-    x, y = validate.pair("real", real, "fake", fake, check_finite=check_finite, workers=workers)
+    x, y = validate.pair("real", real, "fake", fake, check_finite=finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
@@ -444,10 +447,11 @@ def authenticity(
     array([False,  True, False,  True])
     """
     metrics.check_distance(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
     x, y = validate.pair(
-        "real", real, "fake", fake, check_finite=check_finite, workers=workers, blocks=True
+        "real", real, "fake", fake, check_finite=finite, workers=workers, blocks=True
     )
     enough_others(1, len(x), " of real")
     measure = metrics.resolve(metric, metric_params, real=x, fake=y)
@@ -519,10 +523,11 @@ def distance_to_closest_record(
            [0]]))
     """
     metrics.check_distance(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
     a, b = validate.pair(
-        "x", x, "reference", reference, check_finite=check_finite, workers=workers, blocks=True
+        "x", x, "reference", reference, check_finite=finite, workers=workers, blocks=True
     )
     measure = metrics.resolve(metric, metric_params, reference=b, x=a)
     dtype = scalars.float_dtype("distance_dtype", distance_dtype)

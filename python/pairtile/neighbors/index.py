@@ -110,7 +110,12 @@ class NeighborIndex:
         metrics.check(metric, metric_params)
         scalars.choice("precision", precision, scalars.PRECISIONS)
         threads = resolve_workers(workers)
-        rows = validate.matrix("reference", reference, check_finite=check_finite, workers=threads)
+        rows = validate.matrix(
+            "reference",
+            reference,
+            check_finite=metrics.finite(metric, check_finite),
+            workers=threads,
+        )
         given = validate.like(reference)(rows)
         self._fill(rows, given, metric, dict(metric_params or {}), precision, threads)
         mapped.check()
@@ -390,7 +395,9 @@ class NeighborIndex:
         """Queries and references as the backend takes them: a self-join has no references."""
         if queries is None:
             return self._rows, None
-        q = validate.matrix(name, queries, check_finite=check_finite, workers=workers)
+        q = validate.matrix(
+            name, queries, check_finite=metrics.finite(self.metric, check_finite), workers=workers
+        )
         validate.check_alike(name, q, "reference", self._rows)
         if METRICS[self.metric].on_bits:
             metrics.resolve(self.metric, self._measure.params, **{name: q})

@@ -147,10 +147,11 @@ def radius_count(
     """
     needs_radius("radius_count", reference, radius)
     metrics.check_distance(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     scalars.choice("radius_of", radius_of, ("query", "reference"))
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
+    q, r = point_sets("queries", queries, reference, check_finite=finite, workers=workers)
     over = validate.devices(devices, queries=q, reference=r)
     n, m = len(q), len(q if r is None else r)
     measure = metrics.resolve(metric, metric_params, reference=r, queries=q)
@@ -243,9 +244,10 @@ def radius_neighbors(
     """
     needs_radius("radius_neighbors", reference, radius)
     metrics.check_distance(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    q, r = point_sets("queries", queries, reference, check_finite=check_finite, workers=workers)
+    q, r = point_sets("queries", queries, reference, check_finite=finite, workers=workers)
     measure = metrics.resolve(metric, metric_params, reference=r, queries=q)
     dtype = scalars.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or validate.working_dtype(q, q if r is None else r).name

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pairtile._backends.refusals import Finite
     from pairtile._front.progress import Progress
 
 
@@ -42,7 +43,7 @@ class Neighbors(NamedTuple):
 
 
 def point_sets(
-    name: str, queries: Any, reference: Any, *, check_finite: bool, workers: int, now: bool = True
+    name: str, queries: Any, reference: Any, *, check_finite: Finite, workers: int, now: bool = True
 ) -> tuple[Any, Any]:
     """Queries, under the name of their argument, and references, None for a self-join.
 
@@ -215,8 +216,9 @@ def _search(
     scalars.choice("precision", precision, scalars.PRECISIONS)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
+    finite = metrics.finite(metric, check_finite)
     q, r = point_sets(
-        name, queries, reference, check_finite=check_finite, workers=workers, now=False
+        name, queries, reference, check_finite=finite, workers=workers, now=finite == "but NaN"
     )
     over = validate.devices(devices, **{name: q}, reference=r)
     n, m = len(q), len(q if r is None else r)
@@ -233,7 +235,7 @@ def _search(
             dtype=dtype or validate.working_dtype(q, q if r is None else r).name,
             precision=precision,
             metric_params=measure.params,
-            check_finite=check_finite and r is not None,
+            check_finite=finite is True and r is not None,
             workers=workers,
             memory_limit=limit,
             progress=report,
@@ -584,13 +586,14 @@ def pairwise_distances(
     109.0
     """
     metrics.check(metric, metric_params)
+    finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     wrap = validate.like(x, y)
     if y is None:
-        a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
+        a = validate.matrix("x", x, check_finite=finite, workers=workers)
         b = None
     else:
-        a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+        a, b = validate.pair("x", x, "y", y, check_finite=finite, workers=workers)
     measure = metrics.resolve(metric, metric_params, y=b, x=a)
     with reporting(progress, len(a) * len(a if b is None else b)) as (report,):
         distances: NDArray[np.floating[Any]] = wrap(

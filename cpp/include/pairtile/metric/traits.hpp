@@ -26,6 +26,7 @@ struct MetricTraits {
     Reading reading = Reading::as_is;
     const char* parameter = nullptr;  // key of the one that it cannot do without
     bool over_union = false;          // of bits: a share of those set in either row
+    bool takes_nan = false;           // as a feature that is missing
 };
 
 }  // namespace pairtile

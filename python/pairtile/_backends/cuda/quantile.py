@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Report
 
 # those without parameters
-METRICS = tuple(name for name, metric in metrics.METRICS.items() if not metric.parameters)
+METRICS = tuple(
+    name for name, metric in metrics.METRICS.items() if not (metric.parameters or metric.takes_nan)
+)
 _SAMPLED = 1 << 20  # pairs at most
 _KEPT = 1 << 24  # keys of pairs that may be held: 128 MB
 _SORTED = 1 << 20  # keys that are sorted rather than counted once more
