@@ -18,6 +18,7 @@ ALL = definitions.METRICS
 METRICS = tuple(name for name in ALL if not ALL[name].on_bits)
 BIT_METRICS = tuple(name for name in ALL if ALL[name].on_bits)
 PLAIN_METRICS = tuple(name for name in ALL if ALL[name].plain)
+FINITE = tuple(name for name in METRICS if not ALL[name].takes_nan)
 DISTANCES = tuple(metric for metric in METRICS if not ALL[metric].largest_first)
 
 
@@ -55,6 +56,9 @@ def by_scipy(x: Floats, y: Floats, metric: str, params: dict[str, Any] | None = 
             return x @ y.T
         if metric == "weuclidean":
             return cdist(x, y, "euclidean", w=params["w"])
+        if metric == "nan_euclidean":
+            squares = (x[:, None] - y) ** 2
+            return np.sqrt(x.shape[1] * np.nanmean(squares, axis=2))
         if metric == "correlation":  # SciPy's is NaN for constant rows
             x, y = (a / np.maximum(np.abs(a).max(axis=1, keepdims=True), 1e-300) for a in (x, y))
             x, y = (a.astype(np.longdouble) for a in (x, y))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
+from sklearn.metrics.pairwise import nan_euclidean_distances
 
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
@@ -163,6 +164,62 @@ def test_canberra_and_braycurtis_of_zeros():
     bray = pt.pairwise_distances(x, metric="braycurtis")
     np.testing.assert_array_equal(bray[0], [0, 1, 1, 1])
     assert bray[2, 3] == np.inf  # apart, with nothing to divide by
+
+
+def missing_here_and_there(rng, n, d, share=0.4):
+    x = rng.normal(size=(n, d))
+    x[rng.random((n, d)) < share] = np.nan
+    return x
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("d", [1, 2, 5, 9, 40])
+def test_nan_euclidean_by_sklearn(d, dtype):
+    rng = np.random.default_rng(3)
+    x, y = (missing_here_and_there(rng, n, d).astype(dtype) for n in (90, 210))
+    x[4], y[7] = np.nan, np.nan
+    right = nan_euclidean_distances(x.astype(np.float64), y.astype(np.float64))
+    right[np.isnan(right)] = np.inf  # nothing in common
+    found = pt.pairwise_distances(x, y, metric="nan_euclidean")
+    np.testing.assert_allclose(found, right, rtol=1e-6 if dtype != "float64" else 1e-7, atol=1e-7)
+    near = pt.knn(x, y, 210, metric="nan_euclidean")
+    np.testing.assert_array_equal(near.distances, np.take_along_axis(found, near.indices, axis=1))
+    np.testing.assert_array_equal(np.sort(near.indices, axis=1)[0], np.arange(210))
+    counts = pt.radius_count(x, y, 1.0, metric="nan_euclidean")
+    np.testing.assert_array_equal(counts, (found <= 1.0).sum(axis=1))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_nan_euclidean_equals_twin(dtype):
+    rng = np.random.default_rng(4)
+    x, y = (missing_here_and_there(rng, n, 11).astype(dtype) for n in (70, 900))
+    y[500:] = y[:400]
+    for reference in (y, None):
+        for k in (1, 8, 60):
+            assert_same(*native_and_twin(pt.knn, x, reference, k, metric="nan_euclidean"))
+        assert_same(
+            *native_and_twin(pt.radius_neighbors, x, reference, 2.0, metric="nan_euclidean")
+        )
+        for each in (True, False):
+            options = {"metric": "nan_euclidean", "check_finite": each}
+            assert_same(*native_and_twin(pt.radius_count, x, reference, np.ones(70), **options))
+    index = pt.NeighborIndex(y, metric="nan_euclidean")
+    assert_same(index.knn(x, 5), pt.knn(x, y, 5, metric="nan_euclidean"))
+
+
+def test_nan_euclidean_refuses_infinity():
+    x, y = np.zeros((5, 2)), np.full((4, 2), np.nan)
+    pt.knn(x, y, 1, metric="nan_euclidean")
+    y[2, 1] = -np.inf
+    calls = {pt.knn: {"k": 1}, pt.radius_neighbors: {"radius": 1.0}, pt.pairwise_distances: {}}
+    for call, options in calls.items():
+        with pytest.raises(
+            ValueError, match=r"^(y|reference) contains Inf; the first bad row is 2"
+        ):
+            call(x, y, metric="nan_euclidean", **options)
+        with pytest.raises(ValueError, match="contains NaN or Inf"):
+            call(x, y, metric="euclidean", **options)
 
 
 @pytest.mark.parametrize("given_as", ["VI", "V"])

@@ -140,6 +140,16 @@ def _lorentzian(a: Floats, b: Floats) -> Floats:
     return _sum(a, b, lambda x, y, j: log_of_one_plus(np.abs(x - y)))
 
 
+def _nan_euclidean(a: Floats, b: Floats, features: float) -> Floats:
+    def square(x: Floats, y: Floats, j: int) -> Floats:
+        difference = x - y
+        return np.where(np.isnan(difference), 0.0, difference * difference)
+
+    squares = _sum(a, b, square)
+    present = _sum(a, b, lambda x, y, j: (~np.isnan(x - y)).astype(np.float64))
+    return np.where(present == 0, np.inf, squares / present)
+
+
 def _weuclidean(a: Floats, b: Floats, w: Floats) -> Floats:
     def term(x: Floats, y: Floats, j: int) -> Floats:
         difference = x - y
@@ -248,6 +258,9 @@ METRICS: dict[str, Metric] = {
     "canberra": Metric(_canberra),
     "braycurtis": Metric(_braycurtis),
     "lorentzian": Metric(_lorentzian),
+    "nan_euclidean": Metric(
+        _nan_euclidean, lambda order, features: np.sqrt(order * features), takes_nan=True
+    ),
     "weuclidean": Metric(_weuclidean, _root, required=("w",)),
     "mahalanobis": Metric(_mahalanobis, _root, optional=("VI", "V")),
     "gower": Metric(

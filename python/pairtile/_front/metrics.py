@@ -94,6 +94,8 @@ def resolve(
         name = "VI" if given.get("VI") is not None else "V"
         matrix = _numbers(f"metric_params[{name!r}]", given[name], (d, d))
         return Measure(metric, {"transform": _transform(name, matrix)})
+    if metric == "nan_euclidean":
+        return Measure(metric, {"features": float(d)})
     if METRICS[metric].on_bits:
         return Measure(metric, {"n_bits": _n_bits(metric, given.get("n_bits"), sets)})
     if metric == "gower":

@@ -297,6 +297,8 @@ def knn(
         canberra                 :math:`\sum_j |x_j - y_j| / (|x_j| + |y_j|)`, 0/0 = 0
         braycurtis               :math:`\sum_j |x_j - y_j| / \sum_j |x_j + y_j|`, 0/0 = 0
         lorentzian               :math:`\sum_j \log(1 + |x_j - y_j|)`
+        nan_euclidean            :math:`\sqrt{d/p \sum_j (x_j - y_j)^2}` over the p features
+                                 that both rows have, NaN being what is missing; p = 0: inf
         weuclidean               :math:`\sqrt{\sum_j w_j (x_j - y_j)^2}`
         mahalanobis              :math:`\sqrt{(x - y)^\top V^{-1} (x - y)}`
         gower                    mean over j of :math:`|x_j - y_j| / \text{range}_j`, or of
@@ -342,7 +344,8 @@ def knn(
     workers : int, optional
         Threads. None is the setting of `set_num_threads`, -1 all allowed cores.
     check_finite : bool, default True
-        False skips the search for NaN and Inf; a NaN distance is then never a neighbour.
+        False skips the search for NaN and Inf; a NaN distance is then never a neighbour. For
+        nan_euclidean only Inf is searched for.
     progress : bool or callable, default False
         True for a bar on standard error if that is a terminal, or a callable(done, total).
     memory_limit : int, optional

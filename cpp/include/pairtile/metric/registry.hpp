@@ -17,6 +17,7 @@
 #include "pairtile/metric/mahalanobis.hpp"
 #include "pairtile/metric/manhattan.hpp"
 #include "pairtile/metric/minkowski.hpp"
+#include "pairtile/metric/nan_euclidean.hpp"
 #include "pairtile/metric/sqeuclidean.hpp"
 #include "pairtile/metric/weuclidean.hpp"
 
@@ -35,6 +36,7 @@
     X(canberra, Canberra)            \
     X(braycurtis, BrayCurtis)        \
     X(lorentzian, Lorentzian)        \
+    X(nan_euclidean, NanEuclidean)   \
     X(weuclidean, WeightedEuclidean) \
     X(gower, Gower)
 
