@@ -73,6 +73,20 @@ def test_linear_and_block_are_their_definition(name, n):
         assert got == pytest.approx(expected, rel=1e-10, abs=1e-13)
 
 
+def test_rules_of_bandwidth_look_at_two_thousand_rows():
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(2, 2100, 3)).astype(np.float32)
+    draws = np.random.default_rng(0)
+    seen, other = x[draws.permutation(2100)[:2000]], y[draws.permutation(2100)[:2000]]
+    sigma = pt.median_distance(seen, other)
+    for estimator in ("linear", "block"):
+        got, right = (
+            pt.mmd(x, y, kernel=kernel, estimator=estimator)
+            for kernel in ("gaussian", pt.Gaussian(sigma))
+        )
+        assert got == pytest.approx(right, rel=1e-5)
+
+
 def test_linear_is_lemma_14():
     x, y = samples(41, 41, 3)
     k = gaussian(1.5)

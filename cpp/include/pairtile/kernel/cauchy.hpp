@@ -20,7 +20,7 @@ struct Cauchy {
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T k = value(s, p), slope = -p[0] * k * k;
-        return {k, slope, T(-2) * p[0] * s * k * slope};
+        return {k, slope, vanishing(T(-2) * p[0] * s * k, slope)};
     }
     template <class T>
     static PAIRTILE_HD T slope(T s, const T* p) {

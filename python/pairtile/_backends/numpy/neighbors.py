@@ -38,10 +38,11 @@ def widen(x: NDArray[Any], rows: slice) -> Floats:
 
 
 def ordered_of_finite(metric: str, a: Floats, b: Floats, params: Params = None) -> Floats:
-    """`ordered` for searches: NaN where a row holds NaN or Inf, which is nobody's neighbour."""
+    """`ordered` for searches: NaN where a row holds what the metric does not take."""
     value = ordered(metric, a, b, params)
-    value[~np.isfinite(a).all(axis=1)] = np.nan
-    value[:, ~np.isfinite(b).all(axis=1)] = np.nan
+    for side, rows in ((value, a), (value.T, b)):
+        bad = np.isinf(rows) if METRICS[metric].takes_nan else ~np.isfinite(rows)
+        side[bad.any(axis=1)] = np.nan
     return value
 
 
