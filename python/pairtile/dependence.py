@@ -298,7 +298,7 @@ def _without_unit(kernel: Kernel, a: NDArray[Any]) -> tuple[NDArray[Any], Kernel
 
 
 def _root(value: float, squared: bool) -> float:
-    return value if squared else math.sqrt(max(value, 0.0))
+    return float(value) if squared else math.sqrt(max(value, 0.0))
 
 
 def distance_covariance(
