@@ -41,12 +41,16 @@ struct TileFormula {
     // Beside that, the error of sums of differences of rows as they are: this share of the
     // argument.
     double relative = 0.0;
+    double widening = 1.0;  // 1 / (1 − relative)
 
     // Rounded, but in the order of the canonical values and equal only where they are.
     bool order_exact = false;
 
     bool exact() const { return slope == 0.0 && relative == 0.0 && floor == 0.0; }
-    void take_as_exact() { slope = floor = mapping = relative = 0.0; }
+    void take_as_exact() {
+        slope = floor = mapping = relative = 0.0;
+        widening = 1.0;
+    }
     // Numbers that a packed row of d features (or bytes of bits) takes.
     int64_t words(int64_t d) const {
         if (core == Core::dot_bfloat16) return (d + 1) / 2;
@@ -62,9 +66,11 @@ struct TileFormula {
                mapping * (2.0 * reach + mapping);
     }
     // How far off an argument of this size is, given what it is off by at any size.
-    double error_at(double value, double error) const { return error + relative * value; }
+    double error_at(double value, double error) const {
+        return relative > 0.0 ? error + relative * value : error;
+    }
     // The largest argument of a pair that may belong below a limit, the error at any size added.
-    double highest(double limit) const { return relative > 0.0 ? limit / (1.0 - relative) : limit; }
+    double highest(double limit) const { return limit * widening; }
 };
 
 template <class T>

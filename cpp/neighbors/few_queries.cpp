@@ -36,6 +36,7 @@ TileFormula formula_in_place(const Metric& metric, int64_t d) {
     const double canonical = static_cast<double>(d) / 8 + 8;
     formula.relative =
         1.01 * (u * (2 * additions + 4) + canonical * std::numeric_limits<double>::epsilon());
+    formula.widening = 1.0 / (1.0 - formula.relative);
     formula.floor = static_cast<double>(d + 8) * (2.0 * std::numeric_limits<T>::min() + 0x1p-1074);
     return formula;
 }

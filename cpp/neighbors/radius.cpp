@@ -1,8 +1,9 @@
 #include "neighbors/radius.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
+#include <limits>
 
 #include "engine/row_states.hpp"
 #include "neighbors/pair_filter.hpp"
@@ -238,13 +239,18 @@ double ordered_limit(const Metric& metric, D radius, bool closed) {
     };
     // bisection over the bit patterns of the non-negative numbers, which are ordered as they are
     if (!inside(0.0)) return -1.0;
-    const auto value_of = [](uint64_t bits) {
-        double value;
-        std::memcpy(&value, &bits, sizeof value);
-        return value;
-    };
+    const auto value_of = [](uint64_t bits) { return std::bit_cast<double>(bits); };
     uint64_t low = 0, high = 0x7ff0000000000000ull;  // 0 is inside; is infinity?
     if (inside(INFINITY)) return INFINITY;
+    // for most metrics it is near the distance or its square
+    const double distance = static_cast<double>(radius);
+    constexpr double off = 4.0 * std::numeric_limits<D>::epsilon();
+    for (const double guess : {distance, distance * distance}) {
+        const auto below = std::bit_cast<uint64_t>(guess * (1.0 - off));
+        const auto above = std::bit_cast<uint64_t>(guess * (1.0 + off));
+        if (low < below && below < high && inside(value_of(below))) low = below;
+        if (low < above && above < high && !inside(value_of(above))) high = above;
+    }
     while (high - low > 1) {
         const uint64_t middle = low + (high - low) / 2;
         (inside(value_of(middle)) ? low : high) = middle;
