@@ -100,10 +100,12 @@ def test_ragged_edges_of_every_block(d, dtype):
         check(got, expected, 1 / n, 10, 1e-13 if dtype == "float64" else 1e-6)
 
 
+@pytest.mark.oracle("torch")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_the_loss_and_its_gradients_are_pytorchs(normalize, dtype):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: torch)")
+    import torch
+
     functional = torch.nn.functional
     n, m, d, temperature, offset = 50, 70, 24, 0.3, -2.5
     a, b = sets(n, m, d, 1)
@@ -128,8 +130,10 @@ def test_the_loss_and_its_gradients_are_pytorchs(normalize, dtype):
     assert got.grad_bias == pytest.approx(float(bias.grad), rel=10 * eps)
 
 
+@pytest.mark.oracle("torch")
 def test_tensors_come_back_as_tensors():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra: torch)")
+    import torch
+
     x, y = sets(6, 6, 3, 2, np.float32)
     expected = pt.siglip_loss(x, y, temperature=1.0, grad=True)
     got = pt.siglip_loss(torch.tensor(x), torch.tensor(y), temperature=1.0, grad=True)
