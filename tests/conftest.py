@@ -35,6 +35,7 @@ SKIPS = {
     "simulator": "this device and build have|torch finds no GPU",
     "nvcc": "there is no nvcc|is not by nvcc",
     "oracle": "of the dependency group oracles",
+    "array_api": "SCIPY_ARRAY_API is not set",  # a check of scikit-learn
 }
 
 

@@ -6,7 +6,7 @@
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
 #include "engine/contraction.hpp"
-#include "engine/finite.hpp"
+#include "engine/survey.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"
 #include "kernels/sums.hpp"

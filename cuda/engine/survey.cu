@@ -1,5 +1,5 @@
 // NaN and Inf, the largest magnitude, and the norms that cosine divides by.
-#include "engine/finite.hpp"
+#include "engine/survey.hpp"
 
 #include "engine/launch.hpp"
 #include "engine/sweep.cuh"

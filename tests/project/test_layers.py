@@ -98,6 +98,18 @@ def test_a_room_includes_none_above_or_beside_it(tree, room, allowed):
     assert [pair for pair in found if pair[1].split("/")[0] not in allowed | {own}] == []
 
 
+@pytest.mark.parametrize("tree", ["cpp", "cuda"])
+def test_what_is_included_exists(tree):
+    """CUDA's files see the shared headers and their own."""
+    places = [ROOT / tree, ROOT / "cpp" / "include"]
+    missing = [
+        (str(file), found)
+        for file, found in includes(ROOT / tree)
+        if not any((place / found).is_file() for place in places)
+    ]
+    assert missing == []
+
+
 def test_every_folder_is_a_room_of_the_layers():
     folders = {str(p.parent.relative_to(ROOT / "cpp")) for p in (ROOT / "cpp").rglob("*.[hc]pp")}
     assert {f for f in folders if not any(f == r or f.startswith(r + "/") for r in CPP)} == set()

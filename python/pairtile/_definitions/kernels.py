@@ -238,6 +238,7 @@ def one_argument(terms: Sequence[Term]) -> bool:
     return len({KERNELS[name].argument for _, name, _ in terms}) == 1
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def stein_kernel(
     squares: Floats, products: Floats, cross: Floats, features: int, terms: Sequence[Term]
 ) -> Floats:
@@ -251,9 +252,7 @@ def stein_kernel(
     for weight, name, params in terms:
         derivatives = KERNELS[name].stein
         assert derivatives is not None  # checked by who calls
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            found = derivatives(squares, *params)
         # infinity times zero, of rows too far apart for the kernel, is zero
-        k, slope, curvature = (np.where(np.isnan(v), 0.0, v) for v in found)
+        k, slope, curvature = (np.where(np.isnan(v), 0.0, v) for v in derivatives(squares, *params))
         total += weight * (products * k - 2 * cross * slope - 2 * features * slope - 4 * curvature)
     return total

@@ -31,6 +31,7 @@ def tree(s: Floats) -> Floats:
     return sums
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def _accumulate(a: Floats, b: Floats, term: Callable[[Floats, Floats, Floats], object]) -> Floats:
     """Sum of term(a_ij, b_kj) over features j: eight partial sums, added in the canonical tree."""
     partial = np.zeros((8, len(a), len(b)))
@@ -41,6 +42,7 @@ def _accumulate(a: Floats, b: Floats, term: Callable[[Floats, Floats, Floats], o
     return tree(partial)
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 def _sum(
     a: Floats, b: Floats, term: Callable[[Floats, Floats, int], NDArray[np.floating[Any]]]
 ) -> Floats:

@@ -137,6 +137,6 @@ def kid(
             workers=threads,
             progress=report,
         )
-    values = (sums[:, 0] + sums[:, 1]) / (size * (size - 1)) - 2 * sums[:, 2] / size**2
     with np.errstate(over="ignore", invalid="ignore"):  # of values beyond the root of float64
+        values = (sums[:, 0] + sums[:, 1]) / (size * (size - 1)) - 2 * sums[:, 2] / size**2
         return KID(float(values.mean()), float(values.std()))

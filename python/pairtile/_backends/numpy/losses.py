@@ -17,6 +17,7 @@ Float64 = NDArray[np.float64]
 _BUFFER = 1 << 22  # float64 numbers in one chunk of scores (32 MB)
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def softmax_losses(
     x: Array,
     y: Array,
@@ -82,6 +83,7 @@ def softmax_losses(
     return per_row, lse_row, lse_col, *_gradients(x, y, grad_x, grad_y, normalize), grad_scale
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def sigmoid_losses(
     x: Array,
     y: Array,
@@ -128,8 +130,8 @@ def _gradients(
 ) -> tuple[Array, Array]:
     """Gradients by the rows as they are, in the working dtype."""
     if normalize:
-        grad_x = through_normalisation(x.astype(np.float64), grad_x)
-        grad_y = through_normalisation(y.astype(np.float64), grad_y)
+        grad_x = through_normalisation(_rows(x, False), grad_x)
+        grad_y = through_normalisation(_rows(y, False), grad_y)
     # Any byte order may arrive, so float64 is told by its size.
     dtype = np.float64 if 8 in (x.dtype.itemsize, y.dtype.itemsize) else np.float32
     return grad_x.astype(dtype), grad_y.astype(dtype)

@@ -26,8 +26,8 @@ _BLOCK = 64  # rows on either side: differences of all their features are held a
 def _block(a: Floats, b: Floats, s: Floats, t: Floats, terms: Sequence[Term]) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         cross = np.einsum("ijf,ijf->ij", a[:, None] - b[None], s[:, None] - t[None])
-        squares = sq_distance(a, b)
-    return stein_kernel(squares, s @ t.T, cross, a.shape[1], terms)
+        products = s @ t.T
+    return stein_kernel(sq_distance(a, b), products, cross, a.shape[1], terms)
 
 
 def stein_label_sums(
