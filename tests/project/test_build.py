@@ -180,7 +180,7 @@ def test_avx_only_inside_its_namespaces(build_tree: Path) -> None:
 @linux
 @native
 def test_calls_share_no_state_but_what_is_atomic(build_tree: Path) -> None:
-    """What outlives a call: the instruction set, chosen at import, what tests force, watched maps."""
+    """What outlives a call: the instruction set, what tests force, memory maps that are watched."""
     shared = set()
     for path in build_tree.glob("CMakeFiles/*.dir/cpp/**/*.o"):
         for line in _tool("objdump", "-tC", path).splitlines():
