@@ -157,7 +157,7 @@ def test_predicates(gpu: Any, screened: list[bool]) -> None:
     assert all(screened)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("bad", [np.nan, 1e30])
 def test_rows_beyond_the_screen_are_left_to_canonical_values(
     gpu: Any, screened: list[bool], bad: float
 ) -> None:

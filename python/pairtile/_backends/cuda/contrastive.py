@@ -197,7 +197,7 @@ class _Side:
         self.powers = self.factors = None
         if scales is not None:
             self.powers = scales.copy()
-            norms = self.powers.view(cupy.float64)[::2]
+            norms = self.powers.view(cupy.float64)[:: _cuda.scale_bytes // 8]  # first of each
             self.factors = _ones(rows.n)
             inverse = 1.0 / cupy.where(norms > 0, norms, 1.0)  # of a zero row any will do
             self.factors[: rows.n] = inverse.astype(cupy.float32)
