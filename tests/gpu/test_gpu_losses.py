@@ -123,8 +123,15 @@ def compare(losses: Any, cupy: Any, x: Any, y: Any, scale: float, **options: Any
     wanted = dict(seam(twin, x, y, scale, **options | {"progress": None}))
     n = len(x)
     a, b = wide(x), wide(y)
+    checked = dict(found)
     if options.get("normalize"):
-        a, b = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-300) for z in (a, b))
+        lengths = [np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-300) for z in (a, b)]
+        a, b = a / lengths[0], b / lengths[1]
+        if options.get("grad", True):  # as large as gradients by the rows divided by their lengths
+            for name, length in zip(("grad_x", "grad_y"), lengths, strict=True):
+                for result in (checked, wanted):
+                    dtype = result[name].dtype
+                    result[name] = (result[name] * length).astype(dtype)
     upstream = options.get("row_upstream")
     if options.get("grad", True):
         u = np.full(n, 1 / n) if upstream is None else upstream
@@ -135,7 +142,7 @@ def compare(losses: Any, cupy: Any, x: Any, y: Any, scale: float, **options: Any
         targets = options.get("targets")
         weights[np.arange(n), np.arange(n) if targets is None else targets] -= u
         wanted["weights"] = weights
-    check(found, wanted, a, b, scale, upstream)
+    check(checked, wanted, a, b, scale, upstream)
     return found
 
 
