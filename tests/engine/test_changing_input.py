@@ -70,7 +70,7 @@ def test_searches_of_changing_rows(kind):
 @pytest.mark.native
 @pytest.mark.parametrize("kind", CHANGES)
 def test_every_call_of_changing_rows(kind):
-    change_during(list(CALLS), kind, 0.7)
+    change_during(list(CALLS), kind, 0.15)
 
 
 @pytest.mark.native
