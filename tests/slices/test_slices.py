@@ -667,6 +667,6 @@ def test_memory_of_many_threads():
         + """
     x, y = rng.normal(size=(2, 1_000_000, 2)).astype(np.float32)
     taken = growth(lambda: pt.sliced_wasserstein(x, y, n_projections=16, rng=0, workers=64))
-    assert taken < 8 * 2e6 * 4 + 8 * 1e6 * 4 + 30e6, taken
+    assert taken < 8 * 2e6 * 4 + 8 * 1e6 * 4 + 64e6, taken  # 64 threads with small buffers
     """
     )
