@@ -25,10 +25,6 @@ settings.register_profile("random", max_examples=40, **_COMMON)
 settings.register_profile("thorough", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# dcor and umap-learn run as they are: compiling them takes minutes and, beside PyTorch in one
-# process, has aborted it.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-
 
 # What a test may be skipped for. `--expected-skips` names those that are right here; a skip for
 # any other reason then fails, so that nothing drops out of .ci/run unseen.
