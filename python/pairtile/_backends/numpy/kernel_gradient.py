@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.numpy.neighbors import widen
-from pairtile._backends.numpy.normalisation import through_normalisation
 from pairtile._backends.rows import spans
 from pairtile._definitions.kernels import KERNELS, cosine, evaluate
 from pairtile._definitions.metrics import dot, manhattan, normalised
+from pairtile._definitions.normalisation import through_normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

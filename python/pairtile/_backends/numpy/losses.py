@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pairtile._backends.numpy.normalisation import through_normalisation
+from pairtile._definitions.normalisation import through_normalisation
 
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
