@@ -152,6 +152,12 @@ SUMS = {
     "siglip_loss normalized": lambda w: fields(
         pt.siglip_loss(X, Y64, temperature=0.1, bias=-5.0, normalize=True, grad=True, workers=w)
     ),
+    "alignment": lambda w: pt.alignment(X, Y[: len(X)], alpha=1.5, grad=True, workers=w),
+    "uniformity": lambda w: (
+        *pt.uniformity(X, t=0.05, grad=True, workers=w),
+        *pt.uniformity(Y64, normalize=True, grad=True, workers=w),
+        *pt.uniformity(X, t=100.0, grad=True, workers=w),
+    ),
 }
 CALLS = ORDERED | SUMS
 

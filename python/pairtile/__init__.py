@@ -38,9 +38,11 @@ from pairtile.kernels import (
 )
 from pairtile.losses import (
     ContrastiveResult,
+    alignment,
     clip_loss,
     info_nce,
     siglip_loss,
+    uniformity,
 )
 from pairtile.neighbors import (
     PRDC,
@@ -117,6 +119,7 @@ __all__ = [
     "SlicedResult",
     "TestResult",
     "__version__",
+    "alignment",
     "authenticity",
     "backend",
     "cauchy_schwarz_divergence",
@@ -157,6 +160,7 @@ __all__ = [
     "sliced_wasserstein",
     "sphere_directions",
     "stein_test",
+    "uniformity",
     "wasserstein_1d",
     "witness",
 ]

@@ -148,6 +148,12 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "alignment": (lambda a, b, **o: pt.alignment(a, b, grad=True, **o), "x", "y"),
+    "uniformity": (
+        lambda a, b, **o: [pt.uniformity(s, t=0.01, grad=True, **o) for s in (a, b)],
+        "x",
+        "x",
+    ),
 }
 # The rest of the sweep keywords, where a function has them.
 PRECISE = {
@@ -169,6 +175,8 @@ PAIRED = {
     "cka",
     "independence_test",
 }
+# Called for one set after the other.
+SINGLE = {"uniformity"}
 # These need more than one row.
 LEAST_ROWS = {
     "knn": 2,
@@ -186,6 +194,7 @@ LEAST_ROWS = {
     "kid": 3,
     "kernel_stein_discrepancy": 2,
     "stein_test": 2,
+    "uniformity": 2,
 }
 
 RNG = np.random.default_rng(0)
@@ -455,7 +464,7 @@ def test_different_numbers_of_rows(name):
         FUNCTIONS[name][0](A, B[:11, :2])
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - PAIRED))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - PAIRED - SINGLE))
 def test_different_numbers_of_columns(name):
     call, first, _ = FUNCTIONS[name]
     for columns in (5, 1):

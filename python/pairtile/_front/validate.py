@@ -201,6 +201,12 @@ def in_host_memory(*arrays: Any) -> bool:
     return not any(_is_cupy(a) for a in arrays)
 
 
+def host_only(function: str, *arrays: Any) -> None:
+    """NotImplementedError that names a function of host arrays, given one on a CUDA device."""
+    if not in_host_memory(*arrays):
+        raise NotImplementedError(f"{function} does not run on a GPU; pass arrays in host memory")
+
+
 def taken(a: Any, rows: NDArray[np.int64]) -> Any:
     """A copy of these rows of a validated array, where it is."""
     return a[_to_cupy(rows, a.device)] if _is_cupy(a) else a[rows]
