@@ -193,6 +193,21 @@ def test_kernel_values_that_underflow(size, dtype):
     near(by_x, gradient, eps)
 
 
+def test_rows_so_far_apart_that_one_pair_is_all_that_counts():
+    x = rows_of(20, 4, 13) * 1e100
+    value, by_x = pt.uniformity(x, grad=True)
+    squares = cdist(x, x, "sqeuclidean") + np.diag(np.full(20, np.inf))
+    i, j = np.unravel_index(squares.argmin(), squares.shape)
+    assert value == pytest.approx(-2 * squares[i, j], rel=1e-12)
+    expected = np.zeros_like(x)
+    expected[i] = -4 * (x[i] - x[j])
+    expected[j] = -expected[i]
+    near(by_x, expected, 1e-12)
+    value, by_x = pt.uniformity(x * 1e100, grad=True)  # beyond float64
+    assert value == -np.inf
+    assert not by_x.any()
+
+
 def test_two_rows_by_hand():
     value, by_x = pt.uniformity([[0.0], [3.0]], t=2.0, grad=True)
     assert value == pytest.approx(-18.0)

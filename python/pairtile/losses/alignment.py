@@ -302,26 +302,24 @@ def uniformity(
         elif not math.isfinite(value):
             gradient = np.full(a.shape, 0.0 if value == -math.inf else math.nan)
         else:
-            gradient = _of_nearest(module, rows, t, total, workers=n_workers, progress=second)
+            gradient = _of_nearest(module, rows, t, workers=n_workers, progress=second)
     if normalize:
         gradient = through_normalisation(np.ascontiguousarray(a, dtype=np.float64), gradient)
     return value, validate.like(x)(validate.narrowed(gradient, dtype))
 
 
 def _of_nearest(
-    module: ModuleType,
-    x: NDArray[Any],
-    t: float,
-    total: float,
-    *,
-    workers: int,
-    progress: Report | None,
+    module: ModuleType, x: NDArray[Any], t: float, *, workers: int, progress: Report | None
 ) -> Floats:
-    """The gradient where no kernel value is a number: in units of their sum, whose log is `total`.
+    """The gradient where kernel values vanish: in units of the largest of them.
 
     Most pairs are nothing beside the nearest ones, and only the others are looked at.
     """
     n = len(x)
+    nearest, _ = module.knn(
+        x, None, 1, "sqeuclidean", dtype="ordered", precision="default", workers=workers
+    )
+    least = float(nearest.min())
     wide = np.ascontiguousarray(x, dtype=np.float64)
     gradient, mass = np.zeros(x.shape), 0.0
     for start in range(0, n, _ROWS):
@@ -331,12 +329,12 @@ def _of_nearest(
         )
         squares[np.arange(len(block)), np.arange(start, start + len(block))] = np.inf
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            shares = np.exp(-t * squares - total)
+            shares = np.exp(-t * (squares - least))
             mass += float(shares.sum())
-        for i in range(len(block)):
-            near = np.flatnonzero(shares[i])
-            differences = wide[start + i] - wide[near]
-            gradient[start + i] = -4 * t * (shares[i, near] @ differences)
+            for i in range(len(block)):
+                near = np.flatnonzero(shares[i])
+                differences = wide[start + i] - wide[near]
+                gradient[start + i] = shares[i, near] @ differences
         if progress is not None:
             progress(min(start + _ROWS, n), n)
-    return gradient / mass  # 1, but for the digits that a large `total` lacks
+    return -4 * t / mass * gradient
