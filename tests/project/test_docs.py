@@ -25,6 +25,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
 RESULTS = {"KID", "MMDGradient", "MMDPower", "PRDC", "PrecisionRecall"}
+# pages whose examples need a package of the group oracles
+NEEDS = {"torch.md": "torch"}
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -62,7 +64,13 @@ def run_examples(text, name, variables):
     assert runner.failures == 0, "".join(log)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def page_with_its_needs(page):
+    oracle = NEEDS.get(page.name)
+    marks = [pytest.mark.oracle(oracle)] if oracle else []
+    return pytest.param(page, marks=marks, id=page.name)
+
+
+@pytest.mark.parametrize("page", [page_with_its_needs(page) for page in PAGES])
 def test_examples_in_pages(page):
     variables = {}
     for number, text in enumerate(blocks(page, "python")):

@@ -38,6 +38,7 @@ PYTHON = {
     "stein": FOUNDATION | {"kernels", "two_sample"},
     "dependence": FOUNDATION | {"kernels", "two_sample"},
     "sklearn": FOUNDATION | {"neighbors"},
+    "torch": FOUNDATION | STATISTICS,
     "app": FOUNDATION | STATISTICS,
     "__init__": FOUNDATION | STATISTICS | {"sklearn"},
     "__main__": {"app"},

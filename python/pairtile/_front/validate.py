@@ -45,8 +45,18 @@ def _is_cupy(x: object) -> bool:
     return cupy is not None and isinstance(x, cupy.ndarray)
 
 
+def _detached(name: str, x: Any) -> Any:
+    """A tensor without its history, which autograd would lose here unseen; a number loses none."""
+    if x.requires_grad and x.ndim and sys.modules["torch"].is_grad_enabled():
+        raise TypeError(
+            f"{name} requires a gradient, and functions of pairtile are not seen by autograd: "
+            f"those of pairtile.torch are; or pass {name}.detach()"
+        )
+    return x.detach()
+
+
 def _from_torch(name: str, x: Any) -> Any:
-    x = x.detach()
+    x = _detached(name, x)
     if x.is_cuda:
         choose.require_cuda(name)
         import cupy
@@ -261,7 +271,7 @@ def _to_cupy(result: Any, device: Any) -> Any:
 def host(x: Any) -> NDArray[Any]:
     """NumPy copy or view of a small per-row argument, whatever it came as."""
     if _is_torch(x):
-        x = _from_torch("argument", x.detach().cpu())
+        x = _from_torch("argument", _detached("argument", x).cpu())
     elif _is_cupy(x):
         x = x.get()
     a: NDArray[Any] = np.asarray(x)

@@ -1,0 +1,325 @@
+"""From tensors to arrays and back: value and gradients of any function of the table in autograd.
+
+    tensors -> arrays on the same memory -> the function on arrays -> value, gradients -> tensors
+
+A scalar's gradients are computed with it, in one call, and only multiplied in the backward pass.
+The loss of each row comes alone; its gradients are computed in the backward pass, when it is known
+by what to weight the rows. Eager code goes through an `autograd.Function`; `torch.compile` sees
+operators of `torch.library` instead, whose other arguments travel as text.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pairtile.kernels.kernel import Kernel
+from pairtile.torch.table import FUNCTIONS, Differentiable
+
+TWICE = (
+    "pairtile.torch has first derivatives only: a gradient of {name} was to be differentiated "
+    "again (create_graph=True)"
+)
+_NARROW = (torch.float16, torch.bfloat16, torch.float32, torch.int8, torch.uint8)
+_SCALARS = ("temperature", "logit_scale", "bias")
+
+
+class Call(NamedTuple):
+    """A function, the names of its tensors in their order, and its other arguments."""
+
+    function: Differentiable
+    names: tuple[str, ...]
+    others: dict[str, Any]
+
+
+def _dtype(call: Call, tensors: Sequence[Tensor]) -> torch.dtype:
+    """Of the value: that in which the function works."""
+    for name, tensor in zip(call.names, tensors, strict=True):
+        if name in call.function.rows and tensor.ndim == 2 and tensor.dtype not in _NARROW:
+            return torch.float64
+    return torch.float32
+
+
+def _array(name: str, tensor: Tensor) -> Any:
+    """What a function on arrays gets: memory that is shared on the CPU, the tensor on a GPU."""
+    if name in _SCALARS and tensor.numel() == 1:
+        return float(tensor.detach())
+    tensor = tensor.detach()
+    if tensor.device.type != "cpu":
+        return tensor
+    if tensor.dtype == torch.bfloat16:  # which NumPy lacks
+        tensor = tensor.float()
+    return tensor.resolve_conj().resolve_neg().numpy()
+
+
+def _tensor(found: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if isinstance(found, np.ndarray):
+        found = torch.from_numpy(found)
+    elif not isinstance(found, torch.Tensor):
+        return torch.tensor(found, dtype=dtype, device=device)
+    same = found.dtype == dtype and found.device == device
+    moved: Tensor = found if same else found.to(device, dtype)
+    return moved
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _field(result: Any, field: str | int) -> Any:
+    return result[field] if isinstance(field, int) else getattr(result, field)
+
+
+def _gradients(call: Call, result: Any, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Any:
+    """Those of the wanted tensors, each in the shape of its tensor.
+
+    For half precision in float32, which autograd rounds once they are scaled.
+    """
+    for name, tensor, want in zip(call.names, tensors, wanted, strict=True):
+        if not want:
+            continue
+        found = _field(result, call.function.gradients[name])
+        gradient = _tensor(0.0 if found is None else found, _wide(tensor), tensor.device)
+        if name == "temperature":  # the result has it by 1 / temperature
+            gradient = -gradient / tensor.detach() ** 2
+        if gradient.shape != tensor.shape:  # a number for a tensor of one, or 0 for all entries
+            gradient = gradient.expand(tensor.shape).clone()
+        yield gradient
+
+
+def _run(call: Call, tensors: Sequence[Tensor], **more: Any) -> Any:
+    given = {name: _array(name, t) for name, t in zip(call.names, tensors, strict=True)}
+    return call.function.plain(**given, **call.others, **more)
+
+
+def value(call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+    """The value, then the gradients of the wanted tensors."""
+    function = call.function
+    dtype, device = _dtype(call, tensors), tensors[0].device
+    if not any(wanted):
+        result = _run(call, tensors)
+        found = result if isinstance(result, float) else _field(result, function.value)
+        return [_tensor(found, dtype, device)]
+    result = _run(call, tensors, **{function.switch: True})
+    found = _tensor(_field(result, function.value), dtype, device)
+    return [found, *_gradients(call, result, tensors, wanted)]
+
+
+def rows(call: Call, tensors: Sequence[Tensor]) -> Tensor:
+    """The loss of each row."""
+    return _tensor(_run(call, tensors).per_row, _dtype(call, tensors), tensors[0].device)
+
+
+def row_gradients(
+    call: Call, upstream: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor]:
+    """Gradients of Σ upstream_i · per_row_i."""
+    result = _run(call, tensors, grad=True, grad_rows=_array("grad_rows", upstream))
+    return list(_gradients(call, result, tensors, wanted))
+
+
+# --- eager ---------------------------------------------------------------------------------------
+
+
+def _once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
+    """The gradients; while a graph of them is made, such that differentiating them is an error."""
+    if not torch.is_grad_enabled():
+        return gradients
+    error = torch._C._functions.DelayedError(TWICE.format(name=name), 1)
+    return [None if g is None else error(g.detach().requires_grad_()) for g in gradients]
+
+
+def _spread(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    each = iter(gradients)
+    return [next(each) if want else None for want in wanted]
+
+
+class _Value(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: Call, wanted: tuple[bool, ...], *tensors: Tensor) -> Tensor:
+        found, *gradients = value(call, tensors, wanted)
+        ctx.save_for_backward(*gradients)
+        ctx.name, ctx.wanted = call.function.name, wanted
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            scaled = [upstream * g for g in ctx.saved_tensors]
+        return None, None, *_once(ctx.name, _spread(scaled, ctx.wanted))
+
+
+class _Rows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: Call, wanted: tuple[bool, ...], *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors)
+        ctx.call, ctx.wanted = call, wanted
+        return rows(call, tensors)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            found = row_gradients(ctx.call, upstream, ctx.saved_tensors, ctx.wanted)
+        return None, None, *_once(ctx.call.function.name, _spread(found, ctx.wanted))
+
+
+# --- compiled ------------------------------------------------------------------------------------
+
+
+def _parts(value: Any) -> Any:
+    """A value as tuples of constants, kernels among them, which the tracer knows only by fields."""
+    if isinstance(value, Kernel):
+        names = [one.name for one in fields(value)]  # type: ignore[arg-type]
+        return (type(value), tuple((name, _parts(getattr(value, name))) for name in names))
+    if isinstance(value, np.random.Generator):
+        raise TypeError("under torch.compile rng must be a seed or None, not a Generator")
+    return tuple(_parts(one) for one in value) if isinstance(value, tuple) else value
+
+
+def _whole(parts: Any) -> Any:
+    """What `_parts` took apart."""
+    if not isinstance(parts, tuple):
+        return parts
+    if len(parts) == 2 and isinstance(parts[0], type):
+        kernel: Any = object.__new__(parts[0])
+        vars(kernel).update((name, _whole(one)) for name, one in parts[1])
+        return kernel
+    return tuple(_whole(one) for one in parts)
+
+
+def _encode(function: str, names: tuple[str, ...], others: tuple[tuple[str, Any], ...]) -> str:
+    """The arguments that are no tensors, as text."""
+    return pickle.dumps((function, names, others)).hex()
+
+
+# Run while the graph is traced, where its arguments are constants.
+_constant = torch.compiler.assume_constant_result(_encode)
+
+
+@lru_cache(maxsize=256)
+def _decode(text: str) -> Call:
+    function, names, others = pickle.loads(bytes.fromhex(text))
+    return Call(FUNCTIONS[function], names, {name: _whole(parts) for name, parts in others})
+
+
+def _value_op(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+    return value(_decode(call), tensors, wanted)
+
+
+def _value_like(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+    empty = torch.empty((), dtype=_dtype(_decode(call), tensors), device=tensors[0].device)
+    return [empty, *_empty_like(tensors, wanted)]
+
+
+def _empty_like(tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+    return [
+        torch.empty(t.shape, dtype=_wide(t), device=t.device)
+        for t, want in zip(tensors, wanted, strict=True)
+        if want
+    ]
+
+
+def _keep_value(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
+    text, _, ctx.wanted = inputs
+    ctx.name = _decode(text).function.name
+    ctx.save_for_backward(*output[1:])
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
+
+
+def _value_backward(ctx: Any, upstream: list[Tensor]) -> Any:
+    scaled = [upstream[0] * g for g in ctx.saved_tensors]
+    return None, _once(ctx.name, _spread(scaled, ctx.wanted)), None
+
+
+def _rows_op(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Tensor:
+    return rows(_decode(call), tensors)
+
+
+def _rows_like(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Tensor:
+    known = _decode(call)
+    n = known.function.per_row * tensors[0].shape[0]
+    return torch.empty(n, dtype=_dtype(known, tensors), device=tensors[0].device)
+
+
+def _keep_rows(ctx: Any, inputs: Any, output: Tensor) -> None:
+    ctx.text, tensors, ctx.wanted = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _rows_backward(ctx: Any, upstream: Tensor) -> Any:
+    found = _row_gradients(ctx.text, upstream, list(ctx.saved_tensors), ctx.wanted)
+    return None, _once(_decode(ctx.text).function.name, _spread(found, ctx.wanted)), None
+
+
+def _row_gradients_op(
+    call: str, upstream: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor]:
+    return row_gradients(_decode(call), upstream, tensors, wanted)
+
+
+def _row_gradients_like(
+    call: str, upstream: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor]:
+    return _empty_like(tensors, wanted)
+
+
+def _operator(name: str, run: Any, like: Any) -> Any:
+    op = torch.library.custom_op(f"pairtile::{name}", run, mutates_args=())
+    op.register_fake(like)
+    return op
+
+
+_value = _operator("value", _value_op, _value_like)
+_value.register_autograd(_value_backward, setup_context=_keep_value)
+_rows = _operator("rows", _rows_op, _rows_like)
+_rows.register_autograd(_rows_backward, setup_context=_keep_rows)
+_row_gradients = _operator("row_gradients", _row_gradients_op, _row_gradients_like)
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+def _scalars_as_tensors(call: Call, tensors: list[Tensor]) -> tuple[Call, list[Tensor]]:
+    """Numbers that change from step to step, such as a temperature, moved among the tensors.
+
+    As text they would be a part of the graph, and another number another graph.
+    """
+    moved = {name: v for name, v in call.others.items() if name in _SCALARS and type(v) is float}
+    others = {name: v for name, v in call.others.items() if name not in moved}
+    more = [torch.full((), v, dtype=torch.float64) for v in moved.values()]
+    return Call(call.function, (*call.names, *moved), others), [*tensors, *more]
+
+
+def differentiable(call: Call, tensors: list[Tensor], reduction: str) -> Tensor:
+    """The value, or with the reduction "none" the loss of each row, in autograd."""
+    recording = torch.is_grad_enabled()
+    wanted = tuple(recording and t.requires_grad for t in tensors)
+    for name, want in zip(call.names, wanted, strict=True):
+        if want and name not in call.function.gradients:
+            raise ValueError(
+                f"{call.function.name} has no gradient by {name}, which requires one; pass "
+                f"{name}.detach()"
+            )
+    alone = reduction == "mean"
+    found: Tensor
+    if torch.compiler.is_compiling():
+        call, tensors = _scalars_as_tensors(call, tensors)
+        wanted += (False,) * (len(tensors) - len(wanted))
+        others = tuple((name, _parts(other)) for name, other in call.others.items())
+        text = _constant(call.function.name, call.names, others)
+        found = (
+            _value(text, tensors, list(wanted))[0] if alone else _rows(text, tensors, list(wanted))
+        )
+    elif any(wanted):
+        found = (_Value if alone else _Rows).apply(call, wanted, *tensors)
+    else:
+        found = value(call, tensors, wanted)[0] if alone else rows(call, tensors)
+    return found

@@ -1,0 +1,96 @@
+"""The functions of the table as modules: keywords once, tensors at each call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from pairtile.torch.functions import on_tensors
+from pairtile.torch.table import FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+_EXCLUSIVE = ({"temperature", "logit_scale"},)
+
+
+class Module(torch.nn.Module):
+    """A function of the table with its keywords.
+
+    Parameters
+    ----------
+    **keywords
+        Those of the function. A `Parameter` among them is one of the module, another tensor a
+        buffer, which moves with the module and is not saved.
+    """
+
+    _function: ClassVar[str]
+    _call: ClassVar[Callable[..., Tensor]]
+
+    def __init_subclass__(cls, function: str, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls._function = function
+        cls._call = staticmethod(on_tensors(FUNCTIONS[function]))
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__()
+        function = FUNCTIONS[self._function]
+        known = {*function.keywords, *(["reduction"] if function.per_row else [])}
+        for name in keywords:
+            if name not in known:
+                raise TypeError(f"{type(self).__name__}() takes no keyword {name!r}")
+        self._held = [name for name, v in keywords.items() if isinstance(v, torch.Tensor)]
+        for name in self._held:
+            if isinstance(keywords[name], torch.nn.Parameter):
+                self.register_parameter(name, keywords[name])
+            else:
+                self.register_buffer(name, keywords[name], persistent=False)
+        self._keywords = {name: v for name, v in keywords.items() if name not in self._held}
+
+    def forward(self, *rows: Tensor, **keywords: Any) -> Tensor:
+        """The value for these rows; keywords given here replace those of the module."""
+        given = {**self._keywords, **{name: getattr(self, name) for name in self._held}}
+        for group in _EXCLUSIVE:
+            if group & keywords.keys():
+                given = {name: v for name, v in given.items() if name not in group}
+        found: Tensor = type(self)._call(*rows, **{**given, **keywords})
+        return found
+
+    def extra_repr(self) -> str:
+        """The keywords that are no tensors."""
+        return ", ".join(f"{name}={v!r}" for name, v in self._keywords.items())
+
+
+class InfoNCE(Module, function="info_nce"):
+    """`info_nce` as a module: ``InfoNCE(temperature=0.1)(x, y)``."""
+
+
+class ClipLoss(Module, function="clip_loss"):
+    """`clip_loss` as a module: ``ClipLoss()(x, y, logit_scale=scale)``."""
+
+
+class SigLipLoss(Module, function="siglip_loss"):
+    """`siglip_loss` as a module: ``SigLipLoss(logit_scale=10.0, bias=-10.0)(x, y)``."""
+
+
+class Alignment(Module, function="alignment"):
+    """`alignment` as a module: ``Alignment(normalize=True)(x, y)``."""
+
+
+class Uniformity(Module, function="uniformity"):
+    """`uniformity` as a module: ``Uniformity(normalize=True)(x)``."""
+
+
+class MMD(Module, function="mmd"):
+    """`mmd` as a module: ``MMD(kernel=pairtile.Gaussian(1.0))(x, y)``."""
+
+
+class EnergyDistance(Module, function="energy_distance"):
+    """`energy_distance` as a module: ``EnergyDistance()(x, y)``."""
+
+
+class SlicedWasserstein(Module, function="sliced_wasserstein"):
+    """`sliced_wasserstein` as a module: ``SlicedWasserstein(n_projections=64)(x, y)``."""

@@ -1,0 +1,76 @@
+"""Which functions have gradients, and where their results keep them.
+
+A function that is added here is on tensors, in autograd and in `torch.compile`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pairtile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True)
+class Differentiable:
+    """A function on arrays that gives its gradients when asked.
+
+    Attributes
+    ----------
+    name : str
+        Of the function in `pairtile`, and of that on tensors.
+    rows : tuple of str
+        Its arguments without a default: sets of rows, or labels.
+    gradients : mapping
+        For each argument with a gradient, the field of the result that holds it.
+    switch : str
+        The keyword that asks for gradients.
+    value : str or int
+        The field of the value, in a result with gradients.
+    per_row : int
+        Losses of rows for each row of x; 0 where there are none.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    gradients: Mapping[str, str | int]
+    switch: str = "grad"
+    value: str | int = "loss"
+    per_row: int = 1
+
+    @cached_property
+    def plain(self) -> Callable[..., Any]:
+        """The function on arrays."""
+        function: Callable[..., Any] = getattr(pairtile, self.name)
+        return function
+
+    @cached_property
+    def keywords(self) -> Mapping[str, inspect.Parameter]:
+        """The keywords that the function on tensors takes from that on arrays."""
+        apart = {*self.rows, self.switch, "grad_rows", "full", "progress", "devices"}
+        parameters = inspect.signature(self.plain).parameters
+        return {name: one for name, one in parameters.items() if name not in apart}
+
+
+_SCALE = {"temperature": "grad_scale", "logit_scale": "grad_scale"}
+_PAIR = {"x": "grad_x", "y": "grad_y"}
+_WEIGHTED = {**_PAIR, "x_weights": "grad_x_weights", "y_weights": "grad_y_weights"}
+
+FUNCTIONS = {
+    function.name: function
+    for function in (
+        Differentiable("info_nce", ("x", "y"), {**_PAIR, **_SCALE}),
+        Differentiable("clip_loss", ("x", "y"), {**_PAIR, **_SCALE}),
+        Differentiable("siglip_loss", ("x", "y"), {**_PAIR, **_SCALE, "bias": "grad_bias"}),
+        Differentiable("alignment", ("x", "y"), {"x": 1, "y": 2}, "grad", 0, 0),
+        Differentiable("uniformity", ("x",), {"x": 1}, "grad", 0, 0),
+        Differentiable("mmd", ("x", "y"), _WEIGHTED, "return_gradient", "value", 0),
+        Differentiable("energy_distance", ("x", "y"), _WEIGHTED, "return_gradient", "value", 0),
+        Differentiable("sliced_wasserstein", ("x", "y"), _PAIR, "return_gradient", "value", 0),
+    )
+}

@@ -1,0 +1,629 @@
+"""`pairtile.torch` beside PyTorch's autograd of the written-out formulas, in float64.
+
+`CASES` holds a call of each function of the table; new ones belong there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pairtile as pt
+from processes import run_python
+from strategies import SEEDS
+
+pytestmark = pytest.mark.oracle("torch")
+
+
+@pytest.fixture
+def torch():
+    import torch
+
+    torch.manual_seed(0)
+    return torch
+
+
+def sets(n=7, m=9, d=3, seed=0, dtype="float64", grad=True):
+    import torch
+
+    rng = np.random.default_rng(seed)
+    rows = (torch.tensor(rng.normal(size=(k, d)), dtype=getattr(torch, dtype)) for k in (n, m))
+    return [x.requires_grad_(grad) for x in rows]
+
+
+def number(value, grad=True, **options):
+    import torch
+
+    return torch.tensor(value, **{"dtype": torch.float64, **options}, requires_grad=grad)
+
+
+# --- the written-out formulas --------------------------------------------------------------------
+
+
+def unit(x, normalize):
+    return x / x.norm(dim=1, keepdim=True) if normalize else x
+
+
+def scores(x, y, scale, normalize):
+    return scale * unit(x, normalize) @ unit(y, normalize).T
+
+
+def info_nce(x, y, scale, normalize=False):
+    s = scores(x, y, scale, normalize)
+    return s.logsumexp(1) - s.diagonal()
+
+
+def clip_loss(x, y, scale, normalize=False):
+    s = scores(x, y, scale, normalize)
+    return (s.logsumexp(1) + s.logsumexp(0)) / 2 - s.diagonal()
+
+
+def siglip_loss(x, y, scale, bias, normalize=False):
+    import torch
+
+    s = scores(x, y, scale, normalize) + bias
+    z = 2 * torch.eye(*s.shape, dtype=s.dtype) - 1
+    return torch.nn.functional.softplus(-z * s).sum(1)
+
+
+def distances(x, y):
+    squares = ((x[:, None] - y) ** 2).sum(2)
+    return (squares + (squares == 0)).sqrt() * (squares != 0)
+
+
+def mmd(x, y, k, v, w):
+    v, w = v / v.sum(), w / w.sum()
+
+    def within(x, w):
+        pairs = w[:, None] * w * k(x, x)
+        return (pairs.sum() - pairs.diagonal().sum()) / (1 - (w * w).sum())
+
+    return within(x, v) + within(y, w) - 2 * v @ k(x, y) @ w
+
+
+def energy(x, y):
+    d = distances
+    return 2 * d(x, y).mean() - d(x, x).mean() - d(y, y).mean()
+
+
+def uniformity(x):
+    import torch
+
+    squares = ((x[:, None] - x) ** 2).sum(2)
+    apart = ~torch.eye(len(x), dtype=torch.bool)
+    return (-2 * squares[apart]).logsumexp(0) - math.log(len(x) * (len(x) - 1))
+
+
+def sliced(x, y, directions):
+    differences = (x @ directions).sort(0)[0] - (y @ directions).sort(0)[0]
+    return (differences**2).mean().sqrt()
+
+
+# --- each function -------------------------------------------------------------------------------
+
+DIRECTIONS = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+
+
+def _loss(name, m, **more):
+    def case(mine):
+        x, y = sets(6, m)
+        scale = number(1.5)
+        return lambda x, y, s, *rest: getattr(mine, name)(
+            x, y, logit_scale=s, normalize=True, **dict(zip(more, rest, strict=True))
+        ), (x, y, scale, *(number(v) for v in more.values()))
+
+    return case
+
+
+def _mmd(mine):
+    x, y = sets()
+    v, w = number(np.linspace(1, 2, 7)), number(np.linspace(2, 1, 9))
+    kernel = pt.Gaussian(1.5) + 0.5 * pt.Polynomial(2)
+    return lambda x, y, v, w: mine.mmd(x, y, kernel=kernel, x_weights=v, y_weights=w), (x, y, v, w)
+
+
+def _energy(mine):
+    return lambda x, y: mine.energy_distance(x, y, squared=False), sets()
+
+
+def _sliced(mine):
+    return lambda x, y: mine.sliced_wasserstein(x, y, directions=DIRECTIONS), sets(7, 7)
+
+
+def _alignment(mine):
+    return lambda x, y: mine.alignment(x, y, alpha=1.5, normalize=True), sets(6, 6)
+
+
+def _uniformity(mine):
+    return lambda x: mine.uniformity(x, t=1.5, normalize=True), sets()[:1]
+
+
+# name -> (function of tensors alone, tensors that all require gradients)
+CASES = {
+    "info_nce": _loss("info_nce", 9),
+    "clip_loss": _loss("clip_loss", 6),
+    "siglip_loss": _loss("siglip_loss", 9, bias=-1.0),
+    "alignment": _alignment,
+    "uniformity": _uniformity,
+    "mmd": _mmd,
+    "energy_distance": _energy,
+    "sliced_wasserstein": _sliced,
+}
+
+
+def case(name):
+    import pairtile.torch as mine
+
+    return CASES[name](mine)
+
+
+def test_every_function_of_the_table_has_a_case():
+    from pairtile.torch import __all__ as names
+    from pairtile.torch.modules import Module
+    from pairtile.torch.table import FUNCTIONS
+
+    assert CASES.keys() == FUNCTIONS.keys()
+    assert CASES.keys() <= set(names)
+    modules = {one._function for one in Module.__subclasses__()}
+    assert modules <= FUNCTIONS.keys()
+    assert {one.__name__ for one in Module.__subclasses__()} == set(names) - FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_those_of_differences(name, torch):
+    function, tensors = case(name)
+    assert torch.autograd.gradcheck(function, tensors)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_value_is_that_of_the_function_on_arrays(name, torch):
+    function, tensors = case(name)
+    with torch.no_grad():
+        alone = function(*tensors)
+    found = function(*tensors)
+    assert found.shape == ()
+    assert found.dtype == torch.float64
+    assert found.requires_grad
+    assert not alone.requires_grad
+    assert alone.item() == pytest.approx(found.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_second_derivative_is_refused(name, torch):
+    function, tensors = case(name)
+    first = torch.autograd.grad(function(*tensors), tensors, create_graph=True)
+    plain = torch.autograd.grad(function(*tensors), tensors)
+    for a, b in zip(first, plain, strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(RuntimeError, match=f"gradient of {name} was to be differentiated again"):
+        first[0].sum().backward()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operators_of_the_library(name, torch):
+    """Schema, fake results and registration of autograd, as PyTorch checks them."""
+    from pairtile.torch import autograd
+
+    function, tensors = case(name)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(autograd, "value", lambda *call: seen.append(call) or [number(0.0)])
+        with torch.no_grad():
+            function(*tensors)
+    ((call, given, _),) = seen
+    others = tuple((k, autograd._parts(v)) for k, v in call.others.items() if k != "directions")
+    text = autograd._encode(call.function.name, call.names, others)
+    if name == "sliced_wasserstein":
+        others += (("rng", 0),)
+        text = autograd._encode(call.function.name, call.names, others)
+    wanted = [True] * len(given)
+    torch.library.opcheck(autograd._value, (text, list(given), wanted))
+    if call.function.per_row:
+        torch.library.opcheck(autograd._rows, (text, list(given), wanted))
+        n = call.function.per_row * len(given[0])
+        plain = [one.detach() for one in given]
+        upstream = torch.ones(n, dtype=torch.float64)
+        torch.library.opcheck(autograd._row_gradients, (text, upstream, plain, wanted))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_compiled_graph_does_not_break(name, torch):
+    function, tensors = case(name)
+    if name == "sliced_wasserstein":  # an array would be a tensor of the graph
+        import pairtile.torch as mine
+
+        def function(x, y):
+            return mine.sliced_wasserstein(x, y, n_projections=5, rng=0)
+
+    def scaled(*tensors):
+        return 3 * function(*(t * 1.0 for t in tensors))
+
+    compiled = torch.compile(scaled, fullgraph=True, backend="aot_eager")
+    found, expected = compiled(*tensors), scaled(*tensors)
+    torch.testing.assert_close(found, expected)
+    for a, b in zip(
+        torch.autograd.grad(found, tensors), torch.autograd.grad(expected, tensors), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+# --- against autograd of the formulas ------------------------------------------------------------
+
+
+@given(
+    n=st.integers(1, 40),
+    d=st.integers(1, 20),
+    name=st.sampled_from(["info_nce", "clip_loss", "siglip_loss"]),
+    by=st.sampled_from(["temperature", "logit_scale"]),
+    reduction=st.sampled_from(["mean", "none"]),
+    normalize=st.booleans(),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=SEEDS,
+)
+def test_losses_are_their_formulas(n, d, name, by, reduction, normalize, dtype, seed):
+    import torch
+
+    import pairtile.torch as mine
+
+    x, y = sets(n, n, d, seed, dtype)
+    setting = number(0.7, dtype=getattr(torch, dtype))
+    more = {"bias": number(-0.5)} if name == "siglip_loss" else {}
+    leaves = [x, y, setting, *more.values()]
+    upstream = torch.tensor(np.random.default_rng(seed).normal(size=n))
+    wide = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    scale = 1 / wide[2] if by == "temperature" else wide[2]
+    per_row = globals()[name](*wide[:2], scale, *wide[3:], normalize=normalize)
+    expected = per_row.mean() if reduction == "mean" else per_row
+    found = getattr(mine, name)(
+        x, y, **{by: setting}, **more, normalize=normalize, reduction=reduction
+    )
+    assert found.dtype == x.dtype
+    assert found.shape == expected.shape
+    tolerance = {"float32": 2e-5, "float64": 1e-10}[dtype]
+    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+    of = (3.0, 3.0) if reduction == "mean" else (upstream.to(found.dtype), upstream)
+    (found * of[0]).sum().backward()
+    (expected * of[1]).sum().backward()
+    for leaf, right in zip(leaves, wide, strict=True):
+        size = 1 + float(right.grad.abs().max())
+        assert leaf.grad.dtype == leaf.dtype
+        torch.testing.assert_close(leaf.grad.double(), right.grad, rtol=0, atol=tolerance * size)
+
+
+@given(n=st.integers(2, 30), m=st.integers(2, 30), d=st.integers(1, 9), seed=SEEDS)
+def test_statistics_are_their_formulas(n, m, d, seed):
+    import torch
+
+    import pairtile.torch as mine
+
+    rng = np.random.default_rng(seed)
+    x, y = sets(n, m, d, seed)
+    v, w = number(rng.random(n) + 0.1), number(rng.random(m) + 0.1)
+    z = torch.tensor(rng.normal(size=(n, d)), requires_grad=True)
+    directions = np.linalg.qr(rng.normal(size=(d, d)))[0]
+
+    def gaussian(a, b):
+        return torch.exp(-((a[:, None] - b) ** 2).sum(2) / 2)
+
+    pairs = [
+        (
+            mine.mmd(x, y, kernel=pt.Gaussian(1.0), x_weights=v, y_weights=w),
+            mmd(x, y, gaussian, v, w),
+            (x, y, v, w),
+        ),
+        (mine.energy_distance(x, y), energy(x, y), (x, y)),
+        (mine.alignment(x, z), ((x - z) ** 2).sum(1).mean(), (x, z)),
+        (mine.uniformity(x), uniformity(x), (x,)),
+        (
+            mine.sliced_wasserstein(x, z, directions=directions),
+            sliced(x, z, torch.tensor(directions)),
+            (x, z),
+        ),
+    ]
+    for found, expected, leaves in pairs:
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+        for a, b in zip(
+            torch.autograd.grad(2 * found, leaves),
+            torch.autograd.grad(2 * expected, leaves),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+# --- dtypes and memory ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_under_autocast_results_are_in_float32(dtype, torch):
+    import pairtile.torch as mine
+
+    layer = torch.nn.Linear(5, 4)
+    rows = torch.randn(20, 5)
+    with torch.autocast("cpu", dtype=getattr(torch, dtype)):
+        x, y = layer(rows), layer(rows.flip(0))
+        assert x.dtype == getattr(torch, dtype)
+        found = mine.info_nce(x, y, temperature=0.5)
+        per_row = mine.info_nce(x, y, temperature=0.5, reduction="none")
+    assert found.dtype == per_row.dtype == torch.float32
+    gradients = torch.autograd.grad(found + per_row.mean(), [x, y], retain_graph=True)
+    wide = [v.detach().double().requires_grad_() for v in (x, y)]
+    expected = torch.autograd.grad(2 * info_nce(*wide, 2.0).mean(), wide)
+    for a, b in zip(gradients, expected, strict=True):
+        assert a.dtype == x.dtype
+        torch.testing.assert_close(a.double(), b, rtol=1e-2, atol=1e-4)
+    found.backward()
+    assert layer.weight.grad.dtype == torch.float32
+    assert layer.weight.grad.abs().max() > 0
+
+
+def test_gradients_in_half_precision_are_scaled_before_they_are_rounded(torch):
+    """What a scaler of gradients is for: 1e-9 is 0 in float16, 6e-5 is not."""
+    import pairtile.torch as mine
+
+    x, y = sets(4, 4, dtype="float16")
+    (mine.info_nce(x, y, temperature=1e6) * 65536).backward()
+    wide = [v.detach().double().requires_grad_() for v in (x, y)]
+    (info_nce(*wide, 1e-6).mean() * 65536).backward()
+    torch.testing.assert_close(x.grad.double(), wide[0].grad, rtol=1e-2, atol=1e-6)
+    assert float(x.grad.abs().max()) > 0
+
+
+def test_memory_is_shared(torch, monkeypatch):
+    import pairtile.torch as mine
+    from pairtile.torch.table import FUNCTIONS
+
+    function = FUNCTIONS["info_nce"]
+    plain, seen = function.plain, []
+
+    def spy(**given):
+        result = plain(**given)
+        seen.append((given, result))
+        return result
+
+    monkeypatch.setitem(function.__dict__, "plain", spy)
+    for dtype in ("float16", "float32", "float64"):
+        x, y = sets(dtype=dtype)
+        mine.info_nce(x.t().contiguous().t(), y, temperature=1.0)
+        loss = mine.info_nce(x, y, temperature=1.0)
+        given, result = seen.pop()
+        for tensor, array in ((x, given["x"]), (y, given["y"])):
+            assert array.__array_interface__["data"][0] == tensor.data_ptr()
+        if dtype == "float64":
+            kept = loss.grad_fn.saved_tensors
+            assert [t.data_ptr() for t in kept] == [
+                g.__array_interface__["data"][0] for g in (result.grad_x, result.grad_y)
+            ]
+
+
+def test_inputs_that_change_before_the_backward_pass_are_noticed(torch):
+    import pairtile.torch as mine
+
+    x, y = sets()
+    moved = x * 1
+    per_row = mine.info_nce(moved, y, temperature=1.0, reduction="none")
+    with torch.no_grad():
+        moved.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        per_row.sum().backward()
+
+
+# --- what is computed ----------------------------------------------------------------------------
+
+
+def test_nothing_but_what_requires_a_gradient_is_differentiated(torch, monkeypatch):
+    import pairtile.torch as mine
+    from pairtile.torch.table import FUNCTIONS
+
+    function = FUNCTIONS["clip_loss"]
+    plain, asked = function.plain, []
+    monkeypatch.setitem(
+        function.__dict__,
+        "plain",
+        lambda **given: asked.append(given.get("grad", False)) or plain(**given),
+    )
+    x, y = sets(7, 7)
+    mine.clip_loss(x.detach(), y.detach(), temperature=1.0)
+    with torch.no_grad():
+        mine.clip_loss(x, y, temperature=1.0)
+    assert asked == [False, False]
+    loss = mine.clip_loss(x, y.detach(), temperature=1.0)
+    assert asked.pop() is True
+    loss.backward()
+    assert x.grad is not None
+    assert y.grad is None
+
+
+def test_a_scale_may_be_a_vector_of_one(torch):
+    import pairtile.torch as mine
+
+    x, y = sets()
+    one = torch.nn.Parameter(torch.tensor([0.8]))
+    mine.info_nce(x, y, temperature=one).backward()
+    number_ = number(0.8)
+    mine.info_nce(x, y, temperature=number_).backward()
+    assert one.grad.shape == (1,)
+    assert one.grad.item() == pytest.approx(number_.grad.item(), rel=1e-6)
+
+
+def test_compiled_code_follows_a_number_that_changes(torch):
+    import pairtile.torch as mine
+
+    x, y = sets()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def loss(x, y, temperature):
+        return mine.info_nce(x, y, temperature=temperature)
+
+    compiled = torch.compile(loss, fullgraph=True, backend=backend)
+    for temperature in (0.1, 0.2, 0.3, 0.4, 0.5):
+        expected = mine.info_nce(x, y, temperature=temperature)
+        assert compiled(x, y, temperature).item() == expected.item()
+    assert len(graphs) <= 2
+
+
+def test_compiled_losses_of_rows(torch):
+    import pairtile.torch as mine
+
+    x, y = sets(7, 7)
+
+    def rows(x, y):
+        return mine.clip_loss(x, y, temperature=0.5, reduction="none")
+
+    upstream = torch.linspace(-1, 1, 7, dtype=torch.float64)
+    compiled = torch.compile(rows, fullgraph=True, backend="aot_eager")
+    found, expected = compiled(x, y), rows(x, y)
+    torch.testing.assert_close(found, expected)
+    for a, b in zip(
+        torch.autograd.grad(found, (x, y), upstream),
+        torch.autograd.grad(expected, (x, y), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+# --- modules -------------------------------------------------------------------------------------
+
+
+def test_a_module_has_the_parameters_it_was_given(torch):
+    import pairtile.torch as mine
+
+    x, y = sets(6, 6, dtype="float32")
+    scale = torch.nn.Parameter(torch.tensor(2.0))
+    bias = torch.nn.Parameter(torch.tensor(-1.0))
+    module = mine.SigLipLoss(logit_scale=scale, bias=bias, normalize=True)
+    assert dict(module.named_parameters()) == {"logit_scale": scale, "bias": bias}
+    assert set(module.state_dict()) == {"logit_scale", "bias"}
+    module(x, y).backward()
+    assert scale.grad is not None
+    assert bias.grad is not None
+    assert repr(module) == "SigLipLoss(normalize=True)"
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    before = module(x, y).item()
+    optimizer.step()
+    assert module(x, y).item() < before
+
+
+def test_what_is_passed_to_forward_takes_precedence(torch):
+    import pairtile.torch as mine
+
+    x, y = sets(6, 6)
+    scale = number(2.0)
+    module = mine.ClipLoss(temperature=0.1)
+    found = module(x, y, logit_scale=scale)
+    found.backward()
+    assert found.item() == mine.clip_loss(x, y, logit_scale=2.0).item()
+    assert scale.grad.item() != 0
+    assert module(x, y).item() == mine.clip_loss(x, y, temperature=0.1).item()
+    assert module(x, y, reduction="none").shape == (6,)
+    assert mine.ClipLoss()(x, y, logit_scale=2.0).item() == found.item()
+
+
+def test_a_compiled_module_with_a_kernel(torch):
+    import pairtile.torch as mine
+
+    x, y = (v.detach() for v in sets())
+    for module in (
+        mine.MMD(kernel=pt.Gaussian("median") + 2 * pt.Laplace(2.0), squared=False),
+        mine.EnergyDistance(exponent=1.5),
+        mine.SlicedWasserstein(n_projections=8, rng=0),
+    ):
+        compiled = torch.compile(module, fullgraph=True, backend="eager")
+        assert compiled(x, y).item() == pytest.approx(module(x, y).item(), rel=1e-12)
+
+
+def test_tensors_of_a_module_move_with_it(torch):
+    import pairtile.torch as mine
+
+    module = mine.MMD(x_weights=torch.ones(7))
+    assert dict(module.named_buffers()).keys() == {"x_weights"}
+    assert module.double().x_weights.dtype == torch.float64
+    assert module.state_dict() == {}
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_functions_on_arrays_say_where_gradients_are(torch):
+    x, y = sets()
+    weights = torch.ones(7, requires_grad=True)
+    calls = [
+        lambda x, y, **o: pt.info_nce(x, y, temperature=1.0, **o),
+        lambda x, y, **o: pt.mmd(x, y, **o),
+        lambda x, y, **o: pt.knn(x, y, 2, **o),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"(x|queries) requires a gradient.*pairtile\.torch"):
+            call(x, y.detach())
+        with torch.no_grad():
+            expected = call(x, y)
+        found = call(x.detach(), y.detach())
+        assert repr(found) == repr(expected)
+    with pytest.raises(TypeError, match=r"requires a gradient.*pairtile\.torch"):
+        pt.mmd(x.detach(), y.detach(), x_weights=weights)
+
+
+def test_bad_calls(torch):
+    import pairtile.torch as mine
+
+    x, y = sets()
+    with pytest.raises(TypeError, match=r"x must be a tensor.*pairtile\.info_nce takes arrays"):
+        mine.info_nce(x.detach().numpy(), y, temperature=1.0)
+    with pytest.raises(TypeError, match="lacks the argument 'y'"):
+        mine.info_nce(x, temperature=1.0)
+    with pytest.raises(TypeError, match="positional arguments: x, y; got 3"):
+        mine.info_nce(x, y, 0.1)
+    for name in ("grad", "grad_rows", "progress", "tau"):
+        with pytest.raises(TypeError, match=f"takes no keyword '{name}'"):
+            mine.info_nce(x, y, temperature=1.0, **{name: True})
+        with pytest.raises(TypeError, match=f"takes no keyword '{name}'"):
+            mine.InfoNCE(**{name: True})
+    with pytest.raises(TypeError, match="two values of 'y'"):
+        mine.info_nce(x, y, y=y, temperature=1.0)
+    with pytest.raises(ValueError, match="unknown reduction 'sum'; known: 'mean' and 'none'"):
+        mine.info_nce(x, y, temperature=1.0, reduction="sum")
+    with pytest.raises(ValueError, match="unknown reduction 'none'; known: 'mean'"):
+        mine.mmd(x, y, reduction="none")
+    with pytest.raises(ValueError, match="exactly one of temperature= and logit_scale="):
+        mine.info_nce(x, y)
+    directions = torch.tensor(DIRECTIONS, requires_grad=True)
+    with pytest.raises(ValueError, match=r"no gradient by directions.*directions\.detach"):
+        mine.sliced_wasserstein(x, y, directions=directions)
+    with pytest.raises(TypeError, match="only CPU and CUDA tensors"):
+        mine.info_nce(x.to("meta"), y.to("meta"), temperature=1.0)
+    with pytest.raises(ValueError, match="x contains NaN"):
+        mine.info_nce(x * math.nan, y, temperature=1.0)
+
+
+def test_functions_describe_themselves(torch):
+    import pairtile.torch as mine
+
+    text = inspect.getdoc(mine.info_nce)
+    assert "cross-entropy of each row" in text
+    assert "`temperature`" in text
+    parameters = inspect.signature(mine.info_nce).parameters
+    assert list(parameters)[:2] == ["x", "y"]
+    assert {"temperature", "normalize", "reduction"} <= parameters.keys()
+    assert not {"grad", "grad_rows"} & parameters.keys()
+    assert "reduction" not in inspect.signature(mine.mmd).parameters
+
+
+def test_without_pytorch_the_extra_is_named():
+    done = run_python("""
+        import sys
+        sys.modules["torch"] = None
+        import pairtile
+        try:
+            import pairtile.torch
+        except ImportError as error:
+            print(error)
+    """)
+    assert 'pip install "pairtile[torch]"' in done
