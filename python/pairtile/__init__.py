@@ -39,9 +39,13 @@ from pairtile.kernels import (
 from pairtile.losses import (
     ContrastiveResult,
     alignment,
+    circle_loss,
     clip_loss,
     info_nce,
+    multi_similarity_loss,
+    nt_xent_loss,
     siglip_loss,
+    supcon_loss,
     uniformity,
 )
 from pairtile.neighbors import (
@@ -123,6 +127,7 @@ __all__ = [
     "authenticity",
     "backend",
     "cauchy_schwarz_divergence",
+    "circle_loss",
     "cka",
     "clip_loss",
     "disco_test",
@@ -146,6 +151,8 @@ __all__ = [
     "mmd_aggregated_test",
     "mmd_power",
     "mmd_test",
+    "multi_similarity_loss",
+    "nt_xent_loss",
     "pairwise_distances",
     "precision_recall_density_coverage",
     "probabilistic_precision_recall",
@@ -160,6 +167,7 @@ __all__ = [
     "sliced_wasserstein",
     "sphere_directions",
     "stein_test",
+    "supcon_loss",
     "uniformity",
     "wasserstein_1d",
     "witness",

@@ -297,28 +297,83 @@ def sliced_energy_costs(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Array | None, _Array | None]: ...
+
+# Losses, with gradients of the sum of row_upstream times the losses of the rows. A row without a
+# positive has loss 0 and no gradient. `row_scales` stand for `scale` where there are any, and there
+# is a derivative by each of them. Positives: `targets` (-1: none), or labels that differ by at most
+# `label_width`, or compressed rows of weights that sum to 1. Columns of compressed rows are in
+# order. What is computed: `_backends/numpy/losses`.
 def softmax_losses(
     x: _Array,
     y: _Array,
     scale: float,
-    targets: NDArray[np.int64] | None,
-    symmetric: bool,
     *,
+    row_scales: _Floats | None,
+    targets: _Counts | None,
+    row_labels: _Floats | None,
+    col_labels: _Floats | None,
+    label_width: float,
+    positive_indptr: _Counts | None,
+    positive_columns: _Counts | None,
+    positive_weights: _Floats | None,
+    kept_indptr: _Counts | None,
+    kept_columns: _Counts | None,
+    column_logits: _Floats | None,
+    margin: float,
+    angular_margin: float,
+    label_smoothing: float,
+    false_negative_margin: float | None,
+    tau_plus: float,
+    rows: bool,
+    cols: bool,
     normalize: bool,
     grad: bool,
-    row_upstream: _Floats | None,
+    row_upstream: _Floats,
     workers: int,
     progress: _Progress = None,
-) -> tuple[_Floats, _Floats, _Floats | None, _Array | None, _Array | None, float | None]: ...
+) -> tuple[
+    _Floats, _Floats | None, _Floats | None, _Array | None, _Array | None, float | _Floats | None
+]: ...
+def supcon_losses(
+    x: _Array,
+    second: _Array | None,
+    bank: _Array | None,
+    scale: float,
+    *,
+    row_scales: _Floats | None,
+    labels: _Floats,
+    label_width: float,
+    normalize: bool,
+    grad: bool,
+    row_upstream: _Floats,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, _Array | None, _Array | None, float | _Floats | None]: ...
+def pair_losses(
+    x: _Array,
+    loss: str,  # "circle": (margin, gamma); "multi_similarity": (alpha, beta, base, epsilon or -1)
+    parameters: tuple[float, ...],
+    *,
+    labels: _Floats,
+    normalize: bool,
+    grad: bool,
+    row_upstream: _Floats,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Array | None]: ...
 def sigmoid_losses(
     x: _Array,
     y: _Array,
     scale: float,
     bias: float,
     *,
+    row_scales: _Floats | None,
+    row_labels: _Floats | None,
+    col_labels: _Floats | None,
+    target_offset: int,
     normalize: bool,
     grad: bool,
-    row_upstream: _Floats | None,
+    row_upstream: _Floats,
     workers: int,
     progress: _Progress = None,
-) -> tuple[_Floats, _Array | None, _Array | None, float | None, float | None]: ...
+) -> tuple[_Floats, _Array | None, _Array | None, float | _Floats | None, float | None]: ...

@@ -2,14 +2,20 @@
 
 from pairtile.losses.alignment import alignment, uniformity
 from pairtile.losses.logits import ContrastiveResult
+from pairtile.losses.pairs import circle_loss, multi_similarity_loss
 from pairtile.losses.siglip import siglip_loss
 from pairtile.losses.softmax import clip_loss, info_nce
+from pairtile.losses.supcon import nt_xent_loss, supcon_loss
 
 __all__ = [
     "ContrastiveResult",
     "alignment",
+    "circle_loss",
     "clip_loss",
     "info_nce",
+    "multi_similarity_loss",
+    "nt_xent_loss",
     "siglip_loss",
+    "supcon_loss",
     "uniformity",
 ]

@@ -1,4 +1,4 @@
-"""What the losses of logits S = s · x yᵀ share: what they are asked, and what they give back."""
+"""What the losses share: what they are asked, which rows count, and what they give back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from pairtile._front import scalars, validate
 from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -22,18 +27,22 @@ class ContrastiveResult:
     Attributes
     ----------
     loss : float
-        Mean of `per_row`.
+        Mean of `per_row` over the rows that count, weighted by `weights` where they were given;
+        0 where no row counts.
     per_row : (n,) array of float64
-        Loss of each row.
+        Loss of each row; 0 for those that do not count.
     lse_row, lse_col : (n,) and (m,) arrays of float64
         Log-sum-exp of the scores of each row, and of each column where the loss uses it.
     grad_x, grad_y : (n, d) and (m, d) arrays
         Gradients with respect to the inputs, in the working dtype.
-    grad_scale : float
+    grad_scale : float or (n,) array of float64
         Derivative with respect to the multiplier s of the scores, whichever of `temperature` and
-        `logit_scale` was passed.
+        `logit_scale` was passed; one per row where that was.
     grad_bias : float
         Derivative with respect to the bias, for the losses that have one.
+    grad_weights : (n,) array of float64
+        Derivative of `loss` with respect to `weights`, where they were given: (per_row - loss)
+        divided by the sum of the weights of the rows that count.
     """
 
     loss: float
@@ -42,73 +51,232 @@ class ContrastiveResult:
     lse_col: Any = None
     grad_x: Any = None
     grad_y: Any = None
-    grad_scale: float | None = None
+    grad_scale: Any = None
     grad_bias: float | None = None
+    grad_weights: Any = None
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Rows, multiplier, weights of the rows in the gradients (None: even) and threads.
+    """What every loss is asked, validated: sets of rows, and what is done with the losses of rows.
 
-    Rows are widened to float64 where float32 could not hold their scores; `dtype` is that of
-    the gradients.
+    Sets are widened to float64 where float32 could not hold their scores; `dtype` is that of the
+    gradients. None among `given` was not asked for.
     """
 
-    x: NDArray[Any]
-    y: NDArray[Any]
-    scale: float
-    row_upstream: NDArray[np.float64] | None
+    given: tuple[Any, ...]
+    sets: tuple[Any, ...]
+    normalize: bool
+    grad: bool
+    grad_rows: Floats | None
+    weights: Floats | None
     workers: int
     dtype: np.dtype[Any]
 
-    def rounded(self, gradient: Any) -> Any:
-        """A gradient as it is returned; None stays None."""
+    def seam(self, mean: Mean) -> dict[str, Any]:
+        """Arguments that every function of the seam takes."""
+        return {
+            "normalize": self.normalize,
+            "grad": self.grad,
+            "row_upstream": mean.shares if self.grad_rows is None else mean.only(self.grad_rows),
+            "workers": self.workers,
+        }
+
+    def mean(self, counts: Mask) -> Mean:
+        """The mean over the rows that count."""
+        return Mean.of(counts, self.weights)
+
+    def result(
+        self,
+        mean: Mean,
+        per_row: Floats,
+        *,
+        lse_row: Any = None,
+        lse_col: Any = None,
+        grad_x: Any = None,
+        grad_y: Any = None,
+        grad_scale: Any = None,
+        grad_bias: float | None = None,
+    ) -> ContrastiveResult:
+        """What the user gets, as the kind of array that came in."""
+        to_user = validate.like(*self.given)
+        loss = mean.loss(validate.host(per_row))
+        grad_weights = None
+        if self.grad and self.grad_rows is None:
+            grad_weights = mean.by_weights(validate.host(per_row), loss)
+        return ContrastiveResult(
+            loss=loss,
+            per_row=to_user(per_row),
+            lse_row=to_user(lse_row),
+            lse_col=to_user(lse_col),
+            grad_x=to_user(self._rounded(grad_x)),
+            grad_y=to_user(self._rounded(grad_y)),
+            grad_scale=to_user(grad_scale) if np.ndim(grad_scale) else _number(grad_scale),
+            grad_bias=_number(grad_bias),
+            grad_weights=to_user(grad_weights),
+        )
+
+    def _rounded(self, gradient: Any) -> Any:
         if gradient is None or gradient.dtype == self.dtype:
             return gradient
         return validate.narrowed(gradient, self.dtype)
 
 
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of the losses of some rows: Σ w_i ℓ_i / Σ w_i over those that count."""
+
+    counts: Mask
+    shares: Floats  # w_i / Σ w of the rows that count, 0 of the others
+    total: float | None  # Σ w, None without weights
+    even: bool  # all rows count, and equally
+
+    @staticmethod
+    def of(counts: Mask, weights: Floats | None) -> Mean:
+        """The mean over the rows that count, with weights as they were given."""
+        n = len(counts)
+        if weights is None:
+            return Mean(counts, counts / max(1, counts.sum()), None, bool(counts.all()))
+        size = weights.max()  # so that no sum of finite weights overflows
+        relative = np.where(counts, weights / size, 0.0)
+        total = math.fsum(relative)
+        shares = relative / total if total > 0 else np.zeros(n)
+        return Mean(counts, shares, total * float(size), False)
+
+    def only(self, upstream: Floats) -> Floats:
+        """Weights of rows in the gradients, 0 for those that do not count."""
+        return np.where(self.counts, upstream, 0.0)
+
+    def loss(self, per_row: Floats) -> float:
+        """The mean, 0 where no row counts."""
+        if self.even:
+            return float(np.mean(per_row))
+        some = self.shares > 0  # what does not count may be anything
+        return float(np.dot(self.shares[some], per_row[some]))
+
+    def by_weights(self, per_row: Floats, loss: float) -> Floats | None:
+        """Derivative of the loss by the weights; None where there are none."""
+        if self.total is None:
+            return None
+        if self.total == 0:
+            return np.zeros(len(per_row))
+        return np.where(self.counts, (per_row - loss) / self.total, 0.0)
+
+
 def asked(
-    x: Any,
-    y: Any,
+    arguments: dict[str, Any],
     *,
-    temperature: float | None,
-    logit_scale: float | None,
+    normalize: bool,
     grad: bool,
     grad_rows: Any,
-    normalize: bool,
+    weights: Any,
     workers: int | None,
     check_finite: bool,
+    views: int = 1,
+    beyond: Callable[[Any], bool] = lambda largest: False,
 ) -> Asked:
-    """The arguments of a loss, validated."""
-    scale = scale_of(temperature, logit_scale)
+    """The arguments of a loss, validated.
+
+    `arguments` are sets of rows by their names, None being left out; the first `views` of them
+    are those that have a loss. `beyond` says of the largest product of two rows whether float32
+    could not hold what is made of it.
+    """
     n_workers = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=n_workers)
+    sets = {
+        name: validate.matrix(name, rows, check_finite=check_finite, workers=n_workers)
+        for name, rows in arguments.items()
+        if rows is not None
+    }
+    (first, a), *others = sets.items()
+    for name, b in others:
+        validate.check_alike(first, a, name, b)
     if grad_rows is not None and not grad:
         raise ValueError("grad_rows weights the gradients; it needs grad=True")
-    upstream = validate.weights("grad_rows", grad_rows, len(a), signed=True)
-    dtype = validate.working_dtype(a, b)
-    if dtype == np.float32 and _beyond_float32(a, b, scale, normalize):
-        a, b = (validate.narrowed(rows, np.float64) for rows in (a, b))
-    return Asked(a, b, scale, upstream, n_workers, dtype)
+    arrays = tuple(sets.values())
+    n = sum(len(rows) for rows in arrays[:views])
+    upstream = validate.weights("grad_rows", grad_rows, n, signed=True)
+    row_weights = validate.weights("weights", weights, n)
+    if row_weights is not None and not row_weights.any():
+        raise ValueError(f"weights sums to 0 over {n} rows; weights are divided by their sum")
+    dtype = validate.working_dtype(*arrays)
+    if dtype == np.float32 and beyond(1.0 if normalize else _largest_product(arrays)):
+        arrays = tuple(validate.narrowed(rows, np.float64) for rows in arrays)
+    return Asked(
+        tuple(arguments.values()), arrays, bool(normalize), bool(grad), upstream, row_weights,
+        n_workers, dtype,
+    )  # fmt: skip
 
 
-def _beyond_float32(a: Any, b: Any, scale: float, normalize: bool) -> bool:
-    """Whether scores can be so large that float32, or sums of a few, would not hold them."""
-    product = 1.0
-    for rows in () if normalize else (a, b):
-        product *= max(abs(float(rows.max())), abs(float(rows.min()))) * math.sqrt(rows.shape[1])
-    return not max(scale, 1.0) * product < 1e37
+def _largest_product(arrays: tuple[Any, ...]) -> float:
+    """At least as large as the product of any two rows."""
+    largest = max(abs(float(extreme)) for a in arrays for extreme in (a.max(), a.min()))
+    return largest * largest * float(arrays[0].shape[1])
 
 
-def scale_of(temperature: float | None, logit_scale: float | None) -> float:
+@dataclass(frozen=True)
+class Scale:
+    """The multiplier s of the scores: one for all rows, or one for each."""
+
+    value: float
+    by_row: Floats | None = None
+
+    def fits(self, n: int, rows: str) -> Scale:
+        """Itself, if there is one for each of n rows."""
+        if self.by_row is not None and self.by_row.shape != (n,):
+            raise ValueError(
+                f"temperature and logit_scale must be a number, or have shape ({n},), one per row "
+                f"of {rows}, got {self.by_row.shape}"
+            )
+        return self
+
+    def beyond_float32(self, more: float = 0.0) -> Callable[[float], bool]:
+        """Whether scores, or sums of a few, can be so large that float32 would not hold them.
+
+        `more` is what products or scores grow by, at most.
+        """
+        return lambda largest: not max(self.value, 1.0) * (largest + more) + more < 1e37
+
+
+def scale_of(temperature: Any, logit_scale: Any) -> Scale:
     """The multiplier s."""
     if (temperature is None) == (logit_scale is None):
         given = "neither" if temperature is None else "both"
         raise ValueError(f"pass exactly one of temperature= and logit_scale=, got {given}")
-    if logit_scale is not None:
-        return scalars.real("logit_scale", logit_scale, above=0)
-    scale = 1 / scalars.real("temperature", temperature, above=0)
-    if math.isinf(scale):
-        raise ValueError(f"temperature is {temperature}, and its inverse is not finite")
-    return scale
+    name, value = (
+        ("temperature", temperature) if logit_scale is None else ("logit_scale", logit_scale)
+    )
+    if np.ndim(value) == 0:
+        scale = scalars.real(name, value, above=0)
+        if logit_scale is None:
+            scale = 1 / scale
+            if math.isinf(scale):
+                raise ValueError(f"temperature is {temperature}, and its inverse is not finite")
+        return Scale(scale)
+    return _scales(name, value)
+
+
+def _scales(name: str, value: Any) -> Scale:
+    given = validate.host(value)
+    if given.ndim != 1 or not len(given):
+        raise ValueError(f"{name} must be a number or have one entry per row, got {given.shape}")
+    a = validate.weights(name, given, len(given), signed=True)
+    assert a is not None
+    with np.errstate(divide="ignore", over="ignore"):
+        scales = a if name == "logit_scale" else 1 / a
+    bad = np.flatnonzero(~((a > 0) & np.isfinite(scales)))
+    if bad.size:
+        raise ValueError(
+            f"{name} must be finite and > 0, its inverse too; got {a[bad[0]]} in row {bad[0]}"
+        )
+    return Scale(float(scales.max()), scales)
+
+
+def not_together(**used: bool) -> None:
+    """ValueError naming the first two of the options that are used, where more than one is."""
+    names = [name for name, is_used in used.items() if is_used]
+    if len(names) > 1:
+        raise ValueError(f"{names[0]} and {names[1]} cannot be used together")

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import scalars, validate
+from pairtile._front import scalars
 from pairtile._front.progress import reporting
-from pairtile.losses.logits import ContrastiveResult, asked
+from pairtile.losses import labels, positives
+from pairtile.losses.logits import ContrastiveResult, asked, not_together, scale_of
 
 __all__ = ["siglip_loss"]
 
@@ -19,8 +20,12 @@ def siglip_loss(
     y: Any,
     *,
     bias: float = 0.0,
-    temperature: float | None = None,
-    logit_scale: float | None = None,
+    x_groups: Any = None,
+    y_groups: Any = None,
+    target_offset: int = 0,
+    weights: Any = None,
+    temperature: Any = None,
+    logit_scale: Any = None,
     normalize: bool = False,
     grad: bool = False,
     grad_rows: Any = None,
@@ -31,7 +36,7 @@ def siglip_loss(
     r"""SigLIP loss: for each pair of rows, whether they belong together, by itself.
 
     .. math:: \ell_i = \sum_j \log\bigl(1 + e^{-z_{ij} S_{ij}}\bigr), \quad S = s \, x y^T + b,
-              \quad z_{ij} = \begin{cases} 1 & i = j \\ -1 & i \ne j \end{cases}
+              \quad z_{ij} = \begin{cases} 1 & j = o + i \\ -1 & j \ne o + i \end{cases}
 
     No row is normalised by the others, so that the loss of a pair does not depend on the batch.
 
@@ -41,7 +46,12 @@ def siglip_loss(
         Row i of x belongs with row i of y, and with no other; n is at most m.
     bias : float, default 0.0
         b, added to every score. The paper begins with b = -10 and s = 10.
-    temperature, logit_scale, normalize, grad, grad_rows, workers, check_finite, progress
+    x_groups, y_groups : array_like of int or str, shapes (n,) and (m,), optional
+        Rows belong together where their ids are equal, so that a row may have several positives
+        or none; it counts either way. `y_groups` defaults to `x_groups` where n = m.
+    target_offset : int, default 0
+        o: row i of x belongs with row o + i of y. Not with groups.
+    weights, temperature, logit_scale, normalize, grad, grad_rows, workers, check_finite, progress
         As for `info_nce`.
 
     Returns
@@ -54,6 +64,8 @@ def siglip_loss(
     ------
     TypeError, ValueError
         As `info_nce`, and for a bias that is not a finite number.
+    NotImplementedError
+        For arrays on a GPU.
 
     Notes
     -----
@@ -72,24 +84,27 @@ def siglip_loss(
     array([0.0134307, 0.0134307])
     """
     bias = scalars.real("bias", bias)
+    scale = scale_of(temperature, logit_scale)
     given = asked(
-        x, y, temperature=temperature, logit_scale=logit_scale, grad=grad, grad_rows=grad_rows,
-        normalize=normalize, workers=workers, check_finite=check_finite,
+        {"x": x, "y": y}, beyond=scale.beyond_float32(abs(bias)), weights=weights,
+        normalize=normalize, grad=grad, grad_rows=grad_rows,
+        workers=workers, check_finite=check_finite,
     )  # fmt: skip
-    n, m = len(given.x), len(given.y)
-    if n > m:
-        raise ValueError(f"x has {n} rows and y has {m}; row i of x is paired with row i of y")
+    a, b = given.sets
+    n, m = len(a), len(b)
+    scale.fits(n, "x")
+    offset = scalars.count("target_offset", target_offset, least=0)
+    found = labels.groups(x_groups, y_groups, n, m)
+    not_together(x_groups=found is not None, target_offset=offset > 0)
+    of_x, of_y = (None, None) if found is None else (g.astype(np.float64) for g in found)
+    if found is None:
+        positives.paired(n, m, offset)  # each row has its partner
+    mean = given.mean(np.ones(n, dtype=bool))
     with reporting(progress, n * m) as (report,):
-        per_row, grad_x, grad_y, grad_scale, grad_bias = choose.module(
-            given.x, given.y
-        ).sigmoid_losses(
-            given.x, given.y, given.scale, bias,
-            normalize=normalize, grad=grad, row_upstream=given.row_upstream,
-            workers=given.workers, progress=report,
+        per_row, grad_x, grad_y, grad_scale, grad_bias = choose.module(a, b).sigmoid_losses(
+            a, b, scale.value, bias, row_scales=scale.by_row, row_labels=of_x, col_labels=of_y,
+            target_offset=offset, **given.seam(mean), progress=report,
         )  # fmt: skip
-    to_user = validate.like(x, y)
-    return ContrastiveResult(
-        loss=float(np.mean(per_row)), per_row=to_user(per_row),
-        grad_x=to_user(given.rounded(grad_x)), grad_y=to_user(given.rounded(grad_y)),
-        grad_scale=grad_scale, grad_bias=grad_bias,
-    )  # fmt: skip
+    return given.result(
+        mean, per_row, grad_x=grad_x, grad_y=grad_y, grad_scale=grad_scale, grad_bias=grad_bias
+    )

@@ -6,19 +6,28 @@ log-sum-exp, once more for gradients).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
-from pairtile.losses.logits import ContrastiveResult, asked
+from pairtile.losses import positives
+from pairtile.losses.logits import ContrastiveResult, Scale, asked, not_together, scale_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from pairtile.losses.positives import Positives
+
 __all__ = ["clip_loss", "info_nce"]
+
+Number = TypeVar("Number", int, float)
 
 
 def info_nce(
@@ -26,8 +35,20 @@ def info_nce(
     y: Any,
     *,
     targets: Any = None,
-    temperature: float | None = None,
-    logit_scale: float | None = None,
+    x_groups: Any = None,
+    y_groups: Any = None,
+    ignore_index: int | None = None,
+    false_negative_margin: float | None = None,
+    label_smoothing: float = 0.0,
+    tau_plus: float = 0.0,
+    margin: float = 0.0,
+    column_logits: Any = None,
+    top_negatives: int | None = None,
+    angular_margin: float = 0.0,
+    positive_weights: Any = None,
+    weights: Any = None,
+    temperature: Any = None,
+    logit_scale: Any = None,
     normalize: bool = False,
     grad: bool = False,
     grad_rows: Any = None,
@@ -39,23 +60,58 @@ def info_nce(
 
     .. math:: \ell_i = \log \sum_j e^{S_{ij}} - S_{i t_i}, \quad S = s \, x y^T
 
+    With several positives P_i of a row, :math:`\ell_i = \log \sum_j e^{S_{ij}} -
+    \sum_p w_{ip} S_{ip}`, weighted evenly (groups) or by `positive_weights`.
+
     Parameters
     ----------
     x, y : array_like, shapes (n, d) and (m, d)
         The anchors, and what they are to be told apart from.
     targets : array_like of int, shape (n,), optional
         Row of y that is the positive of each row of x. None pairs row i with row i.
-    temperature, logit_scale : float
-        Exactly one of them: s = 1 / temperature = logit_scale, positive. `logit_scale` is the
-        multiplier itself, not its logarithm.
+    x_groups, y_groups : array_like of int or str, shapes (n,) and (m,), optional
+        The positives of row i are all rows of y with its id. A row without any has loss 0 and
+        leaves the mean. `y_groups` defaults to `x_groups` where n = m. Not with `targets`.
+    ignore_index : int, optional
+        Rows whose target it is have loss 0 and leave the mean.
+    false_negative_margin : float, optional
+        μ: negatives with :math:`x_i \cdot y_j > x_i \cdot y_{t_i} + \mu` are left out of the sum
+        of row i, because they may be positives in truth. With one positive per row only.
+    label_smoothing : float, default 0.0
+        ε in [0, 1]: (1 - ε) ℓ_i + ε (log-sum-exp - mean of the scores that are in it).
+    tau_plus : float, default 0.0
+        τ in [0, 1), the share of positives among what is taken for negatives, which their sum is
+        corrected for: it becomes :math:`\max\bigl((\sum_{j \ne t} e^{S_{ij}} - N \tau
+        e^{S_{it}}) / (1 - \tau), N e^{-s}\bigr)` with N = m - 1. With one positive per row only.
+    margin : float, default 0.0
+        Taken off the product of a positive before scaling, in the log-sum-exp too (CosFace).
+    column_logits : array_like, shape (m,), optional
+        Added to the scores of each row, the positive's too: -log q_j corrects for rows of y that
+        were drawn with probabilities q.
+    top_negatives : int, optional
+        q: of each row only the q negatives with the largest scores are in the sum, ties in favour
+        of the smaller index.
+    angular_margin : float, default 0.0
+        Added to the angle of a positive, in [0, π] (ArcFace): cos(θ + m) in place of cos θ. Needs
+        ``normalize=True``.
+    positive_weights : sparse matrix of shape (n, m), or (indptr, indices, data), optional
+        Weights of the positives of each row, which are divided by their sum; rows of a compressed
+        matrix (CSR), or any sparse matrix of SciPy. Entries that are 0 are no positives, a row
+        without any has loss 0 and leaves the mean. Not with `targets` or groups.
+    weights : array_like, shape (n,), optional
+        Weights of the rows in the mean, none of them negative: loss = Σ w_i ℓ_i / Σ w_i over the
+        rows that count.
+    temperature, logit_scale : float or array_like of shape (n,)
+        Exactly one of them: s = 1 / temperature = logit_scale, positive, one for all rows or one
+        for each. `logit_scale` is the multiplier itself, not its logarithm.
     normalize : bool, default False
         Divide each row by its Euclidean length first; gradients go through the division. A zero
         row stays zero and gets a zero gradient.
     grad : bool, default False
         Compute the gradients too.
     grad_rows : array_like, shape (n,), optional
-        Weights w: the gradients are those of Σ w_i ℓ_i. None stands for 1/n each, the
-        gradients of the loss. Needs ``grad=True``.
+        Weights u: the gradients are those of Σ u_i ℓ_i. None stands for the gradients of the
+        loss. Needs ``grad=True``.
     workers : int, optional
         Number of threads; None and -1 are all allowed cores. The result does not depend on it.
     check_finite : bool, default True
@@ -72,20 +128,63 @@ def info_nce(
     ------
     TypeError, ValueError
         For input that is not real numbers, 2-D, not empty and finite; for different numbers of
-        columns; both or neither of temperature and logit_scale; targets out of range, of the
-        wrong length or not integers; more rows in x than in y without targets.
+        columns; both or neither of temperature and logit_scale, or one that is not positive;
+        targets out of range, of the wrong length or not integers; more rows in x than in y without
+        targets; groups, weights or logits of another length than their rows; weights that are
+        all 0; options out of range, or two that exclude each other: several ways of naming
+        positives, `margin` and `angular_margin`, `tau_plus` or `false_negative_margin` with several
+        positives, with `top_negatives` or with one another, `tau_plus` with `label_smoothing`.
+    NotImplementedError
+        For arrays on a GPU and any option but `targets`, `weights` and those below them.
 
     Notes
     -----
     2nmd flops for the loss and 6nmd more for the gradients; memory is inputs, gradients and a
-    few tiles.
+    few tiles. `top_negatives` begins with a search for nearest neighbours (`knn`), 2nmd more, and
+    holds n q of them. What is in a sum is decided by a comparison, through which no gradient goes.
 
     References
     ----------
     van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding (2018).
+    Chuang, Robinson, Lin, Torralba and Jegelka, Debiased contrastive learning (2020): `tau_plus`.
+    Wang et al., CosFace (2018): `margin`. Deng et al., ArcFace (2019): `angular_margin`.
+    Yi et al., Sampling-bias-corrected neural modeling (2019): `column_logits`.
+    Solatorio, GISTEmbed (2024): `false_negative_margin`, by a guide of their own.
+
+    Examples
+    --------
+    >>> import pairtile as pt
+    >>> x, y = [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+    >>> pt.info_nce(x, y, temperature=1.0).per_row
+    array([0.86199481, 0.55144471])
+    >>> pt.info_nce(x, y, x_groups=["a", "b"], y_groups=["a", "b", "a"], temperature=1.0).loss
+    0.7067197612...
     """
+    scale = scale_of(temperature, logit_scale)
+    grouped = x_groups is not None or y_groups is not None
+    weighted = positive_weights is not None
+    not_together(targets=targets is not None, x_groups=grouped, positive_weights=weighted)
+    options = _Options(
+        column_logits=column_logits,
+        margin=scalars.real("margin", margin),
+        angular_margin=scalars.real("angular_margin", angular_margin, least=0, most=math.pi),
+        label_smoothing=scalars.real("label_smoothing", label_smoothing, least=0, most=1),
+        false_negative_margin=_maybe(scalars.real, "false_negative_margin", false_negative_margin),
+        tau_plus=scalars.real("tau_plus", tau_plus, least=0),
+        top_negatives=_maybe(scalars.count, "top_negatives", top_negatives),
+    )
+    options.check(x_groups=grouped, positive_weights=weighted)
+    if options.angular_margin and not normalize:
+        raise ValueError("angular_margin needs normalize=True")
+
+    def find(n: int, m: int) -> Positives:
+        if weighted:
+            return positives.by_weights(positive_weights, n, m)
+        found = positives.by_group(x_groups, y_groups, n, m)
+        return found or positives.by_target(targets, ignore_index, n, m)
+
     return _softmax(
-        x, y, symmetric=False, targets=targets, temperature=temperature, logit_scale=logit_scale,
+        x, y, scale, find, options, rows=True, cols=False, weights=weights,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
@@ -95,8 +194,13 @@ def clip_loss(
     x: Any,
     y: Any,
     *,
-    temperature: float | None = None,
-    logit_scale: float | None = None,
+    target_offset: int = 0,
+    direction: Literal["both", "rows", "columns"] = "both",
+    label_smoothing: float = 0.0,
+    false_negative_margin: float | None = None,
+    weights: Any = None,
+    temperature: Any = None,
+    logit_scale: Any = None,
     normalize: bool = False,
     grad: bool = False,
     grad_rows: Any = None,
@@ -106,84 +210,171 @@ def clip_loss(
 ) -> ContrastiveResult:
     r"""CLIP loss: cross-entropy of paired rows in both directions.
 
-    .. math:: \ell_i = \tfrac12 \Bigl(\log \sum_j e^{S_{ij}} + \log \sum_j e^{S_{ji}}\Bigr)
-              - S_{ii}, \quad S = s \, x y^T
+    .. math:: \ell_i = \tfrac12 \Bigl(\log \sum_j e^{S_{ij}} + \log \sum_k e^{S_{k t_i}}\Bigr)
+              - S_{i t_i}, \quad S = s \, x y^T, \quad t_i = o + i
 
     Parameters
     ----------
-    x, y : array_like, both of shape (n, d)
-        Paired rows, for example of images and of their texts.
-    temperature, logit_scale, normalize, grad, grad_rows, workers, check_finite, progress
+    x, y : array_like, shapes (n, d) and (m, d)
+        Paired rows, for example of images and of their texts; n = m unless `target_offset` or
+        `direction` says otherwise.
+    target_offset : int, default 0
+        o: row i of x belongs with row o + i of y. Other rows of y than these take part in the
+        sums of rows only.
+    direction : {"both", "rows", "columns"}, default "both"
+        Only one of the two directions: the sum of a row less its positive, or that of a column.
+    label_smoothing : float, default 0.0
+        As for `info_nce`, in each direction.
+    false_negative_margin : float, optional
+        As for `info_nce`; the sum of a column leaves out negatives by the column's own positive.
+    weights, temperature, logit_scale, normalize, grad, grad_rows, workers, check_finite, progress
         As for `info_nce`.
 
     Returns
     -------
     ContrastiveResult
         With `per_row` = ℓ, `loss` its mean, `lse_row`, `lse_col`, and with ``grad=True`` the
-        gradients.
+        gradients. The log-sum-exps of a direction that was not asked for are None.
 
     Raises
     ------
     TypeError, ValueError
-        As `info_nce`, and for different numbers of rows.
+        As `info_nce`, and for rows of x without a partner in y.
+    NotImplementedError
+        For arrays on a GPU and any option but `weights` and those below it.
 
     Notes
     -----
-    2n²d flops for the loss and 6n²d more for the gradients; memory is inputs, gradients and a
+    2nmd flops for the loss and 6nmd more for the gradients; memory is inputs, gradients and a
     few tiles.
 
     References
     ----------
     Radford et al., Learning transferable visual models from natural language supervision (2021).
+
+    Examples
+    --------
+    >>> import pairtile as pt
+    >>> x = [[1.0, 0.0], [0.0, 1.0]]
+    >>> pt.clip_loss(x, x, temperature=1.0).per_row
+    array([0.31326169, 0.31326169])
     """
+    scale = scale_of(temperature, logit_scale)
+    scalars.choice("direction", direction, ("both", "rows", "columns"))
+    options = _Options(
+        label_smoothing=scalars.real("label_smoothing", label_smoothing, least=0, most=1),
+        false_negative_margin=_maybe(scalars.real, "false_negative_margin", false_negative_margin),
+    )
     return _softmax(
-        x, y, symmetric=True, targets=None, temperature=temperature, logit_scale=logit_scale,
+        x, y, scale, lambda n, m: positives.paired(n, m, target_offset), options,
+        rows=direction != "columns", cols=direction != "rows", weights=weights,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
 
 
+def _logits(values: Any) -> NDArray[np.float64] | None:
+    given = validate.host(values)
+    if given.ndim != 1 or not len(given):
+        raise ValueError(f"column_logits must have one entry per row of y, got {given.shape}")
+    return validate.weights("column_logits", given, len(given), signed=True)
+
+
+def _maybe(read: Callable[[str, Any], Number], name: str, value: Any) -> Number | None:
+    return None if value is None else read(name, value)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What changes the scores of positives, or which scores are in the sums."""
+
+    label_smoothing: float
+    false_negative_margin: float | None
+    column_logits: Any = None
+    margin: float = 0.0
+    angular_margin: float = 0.0
+    tau_plus: float = 0.0
+    top_negatives: int | None = None
+
+    def check(self, **several: bool) -> None:
+        """ValueError naming two options that exclude each other; `several` positives, how."""
+        not_together(margin=self.margin != 0, angular_margin=self.angular_margin != 0)
+        if self.tau_plus >= 1:
+            raise ValueError(f"tau_plus must be below 1, got {self.tau_plus}")
+        others = {
+            **several,
+            "top_negatives": self.top_negatives is not None,
+            "label_smoothing": self.label_smoothing > 0,
+        }
+        if self.tau_plus:
+            for name, used in others.items():
+                not_together(tau_plus=True, **{name: used})
+        if self.false_negative_margin is not None:
+            others["tau_plus"] = self.tau_plus > 0
+            del others["label_smoothing"]
+            for name, used in others.items():
+                not_together(false_negative_margin=True, **{name: used})
+
+    def seam(self) -> dict[str, Any]:
+        """Arguments of the seam, those that depend on the rows left out."""
+        return {
+            "margin": self.margin,
+            "angular_margin": self.angular_margin,
+            "label_smoothing": self.label_smoothing,
+            "false_negative_margin": self.false_negative_margin,
+            "tau_plus": self.tau_plus,
+        }
+
+
 def _softmax(
     x: Any,
     y: Any,
+    scale: Scale,
+    find: Callable[[int, int], Positives],
+    options: _Options,
     *,
-    symmetric: bool,
-    targets: Any,
-    normalize: bool,
-    grad: bool,
+    rows: bool,
+    cols: bool,
     progress: Any,
-    **options: Any,
+    **common: Any,
 ) -> ContrastiveResult:
-    given = asked(x, y, grad=grad, normalize=normalize, **options)
-    n, m = len(given.x), len(given.y)
-    if targets is not None:
-        targets = _targets(targets, n, m)
-    elif n > m or (symmetric and n < m):
-        raise ValueError(f"x has {n} rows and y has {m}; row i of x is paired with row i of y")
-    with reporting(progress, n * m) as (report,):
-        found = choose.module(given.x, given.y).softmax_losses(
-            given.x, given.y, given.scale, targets, symmetric,
-            normalize=normalize, grad=grad, row_upstream=given.row_upstream,
-            workers=given.workers, progress=report,
+    logits = None
+    if options.column_logits is not None:
+        logits = _logits(options.column_logits)
+    largest = abs(options.margin) + (0.0 if logits is None else float(np.abs(logits).max()))
+    given = asked({"x": x, "y": y}, beyond=scale.beyond_float32(largest), **common)
+    a, b = given.sets
+    n, m = len(a), len(b)
+    scale.fits(n, "x")
+    if logits is not None and logits.shape != (m,):
+        raise ValueError(
+            f"column_logits must have shape ({m},), one per row of y, got {logits.shape}"
+        )
+    found = find(n, m)
+    mean = given.mean(found.counts)
+    # what all logits share is left out, so that it costs no digits; the floor of tau_plus knows it
+    shared = 0.0 if logits is None or options.tau_plus else (logits.max() + logits.min()) / 2
+    kept: tuple[Any, Any] = (None, None)
+    searches = [] if options.top_negatives is None else [n * m]
+    with reporting(progress, *searches, n * m) as reports:
+        if options.top_negatives is not None:
+            kept = positives.largest_negatives(
+                a, b, options.top_negatives, found,
+                scales=scale.value if scale.by_row is None else scale.by_row,
+                column_logits=logits, normalize=given.normalize, workers=given.workers,
+                progress=reports[0],
+            )  # fmt: skip
+        per_row, lse_row, lse_col, grad_x, grad_y, grad_scale = choose.module(
+            a, b
+        ).softmax_losses(
+            a, b, scale.value, row_scales=scale.by_row, **found.seam(),
+            kept_indptr=kept[0], kept_columns=kept[1],
+            column_logits=None if logits is None else logits - shared,
+            rows=rows, cols=cols, **options.seam(), **given.seam(mean), progress=reports[-1],
         )  # fmt: skip
-    *arrays, grad_scale = found
-    to_user = validate.like(x, y)
-    arrays[3:] = (given.rounded(gradient) for gradient in arrays[3:])
-    per_row, lse_row, lse_col, grad_x, grad_y = (to_user(array) for array in arrays)
-    return ContrastiveResult(
-        loss=float(np.mean(found[0])), per_row=per_row, lse_row=lse_row, lse_col=lse_col,
-        grad_x=grad_x, grad_y=grad_y,
-        grad_scale=None if grad_scale is None else float(grad_scale),
+    if shared:
+        lse_row = lse_row + shared
+    return given.result(
+        mean, per_row, lse_row=lse_row, lse_col=lse_col,
+        grad_x=grad_x, grad_y=grad_y, grad_scale=grad_scale,
     )  # fmt: skip
-
-
-def _targets(targets: Any, n: int, m: int) -> NDArray[np.int64]:
-    t = validate.host(targets)
-    if t.dtype.kind not in "iu":
-        raise TypeError(f"targets must be integers, got dtype {t.dtype}")
-    if t.shape != (n,):
-        raise ValueError(f"targets must have shape ({n},), one per row of x, got {t.shape}")
-    bad = np.flatnonzero((t < 0) | (t >= m))
-    if bad.size:
-        raise ValueError(f"targets[{bad[0]}] is {t[bad[0]]}, and y has rows 0 to {m - 1}")
-    return np.ascontiguousarray(t, dtype=np.int64)

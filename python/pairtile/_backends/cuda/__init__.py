@@ -12,7 +12,7 @@ built and CuPy is installed.
 """
 
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
-from pairtile._backends.cuda.contrastive import sigmoid_losses, softmax_losses
+from pairtile._backends.cuda.contrastive import softmax_losses
 from pairtile._backends.cuda.dependence import (
     joint_kernel_sums,
     line_products,
@@ -27,6 +27,7 @@ from pairtile._backends.cuda.kernels import (
     kernel_row_sums,
     kernel_total,
 )
+from pairtile._backends.cuda.lacking import pair_losses, sigmoid_losses, supcon_losses
 from pairtile._backends.cuda.memory import device_count, least_memory
 from pairtile._backends.cuda.moments import kernel_moments, kernel_subset_sums
 from pairtile._backends.cuda.neighbors import (
@@ -63,6 +64,7 @@ __all__ = [
     "largest_radius_ratios",
     "least_memory",
     "line_products",
+    "pair_losses",
     "pairwise_distances",
     "permuted_kernel_products",
     "radius_counts",
@@ -72,4 +74,5 @@ __all__ = [
     "sliced_energy_costs",
     "softmax_losses",
     "stein_label_sums",
+    "supcon_losses",
 ]

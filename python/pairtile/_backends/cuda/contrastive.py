@@ -14,6 +14,7 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
+from pairtile._backends.cuda.lacking import refuse_options
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
@@ -54,35 +55,34 @@ def softmax_losses(
     x: Any,
     y: Any,
     scale: float,
-    targets: NDArray[np.int64] | None,
-    symmetric: bool,
     *,
+    targets: NDArray[np.int64] | None,
+    rows: bool,
+    cols: bool,
     normalize: bool,
     grad: bool,
-    row_upstream: Shares | None,
+    row_upstream: Shares,
     workers: int,
     progress: Report | None = None,
+    **options: Any,
 ) -> tuple[Any, ...]:
     """InfoNCE or CLIP losses of the rows, and gradients of the sum of u_i times loss i."""
     del workers
+    own = targets is not None and np.array_equal(targets, np.arange(len(x)))
+    refuse_options(targets, rows=rows, cols=cols, square=own and len(x) == len(y), **options)
     with device_of(x, y):
         a = Rows(x)
         b = a if y is x else Rows(y)
-        if grad and row_upstream is None:
-            row_upstream = np.full(a.n, 1.0 / a.n)
-        loss = _Loss(a, b, scale, targets, symmetric, normalize, row_upstream if grad else None)
+        loss = _Loss(
+            a, b, scale, None if own else targets, cols, normalize, row_upstream if grad else None
+        )
         found = _on_tensor_cores(loss, progress)
         if found is None:
             found = _in_float64(loss, progress)
-        for rows, name in ((a, "grad_x"), (b, "grad_y")) if normalize and grad else ():
-            _through_normalization(rows, found[name])
+        for side, name in ((a, "grad_x"), (b, "grad_y")) if normalize and grad else ():
+            _through_normalization(side, found[name])
         arrays = to_input_namespace(x, *(found.get(name) for name in _ARRAYS))
         return *arrays, found.get("grad_scale")
-
-
-def sigmoid_losses(*_: Any, **__: Any) -> tuple[Any, ...]:
-    """Not on a GPU yet."""
-    raise NotImplementedError("siglip_loss does not run on a GPU; pass arrays in host memory")
 
 
 def _through_normalization(rows: Rows, gradient: Any) -> None:

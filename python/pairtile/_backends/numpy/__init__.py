@@ -20,7 +20,12 @@ from pairtile._backends.numpy.kernels import (
     kernel_subset_sums,
     kernel_total,
 )
-from pairtile._backends.numpy.losses import sigmoid_losses, softmax_losses
+from pairtile._backends.numpy.losses import (
+    pair_losses,
+    sigmoid_losses,
+    softmax_losses,
+    supcon_losses,
+)
 from pairtile._backends.numpy.neighbors import (
     Index,
     distance_quantile,
@@ -51,6 +56,7 @@ __all__ = [
     "largest_radius_ratios",
     "least_memory",
     "line_products",
+    "pair_losses",
     "pairwise_distances",
     "permuted_kernel_products",
     "radius_counts",
@@ -60,4 +66,5 @@ __all__ = [
     "sliced_energy_costs",
     "softmax_losses",
     "stein_label_sums",
+    "supcon_losses",
 ]

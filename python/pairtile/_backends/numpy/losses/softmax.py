@@ -1,0 +1,212 @@
+"""Softmax losses of rows against columns, in plain NumPy: InfoNCE and CLIP with their options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pairtile._backends.numpy.losses.rows import chunks, exp_of, gradients, level
+from pairtile._backends.numpy.losses.scores import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pairtile._backends.numpy.losses.rows import Array, Float64
+    from pairtile._backends.numpy.losses.scores import Block
+
+    Ints = NDArray[np.int64]
+
+
+class _Rows(NamedTuple):
+    """Losses of some rows, and their derivatives by the scores and by s where that stands alone."""
+
+    losses: Float64
+    log_sums: Float64
+    by_score: Float64
+    by_scale: Float64
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+def softmax_losses(
+    x: Array,
+    y: Array,
+    scale: float,
+    *,
+    row_scales: Float64 | None,
+    targets: Ints | None,
+    row_labels: Float64 | None,
+    col_labels: Float64 | None,
+    label_width: float,
+    positive_indptr: Ints | None,
+    positive_columns: Ints | None,
+    positive_weights: Float64 | None,
+    kept_indptr: Ints | None,
+    kept_columns: Ints | None,
+    column_logits: Float64 | None,
+    margin: float,
+    angular_margin: float,
+    label_smoothing: float,
+    false_negative_margin: float | None,
+    tau_plus: float,
+    rows: bool,
+    cols: bool,
+    normalize: bool,
+    grad: bool,
+    row_upstream: Float64,
+    workers: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[Any, ...]:
+    """Losses of the rows, and gradients of Σ u_i · per_row_i by x, y and scales.
+
+    Per row, log-sum-exps of rows and of columns, gradients by x, y and the scales.
+    """
+    n, m = len(x), len(y)
+    positives = kept = None
+    if positive_indptr is not None:
+        assert positive_columns is not None
+        assert positive_weights is not None
+        positives = positive_indptr, positive_columns, positive_weights
+    if kept_indptr is not None:
+        assert kept_columns is not None
+        kept = kept_indptr, kept_columns
+    scores = Scores(
+        x, y, np.full(n, scale) if row_scales is None else row_scales,
+        targets, row_labels, col_labels, label_width, positives, kept,
+        column_logits, margin, angular_margin, false_negative_margin, normalize,
+    )  # fmt: skip
+    parts = list(chunks(n, max(m, x.shape[1])))
+    total = (1 + cols) * n
+    part = 0.5 if rows and cols else 1.0
+    per_row, lse_row, lse_col = np.zeros(n), None, None
+    down = None
+    if cols:
+        assert targets is not None
+        down = _Columns(m)
+        for chunk in parts:
+            down.add(scores.block(chunk))
+            _tell(progress, chunk.stop, total)
+        lse_col = down.log_sums()
+        own = np.flatnonzero(targets >= 0)
+        per_row[own] += part * down.losses(label_smoothing)[targets[own]]
+        down.upstream[targets[own]] = row_upstream[own]
+    if rows:
+        lse_row = np.empty(n)
+    by_scale, grad_x, grad_y = np.zeros(n), np.zeros(x.shape), np.zeros(y.shape)
+    for chunk in parts:
+        block = scores.block(chunk)
+        weights = np.zeros(block.scores.shape)
+        if rows:
+            found = _debiased(block, tau_plus) if tau_plus > 0 else _plain(block, label_smoothing)
+            some = (block.shares > 0).any(axis=1)
+            per_row[chunk] += part * np.where(some, found.losses, 0)
+            assert lse_row is not None
+            lse_row[chunk] = found.log_sums
+            u = part * np.where(some, row_upstream[chunk], 0)
+            weights += u[:, None] * found.by_score
+            by_scale[chunk] += u * found.by_scale
+        if down is not None:
+            weights += part * down.by_score(block, label_smoothing)
+        if grad:
+            by_scale[chunk] += np.einsum("ij,ij->i", weights, block.phi)
+            weights *= block.scales * block.slope
+            grad_x[chunk] = weights @ scores.y64
+            grad_y += weights.T @ block.x
+        _tell(progress, total - n + chunk.stop, total)
+    if not grad:
+        return per_row, lse_row, lse_col, None, None, None
+    grad_scale = float(by_scale.sum()) if row_scales is None else by_scale
+    return (
+        per_row, lse_row, lse_col, *gradients([x, y], [grad_x, grad_y], normalize), grad_scale
+    )  # fmt: skip
+
+
+def _tell(progress: Callable[[int, int], object] | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+def _plain(block: Block, smoothing: float) -> _Rows:
+    """R − Σ T S of each row, T being the positives' shares, and in part even over the sum."""
+    top = level(block.scores, block.in_rows)
+    exps = exp_of(block.scores, top, block.in_rows)
+    total = exps.sum(axis=1)
+    wanted = block.shares
+    if smoothing:
+        found = np.maximum(block.in_rows.sum(axis=1, keepdims=True), 1)
+        wanted = (1 - smoothing) * wanted + smoothing * block.in_rows / found
+    # (maximum − positive) + log(sum), because lse − positive would cancel
+    losses = (top - np.sum(wanted * block.scores, axis=1, where=wanted > 0)) + np.log(total)
+    weights = exps / np.where(total > 0, total, 1)[:, None] - wanted
+    return _Rows(losses, top + np.log(total), weights, np.zeros(len(losses)))
+
+
+def _debiased(block: Block, tau: float) -> _Rows:
+    """log(e^S_t + G) − S_t of each row, G the negatives' sum less the positives that are in it.
+
+    Chuang, Robinson, Lin, Torralba and Jegelka, Debiased contrastive learning (2020).
+    """
+    others = block.scores.shape[1] - 1
+    scales = block.scales[:, 0]
+    top = level(block.scores, True)
+    if others:
+        top = np.maximum(top, -scales)
+    exps = exp_of(block.scores, top, True)
+    positive = block.shares > 0
+    own = np.sum(exps, axis=1, where=positive)
+    rest = np.sum(exps, axis=1, where=~positive)
+    estimate = (rest - others * tau * own) / (1 - tau)
+    floor = others * np.exp(-scales - top)
+    kept = np.maximum(estimate, floor)
+    total = own + kept
+    score = np.sum(block.scores, axis=1, where=positive)
+    share = np.where(estimate >= floor, 1 / (1 - tau), 0.0) / total  # of e^S in the sum
+    weights = exps * share[:, None]
+    of_own = own / total - others * tau * own * share - 1
+    weights = np.where(positive, of_own[:, None], weights)
+    return _Rows(
+        (top - score) + np.log(total),
+        top + np.log(total),
+        weights,
+        np.where(estimate >= floor, 0.0, -floor / total),
+    )
+
+
+class _Columns:
+    """What is folded of each column, and then its losses."""
+
+    def __init__(self, m: int) -> None:
+        self.top = np.full(m, -np.inf)
+        self.exps, self.scores, self.found = np.zeros(m), np.zeros(m), np.zeros(m)
+        self.positive = np.zeros(m)
+        self.upstream = np.zeros(m)
+
+    def add(self, block: Block) -> None:
+        scores, among = block.scores, block.in_cols
+        top = np.maximum(self.top, scores.max(axis=0, initial=-np.inf, where=among))
+        base = np.where(top == -np.inf, 0, top)
+        exps = np.where(among, np.exp(scores - base), 0).sum(axis=0)
+        self.exps = self.exps * np.exp(self.top - base) + exps
+        self.top = top
+        self.scores += np.sum(scores, axis=0, where=among)
+        self.found += among.sum(axis=0)
+        self.positive += np.sum(scores, axis=0, where=block.shares > 0)
+
+    def log_sums(self) -> Float64:
+        log_sums: Float64 = self.top + np.log(self.exps)
+        return log_sums
+
+    def losses(self, smoothing: float) -> Float64:
+        wanted = self.positive
+        if smoothing:
+            wanted = (1 - smoothing) * wanted + smoothing * self.scores / self.found
+        losses: Float64 = (self.top - wanted) + np.log(self.exps)
+        return losses
+
+    def by_score(self, block: Block, smoothing: float) -> Float64:
+        shares = np.where(block.in_cols, np.exp(block.scores - self.top), 0) / self.exps
+        wanted = (1 - smoothing) * (block.shares > 0) + smoothing * block.in_cols / self.found
+        weights: Float64 = self.upstream * (shares - wanted)
+        return weights
