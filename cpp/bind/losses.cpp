@@ -1,124 +1,288 @@
-// Softmax and sigmoid losses and their gradients.
-#include <numeric>
-
+// Softmax and sigmoid losses, those of positives and negatives, and their gradients.
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "losses/pairs.hpp"
 #include "losses/sigmoid.hpp"
 #include "losses/softmax.hpp"
 
 namespace pairtile {
 namespace {
 
+Source source_of(const py::array& first, const py::object& second) {
+    if (second.is_none()) return Source(view_of(first));
+    return Source(view_of(first), view_of(second.cast<py::array>()));
+}
+
 // What the losses of logits are asked.
 struct LossArguments {
     Source x, y;
     double scale;
-    bool normalise, grad;
-    std::vector<double> even;
+    const double* row_scales;
+    bool normalise, triangle, grad;
     const double* upstream;
     int workers;
     const py::object& progress;
 
-    LossArguments(const py::array& from_x, const py::array& from_y, double by, bool unit,
-                  bool gradients, const py::object& row_upstream, int threads,
-                  const py::object& report)
-        : x(view_of(from_x)),
-          y(view_of(from_y)),
-          scale(by),
-          normalise(unit),
-          grad(gradients),
-          even(static_cast<size_t>(x.rows()), 1.0 / static_cast<double>(x.rows())),
-          upstream(vector_of<double>(row_upstream, x.rows(), "row_upstream")),
-          workers(threads),
-          progress(report) {
-        if (!upstream) upstream = even.data();
-    }
     bool wide() const { return x.holds_float64() || y.holds_float64(); }
 
     // body(request) without the GIL.
     template <class Body>
     void run(Body body) const {
         run_released(progress, workers, [&](Control& control) {
-            body(LogitRequest{x, y, scale, normalise, grad ? upstream : nullptr, control});
+            body(LogitRequest{x, y, scale, row_scales, normalise, triangle,
+                              grad ? upstream : nullptr, control});
         });
     }
 };
 
-// Gradients of both sides; None without them.
+// Gradients of both sides, of a triangle's one, and of the scale or of the scales of rows; None
+// without them.
 template <class T>
 struct Gradients {
-    py::object x = py::none(), y = py::none();
+    py::object x = py::none(), y = py::none(), scales = py::none();
     LogitGradients<T> to{};
+    double* by_scales = nullptr;
 
     explicit Gradients(const LossArguments& given) {
         if (!given.grad) return;
         auto by_x = zeros<T>({given.x.rows(), given.x.d()});
-        auto by_y = zeros<T>({given.y.rows(), given.y.d()});
-        to = {by_x.mutable_data(), by_y.mutable_data()};
-        x = by_x, y = by_y;
+        to.x = to.y = by_x.mutable_data();
+        x = by_x;
+        if (!given.triangle) {
+            auto by_y = zeros<T>({given.y.rows(), given.y.d()});
+            to.y = by_y.mutable_data();
+            y = by_y;
+        }
+        if (given.row_scales) {
+            auto of_rows = zeros<double>({given.x.rows()});
+            by_scales = of_rows.mutable_data();
+            scales = of_rows;
+        }
+    }
+    py::object of_scale(const LossArguments& given, double value) const {
+        return given.grad && !given.row_scales ? py::object(py::float_(value)) : scales;
     }
 };
 
-py::object wanted(bool grad, double value) {
-    return grad ? py::object(py::float_(value)) : py::none();
-}
+// A sparse matrix of so many rows, checked.
+struct Sparse {
+    const int64_t *indptr = nullptr, *columns = nullptr;
+    int64_t entries = 0;
+
+    Sparse(const py::object& pointers, const py::object& indices, int64_t rows, int64_t cols,
+           const char* name) {
+        if (pointers.is_none()) return;
+        indptr = vector_of<int64_t>(pointers, rows + 1, name);
+        entries = indptr[rows];
+        columns = vector_of<int64_t>(indices, entries, name);
+        bool sound = indptr[0] == 0;
+        for (int64_t i = 0; i < rows && sound; ++i) {
+            sound = indptr[i] <= indptr[i + 1] && indptr[i + 1] <= entries;
+            for (int64_t e = indptr[i]; e < indptr[i + 1] && sound; ++e) {
+                sound = columns[e] >= 0 && columns[e] < cols &&
+                        (e == indptr[i] || columns[e - 1] < columns[e]);
+            }
+        }
+        if (!sound) throw py::value_error(std::string(name) + " is no matrix of sorted columns");
+    }
+};
 
 template <class T>
-py::tuple softmax(const LossArguments& given, const int64_t* targets, bool symmetric) {
+py::tuple softmax(const LossArguments& given, const SoftmaxOptions& options) {
     SoftmaxLosses<T> out;
-    py::array_t<double> per_row(given.x.rows()), lse_row(given.x.rows());
-    py::array_t<double> lse_col(symmetric ? given.y.rows() : 0);
+    py::array_t<double> per_row(given.x.rows()), lse_row(options.rows ? given.x.rows() : 0);
+    py::array_t<double> lse_col(options.cols ? given.y.rows() : 0);
     Gradients<T> gradients(given);
     out.per_row = per_row.mutable_data();
     out.lse_row = lse_row.mutable_data();
     out.lse_col = lse_col.mutable_data();
     out.gradients = gradients.to;
-    given.run(
-        [&](const LogitRequest& request) { softmax_losses<T>(request, targets, symmetric, out); });
-    return py::make_tuple(per_row, lse_row, symmetric ? py::object(lse_col) : py::none(),
-                          gradients.x, gradients.y, wanted(given.grad, out.grad_scale));
+    out.grad_scales = gradients.by_scales;
+    given.run([&](const LogitRequest& request) { softmax_losses<T>(request, options, out); });
+    return py::make_tuple(per_row, options.rows ? py::object(lse_row) : py::none(),
+                          options.cols ? py::object(lse_col) : py::none(), gradients.x, gradients.y,
+                          gradients.of_scale(given, out.grad_scale));
 }
 
 py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
-                       const py::object& targets, bool symmetric, bool normalize, bool grad,
+                       const py::object& row_scales, const py::object& targets,
+                       const py::object& row_labels, const py::object& col_labels,
+                       double label_width, const py::object& positive_indptr,
+                       const py::object& positive_columns, const py::object& positive_weights,
+                       const py::object& kept_indptr, const py::object& kept_columns,
+                       const py::object& column_logits, double margin, double angular_margin,
+                       double label_smoothing, const py::object& false_negative_margin,
+                       double tau_plus, bool rows, bool cols, bool normalize, bool grad,
                        const py::object& row_upstream, int workers, const py::object& progress) {
-    const LossArguments given(x, y, scale, normalize, grad, row_upstream, workers, progress);
-    std::vector<int64_t> own(static_cast<size_t>(given.x.rows()));
-    std::iota(own.begin(), own.end(), int64_t{0});
-    const int64_t* chosen = vector_of<int64_t>(targets, given.x.rows(), "targets");
-    const auto of = given.wide() ? softmax<double> : softmax<float>;
-    return of(given, chosen ? chosen : own.data(), symmetric);
+    const Source from_x(view_of(x)), from_y(view_of(y));
+    const int64_t n = from_x.rows(), m = from_y.rows();
+    const LossArguments given{
+        from_x,    from_y,  scale, vector_of<double>(row_scales, n, "row_scales"),
+        normalize, false,   grad,  vector_of<double>(row_upstream, n, "row_upstream"),
+        workers,   progress};
+    const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
+    const Sparse kept(kept_indptr, kept_columns, n, m, "kept columns");
+    SoftmaxOptions options;
+    options.positives = {vector_of<int64_t>(targets, n, "targets"),
+                         vector_of<double>(row_labels, n, "row_labels"),
+                         vector_of<double>(col_labels, m, "col_labels"),
+                         label_width,
+                         positive.indptr,
+                         positive.columns,
+                         vector_of<double>(positive_weights, positive.entries, "positive_weights"),
+                         false};
+    options.rows = rows;
+    options.cols = cols;
+    options.margin = margin;
+    options.angular_margin = angular_margin;
+    options.column_logits = vector_of<double>(column_logits, m, "column_logits");
+    options.kept_indptr = kept.indptr;
+    options.kept_columns = kept.columns;
+    if (!false_negative_margin.is_none()) {
+        options.false_negative_margin = false_negative_margin.cast<double>();
+    }
+    options.label_smoothing = label_smoothing;
+    options.tau_plus = tau_plus;
+    // the slope of an angle needs digits that float32 products do not have
+    const bool wide = given.wide() || angular_margin != 0.0;
+    return wide ? softmax<double>(given, options) : softmax<float>(given, options);
+}
+
+// Of a set with itself and a bank: a row is one of the columns too, and has the gradient of both.
+template <class T>
+py::tuple supcon(const LossArguments& given, const SoftmaxOptions& options) {
+    SoftmaxLosses<T> out;
+    const int64_t n = given.x.rows();
+    py::array_t<double> per_row(n), lse_row(n);
+    Gradients<T> gradients(given);
+    out.per_row = per_row.mutable_data();
+    out.lse_row = lse_row.mutable_data();
+    out.gradients = gradients.to;
+    out.grad_scales = gradients.by_scales;
+    given.run([&](const LogitRequest& request) {
+        if (request.triangle) return self_softmax_losses<T>(request, options.positives, out);
+        softmax_losses<T>(request, options, out);
+        if (!request.upstream) return;
+        for (int64_t i = 0; i < n * given.x.d(); ++i) out.gradients.x[i] += out.gradients.y[i];
+    });
+    py::object bank = gradients.y;
+    if (!bank.is_none()) bank = bank[py::slice(n, given.y.rows(), 1)];
+    return py::make_tuple(per_row, lse_row, gradients.x, bank,
+                          gradients.of_scale(given, out.grad_scale));
+}
+
+// Rows are x and `second`, columns these and the bank.
+py::tuple bind_supcon(const py::array& x, const py::object& second, const py::object& bank,
+                      double scale, const py::object& row_scales, const py::object& labels,
+                      double label_width, bool normalize, bool grad, const py::object& row_upstream,
+                      int workers, const py::object& progress) {
+    const Source rows = source_of(x, second);
+    if (!second.is_none() && !bank.is_none()) {
+        throw py::value_error("rows of two arrays have no bank");
+    }
+    const Source cols = bank.is_none() ? rows : source_of(x, bank);
+    const bool triangle = bank.is_none() && row_scales.is_none();
+    const LossArguments given{
+        rows,      cols,     scale, vector_of<double>(row_scales, rows.rows(), "row_scales"),
+        normalize, triangle, grad,  vector_of<double>(row_upstream, rows.rows(), "row_upstream"),
+        workers,   progress};
+    SoftmaxOptions options;
+    const double* of_all = vector_of<double>(labels, cols.rows(), "labels");
+    options.positives = {nullptr, of_all, of_all, label_width, nullptr, nullptr, nullptr, true};
+    return given.wide() ? supcon<double>(given, options) : supcon<float>(given, options);
 }
 
 template <class T>
-py::tuple sigmoid(const LossArguments& given, double bias) {
+py::tuple pairs(const LossArguments& given, const PairLossOptions& options) {
+    py::array_t<double> per_row(given.x.rows());
+    Gradients<T> gradients(given);
+    double* losses = per_row.mutable_data();
+    given.run([&](const LogitRequest& request) {
+        pair_losses<T>(request, options, losses, gradients.to.x);
+    });
+    return py::make_tuple(per_row, gradients.x);
+}
+
+py::tuple bind_pairs(const py::array& x, const std::string& loss,
+                     const std::vector<double>& parameters, const py::object& labels,
+                     bool normalize, bool grad, const py::object& row_upstream, int workers,
+                     const py::object& progress) {
+    const Source rows(view_of(x));
+    const LossArguments given{
+        rows,      rows,    1.0,  nullptr,
+        normalize, true,    grad, vector_of<double>(row_upstream, rows.rows(), "row_upstream"),
+        workers,   progress};
+    const bool circle = loss == "circle";
+    if (!circle && loss != "multi_similarity") throw py::value_error("unknown loss " + loss);
+    if (parameters.size() != (circle ? 2 : 4)) {
+        throw py::value_error("wrong number of parameters of " + loss);
+    }
+    const PairLossOptions options{
+        circle ? PairLossId::circle : PairLossId::multi_similarity, parameters.data(),
+        vector_of<double>(labels, rows.rows(), "labels"), circle ? -1.0 : parameters[3]};
+    return given.wide() ? pairs<double>(given, options) : pairs<float>(given, options);
+}
+
+template <class T>
+py::tuple sigmoid(const LossArguments& given, const Positives& positives, double bias) {
     SigmoidLosses<T> out;
     py::array_t<double> per_row(given.x.rows());
     Gradients<T> gradients(given);
     out.per_row = per_row.mutable_data();
     out.gradients = gradients.to;
-    given.run([&](const LogitRequest& request) { sigmoid_losses<T>(request, bias, out); });
-    return py::make_tuple(per_row, gradients.x, gradients.y, wanted(given.grad, out.grad_scale),
-                          wanted(given.grad, out.grad_bias));
+    out.grad_scales = gradients.by_scales;
+    given.run(
+        [&](const LogitRequest& request) { sigmoid_losses<T>(request, positives, bias, out); });
+    return py::make_tuple(per_row, gradients.x, gradients.y,
+                          gradients.of_scale(given, out.grad_scale),
+                          given.grad ? py::object(py::float_(out.grad_bias)) : py::none());
 }
 
 py::tuple bind_sigmoid(const py::array& x, const py::array& y, double scale, double bias,
-                       bool normalize, bool grad, const py::object& row_upstream, int workers,
+                       const py::object& row_scales, const py::object& row_labels,
+                       const py::object& col_labels, int64_t target_offset, bool normalize,
+                       bool grad, const py::object& row_upstream, int workers,
                        const py::object& progress) {
-    const LossArguments given(x, y, scale, normalize, grad, row_upstream, workers, progress);
-    return given.wide() ? sigmoid<double>(given, bias) : sigmoid<float>(given, bias);
+    const Source from_x(view_of(x)), from_y(view_of(y));
+    const int64_t n = from_x.rows(), m = from_y.rows();
+    const LossArguments given{
+        from_x,    from_y,  scale, vector_of<double>(row_scales, n, "row_scales"),
+        normalize, false,   grad,  vector_of<double>(row_upstream, n, "row_upstream"),
+        workers,   progress};
+    Positives positives;
+    positives.row_labels = vector_of<double>(row_labels, n, "row_labels");
+    positives.col_labels = vector_of<double>(col_labels, m, "col_labels");
+    std::vector<int64_t> own(positives.row_labels ? 0 : static_cast<size_t>(n));
+    for (size_t i = 0; i < own.size(); ++i) own[i] = static_cast<int64_t>(i) + target_offset;
+    if (!positives.row_labels) positives.targets = own.data();
+    return given.wide() ? sigmoid<double>(given, positives, bias)
+                        : sigmoid<float>(given, positives, bias);
 }
 
 }  // namespace
 
 void register_losses(py::module_& m) {
     using py::arg;
-    m.def("softmax_losses", bind_softmax, arg("x"), arg("y"), arg("scale"),
-          arg("targets").none(true), arg("symmetric"), py::kw_only(), arg("normalize"), arg("grad"),
-          arg("row_upstream").none(true), arg("workers"), arg("progress") = py::none());
-    m.def("sigmoid_losses", bind_sigmoid, arg("x"), arg("y"), arg("scale"), arg("bias"),
-          py::kw_only(), arg("normalize"), arg("grad"), arg("row_upstream").none(true),
+    m.def("softmax_losses", bind_softmax, arg("x"), arg("y"), arg("scale"), py::kw_only(),
+          arg("row_scales").none(true), arg("targets").none(true), arg("row_labels").none(true),
+          arg("col_labels").none(true), arg("label_width"), arg("positive_indptr").none(true),
+          arg("positive_columns").none(true), arg("positive_weights").none(true),
+          arg("kept_indptr").none(true), arg("kept_columns").none(true),
+          arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
+          arg("label_smoothing"), arg("false_negative_margin").none(true), arg("tau_plus"),
+          arg("rows"), arg("cols"), arg("normalize"), arg("grad"), arg("row_upstream"),
           arg("workers"), arg("progress") = py::none());
+    m.def("supcon_losses", bind_supcon, arg("x"), arg("second").none(true), arg("bank").none(true),
+          arg("scale"), py::kw_only(), arg("row_scales").none(true), arg("labels"),
+          arg("label_width"), arg("normalize"), arg("grad"), arg("row_upstream"), arg("workers"),
+          arg("progress") = py::none());
+    m.def("pair_losses", bind_pairs, arg("x"), arg("loss"), arg("parameters"), py::kw_only(),
+          arg("labels"), arg("normalize"), arg("grad"), arg("row_upstream"), arg("workers"),
+          arg("progress") = py::none());
+    m.def("sigmoid_losses", bind_sigmoid, arg("x"), arg("y"), arg("scale"), arg("bias"),
+          py::kw_only(), arg("row_scales").none(true), arg("row_labels").none(true),
+          arg("col_labels").none(true), arg("target_offset"), arg("normalize"), arg("grad"),
+          arg("row_upstream"), arg("workers"), arg("progress") = py::none());
 }
 
 }  // namespace pairtile

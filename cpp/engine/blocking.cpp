@@ -140,7 +140,7 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
 }
 
 template <class T>
-Blocking contraction_blocking(const Ops<T>& ops, int64_t d) {
+Blocking contraction_blocking(const Ops<T>& ops, int64_t d, bool triangle) {
     constexpr int64_t side = 256, row_bytes = int64_t{5} << 20, col_bytes = int64_t{10} << 20;
     // whole register blocks both ways
     const int64_t step = std::lcm<int64_t>(ops.rows, ops.cols);
@@ -152,7 +152,7 @@ Blocking contraction_blocking(const Ops<T>& ops, int64_t d) {
     Blocking blocking;
     blocking.row_block = blocking.strip = blocking.segment = block;
     blocking.row_super = tile_is_forced() ? block : super(row_bytes);
-    blocking.col_super = tile_is_forced() ? block : super(col_bytes);
+    blocking.col_super = tile_is_forced() ? block : super(triangle ? row_bytes : col_bytes);
     return blocking;
 }
 
@@ -178,9 +178,9 @@ template Blocking choose_blocking<float>(const Ops<float>&, int64_t, int64_t, in
 template Blocking choose_blocking<double>(const Ops<double>&, int64_t, int64_t, int64_t,
                                           const BlockingLimits&);
 
-template Blocking contraction_blocking<float>(const Ops<float>&, int64_t);
+template Blocking contraction_blocking<float>(const Ops<float>&, int64_t, bool);
 template Blocking diagonal_blocking<float>(const Ops<float>&, int64_t);
-template Blocking contraction_blocking<double>(const Ops<double>&, int64_t);
+template Blocking contraction_blocking<double>(const Ops<double>&, int64_t, bool);
 template Blocking diagonal_blocking<double>(const Ops<double>&, int64_t);
 
 }  // namespace pairtile

@@ -8,6 +8,10 @@
 //         fold.block                                one after another in a fixed order)
 //           for each row panel                     micro-kernel → L1 tile → the fold
 //       fold.end_blocks
+//
+// Of a triangle (rows and columns are one set, and so are the blocks of either), blocks on and
+// above the diagonal are visited, those that share a row or a column one after another; tiles on
+// the diagonal hold pairs j <= i too.
 #pragma once
 
 #include <concepts>
@@ -61,6 +65,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
         take_cols(sweep, col, col_count, workers, cols, true);
         if (sweep.reader) sweep.reader->begin_cols(cols);
         for (int64_t row = 0; row < n; row += blocking.row_super) {
+            if (sweep.triangle && row > col) break;
             const int64_t row_count = std::min(blocking.row_super, n - row);
             take_rows(sweep, row, row_count, workers, rows, true);
             if (sweep.reader) sweep.reader->begin_rows(rows);
@@ -70,7 +75,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
             if constexpr (requires { fold.begin_blocks(int64_t{}); }) {
                 fold.begin_blocks(grid_rows * grid_cols);
             }
-            parallel_grid(grid_rows, grid_cols, sweep.control, [&](int64_t i, int64_t j, int w) {
+            const auto run_block = [&](int64_t i, int64_t j, int w) {
                 const PairBlock<T> block{sweep,
                                          rows,
                                          cols,
@@ -83,7 +88,12 @@ void run(const Sweep<T>& sweep, Fold& fold) {
                                          memory[static_cast<size_t>(w)]};
                 fold.block(block);
                 sweep.control.advance(block.height * block.width);
-            });
+            };
+            if (sweep.triangle && row == col) {
+                parallel_triangle(grid_rows, sweep.control, run_block);
+            } else {
+                parallel_grid(grid_rows, grid_cols, sweep.control, run_block);
+            }
             if constexpr (requires { fold.end_blocks(); }) fold.end_blocks();
         }
     }

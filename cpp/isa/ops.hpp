@@ -175,10 +175,11 @@ struct Ops {
     void (*softmax_weights)(const T* tile, int64_t ld, int rows, int cols,
                             const SoftmaxSide<T>& row, const SoftmaxSide<T>& col, T* out,
                             int64_t out_ld);
-    // sums[i] += Σ_j softplus(tile[i][j] + bias), and out = upstream[i] · sigmoid(tile + bias)
+    // sums[i] += Σ_j softplus(tile[i][j] + bias); the same with out = upstream[i] · sigmoid(tile +
+    // bias)
     void (*softplus_sums)(const T* tile, int64_t ld, int rows, int cols, T bias, double* sums);
     void (*sigmoid_weights)(const T* tile, int64_t ld, int rows, int cols, T bias,
-                            const T* upstream, T* out, int64_t out_ld);
+                            const T* upstream, double* sums, T* out, int64_t out_ld);
     // Σ a·b over a block
     double (*block_dot)(const T* a, int64_t a_ld, const T* b, int64_t b_ld, int rows, int cols);
 };

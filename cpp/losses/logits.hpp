@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/contraction.hpp"
+#include "engine/diagonal.hpp"
 #include "engine/normalisation.hpp"
 
 namespace pairtile {
@@ -14,12 +15,16 @@ namespace pairtile {
 struct LogitRequest {
     Source x, y;
     double scale;
+    const double* row_scales;  // one for each row in place of `scale`, or null
     bool normalise;
+    bool triangle;           // y is x: only pairs i < j, each for both its rows
     const double* upstream;  // weights of the rows in the gradients; null: no gradients wanted
     Control& control;
+
+    double scale_of(int64_t row) const { return row_scales ? row_scales[row] : scale; }
 };
 
-// By the rows of each side as they are; zeroed by the caller.
+// By the rows of each side as they are; zeroed by the caller. Of a triangle, x alone.
 template <class T>
 struct LogitGradients {
     T *x, *y;
@@ -36,8 +41,6 @@ class Logits {
             y_.normalise();
         }
         frame_.narrow = x_.fits_float32() && y_.fits_float32();
-        const int64_t passes = request.upstream ? 2 : 1;
-        request.control.expect(passes * x_.rows() * y_.rows());
     }
 
     template <class Fold>
@@ -46,17 +49,51 @@ class Logits {
         const int64_t d = x_.d();
         Blocking blocking;
         if constexpr (ContractionFold<Fold, T>) {
-            blocking = contraction_blocking(ops, d);
+            blocking = contraction_blocking(ops, d, request_.triangle);
         } else {
             blocking = choose_blocking(ops, x_.rows(), y_.rows(), d, BlockingLimits{});
         }
-        run(Sweep<T>{x_, y_, frame_, TileFormula{}, blocking, false, request_.control}, fold);
+        const Sweep<T> sweep{
+            x_, y_, frame_, TileFormula{}, blocking, request_.triangle, request_.control};
+        expect(sweep);
+        run(sweep, fold);
+    }
+
+    // visit(i, dot product) of each row and the column that `targets` names for it, the first one
+    // where that is -1: the numbers that a tile would hold.
+    template <class Visit>
+    void for_each_target(const int64_t* targets, Visit visit) const {
+        std::vector<int64_t> taken(static_cast<size_t>(x_.rows()));
+        for (size_t i = 0; i < taken.size(); ++i) taken[i] = std::max<int64_t>(targets[i], 0);
+        Source cols = y_;
+        cols.take(taken.data(), x_.rows());
+        const auto on_tile = [&](const Tile<T>& tile) {
+            for (int i = 0; i < tile.rows; ++i) {
+                const int64_t row = tile.row + i, at = row - tile.col;
+                if (at >= 0 && at < tile.cols) visit(row, tile.data[i * tile.ld + at]);
+            }
+        };
+        struct Fold {
+            const decltype(on_tile)& visit_tile;
+            void tile(const Tile<T>& tile, const Panels<T>&, int) const { visit_tile(tile); }
+        } fold{on_tile};
+        Sweep<T> sweep{x_,
+                       cols,
+                       frame_,
+                       TileFormula{},
+                       diagonal_blocking(ops_of<T>(isa()), 1),
+                       false,
+                       request_.control};
+        sweep.group = 1;
+        expect(sweep);
+        run(sweep, fold);
     }
 
     // Gradients by the rows that the logits are of become those by the rows as they are.
     void finish(const LogitGradients<T>& gradients) const {
         if (!request_.normalise) return;
         through_normalisation(request_.x, x_, gradients.x, request_.control);
+        if (request_.triangle) return;
         through_normalisation(request_.y, y_, gradients.y, request_.control);
     }
 
@@ -66,60 +103,68 @@ class Logits {
     Frame frame_;
 };
 
-// The contraction of a loss: its weights W = ∂loss/∂S, block by block, and the gradients of both
-// sides and of the scale from them. `Weights` has weigh(tile, out, ld), which may overwrite the dot
-// products of a tile but leaves in it what W is multiplied with for the gradient of the scale.
+// Of a tile of a triangle, pairs j <= i, which are met as pairs i < j: their logits become −∞.
+template <class T>
+void leave_out_lower(const Tile<T>& tile, T* logits, int64_t ld) {
+    for (int i = 0; i < tile.rows; ++i) {
+        const int64_t past = std::min<int64_t>(tile.row + i + 1 - tile.col, tile.cols);
+        for (int64_t j = 0; j < past; ++j) logits[i * ld + j] = -static_cast<T>(INFINITY);
+    }
+}
+
+// Sums over the pairs of a block, as a loss needs them.
+struct LogitSums {
+    double by_scale = 0.0, by_bias = 0.0;
+
+    void merge(const LogitSums& other) {
+        by_scale += other.by_scale;
+        by_bias += other.by_bias;
+    }
+};
+
+// The contraction of a loss: its weights ∂loss/∂(x·y), block by block, and the gradients of both
+// sides from them. `Weights` has weigh(tile, out, ld, worker, sums), which may overwrite the tile.
 template <class T, class Weights>
 class LogitGradient {
   public:
-    LogitGradient(const Weights& weights, double scale, const LogitGradients<T>& out, int workers)
-        : weights_(weights),
-          scale_(static_cast<T>(scale)),
-          out_(out),
-          memory_(static_cast<size_t>(workers)) {}
+    LogitGradient(Weights& weights, const LogitGradients<T>& out, int workers)
+        : weights_(weights), out_(out), memory_(static_cast<size_t>(workers)) {}
 
     void begin_blocks(int64_t count) { by_block_.assign(static_cast<size_t>(count), {}); }
 
     void block(const PairBlock<T>& block) {
-        const Ops<T>& ops = ops_of<T>(isa());
         const int64_t ld = block.sweep.blocking.strip;
         Buffer<T>& memory = memory_[static_cast<size_t>(block.worker)];
         memory.reserve(block.sweep.blocking.row_block * ld);
-        Sums& sums = by_block_[static_cast<size_t>(block.index)];
+        LogitSums& sums = by_block_[static_cast<size_t>(block.index)];
         block.for_each_tile([&](const Tile<T>& tile) {
-            T* weights = memory.data() + (tile.local_row - block.row) * ld;
-            weights_.weigh(tile, weights, ld);
-            sums.products += ops.block_dot(weights, ld, tile.data, ld, tile.rows, tile.cols);
-            if constexpr (Weights::has_bias) {
-                double rows[64] = {};
-                ops.row_sums(weights, ld, tile.rows, tile.cols, nullptr, rows);
-                for (int i = 0; i < tile.rows; ++i) sums.weights += rows[i];
-            }
-            ops.scale(weights, ld, tile.rows, tile.cols, scale_);
+            weights_.weigh(tile, memory.data() + (tile.local_row - block.row) * ld, ld,
+                           block.worker, sums);
         });
+        if (!out_.x) return;
         add_row_products(block, memory.data(), out_.x);
         add_col_products(block, memory.data(), out_.y);
     }
 
     void end_blocks() {
-        for (const Sums& sums : by_block_) {
-            products += sums.products;
-            weights += sums.weights;
-        }
+        for (const LogitSums& part : by_block_) sums.merge(part);
     }
 
-    double products = 0.0, weights = 0.0;  // Σ W · tile, and Σ W for losses with a bias
+    LogitSums sums;
 
   private:
-    struct Sums {
-        double products = 0.0, weights = 0.0;
-    };
-
-    const Weights& weights_;
-    T scale_;
+    Weights& weights_;
     LogitGradients<T> out_;
     std::vector<Buffer<T>> memory_;
-    std::vector<Sums> by_block_;
+    std::vector<LogitSums> by_block_;
 };
+
+// Numbers of the rows in the tile's type.
+template <class T>
+std::vector<T> narrowed(const double* values, int64_t n) {
+    std::vector<T> out(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i)] = static_cast<T>(values[i]);
+    return out;
+}
 
 }  // namespace pairtile

@@ -1,102 +1,113 @@
-// Forward: a sum of softplus over the negatives of each row; its positive is added by itself, so
-// that neither is small beside the other. Backward: a contraction.
+// One contraction gives the loss and its weights. The positives of a row are added by themselves,
+// so that neither they nor the negatives are small beside the others.
 #include "losses/sigmoid.hpp"
 
 #include <cmath>
 
-#include "engine/row_states.hpp"
 #include "pairtile/fold/sigmoid.hpp"
 
 namespace pairtile {
 namespace {
 
+// ∂loss/∂(x·y), and the losses of the rows on the way.
 template <class T>
-class SoftplusSums {
+class SigmoidWeights {
   public:
-    SoftplusSums(double scale, double bias, double* per_row)
-        : scale_(static_cast<T>(scale)), bias_(static_cast<T>(bias)), per_row_(per_row) {}
-
-    void begin_rows(const Panels<T>& rows, int64_t segments) {
-        negatives_.begin(rows.count, segments);
-        positives_.assign(static_cast<size_t>(rows.count), 0.0);
+    SigmoidWeights(const LogitRequest& request, const Positives& positives, double bias,
+                   double* by_scales)
+        : negatives(static_cast<size_t>(request.x.rows()), 0.0),
+          positive_losses(negatives.size(), 0.0),
+          request_(request),
+          positives_(positives),
+          bias_(static_cast<T>(bias)),
+          by_scales_(by_scales) {
+        if (request.upstream) upstream_ = narrowed<T>(request.upstream, request.x.rows());
     }
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>&, const Panels<T>&) {
+    void weigh(const Tile<T>& tile, T* out, int64_t ld, int, LogitSums& sums) {
         const Ops<T>& ops = ops_of<T>(isa());
-        ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale_);
+        const bool grad = !upstream_.empty();
         for (int i = 0; i < tile.rows; ++i) {
-            const int64_t at = tile.row + i - tile.col;
-            if (at < 0 || at >= tile.cols) continue;
-            T& logit = tile.data[i * tile.ld + at];
-            positives_[static_cast<size_t>(tile.local_row + i)] =
-                softplus(-static_cast<double>(logit + bias_));
-            logit = -static_cast<T>(INFINITY);  // no negative
-        }
-        double sums[64] = {};
-        ops.softplus_sums(tile.data, tile.ld, tile.rows, tile.cols, bias_, sums);
-        for (int i = 0; i < tile.rows; ++i) {
-            negatives_.at(tile.local_row + i, task.segment) += sums[i];
+            const size_t row = static_cast<size_t>(tile.row + i);
+            T *logits = tile.data + i * tile.ld, *weights = out + i * ld;
+            const double scale = request_.scale_of(tile.row + i);
+            ops.scale(logits, tile.ld, 1, tile.cols, static_cast<T>(scale));
+            // positives stand aside while the negatives are folded
+            aside_.clear();
+            for_each_positive(positives_, tile.row + i, tile.col, 0, tile.cols,
+                              [&](int64_t j, double) {
+                                  aside_.push_back({j, logits[j]});
+                                  logits[j] = -static_cast<T>(INFINITY);
+                              });
+            double* losses = &negatives[row];
+            if (!grad) {
+                ops.softplus_sums(logits, tile.ld, 1, tile.cols, bias_, losses);
+            } else {
+                ops.sigmoid_weights(logits, tile.ld, 1, tile.cols, bias_, &upstream_[row], losses,
+                                    weights, ld);
+            }
+            for (const Aside& positive : aside_) {
+                const double logit = static_cast<double>(positive.logit + bias_);
+                positive_losses[row] += softplus(-logit);
+                logits[positive.j] = positive.logit;
+                // σ(S) − 1 = −σ(−S), without the difference
+                if (grad) {
+                    weights[positive.j] =
+                        static_cast<T>(-static_cast<double>(upstream_[row]) * sigmoid(-logit));
+                }
+            }
+            if (!grad) continue;
+            double total = 0.0;
+            ops.row_sums(weights, ld, 1, tile.cols, nullptr, &total);
+            sums.by_bias += total;
+            const double by_scale =
+                ops.block_dot(weights, ld, logits, tile.ld, 1, tile.cols) / scale;
+            (by_scales_ ? by_scales_[row] : sums.by_scale) += by_scale;
+            ops.scale(weights, ld, 1, tile.cols, static_cast<T>(scale));
         }
     }
 
-    void end_rows(const Panels<T>& rows) {
-        for (int64_t i = 0; i < rows.count; ++i) {
-            per_row_[rows.first + i] = positives_[static_cast<size_t>(i)] + negatives_.merged(i);
-        }
-    }
+    std::vector<double> negatives, positive_losses;
 
   private:
-    T scale_, bias_;
-    double* per_row_;
-    RowStates<double> negatives_;
-    std::vector<double> positives_;
+    struct Aside {
+        int64_t j;
+        T logit;
+    };
+
+    const LogitRequest& request_;
+    const Positives& positives_;
+    T bias_;
+    double* by_scales_;
+    std::vector<T> upstream_;
+    static thread_local std::vector<Aside> aside_;
 };
 
-// ∂loss/∂S = upstream · (σ(S) − 1 for positives, σ(S) for negatives).
 template <class T>
-struct SigmoidWeights {
-    static constexpr bool has_bias = true;
-    T scale, bias;
-    std::vector<T> upstream;
-
-    void weigh(const Tile<T>& tile, T* out, int64_t ld) const {
-        const Ops<T>& ops = ops_of<T>(isa());
-        ops.scale(tile.data, ld, tile.rows, tile.cols, scale);
-        ops.sigmoid_weights(tile.data, ld, tile.rows, tile.cols, bias, upstream.data() + tile.row,
-                            out, ld);
-        for (int i = 0; i < tile.rows; ++i) {
-            const int64_t at = tile.row + i - tile.col;
-            if (at < 0 || at >= tile.cols) continue;
-            // σ(S) − 1 = −σ(−S), without the difference
-            const double logit = static_cast<double>(tile.data[i * ld + at] + bias);
-            const double mine = static_cast<double>(upstream[static_cast<size_t>(tile.row + i)]);
-            out[i * ld + at] = static_cast<T>(-mine * sigmoid(-logit));
-        }
-    }
-};
+thread_local std::vector<typename SigmoidWeights<T>::Aside> SigmoidWeights<T>::aside_;
 
 }  // namespace
 
 template <class T>
-void sigmoid_losses(const LogitRequest& request, double bias, SigmoidLosses<T>& out) {
+void sigmoid_losses(const LogitRequest& request, const Positives& positives, double bias,
+                    SigmoidLosses<T>& out) {
     const Logits<T> logits(request);
-    const double scale = request.scale;
-    SoftplusSums<T> forward(scale, bias, out.per_row);
-    logits.sweep(forward);
-    if (!request.upstream) return;
-    SigmoidWeights<T> weights{static_cast<T>(scale), static_cast<T>(bias), {}};
+    SigmoidWeights<T> weights(request, positives, bias, out.grad_scales);
+    LogitGradient<T, SigmoidWeights<T>> both(weights, out.gradients, request.control.workers());
+    logits.sweep(both);
     for (int64_t i = 0; i < request.x.rows(); ++i) {
-        weights.upstream.push_back(static_cast<T>(request.upstream[i]));
+        const size_t at = static_cast<size_t>(i);
+        out.per_row[i] = weights.positive_losses[at] + weights.negatives[at];
     }
-    LogitGradient<T, SigmoidWeights<T>> backward(weights, scale, out.gradients,
-                                                 request.control.workers());
-    logits.sweep(backward);
+    if (!request.upstream) return;
     logits.finish(out.gradients);
-    out.grad_scale = backward.products / scale;
-    out.grad_bias = backward.weights;
+    out.grad_scale = both.sums.by_scale;
+    out.grad_bias = both.sums.by_bias;
 }
 
-template void sigmoid_losses<float>(const LogitRequest&, double, SigmoidLosses<float>&);
-template void sigmoid_losses<double>(const LogitRequest&, double, SigmoidLosses<double>&);
+template void sigmoid_losses<float>(const LogitRequest&, const Positives&, double,
+                                    SigmoidLosses<float>&);
+template void sigmoid_losses<double>(const LogitRequest&, const Positives&, double,
+                                     SigmoidLosses<double>&);
 
 }  // namespace pairtile

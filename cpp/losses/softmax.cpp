@@ -1,70 +1,122 @@
-// Forward: the log-sum-exp fold over rows, and over columns when symmetric, in one sweep. Backward:
-// the logits again, turned into weights W = ∂loss/∂S by a contraction.
+// Forward: the log-sum-exp fold over rows, over columns or over both, in one sweep. Backward: the
+// logits again, turned into weights W = ∂loss/∂S by a contraction. In between the states of rows
+// and columns become losses and what the weights need of them (Finish).
 #include "losses/softmax.hpp"
 
 #include <cmath>
 #include <vector>
 
 #include "engine/row_states.hpp"
+#include "losses/softmax_rule.hpp"
+#include "losses/softmax_side.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
+#include "pairtile/fold/softmax_weight.hpp"
 
 namespace pairtile {
 namespace {
 
+// What a row or a column knows after the forward sweep.
+struct SoftmaxState {
+    LogSumExp all;                       // of the pairs that are not left out
+    double positive = 0.0, share = 0.0;  // Σ w S over its positives, and Σ w
+    double total = 0.0, count = 0.0;     // Σ S over all, and how many; for label smoothing
+
+    void merge(const SoftmaxState& other) {
+        all.merge(other.all);
+        positive += other.positive, share += other.share;
+        total += other.total, count += other.count;
+    }
+};
+
+// Adds what a row of logits sums to without those left out.
 template <class T>
-class LogSumExpFold {
+void add_total(const T* logits, int n, SoftmaxState& state) {
+    for (int j = 0; j < n; ++j) {
+        if (logits[j] == SoftmaxRule<T>::left_out) continue;
+        state.total += static_cast<double>(logits[j]);
+        state.count += 1.0;
+    }
+}
+
+template <class T>
+class SoftmaxForward {
   public:
-    LogSumExpFold(double scale, const int64_t* targets, bool with_cols, int64_t n, int64_t m)
-        : positives(static_cast<size_t>(n)),
-          rows(static_cast<size_t>(n)),
-          cols(with_cols ? static_cast<size_t>(m) : 0),
-          scale_(scale),
-          targets_(targets),
-          with_cols_(with_cols) {}
+    SoftmaxForward(const SoftmaxRule<T>& rule, const SoftmaxOptions& options, int64_t n, int64_t m,
+                   int workers)
+        : rows(static_cast<size_t>(n)),
+          cols(options.cols ? static_cast<size_t>(m) : 0),
+          rule_(rule),
+          options_(options),
+          memory_(static_cast<size_t>(workers)) {}
 
     void begin_rows(const Panels<T>& panels, int64_t segments) {
         row_states_.begin(panels.count, segments);
     }
 
     void begin_cols(const Panels<T>& panels, int64_t row_blocks) {
-        if (!with_cols_) return;
+        if (!options_.cols) return;
         col_max_.assign(static_cast<size_t>(panels.count * row_blocks), LogSumExp{}.max);
         col_sum_.assign(col_max_.size(), 0.0);
+        if (options_.label_smoothing > 0.0) {
+            col_totals_.begin(panels.count, row_blocks);
+        }
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>&, const Panels<T>& panels) {
         const Ops<T>& ops = ops_of<T>(isa());
-        ops.scale(tile.data, tile.ld, tile.rows, tile.cols, static_cast<T>(scale_));
-        // positives come from the same arithmetic as the sums they are compared with
+        T* logits = tile.data;
+        int64_t ld = tile.ld;
+        if (rule_.plain()) {
+            ops.scale(tile.data, ld, tile.rows, tile.cols, rule_.scale_of(0));
+        } else {
+            Buffer<T>& memory = memory_[static_cast<size_t>(task.worker)];
+            memory.reserve(ops.rows * ld);
+            logits = memory.data();
+            rule_.logits(tile, options_.rows ? Side::rows : Side::cols, logits, ld);
+        }
+        SoftmaxState* states[64];
         for (int i = 0; i < tile.rows; ++i) {
-            const int64_t at = targets_[tile.row + i] - tile.col;
-            if (at >= 0 && at < tile.cols) {
-                positives[static_cast<size_t>(tile.row + i)] =
-                    static_cast<double>(tile.data[i * tile.ld + at]);
+            states[i] = &row_states_.at(tile.local_row + i, task.segment);
+            T* row = logits + i * ld;
+            // positives come from the same arithmetic as the sums they are compared with
+            for_each_positive(rule_.positives(), tile.row + i, tile.col, 0, tile.cols,
+                              [&](int64_t j, double weight) {
+                                  states[i]->positive += weight * static_cast<double>(row[j]);
+                                  states[i]->share += weight;
+                                  if (options_.tau_plus > 0.0) row[j] = rule_.left_out;
+                              });
+            if (options_.rows && options_.label_smoothing > 0.0) {
+                add_total(row, tile.cols, *states[i]);
             }
         }
-        double max[64], sum[64];
-        for (int i = 0; i < tile.rows; ++i) {
-            const LogSumExp& state = row_states_.at(tile.local_row + i, task.segment);
-            max[i] = state.max, sum[i] = state.sum;
+        if (options_.rows) {
+            double max[64], sum[64];
+            for (int i = 0; i < tile.rows; ++i) {
+                max[i] = states[i]->all.max, sum[i] = states[i]->all.sum;
+            }
+            ops.log_sum_exp_rows(logits, ld, tile.rows, tile.cols, max, sum);
+            for (int i = 0; i < tile.rows; ++i) states[i]->all = {max[i], sum[i]};
         }
-        ops.log_sum_exp_rows(tile.data, tile.ld, tile.rows, tile.cols, max, sum);
-        for (int i = 0; i < tile.rows; ++i) {
-            row_states_.at(tile.local_row + i, task.segment) = {max[i], sum[i]};
-        }
-        if (!with_cols_) return;
+        if (!options_.cols) return;
+        if (!rule_.one_tile()) rule_.logits(tile, Side::cols, logits, ld);
         const int64_t at = task.row_block * panels.count + tile.local_col;
-        ops.log_sum_exp_cols(tile.data, tile.ld, tile.rows, tile.cols, col_max_.data() + at,
+        ops.log_sum_exp_cols(logits, ld, tile.rows, tile.cols, col_max_.data() + at,
                              col_sum_.data() + at);
+        if (options_.label_smoothing == 0.0) return;
+        SoftmaxState* totals = col_totals_.at(tile.local_col, task.row_block);
+        for (int i = 0; i < tile.rows; ++i) {
+            for (int j = 0; j < tile.cols; ++j) add_total(logits + i * ld + j, 1, totals[j]);
+        }
     }
 
     void end_cols(const Panels<T>& panels, int64_t row_blocks) {
-        if (!with_cols_) return;
+        if (!options_.cols) return;
         for (int64_t block = 0; block < row_blocks; ++block) {
             for (int64_t j = 0; j < panels.count; ++j) {
                 const size_t at = static_cast<size_t>(block * panels.count + j);
-                cols[static_cast<size_t>(panels.first + j)].merge(
-                    LogSumExp{col_max_[at], col_sum_[at]});
+                SoftmaxState& state = cols[static_cast<size_t>(panels.first + j)];
+                state.all.merge(LogSumExp{col_max_[at], col_sum_[at]});
+                if (col_totals_.cols() > 0) state.merge(*col_totals_.at(j, block));
             }
         }
     }
@@ -75,103 +127,393 @@ class LogSumExpFold {
         }
     }
 
-    std::vector<double> positives;
-    std::vector<LogSumExp> rows, cols;
+    std::vector<SoftmaxState> rows, cols;
 
   private:
-    double scale_;
-    const int64_t* targets_;
-    bool with_cols_;
-    RowStates<LogSumExp> row_states_;
+    const SoftmaxRule<T>& rule_;
+    const SoftmaxOptions& options_;
+    std::vector<Buffer<T>> memory_;
+    RowStates<SoftmaxState> row_states_;
     std::vector<double> col_max_, col_sum_;  // [row block][column]
+    ColStates<SoftmaxState> col_totals_;
 };
 
-// One side of the softmax in the tile's type.
+// The same of a triangle: one state for each row, which has one writer at a time.
 template <class T>
-struct Softmax {
-    std::vector<T> upstream, max, log_sum;
+class SelfForward {
+  public:
+    SelfForward(const Positives& positives, double scale, int64_t n)
+        : max_(static_cast<size_t>(n), LogSumExp{}.max),
+          sum_(static_cast<size_t>(n), 0.0),
+          positive_(static_cast<size_t>(n), 0.0),
+          count_(static_cast<size_t>(n), 0.0),
+          positives_(positives),
+          scale_(static_cast<T>(scale)) {}
 
-    void add(double weight, const LogSumExp& fold) {
-        upstream.push_back(static_cast<T>(weight));
-        max.push_back(static_cast<T>(fold.max));
-        log_sum.push_back(static_cast<T>(logarithm(fold.sum)));
-    }
-    SoftmaxSide<T> from(size_t first) const {
-        if (upstream.empty()) return {nullptr, nullptr, nullptr};
-        return {upstream.data() + first, max.data() + first, log_sum.data() + first};
-    }
-};
-
-// What turns a logit into ∂loss/∂S. Positives have their weight u(p − 1) at hand from the loss
-// itself, in float64: p − 1 is tiny where the loss is.
-template <class T>
-struct SoftmaxWeights {
-    static constexpr bool has_bias = false;
-    T scale;
-    const int64_t* targets;
-    Softmax<T> row, col;
-    std::vector<T> positive;
-
-    void weigh(const Tile<T>& tile, T* out, int64_t ld) const {
+    void block(const PairBlock<T>& block) {
         const Ops<T>& ops = ops_of<T>(isa());
-        const size_t first = static_cast<size_t>(tile.row);
-        ops.scale(tile.data, ld, tile.rows, tile.cols, scale);
-        ops.softmax_weights(tile.data, ld, tile.rows, tile.cols, row.from(first),
-                            col.from(static_cast<size_t>(tile.col)), out, ld);
-        for (int i = 0; i < tile.rows; ++i) {
-            const size_t global = first + static_cast<size_t>(i);
-            const int64_t at = targets[global] - tile.col;
-            if (at >= 0 && at < tile.cols) out[i * ld + at] = positive[global];
+        block.for_each_tile([&](const Tile<T>& tile) {
+            const size_t row = static_cast<size_t>(tile.row), col = static_cast<size_t>(tile.col);
+            ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale_);
+            leave_out_lower(tile, tile.data, tile.ld);
+            for (int i = 0; i < tile.rows; ++i) {
+                const size_t at = row + static_cast<size_t>(i);
+                const int64_t past = std::max<int64_t>(0, tile.row + i + 1 - tile.col);
+                for_each_positive(
+                    positives_, tile.row + i, tile.col, past, tile.cols, [&](int64_t j, double) {
+                        const double s = static_cast<double>(tile.data[i * tile.ld + j]);
+                        const size_t other = col + static_cast<size_t>(j);
+                        positive_[at] += s, positive_[other] += s;
+                        count_[at] += 1.0, count_[other] += 1.0;
+                    });
+            }
+            ops.log_sum_exp_rows(tile.data, tile.ld, tile.rows, tile.cols, max_.data() + row,
+                                 sum_.data() + row);
+            ops.log_sum_exp_cols(tile.data, tile.ld, tile.rows, tile.cols, max_.data() + col,
+                                 sum_.data() + col);
+        });
+    }
+
+    SoftmaxState state(size_t row) const {
+        SoftmaxState state;
+        state.all = {max_[row], sum_[row]};
+        state.positive = positive_[row], state.share = count_[row];
+        return state;
+    }
+
+  private:
+    std::vector<double> max_, sum_, positive_, count_;
+    const Positives& positives_;
+    T scale_;
+};
+
+// What the backward sweep knows of a side, and what its positives add.
+template <class T>
+struct Softmax : SoftmaxVectors<T> {
+    std::vector<T> flat;  // off the weight of every pair that is not left out; empty: nothing
+    // A positive by itself has its weight at hand from the loss, in float64: p − 1 is tiny where
+    // the loss is. Of several, each has this share off its weight.
+    std::vector<T> positive, share;
+    std::vector<bool> single;
+
+    void resize(int64_t n) {
+        const size_t size = static_cast<size_t>(n);
+        SoftmaxVectors<T>::resize(n);
+        positive.assign(size, T(0));
+        share.assign(size, T(0));
+        single.assign(size, false);
+    }
+};
+
+// The loss of a state, and its softmax for a weight of the loss.
+template <class T>
+class Finish {
+  public:
+    Finish(double smoothing, int64_t n, bool grad) : smoothing_(smoothing) {
+        if (!grad) return;
+        side.resize(n);
+        if (smoothing > 0.0) side.flat.assign(static_cast<size_t>(n), T(0));
+    }
+
+    double operator()(size_t at, const SoftmaxState& state, bool single, double weight) {
+        const LogSumExp& all = state.all;
+        const double positive = state.positive / state.share;
+        const double mean = smoothing_ > 0.0 ? state.total / state.count : 0.0;
+        const double plain = (all.max - positive) + logarithm(all.sum);  // −log softmax
+        const double loss = smoothing_ > 0.0 ? plain + smoothing_ * (positive - mean) : plain;
+        if (side.upstream.empty() || weight == 0.0) return loss;
+        side.set(at, weight, all);
+        double flat = 0.0;
+        if (smoothing_ > 0.0) {
+            flat = smoothing_ / state.count;
+            side.flat[at] = static_cast<T>(weight * flat);
         }
+        side.single[at] = single;
+        side.positive[at] = static_cast<T>(weight * (std::expm1(-plain) + (smoothing_ - flat)));
+        side.share[at] = static_cast<T>(weight * (1.0 - smoothing_) / state.share);
+        return loss;
+    }
+
+    Softmax<T> side;
+
+  private:
+    double smoothing_;
+};
+
+// The debiased loss (Chuang et al.) of a row whose state has its negatives alone: their sum becomes
+// max((Σ − N τ e^S⁺)/(1 − τ), N e^−s), N of them.
+template <class T>
+double finish_debiased(const SoftmaxState& state, double tau, double n, double scale, double weight,
+                       size_t at, Softmax<T>& side, double& lse, double& by_scale) {
+    const double positive = state.positive;
+    const double top = std::max({state.all.max, positive, -scale});  // all in units of e^top
+    const double own = std::exp(positive - top), floor = n * std::exp(-scale - top);
+    const double sum = state.all.sum > 0.0 ? state.all.sum * std::exp(state.all.max - top) : 0.0;
+    const double corrected = (sum - n * tau * own) / (1.0 - tau);
+    const bool floored = !(corrected > floor);
+    const double negatives = floored ? floor : corrected, whole = own + negatives;
+    lse = top + std::log(whole);
+    if (!side.upstream.empty()) {
+        if (!floored) side.set(at, weight / (1.0 - tau), LogSumExp{top, whole});
+        const double pull = floored ? 0.0 : own * n * tau / (1.0 - tau);
+        side.single[at] = true;
+        side.positive[at] = static_cast<T>(-weight * (negatives + pull) / whole);
+        if (floored) by_scale -= weight * floor / whole;
+    }
+    // (top − positive) + log whole, without cancelling where the loss is tiny
+    return top == positive ? std::log1p(negatives) : (top - positive) + std::log(whole);
+}
+
+// What turns a dot product into ∂loss/∂(x·y).
+template <class T>
+class SoftmaxWeights {
+  public:
+    SoftmaxWeights(const SoftmaxRule<T>& rule, const SoftmaxOptions& options, double* by_scales,
+                   int workers)
+        : rule_(rule),
+          options_(options),
+          by_scales_(by_scales),
+          memory_(static_cast<size_t>(workers)) {}
+
+    Softmax<T> row, col;
+
+    void weigh(const Tile<T>& tile, T* out, int64_t ld, int worker, LogitSums& sums) {
+        if (rule_.plain() && row.flat.empty() && col.flat.empty()) {
+            weigh_plain(tile, out, ld, sums);
+        } else {
+            weigh_by_rule(tile, out, ld, worker, sums);
+        }
+    }
+
+  private:
+    void weigh_plain(const Tile<T>& tile, T* out, int64_t ld, LogitSums& sums) {
+        const Ops<T>& ops = ops_of<T>(isa());
+        const T scale = rule_.scale_of(0);
+        ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale);
+        ops.softmax_weights(tile.data, tile.ld, tile.rows, tile.cols,
+                            row.from(static_cast<size_t>(tile.row)),
+                            col.from(static_cast<size_t>(tile.col)), out, ld);
+        for (int i = 0; i < tile.rows; ++i) set_positives(tile, i, out + i * ld);
+        sums.by_scale += ops.block_dot(out, ld, tile.data, tile.ld, tile.rows, tile.cols) /
+                         static_cast<double>(scale);
+        ops.scale(out, ld, tile.rows, tile.cols, scale);
+    }
+
+    void weigh_by_rule(const Tile<T>& tile, T* out, int64_t ld, int worker, LogitSums& sums) {
+        const Ops<T>& ops = ops_of<T>(isa());
+        Buffer<T>& memory = memory_[static_cast<size_t>(worker)];
+        memory.reserve(2 * ops.rows * tile.ld);
+        T *logits = memory.data(), *more = memory.data() + ops.rows * tile.ld;
+        const SoftmaxSide<T> rows = row.from(static_cast<size_t>(tile.row));
+        const SoftmaxSide<T> cols = col.from(static_cast<size_t>(tile.col));
+        const SoftmaxSide<T> none{nullptr, nullptr, nullptr};
+        rule_.logits(tile, options_.rows ? Side::rows : Side::cols, logits, tile.ld);
+        ops.softmax_weights(logits, tile.ld, tile.rows, tile.cols, rows,
+                            rule_.one_tile() ? cols : none, out, ld);
+        if (options_.rows) take_flat(tile, logits, row.flat, {}, out, ld);
+        if (!rule_.one_tile()) {
+            SoftmaxVectors<T> nothing;
+            nothing.resize(tile.rows);
+            rule_.logits(tile, Side::cols, logits, tile.ld);
+            ops.softmax_weights(logits, tile.ld, tile.rows, tile.cols, nothing.from(0), cols, more,
+                                tile.ld);
+            ops.add_scaled(more, tile.ld, tile.rows, tile.cols, T(1), out, ld);
+        }
+        if (options_.cols) take_flat(tile, logits, {}, col.flat, out, ld);
+        for (int i = 0; i < tile.rows; ++i) finish_row(tile, i, out + i * ld, sums);
+    }
+
+    // Label smoothing.
+    void take_flat(const Tile<T>& tile, const T* logits, const std::vector<T>& by_row,
+                   const std::vector<T>& by_col, T* out, int64_t ld) const {
+        if (by_row.empty() && by_col.empty()) return;
+        for (int i = 0; i < tile.rows; ++i) {
+            const T mine = by_row.empty() ? T(0) : by_row[static_cast<size_t>(tile.row + i)];
+            for (int j = 0; j < tile.cols; ++j) {
+                if (logits[i * tile.ld + j] == rule_.left_out) continue;
+                const T other = by_col.empty() ? T(0) : by_col[static_cast<size_t>(tile.col + j)];
+                out[i * ld + j] -= mine + other;
+            }
+        }
+    }
+
+    void set_positives(const Tile<T>& tile, int i, T* out) const {
+        const size_t at = static_cast<size_t>(tile.row + i);
+        for_each_positive(rule_.positives(), tile.row + i, tile.col, 0, tile.cols,
+                          [&](int64_t j, double weight) {
+                              if (row.single[at]) {
+                                  out[j] = row.positive[at];
+                              } else {
+                                  out[j] -= row.share[at] * static_cast<T>(weight);
+                              }
+                          });
+    }
+
+    // The positives' weights, the sums by the scale, and the slope of logits by dot products.
+    void finish_row(const Tile<T>& tile, int i, T* out, LogitSums& sums) {
+        const Ops<T>& ops = ops_of<T>(isa());
+        const int64_t at = tile.row + i;
+        T* products = tile.data + i * tile.ld;
+        set_positives(tile, i, out);
+        const auto for_positives = [&](auto visit) {
+            for_each_positive(rule_.positives(), at, tile.col, 0, tile.cols,
+                              [&](int64_t j, double) { visit(j); });
+        };
+        double bent = 0.0;  // Σ W (φ − product) over the positives
+        for_positives([&](int64_t j) {
+            const double product = static_cast<double>(products[j]);
+            bent += static_cast<double>(out[j]) * (rule_.of_positive(product) - product);
+        });
+        const double by_scale = bent + ops.block_dot(out, tile.ld, products, tile.ld, 1, tile.cols);
+        if (by_scales_) {
+            by_scales_[at] += by_scale;
+        } else {
+            sums.by_scale += by_scale;
+        }
+        ops.scale(out, tile.ld, 1, tile.cols, rule_.scale_of(at));
+        if (!rule_.bends()) return;
+        for_positives([&](int64_t j) {
+            out[j] *= static_cast<T>(rule_.slope_of_positive(static_cast<double>(products[j])));
+        });
+    }
+
+    const SoftmaxRule<T>& rule_;
+    const SoftmaxOptions& options_;
+    double* by_scales_;
+    std::vector<Buffer<T>> memory_;
+};
+
+// The weights of a triangle: each pair's as one of its row and as one of its column.
+template <class T>
+struct SelfWeights {
+    const Positives& positives;
+    T scale;
+    Softmax<T> side;
+
+    void weigh(const Tile<T>& tile, T* out, int64_t ld, int, LogitSums& sums) const {
+        const Ops<T>& ops = ops_of<T>(isa());
+        const size_t row = static_cast<size_t>(tile.row), col = static_cast<size_t>(tile.col);
+        ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale);
+        // what is below the diagonal weighs nothing, and adds nothing to the sums
+        leave_out_lower(tile, tile.data, tile.ld);
+        ops.softmax_weights(tile.data, tile.ld, tile.rows, tile.cols, side.from(row),
+                            side.from(col), out, ld);
+        for (int i = 0; i < tile.rows; ++i) {
+            T* logits = tile.data + i * tile.ld;
+            const int64_t past = std::max<int64_t>(0, tile.row + i + 1 - tile.col);
+            for_each_positive(
+                positives, tile.row + i, tile.col, past, tile.cols, [&](int64_t j, double) {
+                    const size_t a = row + static_cast<size_t>(i);
+                    const size_t b = col + static_cast<size_t>(j);
+                    out[i * ld + j] = of_positive(a, logits[j]) + of_positive(b, logits[j]);
+                });
+            for (int64_t j = 0; j < std::min<int64_t>(past, tile.cols); ++j) logits[j] = T(0);
+        }
+        sums.by_scale += ops.block_dot(out, ld, tile.data, tile.ld, tile.rows, tile.cols) /
+                         static_cast<double>(scale);
+        ops.scale(out, ld, tile.rows, tile.cols, scale);
+    }
+
+    T of_positive(size_t at, T logit) const {
+        if (side.single[at]) return side.positive[at];
+        return softmax_weight(logit, side.upstream[at], side.max[at], side.log_sum[at]) -
+               side.share[at];
     }
 };
 
 }  // namespace
 
 template <class T>
-void softmax_losses(const LogitRequest& request, const int64_t* targets, bool symmetric,
+void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
                     SoftmaxLosses<T>& out) {
     const int64_t n = request.x.rows(), m = request.y.rows();
-    const double scale = request.scale;
+    const int workers = request.control.workers();
     const Logits<T> logits(request);
-    LogSumExpFold<T> forward(scale, targets, symmetric, n, m);
+    const SoftmaxRule<T> rule(request, options, logits);
+    SoftmaxForward<T> forward(rule, options, n, m, workers);
     logits.sweep(forward);
-    SoftmaxWeights<T> weights{static_cast<T>(scale), targets, {}, {}, {}};
+
+    const bool grad = request.upstream != nullptr;
+    const double half = options.rows && options.cols ? 0.5 : 1.0;
+    Finish<T> of_row(options.label_smoothing, n, grad);
+    Finish<T> of_col(options.label_smoothing, options.cols ? m : 0, grad && options.cols);
+    const Positives& positives = options.positives;
     for (int64_t i = 0; i < n; ++i) {
         const size_t at = static_cast<size_t>(i);
-        const double positive = forward.positives[at];
-        const auto loss_of = [positive](const LogSumExp& fold) {
-            return (fold.max - positive) + logarithm(fold.sum);
-        };
-        const LogSumExp& row = forward.rows[at];
-        const double row_loss = loss_of(row);
-        const double share =
-            (symmetric ? 0.5 : 1.0) * (request.upstream ? request.upstream[i] : 0.0);
-        out.lse_row[i] = row.finish();
-        out.per_row[i] = row_loss;
-        weights.row.add(share, row);
-        double weight = share * std::expm1(-row_loss);
-        if (symmetric) {
-            const LogSumExp& col = forward.cols[at];
-            const double col_loss = loss_of(col);
-            out.lse_col[i] = col.finish();
-            out.per_row[i] = 0.5 * (row_loss + col_loss);
-            weights.col.add(share, col);
-            weight += share * std::expm1(-col_loss);
+        const SoftmaxState& row = forward.rows[at];
+        if (options.rows) out.lse_row[i] = row.all.finish();
+        out.per_row[i] = 0.0;
+        if (row.share == 0.0) continue;
+        const double weight = grad ? half * request.upstream[i] : 0.0;
+        if (options.tau_plus > 0.0) {
+            double by_scale = 0.0;
+            out.per_row[i] = finish_debiased(row, options.tau_plus, static_cast<double>(m - 1),
+                                             request.scale_of(i), weight, at, of_row.side,
+                                             out.lse_row[i], by_scale);
+            (out.grad_scales ? out.grad_scales[i] : out.grad_scale) += by_scale;
+            continue;
         }
-        weights.positive.push_back(static_cast<T>(weight));
+        const bool single = positives.targets ||
+                            (positives.indptr ? positives.indptr[i + 1] - positives.indptr[i] == 1
+                                              : row.share == 1.0);
+        if (options.rows) out.per_row[i] = half * of_row(at, row, single, weight);
+        if (!options.cols) continue;
+        const size_t target = static_cast<size_t>(positives.targets[i]);
+        SoftmaxState& col = forward.cols[target];
+        col.positive = row.positive, col.share = row.share;
+        out.per_row[i] += half * of_col(target, col, true, weight);
+        // the pair's weight is that of both sums
+        if (!grad) continue;
+        T& positive = of_row.side.positive[at];
+        positive =
+            options.rows ? positive + of_col.side.positive[target] : of_col.side.positive[target];
+        of_row.side.single[at] = true;
     }
-    if (!request.upstream) return;
-    LogitGradient<T, SoftmaxWeights<T>> backward(weights, scale, out.gradients,
-                                                 request.control.workers());
+    for (size_t j = 0; j < forward.cols.size(); ++j) {
+        out.lse_col[j] = forward.cols[j].all.finish();
+    }
+    if (!grad) return;
+    SoftmaxWeights<T> weights(rule, options, out.grad_scales, workers);
+    weights.row = std::move(of_row.side);
+    weights.col = std::move(of_col.side);
+    LogitGradient<T, SoftmaxWeights<T>> backward(weights, out.gradients, workers);
     logits.sweep(backward);
     logits.finish(out.gradients);
-    out.grad_scale = backward.products / scale;
+    out.grad_scale += backward.sums.by_scale;
 }
 
-template void softmax_losses<float>(const LogitRequest&, const int64_t*, bool,
+template <class T>
+void self_softmax_losses(const LogitRequest& request, const Positives& positives,
+                         SoftmaxLosses<T>& out) {
+    const int64_t n = request.x.rows();
+    const bool grad = request.upstream != nullptr;
+    const Logits<T> logits(request);
+    SelfForward<T> forward(positives, request.scale, n);
+    logits.sweep(forward);
+    Finish<T> finish(0.0, n, grad);
+    for (int64_t i = 0; i < n; ++i) {
+        const size_t at = static_cast<size_t>(i);
+        const SoftmaxState state = forward.state(at);
+        out.lse_row[i] = state.all.finish();
+        out.per_row[i] = state.share == 0.0 ? 0.0
+                                            : finish(at, state, state.share == 1.0,
+                                                     grad ? request.upstream[i] : 0.0);
+    }
+    if (!grad) return;
+    SelfWeights<T> weights{positives, static_cast<T>(request.scale), std::move(finish.side)};
+    LogitGradient<T, SelfWeights<T>> backward(weights, out.gradients, request.control.workers());
+    logits.sweep(backward);
+    logits.finish(out.gradients);
+    out.grad_scale = backward.sums.by_scale;
+}
+
+template void softmax_losses<float>(const LogitRequest&, const SoftmaxOptions&,
                                     SoftmaxLosses<float>&);
-template void softmax_losses<double>(const LogitRequest&, const int64_t*, bool,
+template void softmax_losses<double>(const LogitRequest&, const SoftmaxOptions&,
                                      SoftmaxLosses<double>&);
+template void self_softmax_losses<float>(const LogitRequest&, const Positives&,
+                                         SoftmaxLosses<float>&);
+template void self_softmax_losses<double>(const LogitRequest&, const Positives&,
+                                          SoftmaxLosses<double>&);
 
 }  // namespace pairtile

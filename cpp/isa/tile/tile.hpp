@@ -281,12 +281,16 @@ void softplus_sums(const T* tile, int64_t ld, int rows, int cols, T bias, double
 
 template <class T>
 void sigmoid_weights(const T* tile, int64_t ld, int rows, int cols, T bias, const T* upstream,
-                     T* out, int64_t out_ld) {
+                     double* sums, T* out, int64_t out_ld) {
     for (int i = 0; i < rows; ++i) {
         const T* __restrict logit = tile + i * ld;
         T* __restrict to = out + i * out_ld;
         const T mine = upstream[i];
-        for (int j = 0; j < cols; ++j) to[j] = mine * sigmoid(logit[j] + bias);
+        for (int j = 0; j < cols; ++j) to[j] = exponential_of_size(logit[j] + bias);
+        sums[i] += lane_sum(cols, [logit, to, bias](int j) {
+            return static_cast<double>(softplus(logit[j] + bias, to[j]));
+        });
+        for (int j = 0; j < cols; ++j) to[j] = mine * sigmoid(logit[j] + bias, to[j]);
     }
 }
 

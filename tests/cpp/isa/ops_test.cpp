@@ -1224,8 +1224,10 @@ TEST(sigmoid_of_a_tile) {
                 std::vector<double> sums(static_cast<size_t>(ops.rows), 1.0);
                 const T bias = T(-1.5);
                 ops.softplus_sums(tile.data.data(), tile.ld, ops.rows, cols, bias, sums.data());
+                std::vector<double> again(sums.size(), 1.0);
                 ops.sigmoid_weights(tile.data.data(), tile.ld, ops.rows, cols, bias,
-                                    upstream.data(), out.data.data(), out.ld);
+                                    upstream.data(), again.data(), out.data.data(), out.ld);
+                CHECK(again == sums, isa, cols);
                 for (int i = 0; i < ops.rows; ++i) {
                     long double sum = 1.0L;
                     for (int j = 0; j < cols; ++j) {

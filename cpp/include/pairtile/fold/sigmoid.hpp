@@ -7,17 +7,30 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
+// e^−|t|, of which both are made.
+template <class T>
+PAIRTILE_HD T exponential_of_size(T t) {
+    return exponential(t < T(0) ? t : -t);
+}
+
 // log(1 + e^t); 0 for −∞.
 template <class T>
+PAIRTILE_HD T softplus(T t, T small) {
+    return (t > T(0) ? t : T(0)) + logarithm_of_one_plus(small);
+}
+template <class T>
 PAIRTILE_HD T softplus(T t) {
-    const T size = t < T(0) ? -t : t;
-    return (t > T(0) ? t : T(0)) + logarithm_of_one_plus(exponential(-size));
+    return softplus(t, exponential_of_size(t));
 }
 
 // 1/(1 + e^−t), the derivative of softplus.
 template <class T>
+PAIRTILE_HD T sigmoid(T t, T small) {
+    return (t < T(0) ? small : T(1)) / (T(1) + small);
+}
+template <class T>
 PAIRTILE_HD T sigmoid(T t) {
-    return T(1) / (T(1) + exponential(-t));
+    return sigmoid(t, exponential_of_size(t));
 }
 
 }  // namespace PAIRTILE_ISA
