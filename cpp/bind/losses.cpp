@@ -165,8 +165,8 @@ py::tuple supcon(const LossArguments& given, const SoftmaxOptions& options) {
         if (!request.upstream) return;
         for (int64_t i = 0; i < n * given.x.d(); ++i) out.gradients.x[i] += out.gradients.y[i];
     });
-    py::object bank = gradients.y;
-    if (!bank.is_none()) bank = bank[py::slice(n, given.y.rows(), 1)];
+    py::object bank = py::none();
+    if (given.grad && given.y.rows() > n) bank = gradients.y[py::slice(n, given.y.rows(), 1)];
     return py::make_tuple(per_row, lse_row, gradients.x, bank,
                           gradients.of_scale(given, out.grad_scale));
 }
@@ -204,7 +204,7 @@ py::tuple pairs(const LossArguments& given, const PairLossOptions& options) {
 }
 
 py::tuple bind_pairs(const py::array& x, const std::string& loss,
-                     const std::vector<double>& parameters, const py::object& labels,
+                     const py::tuple& numbers, const py::object& labels,
                      bool normalize, bool grad, const py::object& row_upstream, int workers,
                      const py::object& progress) {
     const Source rows(view_of(x));
@@ -214,6 +214,8 @@ py::tuple bind_pairs(const py::array& x, const std::string& loss,
         workers,   progress};
     const bool circle = loss == "circle";
     if (!circle && loss != "multi_similarity") throw py::value_error("unknown loss " + loss);
+    std::vector<double> parameters;
+    for (const py::handle number : numbers) parameters.push_back(number.cast<double>());
     if (parameters.size() != (circle ? 2 : 4)) {
         throw py::value_error("wrong number of parameters of " + loss);
     }
