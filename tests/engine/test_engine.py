@@ -351,7 +351,7 @@ def test_nothing_leaks():
             lambda: pt.knn(X, bad, 3),
             lambda: pt.knn(X, Y, 3, progress=progress),
             lambda: pt.mmd_test(X, Y, n_permutations=9, progress=progress),
-            lambda: pt.clip_loss(X, Y, temperature=1.0),
+            lambda: pt.clip_loss(Y, X, temperature=1.0),
             lambda: pt.median_distance(X, bad),
         ):
             with pytest.raises((ValueError, ZeroDivisionError)):
