@@ -128,7 +128,7 @@ def row_gradients(
 # --- eager ---------------------------------------------------------------------------------------
 
 
-def _once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
+def once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
     """The gradients; while a graph of them is made, such that differentiating them is an error."""
     if not torch.is_grad_enabled():
         return gradients
@@ -136,7 +136,8 @@ def _once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
     return [None if g is None else error(g.detach().requires_grad_()) for g in gradients]
 
 
-def _spread(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+def spread(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """One gradient or None for each tensor, from those of the wanted ones."""
     each = iter(gradients)
     return [next(each) if want else None for want in wanted]
 
@@ -153,7 +154,7 @@ class _Value(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             scaled = [upstream * g for g in ctx.saved_tensors]
-        return None, None, *_once(ctx.name, _spread(scaled, ctx.wanted))
+        return None, None, *once(ctx.name, spread(scaled, ctx.wanted))
 
 
 class _Rows(torch.autograd.Function):
@@ -167,7 +168,7 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             found = row_gradients(ctx.call, upstream, ctx.saved_tensors, ctx.wanted)
-        return None, None, *_once(ctx.call.function.name, _spread(found, ctx.wanted))
+        return None, None, *once(ctx.call.function.name, spread(found, ctx.wanted))
 
 
 # --- compiled ------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def _keep_value(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
 
 def _value_backward(ctx: Any, upstream: list[Tensor]) -> Any:
     scaled = [upstream[0] * g for g in ctx.saved_tensors]
-    return None, _once(ctx.name, _spread(scaled, ctx.wanted)), None
+    return None, once(ctx.name, spread(scaled, ctx.wanted)), None
 
 
 def _rows_op(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Tensor:
@@ -256,7 +257,7 @@ def _keep_rows(ctx: Any, inputs: Any, output: Tensor) -> None:
 
 def _rows_backward(ctx: Any, upstream: Tensor) -> Any:
     found = _row_gradients(ctx.text, upstream, list(ctx.saved_tensors), ctx.wanted)
-    return None, _once(_decode(ctx.text).function.name, _spread(found, ctx.wanted)), None
+    return None, once(_decode(ctx.text).function.name, spread(found, ctx.wanted)), None
 
 
 def _row_gradients_op(

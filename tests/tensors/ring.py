@@ -1,0 +1,223 @@
+"""What each process of test_distributed.py runs, and what it found, as JSON.
+
+Rows are those of one seeded batch, cut at the places given.
+"""
+
+import json
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+size = int(os.environ["PROCESSES"])
+CUTS = {
+    2: {"even": [6, 6], "uneven": [9, 3], "none": [12, 0]},
+    3: {"even": [4, 4, 4], "uneven": [7, 1, 4], "none": [5, 0, 7]},
+}[size]
+
+
+def batch(dtype=torch.float64, m=12):
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(k):
+        return torch.randn(k, 5, generator=generator, dtype=torch.float64).to(dtype)
+
+    return draw(12), draw(m)
+
+
+def expected(name, x, y, scale, bias, normalize):
+    leaves = [t.double().clone().requires_grad_() for t in (x, y, scale, bias)]
+    u, v, scale, bias = leaves
+    if normalize:
+        u, v = (t / t.norm(dim=1, keepdim=True) for t in (u, v))
+    s = scale * u @ v.T
+    if name == "info_nce":
+        loss = (s.logsumexp(1) - s.diagonal()).mean()
+    elif name == "clip_loss":
+        loss = ((s.logsumexp(1) + s.logsumexp(0)) / 2 - s.diagonal()).mean()
+    else:
+        s = s + bias
+        z = 2 * torch.eye(len(u), len(v), dtype=s.dtype) - 1
+        loss = torch.nn.functional.softplus(-z * s).sum(1).mean()
+    # times 0 more, so that InfoNCE has a gradient of the bias
+    return loss.item(), torch.autograd.grad(loss + 0 * bias, leaves)
+
+
+def off(a, b):
+    return float((a.double() - b).abs().max() / (1e-300 + b.abs().max())) if b.numel() else 0.0
+
+
+def mine(whole, rank, cut):
+    first = sum(cut[:rank])
+    return whole[first : first + cut[rank]].clone()
+
+
+def one_case(name, cut, rank, dtype, normalize):
+    import pairtile.torch.distributed as over
+
+    x, y = batch(dtype)
+    scale, bias = (torch.tensor(v, dtype=torch.float64) for v in (1.7, -0.8))
+    value, right = expected(name, x, y, scale, bias, normalize)
+    local = [mine(v, rank, cut).requires_grad_() for v in (x, y)]
+    numbers = [v.clone().requires_grad_() for v in (scale, bias)]
+    more = {"bias": numbers[1]} if name == "siglip_loss" else {}
+    loss = getattr(over, name)(*local, logit_scale=numbers[0], normalize=normalize, **more)
+    (3 * loss).backward()
+    found = {"value": abs(loss.item() - value) / value}
+    for side, got, whole in zip("xy", local, right[:2], strict=False):
+        assert got.grad.dtype == dtype
+        found[side] = off(got.grad / (3 * size), mine(whole, rank, cut))
+    for side, got, whole in zip(("scale", "bias"), numbers, right[2:], strict=False):
+        grad = torch.zeros_like(got) if got.grad is None else got.grad
+        dist.all_reduce(grad)
+        found[side] = off(grad / (3 * size), whole)
+    with torch.no_grad():
+        more = {one: v.detach() for one, v in more.items()}
+        again = getattr(over, name)(
+            *(v.detach() for v in local), logit_scale=1.7, normalize=normalize, **more
+        )
+    found["without gradients"] = abs(again.item() - value) / value
+    return found
+
+
+def tower(rank):
+    """A model under DistributedDataParallel and the same in one process."""
+    import pairtile.torch.distributed as over
+
+    def towers():
+        torch.manual_seed(1)
+        return torch.nn.ModuleDict({"u": torch.nn.Linear(5, 4), "v": torch.nn.Linear(5, 4)})
+
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.towers = towers()
+            self.scale = torch.nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x, y):
+            return self.towers["u"](x), self.towers["v"](y), self.scale.exp()
+
+    x, y = batch(torch.float32)
+    alone = Both()
+    u, v, scale = alone(x, y)
+    s = scale * torch.nn.functional.normalize(u) @ torch.nn.functional.normalize(v).T
+    ((s.logsumexp(1) + s.logsumexp(0)) / 2 - s.diagonal()).mean().backward()
+    model = torch.nn.parallel.DistributedDataParallel(Both())
+    cut = CUTS["uneven"]
+    u, v, scale = model(mine(x, rank, cut), mine(y, rank, cut))
+    over.clip_loss(u, v, logit_scale=scale, normalize=True).backward()
+    return max(
+        off(a.grad, b.grad.double())
+        for a, b in zip(model.module.parameters(), alone.parameters(), strict=False)
+    )
+
+
+def separate(rank):
+    """Losses far below what float32 keeps of their log-sum-exps."""
+    import pairtile.torch.distributed as over
+
+    x = 4 * torch.eye(12, dtype=torch.float32)
+    value = torch.log1p(11 * torch.exp(torch.tensor(-16.0 * 1.2, dtype=torch.float64))).item()
+    local = mine(x, rank, CUTS["uneven"])
+    found = over.info_nce(local, local, logit_scale=1.2).item()
+    return abs(found - value) / value
+
+
+def more_columns(rank):
+    import pairtile.torch.distributed as over
+
+    x, y = batch(m=12)
+    extra = torch.full((rank, 5), 0.3, dtype=torch.float64)
+    every = torch.cat([torch.full((r, 5), 0.3, dtype=torch.float64) for r in range(size)])
+    s = x @ torch.cat([y, every]).T
+    value = (s.logsumexp(1) - s.diagonal()).mean().item()
+    cut = CUTS["uneven"]
+    local = mine(x, rank, cut), torch.cat([mine(y, rank, cut), extra])
+    return abs(over.info_nce(*local, temperature=1.0).item() - value) / value
+
+
+def rows_seen(rank):
+    """The most rows that a function on arrays is given."""
+    import pairtile
+    import pairtile.torch.distributed as over
+
+    most, plain = [], pairtile.info_nce
+
+    def spy(x, y, **options):
+        most.append(max(len(x), len(y)))
+        return plain(x, y, **options)
+
+    pairtile.info_nce = spy
+    local = [mine(v, rank, CUTS["uneven"]).requires_grad_() for v in batch()]
+    over.clip_loss(*local, temperature=1.0)
+    pairtile.info_nce = plain
+    return max(most)
+
+
+def refusals(rank):
+    import pairtile.torch.distributed as over
+
+    x, y = (mine(v, rank, CUTS["even"]) for v in batch())
+    said = []
+
+    def tried(*rows, **options):
+        try:
+            over.info_nce(*rows, temperature=1.0, **options)
+        except Exception as error:
+            said.append([type(error).__name__, str(error)])
+        else:
+            said.append(["nothing", ""])
+
+    tried(x * (float("nan") if rank == 1 else 1), y)
+    tried(x[:, : 5 - rank], y[:, : 5 - rank])
+    tried(x.float() if rank else x, y.float() if rank else y)
+    local = x.clone().requires_grad_()
+    loss = over.info_nce(local, y, temperature=1.0)
+    (first,) = torch.autograd.grad(loss, local, create_graph=True)
+    try:
+        first.sum().backward()
+    except RuntimeError as error:
+        said.append(["RuntimeError", str(error)])
+    group = dist.new_group(list(range(size)))
+    said.append(over.info_nce(x, y, temperature=1.0, group=group).item())
+    return said
+
+
+def work(rank, folder):
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.distributed, about itself
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size
+        )
+        found = {
+            "cases": [],
+            "tower": tower(rank),
+            "separate": separate(rank),
+            "more columns": more_columns(rank),
+            "rows": rows_seen(rank),
+            "refusals": refusals(rank),
+        }
+        for name in ("info_nce", "clip_loss", "siglip_loss"):
+            for which, cut in CUTS.items():
+                for dtype in (torch.float32, torch.float64):
+                    for normalize in (False, True):
+                        off = one_case(name, cut, rank, dtype, normalize)
+                        found["cases"].append([name, which, str(dtype), normalize, off])
+        dist.destroy_process_group()
+    with open(f"{folder}/{rank}.json", "w") as file:
+        json.dump(found, file)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        mp.start_processes(work, (folder,), nprocs=size, start_method="fork")
+        print(
+            json.dumps(
+                [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(size)]
+            )
+        )
