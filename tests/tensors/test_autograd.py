@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def torch():
     import torch
 
     torch.manual_seed(0)
+    torch.compiler.reset()  # it counts how often the code of a test was compiled
     return torch
 
 
@@ -69,6 +71,64 @@ def siglip_loss(x, y, scale, bias, normalize=False):
     s = scores(x, y, scale, normalize) + bias
     z = 2 * torch.eye(*s.shape, dtype=s.dtype) - 1
     return torch.nn.functional.softplus(-z * s).sum(1)
+
+
+def supcon_loss(x, labels, s, bank=None, bank_labels=None):
+    """Of scores s among all, of which the first len(x) are anchors."""
+    import torch
+
+    every = x if bank is None else torch.cat([x, bank])
+    names = labels if bank is None else torch.cat([labels, bank_labels])
+    n = len(x)
+    itself = torch.eye(n, len(every), dtype=torch.bool)
+    scores = (s * x @ every.T).masked_fill(itself, -math.inf)
+    positive = (labels[:, None] == names) & ~itself
+    count = positive.sum(1)
+    mean = scores.masked_fill(~positive, 0).sum(1) / count.clamp(min=1)
+    return torch.where(count > 0, scores.logsumexp(1) - mean, 0.0)
+
+
+def nt_xent_loss(x, y, s):
+    import torch
+
+    names = torch.arange(len(x)).repeat(2)
+    return supcon_loss(torch.cat([x, y]), names, s)
+
+
+def sides(x, labels):
+    """Similarities, and which of them are positives and negatives."""
+    import torch
+
+    same = labels[:, None] == labels
+    return x @ x.T, same & ~torch.eye(len(x), dtype=torch.bool), ~same
+
+
+def logsumexp(values, mask):
+    return values.masked_fill(~mask, -math.inf).logsumexp(1)
+
+
+def circle_loss(x, labels, margin=0.25, gamma=80.0):
+    import torch
+
+    c, positive, negative = sides(x, labels)
+    fixed = c.detach()
+    f_p = -gamma * (1 + margin - fixed).clamp(min=0) * (c - (1 - margin))
+    f_n = gamma * (fixed + margin).clamp(min=0) * (c - margin)
+    both = positive.any(1) & negative.any(1)
+    total = logsumexp(f_p, positive | ~both[:, None]) + logsumexp(f_n, negative | ~both[:, None])
+    return torch.where(both, torch.nn.functional.softplus(total), 0.0)
+
+
+def multi_similarity_loss(x, labels, alpha=2.0, beta=50.0, base=0.5):
+    import torch
+
+    c, positive, negative = sides(x, labels)
+    one = torch.zeros(len(x), 1, dtype=c.dtype)
+
+    def side(values, mask):
+        return torch.cat([values.masked_fill(~mask, -math.inf), one], 1).logsumexp(1)
+
+    return side(-alpha * (c - base), positive) / alpha + side(beta * (c - base), negative) / beta
 
 
 def distances(x, y):
@@ -120,6 +180,40 @@ def _loss(name, m, **more):
     return case
 
 
+LABELS = [0, 1, 0, 2, 1, 0]
+
+
+def _supcon(mine):
+    import torch
+
+    labels, more = torch.tensor(LABELS), torch.tensor([0, 1, 3])
+    x, bank = sets(6, 3)
+    given = (x, bank, number(0.6), number(np.linspace(1, 2, 6)))
+    return lambda x, b, t, w: mine.supcon_loss(
+        x, labels, bank=b, bank_labels=more, temperature=t, weights=w, normalize=True
+    ), given
+
+
+def _nt_xent(mine):
+    return lambda x, y, t: mine.nt_xent_loss(x, y, temperature=t), (
+        *sets(6, 6),
+        number(np.linspace(0.5, 1.5, 12)),
+    )
+
+
+def _labelled(name):
+    def case(mine):
+        import torch
+
+        labels = torch.tensor(LABELS)
+        return lambda x, w: getattr(mine, name)(x, labels, weights=w, normalize=True), (
+            sets(6)[0],
+            number(np.linspace(1, 2, 6)),
+        )
+
+    return case
+
+
 def _mmd(mine):
     x, y = sets()
     v, w = number(np.linspace(1, 2, 7)), number(np.linspace(2, 1, 9))
@@ -148,6 +242,10 @@ CASES = {
     "info_nce": _loss("info_nce", 9),
     "clip_loss": _loss("clip_loss", 6),
     "siglip_loss": _loss("siglip_loss", 9, bias=-1.0),
+    "supcon_loss": _supcon,
+    "nt_xent_loss": _nt_xent,
+    "circle_loss": _labelled("circle_loss"),
+    "multi_similarity_loss": _labelled("multi_similarity_loss"),
     "alignment": _alignment,
     "uniformity": _uniformity,
     "mmd": _mmd,
@@ -174,7 +272,8 @@ def test_every_function_of_the_table_has_a_case():
     assert {one.__name__ for one in Module.__subclasses__()} == set(names) - FUNCTIONS.keys()
 
 
-@pytest.mark.parametrize("name", CASES)
+# a weight that depends on the similarities counts as a constant there, as in the paper
+@pytest.mark.parametrize("name", [name for name in CASES if name != "circle_loss"])
 def test_gradients_are_those_of_differences(name, torch):
     function, tensors = case(name)
     assert torch.autograd.gradcheck(function, tensors)
@@ -221,7 +320,7 @@ def test_operators_of_the_library(name, torch):
     if name == "sliced_wasserstein":
         others += (("rng", 0),)
         text = autograd._encode(call.function.name, call.names, others)
-    wanted = [True] * len(given)
+    wanted = [tensor.requires_grad for tensor in given]
     torch.library.opcheck(autograd._value, (text, list(given), wanted))
     if call.function.per_row:
         torch.library.opcheck(autograd._rows, (text, list(given), wanted))
@@ -293,6 +392,94 @@ def test_losses_are_their_formulas(n, d, name, by, reduction, normalize, dtype, 
         size = 1 + float(right.grad.abs().max())
         assert leaf.grad.dtype == leaf.dtype
         torch.testing.assert_close(leaf.grad.double(), right.grad, rtol=0, atol=tolerance * size)
+
+
+@given(
+    n=st.integers(2, 30),
+    d=st.integers(1, 9),
+    name=st.sampled_from(["supcon_loss", "nt_xent_loss", "circle_loss", "multi_similarity_loss"]),
+    reduction=st.sampled_from(["mean", "none"]),
+    seed=SEEDS,
+)
+def test_losses_of_rows_among_themselves_are_their_formulas(n, d, name, reduction, seed):
+    import torch
+
+    import pairtile.torch as mine
+
+    rng = np.random.default_rng(seed)
+    x, y = sets(n, n, d, seed)
+    labels = torch.tensor(rng.integers(0, 3, size=n))
+    if name == "supcon_loss":
+        more = torch.tensor(rng.integers(0, 3, size=n))
+        leaves = [x, y, number(0.8)]
+        expected = supcon_loss(x, labels, 1 / leaves[2], y, more)
+        options = {"bank": y, "bank_labels": more, "temperature": leaves[2]}
+        found = mine.supcon_loss(x, labels, reduction=reduction, **options)
+    elif name == "nt_xent_loss":
+        leaves = [x, y, number(0.8)]
+        expected = nt_xent_loss(x, y, leaves[2])
+        found = mine.nt_xent_loss(x, y, logit_scale=leaves[2], reduction=reduction)
+    else:
+        leaves = [x]
+        expected = globals()[name](unit(x, True), labels)
+        found = getattr(mine, name)(x, labels, reduction=reduction, normalize=True)
+    if reduction == "mean":
+        expected = expected.mean()
+    upstream = torch.tensor(rng.normal(size=expected.shape))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for a, b in zip(
+        torch.autograd.grad((found * upstream).sum(), leaves),
+        torch.autograd.grad((expected * upstream).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+GROUPS = np.array([0, 1, 1, 2, 0, 5, 1])
+OPTIONS = {
+    "targets": {"targets": np.array([0, 8, -100, 3, 3, 1, 0]), "ignore_index": -100},
+    "groups": {"x_groups": GROUPS, "y_groups": np.arange(9) % 3},
+    "margins": {"margin": 0.2, "label_smoothing": 0.1},
+    "debiased": {"tau_plus": 0.1},
+    "angular": {"angular_margin": 0.2, "normalize": True},
+    "log-q": {"column_logits": np.linspace(-1, 1, 9)},
+    "false negatives": {"false_negative_margin": 0.0},
+    "positive weights": {
+        "positive_weights": (np.arange(8) * 2, np.arange(14) * 5 % 9, np.ones(14))
+    },
+}
+
+
+@pytest.mark.parametrize("rowwise", [False, True], ids=["one temperature", "one for each row"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_keep_their_gradients(options, rowwise, torch):
+    import pairtile.torch as mine
+
+    x, y = sets()
+    temperature = number(np.linspace(0.5, 1.5, 7) if rowwise else 0.7)
+    weights = number(np.linspace(1, 2, 7))
+
+    def loss(x, y, t, w):
+        return mine.info_nce(x, y, temperature=t, weights=w, **options)
+
+    def rows(x, y, t):
+        return mine.info_nce(x, y, temperature=t, reduction="none", **options)
+
+    assert torch.autograd.gradcheck(loss, (x, y, temperature, weights))
+    assert torch.autograd.gradcheck(rows, (x, y, temperature))
+
+
+def test_positive_weights_may_be_a_sparse_tensor(torch):
+    import pairtile.torch as mine
+
+    x, y = sets()
+    parts = OPTIONS["positive weights"]["positive_weights"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch, that its support is in beta
+        sparse = torch.sparse_csr_tensor(*(torch.tensor(part) for part in parts), size=(7, 9))
+    found = mine.info_nce(x, y, temperature=1.0, positive_weights=sparse)
+    expected = mine.info_nce(x, y, temperature=1.0, positive_weights=parts)
+    assert found.item() == expected.item()
 
 
 @given(n=st.integers(2, 30), m=st.integers(2, 30), d=st.integers(1, 9), seed=SEEDS)

@@ -17,36 +17,52 @@ from pairtile.torch.functions import of
 from pairtile.torch.modules import (
     MMD,
     Alignment,
+    CircleLoss,
     ClipLoss,
     EnergyDistance,
     InfoNCE,
+    MultiSimilarityLoss,
+    NTXentLoss,
     SigLipLoss,
     SlicedWasserstein,
+    SupConLoss,
     Uniformity,
 )
 
 __all__ = [
     "MMD",
     "Alignment",
+    "CircleLoss",
     "ClipLoss",
     "EnergyDistance",
     "InfoNCE",
+    "MultiSimilarityLoss",
+    "NTXentLoss",
     "SigLipLoss",
     "SlicedWasserstein",
+    "SupConLoss",
     "Uniformity",
     "alignment",
+    "circle_loss",
     "clip_loss",
     "energy_distance",
     "info_nce",
     "mmd",
+    "multi_similarity_loss",
+    "nt_xent_loss",
     "siglip_loss",
     "sliced_wasserstein",
+    "supcon_loss",
     "uniformity",
 ]
 
 info_nce = of("info_nce")
 clip_loss = of("clip_loss")
 siglip_loss = of("siglip_loss")
+supcon_loss = of("supcon_loss")
+nt_xent_loss = of("nt_xent_loss")
+circle_loss = of("circle_loss")
+multi_similarity_loss = of("multi_similarity_loss")
 alignment = of("alignment")
 uniformity = of("uniformity")
 mmd = of("mmd")

@@ -42,7 +42,8 @@ class Call(NamedTuple):
 def _dtype(call: Call, tensors: Sequence[Tensor]) -> torch.dtype:
     """Of the value: that in which the function works."""
     for name, tensor in zip(call.names, tensors, strict=True):
-        if name in call.function.rows and tensor.ndim == 2 and tensor.dtype not in _NARROW:
+        sets = tensor.ndim == 2 and name in call.function.gradients
+        if sets and tensor.dtype not in _NARROW:
             return torch.float64
     return torch.float32
 
@@ -52,6 +53,9 @@ def _array(name: str, tensor: Tensor) -> Any:
     if name in _SCALARS and tensor.numel() == 1:
         return float(tensor.detach())
     tensor = tensor.detach()
+    if tensor.layout == torch.sparse_csr:
+        parts = tensor.crow_indices(), tensor.col_indices(), tensor.values()
+        return tuple(_array(name, part.cpu()) for part in parts)
     if tensor.device.type != "cpu":
         return tensor
     if tensor.dtype == torch.bfloat16:  # which NumPy lacks

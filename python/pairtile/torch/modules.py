@@ -76,6 +76,22 @@ class SigLipLoss(Module, function="siglip_loss"):
     """`siglip_loss` as a module: ``SigLipLoss(logit_scale=10.0, bias=-10.0)(x, y)``."""
 
 
+class SupConLoss(Module, function="supcon_loss"):
+    """`supcon_loss` as a module: ``SupConLoss(temperature=0.1)(x, labels)``."""
+
+
+class NTXentLoss(Module, function="nt_xent_loss"):
+    """`nt_xent_loss` as a module: ``NTXentLoss(temperature=0.5)(x, y)``."""
+
+
+class CircleLoss(Module, function="circle_loss"):
+    """`circle_loss` as a module: ``CircleLoss(margin=0.25)(x, labels)``."""
+
+
+class MultiSimilarityLoss(Module, function="multi_similarity_loss"):
+    """`multi_similarity_loss` as a module: ``MultiSimilarityLoss()(x, labels)``."""
+
+
 class Alignment(Module, function="alignment"):
     """`alignment` as a module: ``Alignment(normalize=True)(x, y)``."""
 

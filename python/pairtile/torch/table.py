@@ -57,20 +57,27 @@ class Differentiable:
         return {name: one for name, one in parameters.items() if name not in apart}
 
 
-_SCALE = {"temperature": "grad_scale", "logit_scale": "grad_scale"}
 _PAIR = {"x": "grad_x", "y": "grad_y"}
-_WEIGHTED = {**_PAIR, "x_weights": "grad_x_weights", "y_weights": "grad_y_weights"}
+_WEIGHTS = {"weights": "grad_weights"}
+_SOFTMAX = {"temperature": "grad_scale", "logit_scale": "grad_scale", **_WEIGHTS}
+_SAMPLES = {**_PAIR, "x_weights": "grad_x_weights", "y_weights": "grad_y_weights"}
+
+_TWO, _LABELLED = ("x", "y"), ("x", "labels")
 
 FUNCTIONS = {
     function.name: function
     for function in (
-        Differentiable("info_nce", ("x", "y"), {**_PAIR, **_SCALE}),
-        Differentiable("clip_loss", ("x", "y"), {**_PAIR, **_SCALE}),
-        Differentiable("siglip_loss", ("x", "y"), {**_PAIR, **_SCALE, "bias": "grad_bias"}),
-        Differentiable("alignment", ("x", "y"), {"x": 1, "y": 2}, "grad", 0, 0),
+        Differentiable("info_nce", _TWO, {**_PAIR, **_SOFTMAX}),
+        Differentiable("clip_loss", _TWO, {**_PAIR, **_SOFTMAX}),
+        Differentiable("siglip_loss", _TWO, {**_PAIR, **_SOFTMAX, "bias": "grad_bias"}),
+        Differentiable("supcon_loss", _LABELLED, {"x": "grad_x", "bank": "grad_y", **_SOFTMAX}),
+        Differentiable("nt_xent_loss", _TWO, {**_PAIR, **_SOFTMAX}, per_row=2),
+        Differentiable("circle_loss", _LABELLED, {"x": "grad_x", **_WEIGHTS}),
+        Differentiable("multi_similarity_loss", _LABELLED, {"x": "grad_x", **_WEIGHTS}),
+        Differentiable("alignment", _TWO, {"x": 1, "y": 2}, "grad", 0, 0),
         Differentiable("uniformity", ("x",), {"x": 1}, "grad", 0, 0),
-        Differentiable("mmd", ("x", "y"), _WEIGHTED, "return_gradient", "value", 0),
-        Differentiable("energy_distance", ("x", "y"), _WEIGHTED, "return_gradient", "value", 0),
-        Differentiable("sliced_wasserstein", ("x", "y"), _PAIR, "return_gradient", "value", 0),
+        Differentiable("mmd", _TWO, _SAMPLES, "return_gradient", "value", 0),
+        Differentiable("energy_distance", _TWO, _SAMPLES, "return_gradient", "value", 0),
+        Differentiable("sliced_wasserstein", _TWO, _PAIR, "return_gradient", "value", 0),
     )
 }
