@@ -58,7 +58,8 @@ class _Ring:
 
     def owner(self, step: int) -> int:
         """Whose block is here after so many steps."""
-        return (self.rank - step) % self.size
+        place: int = (self.rank - step) % self.size
+        return place
 
     def move(self, tensors: list[Tensor], count: int) -> list[Tensor]:
         """Send these on, and take as many of `count` rows from the process before."""
@@ -288,8 +289,7 @@ def _unit(rows: Tensor) -> Tensor:
     return rows * torch.where(length > 0, 1 / torch.where(length > 0, length, 1), 0)
 
 
-@torch.compiler.disable
-def _mean(
+def _whole_mean(
     name: str,
     x: Tensor,
     y: Tensor,
@@ -321,6 +321,10 @@ def _mean(
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     value: Tensor = _Mean.apply(name, group, options, wanted, *tensors)
     return value
+
+
+# A graph of `torch.compile` breaks here: processes wait for each other.
+_mean = torch.compiler.disable(_whole_mean)
 
 
 def info_nce(
@@ -382,10 +386,11 @@ def info_nce(
     Liu, Zaharia and Abbeel, Ring attention with blockwise transformers for near-infinite context
     (2023), for the ring.
     """
-    return _mean(
+    value: Tensor = _mean(
         "info_nce", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
         normalize=normalize, group=group, workers=workers, check_finite=check_finite,
     )  # fmt: skip
+    return value
 
 
 def clip_loss(
@@ -426,10 +431,11 @@ def clip_loss(
     ----------
     Radford et al., Learning transferable visual models from natural language supervision (2021).
     """
-    return _mean(
+    value: Tensor = _mean(
         "clip_loss", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
         normalize=normalize, group=group, workers=workers, check_finite=check_finite,
     )  # fmt: skip
+    return value
 
 
 def siglip_loss(
@@ -475,8 +481,9 @@ def siglip_loss(
     Zhai, Mustafa, Kolesnikov and Beyer, Sigmoid loss for language image pre-training (2023), whose
     section 3.3 computes it so.
     """
-    return _mean(
+    value: Tensor = _mean(
         "siglip_loss", x_local, y_local, bias=bias, temperature=temperature,
         logit_scale=logit_scale, normalize=normalize, group=group,
         workers=workers, check_finite=check_finite,
     )  # fmt: skip
+    return value
