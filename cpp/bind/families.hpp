@@ -11,5 +11,6 @@ void register_kernels(pybind11::module_& m);
 void register_dependence(pybind11::module_& m);
 void register_slices(pybind11::module_& m);
 void register_losses(pybind11::module_& m);
+void register_embeddings(pybind11::module_& m);
 
 }  // namespace pairtile

@@ -64,4 +64,5 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     register_dependence(m);
     register_slices(m);
     register_losses(m);
+    register_embeddings(m);
 }

@@ -71,6 +71,8 @@ struct TileFormula {
     }
     // The largest argument of a pair that may belong below a limit, the error at any size added.
     double highest(double limit) const { return limit * widening; }
+    // The smallest argument of a pair that may belong above a limit, the error taken off.
+    double lowest(double limit) const { return limit > 0.0 ? limit * (1.0 - relative) : limit; }
 };
 
 template <class T>

@@ -144,6 +144,33 @@ def distance_products(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats]: ...
+def farthest_of_group(
+    x: _Array,
+    metric: str,
+    groups: NDArray[np.int64],
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, NDArray[np.int64]]: ...
+def distance_histogram(
+    x: _Array,
+    metric: str,
+    groups: NDArray[np.int64],
+    n_groups: int,
+    limits: _Floats,
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Counts, _Counts]: ...
+def pair_ranks(
+    queries: _Array,
+    reference: _Array,
+    metric: str,
+    targets: NDArray[np.int64],
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Counts, _Counts]: ...
 def kernel_total(
     x: _Array,
     y: _Array | None,

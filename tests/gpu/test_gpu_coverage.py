@@ -8,7 +8,12 @@ from pairtile._backends import numpy as twin
 
 ROOT = Path(__file__).parents[2]
 # Of the seam: these say that there is no GPU code for them yet, and docs/gpu.md says it too.
-REFUSED = {"sigmoid_losses": "siglip_loss"}
+REFUSED = {
+    "distance_histogram": "similarity_histogram",
+    "farthest_of_group": "triplet_loss",
+    "pair_ranks": "retrieval_metrics",
+    "sigmoid_losses": "siglip_loss",
+}
 # Nothing of these depends on where arrays are.
 SETTINGS = {"backend", "set_backend", "set_num_threads", "show_config", "sphere_directions"}
 

@@ -27,7 +27,14 @@ from pairtile._backends.cuda.kernels import (
     kernel_row_sums,
     kernel_total,
 )
-from pairtile._backends.cuda.lacking import pair_losses, sigmoid_losses, supcon_losses
+from pairtile._backends.cuda.lacking import (
+    distance_histogram,
+    farthest_of_group,
+    pair_losses,
+    pair_ranks,
+    sigmoid_losses,
+    supcon_losses,
+)
 from pairtile._backends.cuda.memory import device_count, least_memory
 from pairtile._backends.cuda.moments import kernel_moments, kernel_subset_sums
 from pairtile._backends.cuda.neighbors import (
@@ -48,8 +55,10 @@ __all__ = [
     "_cuda",
     "architectures",
     "device_count",
+    "distance_histogram",
     "distance_products",
     "distance_quantile",
+    "farthest_of_group",
     "first_nonfinite",
     "joint_kernel_sums",
     "kernel_gradient",
@@ -65,6 +74,7 @@ __all__ = [
     "least_memory",
     "line_products",
     "pair_losses",
+    "pair_ranks",
     "pairwise_distances",
     "permuted_kernel_products",
     "radius_counts",

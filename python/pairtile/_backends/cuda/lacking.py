@@ -60,3 +60,18 @@ def pair_losses(x: Any, loss: str, *_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     del x
     raise NotImplementedError(not_on_gpu(f"{loss}_loss"))
+
+
+def farthest_of_group(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("triplet_loss"))
+
+
+def distance_histogram(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("similarity_histogram"))
+
+
+def pair_ranks(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("retrieval_metrics"))

@@ -9,6 +9,11 @@ from pairtile._backends.numpy.dependence import (
     line_products,
     permuted_kernel_products,
 )
+from pairtile._backends.numpy.embeddings import (
+    distance_histogram,
+    farthest_of_group,
+    pair_ranks,
+)
 from pairtile._backends.numpy.fidelity import distance_products, largest_radius_ratios
 from pairtile._backends.numpy.kernel_gradient import kernel_gradient
 from pairtile._backends.numpy.kernels import (
@@ -40,8 +45,10 @@ from pairtile._backends.numpy.stein import stein_label_sums
 
 __all__ = [
     "Index",
+    "distance_histogram",
     "distance_products",
     "distance_quantile",
+    "farthest_of_group",
     "first_nonfinite",
     "joint_kernel_sums",
     "kernel_gradient",
@@ -57,6 +64,7 @@ __all__ = [
     "least_memory",
     "line_products",
     "pair_losses",
+    "pair_ranks",
     "pairwise_distances",
     "permuted_kernel_products",
     "radius_counts",
