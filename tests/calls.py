@@ -12,6 +12,7 @@ Y64 = Y.astype(np.float64)
 V = RNG.random(len(X))
 W = RNG.random(len(Y))
 U = RNG.normal(size=len(X))
+LABELS = np.arange(len(X)) % 7
 WEIGHTS = {"x_weights": V, "y_weights": W}
 ALL_KERNELS = (
     pt.Gaussian(5.0)
@@ -61,6 +62,20 @@ ORDERED = {
     "authenticity": lambda w: (pt.authenticity(X, Y, workers=w),),
     "distance_to_closest_record": lambda w: pt.distance_to_closest_record(X, Y, workers=w),
     "pairwise_distances": lambda w: (pt.pairwise_distances(X, Y, workers=w),),
+    "triplet_loss": lambda w: fields(
+        pt.triplet_loss(X, LABELS, margin=2.0, weights=V, grad=True, workers=w)
+    ),
+    "triplet_loss semi_hard": lambda w: fields(
+        pt.triplet_loss(
+            Y64[: len(X)],
+            LABELS,
+            mining="semi_hard",
+            metric="cosine",
+            soft=True,
+            grad=True,
+            workers=w,
+        )
+    ),
     "NeighborIndex": lambda w: pt.NeighborIndex(Y).knn(X, 5, workers=w),
     "median_distance": lambda w: (pt.median_distance(X, Y, workers=w),),
     "median_distance squared": lambda w: (

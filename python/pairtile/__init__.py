@@ -46,6 +46,7 @@ from pairtile.losses import (
     nt_xent_loss,
     siglip_loss,
     supcon_loss,
+    triplet_loss,
     uniformity,
 )
 from pairtile.neighbors import (
@@ -168,6 +169,7 @@ __all__ = [
     "sphere_directions",
     "stein_test",
     "supcon_loss",
+    "triplet_loss",
     "uniformity",
     "wasserstein_1d",
     "witness",

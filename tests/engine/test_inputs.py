@@ -148,6 +148,14 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "triplet_loss": (
+        lambda a, b, **o: [
+            pt.triplet_loss(s, np.arange(rows_of(s)) // 4, margin=20.0, grad=True, **o)
+            for s in (a, b)
+        ],
+        "x",
+        "x",
+    ),
     "alignment": (lambda a, b, **o: pt.alignment(a, b, grad=True, **o), "x", "y"),
     "uniformity": (
         lambda a, b, **o: [pt.uniformity(s, t=0.01, grad=True, **o) for s in (a, b)],
@@ -176,7 +184,7 @@ PAIRED = {
     "independence_test",
 }
 # Called for one set after the other.
-SINGLE = {"uniformity"}
+SINGLE = {"triplet_loss", "uniformity"}
 # These need more than one row.
 LEAST_ROWS = {
     "knn": 2,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import Finite, first_infinite, require_finite
+from pairtile._backends.refusals import Finite, first_infinite, not_on_gpu, require_finite
 from pairtile._backends.rows import Rows, is_rows
 from pairtile._front import scalars
 from pairtile._front.mapped import guarded
@@ -214,7 +214,7 @@ def in_host_memory(*arrays: Any) -> bool:
 def host_only(function: str, *arrays: Any) -> None:
     """NotImplementedError that names a function of host arrays, given one on a CUDA device."""
     if not in_host_memory(*arrays):
-        raise NotImplementedError(f"{function} does not run on a GPU; pass arrays in host memory")
+        raise NotImplementedError(not_on_gpu(function))
 
 
 def taken(a: Any, rows: NDArray[np.int64]) -> Any:

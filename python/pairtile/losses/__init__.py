@@ -6,6 +6,7 @@ from pairtile.losses.pairs import circle_loss, multi_similarity_loss
 from pairtile.losses.siglip import siglip_loss
 from pairtile.losses.softmax import clip_loss, info_nce
 from pairtile.losses.supcon import nt_xent_loss, supcon_loss
+from pairtile.losses.triplet import triplet_loss
 
 __all__ = [
     "ContrastiveResult",
@@ -17,5 +18,6 @@ __all__ = [
     "nt_xent_loss",
     "siglip_loss",
     "supcon_loss",
+    "triplet_loss",
     "uniformity",
 ]
