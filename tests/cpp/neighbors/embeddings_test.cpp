@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.hpp"
+#include "engine/blocking.hpp"
 #include "engine/canonical.hpp"
 #include "engine/isa.hpp"
 #include "neighbors/farthest.hpp"
