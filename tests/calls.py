@@ -76,6 +76,11 @@ ORDERED = {
             workers=w,
         )
     ),
+    "similarity_histogram": lambda w: pt.similarity_histogram(Y64[: len(X)], LABELS, workers=w),
+    "retrieval_metrics": lambda w: (
+        *pt.retrieval_metrics(X, Y, targets=LABELS, workers=w)[1:],
+        *pt.retrieval_metrics(X, Y64, normalize=True, workers=w).recall.values(),
+    ),
     "NeighborIndex": lambda w: pt.NeighborIndex(Y).knn(X, 5, workers=w),
     "median_distance": lambda w: (pt.median_distance(X, Y, workers=w),),
     "median_distance squared": lambda w: (

@@ -163,6 +163,12 @@ void pair_ranks(const SearchRequest& request, const int64_t* targets, Control& c
                RankFold<T> fold(search, asked, among_references, among_queries);
                search.run(fold);
            });
+    for (int64_t i = 0; i < n; ++i) {
+        if (asked.ordered[static_cast<size_t>(i)] == asked.ordered[static_cast<size_t>(i)])
+            continue;
+        among_references[i] = m;  // NaN comes last
+        among_queries[i] = n;
+    }
 }
 
 }  // namespace pairtile

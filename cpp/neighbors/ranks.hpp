@@ -8,7 +8,8 @@ namespace pairtile {
 
 // Of the pair (i, targets[i]), for each query i: 1 + how many references come before the target in
 // the order of the query's neighbours, and 1 + how many queries come before i in that of the
-// target's; by ordered canonical values, then index. One sweep for both.
+// target's; by ordered canonical values, then index. The pair of a NaN comes last. One sweep for
+// both.
 void pair_ranks(const SearchRequest& request, const int64_t* targets, Control& control,
                 int64_t* among_references, int64_t* among_queries);
 

@@ -148,6 +148,22 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "retrieval_metrics": (
+        lambda a, b, **o: [
+            number
+            for part in pt.retrieval_metrics(a, b, k=(1, 3), targets=[0] * rows_of(a), **o)
+            for number in (part.values() if isinstance(part, dict) else part)
+        ],
+        "x",
+        "y",
+    ),
+    "similarity_histogram": (
+        lambda a, b, **o: [
+            pt.similarity_histogram(s, np.arange(rows_of(s)) // 4, bins=9, **o) for s in (a, b)
+        ],
+        "x",
+        "x",
+    ),
     "triplet_loss": (
         lambda a, b, **o: [
             pt.triplet_loss(s, np.arange(rows_of(s)) // 4, margin=20.0, grad=True, **o)
@@ -184,7 +200,7 @@ PAIRED = {
     "independence_test",
 }
 # Called for one set after the other.
-SINGLE = {"triplet_loss", "uniformity"}
+SINGLE = {"similarity_histogram", "triplet_loss", "uniformity"}
 # These need more than one row.
 LEAST_ROWS = {
     "knn": 2,

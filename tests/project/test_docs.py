@@ -24,7 +24,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
-RESULTS = {"KID", "MMDGradient", "MMDPower", "PRDC", "PrecisionRecall"}
+RESULTS = {
+    "KID",
+    "MMDGradient",
+    "MMDPower",
+    "PRDC",
+    "PrecisionRecall",
+    "Retrieval",
+    "SimilarityHistogram",
+}
 # pages whose examples need a package of the group oracles
 NEEDS = {"torch.md": "torch"}
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")

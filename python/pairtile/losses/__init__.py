@@ -1,6 +1,12 @@
 """Contrastive losses with their gradients, from scores that are never held at once."""
 
 from pairtile.losses.alignment import alignment, uniformity
+from pairtile.losses.analysis import (
+    Retrieval,
+    SimilarityHistogram,
+    retrieval_metrics,
+    similarity_histogram,
+)
 from pairtile.losses.logits import ContrastiveResult
 from pairtile.losses.pairs import circle_loss, multi_similarity_loss
 from pairtile.losses.siglip import siglip_loss
@@ -10,13 +16,17 @@ from pairtile.losses.triplet import triplet_loss
 
 __all__ = [
     "ContrastiveResult",
+    "Retrieval",
+    "SimilarityHistogram",
     "alignment",
     "circle_loss",
     "clip_loss",
     "info_nce",
     "multi_similarity_loss",
     "nt_xent_loss",
+    "retrieval_metrics",
     "siglip_loss",
+    "similarity_histogram",
     "supcon_loss",
     "triplet_loss",
     "uniformity",

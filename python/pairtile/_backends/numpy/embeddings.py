@@ -116,4 +116,6 @@ def pair_ranks(
         before = values < of_col
         before |= (values == of_col) & (everyone[rows, None] < asking)
         by_col[asking] += before.sum(axis=0)
+    bad = np.isnan(own)
+    by_row[bad], by_col[bad] = len(reference), n  # NaN comes last
     return by_row, by_col
