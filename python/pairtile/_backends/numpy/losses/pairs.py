@@ -99,8 +99,9 @@ def _multi_similarity(
     if epsilon >= 0:
         least = products.min(axis=1, initial=np.inf, where=positive)[:, None]
         largest = products.max(axis=1, initial=-np.inf, where=negative)[:, None]
-        positive = positive & (products - epsilon < largest)
-        negative = negative & (products + epsilon > least)
+        # said of what is left out, so that a NaN stays in
+        positive = positive & ~(products - epsilon >= largest)
+        negative = negative & ~(products + epsilon <= least)
     losses, slopes = np.zeros(len(products)), np.zeros(products.shape)
     for factor, which in ((-alpha, positive), (beta, negative)):
         side = _Side(factor * (products - base), factor, which)
