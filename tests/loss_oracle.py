@@ -24,7 +24,7 @@ class Wanted:
     """`fields` as in ContrastiveResult; `terms` of the gradients among them.
 
     `size` is that of the largest exponent, `gap` how near anything that is decided by a comparison
-    comes to being decided otherwise.
+    comes to being decided otherwise; `counts` are the rows that are in the mean.
     """
 
     loss: float
@@ -33,6 +33,7 @@ class Wanted:
     terms: dict[str, Any]
     size: float
     gap: float = np.inf
+    counts: Any = None
 
 
 @dataclass
@@ -117,7 +118,7 @@ def wanted(
         total = max(w.sum(), 1e-300)
         fields["grad_weights"] = np.where(counts, (found.per_row - mean) / total, 0.0)
         terms["grad_weights"] = np.full(len(w), np.abs(found.per_row).max() / total)
-    return Wanted(mean, found.per_row, fields, terms, found.size, found.gap)
+    return Wanted(mean, found.per_row, fields, terms, found.size, found.gap, counts)
 
 
 def unit(rows: Floats) -> Floats:

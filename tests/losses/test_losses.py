@@ -148,7 +148,7 @@ def test_one_row(name):
 
 @every_case
 def test_zero_rows_that_are_normalized(name):
-    """They stay zero, and have no direction to move in: no gradient, and none that is not finite."""
+    """They stay zero and have no direction to move in: all is finite, and their gradients are 0."""
     case = CASES[name]
     x, y, options = sets(case, 9, 3, 4, 3)
     zeros = [2, 5]
