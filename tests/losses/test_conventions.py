@@ -272,9 +272,8 @@ def test_circle_loss_of_metric_learning(margin, gamma):
 @metric_learning
 @pytest.mark.parametrize("mining", [False, True])
 def test_multi_similarity_loss_of_metric_learning(mining):
-    from pytorch_metric_learning import losses, miners
-
     import torch
+    from pytorch_metric_learning import losses, miners
 
     x = rows_of(14, 3, 24)
     pairs = []
@@ -289,9 +288,8 @@ def test_multi_similarity_loss_of_metric_learning(mining):
 
 @metric_learning
 def test_bank_is_the_cross_batch_memory_of_metric_learning():
-    from pytorch_metric_learning import losses
-
     import torch
+    from pytorch_metric_learning import losses
 
     x, bank = rows_of(14, 6, 25), rows_of(20, 6, 26)
     bank_labels = np.arange(20) % 6
@@ -316,9 +314,8 @@ def test_bank_is_the_cross_batch_memory_of_metric_learning():
 @pytest.mark.parametrize("name", ["CosFaceLoss", "ArcFaceLoss"])
 def test_margins_of_metric_learning(name):
     """The columns are the weights of the classes."""
-    from pytorch_metric_learning import losses
-
     import torch
+    from pytorch_metric_learning import losses
 
     x = rows_of(14, 6, 27)
     margin = 0.35 if name == "CosFaceLoss" else 28.6
@@ -328,9 +325,7 @@ def test_margins_of_metric_learning(name):
     right = of_metric_learning(loss, x, LABELS)
     angles = np.arccos(np.sum(unit(x) * unit(classes)[LABELS], axis=1))
     assert angles.max() < np.pi - np.deg2rad(28.6)  # beyond, ArcFaceLoss goes on another way
-    option = (
-        {"margin": margin} if name == "CosFaceLoss" else {"angular_margin": np.deg2rad(margin)}
-    )
+    option = {"margin": margin} if name == "CosFaceLoss" else {"angular_margin": np.deg2rad(margin)}
     got = pt.info_nce(
         x, classes, targets=LABELS, logit_scale=16, normalize=True, grad=True, **option
     )

@@ -158,7 +158,7 @@ def _debiased(block: Block, tau: float) -> _Rows:
     own = np.sum(exps, axis=1, where=positive)
     rest = np.sum(exps, axis=1, where=~positive)
     estimate = (rest - others * tau * own) / (1 - tau)
-    floor = others * np.exp(-scales - top)
+    floor = np.exp(np.log(others) - scales - top)
     kept = np.maximum(estimate, floor)
     total = own + kept
     score = np.sum(block.scores, axis=1, where=positive)
