@@ -99,16 +99,16 @@ class SplitLogits {
   private:
     static constexpr T left_out = -static_cast<T>(INFINITY);
 
-    // Leaves out what the row (or the column) does not keep.
+    // Leaves out what the row (or the column) does not keep; a NaN stays, to be seen.
     void mine(const Tile<T>& tile, bool for_rows, const Tiles& out) const {
         for (int i = 0; i < tile.rows; ++i) {
             for (int j = 0; j < tile.cols; ++j) {
                 const size_t at = static_cast<size_t>(for_rows ? tile.row + i : tile.col + j);
                 const double c = static_cast<double>(tile.data[i * tile.ld + j]);
-                if (!(c + options_.mining > hardest_.positive[at])) {
+                if (c + options_.mining <= hardest_.positive[at]) {
                     out.negative[i * tile.ld + j] = left_out;
                 }
-                if (out.any_positive && !(c - options_.mining < hardest_.negative[at])) {
+                if (out.any_positive && c - options_.mining >= hardest_.negative[at]) {
                     out.positive[i * tile.ld + j] = left_out;
                 }
             }

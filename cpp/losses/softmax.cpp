@@ -245,12 +245,13 @@ class Finish {
 template <class T>
 double finish_debiased(const SoftmaxState& state, double tau, double n, double scale, double weight,
                        size_t at, Softmax<T>& side, double& lse, double& by_scale) {
-    const double positive = state.positive;
-    const double top = std::max({state.all.max, positive, -scale});  // all in units of e^top
-    const double own = std::exp(positive - top), floor = n * std::exp(-scale - top);
-    const double sum = state.all.sum > 0.0 ? state.all.sum * std::exp(state.all.max - top) : 0.0;
+    const double positive = state.positive,
+                 least = std::log(n) - scale;                       // of the sum, as a logarithm
+    const double top = std::max({state.all.max, positive, least});  // all in units of e^top
+    const double own = std::exp(positive - top), floor = std::exp(least - top);
+    const double sum = state.all.sum == 0.0 ? 0.0 : state.all.sum * std::exp(state.all.max - top);
     const double corrected = (sum - n * tau * own) / (1.0 - tau);
-    const bool floored = !(corrected > floor);
+    const bool floored = corrected <= floor;
     const double negatives = floored ? floor : corrected, whole = own + negatives;
     lse = top + std::log(whole);
     if (!side.upstream.empty()) {

@@ -150,15 +150,14 @@ def _debiased(block: Block, tau: float) -> _Rows:
     """
     others = block.scores.shape[1] - 1
     scales = block.scales[:, 0]
-    top = level(block.scores, True)
-    if others:
-        top = np.maximum(top, -scales)
+    least = np.log(others) - scales  # of the sum, as a logarithm
+    top = np.maximum(level(block.scores, True), least)
     exps = exp_of(block.scores, top, True)
     positive = block.shares > 0
     own = np.sum(exps, axis=1, where=positive)
     rest = np.sum(exps, axis=1, where=~positive)
     estimate = (rest - others * tau * own) / (1 - tau)
-    floor = np.exp(np.log(others) - scales - top)
+    floor = np.exp(least - top)
     kept = np.maximum(estimate, floor)
     total = own + kept
     score = np.sum(block.scores, axis=1, where=positive)
