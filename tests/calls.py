@@ -14,6 +14,9 @@ W = RNG.random(len(Y))
 U = RNG.normal(size=len(X))
 LABELS = np.arange(len(X)) % 7
 WEIGHTS = {"x_weights": V, "y_weights": W}
+OF_X, OF_Y = np.arange(len(X)) % 17, np.arange(len(Y)) % 20  # labels
+# of positives, compressed: three of each row
+SPARSE = 3 * np.arange(len(X) + 1), np.arange(3 * len(X)) % len(Y), np.tile([1.0, 2.0, 5.0], len(X))
 ALL_KERNELS = (
     pt.Gaussian(5.0)
     + pt.Laplace(5.0)
@@ -172,6 +175,81 @@ SUMS = {
     "siglip_loss normalized": lambda w: fields(
         pt.siglip_loss(X, Y64, temperature=0.1, bias=-5.0, normalize=True, grad=True, workers=w)
     ),
+    "info_nce targets": lambda w: info_nce(w, targets=OF_X - 1, ignore_index=-1),
+    "info_nce weights": lambda w: info_nce(w, weights=V, temperature=5 + 5 * V),
+    "info_nce groups": lambda w: info_nce(
+        w, x_groups=OF_X, y_groups=OF_Y, margin=0.5, label_smoothing=0.1
+    ),
+    "info_nce positive_weights": lambda w: info_nce(w, positive_weights=SPARSE),
+    "info_nce top_negatives": lambda w: info_nce(
+        w, x_groups=OF_X, y_groups=OF_Y, top_negatives=9, column_logits=10 * W
+    ),
+    "info_nce top_negatives normalized": lambda w: info_nce(
+        w, temperature=0.1, normalize=True, top_negatives=9, angular_margin=0.3
+    ),
+    # no pair is near the margin
+    "info_nce false_negative_margin": lambda w: info_nce(w, false_negative_margin=4.0),
+    "info_nce tau_plus": lambda w: info_nce(w, tau_plus=0.01, column_logits=W),
+    "clip_loss target_offset": lambda w: fields(
+        pt.clip_loss(
+            X,
+            Y,
+            target_offset=31,
+            temperature=9.0,
+            false_negative_margin=4.0,
+            label_smoothing=0.1,
+            weights=V,
+            grad=True,
+            workers=w,
+        )
+    ),
+    "clip_loss directions": lambda w: tuple(
+        part
+        for direction in ("rows", "columns")
+        for part in fields(
+            pt.clip_loss(X, Y64, direction=direction, temperature=5 + V, grad=True, workers=w)
+        )
+    ),
+    "siglip_loss groups": lambda w: fields(
+        pt.siglip_loss(
+            X, Y, x_groups=OF_X, y_groups=OF_Y, temperature=4 + V, weights=V, grad=True, workers=w
+        )
+    ),
+    "siglip_loss target_offset": lambda w: fields(
+        pt.siglip_loss(X, Y, target_offset=31, temperature=4.0, grad=True, workers=w)
+    ),
+    "supcon_loss": lambda w: fields(
+        pt.supcon_loss(X, OF_X, temperature=0.1, normalize=True, grad=True, workers=w)
+    ),
+    "supcon_loss bank": lambda w: fields(
+        pt.supcon_loss(
+            X,
+            V,
+            bank=Y,
+            bank_labels=W,
+            label_width=0.1,
+            no_positive="drop",
+            temperature=5 + V,
+            weights=V,
+            grad=True,
+            workers=w,
+        )
+    ),
+    "nt_xent_loss": lambda w: fields(
+        pt.nt_xent_loss(X, Y[: len(X)], temperature=0.1, normalize=True, grad=True, workers=w)
+    ),
+    "circle_loss": lambda w: fields(
+        pt.circle_loss(X, OF_X, gamma=20.0, normalize=True, weights=V, grad=True, workers=w)
+    ),
+    "multi_similarity_loss": lambda w: tuple(
+        part
+        for mining in (False, True)  # no pair is near what is mined
+        for part in fields(
+            pt.multi_similarity_loss(
+                X, OF_X, mining=mining, normalize=True, grad=True, grad_rows=U, workers=w
+            )
+        )
+    ),
     "alignment": lambda w: pt.alignment(X, Y[: len(X)], alpha=1.5, grad=True, workers=w),
     "uniformity": lambda w: (
         *pt.uniformity(X, t=0.05, grad=True, workers=w),
@@ -201,11 +279,29 @@ LARGE_SUMS = {
     "large clip_loss": lambda w: fields(
         pt.clip_loss(LONG_X, LONG_Y, logit_scale=1.0, grad=True, workers=w)
     ),
+    "large info_nce of groups": lambda w: fields(
+        pt.info_nce(
+            LONG_X,
+            LONG_Y,
+            x_groups=np.arange(5000) // 10,
+            label_smoothing=0.1,
+            temperature=1.0,
+            grad=True,
+            workers=w,
+        )
+    ),
+    "large supcon_loss": lambda w: fields(
+        pt.supcon_loss(LONG_X, np.arange(5000) // 10, temperature=1.0, grad=True, workers=w)
+    ),
     "large sliced_energy": lambda w: pt.sliced_energy(
         LONG_X, LONG_Y, n_projections=64, rng=0, return_gradient=True, workers=w
     ),
 }
 LARGE = LARGE_ORDERED | LARGE_SUMS
+
+
+def info_nce(workers, temperature=9.0, **options):
+    return fields(pt.info_nce(X, Y, temperature=temperature, grad=True, workers=workers, **options))
 
 
 def fields(result):

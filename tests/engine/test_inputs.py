@@ -172,6 +172,42 @@ FUNCTIONS = {
         "x",
         "x",
     ),
+    "supcon_loss": (
+        lambda a, b, **o: pt.supcon_loss(
+            a,
+            np.arange(rows_of(a)) // 2,
+            bank=b,
+            bank_labels=np.arange(rows_of(b)) // 2,
+            temperature=30.0,
+            grad=True,
+            **o,
+        ),
+        "x",
+        "bank",
+    ),
+    "nt_xent_loss": (
+        lambda a, b, **o: pt.nt_xent_loss(a, b, temperature=30.0, grad=True, **o),
+        "x",
+        "y",
+    ),
+    "circle_loss": (
+        lambda a, b, **o: [
+            pt.circle_loss(s, np.arange(rows_of(s)) // 2, gamma=2.0, normalize=True, grad=True, **o)
+            for s in (a, b)
+        ],
+        "x",
+        "x",
+    ),
+    "multi_similarity_loss": (
+        lambda a, b, **o: [
+            pt.multi_similarity_loss(
+                s, np.arange(rows_of(s)) // 2, beta=2.0, normalize=True, grad=True, **o
+            )
+            for s in (a, b)
+        ],
+        "x",
+        "x",
+    ),
     "alignment": (lambda a, b, **o: pt.alignment(a, b, grad=True, **o), "x", "y"),
     "uniformity": (
         lambda a, b, **o: [pt.uniformity(s, t=0.01, grad=True, **o) for s in (a, b)],
@@ -200,7 +236,9 @@ PAIRED = {
     "independence_test",
 }
 # Called for one set after the other.
-SINGLE = {"similarity_histogram", "triplet_loss", "uniformity"}
+SINGLE = {
+    "circle_loss", "multi_similarity_loss", "similarity_histogram", "triplet_loss", "uniformity"
+}  # fmt: skip
 # These need more than one row.
 LEAST_ROWS = {
     "knn": 2,
@@ -1066,6 +1104,12 @@ def test_public_names_are_covered():
 NUMBERS = {
     "temperature": lambda v: pt.info_nce(A, B, temperature=v(0.75)).loss,
     "logit_scale": lambda v: pt.clip_loss(A, B, logit_scale=v(1.5)).loss,
+    "margin": lambda v: pt.info_nce(A, B, logit_scale=0.1, margin=v(0.5)).loss,
+    "label_smoothing": lambda v: pt.clip_loss(A, B, logit_scale=0.1, label_smoothing=v(0.5)).loss,
+    "bias": lambda v: pt.siglip_loss(A, B, logit_scale=0.1, bias=v(-2.0)).loss,
+    "label_width": lambda v: pt.supcon_loss(A, A[:, 0], logit_scale=0.1, label_width=v(2.0)).loss,
+    "gamma of circle": lambda v: pt.circle_loss(A, A[:, 0] > 4, gamma=v(0.5)).loss,
+    "base": lambda v: pt.multi_similarity_loss(A, A[:, 0] > 4, base=v(0.5)).loss,
     "sigma": lambda v: pt.mmd(A, B, kernel=pt.Gaussian(v(3.0))),
     "gamma": lambda v: pt.mmd(A, B, kernel=pt.Laplace(gamma=v(0.25))),
     "alpha": lambda v: pt.mmd(A, B, kernel=pt.RationalQuadratic(v(2.0), v(1.5))),
@@ -1120,6 +1164,10 @@ SIDE_ARRAYS = {
     "directions": lambda w, m: pt.sliced_wasserstein(A, B, directions=m(9)),
     "radius": lambda w, m: pt.radius_count(A, B, 3 * w()),
     "grad_rows": lambda w, m: pt.clip_loss(A, B, temperature=1.0, grad=True, grad_rows=w()).grad_x,
+    "temperature": lambda w, m: pt.info_nce(A, B, logit_scale=w(), normalize=True).per_row,
+    "weights of rows": lambda w, m: pt.clip_loss(A, B, temperature=9.0, weights=w()).loss,
+    "column_logits": lambda w, m: pt.info_nce(A, B, temperature=9.0, column_logits=w()).per_row,
+    "labels": lambda w, m: pt.supcon_loss(A, w(), temperature=9.0, label_width=0.3).per_row,
     "v": lambda w, m: pt.kernel_matvec(A, B, w(), kernel=G),
     "log_weights": lambda w, m: pt.kernel_logsumexp(A, B, kernel=G, log_weights=w()),
     "w": lambda w, m: pt.pairwise_distances(
