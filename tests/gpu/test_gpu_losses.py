@@ -63,14 +63,27 @@ def wide(x: Any) -> Any:
 
 def seam(module: Any, x: Any, y: Any, scale: float, **options: Any) -> dict[str, Any]:
     """The same call of a backend's function."""
+    unused = dict.fromkeys(
+        (
+            "row_scales", "row_labels", "col_labels", "positive_indptr", "positive_columns",
+            "positive_weights", "kept_indptr", "kept_columns", "column_logits",
+            "false_negative_margin", "row_upstream",
+        )
+    )  # fmt: skip
+    zero = dict.fromkeys(
+        ("label_width", "margin", "angular_margin", "label_smoothing", "tau_plus"), 0.0
+    )
     given: dict[str, Any] = {
-        "targets": None, "symmetric": False, "normalize": False, "grad": True,
-        "row_upstream": None, "workers": 1,
+        "targets": None, "symmetric": False, "normalize": False, "grad": True, "workers": 1,
+        "rows": True, **unused, **zero,
     }  # fmt: skip
     given |= options
-    found = module.softmax_losses(
-        x, y, scale, given.pop("targets"), given.pop("symmetric"), **given
-    )
+    given["cols"] = given.pop("symmetric")
+    if given["targets"] is None:
+        given["targets"] = np.arange(len(x))
+    if given["row_upstream"] is None:
+        given["row_upstream"] = np.full(len(x), 1 / len(x))
+    found = module.softmax_losses(x, y, scale, **given)
     names = ("per_row", "lse_row", "lse_col", "grad_x", "grad_y", "grad_scale")
     return dict(zip(names, found, strict=True))
 

@@ -156,9 +156,9 @@ def info_nce(
     >>> import pairtile as pt
     >>> x, y = [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
     >>> pt.info_nce(x, y, temperature=1.0).per_row
-    array([0.86199481, 0.55144471])
+    array([0.8619948 , 0.55144471])
     >>> pt.info_nce(x, y, x_groups=["a", "b"], y_groups=["a", "b", "a"], temperature=1.0).loss
-    0.7067197612...
+    0.7067197589...
     """
     scale = scale_of(temperature, logit_scale)
     grouped = x_groups is not None or y_groups is not None
