@@ -203,10 +203,9 @@ py::tuple pairs(const LossArguments& given, const PairLossOptions& options) {
     return py::make_tuple(per_row, gradients.x);
 }
 
-py::tuple bind_pairs(const py::array& x, const std::string& loss,
-                     const py::tuple& numbers, const py::object& labels,
-                     bool normalize, bool grad, const py::object& row_upstream, int workers,
-                     const py::object& progress) {
+py::tuple bind_pairs(const py::array& x, const std::string& loss, const py::tuple& numbers,
+                     const py::object& labels, bool normalize, bool grad,
+                     const py::object& row_upstream, int workers, const py::object& progress) {
     const Source rows(view_of(x));
     const LossArguments given{
         rows,      rows,    1.0,  nullptr,
