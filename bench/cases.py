@@ -341,6 +341,69 @@ class LargeClip(Clip):
     large = True
 
 
+@dataclass(frozen=True)
+class Triplet(Case):
+    """The batch-hard triplet loss with its gradient, of `n` rows in classes of one size."""
+
+    classes: int
+    margin: float = 5.0  # of distances near 20
+
+    family = "contrastive"
+    task = "triplet"
+    contenders = ("pairtile", "pml")
+    tolerances: ClassVar = {"loss": 1e-6, "gradient": 1e-5}
+
+    @property
+    def title(self) -> str:
+        return (
+            f"{self.family}: batch-hard triplet loss and gradient, {self.n} rows in "
+            f"{self.classes} classes, d={self.d}, float32"
+        )
+
+    @property
+    def flops(self) -> float:
+        """Count the distance of each pair of rows once."""
+        return float(self.n) * self.n * self.d
+
+    def make(self) -> Arrays:
+        rng = np.random.default_rng(SEED)
+        # of a trial size fewer, so that each class has rows enough
+        classes = min(self.classes, self.n // 4)
+        labels = rng.permutation(np.arange(self.n) % classes)
+        centres = rng.standard_normal((classes, self.d), dtype=np.float32)
+        x = centres[labels] + rng.standard_normal((self.n, self.d), dtype=np.float32)
+        return {"x": x, "labels": labels}
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        x, labels = arrays["x"].astype(np.float64), arrays["labels"]
+        near, far, positive, negative = (np.empty(self.n) for _ in range(4))
+        for first, block in squared_distances(arrays["x"], arrays["x"]):
+            rows = np.arange(first, first + len(block))
+            alike = labels[rows, None] == labels
+            others = np.where(alike, np.inf, block)
+            block[~alike] = -np.inf
+            block[rows - first, rows] = -np.inf
+            positive[rows], negative[rows] = block.argmax(axis=1), others.argmin(axis=1)
+            near[rows], far[rows] = np.sqrt(block.max(axis=1)), np.sqrt(others.min(axis=1))
+        losses = np.maximum(near - far + self.margin, 0)
+        anchors, weights = np.arange(self.n), (losses > 0) / self.n
+        gradient = np.zeros(x.shape)
+        for other, weight in ((positive, weights / near), (negative, -weights / far)):
+            chosen = other.astype(np.int64)
+            pull = weight[:, None] * (x - x[chosen])
+            np.add.at(gradient, anchors, pull)
+            np.add.at(gradient, chosen, -pull)
+        return {"loss": np.asarray(losses.mean()), "gradient": gradient}
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        loss, gradient = result
+        value, exact = float(reference["loss"]), reference["gradient"]
+        return {
+            "loss": abs(loss - value) / abs(value),
+            "gradient": float(np.max(np.abs(gradient - exact)) / np.max(np.abs(exact))),
+        }
+
+
 CASES: tuple[Case, ...] = (
     *NEIGHBOR_CASES,
     Mmd(10_000, 10_000, 64),
@@ -354,6 +417,7 @@ CASES: tuple[Case, ...] = (
     Energy(10_000, 10_000, 64),
     Sliced(100_000, 100_000, 64, directions=128),
     Clip(8_192, 8_192, 512),
+    Triplet(8_192, 8_192, 128, classes=100),
     LargeClip(65_536, 65_536, 512),
 )
 FAMILIES = tuple(dict.fromkeys(case.family for case in CASES))

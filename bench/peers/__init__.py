@@ -25,6 +25,7 @@ DISTRIBUTIONS = {
     "pot": "POT",
     "dcor": "dcor",
     "prdc": "prdc",
+    "pml": "pytorch-metric-learning",
     "kdtree": "scikit-learn",
     "pairtile_float64": "pairtile",
     "pairtile_cuda": "pairtile",
@@ -32,6 +33,7 @@ DISTRIBUTIONS = {
 # Contender -> what it imports, where that is not its own name.
 MODULES = {
     "pot": "ot",
+    "pml": "pytorch_metric_learning",
     "kdtree": "sklearn",
     "pairtile_float64": "pairtile",
     "pairtile_cuda": "cupy",

@@ -7,7 +7,7 @@ import numpy as np
 
 import pairtile as pt
 from bench.case import Arrays
-from bench.cases import Aggregated, Clip, Energy, Median, Mmd, Permutation, Sliced
+from bench.cases import Aggregated, Clip, Energy, Median, Mmd, Permutation, Sliced, Triplet
 from bench.neighbors import Fidelity, Hamming, Knn
 from bench.peers import distribution_version
 
@@ -97,6 +97,16 @@ def energy(case: Energy, arrays: Arrays, threads: int) -> Callable[[], object]:
 def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
     x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
     return lambda: pt.sliced_wasserstein(x, y, p=2, directions=directions, workers=threads)
+
+
+def triplet(case: Triplet, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, labels = arrays["x"], arrays["labels"]
+
+    def call() -> object:
+        result = pt.triplet_loss(x, labels, margin=case.margin, grad=True, workers=threads)
+        return result.loss, result.grad_x
+
+    return call
 
 
 def contrastive(case: Clip, arrays: Arrays, threads: int) -> Callable[[], object]:
