@@ -145,6 +145,15 @@ SUMS = {
         pt.distance_correlation(X, Y64[: len(X), :3], exponent=0.8, workers=w),
         pt.distance_correlation(X[:, :1], Y64[: len(X), :1], workers=w),
     ),
+    "hsic gradient": lambda w: pt.hsic(
+        X, Y[: len(X)], y_kernel=ALL_KERNELS, return_gradient=True, workers=w
+    ),
+    "cka gradient": lambda w: pt.cka(
+        X, Y[: len(X)], x_kernel="cosine", return_gradient=True, workers=w
+    ),
+    "kernel_stein_discrepancy gradient": lambda w: pt.kernel_stein_discrepancy(
+        X, -X, kernel=pt.Matern(4.0) + pt.Cauchy(4.0), return_gradient=True, workers=w
+    ),
     "hsic": lambda w: (pt.hsic(X, Y[: len(X)], y_kernel=ALL_KERNELS, workers=w),),
     "independence_test": lambda w: pt.independence_test(
         X, Y[: len(X)], n_permutations=9, rng=1, workers=w

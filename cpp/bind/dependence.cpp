@@ -6,6 +6,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "bind/terms.hpp"
+#include "kernels/gradient.hpp"
 #include "kernels/permuted_products.hpp"
 #include "slices/line.hpp"
 
@@ -30,6 +31,23 @@ py::tuple bind_joint_sums(const py::array& x, const py::array& y, const std::vec
                  [&](Control& control) { sums = joint_kernel_sums(of_x, of_y, control); });
     return py::make_tuple(array_of(sums.products), array_of(sums.x_rows), array_of(sums.y_rows),
                           sums.x_squares, sums.y_squares);
+}
+
+py::array_t<double> bind_joint_gradient(const py::array& x, const py::array& y,
+                                        const std::vector<Term>& x_terms,
+                                        const std::vector<Term>& y_terms, const py::object& by_row,
+                                        bool diagonal, int workers, const py::object& progress) {
+    const Source rows(view_of(x)), beside(view_of(y));
+    if (beside.rows() != rows.rows()) throw py::value_error("x and y must be paired");
+    const double* b = vector_of<double>(by_row, rows.rows(), "by_row");
+    const auto of_x = terms_of(x_terms), of_y = terms_of(y_terms);
+    py::array_t<double> grad({rows.rows(), rows.d()});
+    double* out = grad.mutable_data();
+    std::fill_n(out, grad.size(), 0.0);
+    run_released(progress, workers, [&](Control& control) {
+        joint_kernel_gradient(rows, beside, of_x, of_y, b, diagonal, control, out);
+    });
+    return grad;
 }
 
 using Orders = py::array_t<int64_t, py::array::c_style>;
@@ -88,6 +106,9 @@ void register_dependence(py::module_& m) {
     using py::arg;
     m.def("joint_kernel_sums", bind_joint_sums, arg("x"), arg("y"), arg("x_terms"), arg("y_terms"),
           py::kw_only(), arg("x_shift"), arg("y_shift"), arg("workers"),
+          arg("progress") = py::none());
+    m.def("joint_kernel_gradient", bind_joint_gradient, arg("x"), arg("y"), arg("x_terms"),
+          arg("y_terms"), arg("by_row"), py::kw_only(), arg("diagonal"), arg("workers"),
           arg("progress") = py::none());
     m.def("permuted_kernel_products", bind_permuted_products, arg("x"), arg("y"), arg("x_terms"),
           arg("y_terms"), arg("orders").noconvert(), py::kw_only(), arg("x_shift"), arg("y_shift"),

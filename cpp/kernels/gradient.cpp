@@ -5,6 +5,8 @@
 //   squared distance   grad_x += 2(x·rowsum(W) − W·y)    grad_y += 2(y·colsum(W) − Wᵀ·x)
 //   l1 distance        the signs of the differences, feature by feature
 //
+// Pairs may carry a weight of their own: slopes are multiplied by it before all else.
+//
 // x − y by the difference of two products is only as good as the rows are long: pairs so near that
 // this shows are taken out of W and added from their difference in float64.
 #include "kernels/gradient.hpp"
@@ -15,6 +17,7 @@
 
 #include "engine/normalisation.hpp"
 #include "kernels/driver.hpp"
+#include "kernels/second_kernel.hpp"
 
 namespace pairtile {
 namespace {
@@ -71,11 +74,64 @@ struct Factors {
     }
 };
 
+// W_ij = l(y_i, y_j) + b_i + b_j at the places of a tile.
+class PairWeights : public PanelReader<double> {
+  public:
+    PairWeights(const Source& y, const std::vector<KernelTerm>& terms, const double* b,
+                const Blocking& blocking, Control& control)
+        : b_(b), parts_(static_cast<size_t>(control.workers())) {
+        for_each_argument(terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
+            kernels_.push_back(
+                std::make_unique<SecondKernel>(y, group, argument, 1, blocking, control));
+        });
+    }
+
+    void begin_rows(const Panels<double>& rows) override {
+        for (auto& kernel : kernels_) kernel->begin_rows(rows.first, rows.count);
+    }
+    void begin_cols(const Panels<double>& cols) override {
+        for (auto& kernel : kernels_) kernel->begin_cols(cols.first, cols.count);
+    }
+
+    void operator()(const Tile<double>& tile, int worker, double* out, int64_t ld) {
+        const Ops<double>& ops = ops_of<double>(isa());
+        Buffer<double>& part = parts_[static_cast<size_t>(worker)];
+        part.reserve(ops.rows * ld);
+        for (int i = 0; i < tile.rows; ++i) {
+            const double own = b_[tile.row + i];
+            for (int j = 0; j < tile.cols; ++j) out[i * ld + j] = own + b_[tile.col + j];
+        }
+        for (auto& kernel : kernels_) {
+            (*kernel)(0, tile.local_row, tile.rows, tile.local_col, tile.cols, worker, part.data(),
+                      ld);
+            ops.add_scaled(part.data(), ld, tile.rows, tile.cols, kernel->factor(), out, ld);
+        }
+    }
+
+  private:
+    const double* b_;
+    SecondKernels kernels_;
+    std::vector<Buffer<double>> parts_;
+};
+
+// A kernel whose pairs have weights, which are packed along with its rows.
+class WeightedEvaluator : public KernelEvaluator<double> {
+  public:
+    WeightedEvaluator(const KernelFrame& from, PairWeights& weights, int workers)
+        : KernelEvaluator<double>(from, Precision::float64, workers), weights_(weights) {}
+
+  private:
+    PanelReader<double>* reader() override { return &weights_; }
+
+    PairWeights& weights_;
+};
+
 template <class T>
 class GradientFold {
   public:
     GradientFold(KernelEvaluator<T>& map, const KernelRequest& request, bool itself, bool diagonal,
-                 const double* v, const double* w, const KernelGradient& out)
+                 const double* v, const double* w, const KernelGradient& out,
+                 PairWeights* pair_weights = nullptr)
         : request_(request),
           from_(map.from()),
           itself_(itself),
@@ -88,6 +144,7 @@ class GradientFold {
                       from_.argument == Argument::squared_distance),
           map_(map),
           out_(out),
+          pair_weights_(pair_weights),
           memory_(static_cast<size_t>(request.control.workers())) {
         if (from_.argument != Argument::cosine) return;
         by_x_.resize(static_cast<size_t>(from_.x.rows() * from_.x.d()));
@@ -114,6 +171,7 @@ class GradientFold {
             add_values(tile, map_.values(tile, rows, block.worker));
             T* slopes = mine.slopes.data() + i * ld;
             map_.slopes(tile, slopes, ld);
+            if constexpr (sizeof(T) == 8) weigh(tile, slopes, ld, block.worker, mine);
             if (itself_ && !diagonal_) clear_diagonal(tile, slopes);
             if (steep >= 0.0) add_near_pairs(tile, static_cast<T>(steep), slopes, mine);
             ops.scale_rows_and_cols(slopes, ld, tile.rows, tile.cols, rows_.value.data() + tile.row,
@@ -147,6 +205,7 @@ class GradientFold {
   private:
     struct Memory {
         Buffer<T> slopes, product;
+        Buffer<double> pair_weights;  // of a tile
         std::vector<double> row_sums, col_sums, x, y;
         std::vector<int32_t> hits;
     };
@@ -157,6 +216,16 @@ class GradientFold {
         const double reach = row.norm + col.norm;
         return steep_below(from_.terms, formula.typical_slope * reach * reach,
                            std::numeric_limits<T>::epsilon(), reach, slope_tolerance<T>);
+    }
+
+    void weigh(const Tile<T>& tile, T* slopes, int64_t ld, int worker, Memory& mine) const {
+        if (!pair_weights_) return;
+        mine.pair_weights.reserve(ops_of<T>(isa()).rows * ld);
+        double* weights = mine.pair_weights.data();
+        (*pair_weights_)(tile, worker, weights, ld);
+        for (int i = 0; i < tile.rows; ++i) {
+            for (int j = 0; j < tile.cols; ++j) slopes[i * ld + j] *= weights[i * ld + j];
+        }
     }
 
     void add_values(const Tile<T>& tile, T* values) {
@@ -207,8 +276,9 @@ class GradientFold {
                 }
                 // in this order: the slope at equal rows is 0, that of almost equal ones may be
                 // huge
-                const double factor = 2.0 * from_.unit * v_[row] * w_[col] *
-                                      slope_of(from_.terms, from_.unit * square);
+                double factor = 2.0 * from_.unit * v_[row] * w_[col] *
+                                slope_of(from_.terms, from_.unit * square);
+                if (pair_weights_) factor *= mine.pair_weights.data()[i * tile.ld + at];
                 for (int64_t f = 0; f < d; ++f) {
                     const double part = factor * mine.y[static_cast<size_t>(f)];
                     out_.grad_x[row * d + f] += part;
@@ -282,6 +352,7 @@ class GradientFold {
     bool recomputes_;
     KernelEvaluator<T>& map_;
     KernelGradient out_, add_to_{};
+    PairWeights* pair_weights_;
     std::vector<double> by_x_, by_y_;
     std::vector<Memory> memory_;
 };
@@ -294,6 +365,25 @@ void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagona
     const KernelRequest request{x, y, terms, precision, control};
     for_each_kernel_group(request, [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
         return GradientFold<T>(map, request, itself, diagonal, v, w, out);
+    });
+}
+
+void joint_kernel_gradient(const Source& x, const Source& y, const std::vector<KernelTerm>& x_terms,
+                           const std::vector<KernelTerm>& y_terms, const double* b, bool diagonal,
+                           Control& control, double* grad) {
+    const KernelRequest request{x, x, x_terms, Precision::float64, control};
+    const std::vector<double> ones(static_cast<size_t>(x.rows()), 1.0);
+    std::vector<double> sums(ones.size());
+    const KernelGradient out{sums.data(), nullptr, grad, nullptr};
+    const Blocking blocking = contraction_blocking(ops_of<double>(isa()), x.d());
+    for_each_argument(x_terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
+        const KernelFrame from(x, x, group, argument, control);
+        PairWeights weights(y, y_terms, b, blocking, control);
+        WeightedEvaluator map(from, weights, control.workers());
+        sweep_kernel<double>(map, request, [&](KernelEvaluator<double>& of, const Blocking&) {
+            return GradientFold<double>(of, request, true, diagonal, ones.data(), ones.data(), out,
+                                        &weights);
+        });
     });
 }
 

@@ -23,4 +23,11 @@ void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagona
                      const std::vector<KernelTerm>& terms, const double* v, const double* w,
                      Precision precision, Control& control, const KernelGradient& out);
 
+// Σ_j W_ij ∂k(x_i, x_j)/∂x_i in each row of `grad`, n × d and filled with zeros, for pairs that are
+// weighted by a kernel of rows beside them: W_ij = l(y_i, y_j) + b_i + b_j. Everything in float64,
+// and over i != j unless `diagonal`.
+void joint_kernel_gradient(const Source& x, const Source& y, const std::vector<KernelTerm>& x_terms,
+                           const std::vector<KernelTerm>& y_terms, const double* b, bool diagonal,
+                           Control& control, double* grad);
+
 }  // namespace pairtile

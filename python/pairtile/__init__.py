@@ -12,6 +12,7 @@ squared unless ``squared=False``; results are named tuples.
 from pairtile._backends.choose import backend, set_backend, show_config
 from pairtile._front.threads import set_num_threads
 from pairtile.dependence import (
+    DependenceGradient,
     cka,
     distance_correlation,
     distance_covariance,
@@ -77,7 +78,7 @@ from pairtile.slices import (
     sphere_directions,
     wasserstein_1d,
 )
-from pairtile.stein import kernel_stein_discrepancy, stein_test
+from pairtile.stein import SteinGradient, kernel_stein_discrepancy, stein_test
 from pairtile.two_sample import (
     KID,
     AggregatedTest,
@@ -107,6 +108,7 @@ __all__ = [
     "Cauchy",
     "ContrastiveResult",
     "Cosine",
+    "DependenceGradient",
     "Energy",
     "Gaussian",
     "InverseMultiquadric",
@@ -128,6 +130,7 @@ __all__ = [
     "Retrieval",
     "SimilarityHistogram",
     "SlicedResult",
+    "SteinGradient",
     "TestResult",
     "__version__",
     "alignment",

@@ -277,6 +277,17 @@ def joint_kernel_sums(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, _Floats, float, float]: ...
+def joint_kernel_gradient(
+    x: _Array,
+    y: _Array,
+    x_terms: Sequence[_Term],
+    y_terms: Sequence[_Term],
+    by_row: _Floats,
+    *,
+    diagonal: bool,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
 def permuted_kernel_products(
     x: _Array,
     y: _Array,

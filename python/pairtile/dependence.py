@@ -4,6 +4,7 @@ With K_ij = k(x_i, x_j) and L_ij = l(y_i, y_j), all of them are the inner produc
 double centring, which takes Σ K∘L, the row sums of K and L and the diagonals.
 
     x, y -> kernel terms -> one sweep over the pairs of rows        -> _Joint -> centred product
+                            and one for each gradient, with centred weights   -> DependenceGradient
                          -> covariances, where kernels are linear   ->
                          -> sorted columns, for distances on a line ->
 """
@@ -11,7 +12,7 @@ double centring, which takes Σ K∘L, the row sums of K and L and the diagonals
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -49,6 +50,22 @@ _STATISTICS = {"distance_covariance": Energy(1.0), "hsic": as_kernel("gaussian")
 _BUFFER = 1 << 26  # bytes of kernel matrices, and of permuted rows at a time
 
 
+class DependenceGradient(NamedTuple):
+    """A statistic of paired rows and its derivatives.
+
+    Attributes
+    ----------
+    value : float
+        The statistic.
+    grad_x, grad_y : (n, d) and (n, e) arrays
+        By the rows, each in the working dtype of its own.
+    """
+
+    value: float
+    grad_x: Any
+    grad_y: Any
+
+
 class _Side(NamedTuple):
     """Sums of one kernel over the pairs of rows; all but `mean_square` of the shifted kernel."""
 
@@ -56,6 +73,7 @@ class _Side(NamedTuple):
     own: Floats  # K_ii
     squares: float  # Σ_{i≠j} K_ij²
     mean_square: float  # of all K_ij
+    shift: float = 0.0  # that was taken off the kernel
 
 
 class _Joint(NamedTuple):
@@ -71,7 +89,8 @@ def _side(rows: Floats, own: Floats, squares: float, shift: float) -> _Side:
     """The sums of a kernel that was shifted before it was added up."""
     n = len(rows)
     off_diagonal = squares + 2 * shift * float(rows.sum()) + n * (n - 1) * shift * shift
-    return _Side(rows, own - shift, squares, max(0.0, off_diagonal + dot(own, own)) / n**2)
+    mean_square = max(0.0, off_diagonal + dot(own, own)) / n**2
+    return _Side(rows, own - shift, squares, mean_square, shift)
 
 
 # --- the sums, in three ways ---------------------------------------------------------------------
@@ -210,12 +229,18 @@ def _correlation(estimator: str, sums: _Joint) -> float:
 
 
 def _paired(
-    x: ArrayLike, y: ArrayLike, *, check_finite: bool, workers: int
+    x: ArrayLike, y: ArrayLike, estimator: str = "biased", *, check_finite: bool, workers: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
+    scalars.choice("estimator", estimator, ESTIMATORS)
     a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
     b = validate.matrix("y", y, check_finite=check_finite, workers=workers)
     if len(a) != len(b):
         raise ValueError(f"x has {len(a)} rows and y has {len(b)}; they must be paired")
+    if estimator == "unbiased" and len(a) < 4:
+        raise ValueError(
+            f"x and y have {len(a)} rows and the unbiased estimator needs at least 4; "
+            "estimator='biased' does without"
+        )
     return a, b
 
 
@@ -248,15 +273,9 @@ def _sums(
     check_finite: bool,
     progress: Progress,
 ) -> _Joint:
-    scalars.choice("estimator", estimator, ESTIMATORS)
     threads = resolve_workers(workers)
-    a, b = _paired(x, y, check_finite=check_finite, workers=threads)
+    a, b = _paired(x, y, estimator, check_finite=check_finite, workers=threads)
     n, x_features, y_features = len(a), a.shape[1], b.shape[1]
-    if estimator == "unbiased" and n < 4:
-        raise ValueError(
-            f"x and y have {n} rows and the unbiased estimator needs at least 4; "
-            "estimator='biased' does without"
-        )
     a, x_kernel, x_unit = _without_unit(x_kernel, a)
     b, y_kernel, y_unit = _without_unit(y_kernel, b)
     medians = [median_sizes(kernel, n) for kernel in (x_kernel, y_kernel)]
@@ -295,6 +314,85 @@ def _without_unit(kernel: Kernel, a: NDArray[Any]) -> tuple[NDArray[Any], Kernel
     if unit == 1 or len(parts) > 1:
         return a, scaled, 1.0
     return a, parts[0][1], parts[0][0]
+
+
+# --- gradients -----------------------------------------------------------------------------------
+
+
+def _centred_weights(estimator: str, side: _Side) -> tuple[float, Floats]:
+    """A factor and b, so that ∂ centred product / ∂K_ij = factor (L_ij + b_i + b_j); L is `side`'s.
+
+    That is L after the centring of the estimator. L itself is not less its shift.
+    """
+    n = len(side.rows)
+    if estimator == "biased":
+        rows = side.rows + side.own
+        factor, of_rows, of_all = 1 / n**2, 1 / n, 1 / n**2
+    else:
+        rows = side.rows
+        factor, of_rows, of_all = 1 / (n * (n - 3)), 1 / (n - 2), 1 / ((n - 1) * (n - 2))
+    return factor, -of_rows * rows + 0.5 * (of_all * math.fsum(rows) - side.shift)
+
+
+def _with_gradient(
+    name: str,
+    x: ArrayLike,
+    y: ArrayLike,
+    x_kernel: Kernel,
+    y_kernel: Kernel,
+    *,
+    estimator: str,
+    workers: int | None,
+    check_finite: bool,
+    progress: Progress,
+) -> DependenceGradient:
+    """`hsic` or `cka` with its gradients."""
+    threads = resolve_workers(workers)
+    a, b = _paired(x, y, estimator, check_finite=check_finite, workers=threads)
+    validate.host_only(f"{name} with return_gradient=True", a, b)
+    n, dtypes = len(a), [validate.working_dtype(side) for side in (a, b)]
+    (a,), x_scaled, x_unit = in_range(x_kernel, a)
+    (b,), y_scaled, y_unit = in_range(y_kernel, b)
+    medians = [median_sizes(kernel, n) for kernel in (x_scaled, y_scaled)]
+    pairs = [n * n] * (3 if name == "hsic" else 5)
+    with reporting(progress, *medians[0], *medians[1], *pairs) as reports:
+        of_x, of_y = len(medians[0]), len(medians[0]) + len(medians[1])
+        x_terms = _invariant(resolve(x_scaled, a, None, workers=threads, reports=reports[:of_x]))
+        y_terms = _invariant(
+            resolve(y_scaled, b, None, workers=threads, reports=reports[of_x:of_y])
+        )
+        of_pairs = iter(reports[of_y:])
+        sums = _over_pairs(a, b, x_terms, y_terms, workers=threads, progress=next(of_pairs))
+
+        def pull(rows: Any, terms: Any, beside: Any, weights: Any, side: _Side) -> Floats:
+            factor, by_row = _centred_weights(estimator, side)
+            found: Floats = choose.module(rows, beside).joint_kernel_gradient(
+                rows, beside, terms, weights, by_row, diagonal=estimator == "biased",
+                workers=threads, progress=next(of_pairs),
+            )  # fmt: skip
+            return 2 * factor * found  # K is symmetric: x_i is in row i and in column i
+
+        grad_x = pull(a, x_terms, b, y_terms, sums.y)
+        grad_y = pull(b, y_terms, a, x_terms, sums.x)
+        if name == "hsic":
+            value = _centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
+            value = float(not_below_zero(value, estimator, x_kernel, y_kernel))
+        else:
+            value = _correlation(estimator, sums)
+            of_x_alone, of_y_alone = (_variance(estimator, side) for side in (sums.x, sums.y))
+            size = math.sqrt(of_x_alone) * math.sqrt(of_y_alone)
+            if size > 0:
+                own = pull(a, x_terms, a, x_terms, sums.x), pull(b, y_terms, b, y_terms, sums.y)
+                grad_x = grad_x / size - value / of_x_alone * own[0]
+                grad_y = grad_y / size - value / of_y_alone * own[1]
+            else:
+                grad_x, grad_y = np.zeros(a.shape), np.zeros(b.shape)
+    to_user = validate.like(x, y)
+    return DependenceGradient(
+        value,
+        to_user(validate.narrowed(grad_x / x_unit, dtypes[0])),
+        to_user(validate.narrowed(grad_y / y_unit, dtypes[1])),
+    )
 
 
 def _root(value: float, squared: bool) -> float:
@@ -439,6 +537,45 @@ def distance_correlation(
     return _root(_correlation(estimator, sums), squared)
 
 
+@overload
+def hsic(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_kernel: Kernel | str = ...,
+    y_kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: Literal[False] = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> float: ...
+@overload
+def hsic(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_kernel: Kernel | str = ...,
+    y_kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: Literal[True],
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> DependenceGradient: ...
+@overload
+def hsic(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_kernel: Kernel | str = ...,
+    y_kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: bool,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> float | DependenceGradient: ...
 def hsic(
     x: ArrayLike,
     y: ArrayLike,
@@ -446,10 +583,11 @@ def hsic(
     x_kernel: Kernel | str = "gaussian",
     y_kernel: Kernel | str = "gaussian",
     estimator: str = "biased",
+    return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-) -> float:
+) -> float | DependenceGradient:
     r"""Hilbert–Schmidt independence criterion of paired rows.
 
     .. math:: \frac{1}{n^2} \mathrm{tr}(K H L H), \qquad H = I - \tfrac1n 1 1^T
@@ -463,12 +601,15 @@ def hsic(
     estimator : {"biased", "unbiased"}
         The value above, or the U-statistic of Song et al., which can be negative and needs 4
         rows.
+    return_gradient : bool, default False
+        Return a `DependenceGradient`, for arrays in host memory; a median counts as a constant.
     workers, check_finite, progress
         As in `mmd`.
 
     Returns
     -------
-    float
+    float or DependenceGradient
+        Where a kernel has no derivative a pair contributes 0, as in `mmd`.
 
     Raises
     ------
@@ -478,8 +619,9 @@ def hsic(
 
     Notes
     -----
-    In float64 throughout. O(n² (d + e)) operations; memory O(n) beside the inputs, never n x n.
-    With linear kernels, O(n (d + e)²) operations and memory O((d + e)²) where that is less.
+    In float64 throughout. O(n² (d + e)) operations; memory O(n) beside the inputs, never n x n;
+    one sweep more for each gradient. With linear kernels and no gradient, O(n (d + e)²) operations
+    and memory O((d + e)²) where that is less.
 
     References
     ----------
@@ -494,6 +636,18 @@ def hsic(
     >>> round(pt.hsic(x, x**2, x_kernel="linear", y_kernel="linear"), 6)
     64.0
     """
+    if return_gradient:
+        return _with_gradient(
+            "hsic",
+            x,
+            y,
+            as_kernel(x_kernel, "x_kernel"),
+            as_kernel(y_kernel, "y_kernel"),
+            estimator=estimator,
+            workers=workers,
+            check_finite=check_finite,
+            progress=progress,
+        )
     sums = _sums(
         x,
         y,
@@ -509,6 +663,45 @@ def hsic(
     return float(_in_unit(value, sums.unit))
 
 
+@overload
+def cka(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_kernel: Kernel | str = ...,
+    y_kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: Literal[False] = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> float: ...
+@overload
+def cka(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_kernel: Kernel | str = ...,
+    y_kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: Literal[True],
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> DependenceGradient: ...
+@overload
+def cka(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_kernel: Kernel | str = ...,
+    y_kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: bool,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> float | DependenceGradient: ...
 def cka(
     x: ArrayLike,
     y: ArrayLike,
@@ -516,10 +709,11 @@ def cka(
     x_kernel: Kernel | str = "linear",
     y_kernel: Kernel | str = "linear",
     estimator: str = "biased",
+    return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-) -> float:
+) -> float | DependenceGradient:
     r"""Centred kernel alignment of two representations of the same rows.
 
     .. math:: \frac{\mathrm{HSIC}(K, L)}{\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}}
@@ -533,12 +727,14 @@ def cka(
     estimator : {"biased", "unbiased"}
         Of each HSIC. "unbiased" is the debiased CKA: the biased one grows to 1 with the number
         of features whatever the rows.
+    return_gradient : bool, default False
+        As in `hsic`.
     workers, check_finite, progress
         As in `mmd`.
 
     Returns
     -------
-    float
+    float or DependenceGradient
         In [0, 1] (unbiased: in [-1, 1]); 0 where x or y does not vary. With linear kernels it
         does not change when a representation is moved, turned or scaled.
 
@@ -549,7 +745,8 @@ def cka(
 
     Notes
     -----
-    One sweep, or three products of features, give all three; cost as for `hsic`.
+    One sweep, or three products of features, give all three; cost as for `hsic`. Gradients take two
+    sweeps each.
 
     References
     ----------
@@ -564,6 +761,18 @@ def cka(
     >>> round(pt.cka(x, x**2), 6)
     0.91954
     """
+    if return_gradient:
+        return _with_gradient(
+            "cka",
+            x,
+            y,
+            as_kernel(x_kernel, "x_kernel"),
+            as_kernel(y_kernel, "y_kernel"),
+            estimator=estimator,
+            workers=workers,
+            check_finite=check_finite,
+            progress=progress,
+        )
     sums = _sums(
         x,
         y,

@@ -4,16 +4,18 @@ The density enters by its scores ∇ log p at the rows alone. One sweep adds the
 all pairs, and over the sign vectors of a wild bootstrap, which are labellings V with signs 2V − 1.
 
     x, scores -> packed bits -> stein_label_sums -> statistic, null distribution -> p-value
+              -> gradients of kernels, of their derivatives and of products with them
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._definitions.kernels import stein_kernel
+from pairtile._definitions.kernels import curvature, derivative, stein_kernel
 from pairtile._definitions.metrics import manhattan, sq_distance
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
@@ -22,6 +24,7 @@ from pairtile.kernels.kernel import (
     InverseMultiquadric,
     Kernel,
     as_kernel,
+    diagonal,
     kernels_with,
     median_sizes,
     not_below_zero,
@@ -38,7 +41,26 @@ if TYPE_CHECKING:
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
 
+    Floats = NDArray[np.float64]
+
 _ESTIMATORS = ("biased", "unbiased")
+
+
+class SteinGradient(NamedTuple):
+    """A Stein discrepancy and its derivatives.
+
+    Attributes
+    ----------
+    value : float
+        The discrepancy.
+    grad_x, grad_scores : (n, d) arrays
+        By the rows, the scores being given, and by the scores; each in the working dtype of its
+        own.
+    """
+
+    value: float
+    grad_x: Any
+    grad_scores: Any
 
 
 def _check_smooth(kernel: Kernel) -> None:
@@ -63,6 +85,29 @@ def _diagonal(scores: NDArray[np.float64], terms: Sequence[Term]) -> NDArray[np.
     return stein_kernel(nothing, products, nothing, scores.shape[1], terms)
 
 
+def _sum_of_diagonal(scores: Any, terms: Sequence[Term]) -> float:
+    total = 0.0
+    for start in range(0, len(scores), 4096):
+        rows = np.asarray(validate.host(scores[start : start + 4096]), dtype=np.float64)
+        total += float(_diagonal(rows, terms).sum())
+    return total
+
+
+def _rows_and_scores(
+    x: ArrayLike, scores: ArrayLike, estimator: str, *, check_finite: bool, workers: int
+) -> tuple[Any, Any]:
+    scalars.choice("estimator", estimator, _ESTIMATORS)
+    a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
+    s = validate.matrix("scores", scores, check_finite=check_finite, workers=workers)
+    if s.shape != a.shape:
+        raise ValueError(
+            f"scores must have the shape of x, {a.shape}, a gradient per row; got {s.shape}"
+        )
+    if len(a) < 2:
+        raise ValueError(f"a Stein discrepancy needs two rows, x has {len(a)}")
+    return a, s
+
+
 def _stein_sums(
     x: ArrayLike,
     scores: ArrayLike,
@@ -81,17 +126,9 @@ def _stein_sums(
     """
     chosen = as_kernel(kernel)
     _check_smooth(chosen)
-    scalars.choice("estimator", estimator, _ESTIMATORS)
     threads = resolve_workers(workers)
-    a = validate.matrix("x", x, check_finite=check_finite, workers=threads)
-    s = validate.matrix("scores", scores, check_finite=check_finite, workers=threads)
-    if s.shape != a.shape:
-        raise ValueError(
-            f"scores must have the shape of x, {a.shape}, a gradient per row; got {s.shape}"
-        )
+    a, s = _rows_and_scores(x, scores, estimator, check_finite=check_finite, workers=threads)
     n = len(a)
-    if n < 2:
-        raise ValueError(f"a Stein discrepancy needs two rows, x has {n}")
     labels = pack(draw(n), n, count)
     with reporting(progress, *median_sizes(chosen, n), n * n // 2) as (*medians, report):
         terms = resolve(chosen, a, None, workers=threads, reports=medians)
@@ -99,25 +136,174 @@ def _stein_sums(
             a, s, labels, terms, workers=threads, progress=report
         )
     signed = signed_sums(within, row, total)
-    diagonal = 0.0
-    for start in range(0, n, 4096):
-        rows = np.asarray(validate.host(s[start : start + 4096]), dtype=np.float64)
-        diagonal += float(_diagonal(rows, terms).sum())
+    own = _sum_of_diagonal(s, terms)
     if estimator == "biased":
-        return (total + diagonal) / n**2, (signed + diagonal) / n**2, diagonal / n
-    return total / (n * (n - 1)), signed / (n * (n - 1)), diagonal / n
+        return (total + own) / n**2, (signed + own) / n**2, own / n
+    return total / (n * (n - 1)), signed / (n * (n - 1)), own / n
 
 
+def _gradients(
+    a: Any,
+    s: Any,
+    terms: list[Term],
+    *,
+    estimator: str,
+    workers: int,
+    reports: Sequence[Any],
+) -> tuple[Floats, Floats]:
+    """Derivatives of the mean Stein kernel by rows, and by scores.
+
+    With r = x_i − x_j, t = s_i − s_j, and ∂ the derivative by x_i of a kernel of d² = ‖r‖², for
+    example ∂k = 2 r k',
+
+        ∂k_p = s_i·s_j ∂k − 2 (r·t) ∂k' − 2 t k' − 2 f ∂k' − 4 ∂(d² k'')
+
+    each of which is a gradient of a kernel, weighted by another one or not: r·t is half of
+    ‖r + t‖² − ‖r‖² − ‖t‖², and d² the kernel of the exponent 2 but for its sign.
+    """
+    module = choose.module(a, s)
+    n, features = a.shape
+    report = iter(reports)
+    ones, zeros = np.ones(n), np.zeros(n)
+    wide = np.asarray(s, dtype=np.float64)
+    squares: list[Term] = [(-1.0, "energy", (2.0,))]
+
+    def pull(of: list[Term]) -> Floats:
+        found: Floats = module.kernel_gradient(
+            a, None, of, ones, None, diagonal=False, precision="float64",
+            workers=workers, progress=next(report),
+        )[2]  # fmt: skip
+        return found
+
+    def weighted(of: list[Term], beside: Any, weights: list[Term]) -> Floats:
+        found: Floats = module.joint_kernel_gradient(
+            a, beside, of, weights, zeros, diagonal=False, workers=workers, progress=next(report)
+        )
+        return found
+
+    def products(of: list[Term], v: Floats) -> Floats:
+        found: Floats = module.kernel_matvec(
+            a, a, v, of, precision="float64", workers=workers, progress=next(report)
+        )
+        return found
+
+    first = [one for term in terms for one in derivative(term)]
+    # d² k'' as products with d², which the rule for a product differentiates, and as kernels
+    by_squares = [term for term in terms if curvature(term)[0]]
+    second = [one for term in by_squares for one in curvature(term)[0]]
+    plain = [one for term in terms for one in curvature(term)[1]]
+
+    of_scores = products(terms, wide) - pull(terms)
+    if estimator == "unbiased":
+        of_scores -= diagonal(a, terms)[:, None] * wide
+    of_rows = weighted(terms, s, [(1.0, "linear", ())])
+    # r and t in units in which they are of one size, so that little cancels
+    points = np.asarray(a, dtype=np.float64)
+    points, unit = _balanced(points - points.mean(axis=0), wide - wide.mean(axis=0))
+    shifts = wide / unit
+    minus = weighted(first, np.hstack([points, shifts]), squares)
+    of_rows -= weighted(first, points + shifts, squares) - minus  # 2 r·t, weighting ∂k'
+    sums = products(first, np.hstack([wide, ones[:, None]]))
+    of_rows -= 2 * (wide * sums[:, -1:] - sums[:, :-1])
+    of_rows -= 2 * features * pull(first)
+    if second:
+        of_rows -= 4 * pull([one for term in by_squares for one in derivative(term)])
+        of_rows -= 4 * weighted(second, a, squares)
+    if plain:
+        of_rows -= 4 * pull(plain)
+    factor = 2 / (n * n if estimator == "biased" else n * (n - 1))
+    return factor * of_rows, factor * of_scores
+
+
+def _with_gradient(
+    x: ArrayLike,
+    scores: ArrayLike,
+    kernel: Kernel,
+    estimator: str,
+    *,
+    workers: int | None,
+    check_finite: bool,
+    progress: Progress,
+) -> SteinGradient:
+    _check_smooth(kernel)
+    threads = resolve_workers(workers)
+    a, s = _rows_and_scores(x, scores, estimator, check_finite=check_finite, workers=threads)
+    validate.host_only("kernel_stein_discrepancy with return_gradient=True", a, s)
+    n = len(a)
+    with reporting(progress, *median_sizes(kernel, n), *[n * n] * 11) as reports:
+        *medians, of_value = reports[:-10]
+        terms = resolve(kernel, a, None, workers=threads, reports=medians)
+        labels = pack(iter(()), n, 0)
+        _, _, total = choose.module(a, s).stein_label_sums(
+            a, s, labels, terms, workers=threads, progress=of_value
+        )
+        by_rows, by_scores = _gradients(
+            a, s, terms, estimator=estimator, workers=threads, reports=reports[-10:]
+        )
+    value = total + _sum_of_diagonal(s, terms) if estimator == "biased" else total
+    value /= n * n if estimator == "biased" else n * (n - 1)
+    to_user = validate.like(x, scores)
+    return SteinGradient(
+        float(not_below_zero(value, estimator, kernel)),
+        to_user(validate.narrowed(by_rows, validate.working_dtype(a))),
+        to_user(validate.narrowed(by_scores, validate.working_dtype(s))),
+    )
+
+
+def _balanced(points: Floats, scores: Floats) -> tuple[Floats, float]:
+    """The points in a unit in which they are about as large as the scores in its inverse."""
+    sizes = [math.sqrt(float(np.mean(v * v))) for v in (points, scores)]
+    unit = math.sqrt(sizes[1] / sizes[0]) if min(sizes) > 0 else 1.0
+    return unit * points, unit
+
+
+@overload
+def kernel_stein_discrepancy(
+    x: ArrayLike,
+    scores: ArrayLike,
+    *,
+    kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: Literal[False] = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> float: ...
+@overload
+def kernel_stein_discrepancy(
+    x: ArrayLike,
+    scores: ArrayLike,
+    *,
+    kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: Literal[True],
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> SteinGradient: ...
+@overload
+def kernel_stein_discrepancy(
+    x: ArrayLike,
+    scores: ArrayLike,
+    *,
+    kernel: Kernel | str = ...,
+    estimator: str = ...,
+    return_gradient: bool,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+) -> float | SteinGradient: ...
 def kernel_stein_discrepancy(
     x: ArrayLike,
     scores: ArrayLike,
     *,
     kernel: Kernel | str = InverseMultiquadric(c="median"),  # noqa: B008  # immutable
     estimator: str = "biased",
+    return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-) -> float:
+) -> float | SteinGradient:
     r"""Squared kernel Stein discrepancy of a sample from a density with known scores.
 
     .. math::
@@ -138,13 +324,16 @@ def kernel_stein_discrepancy(
         such.
     estimator : {"biased", "unbiased"}
         Mean over all pairs (a V-statistic, never negative), or over i ≠ j (a U-statistic).
+    return_gradient : bool, default False
+        Return a `SteinGradient`, for arrays in host memory; a median counts as a constant.
     workers, check_finite, progress
         As in `knn`.
 
     Returns
     -------
-    float
-        Squared; its root is what some papers call the discrepancy.
+    float or SteinGradient
+        Squared; its root is what some papers call the discrepancy. A pair of equal rows
+        contributes 0 to the gradient by rows, where the kernel is Matérn 3/2.
 
     Raises
     ------
@@ -154,7 +343,8 @@ def kernel_stein_discrepancy(
 
     Notes
     -----
-    O(n² d) operations in float64, one sweep; memory O(n) beside the inputs, never n x n.
+    O(n² d) operations in float64, one sweep, and nine or ten more for the gradients; memory O(n)
+    beside the inputs, with gradients O(n d), never n x n.
 
     References
     ----------
@@ -172,6 +362,16 @@ def kernel_stein_discrepancy(
     >>> print(f"{standard:.2f} {wide:.2f}")
     0.00 0.06
     """
+    if return_gradient:
+        return _with_gradient(
+            x,
+            scores,
+            as_kernel(kernel),
+            estimator,
+            workers=workers,
+            check_finite=check_finite,
+            progress=progress,
+        )
     value = _stein_sums(
         x,
         scores,

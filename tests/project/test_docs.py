@@ -25,6 +25,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
 RESULTS = {
+    "DependenceGradient",
+    "SteinGradient",
     "KID",
     "MMDGradient",
     "MMDPower",

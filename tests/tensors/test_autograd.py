@@ -119,6 +119,18 @@ def circle_loss(x, labels, margin=0.25, gamma=80.0):
     return torch.where(both, torch.nn.functional.softplus(total), 0.0)
 
 
+def triplet_loss(x, labels, margin=0.2):
+    """Of the anchors that have both sides; the others lose nothing, and leave the mean."""
+    import torch
+
+    _, positive, negative = sides(x, labels)
+    d = distances(x, x)
+    far = d.masked_fill(~positive, -math.inf).max(1)[0]
+    near = d.masked_fill(~negative, math.inf).min(1)[0]
+    both = positive.any(1) & negative.any(1)
+    return torch.where(both, (far - near + margin).clamp(min=0), 0.0), both
+
+
 def multi_similarity_loss(x, labels, alpha=2.0, beta=50.0, base=0.5):
     import torch
 
@@ -237,6 +249,19 @@ def _uniformity(mine):
     return lambda x: mine.uniformity(x, t=1.5, normalize=True), sets()[:1]
 
 
+def _dependence(name):
+    def case(mine):
+        return lambda x, y: getattr(mine, name)(
+            x, y, x_kernel=pt.Gaussian(1.0), y_kernel=pt.Linear()
+        ), sets(7, 7)
+
+    return case
+
+
+def _stein(mine):
+    return lambda x, s: mine.kernel_stein_discrepancy(x, s, kernel=pt.Cauchy(1.5)), sets(7, 7)
+
+
 # name -> (function of tensors alone, tensors that all require gradients)
 CASES = {
     "info_nce": _loss("info_nce", 9),
@@ -244,6 +269,7 @@ CASES = {
     "siglip_loss": _loss("siglip_loss", 9, bias=-1.0),
     "supcon_loss": _supcon,
     "nt_xent_loss": _nt_xent,
+    "triplet_loss": _labelled("triplet_loss"),
     "circle_loss": _labelled("circle_loss"),
     "multi_similarity_loss": _labelled("multi_similarity_loss"),
     "alignment": _alignment,
@@ -251,6 +277,9 @@ CASES = {
     "mmd": _mmd,
     "energy_distance": _energy,
     "sliced_wasserstein": _sliced,
+    "hsic": _dependence("hsic"),
+    "cka": _dependence("cka"),
+    "kernel_stein_discrepancy": _stein,
 }
 
 
@@ -419,6 +448,13 @@ def test_losses_of_rows_among_themselves_are_their_formulas(n, d, name, reductio
         leaves = [x, y, number(0.8)]
         expected = nt_xent_loss(x, y, leaves[2])
         found = mine.nt_xent_loss(x, y, logit_scale=leaves[2], reduction=reduction)
+    elif name == "triplet_loss":
+        leaves = [x]
+        expected, counted = triplet_loss(x, labels)
+        found = mine.triplet_loss(x, labels, reduction=reduction)
+        expected = expected * counted / counted.sum().clamp(min=1) * n  # of which a mean follows
+        if reduction == "none":
+            expected = triplet_loss(x, labels)[0]
     else:
         leaves = [x]
         expected = globals()[name](unit(x, True), labels)

@@ -256,3 +256,32 @@ def stein_kernel(
         k, slope, curvature = (np.where(np.isnan(v), 0.0, v) for v in derivatives(squares, *params))
         total += weight * (products * k - 2 * cross * slope - 2 * features * slope - 4 * curvature)
     return total
+
+
+def derivative(term: Term) -> list[Term]:
+    """K' of a term as terms; of the kernels with a Stein kernel."""
+    weight, name, params = term
+    if name == "gaussian":
+        return [(-params[0] * weight, name, params)]
+    if name == "rational_quadratic":
+        scale, alpha = params
+        return [(-alpha * scale * weight, name, (scale, alpha + 1))]
+    if name == "cauchy":
+        return [(-params[0] * weight, "rational_quadratic", (params[0], 2.0))]
+    r = params[0]
+    if name == "matern52":
+        return [(-(r**2) / 6 * weight, "matern32", params)]
+    assert name == "matern32"  # checked by who calls
+    return [(-(r**2) / 2 * weight, "laplace", params)]
+
+
+def curvature(term: Term) -> tuple[list[Term], list[Term]]:
+    """d² k'' of a term: terms that are to be multiplied by d², and others that are not.
+
+    k'' of Matérn 3/2 is infinite where rows coincide, and d² k'' a difference of two kernels.
+    """
+    weight, name, params = term
+    if name == "matern32":
+        size = params[0] ** 2 / 4 * weight
+        return [], [(size, "matern32", params), (-size, "laplace", params)]
+    return [second for first in derivative(term) for second in derivative(first)], []

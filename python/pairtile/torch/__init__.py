@@ -26,6 +26,7 @@ from pairtile.torch.modules import (
     SigLipLoss,
     SlicedWasserstein,
     SupConLoss,
+    TripletLoss,
     Uniformity,
 )
 
@@ -41,18 +42,23 @@ __all__ = [
     "SigLipLoss",
     "SlicedWasserstein",
     "SupConLoss",
+    "TripletLoss",
     "Uniformity",
     "alignment",
     "circle_loss",
+    "cka",
     "clip_loss",
     "energy_distance",
+    "hsic",
     "info_nce",
+    "kernel_stein_discrepancy",
     "mmd",
     "multi_similarity_loss",
     "nt_xent_loss",
     "siglip_loss",
     "sliced_wasserstein",
     "supcon_loss",
+    "triplet_loss",
     "uniformity",
 ]
 
@@ -61,6 +67,7 @@ clip_loss = of("clip_loss")
 siglip_loss = of("siglip_loss")
 supcon_loss = of("supcon_loss")
 nt_xent_loss = of("nt_xent_loss")
+triplet_loss = of("triplet_loss")
 circle_loss = of("circle_loss")
 multi_similarity_loss = of("multi_similarity_loss")
 alignment = of("alignment")
@@ -68,3 +75,6 @@ uniformity = of("uniformity")
 mmd = of("mmd")
 energy_distance = of("energy_distance")
 sliced_wasserstein = of("sliced_wasserstein")
+hsic = of("hsic")
+cka = of("cka")
+kernel_stein_discrepancy = of("kernel_stein_discrepancy")

@@ -84,6 +84,10 @@ class NTXentLoss(Module, function="nt_xent_loss"):
     """`nt_xent_loss` as a module: ``NTXentLoss(temperature=0.5)(x, y)``."""
 
 
+class TripletLoss(Module, function="triplet_loss"):
+    """`triplet_loss` as a module: ``TripletLoss(margin=0.2)(x, labels)``."""
+
+
 class CircleLoss(Module, function="circle_loss"):
     """`circle_loss` as a module: ``CircleLoss(margin=0.25)(x, labels)``."""
 

@@ -62,6 +62,7 @@ _WEIGHTS = {"weights": "grad_weights"}
 _SOFTMAX = {"temperature": "grad_scale", "logit_scale": "grad_scale", **_WEIGHTS}
 _SAMPLES = {**_PAIR, "x_weights": "grad_x_weights", "y_weights": "grad_y_weights"}
 
+_SCORED = {"x": "grad_x", "scores": "grad_scores"}
 _TWO, _LABELLED = ("x", "y"), ("x", "labels")
 
 FUNCTIONS = {
@@ -72,6 +73,7 @@ FUNCTIONS = {
         Differentiable("siglip_loss", _TWO, {**_PAIR, **_SOFTMAX, "bias": "grad_bias"}),
         Differentiable("supcon_loss", _LABELLED, {"x": "grad_x", "bank": "grad_y", **_SOFTMAX}),
         Differentiable("nt_xent_loss", _TWO, {**_PAIR, **_SOFTMAX}, per_row=2),
+        Differentiable("triplet_loss", _LABELLED, {"x": "grad_x", **_WEIGHTS}),
         Differentiable("circle_loss", _LABELLED, {"x": "grad_x", **_WEIGHTS}),
         Differentiable("multi_similarity_loss", _LABELLED, {"x": "grad_x", **_WEIGHTS}),
         Differentiable("alignment", _TWO, {"x": 1, "y": 2}, "grad", 0, 0),
@@ -79,5 +81,10 @@ FUNCTIONS = {
         Differentiable("mmd", _TWO, _SAMPLES, "return_gradient", "value", 0),
         Differentiable("energy_distance", _TWO, _SAMPLES, "return_gradient", "value", 0),
         Differentiable("sliced_wasserstein", _TWO, _PAIR, "return_gradient", "value", 0),
+        Differentiable("hsic", _TWO, _PAIR, "return_gradient", "value", 0),
+        Differentiable("cka", _TWO, _PAIR, "return_gradient", "value", 0),
+        Differentiable(
+            "kernel_stein_discrepancy", ("x", "scores"), _SCORED, "return_gradient", "value", 0
+        ),
     )
 }

@@ -30,6 +30,7 @@ from pairtile._backends.cuda.kernels import (
 from pairtile._backends.cuda.lacking import (
     distance_histogram,
     farthest_of_group,
+    joint_kernel_gradient,
     pair_losses,
     pair_ranks,
     sigmoid_losses,
@@ -60,6 +61,7 @@ __all__ = [
     "distance_quantile",
     "farthest_of_group",
     "first_nonfinite",
+    "joint_kernel_gradient",
     "joint_kernel_sums",
     "kernel_gradient",
     "kernel_label_sums",

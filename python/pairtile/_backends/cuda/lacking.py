@@ -1,4 +1,4 @@
-"""Losses and options of losses that the GPU lacks: each says so by the name that users know."""
+"""What the GPU lacks of the seam: each says so by the name that users know."""
 
 from __future__ import annotations
 
@@ -75,3 +75,8 @@ def distance_histogram(*_: Any, **__: Any) -> tuple[Any, ...]:
 def pair_ranks(*_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("retrieval_metrics"))
+
+
+def joint_kernel_gradient(*_: Any, **__: Any) -> Any:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("the gradient of hsic, cka or kernel_stein_discrepancy"))

@@ -15,7 +15,7 @@ from pairtile._backends.numpy.embeddings import (
     pair_ranks,
 )
 from pairtile._backends.numpy.fidelity import distance_products, largest_radius_ratios
-from pairtile._backends.numpy.kernel_gradient import kernel_gradient
+from pairtile._backends.numpy.kernel_gradient import joint_kernel_gradient, kernel_gradient
 from pairtile._backends.numpy.kernels import (
     kernel_label_sums,
     kernel_logsumexp,
@@ -50,6 +50,7 @@ __all__ = [
     "distance_quantile",
     "farthest_of_group",
     "first_nonfinite",
+    "joint_kernel_gradient",
     "joint_kernel_sums",
     "kernel_gradient",
     "kernel_label_sums",

@@ -90,3 +90,34 @@ def kernel_gradient(
         if itself
         else (row_sums, col_sums, grad_x, grad_y)
     )
+
+
+def joint_kernel_gradient(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    x_terms: Sequence[Term],
+    y_terms: Sequence[Term],
+    by_row: Floats,
+    *,
+    diagonal: bool,
+    workers: int,
+    progress: Report | None = None,
+) -> Floats:
+    """Sum over j of l(y_i, y_j) + b_i + b_j times the derivative of k(x_i, x_j) by x_i.
+
+    Over i != j unless `diagonal`, which only kernels of the dot product notice.
+    """
+    del workers
+    grad = np.zeros(x.shape)
+    for rows in spans(len(x)):
+        a, own = widen(x, rows), widen(y, rows)
+        for cols in spans(len(x)):
+            weights = evaluate(own, widen(y, cols), y_terms)
+            weights += by_row[rows, None] + by_row[cols]
+            if rows == cols and not diagonal:
+                np.fill_diagonal(weights, 0.0)
+            for weight, name, params in x_terms:
+                grad[rows] += weight * _pull(a, widen(x, cols), weights, name, params)
+        if progress is not None:
+            progress(rows.stop, len(x))
+    return grad
