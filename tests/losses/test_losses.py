@@ -132,6 +132,29 @@ def test_several_blocks_of_anything_and_any_number_of_workers(name):
                 np.testing.assert_array_equal(getattr(again, field), getattr(got, field))
 
 
+@native
+@pytest.mark.parametrize("name", ["info_nce targets", "clip_loss", "siglip_loss groups"])
+def test_more_blocks_of_rows_than_16_bits_number(name):
+    """70,000 rows of a feature each, in blocks of one."""
+    case = CASES[name]
+    rng = np.random.default_rng(9)
+    n, m = 70_000, 3
+    x, y = rng.normal(size=(n, 1)), rng.normal(size=(m, 1))
+    options: dict[str, Any] = {"logit_scale": 0.7}
+    if name == "clip_loss":  # many blocks of columns
+        x, y = y, x
+        options["target_offset"] = 69_000
+    elif name == "siglip_loss groups":
+        options |= {"x_groups": np.arange(n) % 4, "y_groups": np.arange(m)}
+    else:
+        options["targets"] = rng.integers(m, size=n)
+    with forced_tile(1, 1):
+        got, twin = native_and_twin(case.call, x, y, grad=True, **options)
+    fields = {field: getattr(twin, field) for field in FIELDS}
+    terms = dict.fromkeys(FIELDS, 1.0)
+    check(got, Wanted(twin.loss, twin.per_row, fields, terms, 10.0), 1e-12)
+
+
 @every_case
 def test_one_row(name):
     """Nothing to tell it apart from, and no division by what there is none of."""
