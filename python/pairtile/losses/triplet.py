@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pairtile._front.progress import Report
-
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
@@ -298,56 +296,48 @@ def _semi_hard(
     """Each anchor with each of its positives, and the negative next beyond that."""
     a, n = measured.searched, len(codes)
     module: ModuleType = choose.module(a)
-    order = np.argsort(codes, kind="stable").astype(np.int64)
-    anchors = order[counts[order]]
+    anchors = np.flatnonzero(counts)
     step = max(1, _DISTANCES // n)
     with reporting(progress, n * n) as (report,):
-        done = 0
-        while done < len(anchors):
-            some = anchors[done : done + step]
-            some = some[codes[some] == codes[some[0]]]  # they share their positives and negatives
+        for start in range(0, len(anchors), step):
+            some = anchors[start : start + step]
             ordered = module.pairwise_distances(
                 a[some], a, measured.metric, dtype="float64", workers=workers
             )
-            alike = codes == codes[some[0]]
-            yield _next_beyond(
-                measured, some, np.flatnonzero(alike), np.flatnonzero(~alike), ordered
-            )
-            done += len(some)
-            _tell(report, done, len(anchors), n)
+            yield _next_beyond(measured, some, codes, ordered)
+            if report is not None:
+                done = min(start + step, len(anchors))
+                report(n * n * done // len(anchors), n * n)
 
 
-def _tell(report: Report | None, done: int, total: int, n: int) -> None:
-    if report is not None:
-        report(n * n * done // total, n * n)
-
-
-def _next_beyond(
-    measured: _Measured, anchors: Ints, alike: Ints, others: Ints, ordered: Floats
-) -> _Triplets:
-    """Triplets of some anchors of one class, from their distances to all rows."""
-    each = len(alike) - 1
-    positive, negative = np.empty((2, len(anchors), each), dtype=np.int64)
-    near, far = np.empty((2, len(anchors), each))
-    for i, (anchor, row) in enumerate(zip(anchors, ordered, strict=True)):
-        positive[i] = alike[alike != anchor]
-        near[i], values = row[positive[i]], row[others]
-        order = np.argsort(values)
-        ascending = values[order]
-        beyond = np.searchsorted(ascending, near[i], side="right")
-        beyond = np.minimum(beyond, len(others) - 1)  # the farthest where all are nearer
-        far[i] = ascending[beyond]
-        which = order[beyond]
+def _next_beyond(measured: _Measured, anchors: Ints, codes: Ints, ordered: Floats) -> _Triplets:
+    """Triplets of some anchors, from their distances to all rows."""
+    alike = codes[anchors, None] == codes
+    negatives = len(codes) - alike.sum(axis=1)
+    alike[np.arange(len(anchors)), anchors] = False
+    which, positive = np.nonzero(alike)
+    near = ordered[which, positive]
+    alike[np.arange(len(anchors)), anchors] = True
+    ordered[alike] = np.inf  # so that negatives come first
+    places = np.argsort(ordered, axis=1)
+    ascending = np.take_along_axis(ordered, places, axis=1)
+    far, negative = np.empty(len(near)), np.empty(len(near), dtype=np.int64)
+    ends = np.searchsorted(which, np.arange(len(anchors)), side="right")
+    start = 0
+    for i, end in enumerate(ends):
+        values = ascending[i, : negatives[i]]
+        beyond = np.searchsorted(values, near[start:end], side="right")
+        beyond = np.minimum(beyond, len(values) - 1)  # the farthest where all are nearer
+        far[start:end] = values[beyond]
+        negative[start:end] = places[i, beyond]
         # of equal distances the smallest index
-        first = np.searchsorted(ascending, far[i], side="left")
-        last = np.searchsorted(ascending, far[i], side="right")
+        first = np.searchsorted(values, values[beyond], side="left")
+        last = np.searchsorted(values, values[beyond], side="right")
         for tied in np.flatnonzero(last - first > 1):
-            which[tied] = order[first[tied] : last[tied]].min()
-        negative[i] = others[which]
-    return _triplets(
-        measured, np.repeat(anchors, each), positive.ravel(), negative.ravel(),
-        near.ravel(), far.ravel(), np.full(near.size, 1 / each),
-    )  # fmt: skip
+            negative[start + tied] = places[i, first[tied] : last[tied]].min()
+        start = end
+    number = np.bincount(which, minlength=len(anchors))
+    return _triplets(measured, anchors[which], positive, negative, near, far, 1 / number[which])
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
