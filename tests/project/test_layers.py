@@ -39,6 +39,7 @@ PYTHON = {
     "dependence": FOUNDATION | {"kernels", "two_sample"},
     "sklearn": FOUNDATION | {"neighbors"},
     "torch": FOUNDATION | STATISTICS,
+    "jax": FOUNDATION | STATISTICS,
     "app": FOUNDATION | STATISTICS,
     "__init__": FOUNDATION | STATISTICS | {"sklearn"},
     "__main__": {"app"},

@@ -290,9 +290,9 @@ def case(name):
 
 
 def test_every_function_of_the_table_has_a_case():
+    from pairtile._front.differentiable import FUNCTIONS
     from pairtile.torch import __all__ as names
     from pairtile.torch.modules import Module
-    from pairtile.torch.table import FUNCTIONS
 
     assert CASES.keys() == FUNCTIONS.keys()
     assert CASES.keys() <= set(names)
@@ -598,7 +598,7 @@ def test_gradients_in_half_precision_are_scaled_before_they_are_rounded(torch):
 
 def test_memory_is_shared(torch, monkeypatch):
     import pairtile.torch as mine
-    from pairtile.torch.table import FUNCTIONS
+    from pairtile._front.differentiable import FUNCTIONS
 
     function = FUNCTIONS["info_nce"]
     plain, seen = function.plain, []
@@ -640,7 +640,7 @@ def test_inputs_that_change_before_the_backward_pass_are_noticed(torch):
 
 def test_nothing_but_what_requires_a_gradient_is_differentiated(torch, monkeypatch):
     import pairtile.torch as mine
-    from pairtile.torch.table import FUNCTIONS
+    from pairtile._front.differentiable import FUNCTIONS
 
     function = FUNCTIONS["clip_loss"]
     plain, asked = function.plain, []

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pairtile._front.differentiable import FUNCTIONS, Differentiable
 from pairtile.kernels.kernel import Kernel
-from pairtile.torch.table import FUNCTIONS, Differentiable
 
 TWICE = (
     "pairtile.torch has first derivatives only: a gradient of {name} was to be differentiated "
@@ -309,10 +309,7 @@ def differentiable(call: Call, tensors: list[Tensor], reduction: str) -> Tensor:
     wanted = tuple(recording and t.requires_grad for t in tensors)
     for name, want in zip(call.names, wanted, strict=True):
         if want and name not in call.function.gradients:
-            raise ValueError(
-                f"{call.function.name} has no gradient by {name}, which requires one; pass "
-                f"{name}.detach()"
-            )
+            raise call.function.refuse(name, f"{name}.detach()")
     alone = reduction == "mean"
     found: Tensor
     if torch.compiler.is_compiling():

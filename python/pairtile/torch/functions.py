@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pairtile._front.differentiable import FUNCTIONS, Differentiable
 from pairtile.torch.autograd import Call, differentiable
-from pairtile.torch.table import FUNCTIONS, Differentiable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +44,8 @@ _REDUCTION = """reduction : {"mean", "none"}
 
 
 def _described(function: Differentiable) -> str:
-    text = inspect.getdoc(function.plain) or ""
     return _DOC.format(
-        summary=text.partition("\n")[0],
+        summary=function.summary,
         name=function.name,
         rows=", ".join(function.rows),
         reduction=_REDUCTION if function.per_row else "",
@@ -55,40 +54,17 @@ def _described(function: Differentiable) -> str:
     )
 
 
-def _signature(function: Differentiable) -> inspect.Signature:
-    parameter = inspect.Parameter
-    given = [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in function.rows]
-    reduction = parameter("reduction", parameter.KEYWORD_ONLY, default="mean")
-    keywords = [one.replace(annotation=parameter.empty) for one in function.keywords.values()]
-    return inspect.Signature([*given, *keywords, *([reduction] if function.per_row else [])])
-
-
 def on_tensors(function: Differentiable) -> Callable[..., Tensor]:
     """A function of the table as one that takes tensors and is in autograd."""
-    name, named = function.name, frozenset(function.keywords) | frozenset(function.rows)
+    name = function.name
 
     def call(*positional: Any, reduction: str = "mean", **keywords: Any) -> Tensor:
-        if len(positional) > len(function.rows):
-            raise TypeError(
-                f"{name}() takes {len(function.rows)} positional arguments: "
-                f"{', '.join(function.rows)}; got {len(positional)}"
-            )
-        given = dict(zip(function.rows, positional, strict=False))
-        for one in keywords:
-            if one not in named or one in given:
-                raise TypeError(
-                    f"{name}() on tensors takes no keyword {one!r}"
-                    if one not in given
-                    else f"{name}() got two values of {one!r}"
-                )
-        given.update(keywords)
+        given = function.bound(positional, keywords)
         if reduction != "mean" and not (function.per_row and reduction == "none"):
             known = "'mean' and 'none'" if function.per_row else "'mean'"
             raise ValueError(f"unknown reduction {reduction!r}; known: {known}")
         tensors = {one: v for one, v in given.items() if isinstance(v, torch.Tensor)}
         for one in function.rows:
-            if one not in given:
-                raise TypeError(f"{name}() lacks the argument {one!r}")
             if one in function.gradients and one not in tensors:
                 raise TypeError(
                     f"{one} must be a tensor, got {type(given[one]).__name__}; "
@@ -101,7 +77,9 @@ def on_tensors(function: Differentiable) -> Callable[..., Tensor]:
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = _described(function)
-    call.__signature__ = _signature(function)  # type: ignore[attr-defined]
+    more = inspect.Parameter("reduction", inspect.Parameter.KEYWORD_ONLY, default="mean")
+    signature = function.signature(*([more] if function.per_row else []))
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return call
 
 

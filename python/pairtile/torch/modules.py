@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from pairtile._front.differentiable import FUNCTIONS
 from pairtile.torch.functions import on_tensors
-from pairtile.torch.table import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Which functions have gradients, and where their results keep them.
 
-A function that is added here is on tensors, in autograd and in `torch.compile`.
+A function that is added here is one of `pairtile.torch`, in autograd and in `torch.compile`, and
+one of `pairtile.jax`.
 """
 
 from __future__ import annotations
@@ -55,6 +56,43 @@ class Differentiable:
         apart = {*self.rows, self.switch, "grad_rows", "full", "progress", "devices"}
         parameters = inspect.signature(self.plain).parameters
         return {name: one for name, one in parameters.items() if name not in apart}
+
+    def bound(self, positional: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+        """Arguments by their names, as far as these are known."""
+        if len(positional) > len(self.rows):
+            raise TypeError(
+                f"{self.name}() takes {len(self.rows)} positional arguments: "
+                f"{', '.join(self.rows)}; got {len(positional)}"
+            )
+        given = dict(zip(self.rows, positional, strict=False))
+        for name in keywords:
+            if name in given:
+                raise TypeError(f"{self.name}() got two values of {name!r}")
+            if name not in self.keywords and name not in self.rows:
+                raise TypeError(f"{self.name}() on tensors takes no keyword {name!r}")
+        given.update(keywords)
+        for name in self.rows:
+            if name not in given:
+                raise TypeError(f"{self.name}() lacks the argument {name!r}")
+        return given
+
+    @property
+    def summary(self) -> str:
+        """The first line of the documentation."""
+        return (inspect.getdoc(self.plain) or "").partition("\n")[0]
+
+    def signature(self, *more: inspect.Parameter) -> inspect.Signature:
+        """That of the function on tensors, with more keywords."""
+        parameter = inspect.Parameter
+        given = [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in self.rows]
+        keywords = [one.replace(annotation=parameter.empty) for one in self.keywords.values()]
+        return inspect.Signature([*given, *keywords, *more])
+
+    def refuse(self, name: str, way_out: str) -> ValueError:
+        """The error of an argument that has no gradient where one is wanted."""
+        return ValueError(
+            f"{self.name} has no gradient by {name}, which requires one; pass {way_out}"
+        )
 
 
 _PAIR = {"x": "grad_x", "y": "grad_y"}
