@@ -226,4 +226,21 @@ TEST(tiles_are_within_the_bound_of_their_formula) {
     }
 }
 
+TEST(limits_of_arguments_leave_room_for_what_grows_with_them) {
+    Random random(42);
+    for (int round = 0; round < 1000; ++round) {
+        TileFormula formula;
+        formula.relative =
+            round % 2 ? std::exp2(-static_cast<double>(integer(random, 5, 50))) : 0.0;
+        formula.widening = 1.0 / (1.0 - formula.relative);
+        const double limit =
+            normal(random) * std::exp2(static_cast<double>(integer(random, -9, 9)));
+        const double value = std::fabs(normal(random)) * std::fabs(limit);
+        const double off = formula.error_at(value, 0.0);
+        // whatever a pair of this value may be, it is looked at where it may be beyond the limit
+        CHECK(value + off < limit || value >= formula.lowest(limit), value, limit);
+        CHECK(value - off > limit || value <= formula.highest(limit) || limit < 0.0, value, limit);
+    }
+}
+
 }  // namespace

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "check.hpp"
+#include "pairtile/fold/histogram.hpp"
 #include "pairtile/fold/log_sum_exp.hpp"
 #include "pairtile/fold/max_ratio.hpp"
 #include "pairtile/fold/moments.hpp"
@@ -18,6 +19,9 @@
 namespace {
 
 using namespace check;
+using pairtile::Bins;
+using pairtile::histogram_merge;
+using pairtile::histogram_push;
 using pairtile::LogSumExp;
 using pairtile::MaxRatio;
 using pairtile::Moments;
@@ -280,6 +284,49 @@ TEST(log_sum_exp_never_loses_a_nan) {
               "values, then numbers");
         CHECK(std::isnan(merged(rest, state).finish()), values[0], values.size(),
               "values, after numbers");
+    }
+}
+
+// --- histograms ---
+
+TEST(histograms_obey_the_monoid_laws) {
+    Random random(6);
+    for (int round = 0; round < 2000; ++round) {
+        std::vector<double> limits(static_cast<size_t>(integer(random, 0, 6)));
+        for (double& limit : limits) limit = static_cast<double>(integer(random, -4, 4));
+        std::sort(limits.begin(), limits.end());
+        const Bins bins{limits.data(), static_cast<int64_t>(limits.size()) + 1};
+        std::vector<double> values(static_cast<size_t>(integer(random, 0, 60)));
+        for (double& value : values) {
+            value = 0.5 * static_cast<double>(integer(random, -10, 10));
+            if (integer(random, 0, 20) == 0) value = integer(random, 0, 1) ? infinity : -infinity;
+        }
+        using Counts = std::vector<int64_t>;
+        const auto fold = [&](size_t begin, size_t end) {
+            Counts counts(limits.size() + 1);
+            for (size_t i = begin; i < end; ++i) {
+                const int64_t bin = bins.of(values[i]);
+                CHECK(bins.of(values[i], integer(random, 0, bin)) == bin, values[i], bin);
+                histogram_push(counts.data(), bin);
+            }
+            return counts;
+        };
+        const auto joined = [&](Counts a, const Counts& b) {
+            histogram_merge(a.data(), b.data(), bins.count);
+            return a;
+        };
+        const size_t i =
+            static_cast<size_t>(integer(random, 0, static_cast<int64_t>(values.size())));
+        const Counts a = fold(0, i), b = fold(i, values.size());
+        Counts expected(limits.size() + 1);
+        for (const double value : values) {
+            ++expected[static_cast<size_t>(std::lower_bound(limits.begin(), limits.end(), value) -
+                                           limits.begin())];
+        }
+        for (const Counts& counts : {fold(0, values.size()), joined(a, b), joined(b, a),
+                                     joined(expected, Counts(expected.size()))}) {
+            CHECK(counts == expected, round);
+        }
     }
 }
 
