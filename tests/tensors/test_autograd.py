@@ -635,6 +635,23 @@ def test_inputs_that_change_before_the_backward_pass_are_noticed(torch):
         per_row.sum().backward()
 
 
+def test_gradients_that_are_changed_are_not_given_again(torch):
+    """They may be the memory that the graph keeps."""
+    import pairtile.torch as mine
+
+    x, y = sets()
+    loss = mine.info_nce(x, y, temperature=1.0)
+    loss.backward(retain_graph=True)
+    first = x.grad.clone()
+    x.grad.zero_()
+    loss.backward(retain_graph=True)
+    assert torch.equal(x.grad, first)
+    (found,) = torch.autograd.grad(loss, x, retain_graph=True)
+    found.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, x)
+
+
 # --- what is computed ----------------------------------------------------------------------------
 
 

@@ -541,6 +541,11 @@ def kernels_with(part: str) -> list[str]:
     ]
 
 
+def kernel_class(name: str) -> type[Kernel]:
+    """The class of this name; also that of sums."""
+    return next(one for one in (*_CLASSES, _Sum) if one.__name__ == name)
+
+
 def as_kernel(kernel: Kernel | str, name: str = "kernel") -> Kernel:
     """The kernel itself, or the one a string stands for."""
     if isinstance(kernel, Kernel):

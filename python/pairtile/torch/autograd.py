@@ -10,7 +10,7 @@ operators of `torch.library` instead, whose other arguments travel as text.
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 
 from pairtile._front.differentiable import FUNCTIONS, Differentiable
-from pairtile.kernels.kernel import Kernel
+from pairtile.kernels.kernel import Kernel, kernel_class
 
 TWICE = (
     "pairtile.torch has first derivatives only: a gradient of {name} was to be differentiated "
     "again (create_graph=True)"
 )
 _NARROW = (torch.float16, torch.bfloat16, torch.float32, torch.int8, torch.uint8)
+_KERNEL = "kernel"  # what the parts of one begin with
 _SCALARS = ("temperature", "logit_scale", "bias")
 
 
@@ -50,17 +51,17 @@ def _dtype(call: Call, tensors: Sequence[Tensor]) -> torch.dtype:
 
 def _array(name: str, tensor: Tensor) -> Any:
     """What a function on arrays gets: memory that is shared on the CPU, the tensor on a GPU."""
-    if name in _SCALARS and tensor.numel() == 1:
-        return float(tensor.detach())
     tensor = tensor.detach()
+    if name in _SCALARS and tensor.numel() == 1:
+        return float(tensor)
     if tensor.layout == torch.sparse_csr:
         parts = tensor.crow_indices(), tensor.col_indices(), tensor.values()
         return tuple(_array(name, part.cpu()) for part in parts)
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         return tensor
     if tensor.dtype == torch.bfloat16:  # which NumPy lacks
         tensor = tensor.float()
-    return tensor.resolve_conj().resolve_neg().numpy()
+    return (tensor.resolve_neg() if tensor.is_neg() else tensor).numpy()
 
 
 def _tensor(found: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -140,6 +141,13 @@ def once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
     return [None if g is None else error(g.detach().requires_grad_()) for g in gradients]
 
 
+def times(upstream: Tensor, gradients: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients, scaled; those of a loss that is the last, whose upstream is 1, as they are."""
+    if upstream.device.type == "cpu" and upstream.item() == 1.0:
+        return list(gradients)
+    return [upstream * gradient for gradient in gradients]
+
+
 def spread(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
     """One gradient or None for each tensor, from those of the wanted ones."""
     each = iter(gradients)
@@ -157,7 +165,7 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
-            scaled = [upstream * g for g in ctx.saved_tensors]
+            scaled = times(upstream, ctx.saved_tensors)
         return None, None, *once(ctx.name, spread(scaled, ctx.wanted))
 
 
@@ -182,26 +190,27 @@ def _parts(value: Any) -> Any:
     """A value as tuples of constants, kernels among them, which the tracer knows only by fields."""
     if isinstance(value, Kernel):
         names = [one.name for one in fields(value)]  # type: ignore[arg-type]
-        return (type(value), tuple((name, _parts(getattr(value, name))) for name in names))
+        known = tuple((name, _parts(getattr(value, name))) for name in names)
+        return (_KERNEL, type(value).__name__, known)
     if isinstance(value, np.random.Generator):
         raise TypeError("under torch.compile rng must be a seed or None, not a Generator")
     return tuple(_parts(one) for one in value) if isinstance(value, tuple) else value
 
 
 def _whole(parts: Any) -> Any:
-    """What `_parts` took apart."""
-    if not isinstance(parts, tuple):
+    """What `_parts` took apart, as JSON gives it back."""
+    if not isinstance(parts, list):
         return parts
-    if len(parts) == 2 and isinstance(parts[0], type):
-        kernel: Any = object.__new__(parts[0])
-        vars(kernel).update((name, _whole(one)) for name, one in parts[1])
+    if len(parts) == 3 and parts[0] == _KERNEL:
+        kernel: Any = object.__new__(kernel_class(parts[1]))
+        vars(kernel).update((name, _whole(one)) for name, one in parts[2])
         return kernel
     return tuple(_whole(one) for one in parts)
 
 
 def _encode(function: str, names: tuple[str, ...], others: tuple[tuple[str, Any], ...]) -> str:
     """The arguments that are no tensors, as text."""
-    return pickle.dumps((function, names, others)).hex()
+    return json.dumps((function, names, others))
 
 
 # Run while the graph is traced, where its arguments are constants.
@@ -210,8 +219,9 @@ _constant = torch.compiler.assume_constant_result(_encode)
 
 @lru_cache(maxsize=256)
 def _decode(text: str) -> Call:
-    function, names, others = pickle.loads(bytes.fromhex(text))
-    return Call(FUNCTIONS[function], names, {name: _whole(parts) for name, parts in others})
+    function, names, others = json.loads(text)
+    given = {name: _whole(parts) for name, parts in others}
+    return Call(FUNCTIONS[function], tuple(names), given)
 
 
 def _value_op(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
@@ -276,17 +286,23 @@ def _row_gradients_like(
     return _empty_like(tensors, wanted)
 
 
-def _operator(name: str, run: Any, like: Any) -> Any:
-    op = torch.library.custom_op(f"pairtile::{name}", run, mutates_args=())
+def _operator(name: str, run: Any, like: Any, schema: str) -> Any:
+    op = torch.library.custom_op(f"pairtile::{name}", run, mutates_args=(), schema=schema)
     op.register_fake(like)
     return op
 
 
-_value = _operator("value", _value_op, _value_like)
+_TENSORS = "str call, Tensor[] tensors, bool[] wanted"
+_value = _operator("value", _value_op, _value_like, f"({_TENSORS}) -> Tensor[]")
 _value.register_autograd(_value_backward, setup_context=_keep_value)
-_rows = _operator("rows", _rows_op, _rows_like)
+_rows = _operator("rows", _rows_op, _rows_like, f"({_TENSORS}) -> Tensor")
 _rows.register_autograd(_rows_backward, setup_context=_keep_rows)
-_row_gradients = _operator("row_gradients", _row_gradients_op, _row_gradients_like)
+_row_gradients = _operator(
+    "row_gradients",
+    _row_gradients_op,
+    _row_gradients_like,
+    "(str call, Tensor upstream, Tensor[] tensors, bool[] wanted) -> Tensor[]",
+)
 
 
 # --- both ----------------------------------------------------------------------------------------

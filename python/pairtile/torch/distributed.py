@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import pairtile
-from pairtile.torch.autograd import once
+from pairtile.torch.autograd import once, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +274,7 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
-            scaled: list[Tensor | None] = [upstream * g for g in ctx.saved_tensors]
+            scaled: list[Tensor | None] = [*times(upstream, ctx.saved_tensors)]
         return None, None, None, None, *once(ctx.name, scaled)
 
 
