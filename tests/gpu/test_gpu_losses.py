@@ -408,3 +408,31 @@ def test_one_set_with_itself(losses: Any, cupy: Any, monkeypatch: Any, most_byte
         np.testing.assert_allclose(
             getattr(found, name).get(), right, rtol=0, atol=1e-5 * np.abs(right).max()
         )
+
+
+def test_autograd_of_tensors_on_the_gpu(cupy: Any) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    import pairtile.torch as mine
+
+    rows = [torch.as_tensor(z) for z in sets(60, 60, 12)]
+    calls = {
+        "info_nce": lambda x, y, s: mine.info_nce(x, y, logit_scale=s, normalize=True),
+        "clip_loss": lambda x, y, s: mine.clip_loss(x, y, temperature=s, reduction="none").sum(),
+        "mmd": lambda x, y, s: mine.mmd(x, y, kernel=pt.Gaussian(2.0)) * s,
+    }
+    for name, call in calls.items():
+        found = {}
+        for device in ("cpu", "cuda"):
+            given = [*rows, torch.tensor(2.0)]
+            x, y, s = (v.clone().to(device).requires_grad_() for v in given)
+            value = call(x, y, s)
+            value.backward()
+            assert value.device.type == x.grad.device.type == s.grad.device.type == device
+            found[device] = [v.detach().cpu() for v in (value, x.grad, y.grad, s.grad)]
+        for a, b in zip(found["cuda"], found["cpu"], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
+    x, y = (r.cuda().requires_grad_() for r in rows)
+    with pytest.raises(NotImplementedError, match="siglip_loss does not run on a GPU"):
+        mine.siglip_loss(x, y, temperature=1.0)
