@@ -3,6 +3,7 @@
 #include "neighbors/ranks.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -123,15 +124,18 @@ class RankFold {
         const double limit = asked_.ordered[static_cast<size_t>(owner)], at = formula.unit * limit;
         const T* values = tile.data + (col - tile.col);
         int32_t before = 0;
+        uint64_t unsure = 0;  // rows, as bits: which side a pair is on is not to be foreseen
         for (int i = 0; i < tile.rows; ++i) {
             const double value = norms[i] + static_cast<double>(values[i * tile.ld]);
             const double error = formula.error_at(value, errors[i]);
-            if (value - error > at) continue;
-            if (value + error < at) {
-                ++before;
-                continue;
-            }
+            const bool sure = value + error < at;
+            before += sure;
+            unsure |= static_cast<uint64_t>(!sure & !(value - error > at)) << i;
+        }
+        for (; unsure != 0; unsure &= unsure - 1) {
+            const int i = std::countr_zero(unsure);
             const int64_t row = tile.row + i;
+            const double value = norms[i] + static_cast<double>(values[i * tile.ld]);
             const double mine = ordered(value, row, col, worker);
             before += mine < limit || (mine == limit && row < owner);
         }
