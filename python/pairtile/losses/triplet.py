@@ -367,11 +367,17 @@ def _pull(gradient: NDArray[Any], measured: _Measured, part: _Triplets, slopes: 
     toward, away = slopes * part.pull_positive, -slopes * part.pull_negative
     weight = np.concatenate([toward, toward, away, away])
     some = (weight != 0) & (one >= 0) & (other >= 0)
-    one, other, weight = one[some], other[some], weight[some]
-    order = np.argsort(one, kind="stable")
+    if not some.any():
+        return
+    # pairs by row, each once: triplets share many
+    key = one[some] * len(gradient) + other[some]
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    starts = np.flatnonzero(np.diff(key, prepend=-1))
+    weight = np.add.reduceat(weight[some][order], starts)
+    one, other = np.divmod(key[starts], len(gradient))
     step = max(1, _NUMBERS // gradient.shape[1])
-    for start in range(0, len(order), step):
-        which = order[start : start + step]
-        at = one[which]
-        differences = measured.taken(at) - measured.taken(other[which])
-        _add(gradient, at, weight[which, None] * differences)
+    for start in range(0, len(one), step):
+        which = slice(start, start + step)
+        differences = measured.taken(one[which]) - measured.taken(other[which])
+        _add(gradient, one[which], weight[which, None] * differences)
