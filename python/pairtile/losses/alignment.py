@@ -19,6 +19,7 @@ from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from numpy.typing import ArrayLike, NDArray
@@ -277,9 +278,7 @@ def uniformity(
     if n < 2:
         raise ValueError("uniformity is of pairs of rows, and x has a single row")
     dtype = validate.working_dtype(a)
-    rows = a
-    if normalize:
-        rows = validate.narrowed(normalised(np.ascontiguousarray(a, dtype=np.float64)), dtype)
+    rows = _by_blocks(a, dtype, normalised) if normalize else a
     terms: list[Term] = [(1.0, "gaussian", (t,))]
     module = choose.module(rows)
     with reporting(progress, n * n, n * n if grad else 0) as (first, second):
@@ -298,14 +297,27 @@ def uniformity(
                 precision="default" if value > _SMALL else "float64",
                 workers=n_workers, progress=second,
             )  # fmt: skip
-            gradient = 2 / float(np.sum(sums)) * pull
+            gradient = pull
+            gradient *= 2 / float(np.sum(sums))
         elif not math.isfinite(value):
             gradient = np.full(a.shape, 0.0 if value == -math.inf else math.nan)
         else:
             gradient = _of_nearest(module, rows, t, workers=n_workers, progress=second)
     if normalize:
-        gradient = through_normalisation(np.ascontiguousarray(a, dtype=np.float64), gradient)
+        gradient = _by_blocks(a, dtype, through_normalisation, gradient)
     return value, validate.like(x)(validate.narrowed(gradient, dtype))
+
+
+def _by_blocks(
+    a: NDArray[Any], dtype: Any, of: Callable[..., Floats], *others: NDArray[Any]
+) -> NDArray[Any]:
+    """of(rows in float64, …) for all rows, some at a time."""
+    out = np.empty(a.shape, dtype)
+    for start in range(0, len(a), _ROWS):
+        rows = slice(start, start + _ROWS)
+        block = np.ascontiguousarray(a[rows], dtype=np.float64)
+        out[rows] = validate.narrowed(of(block, *(other[rows] for other in others)), dtype)
+    return out
 
 
 def _of_nearest(
