@@ -105,6 +105,7 @@ constexpr Ops<T> table() {
     ops.scale = scale_tile<T>;
     ops.log_sum_exp_rows = log_sum_exp_rows<T>;
     ops.log_sum_exp_cols = log_sum_exp_cols<T>;
+    ops.log_sum_exp_rows_and_cols = log_sum_exp_rows_and_cols<T>;
     ops.softmax_weights = softmax_weights<T>;
     ops.softplus_sums = softplus_sums<T>;
     ops.sigmoid_weights = sigmoid_weights<T>;

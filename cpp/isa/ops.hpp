@@ -51,10 +51,11 @@ template <class T>
 constexpr int label_table_entries = label_tables* label_codes* label_rows<T>;
 constexpr int label_lanes = 8;  // sums that are kept of each labelling
 
-// Weight, largest logit and log Σ e^{logit − largest} of each row, or of each column.
+// Weight and log-sum-exp of each row, or of each column; the latter as the sum of two numbers, the
+// one rounded and what rounding left out.
 template <class T>
 struct SoftmaxSide {
-    const T *upstream, *max, *log_sum;
+    const T *upstream, *high, *low;
 };
 
 template <class T>
@@ -170,6 +171,10 @@ struct Ops {
                              double* sum);
     void (*log_sum_exp_cols)(const T* tile, int64_t ld, int rows, int cols, double* max,
                              double* sum);
+    // both; `max` becomes a number near the largest
+    void (*log_sum_exp_rows_and_cols)(const T* tile, int64_t ld, int rows, int cols,
+                                      double* row_max, double* row_sum, double* col_max,
+                                      double* col_sum);
 
     // out = sum of the softmax weights of the pair's row and, unless its vectors are null, column
     void (*softmax_weights)(const T* tile, int64_t ld, int rows, int cols,

@@ -89,19 +89,24 @@ class SoftmaxForward {
                 add_total(row, tile.cols, *states[i]);
             }
         }
-        if (options_.rows) {
-            double max[64], sum[64];
-            for (int i = 0; i < tile.rows; ++i) {
-                max[i] = states[i]->all.max, sum[i] = states[i]->all.sum;
-            }
-            ops.log_sum_exp_rows(logits, ld, tile.rows, tile.cols, max, sum);
-            for (int i = 0; i < tile.rows; ++i) states[i]->all = {max[i], sum[i]};
+        double max[64], sum[64];
+        for (int i = 0; i < tile.rows; ++i) {
+            max[i] = states[i]->all.max, sum[i] = states[i]->all.sum;
         }
-        if (!options_.cols) return;
-        if (!rule_.one_tile()) rule_.logits(tile, Side::cols, logits, ld);
         const int64_t at = task.row_block * panels.count + tile.local_col;
-        ops.log_sum_exp_cols(logits, ld, tile.rows, tile.cols, col_max_.data() + at,
-                             col_sum_.data() + at);
+        double *col_max = col_max_.data() + at, *col_sum = col_sum_.data() + at;
+        if (options_.rows && options_.cols && rule_.one_tile()) {
+            ops.log_sum_exp_rows_and_cols(logits, ld, tile.rows, tile.cols, max, sum, col_max,
+                                          col_sum);
+        } else if (options_.rows) {
+            ops.log_sum_exp_rows(logits, ld, tile.rows, tile.cols, max, sum);
+        }
+        for (int i = 0; i < tile.rows; ++i) states[i]->all = {max[i], sum[i]};
+        if (!options_.cols) return;
+        if (!options_.rows || !rule_.one_tile()) {
+            if (options_.rows) rule_.logits(tile, Side::cols, logits, ld);
+            ops.log_sum_exp_cols(logits, ld, tile.rows, tile.cols, col_max, col_sum);
+        }
         if (options_.label_smoothing == 0.0) return;
         SoftmaxState* totals = col_totals_.at(tile.local_col, task.row_block);
         for (int i = 0; i < tile.rows; ++i) {
@@ -167,10 +172,9 @@ class SelfForward {
                         count_[at] += 1.0, count_[other] += 1.0;
                     });
             }
-            ops.log_sum_exp_rows(tile.data, tile.ld, tile.rows, tile.cols, max_.data() + row,
-                                 sum_.data() + row);
-            ops.log_sum_exp_cols(tile.data, tile.ld, tile.rows, tile.cols, max_.data() + col,
-                                 sum_.data() + col);
+            ops.log_sum_exp_rows_and_cols(tile.data, tile.ld, tile.rows, tile.cols,
+                                          max_.data() + row, sum_.data() + row, max_.data() + col,
+                                          sum_.data() + col);
         });
     }
 
@@ -417,7 +421,7 @@ struct SelfWeights {
 
     T of_positive(size_t at, T logit) const {
         if (side.single[at]) return side.positive[at];
-        return softmax_weight(logit, side.upstream[at], side.max[at], side.log_sum[at]) -
+        return softmax_weight(logit, side.upstream[at], side.high[at], side.low[at]) -
                side.share[at];
     }
 };

@@ -11,25 +11,26 @@ namespace pairtile {
 
 template <class T>
 struct SoftmaxVectors {
-    std::vector<T> upstream, max, log_sum;
+    std::vector<T> upstream, high, low;
 
     // As if nothing weighed anything, whatever the logit: no exponential overflows.
     void resize(int64_t n) {
         const size_t size = static_cast<size_t>(n);
         upstream.assign(size, T(0));
-        log_sum.assign(size, T(0));
-        max.assign(size, T(1e30));
+        low.assign(size, T(0));
+        high.assign(size, T(1e30));
     }
     void set(size_t at, double weight, const LogSumExp& fold) {
         if (fold.sum == 0.0) return;  // nothing to weigh
+        const double log_sum = logarithm(fold.sum);
         upstream[at] = static_cast<T>(weight);
-        max[at] = static_cast<T>(fold.max);
-        log_sum[at] = static_cast<T>(logarithm(fold.sum));
+        high[at] = static_cast<T>(fold.max + log_sum);
+        low[at] = static_cast<T>((fold.max - static_cast<double>(high[at])) + log_sum);
     }
     // Of the rows from `first` on; null if there are none at all.
     SoftmaxSide<T> from(size_t first) const {
         if (upstream.empty()) return {nullptr, nullptr, nullptr};
-        return {upstream.data() + first, max.data() + first, log_sum.data() + first};
+        return {upstream.data() + first, high.data() + first, low.data() + first};
     }
 };
 

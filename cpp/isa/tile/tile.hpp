@@ -252,20 +252,128 @@ void log_sum_exp_cols(const T* tile, int64_t ld, int rows, int cols, double* max
     }
 }
 
+// Both at once, of one exponential for each pair, e^{x − reference}. The reference stays that of
+// the tiles before while logits are near it, so that sums are added as they are. A row (or column)
+// whose largest term is nearly all of its sum is summed by itself: there its loss is small, and is
+// kept.
+template <class T>
+void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, double* row_max,
+                               double* row_sum, double* col_max, double* col_sum) {
+    constexpr int strip = 256;
+    constexpr double apart = 30.0, least = 1e-26, rest = 1.05;
+    const T nothing = -static_cast<T>(__builtin_inf());
+    for (int first = 0; first < cols; first += strip) {
+        const int n = cols - first < strip ? cols - first : strip;
+        T col_top[strip], row_top[64], top = nothing;
+        for (int j = 0; j < n; ++j) col_top[j] = nothing;
+        for (int i = 0; i < rows; ++i) {
+            const T* __restrict row = tile + i * ld + first;
+            for (int j = 0; j < n; ++j) col_top[j] = row[j] > col_top[j] ? row[j] : col_top[j];
+            row_top[i] = largest_of(row, n);
+            top = row_top[i] > top ? row_top[i] : top;
+        }
+        const double before = col_max[first], away = static_cast<double>(top) - before;
+        const bool stays = away <= apart && away >= -apart;
+        const double reference = stays ? before : static_cast<double>(reference_of(top));
+        const T shift = static_cast<T>(reference);
+
+        double part[strip];
+        for (int j = 0; j < n; ++j) part[j] = 0.0;
+        for (int i = 0; i < rows; ++i) {
+            const T* __restrict row = tile + i * ld + first;
+            double* __restrict to = part;
+            T terms[strip];
+            for (int j = 0; j < n; ++j) terms[j] = exponential(row[j] - shift);
+            for (int j = 0; j < n; ++j) to[j] += static_cast<double>(terms[j]);
+            const double sum =
+                lane_sum(n, [&terms](int j) { return static_cast<double>(terms[j]); });
+            const double largest = static_cast<double>(exponential(row_top[i] - shift));
+            LogSumExp state{row_max[i], row_sum[i]};
+            if (sum >= rest * largest && sum >= least) {
+                state.merge(LogSumExp{reference, sum});
+                row_max[i] = state.max;
+                row_sum[i] = state.sum;
+            } else {
+                log_sum_exp_rows(row, ld, 1, n, row_max + i, row_sum + i);
+            }
+        }
+        bool plain = true;  // no column needs more than an addition
+        for (int j = 0; j < n; ++j) {
+            const double largest = static_cast<double>(exponential(col_top[j] - shift));
+            plain &= part[j] >= rest * largest && part[j] >= least;
+            plain &= col_max[first + j] == reference;
+        }
+        if (plain) {
+            for (int j = 0; j < n; ++j) col_sum[first + j] += part[j];
+            continue;
+        }
+        for (int j = 0; j < n; ++j) {
+            const double largest = static_cast<double>(exponential(col_top[j] - shift));
+            if (part[j] >= rest * largest && part[j] >= least) {
+                LogSumExp state{col_max[first + j], col_sum[first + j]};
+                state.merge(LogSumExp{reference, part[j]});
+                col_max[first + j] = state.max;
+                col_sum[first + j] = state.sum;
+            } else {
+                log_sum_exp_cols(tile + first + j, ld, rows, 1, col_max + first + j,
+                                 col_sum + first + j);
+            }
+        }
+    }
+}
+
+// The weights of rows and columns by one exponential for each pair, e^{x − largest}, where none of
+// them is far below the largest logit: those factors are exact enough. False if one is.
+template <class T>
+bool softmax_weights_by_factors(const T* tile, int64_t ld, int rows, int cols,
+                                const SoftmaxSide<T>& row, const SoftmaxSide<T>& col, T* out,
+                                int64_t out_ld) {
+    constexpr int strip = 256;
+    const T apart = T(16);
+    for (int first = 0; first < cols; first += strip) {
+        const int n = cols - first < strip ? cols - first : strip;
+        T top = -static_cast<T>(__builtin_inf());
+        for (int i = 0; i < rows; ++i) {
+            const T largest = largest_of(tile + i * ld + first, n);
+            top = largest > top ? largest : top;
+        }
+        if (!(top > -static_cast<T>(__builtin_inf()))) return false;
+        const auto factor = [top](const SoftmaxSide<T>& of, int k) {
+            return of.upstream[k] * exponential((top - of.high[k]) - of.low[k]);
+        };
+        bool near = true;
+        for (int i = 0; i < rows; ++i) near &= top - row.high[i] <= apart;
+        for (int j = 0; j < n; ++j) near &= top - col.high[first + j] <= apart;
+        if (!near) return false;
+        T by_col[strip];
+        for (int j = 0; j < n; ++j) by_col[j] = factor(col, first + j);
+        for (int i = 0; i < rows; ++i) {
+            const T* __restrict logit = tile + i * ld + first;
+            T* __restrict to = out + i * out_ld + first;
+            const T by_row = factor(row, i);
+            for (int j = 0; j < n; ++j) {
+                to[j] = exponential(logit[j] - top) * (by_row + by_col[j]);
+            }
+        }
+    }
+    return true;
+}
+
 template <class T>
 void softmax_weights(const T* tile, int64_t ld, int rows, int cols, const SoftmaxSide<T>& row,
                      const SoftmaxSide<T>& col, T* out, int64_t out_ld) {
     const T* __restrict upstream = col.upstream;
-    const T* __restrict max = col.max;
-    const T* __restrict log_sum = col.log_sum;
+    const T* __restrict high = col.high;
+    const T* __restrict low = col.low;
+    if (upstream && softmax_weights_by_factors(tile, ld, rows, cols, row, col, out, out_ld)) return;
     for (int i = 0; i < rows; ++i) {
         const T* __restrict logit = tile + i * ld;
         T* __restrict to = out + i * out_ld;
-        const T mine = row.upstream[i], top = row.max[i], log = row.log_sum[i];
-        for (int j = 0; j < cols; ++j) to[j] = softmax_weight(logit[j], mine, top, log);
+        const T mine = row.upstream[i], top = row.high[i], rest = row.low[i];
+        for (int j = 0; j < cols; ++j) to[j] = softmax_weight(logit[j], mine, top, rest);
         if (!upstream) continue;
         for (int j = 0; j < cols; ++j) {
-            to[j] += softmax_weight(logit[j], upstream[j], max[j], log_sum[j]);
+            to[j] += softmax_weight(logit[j], upstream[j], high[j], low[j]);
         }
     }
 }

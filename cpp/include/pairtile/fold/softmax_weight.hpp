@@ -8,10 +8,10 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 // u e^{S − lse}: what a softmax row (or column) of weight u gives to a pair of logit S. The
-// log-sum-exp comes as (max, log Σ e^{S − max}): their sum would round away what S − max keeps.
+// log-sum-exp comes as the sum of two numbers, the second of which one would round away.
 template <class T>
-PAIRTILE_HD T softmax_weight(T logit, T upstream, T max, T log_sum) {
-    return upstream * exponential((logit - max) - log_sum);
+PAIRTILE_HD T softmax_weight(T logit, T upstream, T high, T low) {
+    return upstream * exponential((logit - high) - low);
 }
 
 }  // namespace PAIRTILE_ISA
