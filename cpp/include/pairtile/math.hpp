@@ -26,11 +26,10 @@ PAIRTILE_HD double root(double x) { return __builtin_sqrt(x); }
 
 // e^x = 2^n e^r with n = round(x / ln 2): adding 1.5·2^23 (2^52) rounds to an integer that then
 // sits in the low bits, ready to be added to the exponent.
-PAIRTILE_HD float exponential(float x) {
-    const float clamped = x > 88.3f ? 88.3f : (x < -87.3f ? -87.3f : x);
-    const float shifted = mul_add(clamped, 1.44269504088896341f, 12582912.0f);
+PAIRTILE_HD float exponential_within(float x) {  // -87.3 <= x <= 88.3
+    const float shifted = mul_add(x, 1.44269504088896341f, 12582912.0f);
     const float n = shifted - 12582912.0f;
-    float r = mul_add(n, -0.693145751953125f, clamped);
+    float r = mul_add(n, -0.693145751953125f, x);
     r = mul_add(n, -1.42860682030941723e-6f, r);
     float p = 0.00139262508315f;
     p = mul_add(p, r, 0.00836323288368f);
@@ -39,30 +38,46 @@ PAIRTILE_HD float exponential(float x) {
     p = mul_add(p, r, 0.5f);
     p = mul_add(p, r * r, r) + 1.0f;
     const uint32_t exponent = bits_as<uint32_t>(shifted) << 23;
-    const float y = bits_as<float>(bits_as<uint32_t>(p) + exponent);
+    return bits_as<float>(bits_as<uint32_t>(p) + exponent);
+}
+PAIRTILE_HD float exponential(float x) {
+    const float y = exponential_within(x > 88.3f ? 88.3f : (x < -87.3f ? -87.3f : x));
     return x < -87.3f ? 0.0f : (x > 88.3f ? __builtin_inff() : (x == x ? y : x));
 }
 
-PAIRTILE_HD double exponential(double x) {
-    const double clamped = x > 709.0 ? 709.0 : (x < -708.0 ? -708.0 : x);
-    const double shifted = mul_add(clamped, 1.4426950408889634074, 6755399441055744.0);
+PAIRTILE_HD double exponential_within(double x) {  // -708 <= x <= 709
+    const double shifted = mul_add(x, 1.4426950408889634074, 6755399441055744.0);
     const double n = shifted - 6755399441055744.0;
-    double r = mul_add(n, -0.693147180369123816490, clamped);
+    double r = mul_add(n, -0.693147180369123816490, x);
     r = mul_add(n, -1.90821492927058770002e-10, r);
     double p = 2.5100472505694996003e-8;
     p = mul_add(p, r, 2.7620201591031548792e-7);
     p = mul_add(p, r, 2.7557268276905696187e-6);
     p = mul_add(p, r, 0.000024801521057868205199);
     p = mul_add(p, r, 0.00019841269863571556026);
-    p = mul_add(p, r, 0.0013888888917367080562);
+    p = mul_add(p, r, 0.0013888888917368080562);
     p = mul_add(p, r, 0.0083333333333300381973);
     p = mul_add(p, r, 0.041666666666623820532);
     p = mul_add(p, r, 0.1666666666666666746);
     p = mul_add(p, r, 0.5);
     p = mul_add(p, r * r, r) + 1.0;
     const uint64_t exponent = bits_as<uint64_t>(shifted) << 52;
-    const double y = bits_as<double>(bits_as<uint64_t>(p) + exponent);
+    return bits_as<double>(bits_as<uint64_t>(p) + exponent);
+}
+PAIRTILE_HD double exponential(double x) {
+    const double y = exponential_within(x > 709.0 ? 709.0 : (x < -708.0 ? -708.0 : x));
     return x < -708.0 ? 0.0 : (x > 709.0 ? __builtin_inf() : (x == x ? y : x));
+}
+
+// The same for x <= 88, without what only larger ones need: half the instructions. NaN stays NaN,
+// for its exponent is all ones and what is added to it is 0.
+PAIRTILE_HD float exponential_of_at_most_88(float x) {
+    const float y = exponential_within(x < -87.3f ? -87.3f : x);
+    return x < -87.3f ? 0.0f : y;
+}
+PAIRTILE_HD double exponential_of_at_most_88(double x) {
+    const double y = exponential_within(x < -708.0 ? -708.0 : x);
+    return x < -708.0 ? 0.0 : y;
 }
 
 // log x = n ln 2 + 2 atanh(s), s = (m-1)/(m+1), m in [sqrt(1/2), sqrt 2). For x > 0 and normal;

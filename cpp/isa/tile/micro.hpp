@@ -183,7 +183,10 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) sum[i][v] = V::broadcast(T(0));
+        for (int v = 0; v < vectors; ++v) {
+            sum[i][v] = V::broadcast(T(0));
+            __builtin_prefetch(c + i * ld + v * V::lanes, 1);  // far away, and needed at the end
+        }
     }
     accumulate<Core::dot, T>(sum, k, a, row_stride, k_stride, b);
     if (n == cols) {

@@ -215,8 +215,9 @@ void log_sum_exp_rows(const T* tile, int64_t ld, int rows, int cols, double* max
         const T* row = tile + i * ld;
         const T top = largest_of(row, cols);
         const T shift = reference_of(top);
-        const double part =
-            lane_sum(cols, [=](int j) { return static_cast<double>(exponential(row[j] - shift)); });
+        const double part = lane_sum(cols, [=](int j) {
+            return static_cast<double>(exponential_of_at_most_88(row[j] - shift));
+        });
         LogSumExp state{max[i], sum[i]};
         state.merge(LogSumExp{static_cast<double>(top), part});
         max[i] = state.max;
@@ -240,7 +241,7 @@ void log_sum_exp_cols(const T* tile, int64_t ld, int rows, int cols, double* max
         for (int i = 0; i < rows; ++i) {
             const T* row = tile + i * ld + first;
             for (int j = 0; j < n; ++j) {
-                part[j] += static_cast<double>(exponential(row[j] - shift[j]));
+                part[j] += static_cast<double>(exponential_of_at_most_88(row[j] - shift[j]));
             }
         }
         for (int j = 0; j < n; ++j) {
@@ -282,11 +283,26 @@ void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, do
         for (int i = 0; i < rows; ++i) {
             const T* __restrict row = tile + i * ld + first;
             double* __restrict to = part;
-            T terms[strip];
-            for (int j = 0; j < n; ++j) terms[j] = exponential(row[j] - shift);
-            for (int j = 0; j < n; ++j) to[j] += static_cast<double>(terms[j]);
-            const double sum =
-                lane_sum(n, [&terms](int j) { return static_cast<double>(terms[j]); });
+            double lane[sum_lanes] = {};
+            int j = 0;
+            for (; j + sum_lanes <= n; j += sum_lanes) {
+                for (int l = 0; l < sum_lanes; ++l) {
+                    const double term =
+                        static_cast<double>(exponential_of_at_most_88(row[j + l] - shift));
+                    to[j + l] += term;
+                    lane[l] += term;
+                }
+            }
+            for (int l = 0; j + l < n; ++l) {
+                const double term =
+                    static_cast<double>(exponential_of_at_most_88(row[j + l] - shift));
+                to[j + l] += term;
+                lane[l] += term;
+            }
+            for (int half = sum_lanes / 2; half; half /= 2) {
+                for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+            }
+            const double sum = lane[0];
             const double largest = static_cast<double>(exponential(row_top[i] - shift));
             LogSumExp state{row_max[i], row_sum[i]};
             if (sum >= rest * largest && sum >= least) {
@@ -352,7 +368,7 @@ bool softmax_weights_by_factors(const T* tile, int64_t ld, int rows, int cols,
             T* __restrict to = out + i * out_ld + first;
             const T by_row = factor(row, i);
             for (int j = 0; j < n; ++j) {
-                to[j] = exponential(logit[j] - top) * (by_row + by_col[j]);
+                to[j] = exponential_of_at_most_88(logit[j] - top) * (by_row + by_col[j]);
             }
         }
     }

@@ -10,7 +10,7 @@ inline namespace PAIRTILE_ISA {
 // e^−|t|, of which both are made.
 template <class T>
 PAIRTILE_HD T exponential_of_size(T t) {
-    return exponential(t < T(0) ? t : -t);
+    return exponential_of_at_most_88(t < T(0) ? t : -t);
 }
 
 // log(1 + e^t); 0 for −∞.
