@@ -114,6 +114,72 @@ TEST(a_contraction_multiplies_both_ways) {
     }
 }
 
+// The same of a triangle: W is symmetric, 0 on the diagonal, and met once for each pair.
+template <class T>
+struct HalfProducts {
+    Products<T> of;
+
+    void begin_blocks(int64_t) {}
+    void block(const PairBlock<T>& block) {
+        const int64_t ld = block.sweep.blocking.strip;
+        Buffer<T>& weights = of.memory[static_cast<size_t>(block.worker)];
+        weights.reserve(block.sweep.blocking.row_block * ld);
+        block.for_each_tile([&](const Tile<T>& tile) {
+            for (int i = 0; i < tile.rows; ++i) {
+                T* to = weights.data() + (tile.local_row - block.row + i) * ld;
+                for (int j = 0; j < tile.cols; ++j) {
+                    const bool above = tile.col + j > tile.row + i;
+                    to[j] = above ? tile.data[i * tile.ld + j] : T(0);
+                    of.seen[static_cast<size_t>((tile.row + i) * of.m + tile.col + j)] += above;
+                }
+            }
+        });
+        add_row_products(block, weights.data(), of.by_row.data());
+        add_col_products(block, weights.data(), of.by_row.data());
+    }
+};
+
+template <class T>
+void check_triangle(Random& random, int64_t n, int64_t d, bool small) {
+    const auto x = whole(random, n * d);
+    const Source rows = source_of(x, d);
+    Control control(ignore, 3);
+    force_tile(small, small);
+    const Frame frame = raw_frame(d);
+    const Sweep<T> sweep{
+        rows, rows,   frame, TileFormula{}, contraction_blocking(ops_of<T>(isa()), d, true),
+        true, control};
+    force_tile(0, 0);
+    HalfProducts<T> fold{{n, n, d, control.workers()}};
+    run(sweep, fold);
+    for (int64_t i = 0; i < n; ++i) {
+        std::vector<double> sum(static_cast<size_t>(d));
+        for (int64_t j = 0; j < n; ++j) {
+            CHECK(fold.of.seen[static_cast<size_t>(i * n + j)] == (j > i), n, d, i, j);
+            const double *a = x.data() + i * d, *b = x.data() + j * d;
+            double w = 0.0;
+            for (int64_t f = 0; f < d && j != i; ++f) w += a[f] * b[f];
+            for (int64_t f = 0; f < d; ++f) sum[static_cast<size_t>(f)] += w * b[f];
+        }
+        for (int64_t f = 0; f < d; ++f) {
+            CHECK(static_cast<double>(fold.of.by_row[static_cast<size_t>(i * d + f)]) ==
+                      sum[static_cast<size_t>(f)],
+                  n, d, i, f);
+        }
+    }
+}
+
+TEST(a_contraction_of_a_triangle_serves_both_rows_of_a_pair) {
+    choose_isa("");
+    Random random(33);
+    for (const bool small : {false, true}) {
+        for (const int64_t n : {1, 2, 15, 241, 530, 900}) {
+            check_triangle<float>(random, n, integer(random, 1, 40), small);
+            check_triangle<double>(random, n, integer(random, 1, 40), small);
+        }
+    }
+}
+
 // Pairs within groups, counted; those of other groups may come too, but never twice.
 template <class T>
 struct Within {

@@ -14,9 +14,15 @@ namespace fused = pairtile::fused;
 
 TEST(fused_exponential_of_floats) {
     check::exponential_is_within_its_bound<float>([](float x) { return fused::exponential(x); });
+    check::short_exponential_is_the_other<float>(
+        [](float x) { return fused::exponential(x); },
+        [](float x) { return fused::exponential_of_at_most_88(x); });
 }
 TEST(fused_exponential_of_doubles) {
     check::exponential_is_within_its_bound<double>([](double x) { return fused::exponential(x); });
+    check::short_exponential_is_the_other<double>(
+        [](double x) { return fused::exponential(x); },
+        [](double x) { return fused::exponential_of_at_most_88(x); });
 }
 TEST(fused_logarithm_of_floats) {
     check::logarithm_is_within_its_bound<float>([](float x) { return fused::logarithm(x); });

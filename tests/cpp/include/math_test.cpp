@@ -12,9 +12,15 @@ using pairtile::root;
 
 TEST(exponential_of_floats) {
     check::exponential_is_within_its_bound<float>([](float x) { return exponential(x); });
+    check::short_exponential_is_the_other<float>(
+        [](float x) { return exponential(x); },
+        [](float x) { return exponential_of_at_most_88(x); });
 }
 TEST(exponential_of_doubles) {
     check::exponential_is_within_its_bound<double>([](double x) { return exponential(x); });
+    check::short_exponential_is_the_other<double>(
+        [](double x) { return exponential(x); },
+        [](double x) { return exponential_of_at_most_88(x); });
 }
 TEST(logarithm_of_floats) {
     check::logarithm_is_within_its_bound<float>([](float x) { return logarithm(x); });

@@ -1173,6 +1173,70 @@ TEST(log_sum_exp_of_rows_and_columns) {
     });
 }
 
+// Both at once: masked rows and columns, sums nearly all of which is one term, references that are
+// kept from tile to tile and such that are not.
+TEST(log_sum_exp_of_rows_and_columns_at_once) {
+    Random random(15);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int cols : {1, 2, 15, 33, 224, 300}) {
+            for (const double spread : {0.1, 5.0, 1e3}) {
+                for (const bool masked : {false, true}) {
+                    const int rows = static_cast<int>(integer(random, 1, ops.rows));
+                    std::vector<double> row_max(static_cast<size_t>(rows), -infinity),
+                        row_sum(row_max.size(), 0.0), col_max(static_cast<size_t>(cols), -infinity),
+                        col_sum(col_max.size(), 0.0);
+                    std::vector<std::vector<long double>> by_row(row_max.size()),
+                        by_col(col_max.size());
+                    for (int part = 0; part < 3; ++part) {
+                        const double offset = part * normal(random) * spread;
+                        auto tile = filled<T>(rows, cols, [&](int i, int j) {
+                            if (masked && (i == 0 || j == 1 || integer(random, 0, 5) == 0))
+                                return -infinity;
+                            return offset + spread * normal(random);
+                        });
+                        ops.log_sum_exp_rows_and_cols(tile.data.data(), tile.ld, rows, cols,
+                                                      row_max.data(), row_sum.data(),
+                                                      col_max.data(), col_sum.data());
+                        for (int i = 0; i < rows; ++i) {
+                            for (int j = 0; j < cols; ++j) {
+                                by_row[static_cast<size_t>(i)].push_back(tile.at(i, j));
+                                by_col[static_cast<size_t>(j)].push_back(tile.at(i, j));
+                            }
+                        }
+                    }
+                    const auto check = [&](const auto& values, double max, double sum) {
+                        const long double exact = exact_log_sum_exp(values);
+                        if (std::isinf(exact)) {
+                            CHECK(max == -infinity && sum == 0.0, isa, "masked:", max, sum);
+                            return;
+                        }
+                        const double got = max + std::log(sum), size = 1.0 + std::fabs(max);
+                        CHECK(std::fabs(got - static_cast<double>(exact)) <=
+                                  20 * roundoff<T> * (1 + 0.05 * size) + 1e-15 * size,
+                              isa, cols, spread, got, static_cast<double>(exact));
+                        // a loss: what the others add to the largest keeps its digits
+                        const long double top = *std::max_element(values.begin(), values.end());
+                        long double others = -1.0L;
+                        for (const long double value : values) others += std::exp(value - top);
+                        const double loss = (max - static_cast<double>(top)) + std::log(sum);
+                        const double right = static_cast<double>(std::log1p(others));
+                        if (others > 1e-6L)
+                            CHECK(
+                                std::fabs(loss - right) <= 40 * roundoff<T> * right + 1e-14 * size,
+                                isa, cols, spread, loss, right);
+                    };
+                    for (size_t i = 0; i < row_max.size(); ++i) {
+                        check(by_row[i], row_max[i], row_sum[i]);
+                    }
+                    for (size_t j = 0; j < col_max.size(); ++j) {
+                        check(by_col[j], col_max[j], col_sum[j]);
+                    }
+                }
+            }
+        }
+    });
+}
+
 TEST(softmax_weights_of_a_tile) {
     Random random(13);
     for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
