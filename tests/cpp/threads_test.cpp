@@ -11,6 +11,7 @@
 #include "engine/screen.hpp"
 #include "kernels/gradient.hpp"
 #include "kernels/sums.hpp"
+#include "losses/pairs.hpp"
 #include "losses/sigmoid.hpp"
 #include "losses/softmax.hpp"
 #include "neighbors/index.hpp"
@@ -110,9 +111,37 @@ std::vector<Call> float_calls(const Data& data) {
             out.per_row = losses.data();
             out.lse_row = logs.data();
             out.gradients = {by_x.data(), by_y.data()};
-            softmax_losses({data.of_x, data.of_y, 0.5, true, data.ones.data(), control},
-                           data.targets.data(), false, out);
+            SoftmaxOptions options;
+            options.positives.targets = data.targets.data();
+            options.label_smoothing = 0.1;
+            softmax_losses(
+                {data.of_x, data.of_y, 0.5, nullptr, true, false, data.ones.data(), control},
+                options, out);
             return joined(losses, by_x, by_y);
+        },
+        [&](Control& control) {
+            Numbers losses(n), logs(n);
+            std::vector<float> by_x(n * d);
+            SoftmaxLosses<float> out;
+            out.per_row = losses.data();
+            out.lse_row = logs.data();
+            out.gradients = {by_x.data(), by_x.data()};
+            Positives positives;
+            positives.row_labels = positives.col_labels = data.ones.data();
+            self_softmax_losses(
+                {data.of_x, data.of_x, 0.5, nullptr, true, true, data.ones.data(), control},
+                positives, out);
+            return joined(losses, by_x);
+        },
+        [&](Control& control) {
+            Numbers losses(n);
+            std::vector<float> by_x(n * d);
+            const double parameters[] = {2.0, 5.0, 0.5};
+            pair_losses<float>(
+                {data.of_x, data.of_x, 1.0, nullptr, true, true, data.ones.data(), control},
+                {PairLossId::multi_similarity, parameters, data.ones.data(), 0.1}, losses.data(),
+                by_x.data());
+            return joined(losses, by_x);
         },
         [&](Control& control) {
             Numbers losses(n);
@@ -120,8 +149,11 @@ std::vector<Call> float_calls(const Data& data) {
             SigmoidLosses<float> out;
             out.per_row = losses.data();
             out.gradients = {by_x.data(), by_y.data()};
-            sigmoid_losses({data.of_x, data.of_y, 0.5, false, data.ones.data(), control}, -1.0,
-                           out);
+            Positives positives;
+            positives.targets = data.targets.data();
+            sigmoid_losses(
+                {data.of_x, data.of_y, 0.5, nullptr, false, false, data.ones.data(), control},
+                positives, -1.0, out);
             return joined(losses, by_x, by_y, Numbers{out.grad_scale, out.grad_bias});
         },
         [&](Control& control) {

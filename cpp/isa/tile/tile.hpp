@@ -261,7 +261,7 @@ template <class T>
 void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, double* row_max,
                                double* row_sum, double* col_max, double* col_sum) {
     constexpr int strip = 256;
-    constexpr double apart = 30.0, least = 1e-26, rest = 1.05;
+    constexpr double apart = 8.0, least = 3e-4, rest = 1.25;  // e^−8 is more than `least`
     const T nothing = -static_cast<T>(__builtin_inf());
     for (int first = 0; first < cols; first += strip) {
         const int n = cols - first < strip ? cols - first : strip;
@@ -305,7 +305,7 @@ void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, do
             const double sum = lane[0];
             const double largest = static_cast<double>(exponential(row_top[i] - shift));
             LogSumExp state{row_max[i], row_sum[i]};
-            if (sum >= rest * largest && sum >= least) {
+            if (sum >= rest * largest && largest >= least) {
                 state.merge(LogSumExp{reference, sum});
                 row_max[i] = state.max;
                 row_sum[i] = state.sum;
@@ -316,7 +316,7 @@ void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, do
         bool plain = true;  // no column needs more than an addition
         for (int j = 0; j < n; ++j) {
             const double largest = static_cast<double>(exponential(col_top[j] - shift));
-            plain &= part[j] >= rest * largest && part[j] >= least;
+            plain &= part[j] >= rest * largest && largest >= least;
             plain &= col_max[first + j] == reference;
         }
         if (plain) {
@@ -325,7 +325,7 @@ void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, do
         }
         for (int j = 0; j < n; ++j) {
             const double largest = static_cast<double>(exponential(col_top[j] - shift));
-            if (part[j] >= rest * largest && part[j] >= least) {
+            if (part[j] >= rest * largest && largest >= least) {
                 LogSumExp state{col_max[first + j], col_sum[first + j]};
                 state.merge(LogSumExp{reference, part[j]});
                 col_max[first + j] = state.max;

@@ -5,6 +5,7 @@
 namespace {
 
 using pairtile::exponential;
+using pairtile::exponential_of_at_most_88;
 using pairtile::logarithm;
 using pairtile::logarithm_of_one_plus;
 using pairtile::power;
