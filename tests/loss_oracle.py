@@ -117,7 +117,8 @@ def wanted(
     if weights is not None and grad_rows is None:
         total = max(w.sum(), 1e-300)
         fields["grad_weights"] = np.where(counts, (found.per_row - mean) / total, 0.0)
-        terms["grad_weights"] = np.full(len(w), np.abs(found.per_row).max() / total)
+        # losses are off by an error of scores, however small they are
+        terms["grad_weights"] = np.full(len(w), (1 + np.abs(found.per_row).max()) / total)
     return Wanted(mean, found.per_row, fields, terms, found.size, found.gap, counts)
 
 

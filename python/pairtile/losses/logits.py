@@ -156,7 +156,7 @@ class Mean:
         if self.even:
             return float(np.mean(per_row))
         some = self.shares > 0  # what does not count may be anything
-        return float(np.dot(self.shares[some], per_row[some]))
+        return float(np.sum(self.shares[some] * per_row[some]))
 
     def by_weights(self, per_row: Floats, loss: float) -> Floats | None:
         """Derivative of the loss by the weights; None where there are none."""

@@ -353,13 +353,14 @@ def _softmax(
     found = find(n, m)
     mean = given.mean(found.counts)
     # what all logits share is left out, so that it costs no digits; the floor of tau_plus knows it
-    shared = 0.0 if logits is None or options.tau_plus else (logits.max() + logits.min()) / 2
+    shared = 0.0 if logits is None or options.tau_plus else logits.max() / 2 + logits.min() / 2
     kept: tuple[Any, Any] = (None, None)
-    searches = [] if options.top_negatives is None else [n * m]
-    with reporting(progress, *searches, n * m) as reports:
-        if options.top_negatives is not None:
+    q = options.top_negatives
+    some = q is not None and q < m  # else all of them
+    with reporting(progress, *([n * m] if some else []), n * m) as reports:
+        if q is not None and some:
             kept = positives.largest_negatives(
-                a, b, options.top_negatives, found,
+                a, b, q, found,
                 scales=scale.value if scale.by_row is None else scale.by_row,
                 column_logits=logits, normalize=given.normalize, workers=given.workers,
                 progress=reports[0],
