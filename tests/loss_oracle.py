@@ -90,7 +90,8 @@ def wanted(
 
     a, b = (unit(z) if normalize else z for z in (anchors, others))
     products = a @ b.T
-    found = MATRICES[loss](products, s, belong, u, options)
+    sizes = np.abs(a) @ np.abs(b).T  # of the terms of products
+    found = MATRICES[loss](products, s, belong, u, options, sizes)
     mean = float(shares @ found.per_row)
     by_a, by_b = found.slopes @ b, found.slopes.T @ a
     terms_a, terms_b = found.masses @ np.abs(b), found.masses.T @ np.abs(a)
@@ -212,7 +213,7 @@ def nearest_to(values: Floats, limit: Any, where: Any) -> float:
 
 
 def softmax_matrix(
-    products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any]
+    products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any], sizes: Floats
 ) -> Matrix:
     direction = options.get("direction", "rows")
     n, m = products.shape
@@ -274,7 +275,8 @@ def softmax_matrix(
     return Matrix(
         per_row, by_score * s * slope, masses * s * np.abs(slope), size,
         by_scale + np.sum(by_score * phi, axis=1),
-        np.abs(by_scale) + np.sum(masses * np.abs(phi), axis=1), lse=lse, gap=gap,
+        np.abs(by_scale) + np.sum(masses * np.maximum(np.abs(phi), sizes), axis=1),
+        lse=lse, gap=gap,
     )  # fmt: skip
 
 
@@ -323,7 +325,7 @@ def debiased(scores: Floats, positive: Any, s: Floats, tau: float) -> tuple[Any,
 
 
 def supcon_matrix(
-    products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any]
+    products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any], sizes: Floats
 ) -> Matrix:
     n, m = products.shape
     s = np.broadcast_to(s, n)[:, None]
@@ -333,7 +335,7 @@ def supcon_matrix(
     slopes, mass = u[:, None] * slopes, np.abs(u)[:, None] * mass
     return Matrix(
         losses, s * slopes, s * mass, np.abs(scores).max(),
-        np.sum(slopes * products, axis=1), np.sum(mass * np.abs(products), axis=1),
+        np.sum(slopes * products, axis=1), np.sum(mass * sizes, axis=1),
         lse={"lse_row": lse},
     )  # fmt: skip
 
@@ -342,7 +344,7 @@ def supcon_matrix(
 
 
 def siglip_matrix(
-    products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any]
+    products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any], sizes: Floats
 ) -> Matrix:
     s = np.broadcast_to(s, len(products))[:, None]
     z = np.where(belong > 0, 1.0, -1.0)
@@ -351,13 +353,13 @@ def siglip_matrix(
     masses = np.abs(by_score)
     return Matrix(
         np.logaddexp(0, -z * scores).sum(axis=1), s * by_score, s * masses, np.abs(scores).max(),
-        np.sum(by_score * products, axis=1), np.sum(masses * np.abs(products), axis=1),
+        np.sum(by_score * products, axis=1), np.sum(masses * sizes, axis=1),
         (float(by_score.sum()), float(masses.sum())),
     )  # fmt: skip
 
 
 def circle_matrix(
-    products: Floats, s: None, belong: Floats, u: Floats, options: dict[str, Any]
+    products: Floats, s: None, belong: Floats, u: Floats, options: dict[str, Any], sizes: Floats
 ) -> Matrix:
     m, gamma = options.get("margin", 0.25), options.get("gamma", 80.0)
     n = len(products)
@@ -379,7 +381,7 @@ def circle_matrix(
 
 
 def multi_similarity_matrix(
-    products: Floats, s: None, belong: Floats, u: Floats, options: dict[str, Any]
+    products: Floats, s: None, belong: Floats, u: Floats, options: dict[str, Any], sizes: Floats
 ) -> Matrix:
     alpha, beta, base = (
         options.get(k, v) for k, v in (("alpha", 2.0), ("beta", 50.0), ("base", 0.5))
@@ -406,7 +408,7 @@ def multi_similarity_matrix(
 
 MATRICES = {
     "info_nce": softmax_matrix,
-    "clip_loss": lambda p, s, b, u, o: softmax_matrix(p, s, b, u, {"direction": "both", **o}),
+    "clip_loss": lambda p, s, b, u, o, z: softmax_matrix(p, s, b, u, {"direction": "both", **o}, z),
     "siglip_loss": siglip_matrix,
     "supcon_loss": supcon_matrix,
     "nt_xent_loss": supcon_matrix,
