@@ -297,8 +297,7 @@ def uniformity(
                 precision="default" if value > _SMALL else "float64",
                 workers=n_workers, progress=second,
             )  # fmt: skip
-            gradient = pull
-            gradient *= 2 / float(np.sum(sums))
+            gradient = _over(pull, 2.0, float(np.sum(sums)))
         elif not math.isfinite(value):
             gradient = np.full(a.shape, 0.0 if value == -math.inf else math.nan)
         else:
@@ -349,4 +348,11 @@ def _of_nearest(
                 gradient[start + i] = shares[i, near] @ differences
         if progress is not None:
             progress(min(start + _ROWS, n), n)
-    return -4 * t / mass * gradient
+    return _over(gradient, -4 * t, mass)
+
+
+@np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore")
+def _over(gradient: Floats, factor: float, mass: float) -> Floats:
+    """Times factor / mass, in place; of rows that change meanwhile there may be no mass."""
+    gradient *= np.divide(factor, mass)
+    return gradient
