@@ -345,7 +345,7 @@ def _of_nearest(
             for i in range(len(block)):
                 near = np.flatnonzero(shares[i])
                 differences = wide[start + i] - wide[near]
-                gradient[start + i] = shares[i, near] @ differences
+                gradient[start + i] = (shares[i, near, None] * differences).sum(axis=0)
         if progress is not None:
             progress(min(start + _ROWS, n), n)
     return _over(gradient, -4 * t, mass)
