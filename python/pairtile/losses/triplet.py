@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["triplet_loss"]
 
 _METRICS = ("euclidean", "sqeuclidean", "cosine")
-_TOGETHER = 512  # rows of classes that are searched in one call, or of one that has more
+_TOGETHER = 256  # rows of classes that are searched in one call, or of one that has more
 _DISTANCES = 1 << 20  # held at once for semi-hard triplets
 _NUMBERS = 1 << 19  # of differences that are held at once for a gradient
 _ROWS = 1024  # that go through the normalisation at once
