@@ -12,7 +12,7 @@ from bench.cases import CASES, FAMILIES
 from bench.harness import Outcome, Ring, Settings
 from bench.peers import DISTRIBUTIONS
 
-PICTURE = Path(__file__).parents[1] / "docs" / "knn.svg"
+PICTURES = Path(__file__).parents[1] / "docs"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,10 +49,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--plot",
         nargs="?",
-        const=PICTURE,
-        type=Path,
+        const="",
         metavar="FILE",
-        help="draw the neighbour cases (docs/knn.svg)",
+        help="draw the neighbour cases (docs/knn.svg) or the losses (docs/contrastive.svg)",
     )
     result.add_argument(
         "--saved", nargs="+", metavar="FILE", help="measure nothing; summarise these JSON files"
@@ -82,10 +81,10 @@ def main(argv: list[str] | None = None) -> int:
         print(table, file=people)
         if options.markdown:
             Path(options.markdown).write_text(table)
-    if options.plot:
+    if options.plot is not None:
         from bench import plot  # the one part that needs matplotlib
 
-        plot.draw(document, options.plot)
+        plot.draw(document, Path(options.plot or PICTURES / plot.name(document)))
     ours = [outcome.ours for outcome in outcomes]
     return int(any(entry is not None and (entry.status != "ok" or entry.wrong) for entry in ours))
 

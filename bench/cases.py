@@ -273,7 +273,7 @@ class Clip(Case):
     family = "contrastive"
     task = "contrastive"
     contenders = ("pairtile", "torch")
-    tolerances: ClassVar = {"loss": 1e-5, "gradient": 1e-4}
+    tolerances: ClassVar = {"loss": 2e-6, "gradient": 5e-6}
 
     @property
     def title(self) -> str:
@@ -336,9 +336,100 @@ class Clip(Case):
 
 @dataclass(frozen=True)
 class LargeClip(Clip):
-    """The size at which the matrix of logits alone takes 17 GB; minutes per call."""
+    """The sizes at which the matrix of logits alone takes gigabytes; minutes per call."""
 
     large = True
+
+
+@dataclass(frozen=True)
+class SigLip(Clip):
+    """The sigmoid loss with its gradients: no row waits for the sum of another."""
+
+    logit_scale: float = 10.0
+    bias: float = -10.0
+
+    task = "siglip"
+
+    @property
+    def title(self) -> str:
+        return f"{self.family}: SigLIP loss and gradient, {self.n} pairs, d={self.d}, float32"
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        x, y = arrays["x"].astype(np.float64), arrays["y"].astype(np.float64)
+        loss = 0.0
+        for first in range(0, self.n, BLOCK):
+            scores = self.logit_scale * (x[first : first + BLOCK] @ y.T) + self.bias
+            own = np.arange(len(scores)), np.arange(self.n)[first : first + BLOCK]
+            scores[own] *= -1
+            loss += float(np.logaddexp(0, scores).sum()) / self.n
+        rows = np.linspace(0, self.n - 1, min(JUDGED, self.n)).astype(np.int64)
+
+        def gradient(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+            weights = 1 / (1 + np.exp(-self.logit_scale * (a[rows] @ b.T) - self.bias))
+            weights[np.arange(len(rows)), rows] -= 1
+            return np.asarray(weights @ b * (self.logit_scale / self.n))
+
+        return {
+            "rows": rows,
+            "loss": np.asarray(loss),
+            "grad_x": gradient(x, y),
+            "grad_y": gradient(y, x),
+        }
+
+
+@dataclass(frozen=True)
+class SupCon(Case):
+    """The supervised contrastive loss of `n` rows in classes of one size, with its gradient."""
+
+    classes: int
+    temperature: float = 0.1
+
+    family = "contrastive"
+    task = "supcon"
+    contenders = ("pairtile", "torch")
+    tolerances: ClassVar = {"loss": 2e-6, "gradient": 5e-6}
+
+    @property
+    def title(self) -> str:
+        return (
+            f"{self.family}: SupCon loss and gradient, {self.n} rows in {self.classes} classes, "
+            f"d={self.d}, float32"
+        )
+
+    @property
+    def flops(self) -> float:
+        """Count the products of each pair once, and each pair's share of two gradients."""
+        return 3.0 * self.n * self.n * self.d
+
+    def make(self) -> Arrays:
+        rng = np.random.default_rng(SEED)
+        labels = rng.permutation(np.arange(self.n) % min(self.classes, self.n // 4))
+        x = rng.standard_normal((self.n, self.d), dtype=np.float32)
+        x += 0.3 * rng.standard_normal((self.n, self.d), dtype=np.float32)[labels]
+        return {"x": x / np.linalg.norm(x, axis=1, keepdims=True), "labels": labels}
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        x, labels = arrays["x"].astype(np.float64), arrays["labels"]
+        losses, gradient = np.empty(self.n), np.zeros(x.shape)
+        for first in range(0, self.n, BLOCK):
+            rows = np.arange(first, min(first + BLOCK, self.n))
+            scores = x[rows] @ x.T / self.temperature
+            scores[rows - first, rows] = -np.inf
+            alike = labels[rows, None] == labels
+            alike[rows - first, rows] = False
+            top = scores.max(axis=1, keepdims=True)
+            weights = np.exp(scores - top)
+            sums = weights.sum(axis=1, keepdims=True)
+            counts = alike.sum(axis=1, keepdims=True)
+            means = np.where(alike, scores, 0).sum(axis=1) / counts[:, 0]
+            losses[rows] = top[:, 0] + np.log(sums[:, 0]) - means
+            weights = (weights / sums - alike / counts) / (self.n * self.temperature)
+            gradient[rows] += weights @ x
+            gradient += weights.T @ x[rows]
+        return {"loss": np.asarray(losses.mean()), "gradient": gradient}
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        return _loss_and_gradient(result, reference)
 
 
 @dataclass(frozen=True)
@@ -396,12 +487,16 @@ class Triplet(Case):
         return {"loss": np.asarray(losses.mean()), "gradient": gradient}
 
     def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
-        loss, gradient = result
-        value, exact = float(reference["loss"]), reference["gradient"]
-        return {
-            "loss": abs(loss - value) / abs(value),
-            "gradient": float(np.max(np.abs(gradient - exact)) / np.max(np.abs(exact))),
-        }
+        return _loss_and_gradient(result, reference)
+
+
+def _loss_and_gradient(result: Any, reference: Arrays) -> dict[str, float]:
+    loss, gradient = result
+    value, exact = float(reference["loss"]), reference["gradient"]
+    return {
+        "loss": abs(loss - value) / abs(value),
+        "gradient": float(np.max(np.abs(gradient - exact)) / np.max(np.abs(exact))),
+    }
 
 
 CASES: tuple[Case, ...] = (
@@ -416,8 +511,11 @@ CASES: tuple[Case, ...] = (
     Aggregated(2_000, 2_000, 64, resamples=2_000, method="wild_bootstrap"),
     Energy(10_000, 10_000, 64),
     Sliced(100_000, 100_000, 64, directions=128),
-    Clip(8_192, 8_192, 512),
+    *(Clip(n, n, 512) for n in (1_024, 2_048, 4_096, 8_192, 16_384)),
+    Clip(8_192, 8_192, 64),
+    SigLip(8_192, 8_192, 512),
+    SupCon(8_192, 8_192, 128, classes=100),
     Triplet(8_192, 8_192, 128, classes=100),
-    LargeClip(65_536, 65_536, 512),
+    *(LargeClip(n, n, 512) for n in (32_768, 65_536)),
 )
 FAMILIES = tuple(dict.fromkeys(case.family for case in CASES))

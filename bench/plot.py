@@ -1,5 +1,11 @@
-"""The picture of the neighbour cases: time per pair against d and against k, log–log, as SVG."""
+"""Pictures of what was measured, log–log, as SVG.
 
+Of neighbours: time per pair against d and against k. Of contrastive losses: time and peak memory
+against the batch.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +27,35 @@ STYLES: dict[str, dict[str, Any]] = {
 LABELS = DISTRIBUTIONS | {"kdtree": "scikit-learn k-d tree", "floor": "sgemm floor"}
 
 
+def name(document: Document) -> str:
+    """The file that the picture of a document is."""
+    losses = any(case["task"] == "contrastive" for case in document["cases"])
+    return "contrastive.svg" if losses else "knn.svg"
+
+
 def draw(document: Document, file: Path) -> None:
+    """Draw the losses of a document if it has any, else its neighbours."""
+    if name(document) == "contrastive.svg":
+        _losses(document, file)
+    else:
+        _neighbors(document, file)
+
+
+def _losses(document: Document, file: Path) -> None:
+    cases = [case for case in document["cases"] if case["task"] == "contrastive"]
+    d = max({case["sizes"]["d"] for case in cases})
+    chosen = [case for case in cases if case["sizes"]["d"] == d]
+    with _style():
+        figure = Figure(figsize=(10, 4.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _panel(left, f"CLIP loss and gradient, d = {d}", "n", chosen, _seconds)
+        _panel(right, "beyond inputs and gradients", "n", chosen, _megabytes)
+        left.set(xlabel="batch", ylabel="seconds")
+        right.set(xlabel="batch", ylabel="peak memory in MB")
+        _save(figure, left, file)
+
+
+def _neighbors(document: Document, file: Path) -> None:
     """Draw the cases of many queries on float32 rows; ValueError if the document has none."""
     cases = [
         case
@@ -36,19 +70,33 @@ def draw(document: Document, file: Path) -> None:
     ]
     if not any(chosen for _, _, chosen in panels):
         raise ValueError(f"there is no case of many queries with k={K} or d={D} to draw")
-    # Text stays text and ids stay the same: a small file, and no change where nothing changed.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pairtile", "font.size": 11}):
+    with _style():
         figure = Figure(figsize=(10, 4.6), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, (title, variable, chosen) in zip((left, right), panels, strict=True):
-            _panel(axes, title, variable, chosen)
+            _panel(axes, title, variable, chosen, _per_pair)
         left.set_ylabel("nanoseconds per pair")
-        handles, labels = (left if panels[0][2] else right).get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=6, frameon=False)
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        _save(figure, left if panels[0][2] else right, file)
 
 
-def _panel(axes: Any, title: str, variable: str, cases: list[Document]) -> None:
+def _style() -> AbstractContextManager[None]:
+    """Text stays text and ids stay the same: a small file, no change where nothing changed."""
+    return mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pairtile", "font.size": 11})
+
+
+def _save(figure: Figure, labelled: Any, file: Path) -> None:
+    handles, labels = labelled.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=6, frameon=False)
+    figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _panel(
+    axes: Any,
+    title: str,
+    variable: str,
+    cases: list[Document],
+    figure_of: Callable[[Document, str], float | None],
+) -> None:
     axes.set(title=title, xlabel=variable, xscale="log", yscale="log")
     axes.grid(which="major", color="#dddddd")
     ticks = sorted({case["sizes"][variable] for case in cases})
@@ -56,13 +104,26 @@ def _panel(axes: Any, title: str, variable: str, cases: list[Document]) -> None:
     axes.minorticks_off()
     for name, style in STYLES.items():
         points = sorted(
-            (case["sizes"][variable], y) for case in cases if (y := _per_pair(case, name))
+            (case["sizes"][variable], y) for case in cases if (y := figure_of(case, name))
         )
         if points:
             axes.plot(*zip(*points, strict=True), label=LABELS[name], **style)
 
 
-def _per_pair(case: Document, name: str) -> float | None:
+def _seconds(case: Document, name: str) -> float | None:
     medians = {entry["contender"]: entry["median"] for entry in case["contenders"]}
-    seconds = (medians | {"floor": case["floor"]}).get(name)
+    return (medians | {"floor": case["floor"]}).get(name)
+
+
+def _megabytes(case: Document, name: str) -> float | None:
+    """Peak above the inputs, less the gradients that both return."""
+    sizes = case["sizes"]
+    gradients = 4 * (sizes["n"] + sizes["m"]) * sizes["d"]
+    peaks = {entry["contender"]: entry["peak_memory"] for entry in case["contenders"]}
+    peak = peaks.get(name)
+    return max(peak - gradients, 1 << 20) / 2**20 if peak else None
+
+
+def _per_pair(case: Document, name: str) -> float | None:
+    seconds = _seconds(case, name)
     return 1e9 * seconds / (case["sizes"]["n"] * case["sizes"]["m"]) if seconds else None

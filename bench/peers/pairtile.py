@@ -7,7 +7,18 @@ import numpy as np
 
 import pairtile as pt
 from bench.case import Arrays
-from bench.cases import Aggregated, Clip, Energy, Median, Mmd, Permutation, Sliced, Triplet
+from bench.cases import (
+    Aggregated,
+    Clip,
+    Energy,
+    Median,
+    Mmd,
+    Permutation,
+    SigLip,
+    Sliced,
+    SupCon,
+    Triplet,
+)
 from bench.neighbors import Fidelity, Hamming, Knn
 from bench.peers import distribution_version
 
@@ -115,5 +126,27 @@ def contrastive(case: Clip, arrays: Arrays, threads: int) -> Callable[[], object
     def call() -> object:
         result = pt.clip_loss(x, y, logit_scale=case.logit_scale, grad=True, workers=threads)
         return result.loss, result.grad_x, result.grad_y
+
+    return call
+
+
+def siglip(case: SigLip, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+
+    def call() -> object:
+        result = pt.siglip_loss(
+            x, y, logit_scale=case.logit_scale, bias=case.bias, grad=True, workers=threads
+        )
+        return result.loss, result.grad_x, result.grad_y
+
+    return call
+
+
+def supcon(case: SupCon, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, labels = arrays["x"], arrays["labels"]
+
+    def call() -> object:
+        result = pt.supcon_loss(x, labels, temperature=case.temperature, grad=True, workers=threads)
+        return result.loss, result.grad_x
 
     return call

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as functional
 
 from bench.case import Arrays
-from bench.cases import Clip, Energy, Median, Mmd, Permutation
+from bench.cases import Clip, Energy, Median, Mmd, Permutation, SigLip, SupCon
 from bench.neighbors import Knn, float_sets
 from bench.peers import distribution_version
 
@@ -118,5 +118,40 @@ def contrastive(case: Clip, arrays: Arrays, threads: int) -> Callable[[], object
         loss = (rows + columns) / 2
         grad_x, grad_y, _ = torch.autograd.grad(loss, [x, y, scale])
         return loss.item(), grad_x.numpy(), grad_y.numpy()
+
+    return call
+
+
+def siglip(case: SigLip, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """The loss as open_clip and the paper write it, with autograd."""
+    x = torch.from_numpy(arrays["x"]).requires_grad_()
+    y = torch.from_numpy(arrays["y"]).requires_grad_()
+    scale, bias = (torch.tensor(v, requires_grad=True) for v in (case.logit_scale, case.bias))
+    signs = 2 * torch.eye(len(x)) - 1
+
+    def call() -> object:
+        loss = -functional.logsigmoid(signs * (scale * x @ y.T + bias)).sum() / len(x)
+        grad_x, grad_y, *_ = torch.autograd.grad(loss, [x, y, scale, bias])
+        return loss.item(), grad_x.numpy(), grad_y.numpy()
+
+    return call
+
+
+def supcon(case: SupCon, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """Step by step as the reference implementation: masks of positives and of the diagonal."""
+    x = torch.from_numpy(arrays["x"]).requires_grad_()
+    labels = torch.from_numpy(arrays["labels"])[:, None]
+
+    def call() -> object:
+        mask = torch.eq(labels, labels.T).float()
+        logits = torch.div(torch.matmul(x, x.T), case.temperature)
+        logits = logits - logits.max(dim=1, keepdim=True).values.detach()
+        others = torch.ones_like(mask) - torch.eye(len(x))
+        mask = mask * others
+        sums = (torch.exp(logits) * others).sum(1, keepdim=True)
+        per_row = (mask * (logits - torch.log(sums))).sum(1) / mask.sum(1)
+        loss = -per_row.mean()
+        (gradient,) = torch.autograd.grad(loss, [x])
+        return loss.item(), gradient.numpy()
 
     return call

@@ -166,6 +166,24 @@ def test_picture(tmp_path, load, outcomes):
         load("plot").draw(document | {"cases": []}, tmp_path / "none.svg")
 
 
+@pytest.mark.oracle("matplotlib")
+def test_picture_of_losses(tmp_path, load):
+    entries = [
+        {"contender": "pairtile", "median": 0.1, "peak_memory": 9_000_000},
+        {"contender": "torch", "median": 0.2, "peak_memory": None},  # there was no room
+    ]
+    cases = [
+        {"task": "contrastive", "sizes": {"n": n, "m": n, "d": 8}, "floor": 1e-3, "contenders": e}
+        for n, e in ((64, entries), (128, entries[:1]))
+    ]
+    plot = load("plot")
+    assert plot.name({"cases": cases}) == "contrastive.svg"
+    plot.draw({"cases": cases}, tmp_path / "contrastive.svg")
+    picture = (tmp_path / "contrastive.svg").read_text()
+    assert "peak memory in MB" in picture
+    assert "torch" in picture
+
+
 def test_a_contender_that_fails_is_reported():
     done = bench(
         "sliced", "--scale=0.001", "--repeat=1", "--contenders=pairtile,numpy", "--json=-",
@@ -200,7 +218,13 @@ def test_wrong_answers_are_over_tolerance(cases):
         elif case.task == "permutation":
             value, null = reference["statistic"], reference["null"]
             right, wrong = [(value, null)], [(value * 1.01, null), (value, null * 1.01)]
-        elif case.task == "contrastive":
+        elif case.task in ("supcon", "triplet"):
+            loss, gradient = reference["loss"], reference["gradient"]
+            right, wrong = (
+                [(loss, gradient)],
+                [(loss * 1.01, gradient), (loss, gradient * 1.01)],
+            )
+        elif case.task in ("contrastive", "siglip"):
             loss, gradients = reference["loss"], np.zeros((2, case.n, case.d))
             gradients[:, reference["rows"]] = reference["grad_x"], reference["grad_y"]
             right, wrong = (
