@@ -94,7 +94,8 @@ class SoftmaxForward {
             max[i] = states[i]->all.max, sum[i] = states[i]->all.sum;
         }
         const int64_t at = task.row_block * panels.count + tile.local_col;
-        double *col_max = col_max_.data() + at, *col_sum = col_sum_.data() + at;
+        double* col_max = options_.cols ? col_max_.data() + at : nullptr;
+        double* col_sum = options_.cols ? col_sum_.data() + at : nullptr;
         if (options_.rows && options_.cols && rule_.one_tile()) {
             ops.log_sum_exp_rows_and_cols(logits, ld, tile.rows, tile.cols, max, sum, col_max,
                                           col_sum);

@@ -42,11 +42,6 @@ class SoftmaxRule {
     }
     // Whether a tile of logits serves rows and columns.
     bool one_tile() const { return row_limits_.empty() || col_limits_.empty(); }
-    // Whether pairs may be left out of a row's sum, or of a column's.
-    bool leaves_out(Side side) const {
-        if (side == Side::cols) return !col_limits_.empty();
-        return !row_limits_.empty() || options_.kept_indptr || options_.positives.self;
-    }
 
     T scale_of(int64_t row) const {
         return scales_.empty() ? scale_ : scales_[static_cast<size_t>(row)];

@@ -2,6 +2,7 @@
 // log-sum-exp, in the tile's type.
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include "isa/ops.hpp"
@@ -18,7 +19,7 @@ struct SoftmaxVectors {
         const size_t size = static_cast<size_t>(n);
         upstream.assign(size, T(0));
         low.assign(size, T(0));
-        high.assign(size, T(1e30));
+        high.assign(size, std::numeric_limits<T>::max());
     }
     void set(size_t at, double weight, const LogSumExp& fold) {
         if (fold.sum == 0.0) return;  // nothing to weigh

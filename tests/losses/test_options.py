@@ -108,6 +108,21 @@ def test_an_angular_margin_at_the_angle_0():
         assert np.isfinite(got.grad_y).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", ["info_nce", "clip_loss", "supcon_loss"])
+def test_rows_that_do_not_count_have_no_gradient_at_any_logit(loss, dtype):
+    """0 times a weight that would be infinite, were it taken."""
+    x, y = (z * np.asarray(1e16, dtype) for z in sets(20, 20, 3, 11, dtype))
+    upstream = np.where(np.arange(20) == 5, 0.0, 1.0)
+    second = np.arange(20) // 2 if loss == "supcon_loss" else y
+    got = getattr(pt, loss)(x, second, logit_scale=1.0, grad=True, grad_rows=upstream)
+    for field in ("grad_x", "grad_y", "grad_scale"):
+        value = getattr(got, field)
+        assert value is None or np.isfinite(value).all(), field
+    if loss == "info_nce":
+        assert not got.grad_x[5].any()
+
+
 # --- which rows count -----------------------------------------------------------------------------
 
 
