@@ -91,7 +91,8 @@ def wanted(
     a, b = (unit(z) if normalize else z for z in (anchors, others))
     products = a @ b.T
     sizes = np.abs(a) @ np.abs(b).T  # of the terms of products
-    found = MATRICES[loss](products, s, belong, u, options, sizes)
+    exact = not normalize  # rows that are divided by their lengths are rounded
+    found = MATRICES[loss](products, s, belong, u, {"exact": exact, **options}, sizes)
     mean = float(shares @ found.per_row)
     by_a, by_b = found.slopes @ b, found.slopes.T @ a
     terms_a, terms_b = found.masses @ np.abs(b), found.masses.T @ np.abs(a)
@@ -246,7 +247,7 @@ def softmax_matrix(
             among = positive | (products <= own)
             gap = min(gap, nearest_to(products, own, ~positive))
         if options.get("top_negatives") is not None:
-            among, gap = largest(scores, positive, options["top_negatives"])
+            among, gap = largest(scores, positive, options["top_negatives"], options["exact"])
         if tau:
             losses, lse["lse_row"], slopes, mass, alone, gap, worse = debiased(
                 scores, positive, s[:, 0], tau
@@ -280,14 +281,17 @@ def softmax_matrix(
     )  # fmt: skip
 
 
-def largest(scores: Floats, positive: Any, q: int) -> tuple[Any, float]:
-    """The positives and the q largest others of each row, ties by index; and the nearest miss."""
+def largest(scores: Floats, positive: Any, q: int, exact: bool) -> tuple[Any, float]:
+    """The positives and the q largest others of each row, ties by index; and the nearest miss.
+
+    Scores that are exact tie only where they are equal.
+    """
     among, gap = positive.copy(), np.inf
     for i, row in enumerate(scores):
         others = np.flatnonzero(~positive[i])
         order = others[np.argsort(-row[others], kind="stable")]
         among[i, order[:q]] = True
-        if len(order) > q and row[order[q - 1]] != row[order[q]]:
+        if len(order) > q and not (exact and row[order[q - 1]] == row[order[q]]):
             gap = min(gap, row[order[q - 1]] - row[order[q]])
     return among, gap
 
