@@ -123,6 +123,44 @@ def test_rows_that_do_not_count_have_no_gradient_at_any_logit(loss, dtype):
         assert not got.grad_x[5].any()
 
 
+def single_positives(loss: str, n: int) -> dict[str, Any]:
+    """Each way of saying that row i belongs with row i alone."""
+    if loss == "info_nce of groups":
+        return {"x_groups": np.arange(n), "y_groups": np.arange(n)}
+    if loss == "info_nce of weights":
+        return {"positive_weights": scipy.sparse.csr_array(np.eye(n))}
+    return {"targets": np.arange(n)} if loss == "info_nce" else {}
+
+
+@pytest.mark.parametrize("lead", [8.0, 14.0])
+@pytest.mark.parametrize(
+    "loss",
+    ["info_nce", "info_nce of groups", "info_nce of weights", "clip_loss", "nt_xent_loss",
+     "supcon_loss", "supcon_loss with a bank"],
+)  # fmt: skip
+def test_gradients_of_small_losses_keep_their_digits(loss, lead):
+    """A single positive's weight, p - 1, is no difference of numbers near 1."""
+    n = 40
+    x = np.eye(n, dtype=np.float32)
+    tail = (n - 1) * np.exp(-lead)
+    if "supcon" in loss or loss == "nt_xent_loss":
+        tail *= 2  # of the other rows' partners as well
+    weight = lead * tail / (1 + tail) / n
+    options: dict[str, Any] = {"logit_scale": lead, "grad": True}
+    if loss == "supcon_loss":
+        got = pt.supcon_loss(np.vstack([x, x]), np.tile(np.arange(n), 2), **options)
+        own = got.grad_x[np.arange(n), np.arange(n)]
+    elif loss == "supcon_loss with a bank":
+        got = pt.supcon_loss(x, np.arange(n), bank=x, bank_labels=np.arange(n), **options)
+        own = got.grad_y[np.arange(n), np.arange(n)]
+    else:
+        name = loss.split()[0]
+        got = getattr(pt, name)(x, x, **single_positives(loss, n), **options)
+        own = got.grad_y[np.arange(n), np.arange(n)]
+    # of y's rows, each a positive of one row: all other terms point along other features
+    np.testing.assert_allclose(own, -weight, rtol=2e-6)
+
+
 # --- which rows count -----------------------------------------------------------------------------
 
 
