@@ -136,6 +136,9 @@ CASES = {
     "clip_loss false_negative_margin": Case(
         "clip_loss", also(_offset, false_negative_margin=0.3, label_smoothing=0.1)
     ),
+    "clip_loss columns false_negative_margin": Case(
+        "clip_loss", also(_offset, direction="columns", false_negative_margin=0.3)
+    ),
     "siglip_loss": Case("siglip_loss", also(_none, bias=-1.5)),
     "siglip_loss groups": Case("siglip_loss", also(_groups, bias=-1.0), "any"),
     "siglip_loss target_offset": Case("siglip_loss", also(_offset, bias=0.5)),

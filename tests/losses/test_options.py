@@ -161,6 +161,49 @@ def test_gradients_of_small_losses_keep_their_digits(loss, lead):
     np.testing.assert_allclose(own, -weight, rtol=2e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_negative_at_the_margin_itself_stays(dtype):
+    """Left out are false negatives with C above that of the positive and the margin: not equal."""
+    x = np.array([[1.0, 0.0]], dtype)
+    y = np.array([[0.5, 1.0], [0.5, -1.0], [0.75, 0.0], [0.875, 0.0]], dtype)
+    options: dict[str, Any] = {"logit_scale": 1.0, "targets": [0], "grad": True}
+    got = pt.info_nce(x, y, false_negative_margin=0.25, **options)
+    right = pt.info_nce(x, y[:3], **options)
+    assert got.per_row == pytest.approx(right.per_row, rel=1e-6)
+    assert not got.grad_y[3].any()
+    # of both directions
+    got = pt.clip_loss(y[1::-1], y[:2], logit_scale=1.0, false_negative_margin=2.0)
+    np.testing.assert_allclose(got.per_row, np.log(1 + np.exp(2)), rtol=1e-6)
+    got = pt.clip_loss(y[1::-1], y[:2], logit_scale=1.0, false_negative_margin=1.75)
+    np.testing.assert_array_equal(got.per_row, 0)
+
+
+def test_debiasing_where_the_floor_is_above_all_logits():
+    """Rows that are not divided by their lengths may lie below -1: no exponential overflows."""
+    got = pt.info_nce(
+        [[1.0]], [[-10.0], [-11.0], [-12.0]], targets=[0], logit_scale=100.0, tau_plus=0.1,
+        grad=True,
+    )  # fmt: skip
+    assert got.per_row[0] == pytest.approx(900 + np.log(2))
+    np.testing.assert_allclose(got.grad_x, [[1000.0]])
+    np.testing.assert_allclose(got.grad_y, [[-100.0], [0.0], [0.0]])
+
+
+def test_small_debiased_losses_keep_their_digits():
+    x = np.eye(40)
+    got = pt.info_nce(x, x, logit_scale=14.0, tau_plus=0.1)
+    np.testing.assert_allclose(got.per_row, np.log1p(39 * np.exp(-28.0)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_angular_margin_of_rows_along_one_another(dtype):
+    """Cosines a rounding above 1 are no angles: all is finite."""
+    x = np.random.default_rng(12).normal(size=(60, 7)).astype(dtype)
+    got = pt.info_nce(x, 3 * x, temperature=0.1, normalize=True, angular_margin=0.5, grad=True)
+    for field in ("per_row", "grad_x", "grad_y"):
+        assert np.isfinite(getattr(got, field)).all(), field
+
+
 # --- which rows count -----------------------------------------------------------------------------
 
 
@@ -548,3 +591,11 @@ def test_one_temperature_for_each_row(name):
     temperatures = 0.3 + rng.random(case.losses(10))
     by_scale = case.call(x, y, logit_scale=1 / temperatures, **options)
     same(case.call(x, y, temperature=temperatures, **options), by_scale, 0)
+
+
+def test_mining_drops_what_the_margin_only_touches():
+    # the positive at 0.1 and the negative at 0 are exactly the margin apart
+    x = np.array([[1.0, 0.0, 0.0], [0.1, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    got = pt.multi_similarity_loss(x, [0, 0, 1], mining=True, normalize=False, grad=True)
+    assert got.loss == 0
+    assert not got.grad_x.any()
