@@ -72,7 +72,28 @@ struct Factors {
             value.push_back(unit > 0.0 ? static_cast<T>(from[i] / unit) : T(0));
         }
     }
+    // In a smaller unit: by a power of two, so that nothing is rounded.
+    void shrink_unit(double by) {
+        unit /= by;
+        for (T& one : value) one *= static_cast<T>(by);
+    }
 };
+
+// A power of two that brings the slopes of a kernel, which are the steepest at 0, to about 1 where
+// they are tiny: times small weights they would not be normal numbers of the tile's type.
+double lift_of(const KernelFrame& from, double largest_weight) {
+    constexpr double small = 0x1p-40;
+    constexpr int most = 100;
+    if (from.argument != Argument::squared_distance) return 1.0;
+    double steepest = 0.0;
+    for (const KernelTerm& term : from.terms) {
+        const double slope = std::fabs(slope_of({term}, 0.0)) / largest_weight;
+        if (slope == 0.0) return 1.0;  // not known: that of a cusp
+        steepest += slope;
+    }
+    if (!(steepest < small)) return 1.0;
+    return std::ldexp(1.0, std::min(-std::ilogb(steepest), most));
+}
 
 // W_ij = l(y_i, y_j) + b_i + b_j at the places of a tile.
 class PairWeights : public PanelReader<double> {
@@ -146,6 +167,7 @@ class GradientFold {
           out_(out),
           pair_weights_(pair_weights),
           memory_(static_cast<size_t>(request.control.workers())) {
+        rows_.shrink_unit(lift_of(from_, map_.factor()));
         if (from_.argument != Argument::cosine) return;
         by_x_.resize(static_cast<size_t>(from_.x.rows() * from_.x.d()));
         by_y_.resize(itself ? 0 : static_cast<size_t>(from_.y.rows() * from_.y.d()));

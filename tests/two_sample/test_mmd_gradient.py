@@ -267,3 +267,25 @@ def test_gradients_of_kernels_far_narrower_than_the_data(nu):
     assert found.value == pytest.approx(pt.mmd(x, y, kernel=pt.Gaussian(1e-9), estimator="biased"))
     assert not found.grad_x.any()
     assert not found.grad_y.any()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bend"),
+    [(pt.Gaussian(1e-20), 1 / 2), (pt.Matern(1e-20), 3 / 2), (pt.Matern(1e-20, nu=2.5), 5 / 6)],
+)
+def test_small_weights_times_small_slopes_keep_their_digits(kernel, bend):
+    """Of rows as near as denormal numbers: slopes times two weights are no float32 numbers."""
+    rng = np.random.default_rng(17)
+    x, y = (1e-40 * rng.normal(size=(rows, 20)) for rows in (9, 300))
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    v, w = 10.0 ** rng.uniform(-5, 0, size=9), 10.0 ** rng.uniform(-5, 0, size=300)
+    got = pt.mmd(
+        x, y, kernel=kernel, x_weights=v, y_weights=w, estimator="biased", return_gradient=True
+    )
+    # the kernel is 1 - bend (distance/length)² there, and its gradient a difference of two means
+    p, q = v / v.sum(), w / w.sum()
+    apart = q @ y.astype(np.float64) - p @ x.astype(np.float64)
+    for gradient, shares, sign in ((got.grad_x, p, -1), (got.grad_y, q, 1)):
+        right = sign * 4 * bend * 1e40 * shares[:, None] * apart
+        size = 4 * bend * 1e40 * shares[:, None] * max(np.abs(x).max(), np.abs(y).max())
+        assert (np.abs(gradient - right) <= 1e-6 * size).all()
