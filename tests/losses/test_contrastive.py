@@ -366,6 +366,20 @@ def test_large_scores_cost_small_losses_no_digits():
     np.testing.assert_allclose(got, [first, first + 3, first + 4], rtol=1e-15)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("dtype", "eps"), [("float32", 2e-5), ("float64", 1e-12)])
+def test_a_row_far_below_the_largest_score_of_its_tile(dtype, eps, swapped):
+    """e^(score - largest) is 0 there, but the row's softmax is not."""
+    x = np.array([0.0, *7 * [300.0]], dtype)[:, None]
+    y = (1 + np.arange(8, dtype=dtype) / 1024)[:, None]
+    x, y = (y, x) if swapped else (x, y)
+    got = pt.clip_loss(x, y, logit_scale=1.0, grad=True)
+    right = brute(x.astype(np.float64), y.astype(np.float64), 1.0, "clip_loss")
+    np.testing.assert_allclose(got.per_row, right.per_row, rtol=eps)
+    for mine, expected in ((got.grad_x, right.grad_x), (got.grad_y, right.grad_y)):
+        np.testing.assert_allclose(mine, expected, rtol=eps, atol=eps * np.abs(expected).max())
+
+
 def test_a_hopeless_row_has_the_loss_of_its_distance():
     got = pt.info_nce([[1.0]], [[-3000.0], [3000.0]], logit_scale=1.0, targets=[0], grad=True)
     assert got.per_row[0] == 6000.0
