@@ -436,11 +436,14 @@ def test_every_dtype_and_layout(loss, dtype):
         np.testing.assert_allclose(got.grad_x, unit.grad_x, rtol=1e-4, atol=1e-7)
 
 
-def test_mixed_dtypes_work_as_the_wider():
+@pytest.mark.parametrize("narrow", ["x", "y"])
+def test_mixed_dtypes_work_as_the_wider(narrow):
     x, y = sets(9, 9, 4, 13)
-    got = pt.info_nce(x.astype(np.float32), y, temperature=1.0, grad=True)
+    rounded = (x if narrow == "x" else y).astype(np.float32)
+    given = (rounded, y) if narrow == "x" else (x, rounded)
+    got = pt.info_nce(*given, temperature=1.0, grad=True)
     assert got.grad_x.dtype == got.grad_y.dtype == np.float64
-    expected = brute(x.astype(np.float32).astype(np.float64), y, 1.0, "info_nce")
+    expected = brute(*(z.astype(np.float64) for z in given), 1.0, "info_nce")
     check(got, expected, 10, 1e-13)
 
 
