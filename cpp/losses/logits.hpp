@@ -44,14 +44,14 @@ class Logits {
     }
 
     template <class Fold>
-    void sweep(Fold& fold) const {
+    void sweep(Fold& fold, const BlockingLimits& limits = {}) const {
         const Ops<T>& ops = ops_of<T>(isa());
         const int64_t d = x_.d();
         Blocking blocking;
         if constexpr (ContractionFold<Fold, T>) {
             blocking = contraction_blocking(ops, d, request_.triangle);
         } else {
-            blocking = choose_blocking(ops, x_.rows(), y_.rows(), d, BlockingLimits{});
+            blocking = choose_blocking(ops, x_.rows(), y_.rows(), d, limits);
         }
         const Sweep<T> sweep{
             x_, y_, frame_, TileFormula{}, blocking, request_.triangle, request_.control};

@@ -28,13 +28,34 @@ struct SoftmaxState {
     }
 };
 
-// Adds what a row of logits sums to without those left out.
+// Adds what a row of logits sums to without those left out, and how many these are.
 template <class T>
 void add_total(const T* logits, int n, SoftmaxState& state) {
+    constexpr int lanes = 8;
+    double total[lanes] = {}, count[lanes] = {};
+    int j = 0;
+    const auto add = [&](int lane) {
+        const bool in = logits[j + lane] != SoftmaxRule<T>::left_out;
+        total[lane] += in ? static_cast<double>(logits[j + lane]) : 0.0;
+        count[lane] += in ? 1.0 : 0.0;
+    };
+    for (; j + lanes <= n; j += lanes) {
+        for (int lane = 0; lane < lanes; ++lane) add(lane);
+    }
+    for (int lane = 0; j + lane < n; ++lane) add(lane);
+    for (int lane = 0; lane < lanes; ++lane) {
+        state.total += total[lane];
+        state.count += count[lane];
+    }
+}
+
+// The same of each column.
+template <class T>
+void add_col_totals(const T* logits, int n, double* total, double* count) {
     for (int j = 0; j < n; ++j) {
-        if (logits[j] == SoftmaxRule<T>::left_out) continue;
-        state.total += static_cast<double>(logits[j]);
-        state.count += 1.0;
+        const bool in = logits[j] != SoftmaxRule<T>::left_out;
+        total[j] += in ? static_cast<double>(logits[j]) : 0.0;
+        count[j] += in ? 1.0 : 0.0;
     }
 }
 
@@ -57,9 +78,9 @@ class SoftmaxForward {
         if (!options_.cols) return;
         col_max_.assign(static_cast<size_t>(panels.count * row_blocks), LogSumExp{}.max);
         col_sum_.assign(col_max_.size(), 0.0);
-        if (options_.label_smoothing > 0.0) {
-            col_totals_.begin(panels.count, row_blocks);
-        }
+        if (options_.label_smoothing == 0.0) return;
+        col_total_.assign(col_max_.size(), 0.0);
+        col_count_.assign(col_max_.size(), 0.0);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>&, const Panels<T>& panels) {
@@ -109,9 +130,9 @@ class SoftmaxForward {
             ops.log_sum_exp_cols(logits, ld, tile.rows, tile.cols, col_max, col_sum);
         }
         if (options_.label_smoothing == 0.0) return;
-        SoftmaxState* totals = col_totals_.at(tile.local_col, task.row_block);
         for (int i = 0; i < tile.rows; ++i) {
-            for (int j = 0; j < tile.cols; ++j) add_total(logits + i * ld + j, 1, totals[j]);
+            add_col_totals(logits + i * ld, tile.cols, col_total_.data() + at,
+                           col_count_.data() + at);
         }
     }
 
@@ -122,7 +143,9 @@ class SoftmaxForward {
                 const size_t at = static_cast<size_t>(block * panels.count + j);
                 SoftmaxState& state = cols[static_cast<size_t>(panels.first + j)];
                 state.all.merge(LogSumExp{col_max_[at], col_sum_[at]});
-                if (col_totals_.cols() > 0) state.merge(*col_totals_.at(j, block));
+                if (col_total_.empty()) continue;
+                state.total += col_total_[at];
+                state.count += col_count_[at];
             }
         }
     }
@@ -140,8 +163,7 @@ class SoftmaxForward {
     const SoftmaxOptions& options_;
     std::vector<Buffer<T>> memory_;
     RowStates<SoftmaxState> row_states_;
-    std::vector<double> col_max_, col_sum_;  // [row block][column]
-    ColStates<SoftmaxState> col_totals_;
+    std::vector<double> col_max_, col_sum_, col_total_, col_count_;  // [row block][column]
 };
 
 // The same of a triangle: one state for each row, which has one writer at a time.
@@ -329,16 +351,23 @@ class SoftmaxWeights {
         for (int i = 0; i < tile.rows; ++i) finish_row(tile, i, out + i * ld, sums);
     }
 
-    // Label smoothing.
+    // Label smoothing: the same off every pair that is in the sum of its row, or of its column.
     void take_flat(const Tile<T>& tile, const T* logits, const std::vector<T>& by_row,
                    const std::vector<T>& by_col, T* out, int64_t ld) const {
-        if (by_row.empty() && by_col.empty()) return;
         for (int i = 0; i < tile.rows; ++i) {
-            const T mine = by_row.empty() ? T(0) : by_row[static_cast<size_t>(tile.row + i)];
-            for (int j = 0; j < tile.cols; ++j) {
-                if (logits[i * tile.ld + j] == rule_.left_out) continue;
-                const T other = by_col.empty() ? T(0) : by_col[static_cast<size_t>(tile.col + j)];
-                out[i * ld + j] -= mine + other;
+            const T* __restrict logit = logits + i * tile.ld;
+            T* __restrict to = out + i * ld;
+            if (!by_row.empty()) {
+                const T mine = by_row[static_cast<size_t>(tile.row + i)];
+                for (int j = 0; j < tile.cols; ++j) {
+                    to[j] -= logit[j] != SoftmaxRule<T>::left_out ? mine : T(0);
+                }
+            }
+            if (!by_col.empty()) {
+                const T* __restrict off = by_col.data() + tile.col;
+                for (int j = 0; j < tile.cols; ++j) {
+                    to[j] -= logit[j] != SoftmaxRule<T>::left_out ? off[j] : T(0);
+                }
             }
         }
     }
@@ -437,7 +466,9 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
     const Logits<T> logits(request);
     const SoftmaxRule<T> rule(request, options, logits);
     SoftmaxForward<T> forward(rule, options, n, m, workers);
-    logits.sweep(forward);
+    BlockingLimits limits;
+    if (options.cols) limits.state_bytes_per_col = options.label_smoothing > 0.0 ? 32 : 16;
+    logits.sweep(forward, limits);
 
     const bool grad = request.upstream != nullptr;
     const double half = options.rows && options.cols ? 0.5 : 1.0;
