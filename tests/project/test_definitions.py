@@ -29,7 +29,7 @@ def value(expression, **names):
         return eval(expression, {"np": np, **names})
 
 
-@pytest.mark.parametrize("folder", ["metric", "kernel", "fold", "slice"])
+@pytest.mark.parametrize("folder", ["metric", "kernel", "fold", "slice", "loss"])
 def test_every_header_is_named(folder):
     text = (INCLUDE / folder / "README.md").read_text(encoding="utf-8")
     for header in (INCLUDE / folder).glob("*.hpp"):
@@ -92,6 +92,25 @@ def test_folds(name):
     else:
         merged = MERGE.get(name, np.add)(fold(first), fold(second))
         np.testing.assert_allclose(merged, fold(whole), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", table("loss"))
+def test_losses(name):
+    """Of the rows of one set, by the row that `loss` gives of each."""
+    rng = np.random.default_rng(3)
+    x, labels = rng.normal(size=(9, 4)) / 2, np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    loss, q = {
+        "circle": (lambda: pt.circle_loss(x, labels, margin=0.3, gamma=2.0), (0.3, 2.0)),
+        "multi_similarity": (
+            lambda: pt.multi_similarity_loss(x, labels, alpha=1.5, beta=3.0, base=0.4),
+            (1.5, 3.0, 0.4),
+        ),
+    }[name]
+    alike, products = labels[:, None] == labels, x @ x.T
+    np.fill_diagonal(products, np.nan)
+    for found, same, c in zip(loss().per_row, alike, products, strict=True):
+        p, n = c[same & ~np.isnan(c)], c[~same]
+        assert found == pytest.approx(value(table("loss")[name], p=p, n=n, q=q), rel=1e-12)
 
 
 def test_slices():
