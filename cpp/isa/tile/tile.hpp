@@ -261,7 +261,7 @@ template <class T>
 void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, double* row_max,
                                double* row_sum, double* col_max, double* col_sum) {
     constexpr int strip = 256;
-    constexpr double apart = 8.0, least = 3e-4, rest = 1.25;  // e^−8 is more than `least`
+    constexpr double apart = 8.0, least = 3e-4, rest = 1.5;  // e^−8 is more than `least`
     const T nothing = -static_cast<T>(__builtin_inf());
     for (int first = 0; first < cols; first += strip) {
         const int n = cols - first < strip ? cols - first : strip;
@@ -278,56 +278,56 @@ void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, do
         const double reference = stays ? before : static_cast<double>(reference_of(top));
         const T shift = static_cast<T>(reference);
 
-        double part[strip];
-        for (int j = 0; j < n; ++j) part[j] = 0.0;
+        T part[strip];
+        for (int j = 0; j < n; ++j) part[j] = T(0);
         for (int i = 0; i < rows; ++i) {
             const T* __restrict row = tile + i * ld + first;
-            double* __restrict to = part;
-            double lane[sum_lanes] = {};
+            T* __restrict to = part;
+            T lane[sum_lanes] = {};
             int j = 0;
             for (; j + sum_lanes <= n; j += sum_lanes) {
                 for (int l = 0; l < sum_lanes; ++l) {
-                    const double term =
-                        static_cast<double>(exponential_of_at_most_88(row[j + l] - shift));
+                    const T term = exponential_of_at_most_88(row[j + l] - shift);
                     to[j + l] += term;
                     lane[l] += term;
                 }
             }
             for (int l = 0; j + l < n; ++l) {
-                const double term =
-                    static_cast<double>(exponential_of_at_most_88(row[j + l] - shift));
+                const T term = exponential_of_at_most_88(row[j + l] - shift);
                 to[j + l] += term;
                 lane[l] += term;
             }
-            for (int half = sum_lanes / 2; half; half /= 2) {
-                for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-            }
-            const double sum = lane[0];
+            double sum = 0.0;
+            for (int l = 0; l < sum_lanes; ++l) sum += static_cast<double>(lane[l]);
             const double largest = static_cast<double>(exponential(row_top[i] - shift));
             LogSumExp state{row_max[i], row_sum[i]};
-            if (sum >= rest * largest && largest >= least) {
-                state.merge(LogSumExp{reference, sum});
+            state.merge(LogSumExp{reference, sum});
+            const double all = state.sum * exponential(state.max - reference);
+            if (all >= rest * largest && largest >= least) {
                 row_max[i] = state.max;
                 row_sum[i] = state.sum;
             } else {
                 log_sum_exp_rows(row, ld, 1, n, row_max + i, row_sum + i);
             }
         }
-        bool plain = true;  // no column needs more than an addition
+        int others = 0;  // columns that need more than an addition
         for (int j = 0; j < n; ++j) {
-            const double largest = static_cast<double>(exponential(col_top[j] - shift));
-            plain &= part[j] >= rest * largest && largest >= least;
-            plain &= col_max[first + j] == reference;
+            const T largest = exponential_of_at_most_88(col_top[j] - shift);
+            const T met =
+                col_max[first + j] == reference ? static_cast<T>(col_sum[first + j]) : T(0);
+            const bool kept = met + part[j] >= T(rest) * largest && largest >= T(least);
+            col_top[j] = kept ? part[j] : T(0);
+            others += !(col_top[j] > T(0));
         }
-        if (plain) {
-            for (int j = 0; j < n; ++j) col_sum[first + j] += part[j];
+        for (int j = 0; j < n; ++j) others += col_max[first + j] != reference;
+        if (others == 0) {
+            for (int j = 0; j < n; ++j) col_sum[first + j] += static_cast<double>(part[j]);
             continue;
         }
         for (int j = 0; j < n; ++j) {
-            const double largest = static_cast<double>(exponential(col_top[j] - shift));
-            if (part[j] >= rest * largest && largest >= least) {
+            if (col_top[j] > T(0)) {
                 LogSumExp state{col_max[first + j], col_sum[first + j]};
-                state.merge(LogSumExp{reference, part[j]});
+                state.merge(LogSumExp{reference, static_cast<double>(part[j])});
                 col_max[first + j] = state.max;
                 col_sum[first + j] = state.sum;
             } else {
