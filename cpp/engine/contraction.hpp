@@ -89,10 +89,23 @@ void run(const Sweep<T>& sweep, Fold& fold) {
                 fold.block(block);
                 sweep.control.advance(block.height * block.width);
             };
-            if (sweep.triangle && row == col) {
-                parallel_triangle(grid_rows, sweep.control, run_block);
+            // Squares of blocks in a task, where there are enough: each block shares rows or
+            // columns, and so what lies in L2, with the one before.
+            const int64_t side = grid_rows * grid_cols >= 128 ? 2 : 1;
+            const bool half = sweep.triangle && row == col;
+            const auto run_square = [&](int64_t square_row, int64_t square_col, int w) {
+                for (int64_t k = 0; k < side * side; ++k) {
+                    const int64_t i = square_row * side + k / side;
+                    const int64_t j = square_col * side + (k / side + k) % side;
+                    if (i < grid_rows && j < grid_cols && !(half && i > j)) run_block(i, j, w);
+                }
+            };
+            const int64_t square_rows = (grid_rows + side - 1) / side;
+            if (half) {
+                parallel_triangle(square_rows, sweep.control, run_square);
             } else {
-                parallel_grid(grid_rows, grid_cols, sweep.control, run_block);
+                parallel_grid(square_rows, (grid_cols + side - 1) / side, sweep.control,
+                              run_square);
             }
             if constexpr (requires { fold.end_blocks(); }) fold.end_blocks();
         }
