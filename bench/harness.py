@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
@@ -30,9 +29,6 @@ LEAST_PRODUCT_SIZE = 256
 RADIX_PASSES = 3  # over 32-bit keys, eleven bits at a time
 SLOW = 20.0  # seconds of a first call after which there is no second
 SHORT = 1.0  # seconds below which a first call says too little to drop a peer
-# Seconds before what is timed: the threads of the contender before may spin for 0.2 s after a call,
-# where they look for work (OpenMP's do).
-REST = 0.3
 BEATEN = 1.2  # times the fastest peer's first call: cannot be the best peer
 
 
@@ -254,9 +250,7 @@ class Ring:
                 entry.times = {column: [] for column in entry.first}
 
         product = round(PRODUCT_SIZE * min(1.0, self.settings.scale) ** 0.5)
-        rest = REST * min(1.0, self.settings.scale)  # trial runs measure nothing
         for turn in range(self.settings.repeat):
-            time.sleep(rest)
             sgemm, copy = yardstick.order("rates", case, max(LEAST_PRODUCT_SIZE, product))
             outcome.sgemm_rates.append(sgemm)
             outcome.copy_rates.append(copy)
@@ -266,8 +260,7 @@ class Ring:
             first = turn % len(due)
             for entry in due[first:] + due[:first]:
                 for column, times in entry.times.items():
-                    time.sleep(rest)
-                    seconds = self._ask(entry, "run", column)
+                            seconds = self._ask(entry, "run", column)
                     if seconds is not None:
                         times.append(seconds)
 

@@ -170,7 +170,8 @@ def draw(document: Document, file: Path) -> None:
             for name, marker in markers.items():
                 if (seconds := seconds_of(cell, name)) is not None:
                     axes.plot([seconds], [height], marker, color="#0072b2", label=name)
-            axes.plot([seconds_of(cell)], [height], "o", color="#c1272d", label=OURS)
+            if (seconds := seconds_of(cell)) is not None:
+                axes.plot([seconds], [height], "o", color="#c1272d", label=OURS)
         axes.set_yticks(range(len(cells)), [cell["title"] for cell in reversed(cells)])
         axes.set(xscale="log", xlabel="seconds")
         axes.set_title(
