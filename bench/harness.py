@@ -260,7 +260,7 @@ class Ring:
             first = turn % len(due)
             for entry in due[first:] + due[:first]:
                 for column, times in entry.times.items():
-                            seconds = self._ask(entry, "run", column)
+                    seconds = self._ask(entry, "run", column)
                     if seconds is not None:
                         times.append(seconds)
 
