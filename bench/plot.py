@@ -5,7 +5,6 @@ against the batch.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "kdtree": {"color": "#9467bd", "marker": "v", "linestyle": ":"},
     "floor": {"color": "#777777", "linestyle": "--"},
 }
+# Text stays text and ids stay the same: a small file, and no change where nothing changed.
+TEXT: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "pairtile", "font.size": 11}
 LABELS = DISTRIBUTIONS | {"kdtree": "scikit-learn k-d tree", "floor": "sgemm floor"}
 
 
@@ -45,7 +46,7 @@ def _losses(document: Document, file: Path) -> None:
     cases = [case for case in document["cases"] if case["task"] == "contrastive"]
     d = max({case["sizes"]["d"] for case in cases})
     chosen = [case for case in cases if case["sizes"]["d"] == d]
-    with _style():
+    with mpl.rc_context(TEXT):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         _panel(left, f"CLIP loss and gradient, d = {d}", "n", chosen, _seconds)
@@ -70,18 +71,13 @@ def _neighbors(document: Document, file: Path) -> None:
     ]
     if not any(chosen for _, _, chosen in panels):
         raise ValueError(f"there is no case of many queries with k={K} or d={D} to draw")
-    with _style():
+    with mpl.rc_context(TEXT):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, (title, variable, chosen) in zip((left, right), panels, strict=True):
             _panel(axes, title, variable, chosen, _per_pair)
         left.set_ylabel("nanoseconds per pair")
         _save(figure, left if panels[0][2] else right, file)
-
-
-def _style() -> AbstractContextManager[None]:
-    """Text stays text and ids stay the same: a small file, no change where nothing changed."""
-    return mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pairtile", "font.size": 11})
 
 
 def _save(figure: Figure, labelled: Any, file: Path) -> None:

@@ -163,10 +163,12 @@ def _debiased(block: Block, tau: float) -> _Rows:
     score = np.sum(block.scores, axis=1, where=positive)
     share = np.where(estimate >= floor, 1 / (1 - tau), 0.0) / total  # of e^S in the sum
     weights = exps * share[:, None]
-    of_own = own / total - others * tau * own * share - 1
+    of_own = -kept / total - others * tau * own * share
     weights = np.where(positive, of_own[:, None], weights)
+    # a small loss is not lost in the 1 of its positive
+    losses = np.where(score == top, np.log1p(kept), (top - score) + np.log(total))
     return _Rows(
-        (top - score) + np.log(total),
+        losses,
         top + np.log(total),
         weights,
         np.where(estimate >= floor, 0.0, -floor / total),
