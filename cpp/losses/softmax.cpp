@@ -467,6 +467,7 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
     const SoftmaxRule<T> rule(request, options, logits);
     SoftmaxForward<T> forward(rule, options, n, m, workers);
     BlockingLimits limits;
+    limits.state_bytes = int64_t{8} << 20;  // of columns, beside a state of each row and column
     if (options.cols) limits.state_bytes_per_col = options.label_smoothing > 0.0 ? 32 : 16;
     logits.sweep(forward, limits);
 
