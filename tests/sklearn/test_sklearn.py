@@ -1,10 +1,11 @@
-"""The transformers beside scikit-learn's: its checks, its graphs, the estimators that take ours.
+"""The classes beside scikit-learn's: its checks, its graphs, the estimators that take ours.
 
 Where warnings are errors, an estimator that complains of a graph whose rows are not sorted by
 distance fails its test.
 """
 
 import doctest
+import inspect
 import pickle
 import sys
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-pytest.importorskip("sklearn", minversion="1.6", reason="the transformers need scikit-learn")
+pytest.importorskip("sklearn", minversion="1.6", reason="pairtile.sklearn needs it")
 
 from sklearn.base import clone
 from sklearn.cluster import DBSCAN, SpectralClustering
@@ -30,13 +31,21 @@ from sklearn.utils.validation import check_is_fitted
 import pairtile as pt
 import pairtile.sklearn as face
 import sklearn
-from pairtile.sklearn import KNeighborsTransformer, RadiusNeighborsTransformer
+from pairtile.sklearn import (
+    KNeighborsTransformer,
+    NearestNeighbors,
+    RadiusNeighborsTransformer,
+    searches,
+    transformers,
+)
 from processes import run_python
 from sklearn import neighbors
 
 METRICS = ["euclidean", "l2", "sqeuclidean", "cosine", "manhattan", "l1", "cityblock", "chebyshev"]
+METRICS += ["minkowski"]
 MODES = ["distance", "connectivity"]
 TRANSFORMERS = ["KNeighborsTransformer", "RadiusNeighborsTransformer"]
+CLASSES = ["NearestNeighbors", *TRANSFORMERS]
 
 # Gaussian: no two distances are equal.
 ROWS = np.random.default_rng(0).normal(size=(80, 6))
@@ -46,9 +55,12 @@ BLOBS, LABELS = make_blobs(300, n_features=8, centers=3, cluster_std=4.0, random
 
 @parametrize_with_checks(
     [
-        transformer(mode=mode)
-        for transformer in (KNeighborsTransformer, RadiusNeighborsTransformer)
-        for mode in MODES
+        NearestNeighbors(),
+        *(
+            transformer(mode=mode)
+            for transformer in (KNeighborsTransformer, RadiusNeighborsTransformer)
+            for mode in MODES
+        ),
     ]
 )
 def test_checks_of_scikit_learn(estimator, check):
@@ -132,6 +144,96 @@ def test_lists_within_a_radius(asked):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_both_searches_of_one_class(metric):
+    """`NearestNeighbors` finds what either transformer does, and so what scikit-learn's does."""
+    radius = some_radius(metric)
+    ours, theirs = both("NearestNeighbors", metric=metric, n_neighbors=6, radius=radius)
+    for asked in [(), (QUERIES,), (QUERIES[:1],)]:
+        for a, b in zip(ours.kneighbors(*asked), theirs.kneighbors(*asked), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-6)
+        found = ours.radius_neighbors(*asked)
+        right = theirs.radius_neighbors(*asked, sort_results=True)
+        for a, b in zip(found, right, strict=True):
+            assert (a.dtype, a.shape) == (b.dtype, b.shape)
+            for one, other in zip(a, b, strict=True):
+                assert one.dtype == other.dtype
+                np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-6)
+        for mode in MODES:
+            assert_same_graph(
+                ours.kneighbors_graph(*asked, mode=mode), theirs.kneighbors_graph(*asked, mode=mode)
+            )
+        assert_same_graph(
+            ours.radius_neighbors_graph(*asked, mode="distance"),
+            theirs.radius_neighbors_graph(*asked, mode="distance", sort_results=True),
+        )
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(
+    ("metric", "p", "params", "effective"),
+    [
+        ("minkowski", 1, None, "manhattan"),
+        ("minkowski", 2, None, "euclidean"),
+        ("minkowski", np.inf, None, "chebyshev"),
+        ("minkowski", 3, None, "minkowski"),
+        ("p", 1.5, None, "minkowski"),
+        ("minkowski", None, {"p": 4}, "minkowski"),
+        ("minkowski", 2, {"p": 2}, "euclidean"),
+        ("infinity", 1, None, "chebyshev"),
+        ("manhattan", 7, None, "manhattan"),
+    ],
+)
+def test_exponent(name, metric, p, params, effective):
+    ours = getattr(face, name)(metric=metric, p=p, metric_params=params).fit(ROWS)
+    exponent = {"chebyshev": np.inf, "manhattan": 1, "euclidean": 2}.get(effective, p or 4)
+    apart = np.linalg.norm(QUERIES[:, None] - ROWS, ord=exponent, axis=2)
+    assert ours.effective_metric_ == effective
+    assert ours.effective_metric_params_ == ({"p": exponent} if effective == "minkowski" else {})
+    if name == "RadiusNeighborsTransformer":
+        graph = ours.radius_neighbors_graph(QUERIES, radius=100.0, mode="distance")
+    else:
+        graph = ours.kneighbors_graph(QUERIES, n_neighbors=len(ROWS), mode="distance")
+    np.testing.assert_allclose(graph.toarray(), apart, rtol=1e-12)
+
+
+def test_an_exponent_given_twice_is_told():
+    with pytest.warns(SyntaxWarning, match=r"metric_params has p=3; the parameter p=2 is ignored"):
+        ours = NearestNeighbors(metric_params={"p": 3}).fit(ROWS)
+    assert ours.effective_metric_params_ == {"p": 3}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("algorithm", ["auto", "ball_tree", "kd_tree", "brute"])
+def test_algorithm_and_leaf_size_change_nothing(name, algorithm):
+    plain = getattr(face, name)().fit(ROWS)
+    ours = getattr(face, name)(algorithm=algorithm, leaf_size=2).fit(ROWS)
+    graph = "radius_neighbors_graph" if "Radius" in name else "kneighbors_graph"
+    found, right = (getattr(one, graph)(QUERIES, mode="distance") for one in (ours, plain))
+    assert_same_graph(found, right)
+
+
+def test_what_is_not_looked_for_may_be_none():
+    """As Isomap and DBSCAN of scikit-learn ask for one search of both."""
+    distances, _ = NearestNeighbors(radius=None).fit(ROWS).kneighbors(QUERIES)
+    assert distances.shape == (len(QUERIES), 5)
+    found = NearestNeighbors(n_neighbors=None).fit(ROWS)
+    assert len(found.radius_neighbors(QUERIES)[0]) == len(QUERIES)
+    with pytest.raises(TypeError, match="n_neighbors must be an integer, got None"):
+        found.kneighbors(QUERIES)
+    with pytest.raises(TypeError, match="needs radius="):
+        NearestNeighbors(radius=None).fit(ROWS).radius_neighbors(QUERIES)
+    with pytest.raises(TypeError, match="n_neighbors must be an integer, got None"):
+        KNeighborsTransformer(n_neighbors=None).fit(ROWS).transform(QUERIES)
+
+
+def test_a_radius_of_infinity_has_all_rows():
+    distances, indices = NearestNeighbors(radius=np.inf).fit(ROWS).radius_neighbors(QUERIES)
+    assert {len(one) for one in indices} == {len(ROWS)}
+    assert all((np.diff(one) >= 0).all() for one in distances)
+
+
 def test_a_pair_at_the_radius_is_in_the_graph():
     graph = RadiusNeighborsTransformer(radius=2.0).fit_transform([[0.0], [2.0], [5.0]])
     np.testing.assert_array_equal(graph.toarray(), [[0, 2, 0], [2, 0, 0], [0, 0, 0]])
@@ -161,12 +263,26 @@ def test_distances_are_float64_for_every_dtype(dtype):
 # --- as scikit-learn's users know it ----------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_parameters_are_those_of_scikit_learn(name):
+    """In their order, too, by which a saved set of them is read."""
+    ours, theirs = getattr(face, name)(), getattr(neighbors, name)()
+    assert list(ours.get_params(deep=False).items()) == list(theirs.get_params(deep=False).items())
+    assert list(inspect.signature(type(ours)).parameters) == list(
+        inspect.signature(type(theirs)).parameters
+    )
+    for method in ("fit", "kneighbors", "kneighbors_graph", "radius_neighbors"):
+        if hasattr(theirs, method):
+            known = inspect.signature(getattr(theirs, method)).parameters
+            assert list(inspect.signature(getattr(ours, method)).parameters) == list(known)
+    saved = theirs.set_params(metric="minkowski", p=1, algorithm="kd_tree").get_params()
+    assert ours.set_params(**saved).fit(ROWS).effective_metric_ == "manhattan"
+
+
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_clones_pickles_and_features(name):
     ours, theirs = both(name)
-    parameters = {"mode", "metric", "metric_params", "n_jobs"}
     own = {"KNeighborsTransformer": "n_neighbors", "RadiusNeighborsTransformer": "radius"}[name]
-    assert set(ours.get_params()) == parameters | {own}
     copy = clone(ours.set_params(metric="manhattan", **{own: 2}))
     assert copy.get_params() == ours.get_params()
     assert not hasattr(copy, "n_samples_fit_")
@@ -191,7 +307,7 @@ def test_parameters_reach_the_search(transformer, search, n_jobs, workers, monke
         asked.append((options["workers"], options["metric_params"]))
         return getattr(pt, search)(*arguments, **options)
 
-    monkeypatch.setattr(face, search, recorded)
+    monkeypatch.setattr(searches, search, recorded)
     transformer(n_jobs=n_jobs, metric_params={}).fit_transform(ROWS)
     assert asked == [(workers, {})]
 
@@ -270,7 +386,15 @@ def test_sparse_rows_are_rejected(name):
         (KNeighborsTransformer(metric="precomputed"), ValueError, "unknown metric 'precomputed'"),
         (KNeighborsTransformer(metric="inner_product"), ValueError, "a distance is needed"),
         (KNeighborsTransformer(metric=np.dot), TypeError, "metric must be a string"),
-        (KNeighborsTransformer(metric_params={"w": 1}), ValueError, "takes no metric_params"),
+        (NearestNeighbors(metric_params={"w": 1}), ValueError, r"takes the metric_params \['p'\]"),
+        (NearestNeighbors(metric="cosine", metric_params={"w": 1}), ValueError, "takes no metric"),
+        (NearestNeighbors(algorithm="tree"), ValueError, "unknown algorithm 'tree'; known: auto"),
+        (NearestNeighbors(leaf_size=0), ValueError, "leaf_size must be at least 1"),
+        (NearestNeighbors(p=0), ValueError, "p must be finite, > 0"),
+        (NearestNeighbors(p=-1, metric="cosine"), ValueError, "p must be finite, > 0"),
+        (NearestNeighbors(p="2"), TypeError, "p must be a number"),
+        (NearestNeighbors(p=None), ValueError, "needs metric_params={'p'"),
+        (NearestNeighbors(p=5000), ValueError, "must be from 1/1024 to 1024"),
         (RadiusNeighborsTransformer(radius=-1.0), ValueError, "radius must be finite, >= 0"),
         (RadiusNeighborsTransformer(radius=np.nan), ValueError, "radius must be finite"),
         (RadiusNeighborsTransformer(radius="far"), TypeError, "radius must be a number"),
@@ -294,6 +418,14 @@ def test_fit_rejects_parameters(transformer, error, message):
             "radius must be 0 or more",
         ),
         (
+            lambda: (
+                NearestNeighbors()
+                .fit(ROWS)
+                .radius_neighbors(return_distance=False, sort_results=True)
+            ),
+            "return_distance must be True if sort_results is True",
+        ),
+        (
             lambda: RadiusNeighborsTransformer().fit(ROWS).radius_neighbors_graph(mode="x"),
             "unknown mode 'x'",
         ),
@@ -305,14 +437,16 @@ def test_searches_reject_parameters(call, message):
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "pairtile.sklearn")
+    for name in [n for n in sys.modules if n.startswith("pairtile.sklearn")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r"pairtile\[sklearn\]"):
         import pairtile.sklearn  # noqa: F401
 
 
-def test_examples_in_docstrings():
-    failures, attempted = doctest.testmod(face)
+@pytest.mark.parametrize("module", [searches, transformers])
+def test_examples_in_docstrings(module):
+    failures, attempted = doctest.testmod(module)
     assert attempted
     assert not failures
 
@@ -328,7 +462,7 @@ def test_classifier_in_a_cached_pipeline(tmp_path, monkeypatch):
         among_training_rows.append(len(queries) == len(reference))
         return pt.knn(queries, reference, k, **options)
 
-    monkeypatch.setattr(face, "knn", counted)
+    monkeypatch.setattr(searches, "knn", counted)
     grid = {"kneighborsclassifier__n_neighbors": [1, 4, 12]}
     with_graph = make_pipeline(
         KNeighborsTransformer(n_neighbors=12),

@@ -83,7 +83,7 @@ def resolve(
     reference: Any = next(iter(sets.values()))
     d = reference.shape[1]
     if metric == "minkowski":
-        return _minkowski(given["p"])
+        return minkowski(given["p"])
     if metric == "weuclidean":
         w = _numbers("metric_params['w']", given["w"], (d,))
         if w.min() < 0:
@@ -146,7 +146,8 @@ def _parts(rows: Any) -> Iterator[NDArray[Any]]:
         yield rows.read(some) if isinstance(rows, Rows) else validate.host(rows[some])
 
 
-def _minkowski(p: Any) -> Measure:
+def minkowski(p: Any) -> Measure:
+    """The metric for an exponent, under its own name where it has one."""
     if isinstance(p, (float, np.floating)) and p == math.inf:
         return Measure("chebyshev")
     p = scalars.real("metric_params['p']", p, above=0)
