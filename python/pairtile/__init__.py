@@ -10,6 +10,7 @@ squared unless ``squared=False``; results are named tuples.
 """
 
 from pairtile._backends.choose import backend, set_backend, show_config
+from pairtile._front import words as _words
 from pairtile._front.threads import set_num_threads
 from pairtile.dependence import (
     DependenceGradient,
@@ -185,3 +186,5 @@ __all__ = [
     "wasserstein_1d",
     "witness",
 ]
+
+globals().update((_name, _words.hint(globals()[_name], __name__)) for _name in __all__)

@@ -807,7 +807,7 @@ def test_functions_on_arrays_say_where_gradients_are(torch):
             expected = call(x, y)
         found = call(x.detach(), y.detach())
         assert repr(found) == repr(expected)
-    with pytest.raises(TypeError, match=r"requires a gradient.*pairtile\.torch"):
+    with pytest.raises(TypeError, match=r"^x_weights requires a gradient.*pairtile\.torch"):
         pt.mmd(x.detach(), y.detach(), x_weights=weights)
 
 
@@ -821,6 +821,12 @@ def test_bad_calls(torch):
         mine.info_nce(x, temperature=1.0)
     with pytest.raises(TypeError, match="positional arguments: x, y; got 3"):
         mine.info_nce(x, y, 0.1)
+    with pytest.raises(TypeError, match="takes no keyword 'n_jobs'; here it is workers"):
+        mine.info_nce(x, y, temperature=1.0, n_jobs=2)
+    with pytest.raises(
+        TypeError, match="takes no keyword 'temperature_'; did you mean temperature"
+    ):
+        mine.InfoNCE(temperature_=1.0)
     for name in ("grad", "grad_rows", "progress", "tau"):
         with pytest.raises(TypeError, match=f"takes no keyword '{name}'"):
             mine.info_nce(x, y, temperature=1.0, **{name: True})

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pairtile
+from pairtile._front import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +70,8 @@ class Differentiable:
             if name in given:
                 raise TypeError(f"{self.name}() got two values of {name!r}")
             if name not in self.keywords and name not in self.rows:
-                raise TypeError(f"{self.name}() on tensors takes no keyword {name!r}")
+                hint = words.keyword_hint(name, [*self.rows, *self.keywords])
+                raise TypeError(f"{self.name}() on tensors takes no keyword {name!r}; {hint}")
         given.update(keywords)
         for name in self.rows:
             if name not in given:

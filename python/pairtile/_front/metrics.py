@@ -1,7 +1,8 @@
 """Metrics and their parameters: names, validation, and what of them reaches the engine.
 
 Public functions call `check` (or `check_distance`) before they look at any array, and `resolve`
-once the reference set is validated: a `Measure` is what the backends take.
+once the reference set is validated: a `Measure` is what the backends take. `check` gives the name
+that a metric has here, which may be called otherwise elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from pairtile._backends.refusals import Finite
 from pairtile._backends.rows import Rows
 from pairtile._definitions.metrics import METRICS
-from pairtile._front import scalars, validate
+from pairtile._front import scalars, validate, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,9 +36,9 @@ class Measure(NamedTuple):
     params: dict[str, Any] | None = None
 
 
-def check(metric: str, metric_params: Mapping[str, Any] | None) -> None:
-    """Raise unless there is a metric of this name, with parameters of these names."""
-    scalars.choice("metric", metric, METRICS)
+def check(metric: str, metric_params: Mapping[str, Any] | None) -> str:
+    """Its name here; raise unless there is such a metric, with parameters of these names."""
+    metric = scalars.choice("metric", metric, METRICS, words.METRICS)
     known = METRICS[metric].parameters
     given = dict(metric_params or {})
     unknown = sorted(set(given) - set(known), key=str)
@@ -53,17 +54,19 @@ def check(metric: str, metric_params: Mapping[str, Any] | None) -> None:
             "metric 'mahalanobis' needs metric_params={'VI': ...}, the inverse covariance, or "
             "{'V': ...}, the covariance: exactly one of them"
         )
+    return metric
 
 
-def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> None:
+def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> str:
     """`check`, and raise unless it grows as rows move apart."""
-    check(metric, metric_params)
+    metric = check(metric, metric_params)
     if METRICS[metric].largest_first:
         distances = ", ".join(name for name in METRICS if not METRICS[name].largest_first)
         raise ValueError(
             f"metric {metric!r} is largest for the nearest rows; "
             f"a distance is needed here: {distances}"
         )
+    return metric
 
 
 def finite(metric: str, check_finite: bool) -> Finite:
@@ -160,7 +163,7 @@ def minkowski(p: Any) -> Measure:
 
 
 def _numbers(name: str, values: Any, shape: tuple[int, ...]) -> Floats:
-    a = validate.host(values)
+    a = validate.host(values, name)
     if a.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
     if a.shape != shape:
@@ -238,7 +241,7 @@ def _columns(categorical: Any, d: int) -> NDArray[np.bool_]:
     compared = np.zeros(d, dtype=bool)
     if categorical is None:
         return compared
-    a = validate.host(categorical)
+    a = validate.host(categorical, name)
     if a.dtype.kind == "b":
         if a.shape != (d,):
             raise ValueError(f"{name} must have shape ({d},), one per column, got {a.shape}")

@@ -5,24 +5,33 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pairtile._front import words
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 PRECISIONS = ("default", "float64", "fast")
 
 
-def choice(name: str, value: Any, known: Iterable[str]) -> str:
-    """One of the known strings; the message lists them."""
+def choice(
+    name: str, value: Any, known: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> str:
+    """One of the known strings, also for an alias of it; the message lists them."""
     known = tuple(known)
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, one of {', '.join(known)}; got {value!r}")
-    if value not in known:
-        raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
-    return value
+    if value in known:
+        return str(value)
+    if aliases is not None and aliases.get(value) in known:
+        return aliases[value]
+    meant = words.nearest(value, known)
+    hint = f", did you mean {meant!r}?" if meant else ";"
+    raise ValueError(f"unknown {name} {value!r}{hint} known: {', '.join(known)}")
 
 
 def count(name: str, value: Any, *, least: int = 1) -> int:
@@ -77,9 +86,23 @@ def float_dtype(name: str, value: Any) -> str | None:
     return dtype
 
 
+_BYTES = re.compile(r"(\d+\.?\d*|\.\d+) *(?:([KMGT])(I?))?B?", re.IGNORECASE)
+
+
 def memory_limit(value: Any) -> int:
-    """Bytes of workspace, 0 for None."""
-    return 0 if value is None else count("memory_limit", value)
+    """Bytes of workspace, 0 for None: a number, or text such as "1GB" or "512 MiB"."""
+    if value is None:
+        return 0
+    if not isinstance(value, str):
+        return count("memory_limit", value)
+    found = _BYTES.fullmatch(value.strip())
+    if found is None:
+        raise ValueError(
+            "memory_limit must be a number of bytes, or text such as '1GB' (10⁹ bytes) or "
+            f"'512MiB'; got {value!r}"
+        )
+    unit = (1024 if found[3] else 1000) ** " KMGT".index((found[2] or "").upper())
+    return count("memory_limit", int(float(found[1]) * unit))
 
 
 def generator(rng: Any) -> np.random.Generator:

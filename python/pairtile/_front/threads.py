@@ -1,8 +1,15 @@
-"""How many threads a call may use: `workers=` of every function, and its default."""
+"""How many threads a call may use: `workers=` of every function, and its default.
+
+The default is the environment variable ``PAIRTILE_NUM_THREADS``, without it every core that the
+process may use: those of its affinity, or fewer where a container grants less time than that.
+"""
 
 from __future__ import annotations
 
+import functools
+import math
 import os
+from pathlib import Path
 
 from pairtile._front import scalars
 
@@ -15,10 +22,13 @@ _default = -1  # what ``workers=None`` stands for; -1 is every allowed core
 def set_num_threads(n: int | None) -> None:
     """Set the number of threads of every later call that leaves ``workers=None``.
 
+    The environment variable ``PAIRTILE_NUM_THREADS`` makes the same choice at import.
+
     Parameters
     ----------
     n : int or None
-        At least 1; None and -1 stand for all cores the process may run on.
+        At least 1; None and -1 stand for all cores the process may use: those of its affinity, or
+        as many as its control group (a container's quota) grants time of, if that is less.
 
     Raises
     ------
@@ -45,7 +55,60 @@ def resolve_workers(workers: int | None, name: str = "workers") -> int:
 
 
 def allowed_cores() -> int:
-    """Cores this process may run on."""
+    """Cores that this process may use; a share of one counts as one."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    return math.ceil(min(cores, granted_cores()))
+
+
+@functools.cache
+def granted_cores(root: str = "/") -> float:
+    """Cores whose time Linux's control groups grant this process, infinity without a limit.
+
+    The least of its group's and of those above it, in either version of control groups. Read once.
+    """
+    try:
+        lines = Path(root, "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    mounts = Path(root, "sys/fs/cgroup")
+    granted = math.inf
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        group = Path(path)
+        for above in (group, *group.parents):
+            # A container sees its own group as the top one, whatever the path says.
+            folder = mounts / controllers / above.relative_to("/")
+            granted = min(granted, _granted_by(folder))
+    return granted
+
+
+def _granted_by(folder: Path) -> float:
+    """Cores granted by one control group: microseconds of each period."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = (
+                (folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+            )
+        cores = int(quota) / int(period)
+    except (OSError, ValueError):  # no such group, or "max"
+        return math.inf
+    return cores if cores > 0 else math.inf
+
+
+def _start() -> None:
+    wanted = os.environ.get("PAIRTILE_NUM_THREADS", "")
+    try:
+        set_num_threads(int(wanted) if wanted else None)
+    except ValueError:
+        raise ImportError(
+            f"PAIRTILE_NUM_THREADS={wanted!r} must be a number of threads, or -1 for all cores"
+        ) from None
+
+
+_start()

@@ -268,10 +268,10 @@ def _to_cupy(result: Any, device: Any) -> Any:
         return sys.modules["cupy"].asarray(result)
 
 
-def host(x: Any) -> NDArray[Any]:
+def host(x: Any, name: str = "argument") -> NDArray[Any]:
     """NumPy copy or view of a small per-row argument, whatever it came as."""
     if _is_torch(x):
-        x = _from_torch("argument", _detached("argument", x).cpu())
+        x = _from_torch(name, _detached(name, x).cpu())
     elif _is_cupy(x):
         x = x.get()
     a: NDArray[Any] = np.asarray(x)
@@ -281,7 +281,7 @@ def host(x: Any) -> NDArray[Any]:
 
 def labels(name: str, values: Any, rows: str, n: int) -> NDArray[Any]:
     """1-D array of n integers (as int64) or strings, one per row of the argument called `rows`."""
-    a = host(values)
+    a = host(values, name)
     if a.ndim != 1 or len(a) != n:
         raise ValueError(f"{name} must have shape ({n},), one per row of {rows}, got {a.shape}")
     if a.dtype.kind in "biu":
@@ -299,7 +299,7 @@ def weights(name: str, w: Any, n: int, *, signed: bool = False) -> NDArray[np.fl
     """Finite float64 weights, one per row, as given (None stays None)."""
     if w is None:
         return None
-    a = host(w)
+    a = host(w, name)
     if a.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
     if a.shape != (n,):

@@ -18,13 +18,13 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._backends.rows import spans
 from pairtile._definitions.kernels import KERNELS, evaluate, evaluate_diagonal, evaluate_pairs
-from pairtile._front import scalars, validate
+from pairtile._front import scalars, validate, words
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.bandwidth import QUANTILE_RULES, RULES, length_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -555,7 +555,17 @@ def as_kernel(kernel: Kernel | str, name: str = "kernel") -> Kernel:
             f"{name} must be a kernel such as Gaussian(1.0), or one of {', '.join(_NAMED)}; "
             f"got {kernel!r}"
         )
-    return _NAMED[scalars.choice(name, kernel, _NAMED)]
+    return _NAMED[kernel_name(name, kernel, _NAMED)]
+
+
+def kernel_name(name: str, given: Any, known: Iterable[str]) -> str:
+    """One of the known names of kernels; "laplacian" is an error, for it has two meanings."""
+    if given == "laplacian" and "laplacian" not in known:
+        raise ValueError(
+            f"{name} 'laplacian' is of the l1 norm in scikit-learn, 'laplace' of the l2 norm here; "
+            f"pass 'laplace', or Laplace(sigma, norm='l1')"
+        )
+    return scalars.choice(name, given, known, words.KERNELS)
 
 
 def in_range(kernel: Kernel, *arrays: Any) -> tuple[list[Any], Kernel, float]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def _columns(v: Any, m: int) -> Floats:
     """`v` as float64, of shape (m,) or (m, c)."""
-    a = validate.host(v)
+    a = validate.host(v, "v")
     if a.dtype.kind not in "biuf":
         raise TypeError(f"v must hold real numbers, got dtype {a.dtype}")
     if a.ndim not in (1, 2) or len(a) != m or 0 in a.shape:
@@ -133,7 +133,7 @@ def _log_weights(log_weights: Any, m: int) -> tuple[Floats | None, float]:
     """Log weights below their maximum, and that; −∞ for none at all."""
     if log_weights is None:
         return None, 0.0
-    a = validate.host(log_weights)
+    a = validate.host(log_weights, "log_weights")
     if a.dtype.kind not in "biuf":
         raise TypeError(f"log_weights must hold real numbers, got dtype {a.dtype}")
     if a.shape != (m,):

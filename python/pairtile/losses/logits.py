@@ -260,7 +260,7 @@ def scale_of(temperature: Any, logit_scale: Any) -> Scale:
 
 
 def _scales(name: str, value: Any) -> Scale:
-    given = validate.host(value)
+    given = validate.host(value, name)
     if given.ndim != 1 or not len(given):
         raise ValueError(f"{name} must be a number or have one entry per row, got {given.shape}")
     a = validate.weights(name, given, len(given), signed=True)

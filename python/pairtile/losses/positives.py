@@ -53,7 +53,7 @@ def by_target(targets: Any, ignore_index: Any, n: int, m: int) -> Positives:
         if ignore_index is not None:
             raise ValueError("ignore_index needs targets")
         return paired(n, m)
-    t = validate.host(targets)
+    t = validate.host(targets, "targets")
     if t.dtype.kind not in "iu":
         raise TypeError(f"targets must be integers, got dtype {t.dtype}")
     if t.shape != (n,):

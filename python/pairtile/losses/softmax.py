@@ -274,7 +274,7 @@ def clip_loss(
 
 
 def _logits(values: Any) -> NDArray[np.float64] | None:
-    given = validate.host(values)
+    given = validate.host(values, "column_logits")
     if given.ndim != 1 or not len(given):
         raise ValueError(f"column_logits must have one entry per row of y, got {given.shape}")
     return validate.weights("column_logits", given, len(given), signed=True)

@@ -17,7 +17,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._definitions.metrics import normalised
 from pairtile._definitions.normalisation import through_normalisation
-from pairtile._front import scalars, validate
+from pairtile._front import scalars, validate, words
 from pairtile._front.progress import reporting
 from pairtile.losses import labels as names
 from pairtile.losses.logits import ContrastiveResult, asked
@@ -122,7 +122,7 @@ def triplet_loss(
     """
     margin = scalars.real("margin", margin)
     scalars.choice("mining", mining, ("batch_hard", "semi_hard"))
-    scalars.choice("metric", metric, _METRICS)
+    measured_by = scalars.choice("metric", metric, _METRICS, words.METRICS)
     if not isinstance(soft, (bool, np.bool_)):
         raise TypeError(f"soft must be True or False, got {soft!r}")
     given = asked(
@@ -137,7 +137,7 @@ def triplet_loss(
     counts = (sizes[codes] > 1) & (sizes[codes] < n)
     mean = given.mean(counts)
     upstream = given.seam(mean)["row_upstream"]
-    measured = _Measured.of(a, metric, given.normalize)
+    measured = _Measured.of(a, measured_by, given.normalize)
     gradient = None
     if given.grad:
         # one sum of each row's pulls, or a sum of such sums

@@ -94,7 +94,7 @@ def precision_recall_density_coverage(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> PRDC:
     r"""Precision, recall, density and coverage of a generated set.
 
@@ -153,7 +153,7 @@ def precision_recall_density_coverage(
     >>> pt.precision_recall_density_coverage(real, [[0.5], [2.5], [9.0]], k=1)
     PRDC(precision=0.6666666666666666, recall=1.0, density=1.3333333333333333, coverage=1.0)
     """
-    metrics.check_distance(metric, metric_params)
+    metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     workers = resolve_workers(workers)
@@ -260,7 +260,7 @@ def realism(
     >>> pt.realism(real, [[0.5], [4.0], [2.0], [9.0]], k=1)
     array([2.        , 0.5       ,        inf, 0.14285714])
     """
-    metrics.check_distance(metric, metric_params)
+    metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     prune = scalars.real("prune", prune, least=0.0, most=1.0)
@@ -363,7 +363,7 @@ def probabilistic_precision_recall(
     >>> pt.probabilistic_precision_recall(real, [[0.5], [2.5]], k=1, scale=2.0)
     PrecisionRecall(precision=0.953125, recall=0.9375)
     """
-    metrics.check_distance(metric, metric_params)
+    metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     scale = scalars.real("scale", scale, above=0.0)
@@ -402,7 +402,7 @@ def authenticity(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> NDArray[np.bool_]:
     r"""Which generated rows are new, rather than copies of a real row.
 
@@ -446,7 +446,7 @@ def authenticity(
     >>> pt.authenticity([[0.0], [1.0], [5.0]], [[0.1], [2.5], [7.0], [10.0]])
     array([False,  True, False,  True])
     """
-    metrics.check_distance(metric, metric_params)
+    metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
@@ -484,7 +484,7 @@ def distance_to_closest_record(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> Neighbors:
     """The nearest reference of each row: how near a synthetic record comes to a real one.
 
@@ -522,7 +522,7 @@ def distance_to_closest_record(
            [0. ]]), indices=array([[1],
            [0]]))
     """
-    metrics.check_distance(metric, metric_params)
+    metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)

@@ -107,7 +107,7 @@ class NeighborIndex:
         workers: int | None = None,
         check_finite: bool = True,
     ) -> None:
-        metrics.check(metric, metric_params)
+        metric = metrics.check(metric, metric_params)
         scalars.choice("precision", precision, scalars.PRECISIONS)
         threads = resolve_workers(workers)
         rows = validate.matrix(

@@ -56,7 +56,7 @@ def needs_radius(function: str, reference: object, radius: Any) -> None:
 
 def radii_of(radius: Any, rows: str, n: int, dtype: str) -> NDArray[np.floating[Any]]:
     """One radius per row of the set called `rows`, rounded to the dtype of the distances."""
-    a = validate.host(radius)
+    a = validate.host(radius, "radius")
     if a.dtype.kind not in "iuf":
         raise TypeError(f"radius must hold real numbers, got dtype {a.dtype}")
     if a.shape not in ((), (n,)):
@@ -85,7 +85,7 @@ def radius_count(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
     devices: Sequence[int] | None = None,
 ) -> NDArray[np.int64]:
     r"""How many references lie within a radius of each query.
@@ -146,7 +146,7 @@ def radius_count(
     array([2, 1, 0])
     """
     needs_radius("radius_count", reference, radius)
-    metrics.check_distance(metric, metric_params)
+    metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     scalars.choice("radius_of", radius_of, ("query", "reference"))
     workers = resolve_workers(workers)
@@ -191,7 +191,7 @@ def radius_neighbors(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> RadiusNeighbors:
     r"""All references within a radius of each query, nearest first.
 
@@ -243,7 +243,7 @@ def radius_neighbors(
     array([1., 1., 2., 2.])
     """
     needs_radius("radius_neighbors", reference, radius)
-    metrics.check_distance(metric, metric_params)
+    metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)

@@ -99,7 +99,7 @@ def _times(
         ("query_times", query_times, name, n),
         ("reference_times", reference_times, "reference", m),
     ):
-        a = validate.host(values)
+        a = validate.host(values, argument)
         if a.shape != (count,):
             raise ValueError(
                 f"{argument} must have shape ({count},), one per row of {rows}, got {a.shape}"
@@ -183,7 +183,7 @@ def admissible(
             name, query_times, reference_times, n, m
         )
     if reference_mask is not None:
-        mask = validate.host(reference_mask)
+        mask = validate.host(reference_mask, "reference_mask")
         if mask.dtype.kind != "b":
             raise TypeError(f"reference_mask must be boolean, got dtype {mask.dtype}")
         if mask.shape != (m,):
@@ -207,12 +207,12 @@ def _search(
     workers: int | None,
     check_finite: bool,
     progress: Progress,
-    memory_limit: int | None,
+    memory_limit: int | str | None,
     devices: Sequence[int] | None,
     **predicates: Any,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
-    metrics.check(metric, metric_params)
+    metric = metrics.check(metric, metric_params)
     scalars.choice("precision", precision, scalars.PRECISIONS)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
@@ -262,7 +262,7 @@ def knn(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
     devices: Sequence[int] | None = None,
 ) -> Neighbors:
     r"""The k nearest rows of a reference set, for each query, exactly.
@@ -348,10 +348,11 @@ def knn(
         nan_euclidean only Inf is searched for.
     progress : bool or callable, default False
         True for a bar on standard error if that is a terminal, or a callable(done, total).
-    memory_limit : int, optional
-        Bytes of workspace, beside what is in memory already and the result. For sets that are
-        not in memory (see Notes) it holds blocks of their rows, lists to be merged and the
-        engine's workspace: 256 MiB by default. For sets in memory it is the engine's alone: by
+    memory_limit : int or str, optional
+        Bytes of workspace, or text such as "1GB" (10⁹ bytes) or "512MiB", beside what is in memory
+        already and the result. For sets that are not in memory (see Notes) it holds blocks of their
+        rows, lists to be merged and the engine's workspace: 256 MiB by default. For sets in memory
+        it is the engine's alone: by
         default about 50 MB, more where k is in the ten thousands or a large set is searched among
         itself (see Notes). It changes no result, but much below the default a search for large k
         slows down. It holds fewer threads where their buffers would not fit. On a GPU it is
@@ -470,7 +471,7 @@ def kth_distance(
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
-    memory_limit: int | None = None,
+    memory_limit: int | str | None = None,
     devices: Sequence[int] | None = None,
 ) -> NDArray[np.floating[Any]]:
     r"""Distance of each row to its k-th nearest neighbour, for one k or several at once.
@@ -588,7 +589,7 @@ def pairwise_distances(
     >>> float(pt.pairwise_distances([[512695.0]], [[512804.0]])[0, 0])
     109.0
     """
-    metrics.check(metric, metric_params)
+    metric = metrics.check(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     wrap = validate.like(x, y)

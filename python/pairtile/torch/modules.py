@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from pairtile._front import words
 from pairtile._front.differentiable import FUNCTIONS
 from pairtile.torch.functions import on_tensors
 
@@ -38,10 +39,11 @@ class Module(torch.nn.Module):
     def __init__(self, **keywords: Any) -> None:
         super().__init__()
         function = FUNCTIONS[self._function]
-        known = {*function.keywords, *(["reduction"] if function.per_row else [])}
+        known = [*function.keywords, *(["reduction"] if function.per_row else [])]
         for name in keywords:
             if name not in known:
-                raise TypeError(f"{type(self).__name__}() takes no keyword {name!r}")
+                hint = words.keyword_hint(name, known)
+                raise TypeError(f"{type(self).__name__}() takes no keyword {name!r}; {hint}")
         self._held = [name for name, v in keywords.items() if isinstance(v, torch.Tensor)]
         for name in self._held:
             if isinstance(keywords[name], torch.nn.Parameter):

@@ -18,7 +18,7 @@ from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
-from pairtile.kernels.kernel import Gaussian, Kernel, Laplace
+from pairtile.kernels.kernel import Gaussian, Kernel, Laplace, kernel_name
 from pairtile.two_sample.nulls import Samples
 from pairtile.two_sample.permutation import check_paired
 from pairtile.two_sample.relabelling import Exchange, Sums, pack, signed_sums, signs, statistics
@@ -131,7 +131,7 @@ def _collection(
                 raise ValueError(f"{kernel} has a parameter {rules[0][0]!r}; give it a number")
             out.append(kernel)
             continue
-        metric, make = _FAMILIES[scalars.choice("kernels", kernel, _FAMILIES)]
+        metric, make = _FAMILIES[kernel_name("kernels", kernel, _FAMILIES)]
         if metric not in lengths:
             lengths[metric] = sorted(given or _bandwidths(x, y, metric, count, chosen, workers))
         out.extend(make(length) for length in lengths[metric])
