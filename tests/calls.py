@@ -141,6 +141,12 @@ SUMS = {
     "witness": lambda w: (pt.witness(X, X, Y, workers=w),),
     "mmd_test": lambda w: pt.mmd_test(X, Y, n_permutations=70, rng=1, workers=w),
     "energy_test": lambda w: pt.energy_test(X, Y, n_permutations=9, rng=1, workers=w),
+    "sliced_test": lambda w: pt.sliced_test(
+        X, Y, n_projections=9, n_permutations=9, rng=1, workers=w
+    ),
+    "sliced_test max": lambda w: pt.sliced_test(
+        X, Y64, statistic="max", n_projections=9, n_permutations=9, rng=1, workers=w
+    ),
     "distance_correlation": lambda w: (
         pt.distance_correlation(X, Y64[: len(X), :3], exponent=0.8, workers=w),
         pt.distance_correlation(X[:, :1], Y64[: len(X), :1], workers=w),

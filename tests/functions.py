@@ -111,6 +111,11 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "sliced_test": (
+        lambda a, b, **o: pt.sliced_test(a, b, n_projections=5, n_permutations=9, rng=0, **o),
+        "x",
+        "y",
+    ),
     "wasserstein_1d": (lambda a, b, **o: pt.wasserstein_1d(a, b, **o), "x", "y"),
     "sliced_wasserstein": (
         lambda a, b, **o: pt.sliced_wasserstein(

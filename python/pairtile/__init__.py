@@ -98,6 +98,7 @@ from pairtile.two_sample import (
     mmd_aggregated_test,
     mmd_power,
     mmd_test,
+    sliced_test,
 )
 
 __version__ = "0.1.0"
@@ -177,6 +178,7 @@ __all__ = [
     "siglip_loss",
     "similarity_histogram",
     "sliced_energy",
+    "sliced_test",
     "sliced_wasserstein",
     "sphere_directions",
     "stein_test",

@@ -403,8 +403,7 @@ def sliced_energy(
         costs, grad_x, grad_y = choose.module(a, b).sliced_energy_costs(
             a, b, along, gradient=return_gradient, workers=workers, progress=report
         )
-    # Γ overflows beyond d = 340, its logarithm does not.
-    factor = math.sqrt(math.pi) * math.exp(math.lgamma((dim + 1) / 2) - math.lgamma(dim / 2))
+    factor = energy_factor(dim)
     value = factor * float(np.mean(costs))
     if not (full or return_gradient):
         return value
@@ -414,6 +413,12 @@ def sliced_energy(
     to_user = validate.like(x, y)
     error = factor * _standard_error(costs, block)
     return SlicedResult(value, error, to_user(grad_x), to_user(grad_y))
+
+
+def energy_factor(d: int) -> float:
+    """c_d: how much longer a vector is than its projection is on average."""
+    # Γ overflows beyond d = 340, its logarithm does not.
+    return math.sqrt(math.pi) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
 
 
 def sphere_directions(

@@ -34,7 +34,7 @@ PYTHON = {
     "neighbors": FOUNDATION,
     "losses": FOUNDATION,
     "slices": FOUNDATION,
-    "two_sample": FOUNDATION | {"kernels"},
+    "two_sample": FOUNDATION | {"kernels", "slices"},
     "stein": FOUNDATION | {"kernels", "two_sample"},
     "dependence": FOUNDATION | {"kernels", "two_sample"},
     "sklearn": FOUNDATION | {"neighbors"},

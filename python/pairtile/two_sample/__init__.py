@@ -8,6 +8,7 @@ from pairtile.two_sample.inception import KID, kid
 from pairtile.two_sample.online import OnlineMMD, OnlineResult
 from pairtile.two_sample.permutation import TestResult, energy_test, mmd_test
 from pairtile.two_sample.power import MMDPower, mmd_power
+from pairtile.two_sample.sliced import sliced_test
 from pairtile.two_sample.statistics import energy_distance, mmd
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "mmd_aggregated_test",
     "mmd_power",
     "mmd_test",
+    "sliced_test",
 ]
