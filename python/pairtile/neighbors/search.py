@@ -347,7 +347,8 @@ def knn(
         False skips the search for NaN and Inf; a NaN distance is then never a neighbour. For
         nan_euclidean only Inf is searched for.
     progress : bool or callable, default False
-        True for a bar on standard error if that is a terminal, or a callable(done, total).
+        True for a bar on standard error: of tqdm in a notebook where that is installed, a line
+        every 10 s where it is no terminal. Or a callable(done, total).
     memory_limit : int or str, optional
         Bytes of workspace, or text such as "1GB" (10⁹ bytes) or "512MiB", beside what is in memory
         already and the result. For sets that are not in memory (see Notes) it holds blocks of their

@@ -282,7 +282,8 @@ def mmd(
     check_finite : bool, default True
         False skips the search for NaN and Inf.
     progress : bool or callable, default False
-        True for a bar on standard error if that is a terminal, or a callable(done, total).
+        True for a bar on standard error: of tqdm in a notebook where that is installed, a line
+        every 10 s where it is no terminal. Or a callable(done, total).
     devices : sequence of int, optional
         As in `kernel_sum`, for the estimators "unbiased" and "biased" without gradients: CUDA
         devices that each of the three sums is split between.
