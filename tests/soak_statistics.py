@@ -571,7 +571,7 @@ def _first_seen(labels: NDArray[Any]) -> list[Any]:
 
 
 def two_sample_test(s: Samples) -> Iterator[Claim]:
-    methods = ["permutation", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"]
+    methods = ["random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"]
     method = s.rng.choice(methods).item()
     n, m = (min(rows, 250) for rows in (len(s.a), len(s.b)))
     if method == "wild_bootstrap":
@@ -598,7 +598,7 @@ def two_sample_test(s: Samples) -> Iterator[Claim]:
     draws, is_x = np.random.default_rng(seed), np.arange(n + m) < n
     name, labels = f"{chosen.name} {estimator} {method} {n}+{m}", [is_x]
     loose = 2.0**-36 * size
-    if method == "permutation":
+    if method == "random":
         units = [np.array([i]) for i in range(n + m)]
         if s.rng.random() < 0.4:
             groups = np.concatenate([
@@ -643,7 +643,7 @@ def two_sample_test(s: Samples) -> Iterator[Claim]:
                 label[rows[u]] = True
             labels.append(label)
     got = test(x, y, n_permutations=count, rng=seed, **options)
-    if method in ("permutation", "cheap_permutation"):
+    if method in ("random", "cheap_permutation"):
         expected = np.array([_labelled(k, v, estimator) for v in labels])
         size *= 4
     elif method == "wild_bootstrap":
@@ -772,7 +772,7 @@ def disco(s: Samples) -> Iterator[Claim]:
     exponent = float(s.rng.choice([1.0, 0.5, 2.0, 1.5]))
     count, seed = 15, int(s.rng.integers(2**31))
     got = pt.disco_test(samples, exponent=exponent, n_permutations=count, rng=seed,
-                        workers=s.workers)  # fmt: skip
+                        method="random", workers=s.workers)  # fmt: skip
     total, groups, g = len(values), len(sizes), Pairs(values, values).distances ** exponent
     draws, order = np.random.default_rng(seed), np.arange(total)
     inner = []

@@ -33,7 +33,8 @@ from pairtile.kernels.kernel import (
     resolve,
 )
 from pairtile.kernels.univariate import dot
-from pairtile.two_sample.permutation import TestResult
+from pairtile.two_sample.relabelling import at_least
+from pairtile.two_sample.results import TestResult, concluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -913,10 +914,12 @@ def independence_test(
                 done += 1
     assert first is not None  # there is always the order as it is
     size_of_products = math.sqrt(first.x.mean_square) * math.sqrt(first.y.mean_square)
-    below = int(np.count_nonzero(values[1:] < values[0] - 2.0**-38 * size_of_products))
-    values = _in_unit(np.maximum(values, 0.0), x_unit * y_unit)
-    return TestResult(
-        float(values[0]),
-        (1 + count - below) / (1 + count),
-        validate.like(x, y)(values[1:].copy()),
+    tolerance = 2.0**-38 * size_of_products
+    return concluded(
+        _in_unit(np.maximum(values, 0.0), x_unit * y_unit),
+        at_least(values, tolerance),
+        "permutation",
+        wrap=validate.like(x, y),
+        n=n,
+        m=n,
     )

@@ -26,12 +26,14 @@ from pairtile.kernels.kernel import (
     as_kernel,
     diagonal,
     kernels_with,
+    lengths_of,
     median_sizes,
     not_below_zero,
     resolve,
+    text_of,
 )
-from pairtile.two_sample.permutation import TestResult
-from pairtile.two_sample.relabelling import pack, pvalue, signed_sums
+from pairtile.two_sample.relabelling import at_least, pack, signed_sums
+from pairtile.two_sample.results import TestResult, concluded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +110,15 @@ def _rows_and_scores(
     return a, s
 
 
+class _Signed(NamedTuple):
+    """Means of the Stein kernel under vectors of signs."""
+
+    values: NDArray[np.float64]  # of equal signs first
+    size: float  # mean of its diagonal
+    kernel: str  # with its lengths
+    n: int
+
+
 def _stein_sums(
     x: ArrayLike,
     scores: ArrayLike,
@@ -119,8 +130,8 @@ def _stein_sums(
     workers: int | None,
     check_finite: bool,
     progress: Progress,
-) -> tuple[float, NDArray[np.float64], float]:
-    """The statistic, that under each sign vector, and the mean of the Stein kernel's diagonal.
+) -> _Signed:
+    """The statistic, and that under each sign vector.
 
     `draw` gives the sign vectors, True for +1, once the number of rows is known.
     """
@@ -131,15 +142,15 @@ def _stein_sums(
     n = len(a)
     labels = pack(draw(n), n, count)
     with reporting(progress, *median_sizes(chosen, n), n * n // 2) as (*medians, report):
-        terms = resolve(chosen, a, None, workers=threads, reports=medians)
+        lengths = lengths_of(chosen, a, None, workers=threads, reports=medians)
+        terms = chosen._terms(a.shape[1], lengths)
         within, row, total = choose.module(a, s).stein_label_sums(
             a, s, labels, terms, workers=threads, progress=report
         )
-    signed = signed_sums(within, row, total)
+    values = np.append(total, signed_sums(within, row, total))
     own = _sum_of_diagonal(s, terms)
-    if estimator == "biased":
-        return (total + own) / n**2, (signed + own) / n**2, own / n
-    return total / (n * (n - 1)), signed / (n * (n - 1)), own / n
+    values = (values + own) / n**2 if estimator == "biased" else values / (n * (n - 1))
+    return _Signed(values, own / n, text_of(chosen, lengths), n)
 
 
 def _gradients(
@@ -382,7 +393,7 @@ def kernel_stein_discrepancy(
         workers=workers,
         check_finite=check_finite,
         progress=progress,
-    )[0]
+    ).values[0]
     return float(not_below_zero(value, estimator, as_kernel(kernel)))
 
 
@@ -461,7 +472,7 @@ def stein_test(
     count = scalars.count("n_bootstrap", n_bootstrap)
     change = scalars.real("change_probability", change_probability, above=0, most=0.5)
     generator = scalars.generator(rng)
-    statistic, null, size = _stein_sums(
+    signed = _stein_sums(
         x,
         scores,
         kernel,
@@ -472,6 +483,11 @@ def stein_test(
         check_finite=check_finite,
         progress=progress,
     )
-    p = pvalue(statistic, null, 2.0**-40 * abs(size))
-    statistic, null = (not_below_zero(v, estimator, as_kernel(kernel)) for v in (statistic, null))
-    return TestResult(statistic, p, validate.like(x, scores)(null), "wild_bootstrap")
+    return concluded(
+        not_below_zero(signed.values, estimator, as_kernel(kernel)),
+        at_least(signed.values, 2.0**-40 * abs(signed.size)),
+        "wild_bootstrap",
+        wrap=validate.like(x, scores),
+        kernel=signed.kernel,
+        n=signed.n,
+    )

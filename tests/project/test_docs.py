@@ -31,6 +31,7 @@ RESULTS = {
     "MMDGradient",
     "MMDPower",
     "PRDC",
+    "Pairwise",
     "PrecisionRecall",
     "Retrieval",
     "SimilarityHistogram",

@@ -101,6 +101,22 @@ def test_samples_of_any_dtype(samples):
     assert a.statistic == pytest.approx(b.statistic, rel=1e-12)
 
 
+@pytest.mark.oracle("torch")
+def test_of_tensors(samples):
+    import torch
+
+    tensors = [torch.as_tensor(s) for s in samples]
+    labels = np.repeat([0, 1, 2], [len(s) for s in samples])
+    options = {"n_permutations": 9, "rng": 0}
+    right = pt.disco_test(samples, **options)
+    for found in (
+        pt.disco_test(tensors, **options),
+        pt.disco_test(torch.cat(tensors), labels=labels, **options),
+    ):
+        assert isinstance(found.null_distribution, torch.Tensor)
+        np.testing.assert_array_equal(found.null_distribution, right.null_distribution)
+
+
 def test_samples_without_spread():
     constant = [np.full((4, 2), float(j)) for j in range(3)]
     result = pt.disco_test(constant, n_permutations=99, rng=0)

@@ -280,7 +280,7 @@ def test_bins_are_groups_exchanged_whole(n, m, bins, estimator):
     for kernel, _ in KERNELS.values():
         options = {"kernel": kernel, "estimator": estimator, "n_permutations": 50, "rng": 5}
         cheap = pt.mmd_test(x, y, method="cheap_permutation", n_bins=bins, **options)
-        whole = pt.mmd_test(x, y, groups=groups, **options)
+        whole = pt.mmd_test(x, y, groups=groups, method="random", **options)
         np.testing.assert_allclose(
             cheap.null_distribution, whole.null_distribution, rtol=0, atol=1e-12
         )
@@ -294,13 +294,13 @@ def test_bins_of_single_rows_are_a_permutation_test(seed):
     x, y = rng.integers(0, 3, size=(2, 4, 2)) + 0.1
     options = {"n_permutations": 300, "rng": seed}
     for estimator in ESTIMATORS:
-        permuted = pt.energy_test(x, y, estimator=estimator, **options)
+        permuted = pt.energy_test(x, y, estimator=estimator, method="random", **options)
         cheap = pt.energy_test(
             x, y, estimator=estimator, method="cheap_permutation", n_bins=8, **options
         )
         assert cheap.pvalue == permuted.pvalue
     defaults = pt.energy_test(x, y, method="cheap_permutation", **options)
-    assert defaults.pvalue == pt.energy_test(x, y, **options).pvalue
+    assert defaults.pvalue == pt.energy_test(x, y, method="random", **options).pvalue
 
 
 # --- gamma and spectrum -------------------------------------------------------------------------

@@ -400,7 +400,8 @@ def test_any_sizes(n, m):
     x, y = rng.normal(size=(n, 3)), rng.normal(size=(m, 3)) + 1
     estimators = ESTIMATORS if min(n, m) > 1 else ("biased",)
     for estimator in estimators:
-        result = pt.energy_test(x, y, estimator=estimator, n_permutations=12, rng=9)
+        options = {"n_permutations": 12, "method": "random", "rng": 9}
+        result = pt.energy_test(x, y, estimator=estimator, **options)
         chosen = rows_called_x(n, m, 12, 9)
         null = brute_null(riesz(1), np.vstack([x, y]), chosen, estimator)
         bound = 4e-12 * cdist(x, y).max()
@@ -593,9 +594,8 @@ def test_relabellings_that_tie_in_theory_are_ties(kind, statistic, estimator):
             at_least = {x for x, t in exact.statistics.items() if t >= observed - tolerance}
             drawn = [tuple(sorted(rows)) for rows in rows_called_x(4, 4, draws, seed)]
             assert len(set(drawn)) > 60  # of 70
-            result = test(
-                x=pooled[:4], y=pooled[4:], estimator=estimator, n_permutations=draws, rng=seed
-            )
+            given = {"x": pooled[:4], "y": pooled[4:], "estimator": estimator}
+            result = test(n_permutations=draws, method="random", rng=seed, **given)
             null = [float(exact.statistics[x]) for x in drawn]
             atol = 1e-11 * float(exact.largest)
             np.testing.assert_allclose(result.null_distribution, null, rtol=1e-9, atol=atol)
@@ -604,6 +604,7 @@ def test_relabellings_that_tie_in_theory_are_ties(kind, statistic, estimator):
                 f"seed {seed}: p = {result.pvalue}, exactly {expected}; "
                 f"{len(at_least)} of 70 splits are at least the observed one"
             )
+            assert test(n_permutations=draws, **given).pvalue == len(at_least) / 70
     assert told_apart > 3
 
 

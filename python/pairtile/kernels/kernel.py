@@ -98,6 +98,11 @@ class Kernel:
     def _definition(self) -> Definition:
         return KERNELS[self._name]
 
+    @property
+    def _metric(self) -> str:
+        """Of the distances that rules look at."""
+        return "euclidean"
+
     def _parts(self) -> tuple[tuple[float, Kernel], ...]:
         """The kernel as a weighted sum."""
         return ((1.0, self),)
@@ -623,6 +628,25 @@ def median_sizes(kernel: Kernel, n: int) -> list[int]:
     return [n * n // 2 if rule in QUANTILE_RULES else 0 for rule, _ in sorted(kernel._rules())]
 
 
+def lengths_of(
+    kernel: Kernel,
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    *,
+    workers: int,
+    reports: Sequence[Report | None],
+) -> dict[Rule, float]:
+    """What each rule such as "median" gives, applied once, to the pooled x and y."""
+    rules = sorted(kernel._rules())
+    rows = len(x) + (0 if y is None else len(y))
+    if rules and rows < 2:
+        raise ValueError(f"{kernel} asks for a {rules[0][0]} length, but there is only {rows} row")
+    return {
+        (rule, metric): length_of(rule, metric, x, y, workers=workers, report=report)
+        for (rule, metric), report in zip(rules, reports, strict=True)
+    }
+
+
 def resolve(
     kernel: Kernel,
     x: NDArray[Any],
@@ -631,16 +655,26 @@ def resolve(
     workers: int,
     reports: Sequence[Report | None],
 ) -> list[Term]:
-    """The engine's terms, each rule such as "median" applied once, to the pooled x and y."""
-    rules = sorted(kernel._rules())
-    rows = len(x) + (0 if y is None else len(y))
-    if rules and rows < 2:
-        raise ValueError(f"{kernel} asks for a {rules[0][0]} length, but there is only {rows} row")
-    lengths = {
-        (rule, metric): length_of(rule, metric, x, y, workers=workers, report=report)
-        for (rule, metric), report in zip(rules, reports, strict=True)
-    }
+    """The engine's terms, rules replaced by what they give."""
+    lengths = lengths_of(kernel, x, y, workers=workers, reports=reports)
     return kernel._terms(x.shape[1], lengths)
+
+
+def text_of(kernel: Kernel, lengths: Mapping[Rule, float], unit: float = 1.0) -> str:
+    """The kernel with what rules gave, to six digits, for people to read; lengths are in `unit`."""
+
+    def number(value: Any, metric: str) -> str:
+        if isinstance(value, str):
+            value = unit * lengths[value, metric] if (value, metric) in lengths else repr(value)
+        return value if isinstance(value, str) else f"{value:.6g}"
+
+    def one(part: Kernel) -> str:
+        given = {name: value for name, value in vars(part).items() if value is not None}
+        shown = ", ".join(f"{name}={number(v, part._metric)}" for name, v in given.items())
+        return f"{type(part).__name__}({shown})"
+
+    parts = [(weight, one(part)) for weight, part in kernel._parts()]
+    return " + ".join(text if weight == 1 else f"{weight:.6g} * {text}" for weight, text in parts)
 
 
 def joint_precision(precision: str, *arrays: NDArray[Any]) -> str:

@@ -1,13 +1,14 @@
 """Do two samples differ? Statistics with their gradients, their null distributions, and tests."""
 
 from pairtile.two_sample.aggregated import AggregatedTest, KernelTest, mmd_aggregated_test
-from pairtile.two_sample.disco import disco_test
+from pairtile.two_sample.disco import Pairwise, disco_test
 from pairtile.two_sample.divergence import cauchy_schwarz_divergence
 from pairtile.two_sample.gradient import MMDGradient
 from pairtile.two_sample.inception import KID, kid
 from pairtile.two_sample.online import OnlineMMD, OnlineResult
-from pairtile.two_sample.permutation import TestResult, energy_test, mmd_test
+from pairtile.two_sample.permutation import energy_test, mmd_test
 from pairtile.two_sample.power import MMDPower, mmd_power
+from pairtile.two_sample.results import TestResult
 from pairtile.two_sample.sliced import sliced_test
 from pairtile.two_sample.statistics import energy_distance, mmd
 
@@ -19,6 +20,7 @@ __all__ = [
     "MMDPower",
     "OnlineMMD",
     "OnlineResult",
+    "Pairwise",
     "TestResult",
     "cauchy_schwarz_divergence",
     "disco_test",

@@ -251,7 +251,8 @@ def mmd_aggregated_test(
     if paired:
         words = pack(signs(n, 2 * count, draws), n, 2 * count + 1)
     else:
-        words, sizes = Exchange(n, m).words(2 * count, draws)
+        exchange = Exchange(n, m)
+        words, sizes = exchange.words(exchange.columns(2 * count, draws), 2 * count + 1)
     samples = [Samples(a, b, of_kernel, "unbiased", threads) for of_kernel in terms]
     quanta = [s.quantum() for s in samples] if paired else ()
     with reporting(progress, (n + m) ** 2 // 2) as (report,):

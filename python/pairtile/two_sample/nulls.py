@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Report
-    from pairtile.two_sample.relabelling import Words
+    from pairtile.two_sample.relabelling import Plan, Words
 
     Floats = NDArray[np.float64]
 
-METHODS = ("permutation", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum")
+METHODS = ("permutation", "random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum")
 _SPECTRUM_ROWS = 512  # of the Gram matrix whose eigenvalues are taken: 2 MB
 _SCALE_ROWS = 64  # by which the size of kernel values is judged
 _ROUNDED_PAIRS = 512  # fewer take no time
@@ -125,10 +125,10 @@ class Samples(NamedTuple):
 
 
 def permutation(
-    s: Samples, exchange: Exchange, count: int, rng: Any, report: Report | None
+    s: Samples, exchange: Exchange, planned: Plan, report: Report | None
 ) -> tuple[Floats, float]:
-    """Statistics of the observed labelling and of `count` random ones, and the tie tolerance."""
-    words, sizes = exchange.words(count, rng)
+    """Statistics of the planned labellings, the observed one first, and the tie tolerance."""
+    words, sizes = exchange.words(planned.columns, planned.total)
     least = min(sizes.min(), exchange.rows - sizes.max())
     if least < (2 if s.estimator == "unbiased" else 1):
         raise ValueError(

@@ -7,7 +7,7 @@ The null distributions are in `nulls`; this is their public face.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,67 +20,28 @@ from pairtile.kernels.kernel import (
     Kernel,
     as_kernel,
     in_range,
+    lengths_of,
     median_sizes,
     not_below_zero,
-    resolve,
+    text_of,
 )
 from pairtile.two_sample import nulls
-from pairtile.two_sample.relabelling import Exchange, pvalue
+from pairtile.two_sample.relabelling import Exchange, at_least, plan
+from pairtile.two_sample.results import TestResult, concluded
 from pairtile.two_sample.statistics import ESTIMATORS, check_sizes
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from pairtile._front.progress import Progress
 
 
-class _Fields(NamedTuple):
-    statistic: float
-    pvalue: float
-    null_distribution: NDArray[np.float64]
-
-
-class TestResult(_Fields):
-    """Outcome of a test; unpacks to its first three attributes.
-
-    Attributes
-    ----------
-    statistic : float
-        Of the samples as they were given.
-    pvalue : float
-        (1 + #{T_b ≥ T_0 − τ}) / (1 + B): one-tailed, never 0. The tail of the fitted
-        distribution where none is sampled.
-    null_distribution : ndarray of shape (B,), float64
-        The statistic under the null, B times, the observed one excluded; empty where no null is
-        sampled.
-    null : str
-        Where the null distribution comes from: "permutation", or the test's `method`.
-    """
-
-    null: str
-
-    def __new__(
-        cls,
-        statistic: float,
-        pvalue: float,
-        null_distribution: NDArray[np.float64],
-        null: str = "permutation",
-    ) -> TestResult:
-        """Of three fields and the name of the null."""
-        result = super().__new__(cls, statistic, pvalue, null_distribution)
-        result.null = null
-        return result
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, null={self.null!r})"
-
-
-TestResult.__test__ = False  # type: ignore[attr-defined]  # pytest goes by the name and collects it
+RELABELLED = ("permutation", "random")  # methods that exchange rows, or groups of them
 
 
 def _check_method(method: str, n_bins: Any, groups: Any, strata: Any) -> None:
     scalars.choice("method", method, nulls.METHODS)
-    if method != "permutation" and (groups is not None or strata is not None):
+    if method not in RELABELLED and (groups is not None or strata is not None):
         raise ValueError(f"groups and strata need method='permutation', got method={method!r}")
     if method != "cheap_permutation" and n_bins is not None:
         raise ValueError(f"n_bins needs method='cheap_permutation', got method={method!r}")
@@ -91,6 +52,7 @@ def _test(
     y: ArrayLike,
     kernel: Kernel,
     *,
+    named: bool,
     n_permutations: int,
     estimator: str,
     method: str,
@@ -111,7 +73,7 @@ def _test(
     check_sizes(estimator, n, m)
     triangle = (n + m) ** 2 // 2
     sizes = [triangle]  # of the backend calls to come
-    if method == "permutation":
+    if method in RELABELLED:
         exchange = Exchange(n, m, groups, strata)
     elif method == "wild_bootstrap":
         check_paired(n, m)
@@ -121,14 +83,19 @@ def _test(
     elif method == "gamma":
         sizes = [n * n // 2, m * m // 2, n * m]
     draws = scalars.generator(rng)
-    (a, b), kernel, _ = in_range(kernel, a, b)
+    given = kernel
+    (a, b), kernel, unit = in_range(kernel, a, b)
     with reporting(progress, *median_sizes(kernel, n + m), *sizes) as reports:
         medians, reports = reports[: -len(sizes)], reports[-len(sizes) :]
-        terms = resolve(kernel, a, b, workers=threads, reports=medians)
+        lengths = lengths_of(kernel, a, b, workers=threads, reports=medians)
+        terms = kernel._terms(a.shape[1], lengths)
         line = univariate.on_a_line(kernel, a, b)
         samples = nulls.Samples(a, b, terms, estimator, threads, line)
-        if method == "permutation":
-            values, tolerance = nulls.permutation(samples, exchange, count, draws, *reports)
+        null = method
+        if method in RELABELLED:
+            planned = plan(exchange, count, method, draws)
+            null = planned.null
+            values, tolerance = nulls.permutation(samples, exchange, planned, *reports)
         elif method == "wild_bootstrap":
             values, tolerance = nulls.wild_bootstrap(samples, count, draws, *reports)
         elif method == "cheap_permutation":
@@ -137,12 +104,20 @@ def _test(
             values, tolerance = nulls.spectrum(samples, count, draws, *reports)
         else:
             statistic, p = nulls.gamma(samples, reports)
-            statistic = not_below_zero(statistic, estimator, kernel)
-            return TestResult(statistic, p, validate.like(x, y)(np.empty(0)), method)
-    statistic, null = float(values[0]), values[1:].copy()
-    p = pvalue(statistic, null, tolerance)
-    statistic, null = (not_below_zero(v, estimator, kernel) for v in (statistic, null))
-    return TestResult(statistic, p, validate.like(x, y)(null), method)
+    text = text_of(given, lengths, unit) if named else None
+    wrap = validate.like(x, y)
+    if method == "gamma":
+        statistic = not_below_zero(statistic, estimator, kernel)
+        return TestResult(statistic, p, wrap(np.empty(0)), method, kernel=text, n=n, m=m)
+    return concluded(
+        not_below_zero(values, estimator, kernel),
+        at_least(values, tolerance),
+        null,
+        wrap=wrap,
+        kernel=text,
+        n=n,
+        m=m,
+    )
 
 
 def check_paired(n: int, m: int) -> None:
@@ -173,8 +148,9 @@ def mmd_test(
     r"""Test of equal distributions by the squared MMD.
 
     By default a permutation test: the labels of the pooled sample (rows of x, then rows of y) are
-    redrawn `n_permutations` times, ``rng.permutation(n + m)[:n]`` being the rows called x. The
-    p-value is one-tailed.
+    redrawn `n_permutations` times, ``rng.permutation(n + m)[:n]`` being the rows called x; or,
+    where there are no more relabellings than that, all of them are looked at. The p-value is
+    one-tailed.
 
     Parameters
     ----------
@@ -184,18 +160,24 @@ def mmd_test(
         As in `mmd`. "median" is taken once, on the pooled sample, so relabelling leaves it.
     n_permutations : int, default 999
         B, at least 1: relabellings, draws of signs, or draws from the limit distribution.
+        If there are at most B distinct relabellings (:math:`\binom{n+m}{n}` of single rows), a
+        permutation test is exact: it takes each of them once, and the seed does not matter.
     estimator : {"unbiased", "biased"}
         As in `mmd`.
     groups : array_like of shape (n + m,), integers or strings, optional
         Rows of one group, all in the same sample, are exchanged whole: the rows of a patient,
-        say. Groups take the place of rows in the draw, in the order in which they first appear.
+        say. Groups take the place of rows in the draw, in the order in which they first appear,
+        so that samples of groups of unequal size vary in their number of rows; an exact test takes
+        every assignment of whole groups that gives x its n rows.
     strata : array_like of shape (n + m,), integers or strings, optional
         Rows (or groups) are exchanged within their stratum only; strata are drawn one after
         the other, in the order in which they first appear.
     rng : int, numpy.random.Generator or None
         One seed gives one null distribution on every backend.
-    method : {"permutation", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"}
-        The null distribution; all but the first take neither groups nor strata.
+    method : {"permutation", "random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"}
+        The null distribution; all but the first two take neither groups nor strata.
+
+        "random": as "permutation", but relabellings are drawn where all could be looked at, too.
 
         "wild_bootstrap": needs n = m. Row i of x is paired with row i of y, and the two change
         places at random: :math:`\sum \varepsilon_i \varepsilon_j h_{ij}` with
@@ -230,8 +212,9 @@ def mmd_test(
     Returns
     -------
     TestResult
-        ``(statistic, pvalue, null_distribution)``, and `null`, which repeats `method`. The
-        p-value is ``(1 + #{T_b ≥ T_0 − τ}) / (1 + B)`` with
+        ``(statistic, pvalue, null_distribution)``, and by name what else there is to know. The
+        p-value is ``(1 + #{T_b ≥ T_0 − τ}) / (1 + B)``, or the share of all relabellings with
+        ``T ≥ T_0 − τ`` if the null is "exact", with
         :math:`\tau = 2^{-40}(|\hat E_{xx}| + |\hat E_{yy}| + 2|\hat E_{xy}|)`, or
         :math:`2^{-44}` of the mean of k(z, z) if larger, so that relabellings that tie in
         theory tie here; for "wild_bootstrap" and "spectrum" τ is :math:`2^{-38}` of the mean of
@@ -280,6 +263,7 @@ def mmd_test(
         x,
         y,
         as_kernel(kernel),
+        named=True,
         n_permutations=n_permutations,
         estimator=estimator,
         method=method,
@@ -348,6 +332,7 @@ def energy_test(
         x,
         y,
         Energy(exponent),
+        named=False,
         n_permutations=n_permutations,
         estimator=estimator,
         method=method,

@@ -8,7 +8,9 @@ rows to a word; what the engine gives back for it are V_b'KV_b and V_b'K1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -61,10 +63,9 @@ def statistics(sums: Sums, estimator: str) -> tuple[Floats, Floats]:
     return labelled + other - 2 * between, tolerance
 
 
-def pvalue(observed: float, null: Floats, tolerance: float) -> float:
-    """(1 + #{T_b ≥ T_0 − τ}) / (1 + B)."""
-    below = int(np.count_nonzero(null < observed - tolerance))
-    return (1 + len(null) - below) / (1 + len(null))
+def at_least(values: Floats, tolerance: float) -> int:
+    """#{b ≥ 0: T_b ≥ T_0 − τ}: the observed value, which comes first, is one of them."""
+    return len(values) - int(np.count_nonzero(values < values[0] - tolerance))
 
 
 def pack(columns: Iterator[NDArray[np.bool_]], rows: int, count: int) -> Words:
@@ -112,6 +113,108 @@ def by_appearance(labels: NDArray[Any]) -> NDArray[np.int64]:
     return rank[codes]
 
 
+class Relabellings(Protocol):
+    """What can be relabelled at random and, where there are few ways to, in all of them."""
+
+    def count(self, limit: int | None = None) -> int:
+        """How many there are, the observed one included; above `limit`, any number above it."""
+        ...
+
+    def columns(self, count: int, rng: Any) -> Iterator[NDArray[Any]]:
+        """The observed one, then `count` at random."""
+        ...
+
+    def all_columns(self) -> Iterator[NDArray[Any]]:
+        """The observed one, then all others, each once."""
+        ...
+
+
+class Plan(NamedTuple):
+    """The relabellings that a test looks at; the first is the observed one."""
+
+    null: str  # "exact" where they are all there are, else "permutation"
+    columns: Iterator[NDArray[Any]]
+    total: int
+
+
+def plan(relabellings: Relabellings, n_permutations: int, method: str, rng: Any) -> Plan:
+    """All relabellings if there are no more than `n_permutations`, else that many at random.
+
+    With the method "random" always at random.
+    """
+    if method == "permutation":
+        every = relabellings.count(n_permutations)
+        if every <= n_permutations:
+            return Plan("exact", relabellings.all_columns(), every)
+    columns = relabellings.columns(n_permutations, rng)
+    return Plan("permutation", columns, 1 + n_permutations)
+
+
+def binomial(n: int, k: int, limit: int | None = None) -> int:
+    """Binomial coefficient; above `limit`, any number above it, found in no time."""
+    if limit is None:
+        return math.comb(n, k)
+    value = 1
+    for i in range(min(k, n - k)):
+        value = value * (n - i) // (i + 1)
+        if value > limit:
+            break
+    return value
+
+
+def _ways(sizes: NDArray[np.int64], chosen: NDArray[np.bool_], limit: int | None) -> int:
+    """In how many ways units can be chosen that have as many rows as those that are.
+
+    By dynamic programming over the units: how many choices of the first few have 0, 1, 2, ... rows.
+    """
+    if not (sizes != sizes[0]).any():
+        return binomial(len(sizes), int(chosen.sum()), limit)
+    # those of both sides by turns, small ones first: the count passes a limit early
+    rank = np.empty(len(sizes))
+    for side in (chosen, ~chosen):
+        rank[np.flatnonzero(side)[np.argsort(sizes[side], kind="stable")]] = np.arange(
+            side.sum()
+        ) / max(1, side.sum())
+    target = min(int(sizes[chosen].sum()), int(sizes[~chosen].sum()))
+    smaller = chosen if target == sizes[chosen].sum() else ~chosen
+    ways = np.zeros(target + 1, dtype=object if limit is None else np.int64)
+    ways[0] = 1
+    done = 0
+    for unit in np.argsort(rank, kind="stable"):
+        size = int(sizes[unit])
+        if size <= target:
+            ways[size:] = ways[size:] + ways[: target + 1 - size]
+        done += size * int(smaller[unit])
+        if limit is not None:
+            np.minimum(ways, limit + 1, out=ways)
+            if ways[done] > limit:  # with the units to come as they are
+                break
+    return int(ways[done])
+
+
+def _choices(sizes: NDArray[np.int64], chosen: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Every choice of units that has as many rows as the given one, which comes first."""
+    observed = tuple(np.flatnonzero(chosen).tolist())
+    if not (sizes != sizes[0]).any():
+        every = list(itertools.combinations(range(len(sizes)), len(observed)))
+    else:
+        rows = int(sizes[chosen].sum())
+        # bit r: whether some of the units from here on have r rows together
+        reach = [1]
+        for size in sizes[::-1].tolist():
+            reach.append((reach[-1] | reach[-1] << size) & ((2 << rows) - 1))
+        begun: list[tuple[tuple[int, ...], int]] = [((), rows)]
+        for unit, (size, onward) in enumerate(zip(sizes.tolist(), reach[-2::-1], strict=True)):
+            begun = [
+                (some, rest)
+                for before, missing in begun
+                for some, rest in (((*before, unit), missing - size), (before, missing))
+                if rest >= 0 and onward >> rest & 1
+            ]
+        every = [some for some, _ in begun]
+    return [observed, *(some for some in every if some != observed)]
+
+
 class Exchange:
     """What a permutation test exchanges: rows, or groups of rows, all or within strata."""
 
@@ -139,29 +242,69 @@ class Exchange:
                     f"{first[self.unit[split[0]]]} and {split[0]} share a group and not a stratum"
                 )
         self.rows, self.few_are_y = rows, m < n
+        self.sizes = np.bincount(self.unit)
         self.strata = [np.flatnonzero(stratum == s) for s in range(int(stratum.max()) + 1)]
+
+    def count(self, limit: int | None = None) -> int:
+        """How many relabellings leave x its number of rows, in each stratum.
+
+        Groups of one size that are exchanged one for one do. The observed one is among them. If
+        there are more than `limit`, some number above it.
+        """
+        total = 1
+        for units in self.strata:
+            total *= _ways(self.sizes[units], self.is_x[units], limit)
+            if limit is not None and total > limit:
+                break
+        return total
 
     def columns(self, count: int, rng: Any) -> Iterator[NDArray[np.bool_]]:
         """Whether each row is called x: first as observed, then in `count` random relabellings."""
         yield self.is_x[self.unit]
-        sizes = [int(self.is_x[units].sum()) for units in self.strata]
+        runs = list(self._runs())
         for _ in range(count):
             is_x = np.zeros(len(self.is_x), dtype=np.bool_)
-            for units, size in zip(self.strata, sizes, strict=True):
-                is_x[units[rng.permutation(len(units))[:size]]] = True
+            for units, of_x in runs:
+                is_x[_shuffled(units, rng)[of_x]] = True
             yield is_x[self.unit]
 
-    def words(self, count: int, rng: Any) -> tuple[Words, NDArray[np.int64]]:
-        """The packed `columns` with the smaller sample labelled 1, and its size in each.
+    def _runs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+        """Consecutive strata of one number of units, (strata, units), and which places are x's."""
+        for size, run in itertools.groupby(self.strata, key=len):
+            units = np.stack(list(run))
+            of_x = self.is_x[units].sum(axis=1)
+            yield units, np.arange(size) < of_x[:, None]
+
+    def all_columns(self) -> Iterator[NDArray[np.bool_]]:
+        """As `columns`, of every relabelling that `count` counts, each once."""
+        choices = [_choices(self.sizes[units], self.is_x[units]) for units in self.strata]
+        for chosen in itertools.product(*choices):
+            is_x = np.zeros(len(self.is_x), dtype=np.bool_)
+            for units, some in zip(self.strata, chosen, strict=True):
+                is_x[units[list(some)]] = True
+            yield is_x[self.unit]
+
+    def words(
+        self, columns: Iterator[NDArray[np.bool_]], count: int
+    ) -> tuple[Words, NDArray[np.int64]]:
+        """`count` columns, packed with the smaller sample labelled 1, and its size in each.
 
         What is not labelled comes out as a difference, which would cancel for a small sample.
         """
-        sizes = np.empty(count + 1, dtype=np.int64)
+        sizes = np.empty(count, dtype=np.int64)
 
         def labelled() -> Iterator[NDArray[np.bool_]]:
-            for b, is_x in enumerate(self.columns(count, rng)):
+            for b, is_x in enumerate(columns):
                 column = ~is_x if self.few_are_y else is_x
                 sizes[b] = column.sum()
                 yield column
 
-        return pack(labelled(), self.rows, count + 1), sizes
+        return pack(labelled(), self.rows, count), sizes
+
+
+def _shuffled(units: NDArray[np.int64], rng: Any) -> NDArray[np.int64]:
+    """Each row of units in the order that `rng.permutation` gives, row after row."""
+    if len(units) == 1:
+        return units[:, rng.permutation(units.shape[1])]
+    order = np.tile(np.arange(units.shape[1]), (len(units), 1))
+    return np.take_along_axis(units, rng.permuted(order, axis=1), axis=1)

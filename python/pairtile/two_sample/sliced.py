@@ -24,8 +24,8 @@ from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.slices import energy_factor, sphere_directions
-from pairtile.two_sample.permutation import TestResult
-from pairtile.two_sample.relabelling import Exchange, pvalue
+from pairtile.two_sample.relabelling import Exchange, at_least
+from pairtile.two_sample.results import TestResult, concluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -363,12 +363,18 @@ def sliced_test(
             total.push(one, power)
             if report is not None:
                 report(done, n_projections)
-    p_value = pvalue(float(total.costs[0]), total.costs[1:], 2.0**-40 * total.size)
     factor = 1.0 if statistic == "max" else 1 / n_projections
     if statistic == "energy":
         factor *= energy_factor(a.shape[1])
     values = _scaled(factor * total.costs, power * (total.exponent + math.log2(unit)))
-    return TestResult(float(values[0]), p_value, validate.like(x, y)(values[1:].copy()))
+    return concluded(
+        values,
+        at_least(total.costs, 2.0**-40 * total.size),
+        "permutation",
+        wrap=validate.like(x, y),
+        n=len(a),
+        m=len(b),
+    )
 
 
 def _pairs(n: int, m: int, **others: Any) -> NDArray[np.int64]:
