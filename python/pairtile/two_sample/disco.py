@@ -275,8 +275,9 @@ def disco_test(
     count = scalars.count("n_permutations", n_permutations)
     threads = resolve_workers(workers)
     check: dict[str, Any] = {"check_finite": check_finite, "workers": threads}
-    given = list(samples) if labels is None else [samples]
-    sets = _listed(given, **check) if labels is None else _by_label(samples, labels, **check)
+    in_one: Any = samples
+    given = list(in_one) if labels is None else [in_one]
+    sets = _listed(given, **check) if labels is None else _by_label(in_one, labels, **check)
     if len(sets) < 2:
         raise ValueError(f"disco_test compares at least two samples, got {len(sets)}")
     chosen = list(itertools.combinations(sets, 2)) if pairwise else [tuple(sets)]
