@@ -12,14 +12,6 @@ squared unless ``squared=False``; results are named tuples.
 from pairtile._backends.choose import backend, set_backend, show_config
 from pairtile._front import words as _words
 from pairtile._front.threads import set_num_threads
-from pairtile.dependence import (
-    DependenceGradient,
-    cka,
-    distance_correlation,
-    distance_covariance,
-    hsic,
-    independence_test,
-)
 from pairtile.kernels import (
     Cauchy,
     Cosine,
@@ -71,6 +63,14 @@ from pairtile.neighbors import (
     radius_count,
     radius_neighbors,
     realism,
+)
+from pairtile.paired import (
+    DependenceGradient,
+    cka,
+    distance_correlation,
+    distance_covariance,
+    hsic,
+    independence_test,
 )
 from pairtile.slices import (
     SlicedResult,

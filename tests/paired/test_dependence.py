@@ -390,7 +390,7 @@ def test_the_null_distribution_is_that_of_the_drawn_orders(statistic, d, e, monk
     plain = getattr(pt, statistic)
     null = np.array([plain(x, y[order]) for order in orders])
     for at_a_time in (1 << 26, 8 * y.size * 5, 1):
-        monkeypatch.setattr("pairtile.dependence._BUFFER", at_a_time)
+        monkeypatch.setattr("pairtile.paired.independence._BUFFER", at_a_time)
         result = pt.independence_test(x, y, statistic=statistic, n_permutations=12, rng=7)
         assert isinstance(result, pt.TestResult)
         assert result.statistic == pytest.approx(plain(x, y), rel=1e-12)

@@ -25,7 +25,7 @@ CUDA = {
 # What a part of the Python package may import besides itself, public names aside; `choose` alone
 # knows the backends, by name and not by import.
 FOUNDATION = {"_definitions", "_backends", "_front"}
-STATISTICS = {"kernels", "neighbors", "losses", "slices", "two_sample", "stein", "dependence"}
+STATISTICS = {"kernels", "neighbors", "losses", "slices", "two_sample", "paired", "stein"}
 PYTHON = {
     "_definitions": set(),
     "_backends": {"_definitions", "_front", "_cuda"},
@@ -36,7 +36,7 @@ PYTHON = {
     "slices": FOUNDATION,
     "two_sample": FOUNDATION | {"kernels", "slices"},
     "stein": FOUNDATION | {"kernels", "two_sample"},
-    "dependence": FOUNDATION | {"kernels", "two_sample"},
+    "paired": FOUNDATION | {"kernels", "two_sample"},
     "sklearn": FOUNDATION | {"neighbors"},
     "torch": FOUNDATION | STATISTICS,
     "jax": FOUNDATION | STATISTICS,
