@@ -568,6 +568,10 @@ def test_distances_of_any_size(size, d, backend):
         test = pt.independence_test(x * size, x, n_permutations=19, rng=0)
         assert test.pvalue == pt.independence_test(x, x, n_permutations=19, rng=0).pvalue
         assert pt.hsic(x * size, x) == pytest.approx(pt.hsic(x, x))
+        linear = {"x_kernel": "linear", "y_kernel": 2 * pt.Linear()}
+        right = pt.hsic(x, x, **linear)
+        if 1e-300 < size * size * right < 1e300:
+            assert pt.hsic(x * size, x, **linear) == pytest.approx(size * size * right)
         assert pt.cka(x * size, x) == pytest.approx(1)
 
 

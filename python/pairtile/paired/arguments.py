@@ -94,7 +94,7 @@ def joint_sums(
             and products <= n * (x_features + y_features) // 2
             and validate.in_host_memory(a, b)
         ):
-            return by_covariance(a, b, x_scale, y_scale)
+            return by_covariance(a, b, x_scale, y_scale)._replace(unit=x_unit * y_unit)
         sums = over_pairs(
             a, b, invariant(x_terms), invariant(y_terms), workers=threads, progress=of_pairs
         )
