@@ -5,7 +5,7 @@ x, y, kernels -> paired matrices, in a unit that fits float64 -> kernel terms ->
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,25 @@ if TYPE_CHECKING:
     from pairtile.kernels.kernel import Kernel
 
 ESTIMATORS = ("biased", "unbiased")
+
+
+class Scaled(NamedTuple):
+    """Rows and a kernel in a unit in which squares of distances fit float64."""
+
+    rows: NDArray[Any]
+    kernel: Kernel
+    factor: float  # of the kernel's values: the weight of a single kernel, which may be extreme
+    unit: float  # of lengths
+
+
+def scaled(kernel: Kernel, rows: NDArray[Any]) -> Scaled:
+    """Rows and kernel `in_range`."""
+    (rows,), kernel, unit = in_range(kernel, rows)
+    parts = kernel._parts()
+    if unit == 1 or len(parts) > 1:
+        return Scaled(rows, kernel, 1.0, unit)
+    factor, single = parts[0]
+    return Scaled(rows, single, factor, unit)
 
 
 def paired_rows(
@@ -76,14 +95,14 @@ def joint_sums(
     threads = resolve_workers(workers)
     a, b = paired_rows(x, y, estimator, check_finite=check_finite, workers=threads)
     n, x_features, y_features = len(a), a.shape[1], b.shape[1]
-    a, x_kernel, x_unit = without_unit(x_kernel, a)
-    b, y_kernel, y_unit = without_unit(y_kernel, b)
+    of_a, of_b = scaled(x_kernel, a), scaled(y_kernel, b)
+    (a, x_kernel), (b, y_kernel), factor = of_a[:2], of_b[:2], of_a.factor * of_b.factor
     medians = [median_sizes(kernel, n) for kernel in (x_kernel, y_kernel)]
     with reporting(progress, *medians[0], *medians[1], n * n) as (*reports, of_pairs):
         of_x = len(medians[0])
         if univariate.on_a_line(x_kernel, a) and univariate.on_a_line(y_kernel, b):
             sums = on_lines(a, b, np.arange(n)[None], workers=threads, progress=of_pairs)
-            return sums._replace(unit=x_unit * y_unit)
+            return sums._replace(unit=factor)
         x_terms = resolve(x_kernel, a, None, workers=threads, reports=reports[:of_x])
         y_terms = resolve(y_kernel, b, None, workers=threads, reports=reports[of_x:])
         x_scale, y_scale = linear_scale(x_terms), linear_scale(y_terms)
@@ -94,23 +113,14 @@ def joint_sums(
             and products <= n * (x_features + y_features) // 2
             and validate.in_host_memory(a, b)
         ):
-            return by_covariance(a, b, x_scale, y_scale)._replace(unit=x_unit * y_unit)
+            return by_covariance(a, b, x_scale, y_scale)._replace(unit=factor)
         sums = over_pairs(
             a, b, invariant(x_terms), invariant(y_terms), workers=threads, progress=of_pairs
         )
-    return sums._replace(unit=x_unit * y_unit)
+    return sums._replace(unit=factor)
 
 
 def in_unit(values: Any, unit: float) -> Any:
     """Values times a unit that may be beyond float64: 0 stays 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(values == 0, 0.0, values * unit)[()]
-
-
-def without_unit(kernel: Kernel, a: NDArray[Any]) -> tuple[NDArray[Any], Kernel, float]:
-    """Rows and kernel `in_range`, and the weight of a single kernel apart: it may be extreme."""
-    (a,), scaled, unit = in_range(kernel, a)
-    parts = scaled._parts()
-    if unit == 1 or len(parts) > 1:
-        return a, scaled, 1.0
-    return a, parts[0][1], parts[0][0]

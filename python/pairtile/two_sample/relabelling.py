@@ -265,7 +265,7 @@ class Exchange:
         for _ in range(count):
             is_x = np.zeros(len(self.is_x), dtype=np.bool_)
             for units, of_x in runs:
-                is_x[_shuffled(units, rng)[of_x]] = True
+                is_x[shuffled(units, rng)[of_x]] = True
             yield is_x[self.unit]
 
     def _runs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
@@ -302,7 +302,7 @@ class Exchange:
         return pack(labelled(), self.rows, count), sizes
 
 
-def _shuffled(units: NDArray[np.int64], rng: Any) -> NDArray[np.int64]:
+def shuffled(units: NDArray[np.int64], rng: Any) -> NDArray[np.int64]:
     """Each row of units in the order that `rng.permutation` gives, row after row."""
     if len(units) == 1:
         return units[:, rng.permutation(units.shape[1])]
