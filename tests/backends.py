@@ -1,11 +1,14 @@
-"""Run one call on the compiled engine and on its NumPy twin, or under tiles of a forced size."""
+"""Run one call on the compiled engine and on its NumPy twin, or cut into small blocks."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import pairtile as pt
+from pairtile._backends import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,3 +44,35 @@ def native_and_twin(call: Callable[..., Any], *args: Any, **options: Any) -> tup
     with on_backend("numpy"):
         twin = call(*args, **options)
     return native, twin
+
+
+@contextlib.contextmanager
+def blocks_of(queries: int, references: int, merged: int = 20) -> Iterator[None]:
+    """Read sets that are not in memory so many rows at a time, whatever memory there is."""
+    choose = blocks._cut
+
+    def forced(q: Any, r: Any, *args: Any, **options: Any) -> Any:
+        rows = queries if r is None else references
+        cut = choose(q, r, *args, **options)
+        return cut._replace(queries=queries, references=rows, merged=merged)
+
+    blocks._cut = forced
+    try:
+        yield
+    finally:
+        blocks._cut = choose
+
+
+def parts(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def assert_same_bits(found: Any, expected: Any) -> None:
+    for a, b in zip(parts(found), parts(expected), strict=True):
+        assert type(a) is type(b)
+        if isinstance(a, np.ndarray):
+            assert a.dtype == b.dtype
+            assert a.shape == b.shape
+            assert a.tobytes() == b.tobytes()
+        else:
+            assert a == b

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import textwrap
@@ -17,14 +16,14 @@ from hypothesis import strategies as st
 from numpy.lib.format import open_memmap
 
 import pairtile as pt
-from backends import on_backend
+from backends import assert_same_bits, blocks_of, on_backend
 from pairtile._backends import blocks
 from pairtile._backends.rows import Rows
 from processes import PEAK, needs_proc, run_python
 from strategies import SEEDS, pairs_of_sets, point_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan", "chebyshev")
 SQUARES = ("euclidean", "sqeuclidean", "inner_product")
@@ -51,38 +50,6 @@ class Stored:
         assert isinstance(rows, slice)
         self.read.append(range(len(self._a))[rows])
         return self._a[rows].copy()
-
-
-@contextlib.contextmanager
-def blocks_of(queries: int, references: int, merged: int = 20) -> Iterator[None]:
-    """Read so many rows at a time, whatever memory there is."""
-    choose = blocks._cut
-
-    def forced(q: Any, r: Any, *args: Any, **options: Any) -> Any:
-        rows = queries if r is None else references
-        cut = choose(q, r, *args, **options)
-        return cut._replace(queries=queries, references=rows, merged=merged)
-
-    blocks._cut = forced
-    try:
-        yield
-    finally:
-        blocks._cut = choose
-
-
-def parts(result: Any) -> list[Any]:
-    return list(result) if isinstance(result, tuple) else [result]
-
-
-def assert_same_bits(found: Any, expected: Any) -> None:
-    for a, b in zip(parts(found), parts(expected), strict=True):
-        assert type(a) is type(b)
-        if isinstance(a, np.ndarray):
-            assert a.dtype == b.dtype
-            assert a.shape == b.shape
-            assert a.tobytes() == b.tobytes()
-        else:
-            assert a == b
 
 
 # --- the same answer -------------------------------------------------------------------------

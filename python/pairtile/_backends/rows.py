@@ -3,6 +3,8 @@
 A `Rows` stands where a validated array does: it has a shape and an engine dtype, and gives any
 range of its rows as a fresh array. `blocks` searches it block by block.
 
+Rows of a sparse CSR matrix become dense as they are read.
+
 A memory map is read through its file, not through the mapping: touching a page of a mapping whose
 file has become shorter kills the process, reading such a file says so.
 """
@@ -41,6 +43,15 @@ def is_rows(x: Any) -> bool:
     return hasattr(x, "shape") and hasattr(x, "__getitem__") and _has_numpy_dtype(x)
 
 
+def is_csr(x: Any) -> bool:
+    """Whether x is a sparse matrix or array of SciPy, in host memory and in CSR form."""
+    return (
+        getattr(x, "format", None) == "csr"
+        and hasattr(x, "toarray")
+        and isinstance(x.data, np.ndarray)
+    )
+
+
 def _has_numpy_dtype(x: Any) -> bool:
     try:
         np.dtype(x.dtype)
@@ -69,9 +80,12 @@ class Rows:
         n, d = source.shape
         self.shape = int(n), int(d)
         stored = np.dtype(source.dtype)
+        self.sparse = is_csr(source)
         self._converted = stored.name != dtype.name
         self.row_bytes = self.shape[1] * (
-            stored.itemsize + (dtype.itemsize if self._converted else 0)
+            stored.itemsize
+            + (dtype.itemsize if self._converted else 0)
+            + (4 if self.sparse and source.indices.itemsize > 4 else 0)  # copied to int32 by SciPy
         )
         self.check = check_finite
         # the first rows of which it is known that they hold neither NaN nor Inf, or not asked
@@ -84,6 +98,8 @@ class Rows:
         """These rows in memory, of the engine dtype."""
         if isinstance(self.source, np.memmap):
             block = self._read_map(rows)
+        elif self.sparse:
+            block = self._read_csr(rows)
         else:
             block = np.asarray(self.source[rows.start : rows.stop])
         expected = (rows.stop - rows.start, self.shape[1])
@@ -93,6 +109,21 @@ class Rows:
                 "was expected"
             )
         return block.astype(self.dtype) if self._converted else block
+
+    def _read_csr(self, rows: slice) -> NDArray[Any]:
+        csr = self.source
+        start, stop = csr.indptr[rows.start], csr.indptr[rows.stop]
+        columns = csr.indices[start:stop]
+        if len(columns) and not 0 <= columns.min() <= columns.max() < self.shape[1]:
+            raise ValueError(
+                f"{self.name} is damaged: rows {rows.start} to {rows.stop - 1} have columns from "
+                f"{columns.min()} to {columns.max()}, but there are {self.shape[1]}"
+            )
+        parts = csr.data[start:stop], columns, csr.indptr[rows.start : rows.stop + 1] - start
+        block: NDArray[Any] = type(csr)(
+            parts, shape=(rows.stop - rows.start, self.shape[1])
+        ).toarray()
+        return block
 
     def _read_map(self, rows: slice) -> NDArray[Any]:
         part = self.source[rows]

@@ -216,6 +216,8 @@ class Metric:
         Whether rows are divided by their norms, less their means before that.
     takes_nan : bool
         Whether NaN is a feature that is missing.
+    takes_sparse : bool
+        Whether it is made of products, to which features that are zero add nothing.
     plain : bool
         Whether rows are packed once for all searches, parameters having no part in it.
     """
@@ -229,6 +231,7 @@ class Metric:
     unit_rows: bool = False
     centred: bool = False
     takes_nan: bool = False
+    takes_sparse: bool = False
     plain: bool = False
 
     @property
@@ -245,9 +248,13 @@ def _root(order: Floats, **_: Any) -> Floats:
 METRICS: dict[str, Metric] = {
     "euclidean": Metric(sq_distance, _root, plain=True),
     "sqeuclidean": Metric(sq_distance, plain=True),
-    "cosine": Metric(_cosine, unit_rows=True, plain=True),
+    "cosine": Metric(_cosine, unit_rows=True, takes_sparse=True, plain=True),
     "inner_product": Metric(
-        lambda a, b: -dot(a, b), lambda order: 0.0 - order, largest_first=True, plain=True
+        lambda a, b: -dot(a, b),
+        lambda order: 0.0 - order,
+        largest_first=True,
+        takes_sparse=True,
+        plain=True,
     ),
     "manhattan": Metric(manhattan, plain=True),
     "chebyshev": Metric(chebyshev, plain=True),

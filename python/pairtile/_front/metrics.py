@@ -85,6 +85,14 @@ def resolve(
     sets = {name: rows for name, rows in sets.items() if rows is not None}
     reference: Any = next(iter(sets.values()))
     d = reference.shape[1]
+    if not METRICS[metric].takes_sparse:
+        for name, rows in sets.items():
+            if isinstance(rows, Rows) and rows.sparse:
+                sparse = " and ".join(name for name in METRICS if METRICS[name].takes_sparse)
+                raise TypeError(
+                    f"{name} is a sparse {type(rows.source).__name__}, which metric {metric!r} "
+                    f"does not take ({sparse} do); pass {name}.toarray()"
+                )
     if metric == "minkowski":
         return minkowski(given["p"])
     if metric == "weuclidean":

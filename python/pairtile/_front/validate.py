@@ -22,7 +22,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._backends.refusals import Finite, first_infinite, not_on_gpu, require_finite
-from pairtile._backends.rows import Rows, is_rows
+from pairtile._backends.rows import Rows, is_csr, is_rows
 from pairtile._front import scalars
 from pairtile._front.mapped import guarded
 
@@ -140,13 +140,19 @@ def matrix(
 ) -> Any:
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
-    With `blocks`, a set that is not in memory stays there, as `Rows` that are checked when read;
-    except under the CUDA backend, which takes sets whole. With `now=False`, what is in memory is
-    left to the backend's knn to check.
+    With `blocks`, a set that is not in memory, or sparse, stays so, as `Rows` that are checked when
+    read; except under the CUDA backend, which takes sets whole. `metrics.resolve` refuses sparse
+    ones of other metrics. With `now=False`, what is in memory is left to the backend's knn to
+    check.
     """
-    if blocks and is_rows(x) and choose.backend() != "cuda":
+    if blocks and (is_rows(x) or is_csr(x)) and choose.backend() != "cuda":
         _check_shape(name, tuple(x.shape))
         return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
+    if blocks and hasattr(x, "tocsr") and not is_csr(x):
+        raise TypeError(
+            f"{name} is a sparse {type(x).__name__}; pass {name}.toarray(), or {name}.tocsr() to "
+            "metrics cosine and inner_product"
+        )
     a = array(name, x)
     _check_shape(name, a.shape)
     # The name, not the kind: bfloat16 is a float whose kind NumPy does not know.

@@ -422,6 +422,9 @@ def knn(
     except under precision "fast". A memory map is read through its file: what is written to the
     file meanwhile is seen.
 
+    A sparse matrix of SciPy in CSR form is read in the same way, its rows becoming dense in blocks,
+    for the metrics that are made of products: cosine and inner_product.
+
     Examples
     --------
     >>> import pairtile as pt
