@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pairtile._definitions.metrics import METRICS
-from pairtile._front import metrics, scalars
+from pairtile._front import metrics, scalars, words
 from sklearn import get_config
 
 if TYPE_CHECKING:
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 MODES = ("distance", "connectivity")
 _ALGORITHMS = ("auto", "ball_tree", "kd_tree", "brute")
-_SYNONYMS = {
-    "cityblock": "manhattan",
-    "infinity": "chebyshev",
-    "l1": "manhattan",
-    "l2": "euclidean",
-    "p": "minkowski",
-}
+_SYNONYMS = {"infinity": "chebyshev", "p": "minkowski"}  # beside those that `knn` takes
 
 
 class NeighborsBase(BaseEstimator):
@@ -47,8 +41,10 @@ class NeighborsBase(BaseEstimator):
 
         Parameters
         ----------
-        X : array_like of shape (m, d)
-            Finite real numbers; for nan_euclidean NaN is a feature that is missing.
+        X : array_like or sparse matrix of shape (m, d)
+            Finite real numbers; for nan_euclidean NaN is a feature that is missing. hamming and
+            jaccard take bool, which is packed inside, or packed bits (uint8). Sparse rows, which
+            cosine takes, become CSR, and dense some at a time.
         y : ignored
             There because scikit-learn passes it.
 
@@ -60,11 +56,15 @@ class NeighborsBase(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter is out of range or X is not such a matrix, sparse ones included.
+            If a parameter is out of range or X is not such a matrix.
         """
         self._check_parameters()
         metric, params = self._measure()
-        self._fit_X = self._validated(X, metric, reset=True)
+        rows = self._validated(X, metric, reset=True)
+        self._of_bool = rows.dtype == bool and METRICS[metric].on_bits
+        if self._of_bool:
+            params["n_bits"] = _n_bits(params.get("n_bits"), rows.shape[1])
+        self._fit_X = self._packed(rows, metric)
         self.effective_metric_, self.effective_metric_params_ = metric, params
         self.n_samples_fit_ = self._fit_X.shape[0]
         return self
@@ -91,23 +91,38 @@ class NeighborsBase(BaseEstimator):
                     SyntaxWarning,
                     stacklevel=3,
                 )
-        metrics.check_distance(metric, params)
+        metric = metrics.check_distance(metric, params)
         if metric == "minkowski":
             measure = metrics.minkowski(params["p"])
             return measure.name, dict(measure.params or {})
         return metric, params
 
-    def _validated(self, X: ArrayLike, metric: str, *, reset: bool) -> NDArray[Any]:
-        finite = "allow-nan" if METRICS[metric].takes_nan else True
-        rows: NDArray[Any] = validate_data(self, X, reset=reset, ensure_all_finite=finite)
-        return rows
+    def _validated(self, X: ArrayLike, metric: str, *, reset: bool) -> Any:
+        """Rows as scikit-learn checks them: an array, or a CSR matrix."""
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr" if METRICS[metric].takes_sparse else False,
+            ensure_all_finite="allow-nan" if METRICS[metric].takes_nan else True,
+        )
 
-    def _point_sets(self, X: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    def _packed(self, rows: Any, metric: str) -> Any:
+        """Rows of bool as packed bits; those of metrics of numbers as they are."""
+        if not METRICS[metric].on_bits:
+            return rows
+        if rows.dtype != (np.bool_ if self._of_bool else np.uint8):
+            expected = "bool, as in fit" if self._of_bool else "bool, or uint8 for packed bits"
+            raise TypeError(f"metric {metric!r}: X must be of dtype {expected}; got {rows.dtype}")
+        return np.packbits(rows, axis=1) if self._of_bool else rows
+
+    def _point_sets(self, X: ArrayLike | None) -> tuple[Any, Any]:
         """Queries and references; for None the rows of `fit` among themselves."""
         check_is_fitted(self)
         if X is None:
             return self._fit_X, None
-        return self._validated(X, self.effective_metric_, reset=False), self._fit_X
+        metric = self.effective_metric_
+        return self._packed(self._validated(X, metric, reset=False), metric), self._fit_X
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -133,6 +148,16 @@ class NeighborsBase(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        known = METRICS.get(_SYNONYMS.get(self.metric, self.metric))
+        known = METRICS.get(words.METRICS.get(self.metric, self.metric))
         tags.input_tags.allow_nan = known is not None and known.takes_nan
+        tags.input_tags.sparse = known is not None and known.takes_sparse
         return tags
+
+
+def _n_bits(given: int | None, columns: int) -> int:
+    if given not in (None, columns):
+        raise ValueError(
+            f"metric_params['n_bits'] must be {columns}, the columns of rows of bool, or be left "
+            f"out; got {given}"
+        )
+    return columns

@@ -38,7 +38,7 @@ class KNeighborsMixin(NeighborsBase):
 
         Parameters
         ----------
-        X : array_like of shape (n, d), optional
+        X : array_like or sparse matrix of shape (n, d), optional
             The queries. None: the rows of `fit`, each row's own index excluded.
         n_neighbors : int, optional
             Neighbours per row; by default those of the constructor.
@@ -65,7 +65,7 @@ class KNeighborsMixin(NeighborsBase):
             raise ValueError(
                 f"Expected n_neighbors {'<' if reference is None else '<='} n_samples_fit, but "
                 f"n_neighbors = {k}, n_samples_fit = {self.n_samples_fit_}, "
-                f"n_samples = {len(queries)}"
+                f"n_samples = {queries.shape[0]}"
             )
         found = knn(queries, reference, k, **self._options())
         return (found.distances, found.indices) if return_distance else found.indices
@@ -93,10 +93,13 @@ class KNeighborsMixin(NeighborsBase):
             As in `kneighbors`, and if `mode` is unknown.
         """
         scalars.choice("mode", mode, MODES)
+        return self._graph(mode, *self._nearest(X, n_neighbors))
+
+    def _nearest(self, X: ArrayLike | None, n_neighbors: int | None) -> RadiusNeighbors:
+        """What `kneighbors` finds, in CSR form."""
         distances, indices = self.kneighbors(X, n_neighbors)
         n, k = indices.shape
-        indptr = np.arange(0, n * k + 1, k)
-        return self._graph(mode, indptr, indices.ravel(), distances.ravel())
+        return RadiusNeighbors(np.arange(0, n * k + 1, k), indices.ravel(), distances.ravel())
 
 
 class RadiusNeighborsMixin(NeighborsBase):
@@ -120,7 +123,7 @@ class RadiusNeighborsMixin(NeighborsBase):
 
         Parameters
         ----------
-        X : array_like of shape (n, d), optional
+        X : array_like or sparse matrix of shape (n, d), optional
             The queries. None: the rows of `fit`, each row's own index excluded.
         radius : float, optional
             By default that of the constructor.

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from pairtile._front import scalars
+from pairtile.neighbors.radius import RadiusNeighbors
 from pairtile.sklearn.base import MODES, NeighborsBase
 from pairtile.sklearn.searches import KNeighborsMixin, RadiusNeighborsMixin
 
@@ -24,10 +27,13 @@ class _Transformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NeighborsB
     """What both have in common: a graph with a column for each row of `fit`."""
 
     mode: str
+    symmetric: bool
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         scalars.choice("mode", self.mode, MODES)
+        if not isinstance(self.symmetric, (bool, np.bool_)):
+            raise TypeError(f"symmetric must be True or False, got {self.symmetric!r}")
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         super().fit(X)
@@ -35,6 +41,40 @@ class _Transformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NeighborsB
         return self
 
     fit.__doc__ = NeighborsBase.fit.__doc__
+
+    def _check_queries(self, X: ArrayLike | None) -> None:
+        """ValueError where the graph is to be symmetric, and X are not the rows of `fit`."""
+        if self.symmetric and X is not None and not _equal(*self._point_sets(X)):
+            raise ValueError(
+                "symmetric=True is for the graph of the rows of fit among themselves, but X holds "
+                "other rows; use symmetric=False for them"
+            )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two sets, each an array or a CSR matrix, have the same rows, NaN being equal."""
+    if a.shape != b.shape or issparse(a) != issparse(b):
+        return False
+    if issparse(a):
+        return bool((a != b).nnz == 0)
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
+
+
+def _either(lists: RadiusNeighbors) -> RadiusNeighbors:
+    """Neighbours of n rows among themselves, and for each also the rows that it is one of."""
+    n = len(lists.indptr) - 1
+    row = np.repeat(np.arange(n), np.diff(lists.indptr))
+    row, other = np.concatenate([row, lists.indices]), np.concatenate([lists.indices, row])
+    distances = np.concatenate([lists.distances, lists.distances])
+    # Those of a pair that lists each other are equal in all three, so they come to lie together.
+    order = np.lexsort((other, distances, row))
+    row, other = row[order], other[order]
+    once = np.ones(len(row), dtype=bool)
+    once[1:] = (row[1:] != row[:-1]) | (other[1:] != other[:-1])
+    counts = np.bincount(row[once], minlength=n)
+    return RadiusNeighbors(
+        np.concatenate([[0], np.cumsum(counts)]), other[once], distances[order][once]
+    )
 
 
 class KNeighborsTransformer(_Transformer, KNeighborsMixin):
@@ -52,6 +92,9 @@ class KNeighborsTransformer(_Transformer, KNeighborsMixin):
         rows of `fit` that is the row itself, which estimators expect there and leave out again.
     algorithm, leaf_size, metric, p, metric_params, n_jobs
         As in `NearestNeighbors`.
+    symmetric : bool, default False
+        Whether rows are neighbours as soon as either has the other among its nearest, which some
+        estimators want of distances. Such a graph is of the rows of `fit` among themselves.
 
     Attributes
     ----------
@@ -87,6 +130,7 @@ class KNeighborsTransformer(_Transformer, KNeighborsMixin):
         p: float | None = 2,
         metric_params: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
+        symmetric: bool = False,
     ) -> None:
         self.mode = mode
         self.n_neighbors = n_neighbors
@@ -96,28 +140,32 @@ class KNeighborsTransformer(_Transformer, KNeighborsMixin):
         self.p = p
         self.metric_params = metric_params
         self.n_jobs = n_jobs
+        self.symmetric = symmetric
 
     def transform(self, X: ArrayLike | None) -> csr_matrix | csr_array:
         """Graph from the rows of X to their neighbours among the rows of `fit`.
 
         Parameters
         ----------
-        X : array_like of shape (n, d)
+        X : array_like or sparse matrix of shape (n, d)
             The queries.
 
         Returns
         -------
         CSR matrix of shape (n, m)
             ``n_neighbors + 1`` entries per row when `mode` is "distance", ``n_neighbors`` when it
-            is "connectivity", nearest first; zero distances are stored.
+            is "connectivity", or more where `symmetric` adds some; nearest first. Zero distances
+            are stored.
 
         Raises
         ------
         ValueError
-            As in `kneighbors`.
+            As in `kneighbors`; if `symmetric` is true and X are not the rows of `fit`.
         """
         k = scalars.count("n_neighbors", self.n_neighbors) + (self.mode == "distance")
-        return self.kneighbors_graph(X, k, self.mode)
+        self._check_queries(X)
+        lists = self._nearest(X, k)
+        return self._graph(self.mode, *(_either(lists) if self.symmetric else lists))
 
 
 class RadiusNeighborsTransformer(_Transformer, RadiusNeighborsMixin):
@@ -134,6 +182,9 @@ class RadiusNeighborsTransformer(_Transformer, RadiusNeighborsMixin):
         How far a neighbour may be; 0 or more.
     algorithm, leaf_size, metric, p, metric_params, n_jobs
         As in `NearestNeighbors`.
+    symmetric : bool, default False
+        The graph of the rows of `fit` among themselves is symmetric either way; True refuses
+        other rows.
 
     Attributes
     ----------
@@ -167,6 +218,7 @@ class RadiusNeighborsTransformer(_Transformer, RadiusNeighborsMixin):
         p: float | None = 2,
         metric_params: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
+        symmetric: bool = False,
     ) -> None:
         self.mode = mode
         self.radius = radius
@@ -176,13 +228,14 @@ class RadiusNeighborsTransformer(_Transformer, RadiusNeighborsMixin):
         self.p = p
         self.metric_params = metric_params
         self.n_jobs = n_jobs
+        self.symmetric = symmetric
 
     def transform(self, X: ArrayLike | None) -> csr_matrix | csr_array:
         """Graph from the rows of X to their neighbours among the rows of `fit`.
 
         Parameters
         ----------
-        X : array_like of shape (n, d)
+        X : array_like or sparse matrix of shape (n, d)
             The queries.
 
         Returns
@@ -194,6 +247,7 @@ class RadiusNeighborsTransformer(_Transformer, RadiusNeighborsMixin):
         Raises
         ------
         ValueError
-            As in `radius_neighbors`.
+            As in `radius_neighbors`; if `symmetric` is true and X are not the rows of `fit`.
         """
+        self._check_queries(X)
         return self.radius_neighbors_graph(X, mode=self.mode)
