@@ -243,7 +243,9 @@ class Exchange:
                 )
         self.rows, self.few_are_y = rows, m < n
         self.sizes = np.bincount(self.unit)
-        self.strata = [np.flatnonzero(stratum == s) for s in range(int(stratum.max()) + 1)]
+        self.strata = np.split(
+            np.argsort(stratum, kind="stable"), np.cumsum(np.bincount(stratum))[:-1]
+        )
 
     def count(self, limit: int | None = None) -> int:
         """How many relabellings leave x its number of rows, in each stratum.
