@@ -130,13 +130,17 @@ def test_any_data(pair, kind, seed):
     power = 1.0 if statistic == "energy" else p
     bound = 1e-11 * max(1.0, 2 * reach) ** power if reach > 1 else 1e-11 * (2 * reach) ** power
     got = [result.statistic, *result.null_distribution]
-    labels = [np.arange(len(pooled)) < len(x)]
-    for _ in range(5):
-        is_x = np.zeros(len(pooled), dtype=bool)
-        is_x[rng.permutation(len(pooled))[: len(x)]] = True
-        labels.append(is_x)
+    if result.null == "exact":
+        chosen = list(itertools.combinations(range(len(pooled)), len(x)))
+        got = [result.statistic, *np.sort(result.null_distribution)]
+    else:
+        chosen = [tuple(rng.permutation(len(pooled))[: len(x)]) for _ in range(5)]
+    labels = [np.isin(np.arange(len(pooled)), some) for some in chosen]
     expected = [value(pooled[of_x], pooled[~of_x], along, statistic, p) for of_x in labels]
-    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=bound)
+    if result.null == "exact":
+        expected.sort()
+    observed = value(pooled[: len(x)], pooled[len(x) :], along, statistic, p)
+    np.testing.assert_allclose(got, [observed, *expected], rtol=1e-9, atol=bound)
     assert 0 < result.pvalue <= 1
 
 
@@ -159,12 +163,9 @@ def exact_cost(u: Any, v: Any, statistic: str, p: int) -> Fraction:
 @pytest.mark.parametrize(("statistic", "p"), [("energy", 2), ("wasserstein", 1), ("max", 3)])
 @pytest.mark.parametrize(("n", "m"), [(4, 4), (3, 6), (6, 2)])
 def test_relabellings_that_tie_in_theory_are_ties(statistic, p, n, m):
-    """Whole numbers on a line, of which most relabellings tie; drawn so that none is missing."""
+    """Whole numbers on a line, of which most relabellings tie: all are looked at, or some drawn."""
     for seed in range(6):
         z = np.random.default_rng(seed).integers(4, size=(n + m, 1)) * (10**9 if seed > 3 else 1)
-        rng = np.random.default_rng(seed)
-        pt.sphere_directions(1, 2, rng=rng)
-        drawn = [set(rng.permutation(n + m)[:n].tolist()) for _ in range(100)]
         values = {
             some: exact_cost(
                 z[list(some), 0],
@@ -175,10 +176,20 @@ def test_relabellings_that_tie_in_theory_are_ties(statistic, p, n, m):
             for some in itertools.combinations(range(n + m), n)
         }
         observed = values[tuple(range(n))]
-        at_least = sum(values[tuple(sorted(some))] >= observed for some in drawn)
-        options = {"statistic": statistic, "p": p, "n_projections": 2, "n_permutations": 100}
-        result = pt.sliced_test(z[:n] / 8, z[n:] / 8, **options, rng=seed)
-        assert result.pvalue == (1 + at_least) / 101
+        options = {"statistic": statistic, "p": p, "n_projections": 2, "rng": seed}
+        result = pt.sliced_test(z[:n] / 8, z[n:] / 8, **options)
+        at_least = sum(value >= observed for value in values.values())
+        assert result.null == "exact"
+        assert result.n_permutations == len(values)
+        assert result.pvalue == at_least / len(values)
+        assert result.null_distribution[0] == result.statistic
+        rng = np.random.default_rng(seed)
+        pt.sphere_directions(1, 2, rng=rng)
+        drawn = [tuple(sorted(rng.permutation(n + m)[:n])) for _ in range(25)]
+        at_least = sum(values[some] >= observed for some in drawn)
+        result = pt.sliced_test(z[:n] / 8, z[n:] / 8, n_permutations=25, **options)
+        assert result.null == "permutation"
+        assert result.pvalue == (1 + at_least) / 26
 
 
 @pytest.mark.parametrize(("statistic", "p"), KINDS)
@@ -201,16 +212,17 @@ def test_rows_that_are_repeated_tie_in_space(statistic, p):
 @pytest.mark.parametrize(("statistic", "p"), KINDS)
 def test_groups_of_unequal_size_are_exchanged_whole(statistic, p):
     """Samples then differ in size from one relabelling to the next."""
-    x, y = sets(13, 9, 2)
-    groups = np.array([*"aaabbbbbccccc", *"ddeeeefff"])
-    options = {"statistic": statistic, "p": p, "n_projections": 4, "n_permutations": 9}
+    x, y = sets(13, 12, 2)
+    groups = np.array([*"aaabbbbbccccc", *"ddeeeefffggg"])
+    options = {"statistic": statistic, "p": p, "n_projections": 4, "n_permutations": 3}
     result = pt.sliced_test(x, y, groups=groups, **options, rng=2)
+    assert result.null == "permutation"
     rng = np.random.default_rng(2)
     along = pt.sphere_directions(2, 4, rng=rng)
     pooled = np.concatenate([x, y])
-    names = np.array([*"abcdef"])
+    names = np.array([*"abcdefg"])
     for got in result.null_distribution:
-        is_x = np.isin(groups, names[rng.permutation(6)[:3]])
+        is_x = np.isin(groups, names[rng.permutation(7)[:3]])
         assert got == pytest.approx(
             value(pooled[is_x], pooled[~is_x], along, statistic, p), rel=1e-11
         )
@@ -248,7 +260,7 @@ def test_blocks_and_threads_change_nothing(statistic, p, monkeypatch):
 
 
 def test_more_relabellings_than_go_side_by_side():
-    x, y = sets(6, 5, 2)
+    x, y = sets(8, 10, 2)
     count = (1 << 12) + 30
     result = pt.sliced_test(x, y, n_projections=3, n_permutations=count, rng=0)
     few = pt.sliced_test(x, y, n_projections=3, n_permutations=20, rng=0)
@@ -256,8 +268,8 @@ def test_more_relabellings_than_go_side_by_side():
     rng = np.random.default_rng(0)
     along = pt.sphere_directions(2, 3, rng=rng)
     pooled = np.concatenate([x, y])
-    orders = [rng.permutation(11) for _ in range(count)]
-    last = np.isin(np.arange(11), orders[-1][:6])
+    orders = [rng.permutation(18) for _ in range(count)]
+    last = np.isin(np.arange(18), orders[-1][:8])
     expected = value(pooled[last], pooled[~last], along, "energy", 1)
     assert result.null_distribution[-1] == pytest.approx(expected, rel=1e-12)
 

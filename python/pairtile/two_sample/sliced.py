@@ -24,7 +24,7 @@ from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.slices import energy_factor, sphere_directions
-from pairtile.two_sample.relabelling import Exchange, at_least
+from pairtile.two_sample.relabelling import Exchange, at_least, plan
 from pairtile.two_sample.results import TestResult, concluded
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def sliced_test(
     method : {"gaussian", "orthogonal", "sobol"}
         How `sphere_directions` draws them.
     n_permutations, groups, strata, paired
-        As in `mmd_test`.
+        As in `mmd_test`; few relabellings are enumerated, for the directions that are drawn.
     rng : int, numpy.random.Generator or None
         Where directions come from and then, once they are all drawn, relabellings.
     workers, check_finite, progress
@@ -352,7 +352,8 @@ def sliced_test(
     exchange = Exchange(len(a), len(b), groups, strata)
     draws = scalars.generator(rng)
     directions = sphere_directions(a.shape[1], n_projections, rng=draws, method=method)
-    labels = _Labels(exchange.columns(count, draws), exchange.rows, count + 1)
+    planned = plan(exchange, count, "permutation", draws)
+    labels = _Labels(planned.columns, exchange.rows, planned.total)
     if min(labels.sizes.min(), exchange.rows - labels.sizes.max()) == 0:
         raise ValueError("exchanging whole groups leaves a sample without rows")
     (a, b), unit = validate.near_one(a, b)
@@ -370,7 +371,7 @@ def sliced_test(
     return concluded(
         values,
         at_least(total.costs, 2.0**-40 * total.size),
-        "permutation",
+        planned.null,
         wrap=validate.like(x, y),
         n=len(a),
         m=len(b),
