@@ -16,6 +16,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ __all__ = [
 _METHODS = ("gaussian", "orthogonal", "sobol")
 
 
-class SlicedResult(NamedTuple):
+class _SlicedResult(NamedTuple):
+    value: float
+    standard_error: float
+    grad_x: Any
+    grad_y: Any
+
+
+class SlicedResult(Result, _SlicedResult):
     """A sliced statistic, how well it is known, and its derivatives.
 
     Attributes
@@ -46,11 +54,6 @@ class SlicedResult(NamedTuple):
     grad_x, grad_y : (n, d) and (m, d) arrays or None
         Gradients of `value` with respect to the points, when asked for.
     """
-
-    value: float
-    standard_error: float
-    grad_x: Any
-    grad_y: Any
 
 
 def wasserstein_1d(

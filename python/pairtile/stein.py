@@ -19,6 +19,7 @@ from pairtile._definitions.kernels import curvature, derivative, stein_kernel
 from pairtile._definitions.metrics import manhattan, sq_distance
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import (
     InverseMultiquadric,
@@ -48,7 +49,13 @@ if TYPE_CHECKING:
 _ESTIMATORS = ("biased", "unbiased")
 
 
-class SteinGradient(NamedTuple):
+class _SteinGradient(NamedTuple):
+    value: float
+    grad_x: Any
+    grad_scores: Any
+
+
+class SteinGradient(Result, _SteinGradient):
     """A Stein discrepancy and its derivatives.
 
     Attributes
@@ -59,10 +66,6 @@ class SteinGradient(NamedTuple):
         By the rows, the scores being given, and by the scores; each in the working dtype of its
         own.
     """
-
-    value: float
-    grad_x: Any
-    grad_scores: Any
 
 
 def _check_smooth(kernel: Kernel) -> None:

@@ -64,11 +64,12 @@ def brief(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        return f"{value:.6g}"
+        text = f"{value:.6g}"
+        return text if set(text) & set(".en") else f"{text}.0"
     if isinstance(value, str):
         return repr(value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…")
     if _is_array(value):
-        if 0 < math.prod(value.shape) <= _FEW and len(value.shape) <= 1:
+        if 0 < math.prod(value.shape) <= _FEW:
             return brief(plain(value, text=True))
         dtype = str(value.dtype).removeprefix("torch.")
         return f"<{dtype} array of shape {tuple(value.shape)}>"

@@ -13,6 +13,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.losses import labels as names
 from pairtile.losses import positives
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["Retrieval", "SimilarityHistogram", "retrieval_metrics", "similarity_histogram"]
 
 
-class SimilarityHistogram(NamedTuple):
+class _SimilarityHistogram(NamedTuple):
+    edges: Floats
+    same: Ints
+    different: Ints
+
+
+class SimilarityHistogram(Result, _SimilarityHistogram):
     """How many pairs of rows have which cosine similarity.
 
     Attributes
@@ -43,12 +50,14 @@ class SimilarityHistogram(NamedTuple):
         Pairs of rows of two classes.
     """
 
-    edges: Floats
-    same: Ints
-    different: Ints
+
+class _Retrieval(NamedTuple):
+    recall: dict[int, tuple[float, float]]
+    mrr: tuple[float, float]
+    map: tuple[float, float]
 
 
-class Retrieval(NamedTuple):
+class Retrieval(Result, _Retrieval):
     """How well rows find what belongs to them; each pair is for x in y, and for y in x.
 
     Attributes
@@ -60,10 +69,6 @@ class Retrieval(NamedTuple):
     map : (float, float)
         Mean of the average precision, which is the mean of m over the rank of the m-th positive.
     """
-
-    recall: dict[int, tuple[float, float]]
-    mrr: tuple[float, float]
-    map: tuple[float, float]
 
 
 def similarity_histogram(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._front import scalars, validate
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class ContrastiveResult:
+@dataclass(frozen=True, repr=False)
+class ContrastiveResult(Result):
     """A contrastive loss, row by row, and its gradients; None where a field does not apply.
 
     Attributes

@@ -17,6 +17,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.neighbors.search import Neighbors, enough_others
 
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Progress, Report
 
 
-class PRDC(NamedTuple):
+class _PRDC(NamedTuple):
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+class PRDC(Result, _PRDC):
     """Fidelity and diversity of a generated set.
 
     Attributes
@@ -43,13 +51,13 @@ class PRDC(NamedTuple):
         Share of the real rows that have a fake row within their radius.
     """
 
+
+class _PrecisionRecall(NamedTuple):
     precision: float
     recall: float
-    density: float
-    coverage: float
 
 
-class PrecisionRecall(NamedTuple):
+class PrecisionRecall(Result, _PrecisionRecall):
     """Probabilistic precision and recall of a generated set.
 
     Attributes
@@ -59,9 +67,6 @@ class PrecisionRecall(NamedTuple):
     recall : float
         Mean probability that a real row lies in the support of the fake rows.
     """
-
-    precision: float
-    recall: float
 
 
 def _own_radii(
@@ -151,7 +156,7 @@ def precision_recall_density_coverage(
     >>> import pairtile as pt
     >>> real = [[0.0], [1.0], [2.0], [3.0]]
     >>> pt.precision_recall_density_coverage(real, [[0.5], [2.5], [9.0]], k=1)
-    PRDC(precision=0.6666666666666666, recall=1.0, density=1.3333333333333333, coverage=1.0)
+    PRDC(precision=0.666667, recall=1.0, density=1.33333, coverage=1.0)
     """
     metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)
@@ -518,9 +523,7 @@ def distance_to_closest_record(
     --------
     >>> import pairtile as pt
     >>> pt.distance_to_closest_record([[0.5], [4.0]], [[4.0], [0.0]])
-    Neighbors(distances=array([[0.5],
-           [0. ]]), indices=array([[1],
-           [0]]))
+    Neighbors(distances=[[0.5], [0.0]], indices=[[1], [0]])
     """
     metric = metrics.check_distance(metric, metric_params)
     finite = metrics.finite(metric, check_finite)

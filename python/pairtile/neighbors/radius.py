@@ -14,6 +14,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.neighbors.search import point_sets
 
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Progress
 
 
-class RadiusNeighbors(NamedTuple):
+class _RadiusNeighbors(NamedTuple):
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    distances: NDArray[np.floating[Any]]
+
+
+class RadiusNeighbors(Result, _RadiusNeighbors):
     """Neighbours within a radius of each query, in the form of a sparse CSR matrix.
 
     Those of query i, nearest first, are ``indices[indptr[i]:indptr[i + 1]]``; their distances lie
@@ -41,10 +48,6 @@ class RadiusNeighbors(NamedTuple):
     distances : ndarray of shape (indptr[-1],), float32 or float64
         In the unit of the metric.
     """
-
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int64]
-    distances: NDArray[np.floating[Any]]
 
 
 def needs_radius(function: str, reference: object, radius: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Progress
 
 
-class Neighbors(NamedTuple):
+class _Neighbors(NamedTuple):
+    distances: NDArray[np.floating[Any]]
+    indices: NDArray[np.int64]
+
+
+class Neighbors(Result, _Neighbors):
     """Nearest neighbours of each query, nearest first.
 
     Attributes
@@ -37,9 +43,6 @@ class Neighbors(NamedTuple):
     indices : ndarray of shape (n, k), int64
         Rows of the reference set; -1 where there is no neighbour left.
     """
-
-    distances: NDArray[np.floating[Any]]
-    indices: NDArray[np.int64]
 
 
 def point_sets(

@@ -14,6 +14,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import in_range, median_sizes, not_below_zero, resolve
 from pairtile.paired.arguments import invariant, paired_rows
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class DependenceGradient(NamedTuple):
+class _DependenceGradient(NamedTuple):
+    value: float
+    grad_x: Any
+    grad_y: Any
+
+
+class DependenceGradient(Result, _DependenceGradient):
     """A statistic of paired rows and its derivatives.
 
     Attributes
@@ -40,10 +47,6 @@ class DependenceGradient(NamedTuple):
     grad_x, grad_y : (n, d) and (n, e) arrays
         By the rows, each in the working dtype of its own.
     """
-
-    value: float
-    grad_x: Any
-    grad_y: Any
 
 
 def with_gradient(

@@ -17,6 +17,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Gaussian, Kernel, Laplace, kernel_name
 from pairtile.two_sample.nulls import Samples
@@ -43,7 +44,14 @@ _FAMILIES: dict[str, tuple[str, Callable[[float], Kernel]]] = {
 }
 
 
-class KernelTest(NamedTuple):
+class _KernelTest(NamedTuple):
+    kernel: Kernel
+    statistic: float
+    pvalue: float
+    adjusted_pvalue: float
+
+
+class KernelTest(Result, _KernelTest):
     """What an aggregated test says of one of its kernels.
 
     Attributes
@@ -58,13 +66,14 @@ class KernelTest(NamedTuple):
         Corrected for all kernels together: where it is at most the level, this kernel rejects.
     """
 
-    kernel: Kernel
-    statistic: float
+
+class _AggregatedTest(NamedTuple):
+    rejected: bool
     pvalue: float
-    adjusted_pvalue: float
+    per_kernel: tuple[KernelTest, ...]
 
 
-class AggregatedTest(NamedTuple):
+class AggregatedTest(Result, _AggregatedTest):
     """Outcome of a test aggregated over kernels.
 
     Attributes
@@ -76,10 +85,6 @@ class AggregatedTest(NamedTuple):
     per_kernel : tuple of KernelTest
         One for each kernel and bandwidth, in the order of `kernels`, bandwidths ascending.
     """
-
-    rejected: bool
-    pvalue: float
-    per_kernel: tuple[KernelTest, ...]
 
 
 def _bandwidths(

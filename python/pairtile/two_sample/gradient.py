@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._front import validate
+from pairtile._front.results import Result
 from pairtile.kernels.kernel import diagonal
 
 if TYPE_CHECKING:
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class MMDGradient(NamedTuple):
+class _MMDGradient(NamedTuple):
+    value: float
+    grad_x: Any
+    grad_y: Any
+    grad_x_weights: Any
+    grad_y_weights: Any
+
+
+class MMDGradient(Result, _MMDGradient):
     """A two-sample statistic and its derivatives.
 
     Attributes
@@ -39,12 +48,6 @@ class MMDGradient(NamedTuple):
     grad_x_weights, grad_y_weights : (n,) and (m,) float64 arrays
         By the weights as they were given; by ones where none were.
     """
-
-    value: float
-    grad_x: Any
-    grad_y: Any
-    grad_x_weights: Any
-    grad_y_weights: Any
 
 
 class _Within(NamedTuple):

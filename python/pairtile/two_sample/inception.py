@@ -15,6 +15,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Polynomial, joint_precision
 from pairtile.two_sample.statistics import mmd
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Progress
 
 
-class KID(NamedTuple):
+class _KID(NamedTuple):
+    mean: float
+    std: float
+
+
+class KID(Result, _KID):
     """Mean and standard deviation of the MMD² over subsets.
 
     Attributes
@@ -33,9 +39,6 @@ class KID(NamedTuple):
     mean, std : float
         `std` is nan for the full U-statistic.
     """
-
-    mean: float
-    std: float
 
 
 def kid(

@@ -17,6 +17,7 @@ from pairtile._backends import choose
 from pairtile._definitions.kernels import evaluate
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Kernel, as_kernel, diagonal, median_sizes, resolve
 
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class OnlineResult(NamedTuple):
+class _OnlineResult(NamedTuple):
+    statistics: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    drift: NDArray[np.bool_]
+
+
+class OnlineResult(Result, _OnlineResult):
     """What `OnlineMMD.update` found for each row.
 
     Attributes
@@ -41,10 +48,6 @@ class OnlineResult(NamedTuple):
     drift : ndarray of shape (r,), bool
         Where the statistic exceeds its threshold.
     """
-
-    statistics: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
-    drift: NDArray[np.bool_]
 
 
 def _simulated_statistics(

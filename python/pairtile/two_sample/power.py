@@ -16,6 +16,7 @@ from pairtile._backends import choose
 from pairtile._definitions.kernels import one_argument
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
+from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Kernel, as_kernel, joint_precision, median_sizes, resolve
 
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     Moments = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 
-class MMDPower(NamedTuple):
+class _MMDPower(NamedTuple):
+    mmd: float
+    variance_h0: float
+    variance_h1: float
+    ratio: float
+
+
+class MMDPower(Result, _MMDPower):
     """An MMD² and how much it varies from sample to sample.
 
     Attributes
@@ -39,11 +47,6 @@ class MMDPower(NamedTuple):
     ratio : float
         mmd / √variance_h1; nan where that estimate is not positive.
     """
-
-    mmd: float
-    variance_h0: float
-    variance_h1: float
-    ratio: float
 
 
 class _Moments(NamedTuple):
