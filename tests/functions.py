@@ -231,6 +231,29 @@ PAIRED = {
     "cka",
     "independence_test",
 }
+# Statistics of samples, to which 1-D is one feature.
+SAMPLES = PAIRED | {
+    "median_distance",
+    "witness at",
+    "witness of",
+    "witness to",
+    "mmd",
+    "mmd gradient",
+    "mmd_power",
+    "mmd_test",
+    "mmd_aggregated_test",
+    "energy_distance",
+    "energy_test",
+    "disco_test",
+    "kid",
+    "cauchy_schwarz_divergence",
+    "kernel_stein_discrepancy",
+    "stein_test",
+    "wasserstein_1d",
+    "sliced_wasserstein",
+    "sliced_energy",
+    "sliced_test",
+}
 # Called for one set after the other.
 SINGLE = {
     "circle_loss", "multi_similarity_loss", "similarity_histogram", "triplet_loss", "uniformity"

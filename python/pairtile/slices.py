@@ -105,6 +105,7 @@ def wasserstein_1d(
     ----------
     Peyré and Cuturi, Computational Optimal Transport (2019), remark 2.30.
     """
+    x, y = validate.aligned("x", x, "y", y)
     a, b = validate.array("x", x), validate.array("y", y)
     if a.ndim != b.ndim:
         raise ValueError(f"x is {a.ndim}-D and y is {b.ndim}-D; both need the same features")
@@ -215,7 +216,7 @@ def sliced_wasserstein(
     """
     p = scalars.real("p", p, least=1)
     workers = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
     wa, wb = (
         _row_weights("x_weights", x_weights, len(a)),
         _row_weights("y_weights", y_weights, len(b)),
@@ -265,7 +266,9 @@ def sliced_wasserstein(
         return value
     error = _standard_error(costs, block) * (value / (p * mean) if value > 0 else 1.0)
     to_user = validate.like(x, y)
-    return SlicedResult(value, error, to_user(grad_x), to_user(grad_y))
+    return SlicedResult(
+        value, error, *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y)))
+    )
 
 
 def _row_weights(name: str, w: Any, n: int) -> NDArray[np.float64] | None:
@@ -399,7 +402,7 @@ def sliced_energy(
     Hertrich, Wald, Altekrüger and Hagemann, Generative sliced MMD flows with Riesz kernels (2024).
     """
     workers = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
     dim = a.shape[1]
     along, block = _directions(directions, dim, n_projections, rng)
     with reporting(progress, along.shape[1]) as (report,):
@@ -415,7 +418,9 @@ def sliced_energy(
             np.multiply(grad, factor, out=grad)
     to_user = validate.like(x, y)
     error = factor * _standard_error(costs, block)
-    return SlicedResult(value, error, to_user(grad_x), to_user(grad_y))
+    return SlicedResult(
+        value, error, *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y)))
+    )
 
 
 def energy_factor(d: int) -> float:

@@ -102,8 +102,10 @@ def _rows_and_scores(
     x: ArrayLike, scores: ArrayLike, estimator: str, *, check_finite: bool, workers: int
 ) -> tuple[Any, Any]:
     scalars.choice("estimator", estimator, _ESTIMATORS)
-    a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
-    s = validate.matrix("scores", scores, check_finite=check_finite, workers=workers)
+    x, scores = validate.aligned("x", x, "scores", scores)
+    a = validate.matrix("x", x, check_finite=check_finite, workers=workers, sample=True)
+    one = a.shape[1] == 1
+    s = validate.matrix("scores", scores, check_finite=check_finite, workers=workers, sample=one)
     if s.shape != a.shape:
         raise ValueError(
             f"scores must have the shape of x, {a.shape}, a gradient per row; got {s.shape}"
@@ -259,8 +261,8 @@ def _with_gradient(
     to_user = validate.like(x, scores)
     return SteinGradient(
         float(not_below_zero(value, estimator, kernel)),
-        to_user(validate.narrowed(by_rows, validate.working_dtype(a))),
-        to_user(validate.narrowed(by_scores, validate.working_dtype(s))),
+        to_user(validate.as_given(x, validate.narrowed(by_rows, validate.working_dtype(a)))),
+        to_user(validate.as_given(scores, validate.narrowed(by_scores, validate.working_dtype(s)))),
     )
 
 

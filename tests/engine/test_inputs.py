@@ -16,6 +16,7 @@ from functions import (
     LEAST_ROWS,
     PAIRED,
     PRECISE,
+    SAMPLES,
     SINGLE,
     A,
     B,
@@ -136,7 +137,7 @@ def test_data_frames(name):
     frames = pandas.DataFrame(A), pandas.DataFrame(B, columns=list("abcdef")).astype("float32")
     assert_same_bits(call(*frames), call(A, B))
     mixed = pandas.DataFrame(A).assign(name="text")
-    with pytest.raises(TypeError, match="must hold real numbers, got dtype object"):
+    with pytest.raises(TypeError, match=r"has columns that are not numbers: 'name' \("):
         call(mixed, mixed)
 
 
@@ -219,7 +220,9 @@ def test_bad_arrays(name, fault):
     """The message begins with the name of the argument at fault, be it the first or the second."""
     call, first, second = FUNCTIONS[name]
     spoil, error, message = BAD_ARRAYS[fault]
-    if name == "wasserstein_1d" and fault in ("1-D", "3-D", "0-D"):
+    if name in SAMPLES and fault == "1-D":
+        return  # one feature: test_frame_arguments.py
+    if name == "wasserstein_1d" and fault in ("3-D", "0-D"):
         message = "-D"  # of one feature it takes 1-D
     for argument, sets in ((first, (spoil(A), B)), (second, (A, spoil(B)))):
         with pytest.raises(error) as caught:

@@ -18,10 +18,12 @@ def first_infinite(x: Any) -> int:
     return -1
 
 
-def require_finite(name: str, first_bad: int, start: int = 0, what: str = "NaN or Inf") -> None:
+def require_finite(
+    name: str, first_bad: int, start: int = 0, what: str = "NaN or Inf", where: str = ""
+) -> None:
     """ValueError if there is a bad row, counted from the row `start` of the argument."""
     if first_bad >= 0:
-        raise ValueError(f"{name} contains {what}; the first bad row is {start + first_bad}")
+        raise ValueError(f"{name} contains {what}; the first bad row is {start + first_bad}{where}")
 
 
 def require_memory(memory_limit: int, least: int) -> None:

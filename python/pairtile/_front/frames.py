@@ -6,6 +6,7 @@ read by what its values are and not by what its dtype is called, so that the sam
 
     frame -> read -> Frame of Columns -> numbers, align       (functions on arrays of numbers)
                                       -> pairtile.tables      (drift of mixed tables)
+    frame -> table -> Table of numbers                        (the same, without a look at columns)
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from pairtile._front.extras import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -86,6 +87,24 @@ class Frame(NamedTuple):
         return [column.name for column in self.columns]
 
 
+class Table(NamedTuple):
+    """A frame of numbers and flags alone.
+
+    Attributes
+    ----------
+    names : list of str
+        Those of the columns.
+    labels : ndarray of shape (n,) or None
+        Those of the rows; None where they are 0, 1, 2, ….
+    values : ndarray of shape (n, d), float64
+        NaN where a value is missing.
+    """
+
+    names: list[str]
+    labels: Values | None
+    values: Values
+
+
 def _isinstance(x: object, module: str, *types: str) -> bool:
     """Whether x is of one of these types of a module, which need not be installed."""
     loaded = sys.modules.get(module)
@@ -138,10 +157,7 @@ def read(name: str, x: Any, columns: Sequence[str] | None = None) -> Frame:
         If x can only be read by pyarrow and that is not installed.
     """
     labels, index, rows, column_of = _opened(name, x)
-    names = [str(label) for label in labels]
-    twice = [label for label, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{name} has more than one column called {_listed(twice)}; rename them")
+    names = _distinct(name, labels)
     wanted = names if columns is None else list(columns)
     unknown = [label for label in wanted if label not in names]
     if unknown:
@@ -153,6 +169,37 @@ def read(name: str, x: Any, columns: Sequence[str] | None = None) -> Frame:
         except (ArithmeticError, TypeError, ValueError) as error:
             raise type(error)(f"column {label!r} of {name}: {error}") from error
     return Frame(tuple(found), index, rows)
+
+
+def _distinct(name: str, labels: Iterable[Any]) -> list[str]:
+    names = [str(label) for label in labels]
+    twice = [label for label, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{name} has more than one column called {_listed(twice)}; rename them")
+    return names
+
+
+def table(name: str, x: Any) -> Table:
+    """A frame, or a series as its one column, as numbers; errors as of `read` and `numbers`.
+
+    Frames whose columns are plain numbers are taken whole, which spares hundreds of columns of an
+    embedding a look at each.
+    """
+    values = None
+    if _isinstance(x, "pandas", "DataFrame"):
+        if all(isinstance(d, np.dtype) and d.kind in "biuf" for d in x.dtypes):
+            values = x.to_numpy(dtype=np.float64)
+        labels = _pandas_index(x)
+    elif _isinstance(x, "polars", "DataFrame"):
+        polars: Any = sys.modules["polars"]
+        if all(d.is_numeric() or d == polars.Boolean for d in x.dtypes):
+            values = x.cast(polars.Float64).to_numpy()
+        labels = None
+    if values is not None:
+        return Table(_distinct(name, x.columns), labels, values)
+    frame = read(name, x)
+    values = numbers(name, frame).astype(np.float64, copy=False)
+    return Table(frame.names, frame.index, values)
 
 
 def numbers(name: str, frame: Frame, order: Sequence[int] | None = None) -> Values:
@@ -190,7 +237,11 @@ def numbers(name: str, frame: Frame, order: Sequence[int] | None = None) -> Valu
 
 def align(x_name: str, x_frame: Frame, y_name: str, y_frame: Frame) -> list[int]:
     """Where in y_frame the columns of x_frame are; ValueError unless both have the same names."""
-    x_names, y_names = x_frame.names, y_frame.names
+    return order(x_name, x_frame.names, y_name, y_frame.names)
+
+
+def order(x_name: str, x_names: Sequence[str], y_name: str, y_names: Sequence[str]) -> list[int]:
+    """Where among y_names each of x_names is; ValueError unless they are the same."""
     lacking = [label for label in x_names if label not in y_names]
     extra = [label for label in y_names if label not in x_names]
     if lacking or extra:

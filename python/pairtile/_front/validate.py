@@ -4,9 +4,10 @@ First station of each public function. Behind it stand only arrays the engine un
 (2-D, of one of six dtypes, any strides and byte order, never copied without need); every error is
 raised here, in `scalars` or in the function itself, with the argument's name.
 
+    table_of, in_order, aligned    frames as numbers, columns in the order of another's names
     array    any array-like -> array of an engine dtype, any number of dimensions
     matrix   the same, 2-D, not empty, finite; or `Rows` to be read and checked block by block
-    pair, check_alike    two matrices with the same number of columns
+    sets, pair, check_alike    several or two matrices with the same columns
     labels, weights, unit_weights    one entry per row
     devices  numbers of CUDA devices
     working_dtype, narrowed, like    the dtype results have, and the kind of array they become
@@ -23,11 +24,12 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._backends.refusals import Finite, first_infinite, not_on_gpu, require_finite
 from pairtile._backends.rows import Rows, is_csr, is_rows
-from pairtile._front import scalars
+from pairtile._front import frames, scalars
+from pairtile._front.frames import Table
 from pairtile._front.mapped import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -83,12 +85,50 @@ def _engine_dtype(name: str, dtype: Any) -> Any:
     return np.dtype(np.float64)
 
 
+def table_of(name: str, x: Any) -> Any:
+    """A frame as a `Table` of numbers; what is no frame as it is."""
+    return x if isinstance(x, Table) or not frames.is_frame(x) else frames.table(name, x)
+
+
+def names_of(x: Any) -> list[str] | None:
+    """Names of the columns of a table; None of anything else."""
+    return x.names if isinstance(x, Table) else None
+
+
+def in_order(x_name: str, names: list[str] | None, y_name: str, y: Any) -> Any:
+    """The columns of y, if it is a frame, in the order of these names of x.
+
+    ValueError unless they are the same names. By position where there are none: without `names`,
+    for an array, and where one of the two has no names but 0, 1, 2, ….
+    """
+    y = table_of(y_name, y)
+    if names is None or not isinstance(y, Table) or y.names == names:
+        return y
+    nameless = [str(j) for j in range(len(names))]
+    if set(names) != set(y.names) and nameless in (names, y.names):
+        return y
+    places = frames.order(x_name, names, y_name, y.names)
+    return y._replace(names=list(names), values=y.values[:, places])
+
+
+def aligned(x_name: str, x: Any, y_name: str, y: Any) -> tuple[Any, Any]:
+    """Two sets, the columns of y in the order of those of x where both are frames."""
+    x = table_of(x_name, x)
+    return x, in_order(x_name, names_of(x), y_name, y)
+
+
 def array(name: str, x: Any) -> NDArray[Any]:
     """Array of an engine dtype with any number of dimensions; a CUDA array stays where it is.
 
     float16, bfloat16, int8, uint8, float32 and float64 pass unchanged and uncopied. Other real
     numbers, bool, lists and data frames become float64. Anything else is a TypeError.
     """
+    x = table_of(name, x)
+    if isinstance(x, Table):
+        return x.values
+    if frames.is_series(x):
+        column: NDArray[Any] = frames.table(name, x).values[:, 0]
+        return column
     if _is_torch(x):
         x = _from_torch(name, x)
     elif _is_cupy(x):
@@ -119,9 +159,12 @@ def array(name: str, x: Any) -> NDArray[Any]:
     return engine_array
 
 
-def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+def _check_shape(name: str, shape: tuple[int, ...], given: Any = None) -> None:
     if len(shape) != 2:
         hint = f"; for one feature pass {name}[:, None]" if len(shape) == 1 else ""
+        if frames.is_series(given):
+            label = getattr(given, "name", None)
+            hint = f"; for one feature pass frame[[{'name' if label is None else repr(label)}]]"
         raise ValueError(
             f"{name} must be 2-D (rows, features), got {len(shape)}-D with shape {shape}{hint}"
         )
@@ -137,14 +180,16 @@ def matrix(
     workers: int = 1,
     blocks: bool = False,
     now: bool = True,
+    sample: bool = False,
 ) -> Any:
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
     With `blocks`, a set that is not in memory, or sparse, stays so, as `Rows` that are checked when
     read; except under the CUDA backend, which takes sets whole. `metrics.resolve` refuses sparse
     ones of other metrics. With `now=False`, what is in memory is left to the backend's knn to
-    check.
+    check. Of a `sample`, 1-D is one feature.
     """
+    x = table_of(name, x)
     if blocks and (is_rows(x) or is_csr(x)) and choose.backend() != "cuda":
         _check_shape(name, tuple(x.shape))
         return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
@@ -154,30 +199,47 @@ def matrix(
             "metrics cosine and inner_product"
         )
     a = array(name, x)
-    _check_shape(name, a.shape)
+    if sample and a.ndim == 1:
+        a = a[:, None]
+    _check_shape(name, a.shape, x)
     # The name, not the kind: bfloat16 is a float whose kind NumPy does not know.
-    if now and "float" in a.dtype.name:
+    if (now or isinstance(x, Table)) and check_finite and "float" in a.dtype.name:
+        what, bad = "Inf", -1
         if check_finite == "but NaN":
-            require_finite(name, first_infinite(a), what="Inf")
-        elif check_finite:
-            require_finite(name, choose.module(a).first_nonfinite(a, workers=workers))
+            bad = first_infinite(a)
+        else:
+            what, bad = "NaN or Inf", choose.module(a).first_nonfinite(a, workers=workers)
+        require_finite(name, bad, what=what, where=_where(x, a, bad, what))
     return a
 
 
-def pair(
-    x_name: str,
-    x: Any,
-    y_name: str,
-    y: Any,
-    *,
-    check_finite: Finite = True,
-    workers: int = 1,
-    blocks: bool = False,
-) -> tuple[Any, Any]:
-    """Two matrices with the same number of columns, on the same device."""
-    a = matrix(x_name, x, check_finite=check_finite, workers=workers, blocks=blocks)
-    b = matrix(y_name, y, check_finite=check_finite, workers=workers, blocks=blocks)
-    check_alike(x_name, a, y_name, b)
+def _where(x: Any, a: NDArray[Any], row: int, what: str) -> str:
+    """The label of a bad row and the columns that make it bad, of a frame."""
+    if not isinstance(x, Table) or row < 0:
+        return ""
+    label = "" if x.labels is None else f" (label {x.labels[row]})"
+    at_fault = np.isinf(a[row]) if what == "Inf" else ~np.isfinite(a[row])
+    names = [repr(x.names[j]) for j in np.flatnonzero(at_fault)[:10]]
+    return f"{label}, in {'column' if len(names) == 1 else 'columns'} {', '.join(names)}"
+
+
+def sets(arguments: Mapping[str, Any], **options: Any) -> list[Any]:
+    """A `matrix` for each argument by its name, all with the columns of the first.
+
+    Frames are put in the order of its names.
+    """
+    (first, x), *others = arguments.items()
+    x = table_of(first, x)
+    rest = [(name, in_order(first, names_of(x), name, y)) for name, y in others]
+    found = {name: matrix(name, one, **options) for name, one in [(first, x), *rest]}
+    for name, _ in others:
+        check_alike(first, found[first], name, found[name])
+    return list(found.values())
+
+
+def pair(x_name: str, x: Any, y_name: str, y: Any, **options: Any) -> tuple[Any, Any]:
+    """Two matrices with the same columns, on the same device; with the options of `matrix`."""
+    a, b = sets({x_name: x, y_name: y}, **options)
     return a, b
 
 
@@ -267,6 +329,13 @@ def like(*inputs: Any) -> Callable[[Any], Any]:
     return to_tensor
 
 
+def as_given(x: Any, gradient: Any) -> Any:
+    """A gradient by rows in the shape in which these came in: one feature may have been 1-D."""
+    if gradient is None or frames.is_frame(x) or np.ndim(x) != 1:
+        return gradient
+    return gradient[:, 0]
+
+
 def _to_cupy(result: Any, device: Any) -> Any:
     if result is None:
         return None
@@ -281,6 +350,8 @@ def host(x: Any, name: str = "argument") -> NDArray[Any]:
     elif _is_cupy(x):
         x = x.get()
     a: NDArray[Any] = np.asarray(x)
+    if a.dtype.kind == "O" and frames.is_series(x):  # of nullable numbers, or of strings
+        a = np.asarray(a.tolist())
     # the name, as in `matrix`; float32 holds what bfloat16 does
     return a.astype(np.float32) if a.dtype.name == "bfloat16" else a
 

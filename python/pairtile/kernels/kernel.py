@@ -792,10 +792,12 @@ def median_distance(
     q = scalars.real("quantile", quantile, least=0, most=1)
     workers = resolve_workers(workers)
     if y is None:
-        a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
+        a = validate.matrix("x", x, check_finite=check_finite, workers=workers, sample=True)
         b = None
     else:
-        a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+        a, b = validate.pair(
+            "x", x, "y", y, check_finite=check_finite, workers=workers, sample=True
+        )
     rows = len(a) + (0 if b is None else len(b))
     if rows < 2:
         raise ValueError(f"a distance needs two rows; x has {rows}")
@@ -950,9 +952,11 @@ def witness(
     chosen = as_kernel(kernel)
     scalars.choice("precision", precision, scalars.PRECISIONS)
     workers = resolve_workers(workers)
-    c, a = validate.pair("z", z, "x", x, check_finite=check_finite, workers=workers)
-    b = validate.matrix("y", y, check_finite=check_finite, workers=workers)
-    validate.pair("x", a, "y", b, check_finite=False)
+    x, z = validate.aligned("x", x, "z", z)
+    y = validate.in_order("x", validate.names_of(x), "y", y)
+    c, a, b = validate.sets(
+        {"z": z, "x": x, "y": y}, check_finite=check_finite, workers=workers, sample=True
+    )
     r, n, m = len(c), len(a), len(b)
     module = choose.module(c, a, b)
     options = {"precision": joint_precision(precision, c, a, b), "workers": workers}

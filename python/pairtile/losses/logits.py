@@ -187,17 +187,10 @@ def asked(
     could not hold what is made of it.
     """
     n_workers = resolve_workers(workers)
-    sets = {
-        name: validate.matrix(name, rows, check_finite=check_finite, workers=n_workers)
-        for name, rows in arguments.items()
-        if rows is not None
-    }
-    (first, a), *others = sets.items()
-    for name, b in others:
-        validate.check_alike(first, a, name, b)
+    given = {name: rows for name, rows in arguments.items() if rows is not None}
+    arrays = tuple(validate.sets(given, check_finite=check_finite, workers=n_workers))
     if grad_rows is not None and not grad:
         raise ValueError("grad_rows weights the gradients; it needs grad=True")
-    arrays = tuple(sets.values())
     n = sum(len(rows) for rows in arrays[:views])
     upstream = validate.weights("grad_rows", grad_rows, n, signed=True)
     row_weights = validate.weights("weights", weights, n)

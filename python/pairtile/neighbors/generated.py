@@ -529,6 +529,7 @@ def distance_to_closest_record(
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
+    reference, x = validate.aligned("reference", reference, "x", x)
     a, b = validate.pair(
         "x", x, "reference", reference, check_finite=finite, workers=workers, blocks=True
     )

@@ -97,6 +97,8 @@ class NeighborIndex:
     array([1, 0, 1])
     """
 
+    _columns: list[str] | None  # their names, where the references came as a frame
+
     def __init__(
         self,
         reference: ArrayLike,
@@ -110,6 +112,7 @@ class NeighborIndex:
         metric = metrics.check(metric, metric_params)
         scalars.choice("precision", precision, scalars.PRECISIONS)
         threads = resolve_workers(workers)
+        reference = validate.table_of("reference", reference)
         rows = validate.matrix(
             "reference",
             reference,
@@ -118,6 +121,7 @@ class NeighborIndex:
         )
         given = validate.like(reference)(rows)
         self._fill(rows, given, metric, dict(metric_params or {}), precision, threads)
+        self._columns = validate.names_of(reference)
         mapped.check()
         mapped.keep(rows)
 
@@ -136,6 +140,7 @@ class NeighborIndex:
         self.metric_params = metric_params
         self.precision = precision
         self._rows = rows
+        self._columns = None
         self._mapped: list[Any] = [rows]  # what may be of a file
         self._given = given  # the rows as the kind of array that came in
         self._file: tuple[str, str] | None = None
@@ -396,7 +401,10 @@ class NeighborIndex:
         if queries is None:
             return self._rows, None
         q = validate.matrix(
-            name, queries, check_finite=metrics.finite(self.metric, check_finite), workers=workers
+            name,
+            validate.in_order("reference", self._columns, name, queries),
+            check_finite=metrics.finite(self.metric, check_finite),
+            workers=workers,
         )
         validate.check_alike(name, q, "reference", self._rows)
         if METRICS[self.metric].on_bits:
@@ -489,6 +497,7 @@ class NeighborIndex:
                 for name, given in self.metric_params.items()
             },
             "precision": self.precision,
+            "columns": self._columns,
         }
         rows: Any = self._rows
         blocks = {"reference": rows if validate.in_host_memory(rows) else rows.get()}
@@ -557,6 +566,9 @@ class NeighborIndex:
                 workers,
                 pack,
             )
+            index._columns = facts.get("columns")
+            if index._columns is not None and len(index._columns) != rows.shape[1]:
+                raise ValueError(f"it names {len(index._columns)} of {rows.shape[1]} columns")
             mapped.keep(rows, *blocks.values())
             index._mapped += blocks.values()
         except (KeyError, TypeError, ValueError) as error:
@@ -569,7 +581,13 @@ class NeighborIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._file is not None:
             return _reload, self._file
-        return _repack, (self._given, self.metric, self.metric_params, self.precision)
+        return _repack, (
+            self._given,
+            self.metric,
+            self.metric_params,
+            self.precision,
+            self._columns,
+        )
 
 
 def _reload(path: str, identity: str) -> NeighborIndex:
@@ -578,12 +596,18 @@ def _reload(path: str, identity: str) -> NeighborIndex:
 
 
 def _repack(
-    reference: Any, metric: str, metric_params: dict[str, Any], precision: str
+    reference: Any,
+    metric: str,
+    metric_params: dict[str, Any],
+    precision: str,
+    columns: list[str] | None = None,
 ) -> NeighborIndex:
-    return NeighborIndex(
+    index = NeighborIndex(
         reference,
         metric=metric,
         metric_params=metric_params,
         precision=precision,
         check_finite=False,
     )
+    index._columns = columns
+    return index

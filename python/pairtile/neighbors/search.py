@@ -52,6 +52,7 @@ def point_sets(
 
     With `now=False`, references in memory are left to the backend's knn to check.
     """
+    reference, queries = validate.aligned("reference", reference, name, queries)
     q = validate.matrix(name, queries, check_finite=check_finite, workers=workers, blocks=True)
     if reference is None:
         return q, None

@@ -50,8 +50,8 @@ def paired_rows(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Two matrices with as many rows each, enough of them for the estimator."""
     scalars.choice("estimator", estimator, ESTIMATORS)
-    a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
-    b = validate.matrix("y", y, check_finite=check_finite, workers=workers)
+    a = validate.matrix("x", x, check_finite=check_finite, workers=workers, sample=True)
+    b = validate.matrix("y", y, check_finite=check_finite, workers=workers, sample=True)
     if len(a) != len(b):
         raise ValueError(f"x has {len(a)} rows and y has {len(b)}; they must be paired")
     if estimator == "unbiased" and len(a) < 4:

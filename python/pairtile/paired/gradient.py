@@ -103,6 +103,6 @@ def with_gradient(
     to_user = validate.like(x, y)
     return DependenceGradient(
         value,
-        to_user(validate.narrowed(grad_x / x_unit, dtypes[0])),
-        to_user(validate.narrowed(grad_y / y_unit, dtypes[1])),
+        to_user(validate.as_given(x, validate.narrowed(grad_x / x_unit, dtypes[0]))),
+        to_user(validate.as_given(y, validate.narrowed(grad_y / y_unit, dtypes[1]))),
     )

@@ -175,7 +175,8 @@ def mmd_aggregated_test(
     Parameters
     ----------
     x, y : array_like of shape (n, d) and (m, d)
-        Reference sample and new sample; real numbers.
+        Reference sample and new sample; real numbers. 1-D is one feature; columns of frames go
+        together by name.
     kernels : sequence of str or Kernel, default ("gaussian", "laplace")
         Families "gaussian" :math:`e^{-\|x-y\|^2/\lambda^2}`, "laplace"
         :math:`e^{-\|x-y\|/\lambda}` and "laplace_l1", the same in the Manhattan distance; each
@@ -244,7 +245,7 @@ def mmd_aggregated_test(
     level = scalars.real("level", level, above=0, most=np.nextafter(1, 0))
     scalars.choice("method", method, ("permutation", "wild_bootstrap"))
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     n, m = len(a), len(b)
     check_sizes("unbiased", n, m)
     paired = method == "wild_bootstrap"

@@ -137,7 +137,7 @@ def _one_test(sets: Sequence[Any], options: _Options, report: Report | None) -> 
 
 def _by_label(x: Any, labels: Any, *, check_finite: bool, workers: int) -> dict[Any, Any]:
     """The rows of each label, in the order of the labels."""
-    a = validate.matrix("samples", x, check_finite=check_finite, workers=workers)
+    a = validate.matrix("samples", x, check_finite=check_finite, workers=workers, sample=True)
     values, which = np.unique(
         validate.labels("labels", labels, "samples", len(a)), return_inverse=True
     )
@@ -149,13 +149,10 @@ def _by_label(x: Any, labels: Any, *, check_finite: bool, workers: int) -> dict[
 
 def _listed(samples: list[Any], *, check_finite: bool, workers: int) -> dict[Any, Any]:
     """The sets of a sequence, by their place in it."""
-    names = [f"samples[{j}]" for j in range(len(samples))]
-    sets = [
-        validate.matrix(name, s, check_finite=check_finite, workers=workers)
-        for name, s in zip(names, samples, strict=True)
-    ]
-    for name, s in zip(names[1:], sets[1:], strict=True):
-        validate.check_alike(names[0], sets[0], name, s)
+    named = {f"samples[{j}]": s for j, s in enumerate(samples)}
+    if not named:
+        return {}
+    sets = validate.sets(named, check_finite=check_finite, workers=workers, sample=True)
     return dict(enumerate(sets))
 
 
@@ -276,6 +273,8 @@ def disco_test(
     threads = resolve_workers(workers)
     check: dict[str, Any] = {"check_finite": check_finite, "workers": threads}
     in_one: Any = samples
+    if labels is None and len(getattr(in_one, "shape", (0, 0, 0))) < 3:
+        raise ValueError("samples is one set of rows; pass labels=, or a list of samples")
     given = list(in_one) if labels is None else [in_one]
     sets = _listed(given, **check) if labels is None else _by_label(in_one, labels, **check)
     if len(sets) < 2:

@@ -51,7 +51,8 @@ def cauchy_schwarz_divergence(
     Parameters
     ----------
     x, y : array_like of shape (n, d) and (m, d)
-        Reference sample and new sample; real numbers.
+        Reference sample and new sample; real numbers. 1-D is one feature; columns of frames go
+        together by name.
     kernel : Kernel or str, default "gaussian"
         As in `mmd`, and positive everywhere, with positive weights in a sum.
     workers, check_finite, progress
@@ -86,7 +87,7 @@ def cauchy_schwarz_divergence(
     """
     chosen = as_kernel(kernel)
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     n, m = len(a), len(b)
     check_positive(chosen, "cauchy_schwarz_divergence")
     module = choose.module(a, b)

@@ -118,7 +118,9 @@ def kid(
     count = scalars.count("subsets", subsets)
     size = scalars.count("subset_size", subset_size, least=2)
     threads = resolve_workers(workers)
-    a, b = validate.pair("real", real, "fake", fake, check_finite=check_finite, workers=threads)
+    a, b = validate.pair(
+        "real", real, "fake", fake, check_finite=check_finite, workers=threads, sample=True
+    )
     if size > min(len(a), len(b)):
         raise ValueError(
             f"subset_size={size} is larger than a set: real has {len(a)} rows, fake has {len(b)}"

@@ -164,7 +164,11 @@ class OnlineMMD:
             streams = scalars.count("n_simulations", n_simulations, least=least)
         self._workers = workers
         threads = resolve_workers(workers)
-        a = validate.matrix("reference", reference, check_finite=check_finite, workers=threads)
+        reference = validate.table_of("reference", reference)
+        self._names = validate.names_of(reference)
+        a = validate.matrix(
+            "reference", reference, check_finite=check_finite, workers=threads, sample=True
+        )
         if not isinstance(a, np.ndarray):
             raise NotImplementedError("OnlineMMD runs in host memory; copy the reference there")
         n = len(a)
@@ -254,7 +258,8 @@ class OnlineMMD:
         Parameters
         ----------
         rows : array_like of shape (r, d), or (d,) for a single row
-            Real numbers.
+            Real numbers. Of one feature, 1-D is r rows of it. The columns of a frame are put in the
+            order of those of `reference`; so is a pandas Series that holds one row.
         check_finite : bool, default True
             As in `knn`.
 
@@ -268,10 +273,7 @@ class OnlineMMD:
         TypeError, ValueError
             If the rows are not acceptable; none of them is taken then.
         """
-        given = validate.array("rows", rows)
-        a = validate.matrix(
-            "rows", given[None] if given.ndim == 1 else given, check_finite=check_finite
-        )
+        a = validate.matrix("rows", self._as_rows(rows), check_finite=check_finite, sample=True)
         validate.check_alike("rows", a, "reference", self._reference)
         statistics, thresholds = np.empty(len(a)), np.empty(len(a))
         for start in range(0, len(a), self.window):  # no row lasts longer than a window
@@ -284,6 +286,17 @@ class OnlineMMD:
                 self._take(row, float(to_reference[i]), before[i])
                 statistics[start + i], thresholds[start + i] = self.statistic, self.threshold
         return OnlineResult(statistics, thresholds, statistics > thresholds)
+
+    def _as_rows(self, rows: Any) -> Any:
+        """What a stream brings, its columns in the order of the reference's."""
+        one_feature = self._reference.shape[1] == 1
+        if not one_feature and hasattr(rows, "to_frame") and hasattr(rows, "index"):
+            rows = rows.to_frame().T  # a row of a pandas frame
+        rows = validate.in_order("reference", self._names, "rows", rows)
+        if one_feature or validate.names_of(rows) is not None:
+            return rows
+        given = validate.array("rows", rows)
+        return given[None] if given.ndim == 1 else given
 
     def _take(self, row: Floats, to_reference: float, to_window: Floats) -> None:
         """The new row takes the place of the oldest one."""

@@ -68,7 +68,7 @@ def _test(
     _check_method(method, n_bins, groups, strata)
     count = scalars.count("n_permutations", n_permutations)
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     n, m = len(a), len(b)
     check_sizes(estimator, n, m)
     triangle = (n + m) ** 2 // 2
@@ -155,7 +155,8 @@ def mmd_test(
     Parameters
     ----------
     x, y : array_like of shape (n, d) and (m, d)
-        Reference sample and new sample; real numbers.
+        Reference sample and new sample; real numbers. 1-D is one feature; columns of frames go
+        together by name.
     kernel : Kernel or str, default "gaussian"
         As in `mmd`. "median" is taken once, on the pooled sample, so relabelling leaves it.
     n_permutations : int, default 999
@@ -298,7 +299,8 @@ def energy_test(
     Parameters
     ----------
     x, y : array_like of shape (n, d) and (m, d)
-        Reference sample and new sample; real numbers.
+        Reference sample and new sample; real numbers. 1-D is one feature; columns of frames go
+        together by name.
     exponent : float, default 1
         Of the distance, in (0, 2].
     n_permutations, groups, strata, rng, method, n_bins

@@ -170,7 +170,7 @@ def mmd_power(
     chosen = as_kernel(kernel)
     scalars.choice("precision", precision, scalars.PRECISIONS)
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     n, m = len(a), len(b)
     for name, rows in (("x", n), ("y", m)):
         if rows < 4:

@@ -285,7 +285,8 @@ def sliced_test(
     Parameters
     ----------
     x, y : array_like of shape (n, d) and (m, d)
-        Reference sample and new sample; real numbers.
+        Reference sample and new sample; real numbers. 1-D is one feature; columns of frames go
+        together by name.
     statistic : {"energy", "wasserstein", "max"}
         The mean over directions of the energy distance of the projected samples, times
         :math:`c_d`, which is `sliced_energy`; the mean of their :math:`W_p^p`, which is
@@ -346,7 +347,7 @@ def sliced_test(
     count = scalars.count("n_permutations", n_permutations)
     scalars.count("n_projections", n_projections)
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     if paired:
         strata = _pairs(len(a), len(b), groups=groups, strata=strata)
     exchange = Exchange(len(a), len(b), groups, strata)

@@ -107,7 +107,7 @@ def _statistic(
         raise ValueError("devices is for the statistic alone, not for return_gradient=True")
     scalars.choice("precision", precision, scalars.PRECISIONS)
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     over = validate.devices(devices, x=a, y=b)
     n, m = len(a), len(b)
     check_sizes(estimator, n, m)
@@ -145,8 +145,8 @@ def _statistic(
             to_user, dtype = validate.like(x, y), validate.working_dtype(a, b)
             return MMDGradient(
                 not_below_zero(found.value, estimator, kernel),
-                to_user(validate.narrowed(found.grad_x / unit, dtype)),
-                to_user(validate.narrowed(found.grad_y / unit, dtype)),
+                to_user(validate.as_given(x, validate.narrowed(found.grad_x / unit, dtype))),
+                to_user(validate.as_given(y, validate.narrowed(found.grad_y / unit, dtype))),
                 to_user(found.grad_x_weights / _total(x_weights, n)),
                 to_user(found.grad_y_weights / _total(y_weights, m)),
             )
@@ -183,7 +183,7 @@ def _in_blocks(
     """Mean over blocks of rows of the U-statistic of h(z_i, z_j), z_i being the pair (x_i, y_i)."""
     scalars.choice("precision", precision, scalars.PRECISIONS)
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     n = len(a)
     if n != len(b):
         raise ValueError(
@@ -250,7 +250,8 @@ def mmd(
     Parameters
     ----------
     x, y : array_like of shape (n, d) and (m, d)
-        Reference sample and new sample; real numbers.
+        Reference sample and new sample; real numbers. 1-D is one feature; columns of frames go
+        together by name.
     kernel : Kernel or str, default "gaussian"
         A kernel, a weighted sum of kernels, or a name: "gaussian", "laplace" and "cauchy" (length:
         the median distance of the pooled sample), "polynomial", "linear", "cosine", "energy".
@@ -394,7 +395,8 @@ def energy_distance(
     Parameters
     ----------
     x, y : array_like of shape (n, d) and (m, d)
-        Reference sample and new sample; real numbers.
+        Reference sample and new sample; real numbers. 1-D is one feature; columns of frames go
+        together by name.
     exponent : float, default 1
         α in (0, 2]. At 2 it only compares means.
     estimator : {"biased", "unbiased"}
