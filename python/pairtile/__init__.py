@@ -9,6 +9,9 @@ NumPy fallback or CUDA, and the function wraps what comes back.
 squared unless ``squared=False``; results are named tuples.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from pairtile._backends.choose import backend, set_backend, show_config
 from pairtile._front import words as _words
 from pairtile._front.threads import set_num_threads
@@ -102,6 +105,19 @@ from pairtile.two_sample import (
     sliced_test,
 )
 
+if _TYPE_CHECKING:
+    from pairtile.tables import (
+        ColumnDrift,
+        Drift,
+        DriftOverTime,
+        Encoded,
+        Period,
+        RowDrift,
+        drift,
+        drift_over_time,
+        encode,
+    )
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -109,9 +125,13 @@ __all__ = [
     "PRDC",
     "AggregatedTest",
     "Cauchy",
+    "ColumnDrift",
     "ContrastiveResult",
     "Cosine",
     "DependenceGradient",
+    "Drift",
+    "DriftOverTime",
+    "Encoded",
     "Energy",
     "Gaussian",
     "InverseMultiquadric",
@@ -127,11 +147,13 @@ __all__ = [
     "OnlineMMD",
     "OnlineResult",
     "Pairwise",
+    "Period",
     "Polynomial",
     "PrecisionRecall",
     "RadiusNeighbors",
     "RationalQuadratic",
     "Retrieval",
+    "RowDrift",
     "SimilarityHistogram",
     "SlicedResult",
     "SteinGradient",
@@ -148,6 +170,9 @@ __all__ = [
     "distance_correlation",
     "distance_covariance",
     "distance_to_closest_record",
+    "drift",
+    "drift_over_time",
+    "encode",
     "energy_distance",
     "energy_test",
     "hsic",
@@ -191,4 +216,28 @@ __all__ = [
     "witness",
 ]
 
-globals().update((_name, _words.hint(globals()[_name], __name__)) for _name in __all__)
+# The room of tables is loaded when first used: engines that import pairtile do without.
+_TABLES = {
+    "ColumnDrift",
+    "Drift",
+    "DriftOverTime",
+    "Encoded",
+    "Period",
+    "RowDrift",
+    "drift",
+    "drift_over_time",
+    "encode",
+}
+
+globals().update(
+    (_name, _words.hint(globals()[_name], __name__)) for _name in __all__ if _name not in _TABLES
+)
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _TABLES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pairtile import tables
+
+    found = globals()[name] = _words.hint(getattr(tables, name), __name__)
+    return found

@@ -25,16 +25,22 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
 RESULTS = {
+    "ColumnDrift",
     "DependenceGradient",
-    "SteinGradient",
+    "Drift",
+    "DriftOverTime",
+    "Encoded",
     "KID",
     "MMDGradient",
     "MMDPower",
     "PRDC",
     "Pairwise",
+    "Period",
     "PrecisionRecall",
     "Retrieval",
+    "RowDrift",
     "SimilarityHistogram",
+    "SteinGradient",
 }
 # pages whose examples need a package of the group oracles
 NEEDS = {"torch.md": "torch"}

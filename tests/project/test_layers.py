@@ -40,8 +40,9 @@ PYTHON = {
     "sklearn": FOUNDATION | {"neighbors"},
     "torch": FOUNDATION | STATISTICS,
     "jax": FOUNDATION | STATISTICS,
-    "app": FOUNDATION | STATISTICS,
-    "__init__": FOUNDATION | STATISTICS | {"sklearn"},
+    "tables": FOUNDATION | STATISTICS,
+    "app": FOUNDATION | STATISTICS | {"tables"},
+    "__init__": FOUNDATION | STATISTICS | {"sklearn", "tables"},
     "__main__": {"app"},
 }
 PACKAGE = ROOT / "python" / "pairtile"

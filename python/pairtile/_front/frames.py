@@ -157,26 +157,26 @@ def read(name: str, x: Any, columns: Sequence[str] | None = None) -> Frame:
         If x can only be read by pyarrow and that is not installed.
     """
     labels, index, rows, column_of = _opened(name, x)
-    names = _distinct(name, labels)
-    wanted = names if columns is None else list(columns)
-    unknown = [label for label in wanted if label not in names]
+    known = _distinct(name, labels)
+    wanted = known if columns is None else list(columns)
+    unknown = [label for label in wanted if label not in known]
     if unknown:
-        raise ValueError(f"{name} has no column {_listed(unknown)}; it has {_listed(names)}")
+        raise ValueError(f"{name} has no column {listed(unknown)}; it has {listed(known)}")
     found = []
     for label in wanted:
         try:
-            found.append(column_of(names.index(label))._replace(name=label))
+            found.append(column_of(known.index(label))._replace(name=label))
         except (ArithmeticError, TypeError, ValueError) as error:
             raise type(error)(f"column {label!r} of {name}: {error}") from error
     return Frame(tuple(found), index, rows)
 
 
 def _distinct(name: str, labels: Iterable[Any]) -> list[str]:
-    names = [str(label) for label in labels]
-    twice = [label for label, count in Counter(names).items() if count > 1]
+    found = [str(label) for label in labels]
+    twice = [label for label, count in Counter(found).items() if count > 1]
     if twice:
-        raise ValueError(f"{name} has more than one column called {_listed(twice)}; rename them")
-    return names
+        raise ValueError(f"{name} has more than one column called {listed(twice)}; rename them")
+    return found
 
 
 def table(name: str, x: Any) -> Table:
@@ -200,6 +200,11 @@ def table(name: str, x: Any) -> Table:
     frame = read(name, x)
     values = numbers(name, frame).astype(np.float64, copy=False)
     return Table(frame.names, frame.index, values)
+
+
+def names(name: str, x: Any) -> list[str]:
+    """Those of the columns that `read` would read, none of them looked at."""
+    return _distinct(name, _opened(name, x)[0])
 
 
 def numbers(name: str, frame: Frame, order: Sequence[int] | None = None) -> Values:
@@ -246,8 +251,8 @@ def order(x_name: str, x_names: Sequence[str], y_name: str, y_names: Sequence[st
     extra = [label for label in y_names if label not in x_names]
     if lacking or extra:
         faults = [
-            *([f"lacks {_listed(lacking)}"] if lacking else []),
-            *([f"has {_listed(extra)} besides"] if extra else []),
+            *([f"lacks {listed(lacking)}"] if lacking else []),
+            *([f"has {listed(extra)} besides"] if extra else []),
         ]
         raise ValueError(
             f"{y_name} must have the columns of {x_name}, but it {' and '.join(faults)}"
@@ -255,7 +260,8 @@ def order(x_name: str, x_names: Sequence[str], y_name: str, y_names: Sequence[st
     return [y_names.index(label) for label in x_names]
 
 
-def _listed(names: Sequence[str], most: int = 10) -> str:
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names as messages show them, no more than some."""
     shown = ", ".join(repr(label) for label in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
@@ -360,7 +366,7 @@ def _ticks(dtype: str, kind: str, unit: str, ticks: Any, mask: Mask | None) -> C
     return _dates(dtype, values)
 
 
-def _level(value: Any) -> str:
+def level_text(value: Any) -> str:
     """The text of a level of a category: 1, 1.0 and Decimal("1.0") are one."""
     if isinstance(value, numeric.Number) and not isinstance(value, (bool, np.bool_, complex)):
         number = float(value)  # type: ignore[arg-type]
@@ -479,7 +485,7 @@ def _of_pandas(series: Any) -> Column:
     missing = series.isna().to_numpy(dtype=np.bool_)
     mask = _masked(missing)
     if isinstance(dtype, pandas.CategoricalDtype):
-        levels = [*map(_level, series.cat.categories), None]
+        levels = [*map(level_text, series.cat.categories), None]
         codes = series.cat.codes.to_numpy()  # −1, the last, where missing
         return _strings(word, "category", np.array(levels, dtype=object)[codes], mask)
     if isinstance(dtype, pandas.StringDtype):
@@ -575,7 +581,7 @@ def _of_arrow(column: Any) -> Column:
     if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
         return _strings(word, kind or "text", column.to_pylist(), mask)
     if kind:
-        levels = [None if v is None else _level(v) for v in column.to_pylist()]
+        levels = [None if v is None else level_text(v) for v in column.to_pylist()]
         return _strings(word, kind, levels, mask)
     if types.is_boolean(dtype):
         return _flags(word, plain(column.cast(pyarrow.uint8())), mask)

@@ -1,0 +1,139 @@
+"""The rows of the new table that are least like the reference, and what makes them so.
+
+matrices -> witness function at the new rows -> its least values -> columns without which the
+witness would be nearer to 0
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pairtile._front.results import Result
+from pairtile.kernels import Gaussian, witness
+from pairtile.tables.features import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+    from pairtile.tables.encode import Encoded
+
+    Floats = NDArray[np.float64]
+
+_NAMED = 3  # columns that a row names, at most
+_LOOKED_AT = 2000  # rows of each table, by which it is judged what makes a row so
+_SHARE = 0.25  # of what the first of them adds; what adds less is not named
+
+
+class _RowDrift(NamedTuple):
+    index: int  # type: ignore[assignment]  # the field, not the method of tuples
+    label: Any
+    witness: float
+    columns: list[str]
+
+
+class RowDrift(Result, _RowDrift):
+    """A row of the new table that is unlike the reference.
+
+    Attributes
+    ----------
+    index : int
+        Its position in the table, from 0.
+    label : object
+        The frame's own label of the row; the position where it has none.
+    witness : float
+        Of the energy test: mean distance to the new rows less mean distance to the reference's;
+        of the MMD test: mean kernel value with the reference's rows less that with the new ones.
+        The more negative, the more such rows are new.
+    columns : list of str
+        Up to three, most important first: those without which the witness would be nearest to 0.
+        Empty where it is not negative.
+    """
+
+
+def drifted_rows(
+    encoded: Encoded,
+    top: int,
+    positions: NDArray[np.int64],
+    labels: NDArray[Any] | None,
+    sigma: float | None,
+    *,
+    workers: int | None,
+    report: Report | None,
+) -> list[RowDrift]:
+    """The `top` rows of current by the energy witness, or by that of a Gaussian kernel.
+
+    O(m (n + m) d) operations and O(n + m) memory.
+    """
+    if not top:
+        return []
+    x, y = encoded.reference, encoded.current
+    kernel = "energy" if sigma is None else Gaussian(sigma)
+    values = witness(y, x, y, kernel=kernel, workers=workers, progress=report or False)
+    chosen = np.argsort(values, kind="stable")[:top]
+    named = _columns(encoded, chosen, sigma)
+    return [
+        RowDrift(
+            int(positions[i]),
+            _plain(int(positions[i]) if labels is None else labels[i]),
+            float(values[i]),
+            names if values[i] < 0 else [],
+        )
+        for i, names in zip(chosen, named, strict=True)
+    ]
+
+
+def _plain(label: Any) -> Any:
+    """Without NumPy's types, but for dates."""
+    if isinstance(label, np.generic) and label.dtype.kind not in "mM":
+        return label.item()
+    return label
+
+
+def _columns(encoded: Encoded, rows: NDArray[np.intp], sigma: float | None) -> list[list[str]]:
+    """For each row the sources without which its witness is nearest to 0."""
+    groups: dict[str, list[int]] = {}
+    for j, source in enumerate(encoded.sources):
+        groups.setdefault(source, []).append(j)
+    if len(groups) == 1:
+        return [list(groups) for _ in rows]
+    x, y = (_some(a) for a in encoded[:2])
+    here = encoded.current[rows]
+    unit = max(unit_of(a) for a in (x, y, here))
+    rate = 0.0 if sigma is None else (unit / sigma) ** 2 / 2
+
+    def squares(columns: Sequence[int]) -> Floats:
+        """Of distances between these rows and all others, over some columns."""
+        total = np.zeros((len(rows), len(x) + len(y)))
+        for j in columns:
+            both = np.concatenate([x[:, j], y[:, j]]) / unit
+            total += ((here[:, j] / unit)[:, None] - both) ** 2
+        return total
+
+    def at(total: Floats) -> Floats:
+        """The witness of these rows, by squared distances."""
+        values = -np.sqrt(total) if sigma is None else np.exp(-total * rate)
+        means: Floats = values[:, : len(x)].mean(axis=1) - values[:, len(x) :].mean(axis=1)
+        return means
+
+    whole = squares(range(x.shape[1]))
+    base = at(whole)
+    gains = np.array([at(np.maximum(whole - squares(g), 0)) - base for g in groups.values()])
+    names = list(groups)
+    found = []
+    for gain in gains.T:
+        best = np.argsort(-gain, kind="stable")[:_NAMED]
+        least = _SHARE * float(gain[best[0]])
+        found.append([names[i] for i in best if gain[i] > 0 and gain[i] >= least])
+    return found
+
+
+def _some(a: NDArray[Any]) -> Floats:
+    """At most so many rows, evenly spread."""
+    count = min(len(a), _LOOKED_AT)
+    some: Floats = a[np.arange(count) * len(a) // count].astype(np.float64)
+    return some
