@@ -579,11 +579,15 @@ def drift(
     found = examine(tables, options, rng=rng, progress=progress)
     if test not in found.results:
         raise ValueError(f"test={test!r}: {found.reasons[test]}; test='energy' needs none of that")
-    seeded = isinstance(rng, (int, np.integer))
+    return as_drift(found, test, rng)
+
+
+def as_drift(found: Examination, test: str, rng: Any) -> Drift:
+    """What was found, with one of its tests as the joint one."""
     return Drift(
         drift=found.drift,
         pvalue=found.pvalue,
-        alpha=float(alpha),
+        alpha=float(found.options.alpha),
         test=found.results[test],
         columns=found.columns,
         rows=found.rows,
@@ -592,6 +596,6 @@ def drift(
         n_current=found.n_current,
         sampled=found.sampled,
         test_name=test,
-        seed=int(rng) if seeded else None,
+        seed=int(rng) if isinstance(rng, (int, np.integer)) else None,
         profiles=found.profiles,
     )
