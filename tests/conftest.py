@@ -34,6 +34,7 @@ SKIPS = {
     "gpu": "no NVIDIA driver|driver finds no GPU|no NVIDIA GPU|could not import 'cupy'",
     "simulator": "this device and build have|torch finds no GPU",
     "nvcc": "there is no nvcc|is not by nvcc",
+    "browser": "there is no Chromium",
     "oracle": "of the dependency group oracles",
     "array_api": "SCIPY_ARRAY_API is not set",  # a check of scikit-learn
 }
