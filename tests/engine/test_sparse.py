@@ -99,10 +99,12 @@ def test_predicates_and_generated_sets():
     options |= {"query_groups": np.arange(50) % 3, "reference_groups": np.arange(60) % 3}
     with blocks_of(9, 13):
         assert_same_bits(pt.knn(x, y, 5, **options), pt.knn(*dense, 5, **options))
-        assert_same_bits(
-            pt.distance_to_closest_record(x, y, metric="cosine"),
-            pt.distance_to_closest_record(*dense, metric="cosine"),
-        )
+        for call in (
+            pt.distance_to_closest_record,
+            pt.precision_recall_density_coverage,
+            pt.authenticity,
+        ):
+            assert_same_bits(call(x, y, metric="cosine"), call(*dense, metric="cosine"))
 
 
 def test_a_memory_mapped_csr(tmp_path):
