@@ -56,6 +56,7 @@ Metric metric_of(const std::string& name, const py::object& params, int64_t d) {
         if (what == "p") with.p = object.cast<double>();
         if (what == "w") with.weights = vector_of<double>(object, d, "w");
         if (what == "ranges") with.ranges = vector_of<double>(object, d, "ranges");
+        if (what == "clip") with.clip = object.cast<double>();
         if (what == "transform") {
             with.transform = vector_of<double>(object.attr("reshape")(-1), d * d, "transform");
         }

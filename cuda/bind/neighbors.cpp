@@ -12,8 +12,8 @@
 namespace pairtile::gpu {
 namespace {
 
-// name; p, weights, transform, ranges and n_bits, 0 where the metric has no use for one
-using Measure = std::tuple<std::string, double, Address, Address, Address, int64_t>;
+// name; p, weights, transform, ranges, clip and n_bits, 0 where the metric has no use for one
+using Measure = std::tuple<std::string, double, Address, Address, Address, double, int64_t>;
 
 MetricId id_of(const std::string& name) {
     const MetricId id = metric_named(name);
@@ -22,11 +22,11 @@ MetricId id_of(const std::string& name) {
 }
 
 Metric metric_of(const Measure& measure, const Sets& sets) {
-    const auto& [name, p, weights, transform, ranges, n_bits] = measure;
+    const auto& [name, p, weights, transform, ranges, clip, n_bits] = measure;
     const auto features = static_cast<double>(std::get<2>(std::get<0>(sets)));
     return {id_of(name),
             {p, at<const double>(weights), at<const double>(transform), at<const double>(ranges),
-             features, n_bits}};
+             clip, features, n_bits}};
 }
 
 Predicate predicate_of(bool exclude_self, bool same_group, const Pair& groups, const Pair& times,

@@ -279,11 +279,89 @@ def test_gower_ranges_are_the_references():
             call(fake, real, metric="gower", **({"k": 3} if call is pt.knn else {})),
             call(fake, real, **asked("gower", params), **({"k": 3} if call is pt.knn else {})),
         )
-    holey = np.concatenate([real, [[np.nan, 1e9, 0, 0], [0, -np.inf, 0, 0]]])
+    holey = np.concatenate([real, [[0, -np.inf, 0, 0]]])
     assert_same(
         pt.knn(fake, holey, 3, metric="gower", check_finite=False),
         pt.knn(fake, real, 3, **asked("gower", params)),
     )
+
+
+def gower_by_pandas_rules(x, y, ranges, compared, most=math.inf):
+    """Each pair by itself, of the features that both have."""
+    found = np.empty((len(x), len(y)))
+    for i, a in enumerate(x):
+        for k, b in enumerate(y):
+            shares = [
+                (u != v) if c or r == 0 else min(abs(u - v) / r, most)
+                for u, v, r, c in zip(a, b, ranges, compared, strict=True)
+                if not (math.isnan(u) or math.isnan(v))
+            ]
+            found[i, k] = sum(shares) / len(shares)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("clip", [False, True])
+def test_gower_of_the_features_that_both_have(dtype, clip):
+    rng = np.random.default_rng(6)
+    x, y = (missing_here_and_there(rng, n, 9, 0.25).astype(dtype) for n in (40, 90))
+    x[:, 3:5], y[:, 3:5] = np.nan_to_num(np.rint(x[:, 3:5])), np.nan_to_num(np.rint(y[:, 3:5]))
+    y[:, 7] = np.where(np.isnan(y[:, 7]), np.nan, 2)  # a column without a range
+    x *= 2  # beyond the ranges
+    params = {"categorical": [3, 4], "clip": clip}
+    wide = [a.astype(np.float64) for a in (x, y)]
+    ranges = np.nanmax(wide[1], axis=0) - np.nanmin(wide[1], axis=0)
+    compared = np.isin(np.arange(9), [3, 4])
+    right = gower_by_pandas_rules(*wide, ranges, compared, 1.0 if clip else math.inf)
+    assert (right > 1).any() != clip
+    found = pt.pairwise_distances(x, y, metric="gower", metric_params=params)
+    np.testing.assert_allclose(found, right, rtol=1e-6 if dtype != "float64" else 1e-14)
+    near = pt.knn(x, y, 90, metric="gower", metric_params=params)
+    np.testing.assert_array_equal(near.distances, np.take_along_axis(found, near.indices, axis=1))
+    counts = pt.radius_count(x, y, 0.4, metric="gower", metric_params=params)
+    np.testing.assert_array_equal(counts, (found <= found.dtype.type(0.4)).sum(axis=1))
+    index = pt.NeighborIndex(y, metric="gower", metric_params=params)
+    assert_same(index.knn(x, 5), pt.knn(x, y, 5, metric="gower", metric_params=params))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("clip", [False, True])
+def test_gower_with_missing_values_equals_twin(clip):
+    rng = np.random.default_rng(7)
+    x, y = (missing_here_and_there(rng, n, 21, 0.2).astype(np.float32) for n in (70, 900))
+    y[500:] = y[:400]
+    options = asked("gower", {"categorical": [0, 20], "clip": clip})
+    for reference in (y, None):
+        assert_same(*native_and_twin(pt.knn, x, reference, 8, **options))
+        assert_same(*native_and_twin(pt.radius_neighbors, x, reference, 0.3, **options))
+
+
+def test_gower_takes_nan_whatever_is_checked_and_refuses_infinity():
+    x, y = np.zeros((3, 2)), np.array([[0.0, np.nan], [1.0, 2.0]])
+    for check in (True, False):
+        found = pt.knn(x, y, 2, metric="gower", check_finite=check)
+        np.testing.assert_array_equal(found.distances[0], [0, 1])
+    y[1, 1] = np.inf
+    with pytest.raises(ValueError, match="reference contains Inf; the first bad row is 1"):
+        pt.knn(x, y, 1, metric="gower")
+
+
+def test_gower_names_rows_without_a_common_feature():
+    nan = np.nan
+    x, y = np.ones((5, 9)), np.ones((7, 9))
+    x[3, 1:], y[6, 0] = nan, nan
+    message = "row 3 of queries and row 6 of reference have none in common"
+    for check in (True, False):
+        with pytest.raises(ValueError, match=message):
+            pt.knn(x, y, 1, metric="gower", check_finite=check)
+    y[6, 0], y[4] = 1, nan
+    with pytest.raises(ValueError, match="row 0 of queries and row 4 of reference"):
+        pt.radius_count(x, y, 1.0, metric="gower")
+    alone = np.array([[1, nan, nan], [nan, 1, 1], [1, 1, 1]])
+    with pytest.raises(ValueError, match="row 1 of queries and row 0 of queries have none"):
+        pt.knn(alone, k=1, metric="gower")
+    alone[1, 0] = 3  # the row that has one feature shares it with itself, too
+    pt.knn(alone, k=1, metric="gower")
 
 
 # --- hard data -------------------------------------------------------------------------------
@@ -424,6 +502,7 @@ BAD = {
     "categorical names": ("gower", {"categorical": ["a"]}, TypeError, ["categorical", "mask"]),
     "ranges negative": ("gower", {"ranges": [1, 2, -3]}, ValueError, ["ranges", "column 2"]),
     "ranges short": ("gower", {"ranges": [1]}, ValueError, ["ranges", "(3,)"]),
+    "clip a number": ("gower", {"clip": 1}, TypeError, ["'clip'", "True or False", "1"]),
 }
 CALLS = {
     "knn": lambda **o: pt.knn(A, k=1, **o),

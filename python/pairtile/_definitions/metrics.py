@@ -147,9 +147,13 @@ def _nan_euclidean(a: Floats, b: Floats, features: float) -> Floats:
         difference = x - y
         return np.where(np.isnan(difference), 0.0, difference * difference)
 
-    squares = _sum(a, b, square)
-    present = _sum(a, b, lambda x, y, j: (~np.isnan(x - y)).astype(np.float64))
+    squares, present = _sum(a, b, square), _present(a, b)
     return np.where(present == 0, np.inf, squares / present)
+
+
+def _present(a: Floats, b: Floats) -> Floats:
+    """The number of features that both rows of a pair have."""
+    return _sum(a, b, lambda x, y, j: (~np.isnan(x - y)).astype(np.float64))
 
 
 def _weuclidean(a: Floats, b: Floats, w: Floats) -> Floats:
@@ -168,15 +172,17 @@ def _mahalanobis(a: Floats, b: Floats, transform: Floats) -> Floats:
     return tree(partial)
 
 
-def _gower(a: Floats, b: Floats, ranges: Floats) -> Floats:
+def _gower(a: Floats, b: Floats, ranges: Floats, clip: float = np.inf) -> Floats:
     def term(x: Floats, y: Floats, j: int) -> Floats:
         difference = x - y
         if ranges[j] > 0:
-            return np.abs(difference) / float(ranges[j])
-        differs: Floats = np.where(difference == 0, 0.0, difference * 0.0 + 1.0)  # NaN stays NaN
-        return differs
+            share = np.minimum(np.abs(difference) / float(ranges[j]), clip)
+        else:
+            share = (difference != 0).astype(np.float64)
+        return np.where(np.isnan(difference), 0.0, share)
 
-    return _sum(a, b, term)
+    terms, present = _sum(a, b, term), _present(a, b)
+    return np.where(present == 0, np.inf, terms / present)
 
 
 def _unpacked(a: Floats) -> Floats:
@@ -272,9 +278,7 @@ METRICS: dict[str, Metric] = {
     ),
     "weuclidean": Metric(_weuclidean, _root, required=("w",)),
     "mahalanobis": Metric(_mahalanobis, _root, optional=("VI", "V")),
-    "gower": Metric(
-        _gower, lambda order, ranges: order / len(ranges), optional=("categorical", "ranges")
-    ),
+    "gower": Metric(_gower, optional=("categorical", "ranges", "clip"), takes_nan=True),
     "hamming": Metric(
         lambda a, b, n_bits: _differing(a, b),
         lambda order, n_bits: order / float(n_bits),

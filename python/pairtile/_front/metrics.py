@@ -110,9 +110,12 @@ def resolve(
     if METRICS[metric].on_bits:
         return Measure(metric, {"n_bits": _n_bits(metric, given.get("n_bits"), sets)})
     if metric == "gower":
-        return Measure(
-            metric, {"ranges": _ranges(given.get("categorical"), given.get("ranges"), reference)}
-        )
+        ranges = _ranges(given.get("categorical"), given.get("ranges"), reference)
+        clip = given.get("clip", False)
+        if not isinstance(clip, (bool, np.bool_)):
+            raise TypeError(f"metric_params['clip'] must be True or False, got {clip!r}")
+        _require_common(sets)
+        return Measure(metric, {"ranges": ranges, "clip": 1.0 if clip else math.inf})
     return Measure(metric)
 
 
@@ -269,14 +272,14 @@ def _columns(categorical: Any, d: int) -> NDArray[np.bool_]:
 
 
 def _spread(reference: NDArray[Any] | Rows) -> Floats:
-    """Largest less smallest value of each column, over the rows without NaN and Inf."""
+    """Largest less smallest of the finite values of each column."""
     low = np.full(reference.shape[1], np.inf)
     high = -low
     for part in _parts(reference):
         rows = part.astype(np.float64)
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        if len(rows):
-            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+        finite = np.isfinite(rows)
+        low = np.minimum(low, np.where(finite, rows, np.inf).min(axis=0))
+        high = np.maximum(high, np.where(finite, rows, -np.inf).max(axis=0))
     with np.errstate(over="ignore", invalid="ignore"):
         spread = high - low
     if (spread == np.inf).any():
@@ -285,4 +288,36 @@ def _spread(reference: NDArray[Any] | Rows) -> Floats:
             f"the range of column {column} of the reference set exceeds float64; "
             "pass metric_params={'ranges': ...}"
         )
-    return np.where(spread > 0, spread, 0.0)  # NaN and -inf: no finite row at all
+    return np.where(spread > 0, spread, 0.0)  # -inf: no finite value at all
+
+
+def _require_common(sets: Mapping[str, Any]) -> None:
+    """ValueError that names two rows without a feature that both have, if there are any."""
+    (name, missing), *others = ((name, _Missing.of(rows)) for name, rows in sets.items())
+    other, also = others[0] if others else (name, missing)
+    for i in np.flatnonzero(missing.counts + also.counts.max() >= missing.d):
+        apart = np.flatnonzero(missing.counts[i] + also.counts >= missing.d)
+        apart = apart[(also.bits[apart] | missing.bits[i] == 255).all(axis=1)]
+        apart = apart[apart != i] if not others else apart
+        if apart.size:
+            raise ValueError(
+                f"metric 'gower' needs a feature that both rows have: row {apart[0]} of {other} "
+                f"and row {i} of {name} have none in common"
+            )
+
+
+class _Missing(NamedTuple):
+    """Which features the rows of a set lack: their number by row, and packed bits, padded by 1."""
+
+    counts: NDArray[np.int64]
+    bits: NDArray[np.uint8]
+    d: int
+
+    @classmethod
+    def of(cls, rows: Any) -> _Missing:
+        counts, bits = [], []
+        for part in _parts(rows):
+            missing = np.isnan(part) if "float" in part.dtype.name else np.zeros(part.shape, bool)
+            counts.append(np.count_nonzero(missing, axis=1))
+            bits.append(~np.packbits(~missing, axis=1))
+        return cls(np.concatenate(counts), np.concatenate(bits), int(rows.shape[1]))

@@ -306,7 +306,8 @@ def knn(
         weuclidean               :math:`\sqrt{\sum_j w_j (x_j - y_j)^2}`
         mahalanobis              :math:`\sqrt{(x - y)^\top V^{-1} (x - y)}`
         gower                    mean over j of :math:`|x_j - y_j| / \text{range}_j`, or of
-                                 :math:`1[x_j \ne y_j]` for categories and ranges of 0
+                                 :math:`1[x_j \ne y_j]` for categories and ranges of 0; of
+                                 the features that both rows have, NaN being what is missing
         hamming                  share of the bits that differ; rows of packed bits
         jaccard                  :math:`1 - |x \wedge y| / |x \vee y|`, 0 between two zero rows;
                                  rows of packed bits
@@ -324,9 +325,10 @@ def knn(
         mahalanobis  either ``VI`` of shape (d, d), the inverse covariance, symmetric positive
                      semidefinite; or ``V``, the covariance, symmetric positive definite
         gower        ``categorical``: column numbers or a mask of shape (d,), none by default.
-                     ``ranges`` of shape (d,): by default largest less smallest value of each
-                     column of the reference set, over its finite rows. Values are not
-                     clipped: beyond the range a feature counts more than 1
+                     ``ranges`` of shape (d,): by default largest less smallest of the finite
+                     values of each column of the reference set. ``clip``: True if a feature
+                     counts 1 at most; by default it counts more beyond its range. Two rows
+                     without a common feature are an error that names them
         hamming,     ``n_bits``: bits in a row, by default 8 per byte, at least 8 per byte but
         jaccard      the last. Bits beyond it must be 0
         ============ =====================================================================
@@ -349,7 +351,7 @@ def knn(
         Threads. None is the setting of `set_num_threads`, -1 all allowed cores.
     check_finite : bool, default True
         False skips the search for NaN and Inf; a NaN distance is then never a neighbour. For
-        nan_euclidean only Inf is searched for.
+        nan_euclidean and gower only Inf is searched for.
     progress : bool or callable, default False
         True for a bar on standard error: of tqdm in a notebook where that is installed, a line
         every 10 s where it is no terminal. Or a callable(done, total).

@@ -1327,6 +1327,7 @@ struct AllParams : MetricParams {
         weights = ranges = numbers.data();
         transform = matrix.data();
         features = static_cast<double>(d);
+        if (exponent == 3.0) clip = 1.0;
     }
 };
 
@@ -1392,8 +1393,10 @@ double canonical_reference(MetricId metric, const std::vector<double>& x,
                 sum += params.weights[j] * difference * difference;
                 break;
             case MetricId::gower:
-                sum += params.ranges[j] > 0.0 ? std::fabs(difference) / params.ranges[j]
-                                              : (difference == 0.0 ? 0.0 : 1.0);
+                sum += params.ranges[j] > 0.0
+                           ? std::min(std::fabs(difference) / params.ranges[j], params.clip)
+                           : (difference == 0.0 ? 0.0 : 1.0);
+                second[j % 8] += 1.0;
                 break;
             case MetricId::euclidean:
             case MetricId::sqeuclidean:
@@ -1413,6 +1416,7 @@ double canonical_reference(MetricId metric, const std::vector<double>& x,
     };
     const double value = tree(lane);
     if (metric == MetricId::braycurtis) return value == 0.0 ? 0.0 : value / tree(second);
+    if (metric == MetricId::gower) return value / tree(second);
     if (metric == MetricId::cosine) return 0.5 * value;
     return metric == MetricId::inner_product ? -value : value;
 }

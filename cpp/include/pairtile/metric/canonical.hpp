@@ -33,7 +33,10 @@ struct Partial {
 
     template <class Params>
     PAIRTILE_HD void push(int l, T x, T y, int64_t j, const Params& params) {
-        if constexpr (two_sums) {
+        if constexpr (requires { Metric::template accumulate<0>(x, x, y, j, params); }) {
+            lane[0][l] = Metric::template accumulate<0>(lane[0][l], x, y, j, params);
+            lane[1][l] = Metric::template accumulate<1>(lane[1][l], x, y, j, params);
+        } else if constexpr (two_sums) {
             lane[0][l] = Metric::template accumulate<0>(lane[0][l], x, y);
             lane[1][l] = Metric::template accumulate<1>(lane[1][l], x, y);
         } else if constexpr (requires { Metric::accumulate(x, x, y, j, params); }) {

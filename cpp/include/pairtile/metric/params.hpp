@@ -11,7 +11,8 @@ struct MetricParams {
     const double* weights = nullptr;    // weuclidean: one per feature, not negative
     const double* transform = nullptr;  // mahalanobis: A, features × features, row by row
     const double* ranges = nullptr;     // gower: one per feature, 0 for what is only compared
-    double features = 0.0;              // gower, nan_euclidean: their number
+    double clip = __builtin_inf();      // gower: the most that a feature with a range counts
+    double features = 0.0;              // nan_euclidean: their number
     int64_t n_bits = 0;                 // of a row of packed bits
 };
 

@@ -98,6 +98,7 @@ class PairOfSets:
             "cosine" if METRICS[metric].unit_rows else metric,  # of rows as the scales make them
             given.get("p", 0.0),
             *map(address, self._params),
+            given.get("clip", 0.0),
             given.get("n_bits", 0),
         )
 
