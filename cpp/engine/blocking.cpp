@@ -140,19 +140,28 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
 }
 
 template <class T>
-Blocking contraction_blocking(const Ops<T>& ops, int64_t d, bool triangle) {
-    constexpr int64_t side = 256, row_bytes = int64_t{5} << 20, col_bytes = int64_t{10} << 20;
+Blocking contraction_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, bool triangle) {
+    constexpr int64_t side = 256, least_side = 64, enough = 8;  // blocks to share out
+    constexpr int64_t row_bytes = int64_t{5} << 20, col_bytes = int64_t{10} << 20;
     // whole register blocks both ways
     const int64_t step = std::lcm<int64_t>(ops.rows, ops.cols);
     const int64_t block = std::max<int64_t>(1, side / step) * step;
     const int64_t bytes = std::max<int64_t>(d, 1) * static_cast<int64_t>(sizeof(T));
-    const auto super = [&](int64_t held) {
-        return std::max<int64_t>(1, held / bytes / block) * block;
+    // Of few rows smaller blocks of about one size; a register block of them may be short.
+    const auto block_of = [&](int64_t rows, int64_t unit) {
+        if (triangle || tile_is_forced() || rows >= enough * block) return block;
+        const int64_t blocks =
+            std::max<int64_t>(1, rows / std::clamp(rows / enough, least_side, block));
+        return std::min(block, round_up((rows + blocks - 1) / blocks, unit));
     };
     Blocking blocking;
-    blocking.row_block = blocking.strip = blocking.segment = block;
-    blocking.row_super = tile_is_forced() ? block : super(row_bytes);
-    blocking.col_super = tile_is_forced() ? block : super(triangle ? row_bytes : col_bytes);
+    blocking.row_block = block_of(n, ops.rows);
+    blocking.strip = blocking.segment = block_of(m, ops.cols);
+    const auto super = [&](int64_t of_one, int64_t held) {
+        return tile_is_forced() ? of_one : std::max<int64_t>(1, held / bytes / of_one) * of_one;
+    };
+    blocking.row_super = super(blocking.row_block, row_bytes);
+    blocking.col_super = super(blocking.strip, triangle ? row_bytes : col_bytes);
     return blocking;
 }
 
@@ -178,9 +187,9 @@ template Blocking choose_blocking<float>(const Ops<float>&, int64_t, int64_t, in
 template Blocking choose_blocking<double>(const Ops<double>&, int64_t, int64_t, int64_t,
                                           const BlockingLimits&);
 
-template Blocking contraction_blocking<float>(const Ops<float>&, int64_t, bool);
+template Blocking contraction_blocking<float>(const Ops<float>&, int64_t, int64_t, int64_t, bool);
 template Blocking diagonal_blocking<float>(const Ops<float>&, int64_t);
-template Blocking contraction_blocking<double>(const Ops<double>&, int64_t, bool);
+template Blocking contraction_blocking<double>(const Ops<double>&, int64_t, int64_t, int64_t, bool);
 template Blocking diagonal_blocking<double>(const Ops<double>&, int64_t);
 
 }  // namespace pairtile

@@ -55,10 +55,11 @@ template <class T>
 Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
                          const BlockingLimits& limits);
 
-// Of a contraction of rows of d features: square blocks whose weights stay in L2. Of a triangle, as
-// many rows as columns at a time.
+// Of an n × m contraction of rows of d features: blocks whose weights stay in L2, smaller ones of
+// few rows. Of a triangle square blocks, and as many rows as columns at a time.
 template <class T>
-Blocking contraction_blocking(const Ops<T>& ops, int64_t d, bool triangle = false);
+Blocking contraction_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
+                              bool triangle = false);
 
 // Of a sweep along a diagonal of groups of `size`: whole groups in a task.
 template <class T>

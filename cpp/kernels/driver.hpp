@@ -30,7 +30,7 @@ void sweep_kernel(KernelEvaluator<T>& map, const KernelRequest& request, MakeFol
     const Source &x = map.from().x, &y = map.from().y;
     Blocking blocking;
     if constexpr (ContractionFold<Fold, T>) {
-        blocking = contraction_blocking(ops, x.d());
+        blocking = contraction_blocking(ops, x.rows(), y.rows(), x.d());
     } else if constexpr (DiagonalFold<Fold, T>) {
         blocking = diagonal_blocking(ops, request.group);
     } else {

@@ -397,7 +397,8 @@ void joint_kernel_gradient(const Source& x, const Source& y, const std::vector<K
     const std::vector<double> ones(static_cast<size_t>(x.rows()), 1.0);
     std::vector<double> sums(ones.size());
     const KernelGradient out{sums.data(), nullptr, grad, nullptr};
-    const Blocking blocking = contraction_blocking(ops_of<double>(isa()), x.d());
+    const Blocking blocking =
+        contraction_blocking(ops_of<double>(isa()), x.rows(), x.rows(), x.d());
     for_each_argument(x_terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
         const KernelFrame from(x, x, group, argument, control);
         PairWeights weights(y, y_terms, b, blocking, control);

@@ -49,7 +49,7 @@ class Logits {
         const int64_t d = x_.d();
         Blocking blocking;
         if constexpr (ContractionFold<Fold, T>) {
-            blocking = contraction_blocking(ops, d, request_.triangle);
+            blocking = contraction_blocking(ops, x_.rows(), y_.rows(), d, request_.triangle);
         } else {
             blocking = choose_blocking(ops, x_.rows(), y_.rows(), d, limits);
         }

@@ -167,29 +167,33 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
              T* c, int64_t ld) {
     using V = Vec<T>;
     constexpr int rows = Block<T>::rows, vectors = Block<T>::vectors, cols = Block<T>::cols;
-    if (m < rows) {
-        // a short block: one row at a time, so that no row outside the matrix is read
-        for (int i = 0; i < m; ++i) {
-            T sum[cols] = {};
-            for (int64_t f = 0; f < k; ++f) {
-                const T x = a[i * row_stride + f * k_stride];
-                for (int j = 0; j < cols; ++j) sum[j] = mul_add(x, b[f * cols + j], sum[j]);
-            }
-            for (int j = 0; j < n; ++j) c[i * ld + j] += sum[j];
-        }
-        return;
-    }
     typename V::Reg sum[rows][vectors];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) {
             sum[i][v] = V::broadcast(T(0));
-            __builtin_prefetch(c + i * ld + v * V::lanes, 1);  // far away, and needed at the end
+            // far away, and needed at the end
+            if (i < m) __builtin_prefetch(c + i * ld + v * V::lanes, 1);
         }
     }
-    accumulate<Core::dot, T>(sum, k, a, row_stride, k_stride, b);
-    if (n == cols) {
+    if (m < rows) {
+        // a short block: zeros in place of rows outside the matrix
+        constexpr int64_t steps = 64;
+        T padded[steps * rows] = {};
+        for (int64_t first = 0; first < k; first += steps) {
+            const int64_t some = k - first < steps ? k - first : steps;
+            for (int64_t f = 0; f < some; ++f) {
+                for (int i = 0; i < m; ++i) {
+                    padded[f * rows + i] = a[i * row_stride + (first + f) * k_stride];
+                }
+            }
+            accumulate<Core::dot, T>(sum, some, padded, 1, rows, b + first * cols);
+        }
+    } else {
+        accumulate<Core::dot, T>(sum, k, a, row_stride, k_stride, b);
+    }
+    if (m == rows && n == cols) {
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
@@ -206,7 +210,7 @@ void product(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) V::store(edge + i * cols + v * V::lanes, sum[i][v]);
     }
-    for (int i = 0; i < rows; ++i) {
+    for (int i = 0; i < m; ++i) {
         for (int j = 0; j < n; ++j) c[i * ld + j] += edge[i * cols + j];
     }
 }

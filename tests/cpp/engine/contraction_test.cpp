@@ -75,7 +75,7 @@ void check_contraction(Random& random, int64_t n, int64_t m, int64_t d, bool sma
     force_tile(small, small);
     const Frame frame = raw_frame(d);
     const Sweep<T> sweep{
-        rows,  cols,   frame, TileFormula{}, contraction_blocking(ops_of<T>(isa()), d),
+        rows,  cols,   frame, TileFormula{}, contraction_blocking(ops_of<T>(isa()), n, m, d),
         false, control};
     force_tile(0, 0);
     Products<T> fold(n, m, d, control.workers());
@@ -147,7 +147,7 @@ void check_triangle(Random& random, int64_t n, int64_t d, bool small) {
     force_tile(small, small);
     const Frame frame = raw_frame(d);
     const Sweep<T> sweep{
-        rows, rows,   frame, TileFormula{}, contraction_blocking(ops_of<T>(isa()), d, true),
+        rows, rows,   frame, TileFormula{}, contraction_blocking(ops_of<T>(isa()), n, n, d, true),
         true, control};
     force_tile(0, 0);
     HalfProducts<T> fold{{n, n, d, control.workers()}};
