@@ -20,23 +20,25 @@ class SigmoidWeights {
           request_(request),
           positives_(positives),
           bias_(static_cast<T>(bias)),
-          by_scales_(by_scales) {
+          by_scales_(by_scales),
+          aside_(static_cast<size_t>(request.control.workers())) {
         if (request.upstream) upstream_ = narrowed<T>(request.upstream, request.x.rows());
     }
 
-    void weigh(const Tile<T>& tile, T* out, int64_t ld, int, LogitSums& sums) {
+    void weigh(const Tile<T>& tile, T* out, int64_t ld, int worker, LogitSums& sums) {
         const Ops<T>& ops = ops_of<T>(isa());
         const bool grad = !upstream_.empty();
+        std::vector<Aside>& aside = aside_[static_cast<size_t>(worker)];
         for (int i = 0; i < tile.rows; ++i) {
             const size_t row = static_cast<size_t>(tile.row + i);
             T *logits = tile.data + i * tile.ld, *weights = out + i * ld;
             const double scale = request_.scale_of(tile.row + i);
             ops.scale(logits, tile.ld, 1, tile.cols, static_cast<T>(scale));
             // positives stand aside while the negatives are folded
-            aside_.clear();
+            aside.clear();
             for_each_positive(positives_, tile.row + i, tile.col, 0, tile.cols,
                               [&](int64_t j, double) {
-                                  aside_.push_back({j, logits[j]});
+                                  aside.push_back({j, logits[j]});
                                   logits[j] = -static_cast<T>(INFINITY);
                               });
             double* losses = &negatives[row];
@@ -46,7 +48,7 @@ class SigmoidWeights {
                 ops.sigmoid_weights(logits, tile.ld, 1, tile.cols, bias_, &upstream_[row], losses,
                                     weights, ld);
             }
-            for (const Aside& positive : aside_) {
+            for (const Aside& positive : aside) {
                 const double logit = static_cast<double>(positive.logit + bias_);
                 positive_losses[row] += softplus(-logit);
                 logits[positive.j] = positive.logit;
@@ -80,11 +82,8 @@ class SigmoidWeights {
     T bias_;
     double* by_scales_;
     std::vector<T> upstream_;
-    static thread_local std::vector<Aside> aside_;
+    std::vector<std::vector<Aside>> aside_;  // of the row at hand, by worker
 };
-
-template <class T>
-thread_local std::vector<typename SigmoidWeights<T>::Aside> SigmoidWeights<T>::aside_;
 
 }  // namespace
 
