@@ -59,7 +59,8 @@ WIDTHS = (1200, 800, 600, 360)
 def dom(path, folder, *options):
     """The elements of a page once it is shown, as text."""
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += ["--disable-background-networking", f"--user-data-dir={folder}/profile"]
+    command += ["--disable-dev-shm-usage", "--disable-background-networking"]
+    command += [f"--user-data-dir={folder}/profile"]
     command += [*options, "--virtual-time-budget=2000", "--dump-dom", path.as_uri()]
     done = subprocess.run(command, capture_output=True, timeout=120, check=True)
     return done.stdout.decode()
