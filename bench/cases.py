@@ -5,7 +5,7 @@ Neighbours have a module of their own, `bench.neighbors`; the rest is here.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,7 @@ class Aggregated(Case):
     """MMDAgg: Gaussian and Laplace kernels, ten given bandwidths each; `resamples` twice over."""
 
     resamples: int
-    method: str
+    method: Literal["permutation", "wild_bootstrap"]
     seed: int = 7
 
     family = "permutation"

@@ -6,7 +6,7 @@ avoid, and judges an answer against float64.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,7 +170,7 @@ class Gaussian(Cell):
 class Mmd(Gaussian):
     """Unbiased MMD² of given bandwidth."""
 
-    precision: str = "default"
+    precision: Literal["default", "float64", "fast"] = "default"
 
     task = "mmd"
     # Of the kernel's largest value, in each of three means; and of the statistic, which is small.

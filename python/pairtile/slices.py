@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from pairtile._front.words import DirectionMethod
 
 __all__ = [
     "SlicedResult",
@@ -138,6 +140,78 @@ def wasserstein_1d(
     return float(distances[0]) if one_column else validate.like(x, y)(distances)
 
 
+@overload
+def sliced_wasserstein(
+    x: Any,
+    y: Any,
+    *,
+    p: float = ...,
+    n_projections: int = ...,
+    directions: Any = ...,
+    direction_weights: Any = ...,
+    x_weights: Any = ...,
+    y_weights: Any = ...,
+    rng: Any = ...,
+    full: Literal[False] = ...,
+    return_gradient: Literal[False] = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> float: ...
+@overload
+def sliced_wasserstein(
+    x: Any,
+    y: Any,
+    *,
+    p: float = ...,
+    n_projections: int = ...,
+    directions: Any = ...,
+    direction_weights: Any = ...,
+    x_weights: Any = ...,
+    y_weights: Any = ...,
+    rng: Any = ...,
+    full: Literal[True],
+    return_gradient: bool = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> SlicedResult: ...
+@overload
+def sliced_wasserstein(
+    x: Any,
+    y: Any,
+    *,
+    p: float = ...,
+    n_projections: int = ...,
+    directions: Any = ...,
+    direction_weights: Any = ...,
+    x_weights: Any = ...,
+    y_weights: Any = ...,
+    rng: Any = ...,
+    full: bool = ...,
+    return_gradient: Literal[True],
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> SlicedResult: ...
+@overload
+def sliced_wasserstein(
+    x: Any,
+    y: Any,
+    *,
+    p: float = ...,
+    n_projections: int = ...,
+    directions: Any = ...,
+    direction_weights: Any = ...,
+    x_weights: Any = ...,
+    y_weights: Any = ...,
+    rng: Any = ...,
+    full: bool = ...,
+    return_gradient: bool = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> float | SlicedResult: ...
 def sliced_wasserstein(
     x: Any,
     y: Any,
@@ -349,6 +423,62 @@ class _InReach:
         return [validate.narrowed(g, self._dtype) for g in self._costs(self._p, True, share)]
 
 
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: Literal[False] = ...,
+    return_gradient: Literal[False] = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> float: ...
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: Literal[True],
+    return_gradient: bool = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> SlicedResult: ...
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: bool = ...,
+    return_gradient: Literal[True],
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> SlicedResult: ...
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: bool = ...,
+    return_gradient: bool = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> float | SlicedResult: ...
 def sliced_energy(
     x: Any,
     y: Any,
@@ -430,7 +560,7 @@ def energy_factor(d: int) -> float:
 
 
 def sphere_directions(
-    d: int, n: int, *, rng: Any = None, method: str = "gaussian"
+    d: int, n: int, *, rng: Any = None, method: DirectionMethod = "gaussian"
 ) -> NDArray[np.float64]:
     """Directions uniform on the unit sphere, drawn by NumPy on the host.
 
@@ -470,7 +600,7 @@ def sphere_directions(
     Stewart, The efficient generation of random orthogonal matrices (1980).
     """
     d, n = scalars.count("d", d), scalars.count("n", n)
-    method = scalars.choice("method", method, _METHODS)
+    scalars.choice("method", method, _METHODS)
     generator = scalars.generator(rng)
     if method == "orthogonal":
         points = np.empty((d, n))
@@ -549,7 +679,7 @@ def _directions(
     None in place of that number where independent blocks are not to be had.
     """
     if directions is None or isinstance(directions, str):
-        method = "gaussian" if directions is None else directions
+        method: Any = "gaussian" if directions is None else directions
         scalars.choice("directions", method, _METHODS)
         n_projections = scalars.count("n_projections", n_projections)
         drawn = sphere_directions(dim, n_projections, rng=rng, method=method)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
+    from pairtile._front.words import Estimator, KernelName
 
     Floats = NDArray[np.float64]
 
@@ -278,8 +279,8 @@ def kernel_stein_discrepancy(
     x: ArrayLike,
     scores: ArrayLike,
     *,
-    kernel: Kernel | str = ...,
-    estimator: str = ...,
+    kernel: Kernel | KernelName = ...,
+    estimator: Estimator = ...,
     return_gradient: Literal[False] = ...,
     workers: int | None = ...,
     check_finite: bool = ...,
@@ -290,8 +291,8 @@ def kernel_stein_discrepancy(
     x: ArrayLike,
     scores: ArrayLike,
     *,
-    kernel: Kernel | str = ...,
-    estimator: str = ...,
+    kernel: Kernel | KernelName = ...,
+    estimator: Estimator = ...,
     return_gradient: Literal[True],
     workers: int | None = ...,
     check_finite: bool = ...,
@@ -302,8 +303,8 @@ def kernel_stein_discrepancy(
     x: ArrayLike,
     scores: ArrayLike,
     *,
-    kernel: Kernel | str = ...,
-    estimator: str = ...,
+    kernel: Kernel | KernelName = ...,
+    estimator: Estimator = ...,
     return_gradient: bool,
     workers: int | None = ...,
     check_finite: bool = ...,
@@ -313,8 +314,8 @@ def kernel_stein_discrepancy(
     x: ArrayLike,
     scores: ArrayLike,
     *,
-    kernel: Kernel | str = InverseMultiquadric(c="median"),  # noqa: B008  # immutable
-    estimator: str = "biased",
+    kernel: Kernel | KernelName = InverseMultiquadric(c="median"),  # noqa: B008  # immutable
+    estimator: Estimator = "biased",
     return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
@@ -414,8 +415,8 @@ def stein_test(
     x: ArrayLike,
     scores: ArrayLike,
     *,
-    kernel: Kernel | str = InverseMultiquadric(c="median"),  # noqa: B008  # immutable
-    estimator: str = "biased",
+    kernel: Kernel | KernelName = InverseMultiquadric(c="median"),  # noqa: B008  # immutable
+    estimator: Estimator = "biased",
     n_bootstrap: int = 999,
     change_probability: float = 0.5,
     rng: Any = None,

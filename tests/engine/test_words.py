@@ -5,12 +5,17 @@ import os
 import pickle
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import pairtile as pt
+from pairtile import slices
+from pairtile._definitions import metrics
 from pairtile._front import scalars, threads, words
+from pairtile.kernels import kernel
+from pairtile.two_sample import aggregated, nulls, statistics
 
 pytestmark = pytest.mark.host
 
@@ -22,8 +27,8 @@ METHODS = {
     f"{name}.{method}": function
     for name in pt.__all__
     if inspect.isclass(one := getattr(pt, name))
-    for method, function in inspect.getmembers(one, inspect.isfunction)
-    if not method.startswith("_")
+    for method, function in vars(one).items()
+    if inspect.isfunction(function) and not method.startswith("_")
 }
 CLASSES = {
     name: one
@@ -203,6 +208,22 @@ def test_words_that_are_nearly_right():
             call()
     with pytest.raises(ValueError, match="unknown metric 'zebra'; known: euclidean, "):
         pt.knn(X, k=2, metric="zebra")
+
+
+def test_the_type_checker_knows_the_same_words():
+    known = {
+        words.Metric: {*metrics.METRICS, *METRICS},
+        words.KernelName: {*kernel._NAMED, *KERNELS},
+        words.AggregatedKernel: {*aggregated._FAMILIES, "rbf"},
+        words.NullMethod: {*nulls.METHODS},
+        words.DirectionMethod: {*slices._METHODS},
+        words.Precision: {*scalars.PRECISIONS},
+        words.Estimator: {*statistics.ESTIMATORS},
+    }
+    for literal, taken in known.items():
+        assert set(get_args(literal)) == taken
+    assert METRICS == words.METRICS
+    assert KERNELS == words.KERNELS
 
 
 # --- memory_limit ----------------------------------------------------------------------------

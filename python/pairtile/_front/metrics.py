@@ -8,7 +8,7 @@ that a metric has here, which may be called otherwise elsewhere.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from pairtile._front.words import Metric
 
     Floats = NDArray[np.float64]
 
@@ -36,9 +38,9 @@ class Measure(NamedTuple):
     params: dict[str, Any] | None = None
 
 
-def check(metric: str, metric_params: Mapping[str, Any] | None) -> str:
+def check(metric: str, metric_params: Mapping[str, Any] | None) -> Metric:
     """Its name here; raise unless there is such a metric, with parameters of these names."""
-    metric = scalars.choice("metric", metric, METRICS, words.METRICS)
+    metric = cast("Metric", scalars.choice("metric", metric, METRICS, words.METRICS))
     known = METRICS[metric].parameters
     given = dict(metric_params or {})
     unknown = sorted(set(given) - set(known), key=str)
@@ -57,7 +59,7 @@ def check(metric: str, metric_params: Mapping[str, Any] | None) -> str:
     return metric
 
 
-def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> str:
+def check_distance(metric: str, metric_params: Mapping[str, Any] | None) -> Metric:
     """`check`, and raise unless it grows as rows move apart."""
     metric = check(metric, metric_params)
     if METRICS[metric].largest_first:

@@ -9,12 +9,60 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     Public = TypeVar("Public", bound=Callable[..., Any])
+
+Metric = Literal[
+    "euclidean",
+    "sqeuclidean",
+    "cosine",
+    "inner_product",
+    "manhattan",
+    "chebyshev",
+    "correlation",
+    "minkowski",
+    "canberra",
+    "braycurtis",
+    "lorentzian",
+    "nan_euclidean",
+    "weuclidean",
+    "mahalanobis",
+    "gower",
+    "hamming",
+    "jaccard",
+    "l2",
+    "l1",
+    "cityblock",
+    "cos",
+    "dot",
+    "ip",
+]
+KernelName = Literal[
+    "gaussian",
+    "laplace",
+    "cauchy",
+    "polynomial",
+    "linear",
+    "cosine",
+    "energy",
+    "rbf",
+    "cos",
+    "dot",
+    "ip",
+]
+Precision = Literal["default", "float64", "fast"]
+Estimator = Literal["unbiased", "biased"]
+GroupRule = Literal["same", "different"]
+AggregatedKernel = Literal["gaussian", "laplace", "laplace_l1", "rbf"]
+NullMethod = Literal[
+    "permutation", "random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"
+]
+Enumerable = Literal["permutation", "random"]  # of tests that look at all relabellings if few
+DirectionMethod = Literal["gaussian", "orthogonal", "sobol"]
 
 METRICS = {
     "l2": "euclidean",

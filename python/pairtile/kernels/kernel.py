@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pairtile._definitions.kernels import Kernel as Definition
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress, Report
+    from pairtile._front.words import KernelName, Precision
 
     Rule = tuple[str, str]  # name of the rule, metric of the distances
 
@@ -824,11 +825,11 @@ def kernel_sum(
     x: ArrayLike,
     y: ArrayLike | None = None,
     *,
-    kernel: Kernel | str,
+    kernel: Kernel | KernelName,
     x_weights: ArrayLike | None = None,
     y_weights: ArrayLike | None = None,
     exclude_diagonal: bool = False,
-    precision: str = "default",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -907,8 +908,8 @@ def witness(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    kernel: Kernel | str = "gaussian",
-    precision: str = "default",
+    kernel: Kernel | KernelName = "gaussian",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
+    from pairtile._front.words import KernelName, Precision
 
     Floats = NDArray[np.float64]
 
@@ -51,8 +52,8 @@ def kernel_matvec(
     y: ArrayLike,
     v: ArrayLike,
     *,
-    kernel: Kernel | str,
-    precision: str = "default",
+    kernel: Kernel | KernelName,
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -167,11 +168,11 @@ def kernel_logsumexp(
     x: ArrayLike,
     y: ArrayLike | None = None,
     *,
-    kernel: Kernel | str,
+    kernel: Kernel | KernelName,
     log_weights: ArrayLike | None = None,
     bandwidths: ArrayLike | None = None,
     exclude_diagonal: bool = False,
-    precision: str = "default",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,

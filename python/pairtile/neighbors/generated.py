@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress, Report
+    from pairtile._front.words import Metric
 
 
 class _PRDC(NamedTuple):
@@ -94,7 +95,7 @@ def precision_recall_density_coverage(
     fake: ArrayLike,
     *,
     k: int = 5,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     workers: int | None = None,
     check_finite: bool = True,
@@ -200,7 +201,7 @@ def realism(
     *,
     k: int = 3,
     prune: float = 0.5,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     workers: int | None = None,
     check_finite: bool = True,
@@ -299,7 +300,7 @@ def probabilistic_precision_recall(
     *,
     k: int = 4,
     scale: float = 1.2,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     workers: int | None = None,
     check_finite: bool = True,
@@ -402,7 +403,7 @@ def authenticity(
     real: ArrayLike,
     fake: ArrayLike,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     workers: int | None = None,
     check_finite: bool = True,
@@ -483,7 +484,7 @@ def distance_to_closest_record(
     x: ArrayLike,
     reference: ArrayLike,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     distance_dtype: str | None = None,
     workers: int | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import GroupRule, Metric, Precision
 
 
 class NeighborIndex:
@@ -103,9 +104,9 @@ class NeighborIndex:
         self,
         reference: ArrayLike,
         *,
-        metric: str = "euclidean",
+        metric: Metric = "euclidean",
         metric_params: Mapping[str, Any] | None = None,
-        precision: str = "default",
+        precision: Precision = "default",
         workers: int | None = None,
         check_finite: bool = True,
     ) -> None:
@@ -168,7 +169,7 @@ class NeighborIndex:
         *,
         query_groups: ArrayLike | None = None,
         reference_groups: ArrayLike | None = None,
-        group_rule: str | None = None,
+        group_rule: GroupRule | None = None,
         query_times: ArrayLike | None = None,
         reference_times: ArrayLike | None = None,
         reference_mask: ArrayLike | None = None,
@@ -229,7 +230,7 @@ class NeighborIndex:
         *,
         query_groups: ArrayLike | None = None,
         reference_groups: ArrayLike | None = None,
-        group_rule: str | None = None,
+        group_rule: GroupRule | None = None,
         query_times: ArrayLike | None = None,
         reference_times: ArrayLike | None = None,
         reference_mask: ArrayLike | None = None,
@@ -286,7 +287,7 @@ class NeighborIndex:
         queries: ArrayLike | None = None,
         radius: ArrayLike | None = None,
         *,
-        radius_of: str = "query",
+        radius_of: Literal["query", "reference"] = "query",
         closed: bool = True,
         distance_dtype: str | None = None,
         workers: int | None = None,
@@ -597,9 +598,9 @@ def _reload(path: str, identity: str) -> NeighborIndex:
 
 def _repack(
     reference: Any,
-    metric: str,
+    metric: Any,
     metric_params: dict[str, Any],
-    precision: str,
+    precision: Any,
     columns: list[str] | None = None,
 ) -> NeighborIndex:
     index = NeighborIndex(

@@ -7,7 +7,7 @@ count itself is one sweep over tiles of pairs with a counting fold.
 from __future__ import annotations
 
 import numbers
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import Metric
 
 
 class _RadiusNeighbors(NamedTuple):
@@ -80,9 +81,9 @@ def radius_count(
     reference: ArrayLike | None = None,
     radius: ArrayLike | None = None,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
-    radius_of: str = "query",
+    radius_of: Literal["query", "reference"] = "query",
     closed: bool = True,
     distance_dtype: str | None = None,
     workers: int | None = None,
@@ -187,7 +188,7 @@ def radius_neighbors(
     reference: ArrayLike | None = None,
     radius: ArrayLike | None = None,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     closed: bool = True,
     distance_dtype: str | None = None,

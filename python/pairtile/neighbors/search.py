@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pairtile._backends.refusals import Finite
     from pairtile._front.progress import Progress
+    from pairtile._front.words import GroupRule, Metric, Precision
 
 
 class _Neighbors(NamedTuple):
@@ -253,16 +254,16 @@ def knn(
     reference: ArrayLike | None = None,
     k: int = 10,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     query_groups: ArrayLike | None = None,
     reference_groups: ArrayLike | None = None,
-    group_rule: str | None = None,
+    group_rule: GroupRule | None = None,
     query_times: ArrayLike | None = None,
     reference_times: ArrayLike | None = None,
     reference_mask: ArrayLike | None = None,
     distance_dtype: str | None = None,
-    precision: str = "default",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -468,16 +469,16 @@ def kth_distance(
     reference: ArrayLike | None = None,
     k: int | Sequence[int] | NDArray[np.integer[Any]] = 10,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     query_groups: ArrayLike | None = None,
     reference_groups: ArrayLike | None = None,
-    group_rule: str | None = None,
+    group_rule: GroupRule | None = None,
     query_times: ArrayLike | None = None,
     reference_times: ArrayLike | None = None,
     reference_mask: ArrayLike | None = None,
     distance_dtype: str | None = None,
-    precision: str = "default",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -561,7 +562,7 @@ def pairwise_distances(
     x: ArrayLike,
     y: ArrayLike | None = None,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     workers: int | None = None,
     check_finite: bool = True,

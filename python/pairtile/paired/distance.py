@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import Estimator
 
 
 def _root(value: float, squared: bool) -> float:
@@ -24,7 +25,7 @@ def distance_covariance(
     y: ArrayLike,
     *,
     exponent: float = 1.0,
-    estimator: str = "biased",
+    estimator: Estimator = "biased",
     squared: bool = True,
     workers: int | None = None,
     check_finite: bool = True,
@@ -100,7 +101,7 @@ def distance_correlation(
     y: ArrayLike,
     *,
     exponent: float = 1.0,
-    estimator: str = "biased",
+    estimator: Estimator = "biased",
     squared: bool = True,
     workers: int | None = None,
     check_finite: bool = True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress, Report
+    from pairtile._front.words import Enumerable, KernelName
     from pairtile.kernels.kernel import Kernel, Rule
     from pairtile.paired.arguments import Scaled
     from pairtile.paired.sums import Joint
@@ -140,14 +141,14 @@ def independence_test(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    statistic: str = "distance_covariance",
-    x_kernel: Kernel | str | None = None,
-    y_kernel: Kernel | str | None = None,
+    statistic: Literal["distance_covariance", "hsic"] = "distance_covariance",
+    x_kernel: Kernel | KernelName | None = None,
+    y_kernel: Kernel | KernelName | None = None,
     n_permutations: int = 999,
     groups: ArrayLike | None = None,
     strata: ArrayLike | None = None,
     rng: Any = None,
-    method: str = "permutation",
+    method: Enumerable = "permutation",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pairtile._front.progress import Progress, Report
+    from pairtile._front.words import NullMethod
     from pairtile.tables.encode import Encoded
     from pairtile.tables.features import Feature, Tables
 
@@ -70,7 +71,7 @@ class Options:
     max_rows: int = 20_000
     top: int = 10
     rows_without_drift: bool = True
-    method: str | None = None
+    method: NullMethod | None = None
     max_categories: int = 50
     workers: int | None = None
 
@@ -488,7 +489,7 @@ def drift(
     workers: int | None = None,
     progress: Progress = False,
     rng: Any = None,
-    method: str | None = None,
+    method: NullMethod | None = None,
 ) -> Drift:
     """Did the distribution of a table change? One decision, and the columns and rows behind it.
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pairtile._front.progress import Progress, Report
+    from pairtile._front.words import NullMethod
     from pairtile.tables.encode import Encoded
 
 FREQUENCIES = ("D", "W", "M", "Q", "Y")
@@ -176,7 +177,7 @@ def drift_over_time(
     workers: int | None = None,
     progress: Progress = False,
     rng: Any = None,
-    method: str | None = None,
+    method: NullMethod | None = None,
 ) -> DriftOverTime:
     """When did a table drift? Each period of it is tested against the reference.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._front.results import Result
-from pairtile.kernels import Gaussian, witness
+from pairtile.kernels import Energy, Gaussian, witness
 from pairtile.tables.features import unit_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def drifted_rows(
     if not top:
         return []
     x, y = encoded.reference, encoded.current
-    kernel = "energy" if sigma is None else Gaussian(sigma)
+    kernel = Energy() if sigma is None else Gaussian(sigma)
     values = witness(y, x, y, kernel=kernel, workers=workers, progress=report or False)
     chosen = np.argsort(values, kind="stable")[:top]
     named = _columns(encoded, chosen, sigma)

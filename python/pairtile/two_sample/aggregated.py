@@ -10,7 +10,7 @@ function of u, so its steps are compared here instead, which is where the bisect
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import AggregatedKernel
 
     Floats = NDArray[np.float64]
 
@@ -157,12 +158,12 @@ def mmd_aggregated_test(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    kernels: Sequence[Kernel | str] = ("gaussian", "laplace"),
+    kernels: Sequence[Kernel | AggregatedKernel] = ("gaussian", "laplace"),
     bandwidths: int | Sequence[float] = 10,
     n_permutations: int = 2000,
     level: float = 0.05,
     rng: Any = None,
-    method: str = "permutation",
+    method: Literal["permutation", "wild_bootstrap"] = "permutation",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress, Report
+    from pairtile._front.words import Enumerable
 
 
 class _Fields(NamedTuple):
@@ -165,7 +166,7 @@ def disco_test(
     exponent: float = 1.0,
     n_permutations: int = 999,
     rng: Any = None,
-    method: str = "permutation",
+    method: Enumerable = "permutation",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -179,7 +180,7 @@ def disco_test(
     exponent: float = 1.0,
     n_permutations: int = 999,
     rng: Any = None,
-    method: str = "permutation",
+    method: Enumerable = "permutation",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -192,7 +193,7 @@ def disco_test(
     exponent: float = 1.0,
     n_permutations: int = 999,
     rng: Any = None,
-    method: str = "permutation",
+    method: Enumerable = "permutation",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import KernelName
 
 
 def _log_mean(log_row_sums: NDArray[np.float64], columns: int) -> float:
@@ -35,7 +36,7 @@ def cauchy_schwarz_divergence(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    kernel: Kernel | str = "gaussian",
+    kernel: Kernel | KernelName = "gaussian",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,

@@ -8,7 +8,7 @@ Subsets are drawn here, on the host, and handed to the engine all at once.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import Precision
 
 
 class _KID(NamedTuple):
@@ -49,7 +50,7 @@ def kid(
     subset_size: int = 1000,
     rng: Any = None,
     full: bool = False,
-    precision: str = "default",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -113,7 +114,7 @@ def kid(
             check_finite=check_finite,
             progress=progress,
         )
-        return KID(cast("float", value), math.nan)
+        return KID(value, math.nan)
     scalars.choice("precision", precision, scalars.PRECISIONS)
     count = scalars.count("subsets", subsets)
     size = scalars.count("subset_size", subset_size, least=2)

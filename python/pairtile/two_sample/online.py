@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import KernelName
 
     Floats = NDArray[np.float64]
 
@@ -148,7 +149,7 @@ class OnlineMMD:
         window: int,
         *,
         expected_run_time: float,
-        kernel: Kernel | str = "gaussian",
+        kernel: Kernel | KernelName = "gaussian",
         n_simulations: int | None = None,
         rng: Any = None,
         workers: int | None = None,

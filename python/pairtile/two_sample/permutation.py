@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import Estimator, KernelName, NullMethod
 
 
 RELABELLED = ("permutation", "random")  # methods that exchange rows, or groups of them
@@ -133,13 +134,13 @@ def mmd_test(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    kernel: Kernel | str = "gaussian",
+    kernel: Kernel | KernelName = "gaussian",
     n_permutations: int = 999,
-    estimator: str = "unbiased",
+    estimator: Estimator = "unbiased",
     groups: ArrayLike | None = None,
     strata: ArrayLike | None = None,
     rng: Any = None,
-    method: str = "permutation",
+    method: NullMethod = "permutation",
     n_bins: int | None = None,
     workers: int | None = None,
     check_finite: bool = True,
@@ -284,11 +285,11 @@ def energy_test(
     *,
     exponent: float = 1.0,
     n_permutations: int = 999,
-    estimator: str = "biased",
+    estimator: Estimator = "biased",
     groups: ArrayLike | None = None,
     strata: ArrayLike | None = None,
     rng: Any = None,
-    method: str = "permutation",
+    method: NullMethod = "permutation",
     n_bins: int | None = None,
     workers: int | None = None,
     check_finite: bool = True,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import KernelName, Precision
 
     Moments = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
@@ -99,8 +100,8 @@ def mmd_power(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    kernel: Kernel | str = "gaussian",
-    precision: str = "default",
+    kernel: Kernel | KernelName = "gaussian",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,

@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import islice
 from threading import Event
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import DirectionMethod
 
     Floats = NDArray[np.float64]
 
@@ -264,10 +265,10 @@ def sliced_test(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    statistic: str = "energy",
+    statistic: Literal["energy", "wasserstein", "max"] = "energy",
     p: float = 2,
     n_projections: int = 128,
-    method: str = "gaussian",
+    method: DirectionMethod = "gaussian",
     n_permutations: int = 999,
     groups: ArrayLike | None = None,
     strata: ArrayLike | None = None,

@@ -10,7 +10,7 @@ Three kernel sums make the statistic.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
+    from pairtile._front.words import Estimator, KernelName, Precision
 
     Floats = NDArray[np.float64]
+    MMDEstimator = Estimator | Literal["linear", "block"]
 
 ESTIMATORS = ("unbiased", "biased")
 BLOCK_ESTIMATORS = ("linear", "block")
@@ -226,18 +228,72 @@ def _in_blocks(
     return value if squared else math.sqrt(max(value, 0.0))
 
 
+@overload
 def mmd(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    kernel: Kernel | str = "gaussian",
-    estimator: str = "unbiased",
+    kernel: Kernel | KernelName = ...,
+    estimator: MMDEstimator = ...,
+    block_size: int | None = ...,
+    x_weights: ArrayLike | None = ...,
+    y_weights: ArrayLike | None = ...,
+    squared: bool = ...,
+    return_gradient: Literal[False] = ...,
+    precision: Precision = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+    devices: Sequence[int] | None = ...,
+) -> float: ...
+@overload
+def mmd(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    kernel: Kernel | KernelName = ...,
+    estimator: MMDEstimator = ...,
+    block_size: int | None = ...,
+    x_weights: ArrayLike | None = ...,
+    y_weights: ArrayLike | None = ...,
+    squared: bool = ...,
+    return_gradient: Literal[True],
+    precision: Precision = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+    devices: Sequence[int] | None = ...,
+) -> MMDGradient: ...
+@overload
+def mmd(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    kernel: Kernel | KernelName = ...,
+    estimator: MMDEstimator = ...,
+    block_size: int | None = ...,
+    x_weights: ArrayLike | None = ...,
+    y_weights: ArrayLike | None = ...,
+    squared: bool = ...,
+    return_gradient: bool,
+    precision: Precision = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+    devices: Sequence[int] | None = ...,
+) -> float | MMDGradient: ...
+def mmd(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    kernel: Kernel | KernelName = "gaussian",
+    estimator: MMDEstimator = "unbiased",
     block_size: int | None = None,
     x_weights: ArrayLike | None = None,
     y_weights: ArrayLike | None = None,
     squared: bool = True,
     return_gradient: bool = False,
-    precision: str = "default",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
@@ -372,17 +428,68 @@ def mmd(
     )
 
 
+@overload
+def energy_distance(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    exponent: float = ...,
+    estimator: Estimator = ...,
+    x_weights: ArrayLike | None = ...,
+    y_weights: ArrayLike | None = ...,
+    squared: bool = ...,
+    return_gradient: Literal[False] = ...,
+    precision: Precision = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+    devices: Sequence[int] | None = ...,
+) -> float: ...
+@overload
+def energy_distance(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    exponent: float = ...,
+    estimator: Estimator = ...,
+    x_weights: ArrayLike | None = ...,
+    y_weights: ArrayLike | None = ...,
+    squared: bool = ...,
+    return_gradient: Literal[True],
+    precision: Precision = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+    devices: Sequence[int] | None = ...,
+) -> MMDGradient: ...
+@overload
+def energy_distance(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    exponent: float = ...,
+    estimator: Estimator = ...,
+    x_weights: ArrayLike | None = ...,
+    y_weights: ArrayLike | None = ...,
+    squared: bool = ...,
+    return_gradient: bool,
+    precision: Precision = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Progress = ...,
+    devices: Sequence[int] | None = ...,
+) -> float | MMDGradient: ...
 def energy_distance(
     x: ArrayLike,
     y: ArrayLike,
     *,
     exponent: float = 1.0,
-    estimator: str = "biased",
+    estimator: Estimator = "biased",
     x_weights: ArrayLike | None = None,
     y_weights: ArrayLike | None = None,
     squared: bool = True,
     return_gradient: bool = False,
-    precision: str = "default",
+    precision: Precision = "default",
     workers: int | None = None,
     check_finite: bool = True,
     progress: Progress = False,
