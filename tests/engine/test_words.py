@@ -63,6 +63,8 @@ def test_a_keyword_of_another_package(name):
     call = {**FUNCTIONS, **METHODS, **CLASSES}[name]
     known = set(inspect.signature(call).parameters)
     for word, ours in FOREIGN.items():
+        if word in known:
+            continue
         said = said_by(call, **{word: 1})
         assert said.startswith(f"{name}() got an unexpected keyword argument {word!r}; ")
         if here := ours & known:
