@@ -296,6 +296,13 @@ def test_one_permutation_after_the_other():
         np.testing.assert_array_equal(drawn[rows], rows[rng.permutation(len(rows))])
 
 
+def test_rows_of_many_groups_keep_their_order():
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(30), 3))
+    rows = [np.flatnonzero(groups == g).tolist() for g in range(30)]
+    for order in Orders(90, groups).columns(5, np.random.default_rng(1)):
+        assert sorted(order[of_group].tolist() for of_group in rows) == sorted(rows)
+
+
 @pytest.mark.parametrize("statistic", ["distance_covariance", "hsic"])
 @pytest.mark.parametrize(
     ("n", "options", "count"),

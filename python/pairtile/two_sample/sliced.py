@@ -67,7 +67,7 @@ class _Slice(NamedTuple):
     """Costs of one direction, in p-th powers of 2^exponent."""
 
     costs: Floats  # one for each relabelling
-    size: float  # of what is added up to the observed cost: what ties are judged by
+    size: float  # of what they are made of, by which ties are judged
     exponent: int
 
 
@@ -109,7 +109,7 @@ class _Slices:
         exponent = int(np.frexp(values[-1] - values[0])[1])
         values = np.ldexp(values, -exponent)
         costs = self._costs(values, order)
-        return _Slice(costs, self._size(values, order, float(costs[0])), exponent)
+        return _Slice(costs, self._size(values, order), exponent)
 
     def _from_counts(self, values: Floats, order: NDArray[np.int64]) -> Floats:
         r"""2 ∫ (F − G)² or ∫ |F − G|, from :math:`F - G = \frac{N}{nm} (k - n i/N)`.
@@ -178,10 +178,11 @@ class _Slices:
         sums: Floats = moved.sum(axis=1)
         return sums
 
-    def _size(self, values: Floats, order: NDArray[np.int64], cost: float) -> float:
+    def _size(self, values: Floats, order: NDArray[np.int64]) -> float:
+        """Mean of |u|^p; of the energy distance, |E_xx| + |E_yy| + 2|E_xy|."""
         if self._statistic != "energy":
             with np.errstate(under="ignore"):
-                return 4 * (float(np.mean(np.abs(values) ** self._p)) + (self._p - 1) * cost)
+                return float(np.mean(np.abs(values) ** self._p))
         is_x = self._labels.of(order, slice(0, 1))[:, 0]
         f, g = np.cumsum(is_x)[:-1] / is_x.sum(), np.cumsum(1 - is_x)[:-1] / (1 - is_x).sum()
         # mean distances: 2 f (1 − f) within x, 2 g (1 − g) within y, and twice those between them
@@ -252,6 +253,19 @@ class _Total:
             self.size = float(self._join(mine * self.size, other * one.size))
             self.exponent = exponent
 
+    def tie(self, statistic: str, p: float) -> float:
+        """Within what relabellings tie with the observed one.
+
+        Values that are off by a share δ of their size move W_p by at most δ S^(1/p), the triangle
+        inequality says; its p-th power, by far more or less.
+        """
+        if statistic == "energy":
+            return 2.0**-40 * self.size
+        observed = float(self.costs[0])
+        distance = observed ** (1 / p)
+        nearest = distance - 2.0**-38 * (self.size ** (1 / p) + distance)
+        return observed - float(max(0.0, nearest) ** p)
+
 
 def _scaled(values: Any, exponent: float) -> Any:
     """Values · 2^exponent, which may be beyond float64 where the product is not."""
@@ -308,10 +322,10 @@ def sliced_test(
     Returns
     -------
     TestResult
-        As from `mmd_test`, of the same p-value. With :math:`S = \frac1N \sum_i |u_i|^p` of the
-        projected rows u, moved to have the median 0, :math:`\tau = 2^{-38}(S + (p - 1) W_p^p)`,
-        averaged over directions (the largest of them for "max"); for "energy" it is that of
-        `energy_test`.
+        As from `mmd_test`. For "energy" τ is as there. Relabellings tie in :math:`W_p^p` if
+        :math:`W_p` is within :math:`2^{-38}(S^{1/p} + W_p)` of the observed one, S being the
+        mean over directions (for "max" the largest) of :math:`\frac1N \sum_i |u_i|^p` of the
+        projected rows u, moved to have the median 0.
 
     Raises
     ------
@@ -372,7 +386,7 @@ def sliced_test(
     values = _scaled(factor * total.costs, power * (total.exponent + math.log2(unit)))
     return concluded(
         values,
-        at_least(total.costs, 2.0**-40 * total.size),
+        at_least(total.costs, total.tie(statistic, power)),
         planned.null,
         wrap=validate.like(x, y),
         n=len(a),
