@@ -141,6 +141,13 @@ SUMS = {
     "witness": lambda w: (pt.witness(X, X, Y, workers=w),),
     "mmd_test": lambda w: pt.mmd_test(X, Y, n_permutations=70, rng=1, workers=w),
     "energy_test": lambda w: pt.energy_test(X, Y, n_permutations=9, rng=1, workers=w),
+    "drift": lambda w: (pt.drift(X, Y, n_permutations=99, rng=1, workers=w).test.statistic,),
+    "drift_over_time": lambda w: [
+        period.statistic
+        for period in pt.drift_over_time(
+            X, np.column_stack([OF_Y % 3, Y[:, 1:]]), "x0", n_permutations=99, rng=1, workers=w
+        ).periods
+    ],
     "sliced_test": lambda w: pt.sliced_test(
         X, Y, n_projections=9, n_permutations=9, rng=1, workers=w
     ),
