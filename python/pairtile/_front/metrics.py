@@ -8,6 +8,7 @@ that a metric has here, which may be called otherwise elsewhere.
 from __future__ import annotations
 
 import math
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from pairtile._definitions.metrics import METRICS
 from pairtile._front import scalars, validate, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -77,11 +78,16 @@ def finite(metric: str, check_finite: bool) -> Finite:
 
 
 def resolve(
-    metric: str, metric_params: Mapping[str, Any] | None, **sets: NDArray[Any] | Rows | None
+    metric: str,
+    metric_params: Mapping[str, Any] | None,
+    *,
+    itself: Sequence[str] = (),
+    **sets: NDArray[Any] | Rows | None,
 ) -> Measure:
     """The checked metric for validated sets by their names, the reference set first.
 
-    A set that is None is left out.
+    A set that is None is left out. Rows of different sets meet, and those of the sets that are
+    named in `itself` or alone.
     """
     given = dict(metric_params or {})
     sets = {name: rows for name, rows in sets.items() if rows is not None}
@@ -116,7 +122,7 @@ def resolve(
         clip = given.get("clip", False)
         if not isinstance(clip, (bool, np.bool_)):
             raise TypeError(f"metric_params['clip'] must be True or False, got {clip!r}")
-        _require_common(sets)
+        _require_common(sets, itself)
         return Measure(metric, {"ranges": ranges, "clip": 1.0 if clip else math.inf})
     return Measure(metric)
 
@@ -236,9 +242,9 @@ def _check_definite(what: str, covariance: Floats) -> None:
 def _ranges(categorical: Any, ranges: Any, reference: NDArray[Any] | Rows) -> Floats:
     """Range of each column, 0 for those that are only compared."""
     d = reference.shape[1]
-    compared = _columns(categorical, d)
+    compared = compared_columns(categorical, d)
     if ranges is None:
-        found = _spread(reference)
+        found = spread(reference)
     else:
         found = _numbers("metric_params['ranges']", ranges, (d,))
         if found.min() < 0:
@@ -249,7 +255,8 @@ def _ranges(categorical: Any, ranges: Any, reference: NDArray[Any] | Rows) -> Fl
     return np.where(compared, 0.0, found)
 
 
-def _columns(categorical: Any, d: int) -> NDArray[np.bool_]:
+def compared_columns(categorical: Any, d: int) -> NDArray[np.bool_]:
+    """The parameter `categorical` of gower as a mask."""
     name = "metric_params['categorical']"
     compared = np.zeros(d, dtype=bool)
     if categorical is None:
@@ -273,39 +280,42 @@ def _columns(categorical: Any, d: int) -> NDArray[np.bool_]:
     return compared
 
 
-def _spread(reference: NDArray[Any] | Rows) -> Floats:
-    """Largest less smallest of the finite values of each column."""
-    low = np.full(reference.shape[1], np.inf)
+def spread(*sets: NDArray[Any] | Rows) -> Floats:
+    """Largest less smallest of the finite values of each column, in all sets."""
+    low = np.full(sets[0].shape[1], np.inf)
     high = -low
-    for part in _parts(reference):
+    for part in chain.from_iterable(map(_parts, sets)):
         rows = part.astype(np.float64)
         finite = np.isfinite(rows)
         low = np.minimum(low, np.where(finite, rows, np.inf).min(axis=0))
         high = np.maximum(high, np.where(finite, rows, -np.inf).max(axis=0))
     with np.errstate(over="ignore", invalid="ignore"):
-        spread = high - low
-    if (spread == np.inf).any():
-        column = int(np.argmax(spread == np.inf))
+        found = high - low
+    if (found == np.inf).any():
+        column = int(np.argmax(found == np.inf))
         raise ValueError(
             f"the range of column {column} of the reference set exceeds float64; "
             "pass metric_params={'ranges': ...}"
         )
-    return np.where(spread > 0, spread, 0.0)  # -inf: no finite value at all
+    return np.where(found > 0, found, 0.0)  # -inf: no finite value at all
 
 
-def _require_common(sets: Mapping[str, Any]) -> None:
+def _require_common(sets: Mapping[str, Any], itself: Sequence[str]) -> None:
     """ValueError that names two rows without a feature that both have, if there are any."""
-    (name, missing), *others = ((name, _Missing.of(rows)) for name, rows in sets.items())
-    other, also = others[0] if others else (name, missing)
-    for i in np.flatnonzero(missing.counts + also.counts.max() >= missing.d):
-        apart = np.flatnonzero(missing.counts[i] + also.counts >= missing.d)
-        apart = apart[(also.bits[apart] | missing.bits[i] == 255).all(axis=1)]
-        apart = apart[apart != i] if not others else apart
-        if apart.size:
-            raise ValueError(
-                f"metric 'gower' needs a feature that both rows have: row {apart[0]} of {other} "
-                f"and row {i} of {name} have none in common"
-            )
+    missing = {name: _Missing.of(rows) for name, rows in sets.items()}
+    names = list(missing)
+    alone = names if len(names) == 1 else itself
+    for name, other in [*combinations(names, 2), *((one, one) for one in alone)]:
+        mine, others = missing[name], missing[other]
+        for i in np.flatnonzero(mine.counts + others.counts.max() >= mine.d):
+            apart = np.flatnonzero(mine.counts[i] + others.counts >= mine.d)
+            apart = apart[(others.bits[apart] | mine.bits[i] == 255).all(axis=1)]
+            apart = apart[apart != i] if name == other else apart
+            if apart.size:
+                raise ValueError(
+                    f"metric 'gower' needs a feature that both rows have: row {apart[0]} of "
+                    f"{other} and row {i} of {name} have none in common"
+                )
 
 
 class _Missing(NamedTuple):

@@ -16,6 +16,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._front import metrics, scalars, validate
+from pairtile._front.categories import coded
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
@@ -160,6 +161,7 @@ def precision_recall_density_coverage(
     PRDC(precision=0.666667, recall=1.0, density=1.33333, coverage=1.0)
     """
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (real, fake) = coded(metric, metric_params, real=real, fake=fake)
     finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     workers = resolve_workers(workers)
@@ -170,7 +172,7 @@ def precision_recall_density_coverage(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
-    measure = metrics.resolve(metric, metric_params, real=x, fake=y)
+    measure = metrics.resolve(metric, metric_params, itself=("real", "fake"), real=x, fake=y)
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         counts = choose.module(x, y).radius_counts(
             x,
@@ -267,6 +269,7 @@ def realism(
     array([2.        , 0.5       ,        inf, 0.14285714])
     """
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (real, fake) = coded(metric, metric_params, real=real, fake=fake)
     finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     prune = scalars.real("prune", prune, least=0.0, most=1.0)
@@ -274,7 +277,7 @@ def realism(
     x, y = validate.pair("real", real, "fake", fake, check_finite=finite, workers=workers)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
-    measure = metrics.resolve(metric, metric_params, real=x, fake=y)
+    measure = metrics.resolve(metric, metric_params, itself=("real",), real=x, fake=y)
     with reporting(progress, n * n, n * m) as (of_real, across):
         radii = validate.host(_own_radii(x, k, measure, workers, 0, of_real))
         # "lower": an interpolated quantile keeps the same rows, and infinite radii have none.
@@ -370,6 +373,7 @@ def probabilistic_precision_recall(
     PrecisionRecall(precision=0.953125, recall=0.9375)
     """
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (real, fake) = coded(metric, metric_params, real=real, fake=fake)
     finite = metrics.finite(metric, check_finite)
     k = scalars.count("k", k)
     scale = scalars.real("scale", scale, above=0.0)
@@ -378,7 +382,7 @@ def probabilistic_precision_recall(
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
-    measure = metrics.resolve(metric, metric_params, real=x, fake=y)
+    measure = metrics.resolve(metric, metric_params, itself=("real", "fake"), real=x, fake=y)
     with reporting(progress, n * n, m * m, n * m) as (of_real, of_fake, across):
         with np.errstate(over="ignore"):
             mean_real = validate.host(_own_radii(x, k, measure, workers, 0, of_real)).mean()
@@ -453,6 +457,7 @@ def authenticity(
     array([False,  True, False,  True])
     """
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (real, fake) = coded(metric, metric_params, real=real, fake=fake)
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
@@ -460,7 +465,7 @@ def authenticity(
         "real", real, "fake", fake, check_finite=finite, workers=workers, blocks=True
     )
     enough_others(1, len(x), " of real")
-    measure = metrics.resolve(metric, metric_params, real=x, fake=y)
+    measure = metrics.resolve(metric, metric_params, itself=("real",), real=x, fake=y)
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
         radii = _own_radii(x, 1, measure, workers, limit, of_real)
         distances, indices = choose.module(x, y).knn(
@@ -527,6 +532,7 @@ def distance_to_closest_record(
     Neighbors(distances=[[0.5], [0.0]], indices=[[1], [0]])
     """
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (reference, x) = coded(metric, metric_params, reference=reference, x=x)
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)

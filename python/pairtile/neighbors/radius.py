@@ -13,6 +13,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._front import metrics, scalars, validate
+from pairtile._front.categories import coded
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
@@ -151,6 +152,9 @@ def radius_count(
     """
     needs_radius("radius_count", reference, radius)
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (reference, queries) = coded(
+        metric, metric_params, reference=reference, queries=queries
+    )
     finite = metrics.finite(metric, check_finite)
     scalars.choice("radius_of", radius_of, ("query", "reference"))
     workers = resolve_workers(workers)
@@ -248,6 +252,9 @@ def radius_neighbors(
     """
     needs_radius("radius_neighbors", reference, radius)
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (reference, queries) = coded(
+        metric, metric_params, reference=reference, queries=queries
+    )
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)

@@ -15,6 +15,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._front import metrics, scalars, validate
+from pairtile._front.categories import coded
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
@@ -218,6 +219,9 @@ def _search(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Distances and indices for `knn` and `kth_distance`, whose queries are called `name`."""
     metric = metrics.check(metric, metric_params)
+    metric_params, (reference, queries) = coded(
+        metric, metric_params, reference=reference, **{name: queries}
+    )
     scalars.choice("precision", precision, scalars.PRECISIONS)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
@@ -325,7 +329,8 @@ def knn(
         weuclidean   ``w`` of shape (d,), required: not negative
         mahalanobis  either ``VI`` of shape (d, d), the inverse covariance, symmetric positive
                      semidefinite; or ``V``, the covariance, symmetric positive definite
-        gower        ``categorical``: column numbers or a mask of shape (d,), none by default.
+        gower        ``categorical``: column numbers or a mask of shape (d,), none by default;
+                     of frames also all columns of categories or strings.
                      ``ranges`` of shape (d,): by default largest less smallest of the finite
                      values of each column of the reference set. ``clip``: True if a feature
                      counts 1 at most; by default it counts more beyond its range. Two rows
@@ -601,6 +606,7 @@ def pairwise_distances(
     109.0
     """
     metric = metrics.check(metric, metric_params)
+    metric_params, (x, y) = coded(metric, metric_params, x=x, y=y)
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     wrap = validate.like(x, y)
