@@ -46,7 +46,9 @@ def coded(
     ]
     compared = np.array([of_column is not None for of_column in codes])
     found = {
-        name: _table(name, tables[name], ordered[name], [c and c[i] for c in codes])
+        name: _table(
+            name, tables[name], ordered[name], [None if c is None else c[i] for c in codes]
+        )
         for i, name in enumerate(ordered)
     }
     mask = compared | compared_columns((metric_params or {}).get("categorical"), len(compared))
