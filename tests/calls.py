@@ -1,6 +1,7 @@
 """One call of each public function that computes, by name: what tests of the engine run through."""
 
 import numpy as np
+import pyarrow as pa
 
 import pairtile as pt
 from metrics import METRICS, named
@@ -145,7 +146,12 @@ SUMS = {
     "drift_over_time": lambda w: [
         period.statistic
         for period in pt.drift_over_time(
-            X, np.column_stack([OF_Y % 3, Y[:, 1:]]), "x0", n_permutations=99, rng=1, workers=w
+            table(X[:, :3]),
+            table(Y[:, :3], period=OF_Y % 3),
+            "period",
+            n_permutations=99,
+            rng=1,
+            workers=w,
         ).periods
     ],
     "sliced_test": lambda w: pt.sliced_test(
@@ -324,6 +330,10 @@ LARGE = LARGE_ORDERED | LARGE_SUMS
 
 def info_nce(workers, temperature=9.0, **options):
     return fields(pt.info_nce(X, Y, temperature=temperature, grad=True, workers=workers, **options))
+
+
+def table(rows, **more):
+    return pa.table({**{f"x{j}": column for j, column in enumerate(rows.T)}, **more})
 
 
 def fields(result):
