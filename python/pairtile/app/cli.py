@@ -1,28 +1,42 @@
 """The `pairtile` command: `pairtile compare REFERENCE CURRENT`, or `--demo`.
 
-    arguments -> io.load_table, twice (or demo.tables) -> compare.compare -> table or JSON
+    arguments -> io.load, twice -> pair.fit -> compare.compare -> table or JSON, and a page of HTML
 
-The exit status is the answer: 0 no drift, 1 drift, 2 bad input, 3 any other failure, and 130 after
-Ctrl-C, as shells have it. The report goes to standard output; messages and the progress bar, which
-is drawn on a terminal only, go to standard error.
+The exit status is the answer: 0 no drift, 1 drift, 4 nothing can be said, 2 bad input, 3 any other
+failure, and 130 after Ctrl-C, as shells have it. The report goes to standard output; messages,
+notes and the progress bar go to standard error, or nowhere if that is closed.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
+import csv
 import json
 import os
 import sys
 import traceback
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import pairtile
+from pairtile.app import screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pairtile.app.compare import Comparison, Options
-    from pairtile.app.io import Table
+    from pairtile.app.io import Reading
+    from pairtile.app.table import Table
 
-NO_DRIFT, DRIFT, BAD_INPUT, FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
+NO_DRIFT, DRIFT, BAD_INPUT, FAILURE, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_METHODS = (
+    "permutation", "random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum",
+)  # fmt: skip
+_TESTS = ("energy", "mmd", "aggregated", "sliced")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        With status 2 on arguments that do not parse, with 0 after ``--help``.
+        With status 2 on arguments that do not parse, with 0 after ``--help`` and ``--version``.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -53,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _compare(arguments)
     except KeyboardInterrupt:
-        print("pairtile: interrupted", file=sys.stderr)
+        _note("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (`| head`). What is left in the buffer must not raise again at exit.
@@ -61,83 +75,156 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILURE
     except Exception as error:
         from pairtile._front.extras import MissingExtraError
-        from pairtile.app.io import InputError
+        from pairtile.app.errors import InputError
 
         if isinstance(error, InputError):
-            print(f"pairtile: {error}", file=sys.stderr)
+            _note(str(error))
             return BAD_INPUT
         if not isinstance(error, (MissingExtraError, MemoryError)):
-            traceback.print_exc()
-        print(f"pairtile: {str(error) or type(error).__name__}", file=sys.stderr)
+            _tell(traceback.format_exc())
+        _note(str(error) or type(error).__name__)
         return FAILURE
+
+
+def _tell(text: str) -> None:
+    """Write to standard error, if there is one and somebody reads it; never to standard output."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def _note(message: str) -> None:
+    _tell(f"pairtile: {message}\n")
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     parser = argparse.ArgumentParser(
         prog="pairtile", description="Exact all-pairs statistics on two point sets."
     )
+    version = f"pairtile {pairtile.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     compare = commands.add_parser(
         "compare",
         help="test whether two tables come from one distribution",
         description=(
             "Test whether the rows of CURRENT come from the distribution of the rows of REFERENCE, "
-            "and show which rows of CURRENT say not. Drift: the smaller Holm-adjusted p-value of "
-            "the MMD and the energy test is at most alpha."
+            "and show which columns and which rows of CURRENT say not. Columns are matched by "
+            "name. Drift: the smaller Holm-adjusted p-value of the MMD and the energy test is at "
+            "most alpha, or the p-value of --test."
         ),
         epilog=(
-            "Exit status: 0 no drift, 1 drift, 2 bad input, 3 any other failure. "
-            "With --demo: 0 if the demo comes out as it says, 3 if not."
+            "Exit status: 0 no drift, 1 drift, 4 nothing can be said (too few rows), 2 bad input, "
+            "3 any other failure. With --demo: 0 if the demo comes out as it says, 3 if not."
         ),
     )
+    compare.add_argument("--version", action="version", version=version)
     compare.add_argument(
         "reference",
         nargs="?",
         metavar="REFERENCE",
-        help=".npy, .npz, .csv or .parquet file, rows × features",
+        help=".npy, .npz, .csv, .tsv, .csv.gz, .tsv.gz or .parquet file, rows × features",
     )
     compare.add_argument("current", nargs="?", metavar="CURRENT", help="the same, the new rows")
-    compare.add_argument(
+    _add_output(compare.add_argument_group("output"))
+    _add_test(compare.add_argument_group("test"))
+    _add_reading(compare.add_argument_group("reading of files"))
+    return parser, compare
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--demo",
         action="store_true",
         help="run on two halves of scikit-learn's handwritten digits instead of two files",
     )
-    compare.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    compare.add_argument(
+    group.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    group.add_argument("--html", metavar="FILE", help="write a report with pictures to this file")
+
+
+def _add_test(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--test",
+        choices=_TESTS,
+        help="decide by this test alone (default: by energy and MMD together)",
+    )
+    group.add_argument(
+        "--method",
+        choices=_METHODS,
+        help="null distribution of the energy and MMD tests (default: permutation up to 5,000 "
+        "rows of both files together, cheap_permutation above)",
+    )
+    group.add_argument(
         "--permutations",
         type=_number(int, "a whole number, 1 or more", lambda n: n >= 1),
         default=999,
         metavar="B",
         help="random relabellings per test (default %(default)s)",
     )
-    compare.add_argument(
+    group.add_argument(
         "--rng",
         type=_number(int, "a whole number, 0 or more", lambda n: n >= 0),
         default=0,
         metavar="SEED",
         help="seed of every random choice (default %(default)s)",
     )
-    compare.add_argument(
+    group.add_argument(
         "--alpha",
         type=_number(float, "a number between 0 and 1", lambda a: 0 < a < 1),
         default=0.05,
         metavar="A",
         help="level of the test (default %(default)s)",
     )
-    compare.add_argument(
+    group.add_argument(
         "--max-rows",
         type=_number(int, "a whole number, 2 or more", lambda n: n >= 2),
         default=20_000,
         metavar="N",
         help="compare at most so many random rows of each file (default %(default)s)",
     )
-    compare.add_argument("--key", metavar="K", help="name of the array in .npz files")
-    compare.add_argument(
-        "--standardize",
-        action="store_true",
-        help="centre each column and divide it by its standard deviation, both over all rows",
+    group.add_argument(
+        "--missing",
+        choices=("indicator", "drop", "raise"),
+        default="indicator",
+        help="missing values: a column that says where, rows left out, or an error "
+        "(default %(default)s)",
     )
-    return parser, compare
+    group.add_argument(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="centre each column and divide it by its standard deviation, both over all rows "
+        "(default: if scales differ by more than ten times)",
+    )
+
+
+def _add_reading(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--columns", type=_names, metavar="A,B", help="compare these columns and no others"
+    )
+    group.add_argument("--drop", type=_names, metavar="A,B", help="leave these columns out")
+    group.add_argument("--key", metavar="K", help="name of the array in .npz files")
+    group.add_argument("--key-reference", metavar="K", help="the same, of REFERENCE alone")
+    group.add_argument("--key-current", metavar="K", help="the same, of CURRENT alone")
+    group.add_argument(
+        "--sep",
+        type=_separator,
+        metavar="S",
+        help="what separates the fields of text files, one character or the word tab "
+        "(default: found by itself)",
+    )
+    group.add_argument(
+        "--decimal",
+        choices=(".", ","),
+        help="what begins the fraction of a number in text files (default: found by itself)",
+    )
+    group.add_argument(
+        "--encoding",
+        type=_encoding,
+        metavar="E",
+        help="of text files (default: what their byte order mark says, or utf-8)",
+    )
 
 
 def _number(
@@ -157,15 +244,63 @@ def _number(
     return parse
 
 
+def _names(text: str) -> list[str]:
+    """Names separated by commas, quoted if there are commas in them."""
+    names = next(csv.reader([text], skipinitialspace=True), [])
+    if not names:
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
+    return names
+
+
+def _separator(text: str) -> str:
+    sep = {"tab": "\t", "\\t": "\t"}.get(text.lower(), text)
+    if len(sep) != 1 or sep in '"\r\n' or sep.isalnum():
+        raise argparse.ArgumentTypeError(
+            f"expected one character, no letter, digit or quote, or the word tab; got {text!r}"
+        )
+    return sep
+
+
+def _encoding(text: str) -> str:
+    try:
+        codecs.lookup(text)
+        "".encode(text)  # "base64" is a codec too
+    except (LookupError, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            f"expected an encoding of text that Python knows, such as cp1252, got {text!r}"
+        ) from error
+    return text
+
+
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Refuse combinations argparse has no words for."""
     files = [path for path in (arguments.reference, arguments.current) if path is not None]
-    if arguments.demo and (files or arguments.key is not None):
-        parser.error("--demo brings its own data: no files and no --key with it")
-    if not arguments.demo and len(files) < 2:
+    keys = {
+        "--key": (arguments.key, files),
+        "--key-reference": (arguments.key_reference, files[:1]),
+        "--key-current": (arguments.key_current, files[1:]),
+    }
+    given = [option for option, (key, _) in keys.items() if key is not None]
+    of_texts = {name: getattr(arguments, name) for name in ("sep", "decimal", "encoding")}
+    given_of_texts = [f"--{name}" for name, value in of_texts.items() if value is not None]
+    if arguments.demo:
+        chosen = [f"--{name}" for name in ("columns", "drop", "html") if getattr(arguments, name)]
+        if files or given or given_of_texts or chosen:
+            more = ", ".join([*given, *given_of_texts, *chosen]) or "--key"
+            parser.error(f"--demo brings its own data: no files and no {more} with it")
+        return
+    if len(files) < 2:
         parser.error("REFERENCE and CURRENT are required, or --demo")
-    if arguments.key is not None and not any(path.lower().endswith(".npz") for path in files):
-        parser.error("--key names an array of a .npz file, and neither file is one")
+    for option in given:
+        if not any(path.lower().endswith(".npz") for path in keys[option][1]):
+            whose = "neither file is one" if option == "--key" else "that file is none"
+            parser.error(f"{option} names an array of a .npz file, and {whose}")
+    if given_of_texts and not any(path.lower().endswith(_TEXTS) for path in files):
+        parser.error(f"{given_of_texts[0]} is for text files, and neither file is one")
+    if arguments.method is not None and arguments.test in ("aggregated", "sliced"):
+        parser.error(f"--method is for the tests of energy and MMD, not for {arguments.test}")
+    if arguments.sep is not None and arguments.sep == arguments.decimal:
+        parser.error("--sep and --decimal cannot be the same")
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -177,31 +312,62 @@ def _compare(arguments: argparse.Namespace) -> int:
         alpha=arguments.alpha,
         max_rows=arguments.max_rows,
         standardize=arguments.standardize,
+        test=arguments.test,
+        method=arguments.method,
+        missing=arguments.missing,
     )
-    smallest = 2 / (1 + options.n_permutations)
-    if smallest > options.alpha:
-        _note(
-            f"{options.n_permutations} permutations give no adjusted p-value below {smallest:.3g}, "
-            f"which is above alpha {options.alpha:g}: drift cannot be found"
-        )
+    if options.too_few_permutations:
+        _note(options.too_few_permutations)
     if arguments.demo:
         return _run_demo(options, arguments.json)
     return _run_files(arguments, options)
 
 
-def _run_files(arguments: argparse.Namespace, options: Options) -> int:
-    from pairtile.app.compare import compare
-    from pairtile.app.io import load_table
+def _readings(arguments: argparse.Namespace) -> list[Reading]:
+    from pairtile.app.io import Reading
 
-    tables = [load_table(path, arguments.key) for path in (arguments.reference, arguments.current)]
-    for path, table in zip((arguments.reference, arguments.current), tables, strict=True):
-        _announce_subsample(path, table, options)
-    result = compare(tables[0], tables[1], options)
+    return [
+        Reading(own or arguments.key, arguments.sep, arguments.decimal, arguments.encoding)
+        for own in (arguments.key_reference, arguments.key_current)
+    ]
+
+
+def _run_files(arguments: argparse.Namespace, options: Options) -> int:
+    from pairtile.app import pair
+    from pairtile.app.compare import compare
+    from pairtile.app.io import load
+
+    of_reference, of_current = _readings(arguments)
+    reference = load(arguments.reference, of_reference)
+    current = load(arguments.current, of_current)
+    notes = [*reference.notes, *current.notes]
+    choice = pair.Choice(arguments.columns, arguments.drop)
+    reference, current, more = pair.fit(
+        reference, current, choice, missing=options.missing != "raise"
+    )
+    notes += more
+    for note in [*notes, *_subsample(reference, options), *_subsample(current, options)]:
+        _note(note)
+    result = compare(reference, current, options, notes)
+    if arguments.html is not None:
+        _write_page(result, arguments.html)
     if arguments.json:
         print(json.dumps(result.as_json(), indent=2, allow_nan=False), flush=True)
     else:
-        print(_report(result), flush=True)
-    return DRIFT if result.drift else NO_DRIFT
+        print(screen.report(result), flush=True)
+    return UNDECIDED if result.undecided else DRIFT if result.drift else NO_DRIFT
+
+
+def _write_page(result: Comparison, path: str) -> None:
+    from pairtile.app.errors import InputError
+
+    page = result.as_drift()
+    try:
+        page.to_html(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror or error}, so --html cannot be written"
+        ) from error
 
 
 def _run_demo(options: Options, as_json: bool) -> int:
@@ -209,13 +375,15 @@ def _run_demo(options: Options, as_json: bool) -> int:
     from pairtile.app.compare import compare
 
     reference, current, worse = demo.tables()
-    _announce_subsample("first half", reference, options)
-    _announce_subsample("other half", current, options)
+    if options.standardize is None:
+        options = replace(options, standardize=False)  # pixels have one unit
+    for note in [*_subsample(reference, options), *_subsample(current, options)]:
+        _note(note)
     if not as_json:
         print("Handwritten digits, one half of the images against the other\n", flush=True)
     same_sensor = compare(reference, current, options)
     if not as_json:
-        print(_report(same_sensor), flush=True)
+        print(screen.report(same_sensor), flush=True)
         print("\n\nThe same, the other half seen through a worse sensor\n", flush=True)
     worse_sensor = compare(reference, worse, options)
     if as_json:
@@ -225,47 +393,14 @@ def _run_demo(options: Options, as_json: bool) -> int:
         }
         print(json.dumps(both, indent=2, allow_nan=False), flush=True)
     else:
-        print(_report(worse_sensor), flush=True)
+        print(screen.report(worse_sensor), flush=True)
     if same_sensor.drift or not worse_sensor.drift:
         _note("expected no drift, then drift: the demo did not come out as it should")
         return FAILURE
     return NO_DRIFT
 
 
-def _announce_subsample(name: str, table: Table, options: Options) -> None:
-    if len(table.values) > options.max_rows:
-        _note(
-            f"{name}: comparing {options.max_rows} random rows of {len(table.values)} (--max-rows)"
-        )
-
-
-def _note(message: str) -> None:
-    print(f"pairtile: {message}", file=sys.stderr, flush=True)
-
-
-def _report(result: Comparison) -> str:
-    """The table a person reads."""
-    sliced = f"{result.sliced_wasserstein:.4g} ± {result.sliced_wasserstein_error:.2g}"
-    lines = [
-        f"{result.n_reference} reference rows, {result.n_current} current rows, "
-        f"{result.d} {'feature' if result.d == 1 else 'features'}",
-        "",
-        f"{'':<22}{'statistic':<20}p-value",
-        f"{'MMD²':<22}{result.mmd:<20.4g}{result.mmd_pvalue:.3g}"
-        f"    Gaussian kernel, σ = {result.sigma:.4g}",
-        f"{'energy distance':<22}{result.energy:<20.4g}{result.energy_pvalue:.3g}",
-        f"{'sliced Wasserstein':<22}{sliced:<31}± standard error over directions",
-    ]
-    if result.prdc is not None:
-        lines += [f"{name:<22}{value:.4g}" for name, value in result.prdc.items()]
-    verdict, sign = ("DRIFT", "≤") if result.drift else ("no drift", ">")
-    lines += [
-        "",
-        f"{verdict}: Holm-adjusted p-value {result.adjusted_pvalue:.3g} "
-        f"{sign} alpha {result.alpha:g}",
-        "",
-        "rows of CURRENT that drifted most",
-        f"{'row':>12}{'witness':>14}",
-    ]
-    lines += [f"{index:>12}{value:>14.4g}" for index, value in result.top_rows]
-    return "\n".join(lines)
+def _subsample(table: Table, options: Options) -> list[str]:
+    if table.rows <= options.max_rows:
+        return []
+    return [f"{table.path}: comparing {options.max_rows} random rows of {table.rows} (--max-rows)"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pairtile._front.extras import MissingExtraError
-from pairtile.app.io import Table
+from pairtile.app.table import Table
 
 _SEED = 0
 _WHITE = 16.0  # the grey values of the images run from 0 to 16
@@ -41,11 +41,18 @@ def tables() -> tuple[Table, Table, Table]:
     images = images[rng.permutation(len(images))]
     half = len(images) // 2
     reference, current = images[:half], images[half:]
+    worse = _worse_sensor(current, rng)
     return (
-        Table(reference, None),
-        Table(current, None),
-        Table(_worse_sensor(current, rng), None),
+        _table("first half", reference),
+        _table("other half", current),
+        _table("other half", worse),
     )
+
+
+def _table(name: str, images: Any) -> Table:
+    """Pixels as columns, named by row and column of the image."""
+    names = [f"r{i}c{j}" for i in range(_SIDE) for j in range(_SIDE)]
+    return Table.of_matrix(name, images).called(names).checked(missing=False)
 
 
 def _worse_sensor(images: Any, rng: np.random.Generator) -> Any:
