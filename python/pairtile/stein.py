@@ -18,9 +18,9 @@ from pairtile._backends import choose
 from pairtile._definitions.kernels import curvature, derivative, stein_kernel
 from pairtile._definitions.metrics import manhattan, sq_distance
 from pairtile._front import scalars, validate
+from pairtile._front.options import options
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
-from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import (
     InverseMultiquadric,
     Kernel,
@@ -42,12 +42,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._definitions.kernels import Term
+    from pairtile._front.options import Options
     from pairtile._front.progress import Progress
     from pairtile._front.words import Estimator, KernelName
 
     Floats = NDArray[np.float64]
-
-_ESTIMATORS = ("biased", "unbiased")
 
 
 class _SteinGradient(NamedTuple):
@@ -100,13 +99,14 @@ def _sum_of_diagonal(scores: Any, terms: Sequence[Term]) -> float:
 
 
 def _rows_and_scores(
-    x: ArrayLike, scores: ArrayLike, estimator: str, *, check_finite: bool, workers: int
+    x: ArrayLike, scores: ArrayLike, kernel: Kernel, asked: Options
 ) -> tuple[Any, Any]:
-    scalars.choice("estimator", estimator, _ESTIMATORS)
+    """Two matrices of one shape, for a kernel with the derivatives that are needed."""
+    _check_smooth(kernel)
+    how: dict[str, Any] = {"check_finite": asked.check_finite, "workers": asked.workers}
     x, scores = validate.aligned("x", x, "scores", scores)
-    a = validate.matrix("x", x, check_finite=check_finite, workers=workers, sample=True)
-    one = a.shape[1] == 1
-    s = validate.matrix("scores", scores, check_finite=check_finite, workers=workers, sample=one)
+    a = validate.matrix("x", x, **how, sample=True)
+    s = validate.matrix("scores", scores, **how, sample=a.shape[1] == 1)
     if s.shape != a.shape:
         raise ValueError(
             f"scores must have the shape of x, {a.shape}, a gradient per row; got {s.shape}"
@@ -128,35 +128,28 @@ class _Signed(NamedTuple):
 def _stein_sums(
     x: ArrayLike,
     scores: ArrayLike,
-    kernel: Kernel | str,
-    estimator: str,
+    kernel: Kernel,
+    asked: Options,
     draw: Callable[[int], Iterator[NDArray[np.bool_]]],
     count: int,
-    *,
-    workers: int | None,
-    check_finite: bool,
-    progress: Progress,
 ) -> _Signed:
     """The statistic, and that under each sign vector.
 
     `draw` gives the sign vectors, True for +1, once the number of rows is known.
     """
-    chosen = as_kernel(kernel)
-    _check_smooth(chosen)
-    threads = resolve_workers(workers)
-    a, s = _rows_and_scores(x, scores, estimator, check_finite=check_finite, workers=threads)
-    n = len(a)
+    a, s = _rows_and_scores(x, scores, kernel, asked)
+    threads, n = asked.workers, len(a)
     labels = pack(draw(n), n, count)
-    with reporting(progress, *median_sizes(chosen, n), n * n // 2) as (*medians, report):
-        lengths = lengths_of(chosen, a, None, workers=threads, reports=medians)
-        terms = chosen._terms(a.shape[1], lengths)
+    with reporting(asked.progress, *median_sizes(kernel, n), n * n // 2) as (*medians, report):
+        lengths = lengths_of(kernel, a, None, workers=threads, reports=medians)
+        terms = kernel._terms(a.shape[1], lengths)
         within, row, total = choose.module(a, s).stein_label_sums(
             a, s, labels, terms, workers=threads, progress=report
         )
     values = np.append(total, signed_sums(within, row, total))
     own = _sum_of_diagonal(s, terms)
-    values = (values + own) / n**2 if estimator == "biased" else values / (n * (n - 1))
-    return _Signed(values, own / n, text_of(chosen, lengths), n)
+    values = (values + own) / n**2 if asked.estimator == "biased" else values / (n * (n - 1))
+    return _Signed(values, own / n, text_of(kernel, lengths), n)
 
 
 def _gradients(
@@ -236,18 +229,13 @@ def _with_gradient(
     x: ArrayLike,
     scores: ArrayLike,
     kernel: Kernel,
-    estimator: str,
-    *,
-    workers: int | None,
-    check_finite: bool,
-    progress: Progress,
+    asked: Options,
 ) -> SteinGradient:
-    _check_smooth(kernel)
-    threads = resolve_workers(workers)
-    a, s = _rows_and_scores(x, scores, estimator, check_finite=check_finite, workers=threads)
+    a, s = _rows_and_scores(x, scores, kernel, asked)
+    estimator, threads = asked.estimator, asked.workers
     validate.host_only("kernel_stein_discrepancy with return_gradient=True", a, s)
     n = len(a)
-    with reporting(progress, *median_sizes(kernel, n), *[n * n] * 11) as reports:
+    with reporting(asked.progress, *median_sizes(kernel, n), *[n * n] * 11) as reports:
         *medians, of_value = reports[:-10]
         terms = resolve(kernel, a, None, workers=threads, reports=medians)
         labels = pack(iter(()), n, 0)
@@ -379,28 +367,11 @@ def kernel_stein_discrepancy(
     >>> print(f"{standard:.2f} {wide:.2f}")
     0.00 0.06
     """
+    chosen, asked = as_kernel(kernel), options(estimator, workers, check_finite, progress)
     if return_gradient:
-        return _with_gradient(
-            x,
-            scores,
-            as_kernel(kernel),
-            estimator,
-            workers=workers,
-            check_finite=check_finite,
-            progress=progress,
-        )
-    value = _stein_sums(
-        x,
-        scores,
-        kernel,
-        estimator,
-        lambda n: iter(()),
-        0,
-        workers=workers,
-        check_finite=check_finite,
-        progress=progress,
-    ).values[0]
-    return float(not_below_zero(value, estimator, as_kernel(kernel)))
+        return _with_gradient(x, scores, chosen, asked)
+    value = _stein_sums(x, scores, chosen, asked, lambda n: iter(()), 0).values[0]
+    return float(not_below_zero(value, estimator, chosen))
 
 
 def _signs(
@@ -478,19 +449,12 @@ def stein_test(
     count = scalars.count("n_bootstrap", n_bootstrap)
     change = scalars.real("change_probability", change_probability, above=0, most=0.5)
     generator = scalars.generator(rng)
+    chosen, asked = as_kernel(kernel), options(estimator, workers, check_finite, progress)
     signed = _stein_sums(
-        x,
-        scores,
-        kernel,
-        estimator,
-        lambda n: _signs(n, count, change, generator),
-        count,
-        workers=workers,
-        check_finite=check_finite,
-        progress=progress,
+        x, scores, chosen, asked, lambda n: _signs(n, count, change, generator), count
     )
     return concluded(
-        not_below_zero(signed.values, estimator, as_kernel(kernel)),
+        not_below_zero(signed.values, estimator, chosen),
         at_least(signed.values, 2.0**-40 * abs(signed.size)),
         "wild_bootstrap",
         wrap=validate.like(x, scores),

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile._front import scalars, validate
+from pairtile._front import validate
 from pairtile._front.progress import reporting
-from pairtile._front.threads import resolve_workers
 from pairtile.kernels import univariate
 from pairtile.kernels.kernel import in_range, median_sizes, resolve
 from pairtile.paired.sums import Joint, by_covariance, on_lines, over_pairs
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._definitions.kernels import Term
-    from pairtile._front.progress import Progress
+    from pairtile._front.options import Options
     from pairtile.kernels.kernel import Kernel
-
-ESTIMATORS = ("biased", "unbiased")
 
 
 class Scaled(NamedTuple):
@@ -45,16 +42,17 @@ def scaled(kernel: Kernel, rows: NDArray[Any]) -> Scaled:
     return Scaled(rows, single, factor, unit)
 
 
-def paired_rows(
-    x: ArrayLike, y: ArrayLike, estimator: str = "biased", *, check_finite: bool, workers: int
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def paired_rows(x: ArrayLike, y: ArrayLike, asked: Options) -> tuple[NDArray[Any], NDArray[Any]]:
     """Two matrices with as many rows each, enough of them for the estimator."""
-    scalars.choice("estimator", estimator, ESTIMATORS)
-    a = validate.matrix("x", x, check_finite=check_finite, workers=workers, sample=True)
-    b = validate.matrix("y", y, check_finite=check_finite, workers=workers, sample=True)
+    a, b = (
+        validate.matrix(
+            name, rows, check_finite=asked.check_finite, workers=asked.workers, sample=True
+        )
+        for name, rows in (("x", x), ("y", y))
+    )
     if len(a) != len(b):
         raise ValueError(f"x has {len(a)} rows and y has {len(b)}; they must be paired")
-    if estimator == "unbiased" and len(a) < 4:
+    if asked.estimator == "unbiased" and len(a) < 4:
         raise ValueError(
             f"x and y have {len(a)} rows and the unbiased estimator needs at least 4; "
             "estimator='biased' does without"
@@ -85,20 +83,15 @@ def joint_sums(
     y: ArrayLike,
     x_kernel: Kernel,
     y_kernel: Kernel,
-    *,
-    estimator: str,
-    workers: int | None,
-    check_finite: bool,
-    progress: Progress,
+    asked: Options,
 ) -> Joint:
     """The sums of two kernels over the pairs of paired rows, in the way that is cheapest."""
-    threads = resolve_workers(workers)
-    a, b = paired_rows(x, y, estimator, check_finite=check_finite, workers=threads)
-    n, x_features, y_features = len(a), a.shape[1], b.shape[1]
+    a, b = paired_rows(x, y, asked)
+    threads, n, x_features, y_features = asked.workers, len(a), a.shape[1], b.shape[1]
     of_a, of_b = scaled(x_kernel, a), scaled(y_kernel, b)
     (a, x_kernel), (b, y_kernel), factor = of_a[:2], of_b[:2], of_a.factor * of_b.factor
     medians = [median_sizes(kernel, n) for kernel in (x_kernel, y_kernel)]
-    with reporting(progress, *medians[0], *medians[1], n * n) as (*reports, of_pairs):
+    with reporting(asked.progress, *medians[0], *medians[1], n * n) as (*reports, of_pairs):
         of_x = len(medians[0])
         if univariate.on_a_line(x_kernel, a) and univariate.on_a_line(y_kernel, b):
             sums = on_lines(a, b, np.arange(n)[None], workers=threads, progress=of_pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pairtile._front.options import options
 from pairtile.kernels.kernel import Energy, not_below_zero
 from pairtile.paired.arguments import in_unit, joint_sums
 from pairtile.paired.centring import centred_product, correlation
@@ -82,16 +83,8 @@ def distance_covariance(
     4.864
     """
     kernel = Energy(exponent)
-    sums = joint_sums(
-        x,
-        y,
-        kernel,
-        kernel,
-        estimator=estimator,
-        workers=workers,
-        check_finite=check_finite,
-        progress=progress,
-    )
+    asked = options(estimator, workers, check_finite, progress)
+    sums = joint_sums(x, y, kernel, kernel, asked)
     value = centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
     return _root(in_unit(not_below_zero(value, estimator, kernel), sums.unit), squared)
 
@@ -145,14 +138,6 @@ def distance_correlation(
     0.94419
     """
     kernel = Energy(exponent)
-    sums = joint_sums(
-        x,
-        y,
-        kernel,
-        kernel,
-        estimator=estimator,
-        workers=workers,
-        check_finite=check_finite,
-        progress=progress,
-    )
+    asked = options(estimator, workers, check_finite, progress)
+    sums = joint_sums(x, y, kernel, kernel, asked)
     return _root(correlation(estimator, sums), squared)

@@ -15,7 +15,6 @@ from pairtile._backends import choose
 from pairtile._front import validate
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
-from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import in_range, median_sizes, not_below_zero, resolve
 from pairtile.paired.arguments import invariant, paired_rows
 from pairtile.paired.centring import centred_product, centred_weights, correlation, variance
@@ -24,7 +23,7 @@ from pairtile.paired.sums import over_pairs
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from pairtile._front.progress import Progress
+    from pairtile._front.options import Options
     from pairtile.kernels.kernel import Kernel
     from pairtile.paired.sums import Side
 
@@ -55,22 +54,18 @@ def with_gradient(
     y: ArrayLike,
     x_kernel: Kernel,
     y_kernel: Kernel,
-    *,
-    estimator: str,
-    workers: int | None,
-    check_finite: bool,
-    progress: Progress,
+    asked: Options,
 ) -> DependenceGradient:
     """`hsic` or `cka` with its gradients."""
-    threads = resolve_workers(workers)
-    a, b = paired_rows(x, y, estimator, check_finite=check_finite, workers=threads)
+    a, b = paired_rows(x, y, asked)
+    estimator, threads = asked.estimator, asked.workers
     validate.host_only(f"{name} with return_gradient=True", a, b)
     n, dtypes = len(a), [validate.working_dtype(side) for side in (a, b)]
     (a,), x_scaled, x_unit = in_range(x_kernel, a)
     (b,), y_scaled, y_unit = in_range(y_kernel, b)
     medians = [median_sizes(kernel, n) for kernel in (x_scaled, y_scaled)]
     pairs = [n * n] * (3 if name == "hsic" else 5)
-    with reporting(progress, *medians[0], *medians[1], *pairs) as reports:
+    with reporting(asked.progress, *medians[0], *medians[1], *pairs) as reports:
         of_x, of_y = len(medians[0]), len(medians[0]) + len(medians[1])
         x_terms = invariant(resolve(x_scaled, a, None, workers=threads, reports=reports[:of_x]))
         y_terms = invariant(resolve(y_scaled, b, None, workers=threads, reports=reports[of_x:of_y]))

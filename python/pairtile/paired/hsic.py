@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
+from pairtile._front.options import options
 from pairtile.kernels.kernel import as_kernel, not_below_zero
 from pairtile.paired.arguments import in_unit, joint_sums
 from pairtile.paired.centring import centred_product, correlation
@@ -117,31 +118,13 @@ def hsic(
     >>> round(pt.hsic(x, x**2, x_kernel="linear", y_kernel="linear"), 6)
     64.0
     """
+    kernels = as_kernel(x_kernel, "x_kernel"), as_kernel(y_kernel, "y_kernel")
+    asked = options(estimator, workers, check_finite, progress)
     if return_gradient:
-        return with_gradient(
-            "hsic",
-            x,
-            y,
-            as_kernel(x_kernel, "x_kernel"),
-            as_kernel(y_kernel, "y_kernel"),
-            estimator=estimator,
-            workers=workers,
-            check_finite=check_finite,
-            progress=progress,
-        )
-    sums = joint_sums(
-        x,
-        y,
-        as_kernel(x_kernel, "x_kernel"),
-        as_kernel(y_kernel, "y_kernel"),
-        estimator=estimator,
-        workers=workers,
-        check_finite=check_finite,
-        progress=progress,
-    )
+        return with_gradient("hsic", x, y, *kernels, asked)
+    sums = joint_sums(x, y, *kernels, asked)
     value = centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
-    value = not_below_zero(value, estimator, as_kernel(x_kernel), as_kernel(y_kernel))
-    return float(in_unit(value, sums.unit))
+    return float(in_unit(not_below_zero(value, estimator, *kernels), sums.unit))
 
 
 @overload
@@ -242,26 +225,9 @@ def cka(
     >>> round(pt.cka(x, x**2), 6)
     0.91954
     """
+    kernels = as_kernel(x_kernel, "x_kernel"), as_kernel(y_kernel, "y_kernel")
+    asked = options(estimator, workers, check_finite, progress)
     if return_gradient:
-        return with_gradient(
-            "cka",
-            x,
-            y,
-            as_kernel(x_kernel, "x_kernel"),
-            as_kernel(y_kernel, "y_kernel"),
-            estimator=estimator,
-            workers=workers,
-            check_finite=check_finite,
-            progress=progress,
-        )
-    sums = joint_sums(
-        x,
-        y,
-        as_kernel(x_kernel, "x_kernel"),
-        as_kernel(y_kernel, "y_kernel"),
-        estimator=estimator,
-        workers=workers,
-        check_finite=check_finite,
-        progress=progress,
-    )
+        return with_gradient("cka", x, y, *kernels, asked)
+    sums = joint_sums(x, y, *kernels, asked)
     return correlation(estimator, sums)

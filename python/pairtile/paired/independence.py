@@ -14,8 +14,8 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._front import scalars, validate
+from pairtile._front.options import options
 from pairtile._front.progress import reporting
-from pairtile._front.threads import resolve_workers
 from pairtile.kernels import univariate
 from pairtile.kernels.kernel import (
     Energy,
@@ -227,13 +227,13 @@ def independence_test(
     given = _kernel(statistic, "x_kernel", x_kernel), _kernel(statistic, "y_kernel", y_kernel)
     count = scalars.count("n_permutations", n_permutations)
     generator = scalars.generator(rng)
-    threads = resolve_workers(workers)
-    rows = paired_rows(x, y, check_finite=check_finite, workers=threads)
+    asked = options("biased", workers, check_finite, progress)
+    rows = paired_rows(x, y, asked)
     n = len(rows[0])
     planned = plan(Orders(n, groups, strata), count, method, generator)
     sides = [scaled(kernel, a) for kernel, a in zip(given, rows, strict=True)]
     medians = [median_sizes(side.kernel, n) for side in sides]
-    products = _Products(*sides, workers=threads)
+    products = _Products(*sides, workers=asked.workers)
     size = products.at_a_time(planned.total)
     sweeps = [n * n // 2] * -(-planned.total // size)
     with reporting(progress, *medians[0], *medians[1], *sweeps) as reports:
