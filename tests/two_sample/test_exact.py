@@ -146,6 +146,64 @@ def test_the_backends_agree_on_exact_nulls():
     np.testing.assert_allclose(*(r.null_distribution for r in results), atol=1e-12)
 
 
+# --- pairs of rows --------------------------------------------------------------------------------
+
+
+def test_pairs_change_places():
+    x, y = np.random.default_rng(7).normal(size=(2, 6, 2))
+    pooled = np.concatenate([x, y])
+    chosen = relabellings(6, 6, strata=[*range(6), *range(6)])
+    assert len(chosen) == 2**6
+    check_exact(pt.energy_test(x, y, paired=True), pooled, chosen)
+    assert pt.energy_test(x, y, paired=True, n_permutations=63, rng=0).null == "permutation"
+
+
+@pytest.mark.parametrize("method", ["permutation", "random"])
+def test_pairs_are_strata(method):
+    x, y = np.random.default_rng(8).normal(size=(2, 30, 2))
+    strata = [f"person {i}" for i in range(30)] * 2
+    options = {"method": method, "n_permutations": 99, "rng": 1}
+    for test in (pt.mmd_test, pt.energy_test):
+        paired, stratified = (
+            test(x, y, paired=True, **options),
+            test(x, y, strata=strata, **options),
+        )
+        assert paired.pvalue == stratified.pvalue
+        np.testing.assert_array_equal(paired.null_distribution, stratified.null_distribution)
+
+
+def test_only_pairs_see_a_shift_beneath_the_differences_of_persons():
+    rng = np.random.default_rng(9)
+    before = 10 * rng.normal(size=(40, 1))
+    after = before + 0.3 + 0.05 * rng.normal(size=(40, 1))
+    assert pt.energy_test(before, after, paired=True, rng=0).pvalue <= 0.01
+    assert pt.energy_test(before, after, rng=0).pvalue > 0.5
+
+
+def test_bad_pairs_say_what_is_wrong():
+    x, y = np.random.default_rng(10).normal(size=(2, 8, 2))
+    for test in (pt.mmd_test, pt.energy_test):
+        with pytest.raises(ValueError, match="as many rows in x as in y, got 8 and 7"):
+            test(x, y[:7], paired=True)
+        with pytest.raises(ValueError, match=r"paired=True .* takes no strata"):
+            test(x, y, paired=True, strata=np.zeros(16, int))
+        with pytest.raises(ValueError, match=r"paired=True .* takes no groups"):
+            test(x, y, paired=True, groups=np.arange(16))
+        with pytest.raises(ValueError, match=r"paired= needs method='permutation', got .*'gamma'"):
+            test(x, y, paired=True, method="gamma")
+
+
+def test_strata_of_one_sample_each_are_named():
+    x, y = np.random.default_rng(11).normal(size=(2, 4, 2))
+    with pytest.warns(UserWarning, match="'a' rows of x only, 'b' rows of y only"):
+        result = pt.energy_test(x, y, strata=["a"] * 4 + ["b"] * 4)
+    assert (result.pvalue, result.null, result.n_permutations) == (1.0, "exact", 1)
+    with pytest.warns(UserWarning, match="of 8 strata, 0 rows of x only, 1 rows of x only, 2 rows"):
+        pt.mmd_test(x, y, strata=np.arange(8))
+    # where one stratum has both there is something to exchange, and no warning
+    assert pt.energy_test(x, y, strata=[0, 1, 1, 1, 0, 2, 2, 2]).n_permutations == 2
+
+
 # --- how many there are ---------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.spatial.distance import cdist
 
 import pairtile as pt
@@ -71,6 +72,100 @@ def test_linear_and_block_are_their_definition(name, n):
         got = pt.mmd(x, y, kernel=kernel, estimator="block", block_size=size)
         expected = in_blocks(formula, x, y, size or max(2, int(n**0.5)))
         assert got == pytest.approx(expected, rel=1e-10, abs=1e-13)
+
+
+def block_values(k: Any, x: Floats, y: Floats, size: int) -> Floats:
+    return np.array(
+        [in_blocks(k, x[i : i + size], y[i : i + size], size) for i in range(0, len(x), size)]
+    )
+
+
+def test_blocks_that_are_taken_unasked_are_no_larger_than_1024():
+    rng = np.random.default_rng(12)
+    x, y = rng.normal(size=(2, 1100**2, 1)).astype(np.float32)
+    few = slice(0, 2 * 1024)
+    found = pt.mmd(x, y, kernel="linear", estimator="block", block_size=1024)
+    assert pt.mmd(x, y, kernel="linear", estimator="block") == found
+    assert pt.mmd(x[few], y[few], kernel="linear", estimator="block") != found
+
+
+# --- their test -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("estimator", "size"), [("linear", None), ("block", 5), ("block", None)])
+@pytest.mark.parametrize("name", ["gaussian", "energy"])
+def test_the_normal_null_is_a_z_test_of_the_blocks(name, estimator, size):
+    x, y = samples(100, 100, 3, shift=0.15)
+    kernel, formula = KERNELS[name]
+    values = block_values(formula, x, y, 2 if estimator == "linear" else size or 10)
+    expected = stats.norm.sf(values.mean() / stats.sem(values))
+    for method in (None, "normal"):
+        result = pt.mmd_test(
+            x, y, kernel=kernel, estimator=estimator, block_size=size, method=method
+        )
+        assert result.statistic == pytest.approx(values.mean(), rel=1e-9)
+        assert result.pvalue == pytest.approx(expected, rel=1e-7)
+        assert 0.001 < expected < 0.999
+        assert (result.null, result.n_permutations, result.pvalue_interval) == ("normal", 0, None)
+        assert result.null_distribution.shape == (0,)
+        assert (result.n, result.m) == (100, 100)
+    plain = pt.mmd(x, y, kernel=kernel, estimator=estimator, block_size=size, precision="float64")
+    assert result.statistic == plain
+
+
+def test_the_kernel_of_a_block_test_has_the_bandwidth_of_its_rows():
+    rng = np.random.default_rng(13)
+    x, y = rng.normal(size=(2, 2100, 2))
+    draws = np.random.default_rng(0)
+    sigma = pt.median_distance(x[draws.permutation(2100)[:2000]], y[draws.permutation(2100)[:2000]])
+    result = pt.mmd_test(x, y, estimator="linear")
+    assert result.kernel == f"Gaussian(sigma={sigma:.6g})"
+    assert result.statistic == pt.mmd(x, y, kernel="gaussian", estimator="linear")
+
+
+@pytest.mark.parametrize(("estimator", "n"), [("linear", 200), ("block", 225)])
+def test_the_normal_null_keeps_its_level(estimator, n):
+    rng = np.random.default_rng(14)
+    options = {"kernel": pt.Gaussian(1.5), "estimator": estimator, "workers": 1}
+    pvalues = np.array(
+        [pt.mmd_test(*rng.normal(size=(2, n, 2)), **options).pvalue for _ in range(600)]
+    )
+    for level in (0.05, 0.1, 0.5):
+        assert np.mean(pvalues <= level) == pytest.approx(level, abs=0.2 * level + 0.02)
+    x, y = rng.normal(size=(2, 4 * n, 2))
+    assert pt.mmd_test(x, y + 1.0, **options).pvalue < 1e-3
+
+
+def test_samples_without_spread_have_no_small_p():
+    x = np.random.default_rng(15).normal(size=(64, 5))
+    for estimator in ("linear", "block"):
+        same = pt.mmd_test(x, x.copy(), kernel=pt.Gaussian(1.0), estimator=estimator)
+        assert (same.statistic, same.pvalue) == (0.0, 1.0)
+        apart = pt.mmd_test(0 * x, 0 * x + 1, kernel=pt.Gaussian(1.0), estimator=estimator)
+        assert apart.pvalue == 0.0
+        assert apart.statistic == pytest.approx(2 - 2 * np.exp(-2.5))
+
+
+def test_bad_arguments_of_the_normal_null():
+    x, y = samples(20, 20, 2)
+    for estimator, method in (("linear", "permutation"), ("block", "gamma"), ("biased", "normal")):
+        with pytest.raises(ValueError, match=f"'{estimator}' and method='{method}' do not go"):
+            pt.mmd_test(x, y, estimator=estimator, method=method)
+    with pytest.raises(ValueError, match="'biased' and method='normal' do not go together"):
+        pt.energy_test(x, y, method="normal")
+    with pytest.raises(ValueError, match="20 rows make 1 block of 15, and a spread needs"):
+        pt.mmd_test(x, y, estimator="block", block_size=15)
+    with pytest.raises(ValueError, match="block_size is for estimator='block'"):
+        pt.mmd_test(x, y, block_size=5)
+    with pytest.raises(ValueError, match="pairs row i of x with row i of y"):
+        pt.mmd_test(x, y[:19], estimator="linear")
+    with pytest.raises(ValueError, match="strata= needs method='permutation'"):
+        pt.mmd_test(x, y, estimator="linear", strata=np.zeros(40, int))
+    with pytest.raises(ValueError, match="paired= needs method='permutation'"):
+        pt.mmd_test(x, y, estimator="block", paired=True)
+
+
+# --- bandwidth, size and bits ---------------------------------------------------------------------
 
 
 def test_rules_of_bandwidth_look_at_two_thousand_rows():

@@ -448,7 +448,7 @@ def test_bad_input_says_what_is_wrong(samples):
             test(x, y, method="bootstrap")
         with pytest.raises(ValueError, match=r"pairs row i .* x has 70 and y has 60"):
             test(x, y[:60], method="wild_bootstrap")
-        with pytest.raises(ValueError, match=r"groups and strata need method='permutation'"):
+        with pytest.raises(ValueError, match=r"groups= needs method='permutation'"):
             test(x, y, groups=np.arange(140), method="gamma")
         with pytest.raises(ValueError, match="n_bins needs method='cheap_permutation'"):
             test(x, y, n_bins=10)

@@ -56,11 +56,13 @@ KernelName = Literal[
 ]
 Precision = Literal["default", "float64", "fast"]
 Estimator = Literal["unbiased", "biased"]
+BlockEstimator = Literal["linear", "block"]
 GroupRule = Literal["same", "different"]
 AggregatedKernel = Literal["gaussian", "laplace", "laplace_l1", "rbf"]
 NullMethod = Literal[
     "permutation", "random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"
 ]
+NormalMethod = Literal["normal"]  # of the block estimators
 Enumerable = Literal["permutation", "random"]  # of tests that look at all relabellings if few
 DirectionMethod = Literal["gaussian", "orthogonal", "sobol"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -215,6 +216,16 @@ def _choices(sizes: NDArray[np.int64], chosen: NDArray[np.bool_]) -> list[tuple[
     return [observed, *(some for some in every if some != observed)]
 
 
+def pairs_of_rows(n: int, m: int, **others: Any) -> NDArray[np.int64]:
+    """The strata that `paired=True` stands for; it takes no others."""
+    for name, given in others.items():
+        if given is not None:
+            raise ValueError(f"paired=True makes strata of pairs of rows and takes no {name}")
+    if n != m:
+        raise ValueError(f"paired=True needs as many rows in x as in y, got {n} and {m}")
+    return np.tile(np.arange(n), 2)
+
+
 class Exchange:
     """What a permutation test exchanges: rows, or groups of rows, all or within strata."""
 
@@ -233,7 +244,8 @@ class Exchange:
             )
         stratum = np.zeros(len(first), dtype=np.int64)
         if strata is not None:
-            of_row = by_appearance(validate.labels("strata", strata, "x and y together", rows))
+            names = validate.labels("strata", strata, "x and y together", rows)
+            of_row = by_appearance(names)
             stratum = of_row[first]
             split = np.flatnonzero(of_row != stratum[self.unit])
             if split.size:
@@ -245,6 +257,26 @@ class Exchange:
         self.sizes = np.bincount(self.unit)
         self.strata = np.split(
             np.argsort(stratum, kind="stable"), np.cumsum(np.bincount(stratum))[:-1]
+        )
+        if strata is not None:
+            self._warn_if_nothing_moves(names)
+
+    def _warn_if_nothing_moves(self, names: NDArray[Any]) -> None:
+        """UserWarning that names strata if none of them has rows of both samples."""
+        of_x = [bool(self.is_x[units[0]]) for units in self.strata]
+        for units, one in zip(self.strata, of_x, strict=True):
+            if (self.is_x[units] != one).any():
+                return
+        first = [int(np.argmax(self.unit == units[0])) for units in self.strata[:3]]
+        some = ", ".join(
+            f"{names[row].item()!r} rows of {'x' if one else 'y'} only"
+            for row, one in zip(first, of_x, strict=False)
+        )
+        warnings.warn(
+            f"no stratum has rows of both samples, so nothing can be exchanged and p is 1: of "
+            f"{len(of_x)} strata, {some}",
+            UserWarning,
+            stacklevel=5,
         )
 
     def count(self, limit: int | None = None) -> int:

@@ -24,7 +24,7 @@ from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.slices import energy_factor, sphere_directions
-from pairtile.two_sample.relabelling import Exchange, at_least, plan
+from pairtile.two_sample.relabelling import Exchange, at_least, pairs_of_rows, plan
 from pairtile.two_sample.results import TestResult, concluded
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ def sliced_test(
     threads = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
     if paired:
-        strata = _pairs(len(a), len(b), groups=groups, strata=strata)
+        strata = pairs_of_rows(len(a), len(b), groups=groups, strata=strata)
     exchange = Exchange(len(a), len(b), groups, strata)
     draws = scalars.generator(rng)
     directions = sphere_directions(a.shape[1], n_projections, rng=draws, method=method)
@@ -392,16 +392,6 @@ def sliced_test(
         n=len(a),
         m=len(b),
     )
-
-
-def _pairs(n: int, m: int, **others: Any) -> NDArray[np.int64]:
-    """The strata of pairs of rows."""
-    for name, given in others.items():
-        if given is not None:
-            raise ValueError(f"paired=True makes strata of pairs of rows and takes no {name}")
-    if n != m:
-        raise ValueError(f"paired=True needs as many rows in x as in y, got {n} and {m}")
-    return np.tile(np.arange(n), 2)
 
 
 def _order(statistic: str, p: Any) -> float:

@@ -4,7 +4,7 @@ Three kernel sums make the statistic.
 
     x, y -> kernel terms -> kernel_total x 3 -> statistic
                             kernel_gradient x 3 -> statistic and gradients (`gradient`)
-                            kernel_subset_sums -> statistic, from blocks of rows alone
+                            statistic, from blocks of rows alone (`blocks`)
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pairtile.kernels.kernel import (
     not_below_zero,
     resolve,
 )
+from pairtile.two_sample.blocks import BLOCK_ESTIMATORS, check_block_size, in_blocks
 from pairtile.two_sample.gradient import MMDGradient, pairs_between, statistic_with_gradient
 
 if TYPE_CHECKING:
@@ -39,14 +40,12 @@ if TYPE_CHECKING:
 
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Progress
-    from pairtile._front.words import Estimator, KernelName, Precision
+    from pairtile._front.words import BlockEstimator, Estimator, KernelName, Precision
 
     Floats = NDArray[np.float64]
-    MMDEstimator = Estimator | Literal["linear", "block"]
+    MMDEstimator = Estimator | BlockEstimator
 
 ESTIMATORS = ("unbiased", "biased")
-BLOCK_ESTIMATORS = ("linear", "block")
-_BANDWIDTH_ROWS = 2000  # of each sample, which a rule looks at where all pairs would cost most
 
 
 def check_sizes(estimator: str, n: int, m: int) -> None:
@@ -169,65 +168,6 @@ def _total(weights: ArrayLike | None, n: int) -> float:
     return float(n) if weights is None else math.fsum(validate.host(weights))
 
 
-def _in_blocks(
-    x: ArrayLike,
-    y: ArrayLike,
-    kernel: Kernel,
-    *,
-    estimator: str,
-    block_size: int | None,
-    squared: bool,
-    precision: str,
-    workers: int | None,
-    check_finite: bool,
-    progress: Progress,
-) -> float:
-    """Mean over blocks of rows of the U-statistic of h(z_i, z_j), z_i being the pair (x_i, y_i)."""
-    scalars.choice("precision", precision, scalars.PRECISIONS)
-    threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
-    n = len(a)
-    if n != len(b):
-        raise ValueError(
-            f"estimator={estimator!r} pairs row i of x with row i of y and needs as many of both; "
-            f"x has {n} rows, y has {len(b)}"
-        )
-    if n < 2:
-        raise ValueError(f"estimator={estimator!r} needs at least 2 rows; x and y have {n}")
-    if estimator == "linear":
-        size = 2
-    else:
-        size = max(2, math.isqrt(n))
-        if block_size is not None:
-            size = scalars.count("block_size", block_size, least=2)
-        if size > n:
-            raise ValueError(f"block_size={size} is more than the {n} rows of x")
-    (a, b), kernel, _ = in_range(kernel, a, b)
-    rows = np.arange(n // size * size).reshape(-1, size)
-    seen, other = a, b
-    if n > _BANDWIDTH_ROWS:
-        draws = np.random.default_rng(0)
-        seen, other = (validate.taken(s, draws.permutation(n)[:_BANDWIDTH_ROWS]) for s in (a, b))
-    with reporting(progress, *median_sizes(kernel, 2 * len(seen)), 2 * size * rows.size) as (
-        *medians,
-        report,
-    ):
-        sums = choose.module(a, b).kernel_subset_sums(
-            a,
-            b,
-            rows,
-            rows,
-            resolve(kernel, seen, other, workers=threads, reports=medians),
-            paired=True,
-            precision=joint_precision(precision, a, b),
-            workers=threads,
-            progress=report,
-        )
-    xx, yy, xy = sums.sum(axis=0)
-    value = float(xx + yy - 2 * xy) / (rows.size * (size - 1))
-    return value if squared else math.sqrt(max(value, 0.0))
-
-
 @overload
 def mmd(
     x: ArrayLike,
@@ -321,7 +261,8 @@ def mmd(
         and "linear" the same with B = 2: unbiased too, cheaper and noisier. Both need n = m,
         because they take row i of x with row i of y; an incomplete last block is dropped.
     block_size : int, optional
-        B of the estimator "block", at least 2; None is :math:`\lfloor\sqrt n\rfloor`.
+        B of the estimator "block", at least 2; None is :math:`\lfloor\sqrt n\rfloor`, but at most
+        1024.
     x_weights, y_weights : array_like of shape (n,) and (m,), optional
         Finite, of any sign, divided by their sum. The unbiased within-sample mean is then
         :math:`\sum_{i \ne j} w_i w_j k_{ij} / ((\sum w)^2 - \sum w^2)`.
@@ -384,8 +325,7 @@ def mmd(
     """
     chosen = as_kernel(kernel)
     scalars.choice("estimator", estimator, (*ESTIMATORS, *BLOCK_ESTIMATORS))
-    if block_size is not None and estimator != "block":
-        raise ValueError(f"block_size is for estimator='block', not {estimator!r}")
+    check_block_size(block_size, estimator)
     if estimator in BLOCK_ESTIMATORS:
         if x_weights is not None or y_weights is not None:
             raise ValueError(
@@ -398,18 +338,19 @@ def mmd(
             )
         if devices is not None:
             raise ValueError(f"devices needs estimator='unbiased' or 'biased', not {estimator!r}")
-        return _in_blocks(
+        scalars.choice("precision", precision, scalars.PRECISIONS)
+        value = in_blocks(
             x,
             y,
             chosen,
             estimator=estimator,
             block_size=block_size,
-            squared=squared,
             precision=precision,
             workers=workers,
             check_finite=check_finite,
             progress=progress,
-        )
+        ).values.mean()
+        return float(value) if squared else math.sqrt(max(float(value), 0.0))
     return _statistic(
         x,
         y,
