@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import pairtile as pt
@@ -28,10 +29,16 @@ X, Y = RNG.normal(size=(2, 40, 3))
 LABELS = np.arange(40) % 4
 NARROW = X.astype(np.float32)
 
+TABLE = {"a": X[:, 0], "b": X[:, 1], "day": np.arange(40) // 20}
+NEXT = {"a": Y[:, 0] + 2.0, "b": Y[:, 1], "day": np.arange(40) // 20}
+
 EXAMPLES: dict[str, Callable[[], Any]] = {
     "AggregatedTest": lambda: pt.mmd_aggregated_test(X, Y, n_permutations=50, rng=0),
+    "ClosestRecord": lambda: pt.closest_record_test(X, Y, X + 0.01),
+    "ColumnDrift": lambda: drift().columns[0],
     "ContrastiveResult": lambda: pt.clip_loss(X, Y, temperature=0.5, grad=True),
     "DependenceGradient": lambda: pt.hsic(X, Y, return_gradient=True),
+    "Encoded": lambda: pt.encode(pa.table(TABLE), pa.table(NEXT)),
     "KID": lambda: pt.kid(X, Y, full=True),
     "KernelTest": lambda: pt.mmd_aggregated_test(X, Y, n_permutations=50, rng=0).per_kernel[3],
     "MMDGradient": lambda: pt.mmd(X, Y, return_gradient=True),
@@ -40,9 +47,12 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "OnlineResult": lambda: online(),
     "PRDC": lambda: pt.precision_recall_density_coverage(X, Y),
     "Pairwise": lambda: pt.disco_test(X, labels=LABELS, pairwise=True, n_permutations=19, rng=0)[0],
+    "Period": lambda: over_time().periods[0],
+    "Power": lambda: pt.power(pt.energy_test, lambda n, rng: (X[:n], Y[:n]), 4, rng=0)[0],
     "PrecisionRecall": lambda: pt.probabilistic_precision_recall(X, Y),
     "RadiusNeighbors": lambda: pt.radius_neighbors(X, radius=1.0),
     "Retrieval": lambda: pt.retrieval_metrics(X, Y),
+    "RowDrift": lambda: drift().rows[0],
     "SimilarityHistogram": lambda: pt.similarity_histogram(X, LABELS),
     "SlicedResult": lambda: pt.sliced_wasserstein(X, Y, full=True, rng=0),
     "SteinGradient": lambda: pt.kernel_stein_discrepancy(X, -X, return_gradient=True),
@@ -50,9 +60,23 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
 }
 
 
+def drift() -> Any:
+    return pt.drift(pa.table(TABLE), pa.table(NEXT), n_permutations=99, rng=0)
+
+
+def over_time() -> Any:
+    return pt.drift_over_time(
+        pa.table(TABLE), pa.table(NEXT), "day", min_rows=5, n_permutations=99, rng=0
+    )
+
+
 def online() -> Any:
     watch = pt.OnlineMMD(X, window=5, expected_run_time=20, n_simulations=50, rng=0)
     return watch.update(Y[0])
+
+
+# reports, with tables and data of their own: tests/tables
+REPORTS = {"Drift", "DriftOverTime"}
 
 
 def result_types() -> list[str]:
@@ -80,7 +104,7 @@ class Cells(HTMLParser):
 
 
 def test_every_result_type_has_an_example():
-    assert set(result_types()) == set(EXAMPLES)
+    assert set(result_types()) == set(EXAMPLES) | REPORTS
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

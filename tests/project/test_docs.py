@@ -25,6 +25,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
 RESULTS = {
+    "ClosestRecord",
     "ColumnDrift",
     "DependenceGradient",
     "Drift",
@@ -36,6 +37,7 @@ RESULTS = {
     "PRDC",
     "Pairwise",
     "Period",
+    "Power",
     "PrecisionRecall",
     "Retrieval",
     "RowDrift",

@@ -11,15 +11,18 @@ from pairtile.neighbors.generated import (
 )
 from pairtile.neighbors.index import NeighborIndex
 from pairtile.neighbors.radius import RadiusNeighbors, radius_count, radius_neighbors
+from pairtile.neighbors.records import ClosestRecord, closest_record_test
 from pairtile.neighbors.search import Neighbors, knn, kth_distance, pairwise_distances
 
 __all__ = [
     "PRDC",
+    "ClosestRecord",
     "NeighborIndex",
     "Neighbors",
     "PrecisionRecall",
     "RadiusNeighbors",
     "authenticity",
+    "closest_record_test",
     "distance_to_closest_record",
     "knn",
     "kth_distance",

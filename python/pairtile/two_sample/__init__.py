@@ -8,6 +8,7 @@ from pairtile.two_sample.inception import KID, kid
 from pairtile.two_sample.online import OnlineMMD, OnlineResult
 from pairtile.two_sample.permutation import energy_test, mmd_test
 from pairtile.two_sample.power import MMDPower, mmd_power
+from pairtile.two_sample.rejections import Power, power
 from pairtile.two_sample.results import TestResult
 from pairtile.two_sample.sliced import sliced_test
 from pairtile.two_sample.statistics import energy_distance, mmd
@@ -21,6 +22,7 @@ __all__ = [
     "OnlineMMD",
     "OnlineResult",
     "Pairwise",
+    "Power",
     "TestResult",
     "cauchy_schwarz_divergence",
     "disco_test",
@@ -31,5 +33,6 @@ __all__ = [
     "mmd_aggregated_test",
     "mmd_power",
     "mmd_test",
+    "power",
     "sliced_test",
 ]
