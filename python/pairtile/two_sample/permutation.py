@@ -320,8 +320,8 @@ def mmd_test(
     chosen = as_kernel(kernel)
     scalars.choice("estimator", estimator, (*ESTIMATORS, *BLOCK_ESTIMATORS))
     check_block_size(block_size, estimator)
-    method = _method_of(method, estimator, n_bins, groups=groups, strata=strata, paired=paired)
-    if method == "normal":
+    null = _method_of(method, estimator, n_bins, groups=groups, strata=strata, paired=paired)
+    if null == "normal":
         return _normal_test(
             x,
             y,
@@ -339,7 +339,7 @@ def mmd_test(
         named=True,
         n_permutations=n_permutations,
         estimator=estimator,
-        method=method,
+        method=null,
         n_bins=n_bins,
         groups=groups,
         strata=strata,
@@ -406,7 +406,7 @@ def energy_test(
     """
     kernel = Energy(exponent)
     scalars.choice("estimator", estimator, ESTIMATORS)
-    method = _method_of(method, estimator, n_bins, groups=groups, strata=strata, paired=paired)
+    null = _method_of(method, estimator, n_bins, groups=groups, strata=strata, paired=paired)
     return _test(
         x,
         y,
@@ -414,7 +414,7 @@ def energy_test(
         named=False,
         n_permutations=n_permutations,
         estimator=estimator,
-        method=method,
+        method=null,
         n_bins=n_bins,
         groups=groups,
         strata=strata,
