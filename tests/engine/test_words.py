@@ -16,6 +16,7 @@ from pairtile._definitions import metrics
 from pairtile._front import scalars, threads, words
 from pairtile.kernels import kernel
 from pairtile.two_sample import aggregated, nulls, statistics
+from processes import run_python
 
 pytestmark = pytest.mark.host
 
@@ -339,3 +340,19 @@ def test_threads_from_the_environment(setting, expected):
         assert f"ImportError: PAIRTILE_NUM_THREADS={setting!r} must be" in done.stderr
     else:
         assert done.stdout.strip() == expected, done.stderr
+
+
+@pytest.mark.native
+def test_an_import_loads_little_beside_numpy():
+    """Hints, tables and frames cost those who import the engine next to nothing."""
+    said = run_python(
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import pairtile\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+    )
+    loaded = set(said.split())
+    assert "pairtile.kernels.kernel" in loaded
+    heavy = {"decimal", "difflib", "html", "pandas", "pathlib", "polars", "pyarrow", "scipy"}
+    heavy |= {"sklearn", "torch", "tqdm", "urllib.parse", "pairtile.app", "pairtile.tables"}
+    assert loaded & heavy == set()

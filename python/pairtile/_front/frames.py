@@ -12,7 +12,6 @@ read by what its values are and not by what its dtype is called, so that the sam
 from __future__ import annotations
 
 import datetime
-import decimal
 import math
 import numbers as numeric
 import sys
@@ -433,7 +432,8 @@ def _kind_of(kind: type) -> str:
         return "bool"
     if issubclass(kind, (datetime.timedelta, datetime.time, np.timedelta64)):
         return "duration"
-    if issubclass(kind, (decimal.Decimal, numeric.Real)):
+    decimal = getattr(sys.modules.get("decimal"), "Decimal", numeric.Real)
+    if issubclass(kind, (decimal, numeric.Real)):
         return "number"
     if issubclass(kind, (datetime.date, np.datetime64)):
         return "date"

@@ -6,7 +6,6 @@ class PRDC(Result, _PRDC): ...    the public name, with what all results have
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -38,6 +37,8 @@ class Result:
         return f"{type(self).__name__}({shown})"
 
     def _repr_html_(self) -> str:
+        import html  # for notebooks alone
+
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(brief(value))}</td></tr>"
             for name, value in self._brief().items()

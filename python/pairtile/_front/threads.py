@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-from pathlib import Path
 
 from pairtile._front import scalars
 
@@ -69,32 +68,34 @@ def granted_cores(root: str = "/") -> float:
     The least of its group's and of those above it, in either version of control groups. Read once.
     """
     try:
-        lines = Path(root, "proc/self/cgroup").read_text().splitlines()
+        lines = _text(root, "proc", "self", "cgroup").splitlines()
     except OSError:
         return math.inf
-    mounts = Path(root, "sys/fs/cgroup")
     granted = math.inf
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        group = Path(path)
-        for above in (group, *group.parents):
+        group = path.strip("/").split("/")
+        for depth in range(len(group) + 1):
             # A container sees its own group as the top one, whatever the path says.
-            folder = mounts / controllers / above.relative_to("/")
+            folder = os.path.join(root, "sys", "fs", "cgroup", controllers, *group[:depth])
             granted = min(granted, _granted_by(folder))
     return granted
 
 
-def _granted_by(folder: Path) -> float:
+def _text(*path: str) -> str:
+    with open(os.path.join(*path)) as file:
+        return file.read()
+
+
+def _granted_by(folder: str) -> float:
     """Cores granted by one control group: microseconds of each period."""
     try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
+        if os.path.exists(os.path.join(folder, "cpu.max")):
+            quota, period = _text(folder, "cpu.max").split()
         else:
-            quota, period = (
-                (folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
-            )
+            quota, period = (_text(folder, f"cpu.cfs_{n}_us") for n in ("quota", "period"))
         cores = int(quota) / int(period)
     except (OSError, ValueError):  # no such group, or "max"
         return math.inf
