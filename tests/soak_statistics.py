@@ -10,6 +10,7 @@ docs/numerics.md states.
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import partial
 from itertools import pairwise
@@ -790,29 +791,115 @@ def disco(s: Samples) -> Iterator[Claim]:
     yield from _pvalue(f"{sizes} {exponent}", got.pvalue, -within, 2.0**-38 * whole + slack, slack)
 
 
+def _orders(
+    rng: np.random.Generator, n: int, options: dict[str, Any]
+) -> Callable[[np.random.Generator], NDArray[Any]] | None:
+    """How rows change places, in groups or strata that are drawn into the options or in neither."""
+    units, strata = [np.array([i]) for i in range(n)], np.zeros(n, dtype=int)
+    if rng.random() < 0.4:
+        options["groups"] = rng.integers(max(1, n // 2), size=n)
+        units = [np.flatnonzero(options["groups"] == g) for g in _first_seen(options["groups"])]
+    if rng.random() < 0.4:
+        for rows in units:
+            strata[rows] = rng.integers(3)
+        options["strata"] = strata
+    kinds = [(strata[rows[0]], len(rows)) for rows in units]
+    cells = [[rows for rows, k in zip(units, kinds, strict=True) if k == kind]
+             for kind in dict.fromkeys(kinds)]  # fmt: skip
+    if options and max(map(len, cells)) == 1:  # refused
+        return None
+
+    def drawn(draws: np.random.Generator) -> NDArray[Any]:
+        order = np.arange(n)
+        for cell in cells:
+            for rows, at in zip(cell, draws.permutation(len(cell)), strict=True):
+                order[rows] = cell[at]
+        return order
+
+    return drawn
+
+
 def independence(s: Samples) -> Iterator[Claim]:
     x, y, a, b = _paired(s)
     n, count, seed = min(len(a), 200), int(s.rng.integers(1, 60)), int(s.rng.integers(2**31))
     x, y, a, b = x[:n], y[:n], a[:n], b[:n]
-    statistic = s.rng.choice(["distance_covariance", "hsic"]).item()
+    statistic = s.rng.choice(["distance_covariance", "hsic", "kernels"]).item()
     if n < 2:
         return
     k, other = Pairs(a, a).distances, Pairs(b, b).distances
+    options: dict[str, Any] = {}
+    drawn = _orders(s.rng, n, options)
+    if drawn is None:
+        return
     if statistic == "hsic":
         medians = [float(np.median(d[np.triu_indices(n, 1)])) for d in (k, other)]
         if min(medians) < 1e-100:
             return
         k, other = (np.exp(-((d / r) ** 2) / 2) for d, r in zip((k, other), medians, strict=True))
+    if statistic == "kernels":
+        chosen, beside = choose(s.rng, a), choose(s.rng, b)
+        k, other = chosen.matrix(a, a), beside.matrix(b, b)
+        options |= {"x_kernel": chosen.kernel, "y_kernel": beside.kernel}
     got = pt.independence_test(
-        x, y, statistic=statistic, n_permutations=count, rng=seed, workers=s.workers
-    )
+        x, y, statistic="hsic" if statistic == "kernels" else statistic, **options,
+        n_permutations=count, rng=seed, method="random", workers=s.workers,
+    )  # fmt: skip
     draws, orders = np.random.default_rng(seed), [np.arange(n)]
-    orders += [draws.permutation(n) for _ in range(count)]
+    orders += [drawn(draws) for _ in range(count)]
     expected = np.array([_centred_product(k, other[np.ix_(o, o)], "biased") for o in orders])
-    size = float(k.max()) * float(other.max())
-    name = f"{statistic} {n} {a.shape[1]} {b.shape[1]}"
+    size = float(np.abs(k).max()) * float(np.abs(other).max())
+    name = f"{statistic} {n} {a.shape[1]} {b.shape[1]} {' '.join(options)}"
+    if statistic == "kernels":
+        name += f" {chosen.name}, {beside.name}"
     yield f"{name} null", [got.statistic, *got.null_distribution], expected, 4e-12 * size
     yield from _pvalue(name, got.pvalue, expected, 2.0**-36 * size, 4e-12 * size)
+
+
+def sliced(s: Samples) -> Iterator[Claim]:
+    n, m = (min(rows, 150) for rows in (len(s.a), len(s.b)))
+    a, b = s.a[:n], s.b[:m]
+    statistic = s.rng.choice(["energy", "wasserstein", "max"]).item()
+    p = 1.0 if statistic == "energy" else s.rng.choice([1.0, 2.0, 3.5]).item()
+    count, seed, slices = (int(s.rng.integers(1, top)) for top in (20, 2**31, 6))
+    options = {} if statistic == "energy" else {"p": p}
+    got = pt.sliced_test(
+        s.x[:n], s.y[:m], statistic=statistic, n_projections=slices, n_permutations=count,
+        rng=seed, workers=s.workers, **options,
+    )  # fmt: skip
+    draws, d = np.random.default_rng(seed), a.shape[1]
+    along = pt.sphere_directions(d, slices, rng=draws)
+    z = np.concatenate([a, b])
+    z -= np.median(z, axis=0)
+    labels = [np.arange(n + m) < n]
+    if got.null == "exact":
+        chosen = itertools.combinations(range(n + m), n)
+        labels = [np.isin(np.arange(n + m), some) for some in chosen]
+    else:
+        for _ in range(count):
+            labels.append(np.isin(np.arange(n + m), draws.permutation(n + m)[:n]))
+    costs = np.array([[_cost(z @ one, is_x, statistic, p) for one in along.T] for is_x in labels])
+    expected = costs.max(axis=1) if statistic == "max" else costs.mean(axis=1)
+    if statistic == "energy":
+        expected *= math.sqrt(math.pi) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
+    reach = 2 * float(np.linalg.norm(z, axis=1).max())
+    name, slack = f"{statistic} {p} {n}+{m} {d} {slices}", 1e-12 * (p + d) * reach**p
+    if got.null == "exact":
+        yield f"{name} all", np.sort(got.null_distribution), np.sort(expected), slack
+    else:
+        yield f"{name} null", [got.statistic, *got.null_distribution], expected, slack
+        yield from _pvalue(name, got.pvalue, expected, 2.0**-30 * reach**p + slack, slack)
+
+
+def _cost(u: Floats, is_x: NDArray[Any], statistic: str, p: float) -> float:
+    """The energy distance, or W_p^p, of two samples on a line."""
+    x, y = u[is_x], u[~is_x]
+    if statistic == "energy":
+        between, of_x, of_y = (
+            np.abs(np.subtract.outer(*pair)).mean() for pair in ((x, y), (x, x), (y, y))
+        )
+        return float(2 * between - of_x - of_y)
+    moved = np.sort(np.repeat(x, len(y))) - np.sort(np.repeat(y, len(x)))
+    return float(np.mean(np.abs(moved) ** p))
 
 
 def online(s: Samples) -> Iterator[Claim]:
@@ -879,8 +966,8 @@ def median_rules(s: Samples) -> Iterator[Claim]:
 
 CASES: list[Callable[[Samples], Iterator[Claim]]] = [
     mmd, mmd_of_blocks, mmd_gradient, energy_distance, sums, witness, log_sum_exp, mmd_power, kid,
-    dependence, cauchy_schwarz, stein, two_sample_test, aggregated, disco, independence, online,
-    median_rules,
+    dependence, cauchy_schwarz, stein, two_sample_test, aggregated, disco, independence, sliced,
+    online, median_rules,
 ]  # fmt: skip
 
 
