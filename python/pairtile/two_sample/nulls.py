@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pairtile._definitions.kernels import Term
     from pairtile._front.progress import Report
+    from pairtile.two_sample.distances import DistanceSamples
     from pairtile.two_sample.relabelling import Plan, Words
 
     Floats = NDArray[np.float64]
@@ -69,6 +70,32 @@ class Samples(NamedTuple):
             paired=False, workers=self.workers, progress=report,
         )  # fmt: skip
         return within, row, total
+
+    def bin_sums(
+        self,
+        x_edges: NDArray[np.int64],
+        y_edges: NDArray[np.int64],
+        reports: Sequence[Report | None],
+    ) -> Floats:
+        """Sum of k(z_i, z_j), i ≠ j, over every two bins."""
+        of_x, bins = len(x_edges) - 1, len(x_edges) + len(y_edges) - 2
+        half = np.zeros((bins, bins))
+        options = {"precision": "float64", "workers": self.workers}
+        for q, report in enumerate(reports):
+            sample, edges, at = (self.x, x_edges, q) if q < of_x else (self.y, y_edges, q - of_x)
+            of_bin = sample[edges[at] : edges[at + 1]]
+            row_sums = self.module.kernel_row_sums
+            near = validate.host(
+                row_sums(
+                    sample[: edges[at + 1]], of_bin, self.terms, None, progress=report, **options
+                )
+            )
+            half[q - at : q + 1, q] = np.add.reduceat(near, edges[: at + 1])
+            half[q, q] = (half[q, q] - diagonal(of_bin, self.terms).sum()) / 2
+            if q >= of_x:
+                across = validate.host(row_sums(self.x, of_bin, self.terms, None, **options))
+                half[:of_x, q] = np.add.reduceat(across, x_edges[:-1])
+        return half + half.T
 
     def own(self) -> Floats:
         """k(z, z) of the pooled rows."""
@@ -125,7 +152,7 @@ class Samples(NamedTuple):
 
 
 def permutation(
-    s: Samples, exchange: Exchange, planned: Plan, report: Report | None
+    s: Samples | DistanceSamples, exchange: Exchange, planned: Plan, report: Report | None
 ) -> tuple[Floats, float]:
     """Statistics of the planned labellings, the observed one first, and the tie tolerance."""
     words, sizes = exchange.words(planned.columns, planned.total)
@@ -169,38 +196,17 @@ def _bin_edges(n: int, m: int, n_bins: int) -> tuple[NDArray[np.int64], NDArray[
     )
 
 
-def _bin_sums(
-    s: Samples,
-    x_edges: NDArray[np.int64],
-    y_edges: NDArray[np.int64],
-    reports: Sequence[Report | None],
-) -> Floats:
-    """Sum of k(z_i, z_j), i ≠ j, over every two bins."""
-    of_x, bins = len(x_edges) - 1, len(x_edges) + len(y_edges) - 2
-    half = np.zeros((bins, bins))
-    options = {"precision": "float64", "workers": s.workers}
-    for q, report in enumerate(reports):
-        sample, edges, at = (s.x, x_edges, q) if q < of_x else (s.y, y_edges, q - of_x)
-        of_bin = sample[edges[at] : edges[at + 1]]
-        row_sums = s.module.kernel_row_sums
-        near = validate.host(
-            row_sums(sample[: edges[at + 1]], of_bin, s.terms, None, progress=report, **options)
-        )
-        half[q - at : q + 1, q] = np.add.reduceat(near, edges[: at + 1])
-        half[q, q] = (half[q, q] - diagonal(of_bin, s.terms).sum()) / 2
-        if q >= of_x:
-            across = validate.host(row_sums(s.x, of_bin, s.terms, None, **options))
-            half[:of_x, q] = np.add.reduceat(across, x_edges[:-1])
-    return half + half.T
-
-
 def cheap_permutation(
-    s: Samples, n_bins: int, count: int, rng: Any, reports: Sequence[Report | None]
+    s: Samples | DistanceSamples,
+    n_bins: int,
+    count: int,
+    rng: Any,
+    reports: Sequence[Report | None],
 ) -> tuple[Floats, float]:
     """As `permutation`, exchanging whole bins: all it takes is the sum over every two bins."""
     x_edges, y_edges = _bin_edges(len(s.x), len(s.y), n_bins)
     of_x = len(x_edges) - 1
-    between = _bin_sums(s, x_edges, y_edges, reports)
+    between = s.bin_sums(x_edges, y_edges, reports)
     bin_sizes = np.concatenate([np.diff(x_edges), np.diff(y_edges)])
     own = s.own()
     bin_own = np.add.reduceat(own, np.cumsum(bin_sizes) - bin_sizes)
