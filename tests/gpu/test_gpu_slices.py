@@ -409,6 +409,20 @@ def test_public_functions(cupy: Any) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_sliced_test(cupy: Any, dtype: str) -> None:
+    """On the host, whose very numbers it gives."""
+    x, y = data(60, 5, dtype), data(50, 5, dtype, 1)
+    for statistic in ("energy", "wasserstein", "max"):
+        options: dict[str, Any] = {"statistic": statistic, "n_permutations": 19, "rng": 0}
+        wanted = pt.sliced_test(x, y, **options)
+        found = pt.sliced_test(cupy.asarray(x), cupy.asarray(y), **options)
+        assert isinstance(found.null_distribution, cupy.ndarray)
+        np.testing.assert_array_equal(found.null_distribution.get(), wanted.null_distribution)
+        assert found[:2] == wanted[:2]
+
+
+@pytest.mark.gpu
 def test_host_arrays_when_cuda_is_chosen(cupy: Any) -> None:
     x, y = data(60, 5, "float64"), data(50, 5, "float64", 1)
     options: dict[str, Any] = {"n_projections": 5, "rng": 0, "return_gradient": True}
