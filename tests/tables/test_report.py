@@ -51,7 +51,7 @@ PAGES = {
     "one column": a_drift(["age"], seed=None),
     "many columns": a_drift([f"c{i}" for i in range(80)]),
     "hostile": a_drift(HOSTILE, levels=HOSTILE, labels=HOSTILE, warnings=HOSTILE),
-    "kernels": a_drift(["age", "city"], test=AGGREGATED, test_name="aggregated"),
+    "kernels": a_drift(["age", "city"], test=AGGREGATED, test_name="aggregated", pvalue=0.004),
     "no null": a_drift(["age"], test=a_test(0, "gamma")),
     "exact null": a_drift(["age"], test=a_test(20, "exact", pvalue_interval=(0.05, 0.05))),
     "mmd": a_drift(["age"], test=a_test(kernel="Gaussian(sigma=1.5)"), test_name="mmd"),
@@ -345,6 +345,14 @@ def test_the_null_and_the_statistic():
     assert "2.5×10⁻⁵ to 0.0056" in found["p-value"]
     assert facts(parse(PAGES["exact null"].to_html()))["p-value"] == "0.001"
     assert "Gaussian(sigma=1.5)" in facts(parse(PAGES["mmd"].to_html()))["Test"]
+
+
+def test_a_decision_of_several_tests():
+    """The command adjusts the smaller p-value of two tests; the interval is that of one."""
+    found = facts(parse(a_drift(["age"], pvalue=0.002).to_html()))
+    assert found["p-value"].startswith("0.001 (95 % interval")
+    assert found["p-value, adjusted"] == "0.002"
+    assert "p-value, adjusted" not in facts(parse(PAGES["drift"].to_html()))
 
 
 def test_a_null_that_was_not_sampled():

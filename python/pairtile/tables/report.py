@@ -221,7 +221,7 @@ def _kernels(drift: Drift, test: AggregatedTest) -> str:
 
 
 def _tested(drift: Drift) -> list[tuple[str, str]]:
-    test, p = drift.test, data(drift.pvalue)
+    test, p = drift.test, data(drift.test.pvalue)
     named = WORDS[drift.test_name]
     if isinstance(test, AggregatedTest):
         facts = [("Test", f"{named}, {data(len(test.per_kernel))} of them")]
@@ -235,7 +235,10 @@ def _tested(drift: Drift) -> list[tuple[str, str]]:
             low, high = test.pvalue_interval
             p += f" (95 % interval of it over all relabellings: {data(low)} to {data(high)})"
     given = f"{data(drift.n_reference)} reference, {data(drift.n_current)} current"
-    facts += [("p-value", p), ("Level", data(drift.alpha)), ("Rows", given)]
+    facts.append(("p-value", p))
+    if drift.pvalue != test.pvalue:  # one of several tests decides
+        facts.append(("p-value, adjusted", data(drift.pvalue)))
+    facts += [("Level", data(drift.alpha)), ("Rows", given)]
     if drift.sampled is not None:
         x, y = drift.sampled
         facts.append(("Rows used", f"{data(x)} reference, {data(y)} current, drawn at random"))
