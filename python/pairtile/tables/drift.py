@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -454,9 +453,9 @@ class Drift(Result):
         str or None
             The page, without a path.
         """
-        report: Any = import_module("pairtile.tables.report")
-        page: str | None = report.write(report.of_drift(self), path)
-        return page
+        from pairtile.tables import report
+
+        return report.write(report.of_drift(self), path)
 
     def plot(self) -> Any:
         """One Matplotlib figure; needs the extra ``plot``.
@@ -465,12 +464,14 @@ class Drift(Result):
         -------
         matplotlib.figure.Figure
         """
-        return import_module("pairtile.tables.figures").of_drift(self)
+        from pairtile.tables import figures
+
+        return figures.of_drift(self)
 
     def _repr_html_(self) -> str:
-        report: Any = import_module("pairtile.tables.report")
-        shown: str = report.drift_in_notebook(self)
-        return shown
+        from pairtile.tables import report
+
+        return report.drift_in_notebook(self)
 
 
 def drift(

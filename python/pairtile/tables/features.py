@@ -234,10 +234,10 @@ def joined(tables: Tables, max_categories: int = 50) -> list[Feature]:
 
 def _features(x: Column, y: Column, names: tuple[str, str], most: int) -> list[Feature]:
     for name, column in zip(names, (x, y), strict=True):
-        if column.kind == "other":
+        if column.kind == "other" and not _all_missing(column):
             raise TypeError(_unfit(name, column))
     kinds = {_joined_kind(c) for c in (x, y) if not _all_missing(c)}
-    kinds = kinds or {_joined_kind(c) for c in (x, y)} - {"number"} or {"number"}
+    kinds = kinds or {_joined_kind(c) for c in (x, y)} - {"number", "other"} or {"number"}
     if len(kinds) > 1:
         raise TypeError(
             f"column {x.name!r} is of different kinds: {x.kind} ({x.dtype}) in {names[0]} and "
@@ -377,7 +377,7 @@ def unit_of(values: Floats) -> float:
     largest = float(np.abs(values).max())
     if 1e-100 < largest < 1e100 or largest == 0:
         return 1.0
-    return 2.0 ** max(math.frexp(largest)[1], -1021)
+    return 2.0 ** min(max(math.frexp(largest)[1], -1021), 1023)
 
 
 def scale(feature: Feature) -> float:

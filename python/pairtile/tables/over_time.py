@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -140,9 +139,9 @@ class DriftOverTime(Result):
         str or None
             The page, without a path.
         """
-        report: Any = import_module("pairtile.tables.report")
-        page: str | None = report.write(report.of_periods(self), path)
-        return page
+        from pairtile.tables import report
+
+        return report.write(report.of_periods(self), path)
 
     def plot(self) -> Any:
         """One Matplotlib figure; needs the extra ``plot``.
@@ -151,12 +150,14 @@ class DriftOverTime(Result):
         -------
         matplotlib.figure.Figure
         """
-        return import_module("pairtile.tables.figures").of_periods(self)
+        from pairtile.tables import figures
+
+        return figures.of_periods(self)
 
     def _repr_html_(self) -> str:
-        report: Any = import_module("pairtile.tables.report")
-        shown: str = report.periods_in_notebook(self)
-        return shown
+        from pairtile.tables import report
+
+        return report.periods_in_notebook(self)
 
 
 def drift_over_time(

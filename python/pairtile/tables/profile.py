@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile.tables.columns import level_counts
-from pairtile.tables.features import OTHER, Feature, pooled
+from pairtile.tables.features import OTHER, Feature, pooled, unit_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,9 +55,10 @@ def _binned(feature: Feature) -> Profile:
         none = np.zeros(0)
         return Profile(feature.kind, np.zeros(1), None, none, none)
     low, high = (float(v) for v in np.quantile(values, _TAILS, method="nearest"))
-    different = len(np.unique(values)) if len(values) <= _BINS else _BINS
-    edges = np.linspace(low, high, 1 + (_BINS if different >= _BINS else max(different, 1)))
-    edges = np.unique(edges) if high > low else np.array([low, low])
+    edges = np.array([low, low])
+    if high > low:
+        unit = unit_of(values)
+        edges = np.unique(np.linspace(low / unit, high / unit, 1 + _BINS) * unit)
     shares = []
     for present, whole in zip(feature.present, (feature.reference, feature.current), strict=True):
         bins = np.clip(np.searchsorted(edges, present, side="right") - 1, 0, len(edges) - 2)

@@ -50,9 +50,13 @@ class RowDrift(Result, _RowDrift):
         of the MMD test: mean kernel value with the reference's rows less that with the new ones.
         The more negative, the more such rows are new.
     columns : list of str
-        Up to three, most important first: those without which the witness would be nearest to 0.
-        Empty where it is not negative.
+        Up to three that made the witness negative, most important first: by the mean of what a
+        column adds to the witness by itself and what it adds to all others. Empty where the
+        witness is not negative.
     """
+
+    def _items(self) -> dict[str, Any]:
+        return {**self._asdict(), "label": _written(self.label)}
 
 
 def drifted_rows(
@@ -94,8 +98,15 @@ def _plain(label: Any) -> Any:
     return label
 
 
+def _written(label: Any) -> Any:
+    """As JSON has it: numbers, text, lists of them, and dates in words."""
+    if isinstance(label, tuple):
+        return [_written(part) for part in label]
+    return label if isinstance(label, (str, int, float)) else str(label)
+
+
 def _columns(encoded: Encoded, rows: NDArray[np.intp], sigma: float | None) -> list[list[str]]:
-    """For each row the sources without which its witness is nearest to 0."""
+    """For each row the sources that add most to its witness."""
     groups: dict[str, list[int]] = {}
     for j, source in enumerate(encoded.sources):
         groups.setdefault(source, []).append(j)
@@ -122,7 +133,11 @@ def _columns(encoded: Encoded, rows: NDArray[np.intp], sigma: float | None) -> l
 
     whole = squares(range(x.shape[1]))
     base = at(whole)
-    gains = np.array([at(np.maximum(whole - squares(g), 0)) - base for g in groups.values()])
+    # mean of what a column adds to none and to all others: of two alike, neither hides the other
+    gains = np.empty((len(groups), len(rows)))
+    for gain, group in zip(gains, groups.values(), strict=True):
+        alone = squares(group)
+        gain[:] = (at(np.maximum(whole - alone, 0)) - base - at(alone)) / 2
     names = list(groups)
     found = []
     for gain in gains.T:
