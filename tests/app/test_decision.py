@@ -179,11 +179,16 @@ def test_a_null_that_samples_do_not_allow_is_bad_input(tmp_path, capsys):
     assert "--method wild_bootstrap: the wild bootstrap pairs row i of x with row i of y" in err
 
 
-def test_many_rows_have_a_cheaper_null(tmp_path, capsys):
+def test_many_rows_have_a_cheaper_null_and_bandwidth(tmp_path, capsys):
     x, y = np.random.default_rng(7).normal(size=(2, 2600, 1)).astype("f4")
     for rows, null in ((2500, "permutation"), (2600, "cheap_permutation")):
         files = save(tmp_path / "x.npy", x[:rows]), save(tmp_path / "y.npy", y[:rows])
-        assert compare(capsys, *files, "--test", "energy")[1]["null"] == null
+        report = compare(capsys, *files, "--test", "mmd")[1]
+        assert report["null"] == null
+        exact = null == "permutation"
+        pair = x[:rows], y[:rows]
+        assert report["mmd"]["sigma"] == pt.median_distance(*pair, exact=exact, rng=0)
+        assert report["mmd"]["sigma"] == pytest.approx(pt.median_distance(*pair), rel=0.02)
 
 
 # --- where nothing can be said -----------------------------------------------------------------
