@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from drift_results import a_drift, a_test, over_time
+from mixed_tables import arrow, pairs_of_tables
 from pages import contrast, parse, schemes, shape, value
 from pairtile.kernels import Gaussian
 from pairtile.tables import Profile, svg
@@ -597,6 +598,17 @@ def test_real_tables(test):
     assert [e.text for e in root["warnings"].all("li")] == result.warnings
     assert facts(root)["Seed"] == "3"
     assert len(result._repr_html_()) < 15_000
+
+
+@given(pairs_of_tables())
+def test_any_tables(drawn):
+    """Empty names, columns without values, control characters, vectors: every column is there."""
+    first, second, types = drawn
+    result = pt.drift(arrow(first, types), arrow(second, types), n_permutations=19, rng=0)
+    rows = body_rows(parse(result.to_html())["columns"])
+    shown = [float(row.children[2].one("data").attributes["value"]) for row in rows]
+    assert shown == sorted((column.effect for column in result.columns), reverse=True)
+    parse(result._repr_html_())
 
 
 def test_real_tables_over_time():
