@@ -195,8 +195,9 @@ def test_bad_pairs_say_what_is_wrong():
 
 def test_strata_of_one_sample_each_are_named():
     x, y = np.random.default_rng(11).normal(size=(2, 4, 2))
-    with pytest.warns(UserWarning, match="'a' rows of x only, 'b' rows of y only"):
+    with pytest.warns(UserWarning, match="'a' rows of x only, 'b' rows of y only") as seen:
         result = pt.energy_test(x, y, strata=["a"] * 4 + ["b"] * 4)
+    assert seen[0].filename == __file__
     assert (result.pvalue, result.null, result.n_permutations) == (1.0, "exact", 1)
     with pytest.warns(UserWarning, match="of 8 strata, 0 rows of x only, 1 rows of x only, 2 rows"):
         pt.mmd_test(x, y, strata=np.arange(8))

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from pairtile._front import validate
+from pairtile._front.warned import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,26 +194,23 @@ def _ways(sizes: NDArray[np.int64], chosen: NDArray[np.bool_], limit: int | None
 
 
 def _choices(sizes: NDArray[np.int64], chosen: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Every choice of units that has as many rows as the given one, which comes first."""
-    observed = tuple(np.flatnonzero(chosen).tolist())
+    """Every choice of units that has as many rows as the given one, in lexicographic order."""
     if not (sizes != sizes[0]).any():
-        every = list(itertools.combinations(range(len(sizes)), len(observed)))
-    else:
-        rows = int(sizes[chosen].sum())
-        # bit r: whether some of the units from here on have r rows together
-        reach = [1]
-        for size in sizes[::-1].tolist():
-            reach.append((reach[-1] | reach[-1] << size) & ((2 << rows) - 1))
-        begun: list[tuple[tuple[int, ...], int]] = [((), rows)]
-        for unit, (size, onward) in enumerate(zip(sizes.tolist(), reach[-2::-1], strict=True)):
-            begun = [
-                (some, rest)
-                for before, missing in begun
-                for some, rest in (((*before, unit), missing - size), (before, missing))
-                if rest >= 0 and onward >> rest & 1
-            ]
-        every = [some for some, _ in begun]
-    return [observed, *(some for some in every if some != observed)]
+        return list(itertools.combinations(range(len(sizes)), int(chosen.sum())))
+    rows = int(sizes[chosen].sum())
+    # bit r: whether some of the units from here on have r rows together
+    reach = [1]
+    for size in sizes[::-1].tolist():
+        reach.append((reach[-1] | reach[-1] << size) & ((2 << rows) - 1))
+    begun: list[tuple[tuple[int, ...], int]] = [((), rows)]
+    for unit, (size, onward) in enumerate(zip(sizes.tolist(), reach[-2::-1], strict=True)):
+        begun = [
+            (some, rest)
+            for before, missing in begun
+            for some, rest in (((*before, unit), missing - size), (before, missing))
+            if rest >= 0 and onward >> rest & 1
+        ]
+    return [some for some, _ in begun]
 
 
 def pairs_of_rows(n: int, m: int, **others: Any) -> NDArray[np.int64]:
@@ -272,11 +269,9 @@ class Exchange:
             f"{names[row].item()!r} rows of {'x' if one else 'y'} only"
             for row, one in zip(first, of_x, strict=False)
         )
-        warnings.warn(
+        warn(
             f"no stratum has rows of both samples, so nothing can be exchanged and p is 1: of "
-            f"{len(of_x)} strata, {some}",
-            UserWarning,
-            stacklevel=5,
+            f"{len(of_x)} strata, {some}"
         )
 
     def count(self, limit: int | None = None) -> int:
@@ -310,7 +305,10 @@ class Exchange:
             yield units, np.arange(size) < of_x[:, None]
 
     def all_columns(self) -> Iterator[NDArray[np.bool_]]:
-        """As `columns`, of every relabelling that `count` counts, each once."""
+        """As `columns`, of every relabelling that `count` counts, each once.
+
+        In lexicographic order, in which the observed one is first: units of x precede those of y.
+        """
         choices = [_choices(self.sizes[units], self.is_x[units]) for units in self.strata]
         for chosen in itertools.product(*choices):
             is_x = np.zeros(len(self.is_x), dtype=np.bool_)
