@@ -45,7 +45,7 @@ RESULTS = {
     "SteinGradient",
 }
 # pages whose examples need a package of the group oracles
-NEEDS = {"torch.md": "torch"}
+NEEDS = {"tables.md": "pandas", "torch.md": "torch"}
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 

@@ -49,7 +49,7 @@ def test_large_samples_have_scipys_asymptotic_pvalue(n, m, shift):
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 139, 140, 141, 500, 5000, 100_000, 100_001, 10**6])
 def test_the_law_of_one_sample_everywhere(n):
     """Every formula that it is pieced together from, and both sides of the seams."""
-    z = np.concatenate([np.linspace(0.02, 3, 40), [5, 12, 19.2, 19.3]])
+    z = np.concatenate([np.linspace(0.02, 3, 40 if n < 10_000 else 5), [12, 19.2, 19.3]])
     for x in [*(z / np.sqrt(n)), 0.4 / n, 0.9 / n, 1 - 0.5 / n, 0.6, 1.0]:
         assert kolmogorov.one_sample(n, x) == pytest.approx(kstwo.sf(x, n), rel=3e-9, abs=1e-300)
 
