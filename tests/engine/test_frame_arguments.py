@@ -35,7 +35,7 @@ TWO_SETS = sorted(FUNCTIONS.keys() - PAIRED - SINGLE)
 # Of the names that a call has for its sets, those whose order counts, and those put into it.
 ORDERED_BY = {
     name: {"witness at": ("x", "z"), "witness to": ("x", "y")}.get(
-        name, (second, first) if second == "reference" else (first, second)
+        name, (second, first) if second in ("reference", "train") else (first, second)
     )
     for name, (_, first, second) in FUNCTIONS.items()
 }

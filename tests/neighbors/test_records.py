@@ -99,6 +99,15 @@ def test_all_ties_say_nothing():
     assert result[:4] == (0.5, 1.0, 5, 5)
 
 
+def test_distances_beyond_float64_are_infinite():
+    far = np.array([[1e308], [-1e308]])
+    result = pt.closest_record_test(far, far, -np.ones((3, 1)) * [[1e308], [2.0], [3.0]] * 1.5)
+    assert result.ties == 3
+    assert not np.isnan(result.quantiles).any()
+    apart = pt.closest_record_test(far[:1], far[:1], np.full((4, 1), -1.5e308))
+    assert np.isinf(apart.quantiles).all()
+
+
 @pytest.mark.native
 def test_the_backends_agree():
     rng = np.random.default_rng(3)

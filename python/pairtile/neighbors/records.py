@@ -159,7 +159,9 @@ def closest_record_test(
         )  # fmt: skip
     nearer = int(np.count_nonzero(to_train < to_holdout))
     ties = int(np.count_nonzero(to_train == to_holdout))
-    quantiles = np.quantile(np.stack([to_train, to_holdout]), QUANTILES, axis=1).T
+    with np.errstate(invalid="ignore"):  # between two infinite distances
+        quantiles = np.quantile(np.stack([to_train, to_holdout]), QUANTILES, axis=1).T
+    quantiles[np.isnan(quantiles)] = np.inf
     return ClosestRecord(
         (nearer + ties / 2) / len(c),
         upper_tail(nearer, len(c) - ties),
