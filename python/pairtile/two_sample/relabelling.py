@@ -294,15 +294,18 @@ class Exchange:
         for _ in range(count):
             is_x = np.zeros(len(self.is_x), dtype=np.bool_)
             for units, of_x in runs:
-                is_x[shuffled(units, rng)[of_x]] = True
+                if len(units) == 1:
+                    is_x[units[0, rng.permutation(units.shape[1])[: of_x[0]]]] = True
+                else:
+                    first = np.arange(units.shape[1]) < of_x[:, None]
+                    is_x[shuffled(units, rng)[first]] = True
             yield is_x[self.unit]
 
-    def _runs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """Consecutive strata of one number of units, (strata, units), and which places are x's."""
-        for size, run in itertools.groupby(self.strata, key=len):
+    def _runs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Consecutive strata of one number of units, (strata, units), and how many are x's."""
+        for _, run in itertools.groupby(self.strata, key=len):
             units = np.stack(list(run))
-            of_x = self.is_x[units].sum(axis=1)
-            yield units, np.arange(size) < of_x[:, None]
+            yield units, self.is_x[units].sum(axis=1)
 
     def all_columns(self) -> Iterator[NDArray[np.bool_]]:
         """As `columns`, of every relabelling that `count` counts, each once.
