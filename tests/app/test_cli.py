@@ -456,6 +456,15 @@ def test_nobody_hears_standard_error(tmp_path, rows, closed):
     assert len(json.loads(run.stdout)["warnings"]) == 2
 
 
+def test_a_full_disk_under_standard_output(tmp_path, rows):
+    x = save(tmp_path / "x.npy", rows[0])
+    line = f"{sys.executable} -m pairtile compare {x} {x} --permutations 9 >/dev/full"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert run.returncode == 3
+    assert run.stderr.splitlines()[-1].endswith("No space left on device")
+    assert "Traceback" not in run.stderr
+
+
 def test_a_refusal_that_nobody_hears(tmp_path, rows):
     line = f"{sys.executable} -m pairtile compare {tmp_path}/x.npy {tmp_path}/y.npy 2>&-"
     run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)

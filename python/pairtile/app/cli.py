@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, InputError):
             _note(str(error))
             return BAD_INPUT
-        if not isinstance(error, (MissingExtraError, MemoryError)):
+        if not isinstance(error, (MissingExtraError, MemoryError, OSError)):
             _tell(traceback.format_exc())
         _note(str(error) or type(error).__name__)
         return FAILURE

@@ -46,13 +46,17 @@ _END = "\x00end"
 
 
 class Strings(NamedTuple):
-    """One column: its distinct fields, and which of them each row has."""
+    """One column: different fields, and which of them each row has.
+
+    Each is looked at once; of columns of numbers nearly all are different, and it may have one for
+    every row.
+    """
 
     levels: Any  # list of str, or pyarrow.StringArray
     codes: NDArray[np.int64]
 
     def texts(self) -> list[str]:
-        """The distinct fields."""
+        """The different fields."""
         return self.levels if isinstance(self.levels, list) else self.levels.to_pylist()
 
     def row_of(self, level: int) -> int:
@@ -224,15 +228,21 @@ def _by_pyarrow(text: str, sep: str, width: int, first: int) -> list[Strings] | 
                 strings_can_be_null=False,
             ),
         )
+        whole = table.column(0)[-1].as_py() == _END
+        rows = table.slice(first, table.num_rows - 1 - first)
+        columns = [pa.concat_arrays([pa.array([], pa.string()), *c.chunks]) for c in rows.columns]
     except pa.ArrowInvalid:
         return None
-    if table.column(0)[-1].as_py() != _END:
-        return None
-    columns = []
-    for column in table.slice(first, table.num_rows - 1 - first).columns:
-        encoded = pa.concat_arrays(column.chunks or [pa.array([], pa.string())]).dictionary_encode()
-        columns.append(Strings(encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)))
-    return columns
+    return [_by_levels(column) for column in columns] if whole else None
+
+
+def _by_levels(column: Any) -> Strings:
+    """A pyarrow.StringArray by its different fields, unless nearly all differ."""
+    head = column.slice(0, _SAMPLE_ROWS)
+    if 2 * len(head.unique()) > len(head):
+        return Strings(column, np.arange(len(column)))
+    encoded = column.dictionary_encode()
+    return Strings(encoded.dictionary, encoded.indices.to_numpy().astype(np.int64))
 
 
 def _by_csv(path: Path, text: str, sep: str, first: int, before: int) -> list[Strings]:

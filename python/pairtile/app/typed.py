@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Parsed = tuple[Values, NDArray[np.bool_]]  # of the distinct fields; and which are missing
 
 _DTYPES = {"number": "float64", "bool": "bool", "date": "datetime64[us]", "text": "str"}
-_NOTHING = {"number": np.nan, "list": np.nan, "bool": False, "date": np.datetime64("NaT", "us")}
+_NOTHING = {"number": np.nan, "bool": False, "date": np.datetime64("NaT", "us")}
 
 
 def columns(
@@ -90,15 +90,18 @@ def _column(name: str, kind: str, strings: Strings, parsed: Parsed) -> Column:
 
 
 def _all(strings: Strings, read: Callable[[str], Any], kind: str) -> Parsed | None:
-    """The distinct fields read one by one; None if one cannot be."""
-    texts = [text.strip() for text in strings.texts()]
-    missing = np.array([text.lower() in values.MISSING for text in texts], dtype=np.bool_)
+    """The different fields read one by one; None at the first that cannot be."""
+    texts = strings.texts()
     levels = np.full(len(texts), _NOTHING[kind], dtype=_DTYPES[kind])
-    for i in np.flatnonzero(~missing):
-        value = read(texts[i])
-        if value is None:
+    missing = np.zeros(len(texts), dtype=np.bool_)
+    for i, text in enumerate(texts):
+        stripped = text.strip()
+        if stripped.lower() in values.MISSING:
+            missing[i] = True
+        elif (value := read(stripped)) is None:
             return None
-        levels[i] = value
+        else:
+            levels[i] = value
     return levels, missing
 
 
