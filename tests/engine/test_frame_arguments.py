@@ -142,6 +142,20 @@ def test_a_frame_of_two_equal_names():
         pt.mmd(table(A), twice)
 
 
+def test_frames_beside_an_array_go_together_by_name():
+    """The array is taken by position, in the order of the first frame."""
+    swapped = table(B).select(NAMES[::-1])
+    for given_sets, arrays in (
+        ((A, table(A), swapped), (A, A, B)),
+        ((table(A), A, swapped), (A, A, B)),
+        ((table(A), swapped, B), (A[:, ::-1], B[:, ::-1], B)),
+    ):
+        found = pt.witness(*given_sets, kernel=G)
+        np.testing.assert_array_equal(found, pt.witness(*arrays, kernel=G))
+    found = pt.disco_test([A, table(A + B), swapped], n_permutations=9, rng=0)
+    assert_same_bits(found[:2], pt.disco_test([A, A + B, B], n_permutations=9, rng=0)[:2])
+
+
 def test_kernels_call_by_name():
     swapped = table(B).select(NAMES[::-1])
     for kernel in (G, 2 * G + pt.Linear()):

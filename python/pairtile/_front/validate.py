@@ -226,14 +226,16 @@ def _where(x: Any, a: NDArray[Any], row: int, what: str) -> str:
 def sets(arguments: Mapping[str, Any], **options: Any) -> list[Any]:
     """A `matrix` for each argument by its name, all with the columns of the first.
 
-    Frames are put in the order of its names.
+    Frames are put in the order of the names of the first one.
     """
-    (first, x), *others = arguments.items()
-    x = table_of(first, x)
-    rest = [(name, in_order(first, names_of(x), name, y)) for name, y in others]
-    found = {name: matrix(name, one, **options) for name, one in [(first, x), *rest]}
-    for name, _ in others:
-        check_alike(first, found[first], name, found[name])
+    given = {name: table_of(name, x) for name, x in arguments.items()}
+    framed = next((name for name, x in given.items() if isinstance(x, Table)), "")
+    names = names_of(given.get(framed))
+    ordered = {name: in_order(framed, names, name, x) for name, x in given.items()}
+    found = {name: matrix(name, x, **options) for name, x in ordered.items()}
+    (first, a), *others = found.items()
+    for name, b in others:
+        check_alike(first, a, name, b)
     return list(found.values())
 
 
