@@ -65,6 +65,7 @@ ORDERED = {
     "realism": lambda w: (pt.realism(X, Y, workers=w),),
     "authenticity": lambda w: (pt.authenticity(X, Y, workers=w),),
     "distance_to_closest_record": lambda w: pt.distance_to_closest_record(X, Y, workers=w),
+    "closest_record_test": lambda w: pt.closest_record_test(X[:100], X[100:], Y, rng=1, workers=w),
     "pairwise_distances": lambda w: (pt.pairwise_distances(X, Y, workers=w),),
     "triplet_loss": lambda w: fields(
         pt.triplet_loss(X, LABELS, margin=2.0, weights=V, grad=True, workers=w)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
+    from pairtile._front.words import Metric
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -68,7 +69,7 @@ def closest_record_test(
     holdout: ArrayLike,
     synthetic: ArrayLike,
     *,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     metric_params: Mapping[str, Any] | None = None,
     rng: Any = None,
     workers: int | None = None,
@@ -140,8 +141,7 @@ def closest_record_test(
     threads = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
     options: dict[str, Any] = {"check_finite": finite, "workers": threads}
-    a, b = validate.pair("train", train, "holdout", holdout, **options)
-    a, c = validate.pair("train", train, "synthetic", synthetic, **options)
+    a, b, c = validate.sets({"train": train, "holdout": holdout, "synthetic": synthetic}, **options)
     measure = metrics.resolve(metric, metric_params, reference=a, x=c)
     draws = scalars.generator(rng)
     rows = min(len(a), len(b))
