@@ -286,6 +286,10 @@ def test_values_of_any_size():
     assert np.isfinite(found.pvalue)
     assert [row.columns for row in found.rows if row.index == 0] == [["x0"]]
     json.loads(found.to_json())
+    x, y = 1e-90 * rng.normal(size=(2, 40, 3))
+    y[0, 0] = 1e70
+    found = pt.drift(x, y, standardize=False, top=40, **QUICK)
+    assert [row.columns for row in found.rows if row.index == 0] == [["x0"]]
 
 
 def test_columns_and_drop_choose():

@@ -115,6 +115,8 @@ def test_whatever_comes_in_numbers_come_out(tables, standardize):
 def test_every_package_gives_the_same_matrices(tables):
     old, new, types = tables
     assume("" not in types)  # polars calls such a column otherwise
+    # pandas 2 has no strings that are all missing, only objects
+    assume(all(set(t[name]) != {None} for t in (old, new) for name in types))
     expected = pt.encode(arrow(old, types), arrow(new, types))
     pandas, polars = (importlib.import_module(name) for name in ("pandas", "polars"))
     for make in (
@@ -162,7 +164,17 @@ def test_arrays_and_series():
     assert pt.encode(x[:, 0], y[:, 0]).reference.shape == (5, 1)
     x[1, 2] = np.nan
     assert pt.encode(x, y).names[-1] == "x2 missing"
-    assert pt.encode(pa.array([1.0, 2.0]), pa.array([3.0])).names == ["x0"]
+    assert pt.encode(pa.array([1.0, 2.0]), np.array([3.0])).names == ["x0"]
+
+
+@pytest.mark.oracle("pandas")
+def test_series_are_one_feature_whatever_they_are_called():
+    pandas = importlib.import_module("pandas")
+    x, y = pandas.Series([1.0, 2.0], name="before"), pandas.Series([3.0], name="after")
+    assert pt.encode(x, y).names == ["before"]
+    assert pt.encode([1.0, 2.0], y).names == ["x0"]
+    with pytest.raises(TypeError, match="current has named columns and reference has none"):
+        pt.encode(x, y.to_frame())
 
 
 def test_missing_values_can_be_dropped_or_refused():

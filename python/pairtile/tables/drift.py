@@ -152,9 +152,12 @@ def examine(
     encoded = encoded_by(features, options.standardize, warnings)
     warnings += column_warnings(features, tables.names)
 
-    pairs = (len(encoded.reference) + len(encoded.current)) ** 2
-    sizes = [pairs // 2] * len(options.tests)
-    with reporting(progress, *sizes, pairs // 2, pairs) as (*of_tests, of_median, of_rows):
+    rows_of_both = len(encoded.reference) + len(encoded.current)
+    half = rows_of_both**2 // 2
+    sizes = [half] * len(options.tests)
+    sizes += [half * ("mmd" in options.tests)]
+    sizes += [len(encoded.current) * rows_of_both * bool(options.top)]
+    with reporting(progress, *sizes) as (*of_tests, of_median, of_rows):
         sigma = None
         results: dict[str, TestResult | AggregatedTest] = {}
         reasons: dict[str, str] = {}
@@ -244,17 +247,18 @@ def sample(
 def encoded_by(features: list[Feature], standardize: bool | str, warnings: list[str]) -> Encoded:
     """The matrices, standardised where `standardize` says so, and what is to be said of scales."""
     differing = differing_scales(features)
-    if differing and standardize is not True:
+    scaled = bool(differing) if standardize == "auto" else bool(standardize)
+    if differing and not (scaled and standardize != "auto"):
         smallest, largest = differing
         scales = (
-            f"the scales of columns differ by more than {RATIO:g}× (smallest "
-            f"{smallest!r}, largest {largest!r})"
+            f"the scales of columns differ by more than {RATIO:g}× (smallest {smallest!r}, "
+            f"largest {largest!r})"
         )
-        if standardize == "auto":
-            warnings.append(f"{scales}: all columns were standardized")
-        else:
-            warnings.append(f"{scales} and the largest decide; standardize=True evens them out")
-    scaled = bool(differing) if standardize == "auto" else bool(standardize)
+        warnings.append(
+            f"{scales}: all columns were standardized"
+            if scaled
+            else f"{scales} and the largest decide; standardize=True evens them out"
+        )
     return of_features(features, standardize=scaled)
 
 

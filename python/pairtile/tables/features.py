@@ -118,6 +118,13 @@ def _of_array(name: str, x: Any) -> Frame:
     return Frame(tuple(columns), None, len(a))
 
 
+def _named_alike(x: Frame, y: Frame) -> Frame:
+    """One feature is compared with one feature, whatever the series are called."""
+    if len(x.columns) == len(y.columns) == 1:
+        return y._replace(columns=(y.columns[0]._replace(name=x.columns[0].name),))
+    return y
+
+
 def pair(
     reference: Any,
     current: Any,
@@ -136,16 +143,18 @@ def pair(
     """
     chosen = _name_list("columns", columns)
     dropped = _name_list("drop", drop)
-    of_frames = [frames.is_frame(x) or frames.is_series(x) for x in (reference, current)]
+    of_frames = [frames.is_frame(x) for x in (reference, current)]
     if of_frames[0] != of_frames[1]:
         table, array = names if of_frames[0] else names[::-1]
         raise TypeError(
             f"{table} has named columns and {array} has none; pass both as tables or both as arrays"
         )
+    given = [reference, current]
+    if not of_frames[0]:
+        given = [of_argument(name, x) for name, x in zip(names, given, strict=True)]
+        given[1] = _named_alike(given[0], given[1])
     both, known = [], set()
-    for name, x in zip(names, (reference, current), strict=True):
-        if not of_frames[0]:
-            x = _of_array(name, x)
+    for name, x in zip(names, given, strict=True):
         there = frames.names(name, x)
         known.update(there)
         wanted = there if chosen is None else chosen

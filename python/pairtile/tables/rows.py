@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _NAMED = 3  # columns that a row names, at most
 _LOOKED_AT = 2000  # rows of each table, by which it is judged what makes a row so
+_FAR = 1e100  # units of the data, beyond which nothing is nearer or farther
 _SHARE = 0.25  # of what the first of them adds; what adds less is not named
 
 
@@ -114,20 +115,22 @@ def _columns(encoded: Encoded, rows: NDArray[np.intp], sigma: float | None) -> l
         return [list(groups) for _ in rows]
     x, y = (_some(a) for a in encoded[:2])
     here = encoded.current[rows]
-    unit = max(unit_of(a) for a in (x, y, here))
-    rate = 0.0 if sigma is None else (unit / sigma) ** 2 / 2
+    unit = sigma or max(unit_of(a) for a in (x, y, here))
 
     def squares(columns: Sequence[int]) -> Floats:
         """Of distances between these rows and all others, over some columns."""
         total = np.zeros((len(rows), len(x) + len(y)))
         for j in columns:
-            both = np.concatenate([x[:, j], y[:, j]]) / unit
-            total += ((here[:, j] / unit)[:, None] - both) ** 2
+            own, both = (
+                np.clip(a, -_FAR * unit, _FAR * unit) / unit
+                for a in (here[:, j], np.concatenate([x[:, j], y[:, j]]))
+            )
+            total += (own[:, None] - both) ** 2
         return total
 
     def at(total: Floats) -> Floats:
         """The witness of these rows, by squared distances."""
-        values = -np.sqrt(total) if sigma is None else np.exp(-total * rate)
+        values = -np.sqrt(total) if sigma is None else np.exp(-total / 2)
         means: Floats = values[:, : len(x)].mean(axis=1) - values[:, len(x) :].mean(axis=1)
         return means
 
