@@ -116,7 +116,7 @@ def test_every_package_gives_the_same_matrices(tables):
     old, new, types = tables
     assume("" not in types)  # polars calls such a column otherwise
     # pandas 2 has no strings that are all missing, only objects
-    assume(all(set(t[name]) != {None} for t in (old, new) for name in types))
+    assume(all(any(v is not None for v in t[name]) for t in (old, new) for name in types))
     expected = pt.encode(arrow(old, types), arrow(new, types))
     pandas, polars = (importlib.import_module(name) for name in ("pandas", "polars"))
     for make in (
