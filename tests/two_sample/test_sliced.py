@@ -15,6 +15,7 @@ from scipy import stats
 
 import pairtile as pt
 from pairtile.two_sample import sliced
+from processes import PEAK, needs_proc, run_python
 from strategies import SEEDS, pairs_of_sets
 
 if TYPE_CHECKING:
@@ -273,6 +274,23 @@ def test_blocks_and_threads_change_nothing(statistic, p, monkeypatch):
             got = pt.sliced_test(x, y, workers=workers, **options)
             assert got.pvalue == right.pvalue
             np.testing.assert_allclose(got.null_distribution, right.null_distribution, rtol=1e-12)
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.native
+def test_memory():
+    """64 MB of projections and some lists of rows for each thread, whatever their number."""
+    run_python(
+        PEAK
+        + """
+    x, y = rng.normal(size=(2, 400_000, 2)).astype(np.float32)
+    for statistic in ("energy", "wasserstein"):
+        options = {"n_projections": 40, "n_permutations": 3, "rng": 0, "workers": 2}
+        taken = growth(lambda: pt.sliced_test(x, y, statistic=statistic, **options))
+        assert taken < 64e6 + 2 * 14 * 8 * 8e5, taken  # all projections are 256 MB
+    """
+    )
 
 
 def test_more_relabellings_than_go_side_by_side():

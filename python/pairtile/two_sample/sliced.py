@@ -89,17 +89,20 @@ class _Slices:
         centre = _centre(a, b)
         step = max(1, _PROJECTIONS // self._labels.rows)
         for start in range(0, directions.shape[1], step):
-            lines = _projected(a, b, centre, directions[:, start : start + step])
-            if workers == 1 or len(lines) == 1:
-                yield from map(self._slice, lines)
-                continue
-            with ThreadPoolExecutor(min(workers, len(lines))) as pool:
-                try:
-                    yield from pool.map(self._slice, lines)
-                finally:
-                    self._stopped.set()
-                    pool.shutdown(cancel_futures=True)
-                    self._stopped.clear()
+            some = directions[:, start : start + step]
+            yield from self._of(_projected(a, b, centre, some), workers)
+
+    def _of(self, lines: Floats, workers: int) -> Iterator[_Slice]:
+        if workers == 1 or len(lines) == 1:
+            yield from map(self._slice, lines)
+            return
+        with ThreadPoolExecutor(min(workers, len(lines))) as pool:
+            try:
+                yield from pool.map(self._slice, lines)
+            finally:
+                self._stopped.set()
+                pool.shutdown(cancel_futures=True)
+                self._stopped.clear()
 
     def _slice(self, line: Floats) -> _Slice:
         """Of the projections of all rows, x first."""
@@ -121,7 +124,7 @@ class _Slices:
         gaps = np.append(np.diff(values), 0.0)
         costs = np.zeros(labels.count)
         width = min(labels.count, 1 << 12)
-        height = max(1, min(255, _BATCH // width))  # counts of a step fit 8 bits
+        height = max(1, _BATCH // width)
         steps = np.arange(1, height + 1)[:, None]
         for first in range(0, labels.count, width):
             some = slice(first, min(first + width, labels.count))
@@ -130,8 +133,7 @@ class _Slices:
             for start in range(0, labels.rows, height):
                 self._check()
                 at = slice(start, min(start + height, labels.rows))
-                count = labels.of(order[at], some)
-                _accumulate(count)
+                count = _accumulated(labels.of(order[at], some))
                 deviation = ahead - share * (steps[: len(count)] + start)
                 deviation += count
                 ahead += count[-1]
@@ -183,22 +185,25 @@ class _Slices:
         if self._statistic != "energy":
             with np.errstate(under="ignore"):
                 return float(np.mean(np.abs(values) ** self._p))
-        is_x = self._labels.of(order, slice(0, 1))[:, 0]
-        f, g = np.cumsum(is_x)[:-1] / is_x.sum(), np.cumsum(1 - is_x)[:-1] / (1 - is_x).sum()
-        # mean distances: 2 f (1 − f) within x, 2 g (1 − g) within y, and twice those between them
-        return float(np.sum(2 * np.diff(values) * (f + g) * (2 - f - g)))
+        n, m = self._labels.sizes[0], self._labels.rows - self._labels.sizes[0]
+        both = np.cumsum(np.where(self._labels.of(order, slice(0, 1))[:, 0], 1 / n, 1 / m))[:-1]
+        # 2 F (1 − F) lies within x, 2 G (1 − G) within y, and twice F + G − 2 F G between them
+        return float(np.sum(2 * np.diff(values) * both * (2 - both)))
 
     def _check(self) -> None:
         if self._stopped.is_set():
             raise CancelledError
 
 
-def _accumulate(counts: NDArray[np.uint8]) -> None:
-    """Cumulative sums down the lines, in place: by doubling, which is whole arrays at a time."""
+def _accumulated(bits: NDArray[np.uint8]) -> NDArray[Any]:
+    """Cumulative sums down the lines; of few in place, by doubling: whole arrays at a time."""
+    if len(bits) > 255:  # which do not fit 8 bits
+        return np.cumsum(bits, axis=0, dtype=np.int32)
     step = 1
-    while step < len(counts):
-        counts[step:] += counts[:-step]
+    while step < len(bits):
+        bits[step:] += bits[:-step]
         step *= 2
+    return bits
 
 
 def _one_of_equals(values: Floats) -> Floats:
