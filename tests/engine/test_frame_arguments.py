@@ -370,6 +370,19 @@ def test_a_column_that_is_no_number(name):
 
 
 @pytest.mark.oracle("pandas")
+def test_columns_of_pandas_that_are_no_numbers():
+    """NumPy would make numbers of dates; objects are looked at one by one."""
+    import pandas
+
+    frame = pandas.DataFrame(A, columns=NAMES)
+    for column in (np.arange(12).astype("M8[s]"), np.array(list("abcdabcdabcd"), dtype=object)):
+        with pytest.raises(TypeError, match=r"^y has columns that are not numbers: 'c' \("):
+            pt.mmd(frame, frame.assign(c=column))
+    objects = frame.astype({"c": object})
+    assert pt.energy_distance(frame, objects) == 0
+
+
+@pytest.mark.oracle("pandas")
 def test_frames_of_flags_and_nullable_numbers():
     """As get_dummies and convert_dtypes make them; NumPy has objects of these."""
     import pandas
@@ -429,6 +442,9 @@ def test_labels_and_weights_may_be_columns(package):
     right = pt.knn(A, k=2, query_groups=groups, group_rule="same")
     for name in ("g", "s"):
         assert_same_bits(pt.knn(A, k=2, query_groups=frame[name], group_rule="same"), right)
+    if package == "pandas":  # where NumPy sees objects
+        objects = frame["g"].astype(object)
+        assert_same_bits(pt.knn(A, k=2, query_groups=objects, group_rule="same"), right)
     weighted = pt.mmd(A, B, x_weights=frame["w"])
     assert weighted == pt.mmd(A, B, x_weights=groups + 1.0)
 
