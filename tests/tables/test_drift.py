@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 import pairtile as pt
 from mixed_tables import arrow, customers, pairs_of_tables
-from pairtile.tables.drift import Options, examine
+from pairtile.tables.examination import Options, examine
 from pairtile.tables.features import pair
 
 QUICK = {"n_permutations": 99, "rng": 0}

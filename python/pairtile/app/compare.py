@@ -1,6 +1,6 @@
 """The comparison behind `pairtile compare`: two tables in, one `Comparison` out.
 
-    tables -> tables.drift.examine: tests, columns, rows -> distances and coverage -> Comparison
+    tables -> tables.examination: tests, columns, rows -> distances and coverage -> Comparison
 
 Nothing is read or printed here: `io` loads what comes in, `pair` makes it fit, `cli` prints what
 goes out.
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pairtile
 from pairtile.app.errors import InputError
 from pairtile.tables import features
-from pairtile.tables.drift import Options as Examined
-from pairtile.tables.drift import as_drift, examine
+from pairtile.tables.drift import as_drift
+from pairtile.tables.examination import Options as Examined
+from pairtile.tables.examination import examine
 from pairtile.two_sample import TestResult
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from pairtile._front.words import NullMethod
     from pairtile.app.table import Table
-    from pairtile.tables.drift import Drift, Examination
+    from pairtile.tables.drift import Drift
+    from pairtile.tables.examination import Examination
 
 _NEIGHBOURS = 5  # of precision, recall, density and coverage
 _OPTIONS = {

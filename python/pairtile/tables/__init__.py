@@ -1,7 +1,8 @@
 """Ordinary tables in, a decision out: drift of mixed tables, and their encoding as numbers.
 
-    frames -> features -> encode -> joint test -> Drift -> text, report, figures
-                       -> columns, profile, rows
+    frames -> features -> encode -> joint test ┐
+                       -> columns, profile     ├ examination -> Drift -> text, report, figures
+                                -> rows        ┘
 
 Loaded when first used; nothing else in the package knows this room but the command.
 """

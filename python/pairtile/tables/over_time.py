@@ -16,7 +16,8 @@ from pairtile._front import frames, scalars
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
 from pairtile.tables import features as parts
-from pairtile.tables.drift import (
+from pairtile.tables.encode import without_missing
+from pairtile.tables.examination import (
     Options,
     UndecidableError,
     bandwidth,
@@ -25,7 +26,6 @@ from pairtile.tables.drift import (
     joint_test,
     streams,
 )
-from pairtile.tables.encode import without_missing
 from pairtile.tables.text import over_time_as_text
 from pairtile.two_sample import AggregatedTest
 from pairtile.two_sample.results import holm
