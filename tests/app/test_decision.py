@@ -340,9 +340,11 @@ def test_a_saved_index_raises_no_alarm(tmp_path, capsys):
     assert (status, report["d"]) == (DRIFT, 4)
 
 
+@pytest.mark.oracle("pandas")
 def test_labels_of_rows(tmp_path, capsys):
-    pd = pytest.importorskip("pandas", reason="needs pandas, of the dependency group oracles")
     pytest.importorskip("pyarrow", reason="reading .parquet needs pyarrow")
+    import pandas as pd
+
     x, y = np.random.default_rng(1).normal(size=(2, 30, 2))
     files = tmp_path / "x.parquet", tmp_path / "y.parquet"
     pd.DataFrame(x, columns=["a", "b"]).to_parquet(files[0], engine="pyarrow")

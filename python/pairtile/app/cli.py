@@ -217,6 +217,7 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--decimal",
         choices=(".", ","),
+        metavar="D",
         help="what begins the fraction of a number in text files (default: found by itself)",
     )
     group.add_argument(
