@@ -249,3 +249,7 @@ def __getattr__(name: str) -> _Any:
 
     found = globals()[name] = _words.hint(getattr(tables, name), __name__)
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_TABLES})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
 import subprocess
 import sys
 
@@ -278,6 +279,16 @@ def test_too_little_to_say_anything_is_said_first(n, m, options, what):
     assert (undecidable is None) == (what is None)
 
 
+def test_embeddings_in_float32():
+    """NumPy's clip rounds its limits to the dtype of what it clips."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 40, 8)).astype(np.float32)
+    y[:, 3] += 2
+    found = pt.drift(x, y, **QUICK)
+    assert found.rows[0].columns[0] == "x3"
+    assert len(found.columns) == 8
+
+
 def test_values_of_any_size():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 40, 3))
@@ -410,13 +421,21 @@ def test_progress_is_one_count():
 
 def test_the_room_of_tables_is_loaded_when_first_used():
     code = (
-        "import sys, pairtile as pt; assert 'pairtile.tables' not in sys.modules; "
+        "import sys, pairtile as pt; assert 'drift' in dir(pt); "
+        "assert 'pairtile.tables' not in sys.modules; "
         "pt.drift; assert 'pairtile.tables' in sys.modules; "
         "assert 'scipy' not in sys.modules and 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'drifts'"):
         _ = pt.drifts
+
+
+def test_results_can_be_pickled():
+    x, y = drifted(n=50, m=40)
+    found = pt.drift(x, y, **QUICK)
+    assert pickle.loads(pickle.dumps(found)).to_dict() == found.to_dict()
+    assert pickle.loads(pickle.dumps(pt.encode(x, y))).names == pt.encode(x, y).names
 
 
 def null_pvalues(runs, n, m, method):

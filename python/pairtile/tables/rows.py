@@ -114,7 +114,7 @@ def _columns(encoded: Encoded, rows: NDArray[np.intp], sigma: float | None) -> l
     if len(groups) == 1:
         return [list(groups) for _ in rows]
     x, y = (_some(a) for a in encoded[:2])
-    here = encoded.current[rows]
+    here = encoded.current[rows].astype(np.float64)
     unit = sigma or max(unit_of(a) for a in (x, y, here))
 
     def squares(columns: Sequence[int]) -> Floats:
