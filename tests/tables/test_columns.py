@@ -46,7 +46,7 @@ def test_large_samples_have_scipys_asymptotic_pvalue(n, m, shift):
     assert p == pytest.approx(expected.pvalue, rel=1e-6)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 139, 140, 141, 500, 5000, 100_000, 100_001, 10**6])
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 139, 140, 141, 500, 5000, 100_000, 100_001, 200_000])
 def test_the_law_of_one_sample_everywhere(n):
     """Every formula that it is pieced together from, and both sides of the seams."""
     z = np.concatenate([np.linspace(0.02, 3, 40 if n < 10_000 else 5), [12, 19.2, 19.3]])
