@@ -149,3 +149,13 @@ def test_progress_and_memory():
     assert len(seen) > 2
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1]
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "nan_euclidean"])
+def test_infinite_distances_are_refused(metric):
+    """They would give nan for a statistic, which is no smaller than any other."""
+    x, y = np.array([[1e308, -1e308]] * 6), np.array([[-1e308, 1e308]] * 6)
+    if metric == "nan_euclidean":
+        x, y = np.array([[1.0, np.nan]] * 6), np.array([[np.nan, 2.0], [3.0, 4.0]] * 3)
+    with pytest.raises(ValueError, match=f"distances by metric '{metric}' are infinite between"):
+        pt.energy_test(x, y, metric=metric, rng=0)

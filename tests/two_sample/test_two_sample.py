@@ -770,3 +770,18 @@ def test_statistics_of_any_size(size, d, backend):
         assert many.statistic == pytest.approx(
             pt.disco_test([x, y], n_permutations=9, rng=0).statistic
         )
+
+
+@pytest.mark.parametrize("method", ["permutation", "cheap_permutation", "wild_bootstrap", "gamma"])
+@pytest.mark.parametrize("exponent", [1.0, 1.7])
+def test_the_energy_test_at_the_end_of_float64(exponent, method):
+    """Sums over pairs would be beyond it; the p-value is that of smaller units."""
+    x, y = np.random.default_rng(0).uniform(-1, 1, size=(2, 60, 2))
+    y *= 0.3
+    options = {"exponent": exponent, "method": method, "n_permutations": 99, "rng": 0}
+    found = pt.energy_test(x * 2.0**1023, y * 2.0**1023, **options)
+    right = pt.energy_test(x, y, **options)
+    assert found.pvalue == pytest.approx(right.pvalue, rel=1e-9)
+    assert found.pvalue < 0.1
+    if exponent == 1:
+        assert found.statistic == pytest.approx(2.0**1023 * right.statistic, rel=1e-10)

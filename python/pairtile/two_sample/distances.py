@@ -160,7 +160,8 @@ def distance_test(
     samples = DistanceSamples(a, b, measure, exponent, estimator, threads)
     draws = scalars.generator(rng)
     null = method
-    with reporting(progress, (n + m) ** 2) as (report,):
+    infinite = np.errstate(over="ignore", invalid="ignore")  # is refused below
+    with reporting(progress, (n + m) ** 2) as (report,), infinite:
         if method == "cheap_permutation":
             bins = nulls.check_bins(n_bins, n, m, estimator)
             values, tie = nulls.cheap_permutation(samples, bins, count, draws, [report])
@@ -171,4 +172,9 @@ def distance_test(
             planned = plan(exchange, count, method, draws)
             null = planned.null
             values, tie = nulls.permutation(samples, exchange, planned, report)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"distances by metric {metric!r} are infinite between some rows, or too large to be "
+            "added; leave out rows without a common feature, and bring the columns nearer to 1"
+        )
     return concluded(values, at_least(values, tie), null, wrap=validate.like(x, y), n=n, m=m)

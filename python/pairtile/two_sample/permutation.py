@@ -130,6 +130,11 @@ def _test(
     draws = scalars.generator(rng)
     given = kernel
     (a, b), kernel, unit = in_range(kernel, a, b)
+    grown = 1.0
+    if unit != 1 and isinstance(given, Energy):  # whose sums would leave float64 with it
+        kernel = given
+        with np.errstate(over="ignore", under="ignore"):
+            grown = float(np.float64(unit) ** given.exponent)
     with reporting(progress, *median_sizes(kernel, n + m), *sizes) as reports:
         medians, reports = reports[: -len(sizes)], reports[-len(sizes) :]
         lengths = lengths_of(kernel, a, b, workers=threads, reports=medians)
@@ -152,10 +157,14 @@ def _test(
     text = text_of(given, lengths, unit) if named else None
     wrap = validate.like(x, y)
     if method == "gamma":
-        statistic = not_below_zero(statistic, estimator, kernel)
+        statistic = not_below_zero(statistic, estimator, kernel) * grown
         return TestResult(statistic, p, wrap(np.empty(0)), method, kernel=text, n=n, m=m)
+    shown = not_below_zero(values, estimator, kernel)
+    if grown != 1:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            shown = np.where(shown == 0, 0.0, shown * grown)
     return concluded(
-        not_below_zero(values, estimator, kernel),
+        shown,
         at_least(values, tolerance),
         null,
         wrap=wrap,
