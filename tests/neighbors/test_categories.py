@@ -79,6 +79,11 @@ def test_functions_of_generated_tables():
     np.testing.assert_array_equal(
         found.distances, pt.distance_to_closest_record(b, a, **coded).distances
     )
+    holdout, fake = tables(np.random.default_rng(1), 40, 25)
+    np.testing.assert_equal(
+        pt.closest_record_test(x, holdout, fake, metric="gower").to_dict(),
+        pt.closest_record_test(numbers(x), numbers(holdout), numbers(fake), **coded).to_dict(),
+    )
     member = {"metric": "gower", "metric_params": {"categorical": [2]}}  # beside the text columns
     np.testing.assert_array_equal(
         pt.knn(y, x, 2, **member).distances,

@@ -14,6 +14,7 @@ import numpy as np
 from pairtile._backends import choose
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.binomial import upper_tail
+from pairtile._front.categories import coded
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
@@ -137,6 +138,9 @@ def closest_record_test(
     0.98
     """
     metric = metrics.check_distance(metric, metric_params)
+    metric_params, (train, holdout, synthetic) = coded(
+        metric, metric_params, train=train, holdout=holdout, synthetic=synthetic
+    )
     finite = metrics.finite(metric, check_finite)
     threads = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
