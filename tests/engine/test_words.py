@@ -244,6 +244,8 @@ def test_the_type_checker_knows_the_same_words():
         (" 1000 ", 1000),
         ("100B", 100),
         (".5GiB", 2**29),
+        ("9" * 400 + "TB", 2**62),
+        (10**30, 2**62),
     ],
 )
 def test_memory_limits_in_words(text, size):
@@ -260,6 +262,7 @@ def test_memory_limits_that_are_too_small():
     with pytest.raises(ValueError, match="memory_limit must be at least 1, got 0"):
         pt.knn(X, k=2, memory_limit="0GB")
     same(pt.knn(X, k=2, memory_limit="1GB"), pt.knn(X, k=2))
+    same(pt.knn(X, k=2, memory_limit="99999999TB"), pt.knn(X, k=2))
 
 
 # --- threads ---------------------------------------------------------------------------------

@@ -222,7 +222,7 @@ def ways(sizes: list[int], rows: int) -> int:
 @given(
     of_x=st.lists(st.integers(1, 9), min_size=1, max_size=25),
     of_y=st.lists(st.integers(1, 9), min_size=1, max_size=25),
-    limit=st.sampled_from([1, 9, 999, 10**9]),
+    limit=st.sampled_from([1, 9, 999, 10**9, 2**62, 10**30]),
 )
 def test_groups_of_any_size_are_counted(of_x, of_y, limit):
     groups = np.repeat(np.arange(len(of_x) + len(of_y)), of_x + of_y)

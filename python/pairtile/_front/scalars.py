@@ -86,6 +86,7 @@ def float_dtype(name: str, value: Any) -> str | None:
     return dtype
 
 
+_MOST_BYTES = 2**62  # no limit at all
 _BYTES = re.compile(r"(\d+\.?\d*|\.\d+) *(?:([KMGT])(I?))?B?", re.IGNORECASE)
 
 
@@ -94,7 +95,7 @@ def memory_limit(value: Any) -> int:
     if value is None:
         return 0
     if not isinstance(value, str):
-        return count("memory_limit", value)
+        return min(count("memory_limit", value), _MOST_BYTES)
     found = _BYTES.fullmatch(value.strip())
     if found is None:
         raise ValueError(
@@ -102,7 +103,7 @@ def memory_limit(value: Any) -> int:
             f"'512MiB'; got {value!r}"
         )
     unit = (1024 if found[3] else 1000) ** " KMGT".index((found[2] or "").upper())
-    return count("memory_limit", int(float(found[1]) * unit))
+    return count("memory_limit", int(min(float(found[1]) * unit, _MOST_BYTES)))
 
 
 def generator(rng: Any) -> np.random.Generator:

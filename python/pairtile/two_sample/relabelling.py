@@ -178,7 +178,8 @@ def _ways(sizes: NDArray[np.int64], chosen: NDArray[np.bool_], limit: int | None
         ) / max(1, side.sum())
     target = min(int(sizes[chosen].sum()), int(sizes[~chosen].sum()))
     smaller = chosen if target == sizes[chosen].sum() else ~chosen
-    ways = np.zeros(target + 1, dtype=object if limit is None else np.int64)
+    small = limit is not None and limit < 2**61  # so that sums of two counts fit
+    ways = np.zeros(target + 1, dtype=np.int64 if small else object)
     ways[0] = 1
     done = 0
     for unit in np.argsort(rank, kind="stable"):

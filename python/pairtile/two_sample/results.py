@@ -14,6 +14,7 @@ from pairtile._front.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -77,6 +78,11 @@ class TestResult(Result, _Fields):
         result.n, result.m = n, m
         result.n_permutations = len(null_distribution)
         result.pvalue_interval = pvalue_interval
+        return result
+
+    def _replace(self, /, **changes: Any) -> Self:
+        result = super()._replace(**changes)
+        vars(result).update(vars(self))
         return result
 
     def _items(self) -> dict[str, Any]:
