@@ -209,3 +209,27 @@ def test_messages():
     lists = frame.append_column("v", pa.array([[1.0]] * 60))
     with pytest.raises(TypeError, match=r"column 'v' of frame .* must hold dates, numbers or str"):
         pt.drift_over_time(reference(), lists, "v")
+
+
+@pytest.mark.parametrize("test", ["energy", "mmd", "sliced", "aggregated"])
+def test_lines_of_any_test_fit_a_screen(test):
+    frame = stream(every_day("2024-01-01", 90)).rename_columns(["value", "city", "d" * 60])
+    found = pt.drift_over_time(reference(), frame, "d" * 60, freq="M", test=test, **QUICK)
+    assert max(map(len, str(found).splitlines())) <= 80
+
+
+def test_periods_that_float64_cannot_tell_apart_are_refused():
+    frame = stream(every_day("2024-01-01", 90))
+    batch = pa.array([2**53 + i % 2 for i in range(90)])
+    with pytest.raises(ValueError, match=r"column 'batch' of frame holds numbers from 2\^53 on"):
+        pt.drift_over_time(reference(), frame.append_column("batch", batch), "batch")
+
+
+@pytest.mark.oracle("pandas")
+def test_the_name_of_the_column_need_be_no_string():
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    old, new = pd.DataFrame({0: rng.normal(size=50)}), pd.DataFrame({0: rng.normal(size=60)})
+    new[1] = rng.integers(0, 2, 60)
+    assert [p.label for p in pt.drift_over_time(old, new, 1, **QUICK).periods] == ["0", "1"]

@@ -251,6 +251,7 @@ def drift_over_time(
     scalars.count("min_rows", min_rows)
     if freq is not None:
         scalars.choice("freq", freq, FREQUENCIES)
+    by = str(by)
     labels, period_of = _periods(frame, by, freq)
     dropped = [] if drop is None else drop
     if isinstance(dropped, str) or by not in dropped:
@@ -356,6 +357,11 @@ def _periods(frame: Any, by: str, freq: str | None) -> tuple[list[str], NDArray[
             f"{type(frame).__name__}"
         )
     (column,) = frames.read("frame", frame, [by]).columns
+    if column.kind == "number" and (np.abs(column.values) >= 2.0**53).any():
+        raise ValueError(
+            f"column {by!r} of frame holds numbers from 2^53 on, which float64 cannot tell apart; "
+            "pass it as strings or dates"
+        )
     if freq is not None and column.kind != "date":
         raise TypeError(
             f"freq={freq!r} needs dates, and column {by!r} of frame is {column.kind} "

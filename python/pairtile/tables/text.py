@@ -81,8 +81,8 @@ def over_time_as_text(result: DriftOverTime) -> str:
     drifted = [period for period in result.periods if period.drift]
     said = f"DRIFT in {len(drifted):,}" if drifted else "no drift in any"
     lines = [
-        f"{said} of {len(result.periods):,} periods of {short(result.by, _NAME)!r} at level "
-        f"{result.alpha:g} (Holm) by {WORDS[result.test_name]}",
+        f"{said} of {len(result.periods):,} periods of {short(result.by, _NAME)!r}",
+        f"at level {result.alpha:g} (Holm) by {WORDS[result.test_name]}",
         "",
         f"{'period':<{_NAME}} {'rows':>9} {'statistic':>10} {'p (Holm)':>9}",
     ]
