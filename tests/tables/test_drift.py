@@ -303,6 +303,21 @@ def test_values_of_any_size():
     assert [row.columns for row in found.rows if row.index == 0] == [["x0"]]
 
 
+def test_missing_shares_of_lists_are_by_position():
+    x = pa.table({"v": [[1.0, 2.0], [3.0, None], None, [5.0, 6.0]] * 5})
+    y = pa.table({"v": [[1.0, 2.0], [3.0, 4.0]] * 5})
+    first, second = pt.drift(x, y, **QUICK).columns
+    assert (first.name, first.missing_reference, first.missing_current) == ("v[0]", 0.25, 0.0)
+    assert (second.name, second.missing_reference, second.missing_current) == ("v[1]", 0.5, 0.0)
+
+
+def test_the_largest_numbers_of_all():
+    x = np.array([[1.7e308], [-1.7e308], [1.0]] * 8)
+    found = pt.drift(x, np.abs(x), **QUICK)
+    assert found.columns[0].effect == pytest.approx(1 / 3)
+    assert found.drift
+
+
 def test_columns_and_drop_choose():
     x, y = drifted(n=60, m=50)
     x = x.append_column("only here", pa.array(range(60)))
@@ -330,8 +345,9 @@ def test_columns_and_drop_choose():
     ("options", "message"),
     [
         ({"test": "ks"}, "unknown test 'ks'"),
-        ({"alpha": 0}, "alpha must be finite, > 0"),
-        ({"alpha": 1}, "alpha must be finite"),
+        ({"alpha": 0}, "alpha must be above 0 and below 1, got 0"),
+        ({"alpha": 1}, "alpha must be above 0 and below 1, got 1"),
+        ({"test": "sliced", "method": "gaussian"}, "'sliced' has the method 'permutation' alone"),
         ({"missing": "ignore"}, "unknown missing"),
         ({"standardize": "yes"}, "standardize must be 'auto', True or False"),
         ({"max_rows": 1}, "max_rows must be at least 2"),

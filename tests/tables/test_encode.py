@@ -235,3 +235,29 @@ def test_messages_of_arguments():
         pt.encode(x, x, standardize="auto")
     with pytest.raises(ValueError, match="max_categories must be at least 2"):
         pt.encode(x, x, max_categories=1)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_largest_numbers_of_all(standardize):
+    """Their unit is not 2^1024, which no float64 is."""
+    old = pa.table({"a": [1.7e308, -1.7e308, 1.0], "b": [1.0, 2.0, 3.0]})
+    encoded = pt.encode(old, old, standardize=standardize)
+    assert np.isfinite(encoded.reference).all()
+
+
+def test_a_gap_in_a_list_is_a_missing_value():
+    old = pa.table({"v": [[1.0, 2.0], [3.0, None], [5.0, 6.0]]})
+    new = pa.table({"v": [[1.0, np.nan], [4.0, 5.0]]})
+    dropped = pt.encode(old, new, missing="drop")
+    assert dropped.names == ["v[0]", "v[1]"]
+    assert dropped.reference.tolist() == [[1, 2], [5, 6]]
+    assert dropped.current.tolist() == [[4, 5]]
+    with pytest.raises(ValueError, match=r"in 'v' of reference \(1\), 'v' of current \(1\)"):
+        pt.encode(old, new, missing="raise")
+
+
+def test_a_position_of_a_list_has_a_name_of_its_own():
+    old = pa.table({"v": [[1.0, 2.0]], "v[1]": [3.0]})
+    with pytest.raises(ValueError, match=r"lists of column 'v' make a column 'v\[1\]', and there"):
+        pt.encode(old, old)
+    assert pt.encode(old.select(["v[1]"]), old.select(["v[1]"])).names == ["v[1]"]

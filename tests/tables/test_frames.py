@@ -439,3 +439,22 @@ def test_the_way_out_where_pyarrow_is_missing(monkeypatch):
 def test_no_frame_at_all():
     with pytest.raises(TypeError, match="x must be a table with named columns, got dict"):
         frames.read("x", {"a": [1]})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2**53 + 1, "9007199254740993"),
+        (Decimal(2**53 + 1), "9007199254740993"),
+        (np.int64(2**62 + 1), "4611686018427387905"),
+        (3.0, "3"),
+        (-0.0, "0"),
+        (Decimal("1.50"), "1.5"),
+        (np.float32(0.5), "0.5"),
+        (float("inf"), "inf"),
+        (True, "True"),
+    ],
+)
+def test_levels_are_told_apart_as_they_are(value, text):
+    """Long numbers of customers or orders, too."""
+    assert frames.level_text(value) == text

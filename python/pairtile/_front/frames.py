@@ -369,7 +369,10 @@ def level_text(value: Any) -> str:
     """The text of a level of a category: 1, 1.0 and Decimal("1.0") are one."""
     if isinstance(value, numeric.Number) and not isinstance(value, (bool, np.bool_, complex)):
         number = float(value)  # type: ignore[arg-type]
-        return str(int(number)) if math.isfinite(number) and number == int(number) else str(number)
+        if not math.isfinite(number):
+            return str(number)
+        whole = int(value)  # type: ignore[call-overload]  # as it is, where float64 would round
+        return str(whole) if value == whole else str(number)
     return str(value)
 
 

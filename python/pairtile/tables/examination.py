@@ -36,6 +36,7 @@ from pairtile.two_sample.results import holm
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pairtile._front.frames import Column
     from pairtile._front.progress import Progress, Report
     from pairtile._front.words import NullMethod
     from pairtile.tables.encode import Encoded
@@ -69,7 +70,8 @@ class Options:
     def __post_init__(self) -> None:
         for test in self.tests:
             scalars.choice("test", test, TESTS)
-        scalars.real("alpha", self.alpha, above=0, most=np.nextafter(1, 0))
+        if not 0 < scalars.real("alpha", self.alpha) < 1:
+            raise ValueError(f"alpha must be above 0 and below 1, got {self.alpha!r}")
         scalars.count("n_permutations", self.n_permutations)
         scalars.choice("missing", self.missing, parts.MISSING)
         if self.standardize != "auto" and not isinstance(self.standardize, (bool, np.bool_)):
@@ -188,7 +190,7 @@ def examine(
         sigma=sigma,
         pvalue=pvalue,
         undecidable=undecidable,
-        columns=column_tests(features, [shares[f.source] for f in features]),
+        columns=column_tests(features, [shares[f.name] for f in features]),
         profiles={f.name: profile(f) for f in features},
         rows=rows,
         warnings=warnings,
@@ -200,11 +202,19 @@ def examine(
 
 
 def _missing_shares(tables: Tables) -> dict[str, tuple[float, float]]:
-    """Of each column, in both tables."""
-    both = []
-    for frame in tables[:2]:
-        both.append([0.0 if c.missing is None else float(c.missing.mean()) for c in frame.columns])
-    return dict(zip(tables.reference.names, zip(*both, strict=True), strict=True))
+    """Of each column, and of each position of lists, in both tables."""
+    shares = {}
+    for x, y in zip(tables.reference.columns, tables.current.columns, strict=True):
+        for j in range(max((c.values.shape[1] for c in (x, y) if c.kind == "list"), default=0)):
+            shares[f"{x.name}[{j}]"] = _missing_share(x, j), _missing_share(y, j)
+        shares[x.name] = _missing_share(x), _missing_share(y)
+    return shares
+
+
+def _missing_share(column: Column, position: int | None = None) -> float:
+    if column.kind == "list" and position is not None and position < column.values.shape[1]:
+        return float(np.isnan(column.values[:, position]).mean())
+    return 0.0 if column.missing is None else float(column.missing.mean())
 
 
 def streams(rng: Any) -> tuple[np.random.Generator, np.random.Generator, np.random.Generator, Any]:
@@ -329,6 +339,10 @@ def joint_test(
         if options.method is not None:
             common["method"] = options.method
         if test == "sliced":
+            if common.pop("method", "permutation") != "permutation":
+                raise ValueError(
+                    f"test='sliced' has the method 'permutation' alone, got {options.method!r}"
+                )
             return sliced_test(x, y, **common)
         if min(len(x), len(y)) < 2:
             raise UndecidableError("it needs at least two rows of each table")

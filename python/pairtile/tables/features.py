@@ -205,18 +205,26 @@ def incomplete(frame: Frame) -> Mask:
     """Rows that lack a value in some column."""
     found = np.zeros(frame.rows, dtype=np.bool_)
     for column in frame.columns:
-        if column.missing is not None:
-            found |= column.missing
+        if (missing := lacking(column)) is not None:
+            found[missing] = True
     return found
+
+
+def lacking(column: Column) -> Mask | None:
+    """Rows without a value, or with a list that has a gap; None if there is none."""
+    if column.kind != "list":
+        return column.missing
+    gaps = np.asarray(np.isnan(column.values).any(axis=1))
+    return gaps if gaps.any() else None
 
 
 def refuse_missing(tables: Tables) -> None:
     """ValueError that counts the missing values of each column, if there are any."""
     faults = [
-        f"{column.name!r} of {name} ({int(column.missing.sum())})"
+        f"{column.name!r} of {name} ({int(missing.sum())})"
         for name, frame in zip(tables.names, tables[:2], strict=True)
         for column in frame.columns
-        if column.missing is not None
+        if (missing := lacking(column)) is not None
     ]
     if faults:
         raise ValueError(
@@ -238,6 +246,13 @@ def joined(tables: Tables, max_categories: int = 50) -> list[Feature]:
     features = []
     for x, y in zip(tables.reference.columns, tables.current.columns, strict=True):
         features += _features(x, y, tables.names, max_categories)
+    counts = Counter(feature.name for feature in features)
+    for feature in features:
+        if feature.name != feature.source and counts[feature.name] > 1:
+            raise ValueError(
+                f"the lists of column {feature.source!r} make a column {feature.name!r}, and there "
+                f"is another of that name; rename one, or leave it out: drop=[{feature.name!r}]"
+            )
     return features
 
 
