@@ -10,7 +10,7 @@ from scipy.stats import chi2_contingency, ks_2samp, kstwo
 
 from pairtile.tables import kolmogorov
 from pairtile.tables.columns import chi_square, column_tests, total_variation
-from pairtile.tables.features import joined, of_argument, pair
+from pairtile.tables.features import joined, pair, unnamed
 from strategies import SEEDS
 
 SIZES = st.one_of(st.integers(1, 12), st.integers(1, 400))
@@ -145,5 +145,5 @@ def test_the_pvalues_are_adjusted_over_all_columns():
 
 
 def test_arrays_have_columns_called_x():
-    assert of_argument("x", np.eye(3)).names == ["x0", "x1", "x2"]
-    assert of_argument("x", [1.0, 2.0]).names == ["x0"]
+    assert unnamed("x", np.eye(3)).names == ["x0", "x1", "x2"]
+    assert unnamed("x", [1.0, 2.0]).names == ["x0"]

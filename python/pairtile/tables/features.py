@@ -88,11 +88,9 @@ class Tables(NamedTuple):
         )
 
 
-def of_argument(name: str, x: Any) -> Frame:
-    """A table, or an array of numbers whose columns are called x0, x1, …."""
-    if frames.is_frame(x) or frames.is_series(x):
-        return frames.read(name, x)
-    return _of_array(name, x)
+def unnamed(name: str, x: Any) -> Frame:
+    """A series, or an array of numbers whose columns are called x0, x1, …."""
+    return frames.read(name, x) if frames.is_series(x) else _of_array(name, x)
 
 
 def _of_array(name: str, x: Any) -> Frame:
@@ -151,7 +149,7 @@ def pair(
         )
     given = [reference, current]
     if not of_frames[0]:
-        given = [of_argument(name, x) for name, x in zip(names, given, strict=True)]
+        given = [unnamed(name, x) for name, x in zip(names, given, strict=True)]
         given[1] = _named_alike(given[0], given[1])
     both, known = [], set()
     for name, x in zip(names, given, strict=True):
