@@ -109,6 +109,8 @@ def test_more_than_5000_rows_exchange_bins_in_random_order():
     assert found.test.statistic == pytest.approx(pt.energy_distance(x, y), rel=1e-9)
     assert pt.drift(x[:2500], y, rng=0, n_permutations=19).test.null == "permutation"
     assert pt.drift(x, y, method="gamma").test.null == "gamma"
+    few = pt.drift(np.repeat(x, 2)[:5500], y[:5], rng=0, n_permutations=19, top=0)
+    assert few.test.null == "permutation"  # there are no bins of one size
 
 
 @pytest.mark.parametrize("test", ["energy", "mmd"])

@@ -7,6 +7,7 @@ exact and ties are ties; SciPy; and closed forms where the statistic is a mean d
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -301,6 +302,44 @@ def test_bins_of_single_rows_are_a_permutation_test(seed):
         assert cheap.pvalue == permuted.pvalue
     defaults = pt.energy_test(x, y, method="cheap_permutation", **options)
     assert defaults.pvalue == pt.energy_test(x, y, method="random", **options).pvalue
+
+
+@given(n=st.integers(1, 3000), m=st.integers(1, 3000))
+def test_bins_of_both_samples_are_of_one_size_by_default(n, m):
+    bins = nulls.check_bins(None, n, m, "biased")
+    of_x, of_y = (len(edges) - 1 for edges in nulls._bin_edges(n, m, bins))
+    assert of_x + of_y == bins
+    assert bins >= min(63, n + m)
+    assert abs((n / of_x) / (m / of_y) - 1) < 0.016  # half a bin of 32
+    assert math.comb(bins, of_x) >= min(10**5, math.comb(n + m, n))
+
+
+def test_bins_of_a_small_sample_hold_their_level():
+    """Of 64 bins y would have one of 2 rows and x 63 of 4, and p be too small."""
+    rng = np.random.default_rng(8)
+    runs = 60
+    pvalues = np.array(
+        [
+            pt.energy_test(
+                rng.normal(size=254),
+                rng.normal(size=2),
+                method="cheap_permutation",
+                n_permutations=199,
+                workers=1,
+                rng=rng,
+            ).pvalue
+            for _ in range(runs)
+        ]
+    )
+    for alpha in (0.05, 0.1, 0.3):
+        rejected = np.count_nonzero(pvalues <= alpha)
+        assert stats.binom.sf(rejected - 1, runs, alpha) > 1e-3
+        assert stats.binom.cdf(rejected, runs, alpha) > 1e-3
+
+
+def test_more_bins_than_memory_should_hold_are_refused():
+    with pytest.raises(ValueError, match="of 9,000 and 1 rows need more than 4,096 of them; use"):
+        pt.energy_test(np.zeros(9000), np.zeros(1), method="cheap_permutation")
 
 
 # --- gamma and spectrum -------------------------------------------------------------------------

@@ -178,8 +178,9 @@ def drift(
         One seed gives one answer.
     method : str, optional
         How the test finds its null distribution, as in the function of that name. By default
-        "permutation" up to 5,000 rows of both tables together, above them (energy, mmd)
-        "cheap_permutation", of rows in random order.
+        "permutation" up to 5,000 rows of both tables together, and where one has more than 1,000
+        times the rows of the other; else (energy, mmd) "cheap_permutation", of rows in random
+        order.
 
     Returns
     -------

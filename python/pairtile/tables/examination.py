@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 TESTS = ("energy", "mmd", "aggregated", "sliced")
 _ALL_PAIRS = 5_000  # pooled rows up to which every relabelling moves single rows
+_MOST_TIMES = 1_000  # what one table may have of the rows of the other for bins of one size
 _BANDWIDTHS = (1e-150, 1e150)  # what can be squared
 
 
@@ -354,7 +355,9 @@ def joint_test(
             raise
     method = options.method
     if method is None:
-        method = "permutation" if len(x) + len(y) <= _ALL_PAIRS else "cheap_permutation"
+        small, large = sorted((len(x), len(y)))
+        alone = small + large <= _ALL_PAIRS or large > _MOST_TIMES * small
+        method = "permutation" if alone else "cheap_permutation"
     if method == "cheap_permutation":
         # it moves bins of rows that follow one another, which must not be alike by their order
         x, y = x[shuffle.permutation(len(x))], y[shuffle.permutation(len(y))]

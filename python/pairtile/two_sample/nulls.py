@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 METHODS = ("permutation", "random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum")
+_BINS = 64  # of a cheap permutation
+_MOST_BINS = 4096  # the sums over every two take 128 MB
+_RELABELLINGS = 10**5  # of bins, at least
 _SPECTRUM_ROWS = 512  # of the Gram matrix whose eigenvalues are taken: 2 MB
 _SCALE_ROWS = 64  # by which the size of kernel values is judged
 _ROUNDED_PAIRS = 512  # fewer take no time
@@ -196,6 +199,36 @@ def _bin_edges(n: int, m: int, n_bins: int) -> tuple[NDArray[np.int64], NDArray[
     )
 
 
+def _default_bins(n: int, m: int) -> int:
+    """64 bins or more, so many that those of x and of y are of one size.
+
+    A sample that is much the smaller has few bins, each of few rows, and the other one many: were
+    they larger, relabellings would have more rows in that sample than it has, and p be too small.
+    """
+    if n + m <= _BINS:
+        return n + m
+    small, large = sorted((n, m))
+
+    def of_large(of_small: int) -> int:
+        return round(large * of_small / small)
+
+    def unlike(of_small: int) -> float:
+        return abs(of_large(of_small) * small / (of_small * large) - 1)
+
+    least = -(-_BINS * small // (n + m))
+    while least < small and math.comb(least + of_large(least), least) < _RELABELLINGS:
+        least += 1
+    if least + of_large(least) > _MOST_BINS:
+        raise ValueError(
+            f"method='cheap_permutation' exchanges bins of one size, and samples of {n:,} and "
+            f"{m:,} rows need more than {_MOST_BINS:,} of them; use method='permutation', or "
+            "fewer rows of the larger sample"
+        )
+    some = [k for k in range(least, min(2 * least, small) + 1) if k + of_large(k) <= 4 * _BINS]
+    best = min(some, key=unlike, default=least)
+    return best + of_large(best)
+
+
 def cheap_permutation(
     s: Samples | DistanceSamples,
     n_bins: int,
@@ -235,7 +268,7 @@ def cheap_permutation(
 
 def check_bins(n_bins: Any, n: int, m: int, estimator: str) -> int:
     """The number of bins, validated."""
-    bins = min(64, n + m) if n_bins is None else scalars.count("n_bins", n_bins, least=2)
+    bins = _default_bins(n, m) if n_bins is None else scalars.count("n_bins", n_bins, least=2)
     if bins > n + m:
         raise ValueError(f"n_bins is {bins}, but x and y together have only {n + m} rows")
     sizes = np.concatenate([np.diff(edges) for edges in _bin_edges(n, m, bins)])

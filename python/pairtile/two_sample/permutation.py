@@ -250,7 +250,8 @@ def mmd_test(
         "biased" sums over all pairs.
 
         "cheap_permutation": exchanges `n_bins` bins of consecutive rows; exact if all have the
-        same size, and then as valid as a permutation test, with a little less power.
+        same size, and then as valid as a permutation test, with a little less power. Bins of x
+        that are larger than those of y on average, or smaller, make p too small or too large.
 
         "gamma": no resampling; the gamma distribution with the first two moments that the biased
         statistic has under the null: mean :math:`(1/n + 1/m)(\bar k_{ii} - \bar k_{i \ne j})`
@@ -273,8 +274,9 @@ def mmd_test(
         normal samples of 1000 rows by "linear", 0.5, 3.9 and 8.7 % of 400 rows by 20 blocks of 20,
         but 8.2, 10.2 and 12.4 % where there were two blocks.
     n_bins : int, optional
-        Of "cheap_permutation"; 64, or one per row of x and y together if those are fewer. Bins
-        are shared out to x and y in proportion to their rows.
+        Of "cheap_permutation"; bins are shared out to x and y in proportion to their rows. By
+        default 64, or as many more as let those of x be as large as those of y; one per row if x
+        and y together have no more than 64; ValueError if that takes more than 4096 bins.
     block_size : int, optional
         Of the estimator "block", as in `mmd`.
     workers, check_finite, progress
