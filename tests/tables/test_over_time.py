@@ -101,8 +101,12 @@ def test_small_periods_are_listed_and_not_tested():
     assert found.periods[1].pvalue == found.periods[1].pvalue_adjusted
     none = pt.drift_over_time(reference(), stream(days), "day", freq="M", min_rows=40, **QUICK)
     assert not none.drift
-    assert none.warnings == ["no period has min_rows=40 rows: nothing was tested"]
-    assert "no drift in any" in str(none)
+    assert none.warnings == [
+        "no period has min_rows=40 rows: nothing was tested; a longer freq makes larger ones"
+    ]
+    assert str(none).startswith("nothing can be said: tested none of 2 periods of 'day'")
+    each = pt.drift_over_time(reference(), stream(days), "day", **QUICK)
+    assert "each value is a period, freq='W' makes weeks" in each.warnings[0]
 
 
 def test_there_are_permutations_enough_for_holm():

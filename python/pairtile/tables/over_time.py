@@ -308,7 +308,10 @@ def drift_over_time(
                 except UndecidableError as error:
                     warnings.append(f"period {labels[t]!r} was not tested: {error}")
     else:
-        warnings.append(f"no period has min_rows={min_rows:,} rows: nothing was tested")
+        longer = "" if freq == "Y" else "; a longer freq makes larger ones"
+        if freq is None:
+            longer = "; each value is a period, freq='W' makes weeks of dates"
+        warnings.append(f"no period has min_rows={min_rows:,} rows: nothing was tested{longer}")
     adjusted = dict(zip(found, holm([p for _, p in found.values()]), strict=True))
     periods = []
     for t, (label, size) in enumerate(zip(labels, sizes, strict=True)):

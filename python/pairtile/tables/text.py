@@ -79,7 +79,10 @@ def _null(drift: Drift) -> str:
 def over_time_as_text(result: DriftOverTime) -> str:
     """Decision, periods, warnings; of many periods first those that drifted."""
     drifted = [period for period in result.periods if period.drift]
+    tested = sum(period.pvalue is not None for period in result.periods)
     said = f"DRIFT in {len(drifted):,}" if drifted else "no drift in any"
+    if not tested:
+        said = "nothing can be said: tested none"
     lines = [
         f"{said} of {len(result.periods):,} periods of {short(result.by, _NAME)!r}",
         f"at level {result.alpha:g} (Holm) by {WORDS[result.test_name]}",
