@@ -122,6 +122,8 @@ def test_options_say_what_is_not_found(tmp_path, monkeypatch):
     path = written(tmp_path, "Größe,Ort\n1,Köln\n2,Zürich\n".encode("cp1252"))
     table = by_both(monkeypatch, path, encoding="cp1252")
     assert contents(table)["Ort"] == ("text", ["Köln", "Zürich"])
+    path = written(tmp_path, "Größe,Ort\n1,Köln\n2,Zürich\n".encode("utf-8-sig"))
+    assert contents(by_both(monkeypatch, path, encoding="cp1252")) == contents(table)
     path = written(tmp_path, "a\n1,5\n2,5\n")
     assert contents(by_both(monkeypatch, path, decimal=",")) == {"a": ("number", [1.5, 2.5])}
 
@@ -282,6 +284,7 @@ def test_a_lone_word_is_a_header(tmp_path, monkeypatch):
             "'1,234', with a decimal comma or with its thousands set apart",
         ),
         ('a,b\n"1,234,567",1.5\n900,2\n', "row 0 holds '1,234,567', which is a number only if"),
+        ('a;b\n"1.234,5";1\n"2,5";2\n', "without marks of thousands, pass --decimal, or leave"),
         (
             "é,b\n1,2\n".encode("cp1252"),
             "not text in utf-8, line 1 has the byte 0xe9; name its encoding",

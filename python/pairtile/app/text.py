@@ -86,7 +86,8 @@ def read(
     sep : str, optional
         One character; found from the first rows if None.
     encoding : str, optional
-        As Python names them; that of the byte order mark, or UTF-8, if None.
+        As Python names them; that of the byte order mark, or UTF-8, if None. The mark of UTF-8
+        counts before it.
     decimal : {".", ","}, optional
         What begins a fraction; it separates no fields.
 
@@ -137,7 +138,7 @@ def _read(path: Path, text: str, notes: list[str], sep: str | None, decimal: str
 def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, list[str]]:
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     chosen = encoding or marked or "utf-8"
-    if codecs.lookup(chosen).name == "utf-8" and data.startswith(codecs.BOM_UTF8):
+    if data.startswith(codecs.BOM_UTF8):  # begins no text in another encoding
         chosen = "utf-8-sig"
     try:
         text = data.decode(chosen)

@@ -188,7 +188,8 @@ def _remarks(path: Path, name: str, strings: Strings, decimal: str) -> list[str]
     if all(values.is_grouped(text) or values.is_comma_number(text) for _, text in others):
         raise InputError(
             f"{path}: column {name!r}: row {row} holds {text!r}, which is a number only if its "
-            f"thousands are set apart, or with another --decimal than {decimal!r}"
+            f"thousands are set apart, or with another --decimal than {decimal!r}: write the file "
+            "without marks of thousands, pass --decimal, or leave the column out with --drop"
         )
     counts = np.bincount(strings.codes, minlength=len(strings.levels))
     numbers = sum(counts[i] for i, _ in present) - sum(counts[i] for i, _ in others)
