@@ -409,6 +409,9 @@ def test_profiles_are_histograms():
     open_ended = np.r_[-np.inf, profile.edges[1:-1], np.inf]
     for shares, sample in ((profile.reference, x), (profile.current, y)):
         np.testing.assert_allclose(shares, np.histogram(sample, open_ended)[0] / len(sample))
+    whole = np.tile(np.arange(25.0), 8)  # each on an edge, and in the bin that begins there
+    shares = pt.drift(whole, whole[:100], n_permutations=19, rng=0).profiles["x0"].reference
+    np.testing.assert_allclose(shares, [1 / 25] * 23 + [2 / 25])
     old, new = drifted()
     profiles = pt.drift(old, new, **QUICK).profiles
     assert profiles["signup"].edges.dtype == np.dtype("datetime64[us]")
