@@ -46,6 +46,15 @@ def test_large_samples_have_scipys_asymptotic_pvalue(n, m, shift):
     assert p == pytest.approx(expected.pvalue, rel=1e-6)
 
 
+@pytest.mark.parametrize(("n", "m"), [(10_000, 3), (4, 10_000)])
+def test_up_to_10000_values_the_pvalue_is_exact(n, m):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=n), rng.normal(size=m)
+    distance = kolmogorov.distance(x, y)
+    (p,) = kolmogorov.pvalues([distance], n, m)
+    assert p == pytest.approx(ks_2samp(x, y, method="exact").pvalue, rel=1e-9)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 139, 140, 141, 500, 5000, 100_000, 100_001, 200_000])
 def test_the_law_of_one_sample_everywhere(n):
     """Every formula that it is pieced together from, and both sides of the seams."""
