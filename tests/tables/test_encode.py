@@ -225,8 +225,12 @@ def test_messages_of_arguments():
     x = np.eye(3)
     with pytest.raises(TypeError, match="reference has named columns and current has none"):
         pt.encode(OLD, x)
+    with pytest.raises(TypeError, match=r"reference is a path, 'a.csv': pass the table that is"):
+        pt.drift("a.csv", "b.csv")
+    with pytest.raises(TypeError, match=r"current is a dict: pass pandas.DataFrame\(current\)"):
+        pt.drift(np.zeros((3, 1)), {"a": [1.0, 2.0, 3.0]})
     with pytest.raises(TypeError, match="must be a table with named columns or an array"):
-        pt.encode({"a": [1]}, {"a": [2]})
+        pt.encode([["a"]], [["b"]])
     with pytest.raises(ValueError, match="must be 2-D"):
         pt.encode(np.zeros((2, 2, 2)), x)
     with pytest.raises(ValueError, match="unknown missing 'ignore'"):

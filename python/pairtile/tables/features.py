@@ -8,6 +8,7 @@ First station of everything in this room. Messages name the table and the column
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,6 +95,13 @@ def unnamed(name: str, x: Any) -> Frame:
 
 
 def _of_array(name: str, x: Any) -> Frame:
+    if isinstance(x, (str, os.PathLike)):
+        raise TypeError(
+            f"{name} is a path, {str(x)!r}: pass the table that is read from it, or compare files "
+            "with `pairtile compare`"
+        )
+    if isinstance(x, dict):
+        raise TypeError(f"{name} is a dict: pass pandas.DataFrame({name}) or pyarrow.table({name})")
     try:
         a = validate.host(validate.array(name, x))
     except TypeError as error:

@@ -368,7 +368,8 @@ def _periods(frame: Any, by: str, freq: str | None) -> tuple[list[str], NDArray[
     if freq is not None and column.kind != "date":
         raise TypeError(
             f"freq={freq!r} needs dates, and column {by!r} of frame is {column.kind} "
-            f"({column.dtype}); convert it, or leave freq out: each value is then a period"
+            f"({column.dtype}); convert it, with pandas.to_datetime say, or leave freq out: each "
+            "value is then a period"
         )
     if column.kind in ("list", "other"):
         raise TypeError(
