@@ -318,6 +318,11 @@ def test_the_largest_numbers_of_all():
     found = pt.drift(x, np.abs(x), **QUICK)
     assert found.columns[0].effect == pytest.approx(1 / 3)
     assert found.drift
+    small = pt.drift(x * 2.0**-1000, np.abs(x * 2.0**-1000), **QUICK)
+    assert [row.index for row in found.rows] == [row.index for row in small.rows]
+    np.testing.assert_allclose(
+        [row.witness for row in found.rows], [row.witness * 2.0**1000 for row in small.rows]
+    )
 
 
 def test_columns_and_drop_choose():

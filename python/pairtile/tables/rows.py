@@ -78,7 +78,12 @@ def drifted_rows(
         return []
     x, y = encoded.reference, encoded.current
     kernel = Energy() if sigma is None else Gaussian(sigma)
+    unit = max(map(unit_of, (x, y))) if sigma is None else 1.0
+    if unit != 1:  # sums of distances are beyond float64
+        x, y = x / unit, y / unit
     values = witness(y, x, y, kernel=kernel, workers=workers, progress=report or False)
+    with np.errstate(over="ignore", under="ignore"):
+        values = values * unit
     chosen = np.argsort(values, kind="stable")[:top]
     named = _columns(encoded, chosen, sigma)
     return [
