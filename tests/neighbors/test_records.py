@@ -126,5 +126,11 @@ def test_bad_input_says_what_is_wrong():
         pt.closest_record_test(x, x, np.zeros((4, 1)))
     with pytest.raises(ValueError, match="inner_product"):
         pt.closest_record_test(x, x, x, metric="inner_product")
+    gaps = np.array([[0.0, np.nan], [np.nan, np.nan]])
+    for place, name in enumerate(("train", "holdout")):
+        sets = [x, x]
+        sets[place] = gaps
+        with pytest.raises(ValueError, match=f"of synthetic and row 1 of {name} have none in com"):
+            pt.closest_record_test(*sets, x, metric="gower")
     with pytest.raises(ValueError, match="holdout contains NaN"):
         pt.closest_record_test(x, x * np.nan, x)

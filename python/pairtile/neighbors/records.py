@@ -146,7 +146,8 @@ def closest_record_test(
     limit = scalars.memory_limit(memory_limit)
     options: dict[str, Any] = {"check_finite": finite, "workers": threads}
     a, b, c = validate.sets({"train": train, "holdout": holdout, "synthetic": synthetic}, **options)
-    measure = metrics.resolve(metric, metric_params, reference=a, x=c)
+    measure = metrics.resolve(metric, metric_params, train=a, synthetic=c)
+    metrics.resolve(metric, metric_params, holdout=b, synthetic=c)  # what it asks of pairs of rows
     draws = scalars.generator(rng)
     rows = min(len(a), len(b))
     sets = [_thinned(a, rows, draws), _thinned(b, rows, draws)]
