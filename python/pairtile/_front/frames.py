@@ -227,8 +227,9 @@ def numbers(name: str, frame: Frame, order: Sequence[int] | None = None) -> Valu
     others = [f"{c.name!r} ({c.dtype})" for c in chosen if c.kind not in ("number", "bool")]
     if others:
         raise TypeError(
-            f"{name} has columns that are not numbers: {', '.join(others)}; leave them out, or "
-            "pass both tables to pairtile.drift, which takes all kinds of columns"
+            f"{name} has columns that are not numbers: {', '.join(others)}; leave them out, "
+            "take metric='gower' where a metric is asked for, which compares words, or pass both "
+            "tables to pairtile.drift, which takes all kinds of columns"
         )
     narrow = bool(chosen) and all(c.values.dtype == np.float32 for c in chosen)
     values = np.empty((frame.rows, len(chosen)), dtype=np.float32 if narrow else np.float64)
