@@ -108,6 +108,19 @@ def test_distances_beyond_float64_are_infinite():
     assert np.isinf(apart.quantiles).all()
 
 
+def test_rows_that_share_nothing_with_a_set_are_named():
+    rng = np.random.default_rng(0)
+    train, holdout, synthetic = rng.normal(size=(3, 30, 2))
+    holdout[:, 0] = np.nan
+    synthetic[4, 1] = np.nan
+    with pytest.raises(
+        ValueError, match=r"row 4 of synthetic has no feature .* with any row of holdout"
+    ):
+        pt.closest_record_test(train, holdout, synthetic, metric="nan_euclidean")
+    synthetic[4, 1] = 0.0
+    pt.closest_record_test(train, holdout, synthetic, metric="nan_euclidean")
+
+
 @pytest.mark.native
 def test_the_backends_agree():
     rng = np.random.default_rng(3)

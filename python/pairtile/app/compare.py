@@ -33,6 +33,7 @@ _OPTIONS = {
     "standardize=True": "--standardize",
     "missing='drop'": "--missing drop",
     "max_rows=": "--max-rows ",
+    "drop=": "--drop",
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._definitions.metrics import METRICS
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.binomial import upper_tail
 from pairtile._front.categories import coded
@@ -63,6 +64,16 @@ def _thinned(a: Any, rows: int, rng: np.random.Generator) -> Any:
     if len(a) == rows:
         return a
     return validate.taken(a, np.sort(rng.permutation(len(a))[:rows]))
+
+
+def _require_near(name: str, distances: NDArray[np.float64]) -> None:
+    """ValueError unless each synthetic row shares a feature with some row of a set."""
+    bad = np.flatnonzero(np.isinf(distances))
+    if bad.size:
+        raise ValueError(
+            f"row {bad[0]} of synthetic has no feature in common with any row of {name}, so that "
+            "there is no distance to compare; leave out rows of which little is known"
+        )
 
 
 def closest_record_test(
@@ -162,6 +173,9 @@ def closest_record_test(
             )[:, 0]
             for known, report in zip(sets, reports, strict=True)
         )  # fmt: skip
+    if METRICS[measure.name].takes_nan:
+        for name, distances in (("train", to_train), ("holdout", to_holdout)):
+            _require_near(name, distances)
     nearer = int(np.count_nonzero(to_train < to_holdout))
     ties = int(np.count_nonzero(to_train == to_holdout))
     with np.errstate(invalid="ignore"):  # between two infinite distances

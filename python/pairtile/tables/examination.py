@@ -184,6 +184,8 @@ def examine(
                 workers=options.workers,
                 report=of_rows,
             )
+    columns = column_tests(features, [shares[f.name] for f in features])
+    warnings += apart_warning(columns, options.alpha)
     return Examination(
         options=options,
         results=results,
@@ -191,7 +193,7 @@ def examine(
         sigma=sigma,
         pvalue=pvalue,
         undecidable=undecidable,
-        columns=column_tests(features, [shares[f.name] for f in features]),
+        columns=columns,
         profiles={f.name: profile(f) for f in features},
         rows=rows,
         warnings=warnings,
@@ -288,6 +290,21 @@ def column_warnings(features: list[Feature], names: tuple[str, str]) -> list[str
                 f"{len(feature.levels) - 1} commonest count, the rest as one: {parts.OTHER!r}"
             )
     return said
+
+
+def apart_warning(columns: list[ColumnDrift], alpha: float) -> list[str]:
+    """What is to be said of columns in which the tables have nothing in common."""
+    apart = [
+        c.name
+        for c in columns
+        if c.kind != "flag" and c.effect > 1 - 1e-9 and c.pvalue_adjusted <= alpha
+    ]
+    if not apart:
+        return []
+    return [
+        f"the tables have no values in common in {listed(apart)}: if that is so by nature, as with "
+        "identifiers and times of entry, leave such columns out with drop="
+    ]
 
 
 def bandwidth(encoded: Encoded, options: Options, report: Report | None) -> float:
