@@ -10,9 +10,9 @@ import pytest
 
 import pairtile as pt
 from gpu_data import TERMS, data
-from pairtile import dependence
 from pairtile._backends import numpy as twin
 from pairtile._definitions.kernels import KERNELS
+from pairtile.paired import independence
 from pairtile.two_sample.relabelling import pack
 
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
@@ -281,12 +281,12 @@ def test_public_dependence(cupy: Any) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("statistic", ["distance_covariance", "hsic"])
 def test_independence_tests(cupy: Any, statistic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if statistic == "hsic":
-        monkeypatch.setitem(dependence._STATISTICS, statistic, pt.Gaussian(1.5))
     x = data(40, 2, "float32")
     y = np.square(x) + 0.5 * data(40, 2, "float32", 1)
     wide = data(40, 5, "float32", 2)
     options: dict[str, Any] = {"statistic": statistic, "n_permutations": 49, "rng": 3}
+    if statistic == "hsic":
+        options |= {"x_kernel": pt.Gaussian(1.5), "y_kernel": pt.Gaussian(1.5)}
 
     def check() -> None:
         for a, b in ((x, y), (x, wide), (x[:, :1], y[:, :1])):
@@ -300,7 +300,9 @@ def test_independence_tests(cupy: Any, statistic: str, monkeypatch: pytest.Monke
             )
 
     check()
-    monkeypatch.setattr(dependence, "_BUFFER", 8 * 40 * 30)  # nothing held, a few orders at a time
+    monkeypatch.setattr(
+        independence, "_BUFFER", 8 * 40 * 30
+    )  # nothing held, a few orders at a time
     check()
 
 

@@ -498,7 +498,11 @@ BAD_CALLS = {
         ValueError,
         ["'inner_product'", "a distance is needed"],
     ),
-    "metric": (lambda: pt.radius_count(A, B, 1.0, metric="l2"), ValueError, ["'l2'", "euclidean"]),
+    "metric": (
+        lambda: pt.radius_count(A, B, 1.0, metric="euclid"),
+        ValueError,
+        ["'euclid'", "euclidean"],
+    ),
     "metric_params": (
         lambda: pt.radius_neighbors(A, B, 1.0, metric_params={"p": 3}),
         ValueError,
