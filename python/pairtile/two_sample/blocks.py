@@ -122,5 +122,5 @@ def in_blocks(
         )
     xx, yy, xy = sums.T
     values = xx + yy - 2 * xy
-    values[np.abs(values) <= 2.0**-46 * (np.abs(xx) + np.abs(yy) + 2 * np.abs(xy))] = 0.0
+    values[np.abs(values) <= 2.0**-40 * (np.abs(xx) + np.abs(yy) + 2 * np.abs(xy))] = 0.0
     return Blocks(values / (size * (size - 1)), text_of(given, lengths, unit), n)
