@@ -18,6 +18,7 @@ from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import (
     Kernel,
+    diagonal,
     in_range,
     joint_precision,
     lengths_of,
@@ -109,18 +110,25 @@ def in_blocks(
         report,
     ):
         lengths = lengths_of(kernel, seen, other, workers=threads, reports=medians)
+        terms = kernel._terms(a.shape[1], lengths)
         sums = choose.module(a, b).kernel_subset_sums(
             a,
             b,
             rows,
             rows,
-            kernel._terms(a.shape[1], lengths),
+            terms,
             paired=True,
             precision=joint_precision(precision, a, b),
             workers=threads,
             progress=report,
         )
     xx, yy, xy = sums.T
+    pairs = size * (size - 1)
     values = xx + yy - 2 * xy
-    values[np.abs(values) <= 2.0**-40 * (np.abs(xx) + np.abs(yy) + 2 * np.abs(xy))] = 0.0
-    return Blocks(values / (size * (size - 1)), text_of(given, lengths, unit), n)
+    # a kernel value is right beside the largest ones, those of a row and itself
+    largest = float(np.abs(diagonal(seen, terms)).mean())
+    rounding = np.maximum(
+        2.0**-46 * (np.abs(xx) + np.abs(yy) + 2 * np.abs(xy)), 2.0**-48 * largest * pairs
+    )
+    values[np.abs(values) <= rounding] = 0.0
+    return Blocks(values / pairs, text_of(given, lengths, unit), n)
