@@ -135,7 +135,7 @@ def test_unknown_metrics_never_reach_a_device(cuda: Any) -> None:
     with pytest.raises(ValueError, match="unknown metric 'taxicab'"):
         cuda.radius_counts(
             sets=(view, view, (0, 0)),
-            measure=("taxicab", 0.0, 0, 0, 0, 0),
+            measure=("taxicab", 0.0, 0, 0, 0, 0.0, 0),
             rows=(0, 1),
             exclude_self=False,
             closed=False,
