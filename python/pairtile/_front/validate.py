@@ -333,9 +333,10 @@ def like(*inputs: Any) -> Callable[[Any], Any]:
 
 def as_given(x: Any, gradient: Any) -> Any:
     """A gradient by rows in the shape in which these came in: one feature may have been 1-D."""
-    if gradient is None or frames.is_frame(x) or np.ndim(x) != 1:
+    if gradient is None or frames.is_frame(x):
         return gradient
-    return gradient[:, 0]
+    dimensions = x.ndim if hasattr(x, "ndim") else np.ndim(x)  # which asks no CuPy array
+    return gradient[:, 0] if dimensions == 1 else gradient
 
 
 def _to_cupy(result: Any, device: Any) -> Any:
