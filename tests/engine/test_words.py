@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import pairtile as pt
-from pairtile import slices
 from pairtile._definitions import metrics
 from pairtile._front import scalars, threads, words
 from pairtile.kernels import kernel
+from pairtile.slices import directions
 from pairtile.two_sample import aggregated, nulls, statistics
 from processes import run_python
 
@@ -219,7 +219,7 @@ def test_the_type_checker_knows_the_same_words():
         words.KernelName: {*kernel._NAMED, *KERNELS},
         words.AggregatedKernel: {*aggregated._FAMILIES, "rbf"},
         words.NullMethod: {*nulls.METHODS},
-        words.DirectionMethod: {*slices._METHODS},
+        words.DirectionMethod: {*directions.METHODS},
         words.Precision: {*scalars.PRECISIONS},
         words.Estimator: {*statistics.ESTIMATORS},
     }

@@ -1,0 +1,22 @@
+"""Sliced transport: Wasserstein and energy distances from sorted one-dimensional projections.
+
+The public face of `cpp/slices` (project → sort → merge → reduce):
+
+    x, y -> `directions` -> costs of the lines -> `mean` over them -> value, error, gradients
+                            └> `reach`, where p-th powers leave float64
+"""
+
+from pairtile.slices.directions import sphere_directions
+from pairtile.slices.energy import energy_factor, sliced_energy
+from pairtile.slices.line import wasserstein_1d
+from pairtile.slices.results import SlicedResult
+from pairtile.slices.wasserstein import sliced_wasserstein
+
+__all__ = [
+    "SlicedResult",
+    "energy_factor",
+    "sliced_energy",
+    "sliced_wasserstein",
+    "sphere_directions",
+    "wasserstein_1d",
+]

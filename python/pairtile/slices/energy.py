@@ -1,0 +1,152 @@
+"""The energy distance by projections."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from pairtile._backends import choose
+from pairtile._front import validate
+from pairtile._front.progress import reporting
+from pairtile._front.threads import resolve_workers
+from pairtile.slices.directions import chosen_directions
+from pairtile.slices.mean import standard_error
+from pairtile.slices.results import SlicedResult
+
+
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: Literal[False] = ...,
+    return_gradient: Literal[False] = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> float: ...
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: Literal[True],
+    return_gradient: bool = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> SlicedResult: ...
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: bool = ...,
+    return_gradient: Literal[True],
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> SlicedResult: ...
+@overload
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = ...,
+    directions: Any = ...,
+    rng: Any = ...,
+    full: bool = ...,
+    return_gradient: bool = ...,
+    workers: int | None = ...,
+    check_finite: bool = ...,
+    progress: Any = ...,
+) -> float | SlicedResult: ...
+def sliced_energy(
+    x: Any,
+    y: Any,
+    *,
+    n_projections: int = 128,
+    directions: Any = None,
+    rng: Any = None,
+    full: bool = False,
+    return_gradient: bool = False,
+    workers: int | None = None,
+    check_finite: bool = True,
+    progress: Any = False,
+) -> float | SlicedResult:
+    r"""Energy distance estimated from one-dimensional projections, in O(L N log N).
+
+    .. math:: E_d(x, y) = c_d \, \mathbb{E}_θ [E_1(θ^T x, θ^T y)], \quad
+              c_d = \sqrt{π} \, Γ((d+1)/2) / Γ(d/2)
+
+    with E_1 = 2E|x − y| − E|x − x'| − E|y − y'| = 2 ∫ (F − G)² dt of the projected samples. Over
+    all directions this is exactly ``energy_distance(x, y)``; the mean over L of them estimates it
+    without bias.
+
+    Parameters
+    ----------
+    x, y : array_like, shapes (n, d) and (m, d)
+        The samples, of any sizes.
+    n_projections, directions, rng, full, return_gradient, workers, check_finite, progress
+        As for `sliced_wasserstein`; c_d supposes directions of length 1.
+
+    Returns
+    -------
+    float or SlicedResult
+        The squared statistic, no root taken, as `energy_distance` returns it by default. The
+        gradient with respect to a point is c_d · mean_θ θ · 2 (mean_j sign(θᵀ(x_i − y_j)) −
+        mean_j sign(θᵀ(x_i − x_j))), with sign(0) = 0, found from ranks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that is not real numbers, 2-D, not empty and finite; for different numbers of
+        columns or directions of the wrong shape.
+    ImportError
+        For Sobol directions without SciPy.
+
+    Notes
+    -----
+    Memory is O(n + m) per direction in work.
+
+    References
+    ----------
+    Hertrich, Wald, Altekrüger and Hagemann, Generative sliced MMD flows with Riesz kernels (2024).
+    """
+    workers = resolve_workers(workers)
+    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
+    dim = a.shape[1]
+    along, block = chosen_directions(directions, dim, n_projections, rng)
+    with reporting(progress, along.shape[1]) as (report,):
+        costs, grad_x, grad_y = choose.module(a, b).sliced_energy_costs(
+            a, b, along, gradient=return_gradient, workers=workers, progress=report
+        )
+    factor = energy_factor(dim)
+    value = factor * float(np.mean(costs))
+    if not (full or return_gradient):
+        return value
+    for grad in (grad_x, grad_y):
+        if grad is not None:
+            np.multiply(grad, factor, out=grad)
+    to_user = validate.like(x, y)
+    error = factor * standard_error(costs, block)
+    return SlicedResult(
+        value, error, *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y)))
+    )
+
+
+def energy_factor(d: int) -> float:
+    """c_d: how much longer a vector is than its projection is on average."""
+    # Γ overflows beyond d = 340, its logarithm does not.
+    return math.sqrt(math.pi) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
