@@ -29,55 +29,75 @@ struct Request {
     std::optional<Array> directions;
 };
 
-// compute(costs, gradients, control) for results of dtype T.
-template <class T, class Compute>
-py::tuple results(const Request& request, bool gradient, int workers, const py::object& progress,
-                  const Compute& compute) {
-    const Slices& slices = request.slices;
-    py::array_t<double> costs(slices.count());
-    py::object grad_x = py::none(), grad_y = py::none();
-    PointGradients<T> gradients;
-    if (gradient) {
-        py::array_t<T> x = zeros<T>({slices.x.rows, slices.x.cols});
-        py::array_t<T> y = zeros<T>({slices.y.rows, slices.y.cols});
-        gradients = {x.mutable_data(), y.mutable_data()};
-        grad_x = x;
-        grad_y = y;
+// The gradients of a call, where they are asked for.
+template <class T>
+struct PointArrays {
+    PointArrays(const Slices& slices, bool wanted) {
+        if (!wanted) return;
+        py::array_t<T> of_x = zeros<T>({slices.x.rows, slices.x.cols});
+        py::array_t<T> of_y = zeros<T>({slices.y.rows, slices.y.cols});
+        gradients = {of_x.mutable_data(), of_y.mutable_data()};
+        x = of_x;
+        y = of_y;
     }
-    double* out = costs.mutable_data();
-    run_released(progress, workers, [&](Control& control) { compute(out, gradients, control); });
-    return py::make_tuple(costs, grad_x, grad_y);
-}
 
+    py::object x = py::none(), y = py::none();
+    PointGradients<T> gradients;
+};
+
+// compute(T()) with the working dtype T.
 template <class Compute>
-py::tuple in_working_dtype(const Request& request, bool gradient, int workers,
-                           const py::object& progress, const Compute& compute) {
-    return request.wide() ? results<double>(request, gradient, workers, progress, compute)
-                          : results<float>(request, gradient, workers, progress, compute);
+py::tuple in_working_dtype(const Request& request, const Compute& compute) {
+    return request.wide() ? compute(double()) : compute(float());
 }
 
 py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& directions, double p,
                      const py::object& x_weights, const py::object& y_weights, bool gradient,
-                     const py::object& direction_weights, int workers, const py::object& progress) {
+                     bool weight_gradient, bool moments, const py::object& direction_weights,
+                     int workers, const py::object& progress) {
     const Request request(x, y, directions);
     const Slices& slices = request.slices;
-    const double* of_x = vector_of<double>(x_weights, slices.x.rows, "x_weights");
-    const double* of_y = vector_of<double>(y_weights, slices.y.rows, "y_weights");
-    const double* of_directions =
-        vector_of<double>(direction_weights, slices.count(), "direction_weights");
-    return in_working_dtype(
-        request, gradient, workers, progress, [&](double* costs, auto gradients, Control& control) {
-            transport_slices(slices, p, of_x, of_y, of_directions, costs, gradients, control);
+    const int64_t count = slices.count();
+    const Transport transport{p, vector_of<double>(x_weights, slices.x.rows, "x_weights"),
+                              vector_of<double>(y_weights, slices.y.rows, "y_weights"),
+                              vector_of<double>(direction_weights, count, "direction_weights")};
+    return in_working_dtype(request, [&]<class T>(T) {
+        py::array_t<double> costs(count);
+        const PointArrays<T> points(slices, gradient);
+        TransportResults<T> results{costs.mutable_data(), points.gradients};
+        const auto wanted = [](bool is, std::vector<int64_t> shape, double*& data) -> py::object {
+            if (!is) return py::none();
+            py::array_t<double> array = zeros<double>(shape);
+            data = array.mutable_data();
+            return array;
+        };
+        const auto by_row = [&](int64_t rows) {
+            return slices.directions ? std::vector{rows} : std::vector{count, rows};
+        };
+        const py::object of_x =
+            wanted(weight_gradient, by_row(slices.x.rows), results.x_weight_slopes);
+        const py::object of_y =
+            wanted(weight_gradient, by_row(slices.y.rows), results.y_weight_slopes);
+        const py::object of_lines = wanted(moments, {count, 4}, results.moments);
+        run_released(progress, workers, [&](Control& control) {
+            transport_slices(slices, transport, results, control);
         });
+        return py::make_tuple(costs, points.x, points.y, of_x, of_y, of_lines);
+    });
 }
 
 py::tuple bind_energy_costs(const py::array& x, const py::array& y, const py::object& directions,
                             bool gradient, int workers, const py::object& progress) {
     const Request request(x, y, directions);
-    return in_working_dtype(request, gradient, workers, progress,
-                            [&](double* costs, auto gradients, Control& control) {
-                                energy_slices(request.slices, costs, gradients, control);
-                            });
+    return in_working_dtype(request, [&]<class T>(T) {
+        py::array_t<double> costs(request.slices.count());
+        const PointArrays<T> points(request.slices, gradient);
+        double* out = costs.mutable_data();
+        run_released(progress, workers, [&](Control& control) {
+            energy_slices(request.slices, out, points.gradients, control);
+        });
+        return py::make_tuple(costs, points.x, points.y);
+    });
 }
 
 }  // namespace
@@ -86,6 +106,7 @@ void register_slices(py::module_& m) {
     using py::arg;
     m.def("sliced_costs", bind_costs, arg("x"), arg("y"), arg("directions").none(true), arg("p"),
           arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(), arg("gradient"),
+          arg("weight_gradient") = false, arg("moments") = false,
           arg("direction_weights").none(true), arg("workers"), arg("progress") = py::none());
     m.def("sliced_energy_costs", bind_energy_costs, arg("x"), arg("y"),
           arg("directions").none(true), py::kw_only(), arg("gradient"), arg("workers"),

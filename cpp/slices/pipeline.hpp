@@ -77,17 +77,26 @@ template <class T, class Item>
 using Reduce = std::function<double(const Sorted<T, Item>& x, const Sorted<T, Item>& y,
                                     int64_t direction, T* x_slopes, T* y_slopes, const Tick& tick)>;
 
+// After each batch: its first direction, and how many it has.
+using BatchDone = std::function<void(int64_t first, int64_t count)>;
+
+template <class T>
+int64_t batch_size(const Slices& slices) {
+    return batch_size(slices.count(), slices.x.rows + slices.y.rows, sizeof(T),
+                      ops_of<T>(isa()).rows);
+}
+
 // The pipeline.
 template <class T, class Item>
 void run(const Slices& slices, const Frame& frame, const double* x_weights, const double* y_weights,
          double* costs, PointGradients<T> gradients, Control& control,
-         const Reduce<T, Item>& reduce) {
+         const Reduce<T, Item>& reduce, const BatchDone& batch_done = {}) {
     const Ops<T>& ops = ops_of<T>(isa());
     const int64_t n = slices.x.rows, m = slices.y.rows, count = slices.count();
     if (n > std::numeric_limits<uint32_t>::max() || m > std::numeric_limits<uint32_t>::max()) {
         throw std::length_error("sliced statistics take at most 2^32 - 1 rows");
     }
-    const int64_t step = batch_size(count, n + m, sizeof(T), ops.rows);
+    const int64_t step = batch_size<T>(slices);
     Coordinates<T> px(std::min(step, count), n, ops), py(std::min(step, count), m, ops);
     std::vector<SortBuffers<Item>> buffers(static_cast<size_t>(control.workers()));
     control.expect(count);
@@ -103,9 +112,11 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
             costs[first + l] = reduce(x, y, first + l, px.of(l), py.of(l), tick);
             control.advance(1);
         });
-        if (!gradients.x) continue;
-        batch.pull_back(slices.x, px, gradients.x, control);
-        batch.pull_back(slices.y, py, gradients.y, control);
+        if (gradients.x) {
+            batch.pull_back(slices.x, px, gradients.x, control);
+            batch.pull_back(slices.y, py, gradients.y, control);
+        }
+        if (batch_done) batch_done(first, std::min(step, count - first));
     }
 }
 

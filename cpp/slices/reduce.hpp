@@ -133,6 +133,77 @@ void transport_slopes(const Cost& cost, const Sorted<T, Ranked<T>>& x,
     write(slopes_y, y.items[at_y], sum_y);
 }
 
+// factor · ∂W_p^p/∂(share of mass of a row), written for every row of both sets: the potentials of
+// the transport problem. Where F and G step at one level, mass may move either way from there; the
+// slope is the mean of both.
+template <class Cost, class T>
+void transport_potentials(const Cost& cost, const Sorted<T, Ranked<T>>& x,
+                          const Sorted<T, Ranked<T>>& y, double factor, double* slopes_x,
+                          double* slopes_y, const Tick& tick) {
+    double of_x = 0, of_y = 0, sum_x = 0, sum_y = 0;
+    int64_t at_x = 0, at_y = 0;
+    const auto write = [](const auto& side, int64_t i, double value, double& sum, double* slopes) {
+        slopes[side.items[i].row] = value;
+        sum += side.weight(i) * value;
+    };
+    // the rise of the cost to `to` as a point goes on from i to i + 1
+    const auto rise = [&cost](const auto& side, int64_t i, double to) {
+        return cost.value(side.value(i + 1) - to) - cost.value(side.value(i) - to);
+    };
+    const auto go_to = [&](int64_t i, int64_t j) {
+        if (i == at_x && j == at_y) return;
+        double up_x = 0, up_y = 0;
+        if (i != at_x) up_x = (rise(x, at_x, y.value(at_y)) + rise(x, at_x, y.value(j))) / 2;
+        if (j != at_y) up_y = (rise(y, at_y, x.value(at_x)) + rise(y, at_y, x.value(i))) / 2;
+        of_x += up_x;
+        of_y += up_y;
+        if (i != at_x) write(x, i, of_x, sum_x, slopes_x);
+        if (j != at_y) write(y, j, of_y, sum_y, slopes_y);
+        at_x = i;
+        at_y = j;
+    };
+    write(x, 0, of_x, sum_x, slopes_x);
+    write(y, 0, of_y, sum_y, slopes_y);
+    couple(x, y, tick, [&](int64_t i, int64_t j, double) { go_to(i, j); });
+    while (at_x + 1 < x.size) go_to(at_x + 1, at_y);  // rows without mass behind all that has some
+    while (at_y + 1 < y.size) go_to(at_x, at_y + 1);
+    const auto finish = [factor](double* slopes, int64_t size, double mean) {
+        for (int64_t i = 0; i < size; ++i) slopes[i] = factor * (slopes[i] - mean);
+    };
+    finish(slopes_x, x.size, sum_x / x.total_weight());
+    finish(slopes_y, y.size, sum_y / y.total_weight());
+}
+
+struct LineMoments {
+    double mean, variance;
+};
+
+// Of one sorted projection.
+template <class T, class Item>
+LineMoments moments_of(const Sorted<T, Item>& side) {
+    constexpr int lanes = 8;
+    const double middle = side.value(side.size / 2);
+    double weight[lanes] = {}, sum[lanes] = {}, square[lanes] = {};
+    const auto add = [&](int l, int64_t i) {
+        const double w = side.weight(i), value = side.value(i) - middle;
+        weight[l] += w;
+        sum[l] += w * value;
+        square[l] += w * value * value;
+    };
+    int64_t i = 0;
+    for (; i + lanes <= side.size; i += lanes) {
+        for (int l = 0; l < lanes; ++l) add(l, i + l);
+    }
+    for (int l = 0; i < side.size; ++i, ++l) add(l, i);
+    for (int l = 1; l < lanes; ++l) {
+        weight[0] += weight[l];
+        sum[0] += sum[l];
+        square[0] += square[l];
+    }
+    const double mean = sum[0] / weight[0];
+    return {middle + mean, std::max(0.0, square[0] / weight[0] - mean * mean)};
+}
+
 // Energy distance 2 ∫ (F − G)² dt of two sorted projections. `visit(x_begin, x_end, y_begin,
 // y_end)` sees the positions of each distinct value.
 template <class T, class Item, class Visit>

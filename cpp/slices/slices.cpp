@@ -7,36 +7,97 @@
 namespace pairtile {
 namespace {
 
+// Slopes by the shares of mass, which are summed over the directions of a batch in their order, or
+// kept by line where each line is a problem of its own.
+class WeightSlopes {
+  public:
+    WeightSlopes(double* result, int64_t rows, int64_t directions_at_a_time, bool by_line)
+        : result_(result), rows_(rows), by_line_(by_line) {
+        if (!by_line) memory_.reserve(rows * directions_at_a_time);
+    }
+
+    double* of(int64_t direction, int64_t first) {
+        return by_line_ ? result_ + direction * rows_ : &memory_[(direction - first) * rows_];
+    }
+
+    void add_batch(int64_t count, Control& control) {
+        if (by_line_) return;
+        constexpr int64_t some = 1 << 12;
+        parallel_for((rows_ + some - 1) / some, control, [&](int64_t block, int) {
+            const int64_t end = std::min(rows_, (block + 1) * some);
+            for (int64_t l = 0; l < count; ++l) {
+                const double* slopes = &memory_[l * rows_];
+                for (int64_t i = block * some; i < end; ++i) result_[i] += slopes[i];
+            }
+        });
+    }
+
+  private:
+    double* result_;
+    int64_t rows_;
+    bool by_line_;
+    Buffer<double> memory_;
+};
+
 template <class T, class Cost>
-void transport(const Slices& slices, const Cost& of, double p, const double* x_weights,
-               const double* y_weights, const double* direction_weights, double* costs,
-               PointGradients<T> gradients, Control& control) {
+void transport_by(const Slices& slices, const Cost& of, const Transport& transport,
+                  const TransportResults<T>& results, Control& control) {
     const Frame frame = frame_of(slices, control);
-    const double unit = 1 / frame.scale;
+    const double p = transport.p, unit = 1 / frame.scale;
     double cost_unit = std::isinf(p) ? unit : std::pow(unit, p), slope_unit = std::pow(unit, p - 1);
     Cost cost = of;
     if constexpr (requires { cost.unit; }) {
         cost.unit = unit;
         cost_unit = slope_unit = 1.0;
     }
-    const auto go = [&]<class Item>(const Reduce<T, Item>& reduce) {
-        run(slices, frame, x_weights, y_weights, costs, gradients, control, reduce);
+    const auto share = [&transport](int64_t direction) {
+        return transport.direction_weights ? transport.direction_weights[direction] : 1.0;
     };
-    const auto cost_alone = [&](const auto& x, const auto& y, int64_t, T*, T*, const Tick& tick) {
+    const auto costs_of = [&](const auto& x, const auto& y, int64_t l, const Tick& tick) {
+        if (results.moments) {
+            const LineMoments of_x = moments_of(x), of_y = moments_of(y);
+            double* out = results.moments + 4 * l;
+            out[0] = unit * of_x.mean;
+            out[1] = unit * of_y.mean;
+            out[2] = unit * unit * of_x.variance;
+            out[3] = unit * unit * of_y.variance;
+        }
         return cost_unit * transport_cost(cost, x, y, tick);
     };
-    constexpr bool smooth = requires { cost.slope(0.0); };
-    if constexpr (smooth) {
-        if (gradients.x) {
-            return go(Reduce<T, Ranked<T>>([&](const auto& x, const auto& y, int64_t l, T* x_slopes,
-                                               T* y_slopes, const Tick& tick) {
-                const double share = direction_weights ? direction_weights[l] : 1.0;
-                transport_slopes(cost, x, y, share * slope_unit, x_slopes, y_slopes, tick);
-                return cost_unit * transport_cost(cost, x, y, tick);
-            }));
+    const auto go = [&]<class Item>(const Reduce<T, Item>& reduce, const BatchDone& done = {}) {
+        run(slices, frame, transport.x_weights, transport.y_weights, results.costs,
+            results.gradients, control, reduce, done);
+    };
+    if constexpr (requires { cost.slope(0.0); }) {
+        const bool by_points = results.gradients.x, by_weights = results.x_weight_slopes;
+        if (by_points || by_weights) {
+            const int64_t step = by_weights ? batch_size<T>(slices) : 0;
+            WeightSlopes of_x(results.x_weight_slopes, slices.x.rows, step, !slices.directions);
+            WeightSlopes of_y(results.y_weight_slopes, slices.y.rows, step, !slices.directions);
+            int64_t first = 0;
+            const Reduce<T, Ranked<T>> reduce = [&](const auto& x, const auto& y, int64_t l,
+                                                    T* x_slopes, T* y_slopes, const Tick& tick) {
+                if (by_points) {
+                    transport_slopes(cost, x, y, share(l) * slope_unit, x_slopes, y_slopes, tick);
+                }
+                if (by_weights) {
+                    transport_potentials(cost, x, y, share(l) * cost_unit, of_x.of(l, first),
+                                         of_y.of(l, first), tick);
+                }
+                return costs_of(x, y, l, tick);
+            };
+            return go(reduce, [&](int64_t begin, int64_t count) {
+                if (!by_weights) return;
+                of_x.add_batch(count, control);
+                of_y.add_batch(count, control);
+                first = begin + count;
+            });
         }
     }
-    if (x_weights || y_weights) {
+    const auto cost_alone = [&](const auto& x, const auto& y, int64_t l, T*, T*, const Tick& tick) {
+        return costs_of(x, y, l, tick);
+    };
+    if (transport.x_weights || transport.y_weights) {
         go(Reduce<T, Ranked<T>>(cost_alone));
     } else {
         go(Reduce<T, Bare<T>>(cost_alone));
@@ -46,17 +107,15 @@ void transport(const Slices& slices, const Cost& of, double p, const double* x_w
 }  // namespace
 
 template <class T>
-void transport_slices(const Slices& slices, double p, const double* x_weights,
-                      const double* y_weights, const double* direction_weights, double* costs,
-                      PointGradients<T> gradients, Control& control) {
+void transport_slices(const Slices& slices, const Transport& transport,
+                      const TransportResults<T>& results, Control& control) {
     const auto with = [&](const auto& cost) {
-        transport(slices, cost, p, x_weights, y_weights, direction_weights, costs, gradients,
-                  control);
+        transport_by(slices, cost, transport, results, control);
     };
-    if (p == 1) return with(AbsoluteCost{});
-    if (p == 2) return with(SquaredCost{});
-    if (std::isinf(p)) return with(LargestCost{});
-    with(PowerCost{p});
+    if (transport.p == 1) return with(AbsoluteCost{});
+    if (transport.p == 2) return with(SquaredCost{});
+    if (std::isinf(transport.p)) return with(LargestCost{});
+    with(PowerCost{transport.p});
 }
 
 template <class T>
@@ -81,9 +140,9 @@ void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradie
     }
 }
 
-#define PT_INSTANTIATE(T)                                                                   \
-    template void transport_slices<T>(const Slices&, double, const double*, const double*,  \
-                                      const double*, double*, PointGradients<T>, Control&); \
+#define PT_INSTANTIATE(T)                                                                          \
+    template void transport_slices<T>(const Slices&, const Transport&, const TransportResults<T>&, \
+                                      Control&);                                                   \
     template void energy_slices<T>(const Slices&, double*, PointGradients<T>, Control&);
 PT_INSTANTIATE(float)
 PT_INSTANTIATE(double)

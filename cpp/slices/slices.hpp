@@ -28,13 +28,30 @@ struct PointGradients {
     T* y = nullptr;
 };
 
-// costs[l] = W_p^p along direction l, or W_p for infinite p, which has no gradients; gradients of
-// Σ_l direction_weights[l] · costs[l]. Null row weights are equal ones; null direction weights are
-// ones.
+// What transport is asked about. Null row weights are equal ones; null direction weights are ones.
+struct Transport {
+    double p;
+    const double* x_weights = nullptr;
+    const double* y_weights = nullptr;
+    const double* direction_weights = nullptr;
+};
+
+// What it answers; null where it is not asked for.
 template <class T>
-void transport_slices(const Slices& slices, double p, const double* x_weights,
-                      const double* y_weights, const double* direction_weights, double* costs,
-                      PointGradients<T> gradients, Control& control);
+struct TransportResults {
+    double* costs;                // [l] = W_p^p along direction l, or W_p for infinite p
+    PointGradients<T> gradients;  // of Σ_l direction_weights[l] · costs[l]; not for infinite p
+    // The same by the shares of mass of the rows, n and m, zero on entry; along axes by line,
+    // L × n and L × m. Of what moves no mass from row to row they know nothing: Σ share·slope = 0.
+    double* x_weight_slopes = nullptr;
+    double* y_weight_slopes = nullptr;
+    // L × 4: means of x and y along direction l, counted from one point, and their variances.
+    double* moments = nullptr;
+};
+
+template <class T>
+void transport_slices(const Slices& slices, const Transport& transport,
+                      const TransportResults<T>& results, Control& control);
 
 // costs[l] = 2E|X−Y| − E|X−X'| − E|Y−Y'| along direction l; gradients of their mean.
 template <class T>

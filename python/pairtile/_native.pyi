@@ -322,10 +322,14 @@ def sliced_costs(
     y_weights: _Floats | None,
     *,
     gradient: bool,
+    weight_gradient: bool = False,
+    moments: bool = False,
     direction_weights: _Floats | None,
     workers: int,
     progress: _Progress = None,
-) -> tuple[_Floats, _Array | None, _Array | None]: ...
+) -> tuple[
+    _Floats, _Array | None, _Array | None, _Floats | None, _Floats | None, _Floats | None
+]: ...
 def sliced_energy_costs(
     x: _Array,
     y: _Array,

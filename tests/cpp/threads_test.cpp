@@ -161,9 +161,15 @@ std::vector<Call> float_calls(const Data& data) {
             const Slices slices{view_of(data.x, d), view_of(data.y, d), &lines};
             Numbers costs(9);
             std::vector<float> by_x(n * d), by_y(m * d);
-            transport_slices<float>(slices, 2.0, nullptr, nullptr, nullptr, costs.data(),
-                                    {by_x.data(), by_y.data()}, control);
-            return joined(costs, by_x, by_y);
+            Numbers x_slopes(n), y_slopes(n), moments(4 * 9);
+            transport_slices<float>(slices, {2.0},
+                                    {costs.data(),
+                                     {by_x.data(), by_y.data()},
+                                     x_slopes.data(),
+                                     y_slopes.data(),
+                                     moments.data()},
+                                    control);
+            return joined(costs, by_x, by_y, x_slopes, y_slopes, moments);
         },
     };
 }

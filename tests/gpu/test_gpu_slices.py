@@ -121,8 +121,8 @@ def test_costs(gpu: Any, n: int, m: int, d: int, count: int, dtype: str, p: floa
     directions = lines(d, count)
     allowed = bound_of(x) * size_of(x, y, directions)
     for v, w in ((None, None), (weights(n, 1), None), (weights(n, 1), weights(m, 2))):
-        wanted, _, _ = twin.sliced_costs(x, y, directions, p, v, w, **COSTS)
-        found, grad_x, grad_y = gpu.sliced_costs(x, y, directions, p, v, w, **COSTS)
+        wanted, *_ = twin.sliced_costs(x, y, directions, p, v, w, **COSTS)
+        found, grad_x, grad_y, *_ = gpu.sliced_costs(x, y, directions, p, v, w, **COSTS)
         assert grad_x is grad_y is None
         check_costs(found, wanted, p, allowed)
 
@@ -133,8 +133,8 @@ def test_costs_of_every_dtype(gpu: Any, dtype: str) -> None:
     x, y = data(150, 19, dtype), data(90, 19, dtype, 1)
     directions = lines(19, 5).astype(np.float32)
     for one, other in ((x, y), (x, y.astype("float64")), (x.T.copy().T, y[:, ::-1])):
-        wanted, _, _ = twin.sliced_costs(one, other, directions, 2.0, None, None, **COSTS)
-        found, _, _ = gpu.sliced_costs(one, other, directions, 2.0, None, None, **COSTS)
+        wanted, *_ = twin.sliced_costs(one, other, directions, 2.0, None, None, **COSTS)
+        found, *_ = gpu.sliced_costs(one, other, directions, 2.0, None, None, **COSTS)
         check_costs(found, wanted, 2.0, bound_of(one, other) * size_of(one, other, directions))
         wanted, _, _ = twin.sliced_energy_costs(one, other, directions, gradient=False, workers=1)
         found, _, _ = gpu.sliced_energy_costs(one, other, directions, gradient=False, workers=1)
@@ -152,7 +152,7 @@ def test_columns_are_taken_as_they_are(gpu: Any, dtype: str, p: float) -> None:
             wanted = twin.sliced_costs(x, y, None, p, v, w, **options)
             found = gpu.sliced_costs(x, y, None, p, v, w, **options)
             np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
-            for a, b in zip(found[1:], wanted[1:], strict=True):
+            for a, b in zip(found[1:3], wanted[1:3], strict=True):
                 assert a.dtype == b.dtype
                 rtol = 1e-11 if dtype == "float64" else 1e-6
                 np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
@@ -173,12 +173,30 @@ def test_gradients(gpu: Any, n: int, m: int, d: int, count: int, dtype: str, p: 
     for v, w in ((None, None), (None, weights(m, 2)), (weights(n, 1), weights(m, 2))):
         wanted = twin.sliced_costs(x, y, directions, p, v, w, **options)
         found = gpu.sliced_costs(x, y, directions, p, v, w, **options)
-        alone, _, _ = gpu.sliced_costs(x, y, directions, p, v, w, **COSTS)
+        alone, *_ = gpu.sliced_costs(x, y, directions, p, v, w, **COSTS)
         np.testing.assert_array_equal(found[0], alone)
-        for a, b in zip(found[1:], wanted[1:], strict=True):
+        for a, b in zip(found[1:3], wanted[1:3], strict=True):
             assert a.dtype == b.dtype == dtype
             rtol = 1e-11 if dtype == "float64" else 1e-5
             np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(np.abs(b).max(), 1e-300))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_moments_of_lines(gpu: Any, dtype: str) -> None:
+    x, y = data(150, 7, dtype), 1 + 2 * data(90, 7, dtype, 1)
+    v = weights(150, 1)
+    for one, other in ((None, None), (v, None)):
+        for along in (lines(7, 5), None):
+            options = {**COSTS, "moments": True}
+            wanted = twin.sliced_costs(x, y, along, 2.0, one, other, **options)[5]
+            found = gpu.sliced_costs(x, y, along, 2.0, one, other, **options)[5]
+            assert wanted is not None
+            apart = [np.c_[s[:, 0] - s[:, 1], s[:, 2:]] for s in (found, wanted)]
+            rtol = 1e-11 if dtype == "float64" else 1e-5
+            np.testing.assert_allclose(*apart, rtol=rtol, atol=rtol)
+    with pytest.raises(NotImplementedError, match="gradient by weights does not run on a GPU"):
+        gpu.sliced_costs(x, y, None, 2.0, v, None, **COSTS, weight_gradient=True)
 
 
 @pytest.mark.gpu
@@ -195,7 +213,7 @@ def test_energies(gpu: Any, n: int, m: int, d: int, count: int, dtype: str) -> N
         np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12, atol=allowed)
         if dtype == "float32" and one is x:
             continue  # the order of near neighbours depends on rounding
-        for a, b in zip(found[1:], wanted[1:], strict=True):
+        for a, b in zip(found[1:3], wanted[1:3], strict=True):
             assert a.dtype == dtype
             rtol = 1e-11 if dtype == "float64" else 1e-6
             np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
@@ -217,7 +235,7 @@ def test_long_lists_are_sorted_by_all_blocks(
     found = gpu.sliced_costs(x, y, None, 2.0, v, None, **options)
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-12)
     if ranked:
-        for a, b in zip(found[1:], wanted[1:], strict=True):
+        for a, b in zip(found[1:3], wanted[1:3], strict=True):
             rtol = 1e-11 if dtype == "float64" else 1e-6
             np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
     wanted = twin.sliced_energy_costs(x, y, None, gradient=ranked, workers=1)
@@ -229,8 +247,8 @@ def test_long_lists_are_sorted_by_all_blocks(
 def test_many_features_are_summed_in_pieces(gpu: Any) -> None:
     x, y = data(140, 700, "float32"), data(130, 700, "float32", 1)
     directions = lines(700, 3)
-    wanted, _, _ = twin.sliced_costs(x, y, directions, 2.0, None, None, **COSTS)
-    found, _, _ = gpu.sliced_costs(x, y, directions, 2.0, None, None, **COSTS)
+    wanted, *_ = twin.sliced_costs(x, y, directions, 2.0, None, None, **COSTS)
+    found, *_ = gpu.sliced_costs(x, y, directions, 2.0, None, None, **COSTS)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
@@ -278,8 +296,8 @@ def test_batches_change_no_cost(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> No
     def results() -> list[Any]:
         options = {**COSTS, "gradient": True, "direction_weights": np.arange(7.0)}
         return [
-            *gpu.sliced_costs(x, y, directions, 2.0, None, None, **options),
-            *gpu.sliced_costs(x, y, directions, 3.0, v, None, **options),
+            *gpu.sliced_costs(x, y, directions, 2.0, None, None, **options)[:3],
+            *gpu.sliced_costs(x, y, directions, 3.0, v, None, **options)[:3],
             *gpu.sliced_costs(x, y, None, 1.0, None, None, **COSTS)[:1],
             *gpu.sliced_energy_costs(x, y, directions, gradient=True, workers=1),
         ]
@@ -301,8 +319,8 @@ def test_same_bits_every_time_and_on_any_stream(cupy: Any, gpu: Any) -> None:
     def results() -> list[Any]:
         options = {**COSTS, "gradient": True}
         found = [
-            *gpu.sliced_costs(x, y, directions, 2.0, None, w, **options),
-            *gpu.sliced_costs(x, y, directions, 1.5, None, None, **options),
+            *gpu.sliced_costs(x, y, directions, 2.0, None, w, **options)[:3],
+            *gpu.sliced_costs(x, y, directions, 1.5, None, None, **options)[:3],
             *gpu.sliced_energy_costs(x, y, directions, gradient=True, workers=1),
         ]
         return [one if isinstance(one, np.ndarray) else one.get() for one in found]
@@ -322,8 +340,8 @@ def test_strides_are_read_in_place(cupy: Any, gpu: Any) -> None:
     for view in (np.s_[::2, ::2], np.s_[::-1, 3:], np.s_[:70, ::-1], np.s_[7:9, :]):
         for x, a in ((whole[view], on_device[view]), (whole[view].T, on_device[view].T)):
             for along in (None, lines(x.shape[1], 3)):
-                wanted, _, _ = twin.sliced_costs(x, x[:1], along, 2.0, None, None, **COSTS)
-                found, _, _ = gpu.sliced_costs(a, a[:1], along, 2.0, None, None, **COSTS)
+                wanted, *_ = twin.sliced_costs(x, x[:1], along, 2.0, None, None, **COSTS)
+                found, *_ = gpu.sliced_costs(a, a[:1], along, 2.0, None, None, **COSTS)
                 np.testing.assert_allclose(found, wanted, rtol=1e-5)
     np.testing.assert_array_equal(on_device.get(), whole)
 
@@ -335,7 +353,7 @@ def test_values_that_are_not_finite_harm_nothing(gpu: Any) -> None:
     for along in (None, lines(3, 4)):
         for w in (None, weights(90, 1)):
             options = {**COSTS, "gradient": True}
-            costs, _, _ = gpu.sliced_costs(x, y, along, 2.0, None, w, **options)
+            costs, *_ = gpu.sliced_costs(x, y, along, 2.0, None, w, **options)
             assert not np.isfinite(costs).any()
         costs, _, _ = gpu.sliced_energy_costs(x, y, along, gradient=True, workers=1)
         assert not np.isfinite(costs).any()

@@ -84,7 +84,7 @@ def wasserstein_1d(
         if p == math.inf:
             distances = InReach(a, b, None, p, wa, wb, workers).distances
         else:
-            costs, _, _ = choose.module(a, b).sliced_costs(
+            costs, *_ = choose.module(a, b).sliced_costs(
                 a, b, None, p, wa, wb,
                 gradient=False, direction_weights=None, workers=workers, progress=report,
             )  # fmt: skip

@@ -65,7 +65,7 @@ class InReach:
             self._x, self._y, self._along, p, *self._weights, gradient=gradient,
             direction_weights=weights, workers=self._workers, progress=None,
         )  # fmt: skip
-        return found[1:] if gradient else found[0]
+        return found[1:3] if gradient else found[0]
 
     def value(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], float]:
         """The distance over all lines, and p-th powers in its own unit with their mean."""

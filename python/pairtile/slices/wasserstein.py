@@ -187,14 +187,14 @@ def sliced_wasserstein(
     # to the power p − 1, may not fit; the distance along the first direction tells that size.
     unit = 1.0
     if return_gradient and p > 2:
-        first, _, _ = backend.sliced_costs(
+        first, *_ = backend.sliced_costs(
             a, b, along[:, :1], p, wa, wb,
             gradient=False, direction_weights=None, workers=workers, progress=None,
         )  # fmt: skip
         if 0 < first[0] < math.inf:
             unit = max(float(first[0]), sys.float_info.min) ** (1 / p)
     with reporting(progress, n_slices) as (report,):
-        costs, grad_x, grad_y = backend.sliced_costs(
+        costs, grad_x, grad_y, *_ = backend.sliced_costs(
             a, b, along, p, wa, wb, gradient=return_gradient,
             direction_weights=weights * power(unit, 1 - p), workers=workers, progress=report,
         )  # fmt: skip

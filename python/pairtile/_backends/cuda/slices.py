@@ -19,10 +19,12 @@ from pairtile._backends.cuda.memory import (
     addresses,
     current_stream,
     device_of,
+    float64,
     in_launches,
     to_input_namespace,
     upload,
 )
+from pairtile._backends.refusals import not_on_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,6 +200,31 @@ class _Lines:
                 where=current_stream(),
             )
 
+    def moments(self, count: int, weights: tuple[Floats | None, ...]) -> Floats:
+        """Of the sorted lines of a batch: means of x and y, counted from one point; variances."""
+        shares = [None if w is None else float64(w / math.fsum(w)) for w in weights]
+        found = [
+            [self._moments_of(s, line, share).get() for s, share in enumerate(shares)]
+            for line in range(count)
+        ]
+        by_set = np.array(found) * np.array([self.unit, self.unit**2])
+        return np.concatenate([by_set[:, :, 0], by_set[:, :, 1]], axis=1)
+
+    def _moments_of(self, which: int, line: int, share: Any) -> Any:
+        n = self.sets[which].n
+        start = line * _cuda.slice_stride(n)
+        sorted_keys, rows = self._buffers[which]
+        keys = sorted_keys[start : start + n]
+        sign = keys.dtype.type(1 << (8 * keys.itemsize - 1))
+        bits = cupy.where(keys >= sign, keys ^ sign, ~keys)
+        values = bits.view(self.dtype).astype(cupy.float64)
+        weights = cupy.full(n, 1 / n) if share is None else share[rows[start : start + n]]
+        middle = values[n // 2]
+        values = values - middle
+        mean = (weights * values).sum()
+        variance = (weights * (values - mean) ** 2).sum()
+        return cupy.stack([middle + mean, variance])
+
     def costs_from(self, first: int) -> int:
         """Where the costs of a batch go."""
         return address(self.costs) + first * int(self.costs.itemsize)
@@ -212,12 +239,16 @@ def sliced_costs(
     y_weights: Floats | None,
     *,
     gradient: bool,
+    weight_gradient: bool = False,
+    moments: bool = False,
     direction_weights: Floats | None,
     workers: int,
     progress: Report | None = None,
-) -> tuple[Floats, Any, Any]:
+) -> tuple[Floats, Any, Any, None, None, Floats | None]:
     """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
     del workers
+    if weight_gradient:
+        raise NotImplementedError(not_on_gpu("the gradient by weights"))
     with device_of(x, y), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         weighted = x_weights is not None or y_weights is not None
         lines = _Lines(x, y, directions, weighted=weighted, gradient=gradient)
@@ -230,6 +261,7 @@ def sliced_costs(
         unit = np.float64(lines.unit)
         shares = np.ones(lines.slices) if direction_weights is None else direction_weights
         factors = upload(shares * unit ** (p - 1)) if gradient else None
+        of_lines = np.empty((lines.slices, 4)) if moments else None
         for batch, lists in lines.sorted(quanta, progress):
             first, count = batch[0], batch[1] - batch[0]
             _cuda.transport_costs(
@@ -259,8 +291,10 @@ def sliced_costs(
 
             if gradient:
                 lines.add_gradients(batch, lists, slopes_of)
+            if of_lines is not None:
+                of_lines[first : first + count] = lines.moments(count, (x_weights, y_weights))
         costs: Floats = lines.costs.get() * unit**p
-        return costs, *to_input_namespace(x, *lines.gradients)
+        return costs, *to_input_namespace(x, *lines.gradients), None, None, of_lines
 
 
 def sliced_energy_costs(

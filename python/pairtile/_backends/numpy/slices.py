@@ -26,28 +26,40 @@ def sliced_costs(
     y_weights: Float64 | None,
     *,
     gradient: bool,
+    weight_gradient: bool = False,
+    moments: bool = False,
     direction_weights: Float64 | None,
     workers: int,
     progress: Progress = None,
-) -> tuple[Float64, Array | None, Array | None]:
-    """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`.
+) -> tuple[Float64, Array | None, Array | None, Float64 | None, Float64 | None, Float64 | None]:
+    """W_p^p of each projection, and the gradients of their sum weighted by `direction_weights`.
 
-    Of infinite p, W_p itself, without a gradient.
+    By the points; by the shares of mass of the rows, (n,) and (m,), or a line of them for each
+    column without directions; and of each projection the means of x and y, counted from one point,
+    and their variances. Of infinite p, W_p itself, without gradients.
     """
     costs = np.empty(_n_slices(x, directions))
     weights = np.ones(len(costs)) if direction_weights is None else direction_weights
     grad_x, grad_y = _zero_gradients(x, y, gradient)
+    of_weights = None
+    if weight_gradient:
+        of_weights = [np.zeros((len(costs) if directions is None else 1, len(s))) for s in (x, y)]
+    of_lines = np.empty((len(costs), 4)) if moments else None
     for batch in _batches(len(costs), len(x) + len(y)):
         px, py = _project(x, directions, batch), _project(y, directions, batch)
         slopes_x, slopes_y = np.zeros_like(px), np.zeros_like(py)
         for column, slice_ in enumerate(range(batch.start, batch.stop)):
             x_order = np.argsort(px[:, column], kind="stable")
             y_order = np.argsort(py[:, column], kind="stable")
-            mass, i, j = _coupling(
-                _cumulative_mass(x_order, x_weights), _cumulative_mass(y_order, y_weights)
+            x_mass, y_mass = (
+                _cumulative_mass(x_order, x_weights),
+                _cumulative_mass(y_order, y_weights),
             )
+            mass, i, j = _coupling(x_mass, y_mass)
             i, j = x_order[i], y_order[j]
             difference = px[i, column] - py[j, column]
+            if of_lines is not None:
+                of_lines[slice_] = _moments(px[:, column], py[:, column], x_weights, y_weights)
             if p == np.inf:
                 costs[slice_] = np.abs(difference[mass > 0]).max()
                 continue
@@ -58,11 +70,23 @@ def sliced_costs(
                     slope = mass * p * np.abs(difference) ** (p - 1) * np.sign(difference)
                 slopes_x[:, column] = np.bincount(i, slope, minlength=len(x))
                 slopes_y[:, column] = -np.bincount(j, slope, minlength=len(y))
+            if of_weights is not None:
+                u, v = px[x_order, column], py[y_order, column]
+                y_mass = _together(x_mass, y_mass)
+                for total, order, ends in (
+                    (of_weights[0], x_order, (u, x_mass, v, y_mass)),
+                    (of_weights[1], y_order, (v, y_mass, u, x_mass)),
+                ):
+                    line = slice_ if directions is None else 0
+                    total[line, order] += weights[slice_] * _potential(p, *ends)
         _pull_back(grad_x, slopes_x * weights[batch], directions, batch)
         _pull_back(grad_y, slopes_y * weights[batch], directions, batch)
         if progress is not None:
             progress(batch.stop, len(costs))
-    return costs, *_in_working_dtype(x, y, grad_x, grad_y)
+    by_x, by_y = of_weights or (None, None)
+    if directions is not None and by_x is not None and by_y is not None:
+        by_x, by_y = by_x[0], by_y[0]
+    return costs, *_in_working_dtype(x, y, grad_x, grad_y), by_x, by_y, of_lines
 
 
 def sliced_energy_costs(
@@ -158,6 +182,35 @@ def _together(x_mass: Float64, y_mass: Float64) -> Float64:
     weight = np.minimum(np.diff(x_mass, prepend=0.0)[nearest], np.diff(y_mass, prepend=0.0))
     same = (apart <= (nearest + np.arange(len(y_mass)) + 8) * 2.0**-53) & (apart <= 1e-3 * weight)
     return np.where(same, x_mass[nearest], y_mass)
+
+
+def _potential(p: float, u: Float64, u_mass: Float64, v: Float64, v_mass: Float64) -> Float64:
+    """Slopes of W_p^p by the mass of each sorted value u, with the mean 0.
+
+    Where mass goes from one u to the next, what it is moved to is where v is at that level; if v
+    steps right there, half of it counts from below and half from above.
+    """
+    levels = u_mass[:-1]
+    last = len(v) - 1
+    below = v[np.minimum(np.searchsorted(v_mass, levels, "left"), last)]
+    above = v[np.minimum(np.searchsorted(v_mass, levels, "right"), last)]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        rises = [np.abs(u[1:] - t) ** p - np.abs(u[:-1] - t) ** p for t in (below, above)]
+    potential = np.concatenate([[0.0], np.cumsum(sum(rises) / 2)])
+    return np.asarray(potential - np.diff(u_mass, prepend=0.0) @ potential)
+
+
+def _moments(
+    px: Float64, py: Float64, x_weights: Float64 | None, y_weights: Float64 | None
+) -> tuple[float, ...]:
+    """Means of both, counted from one point, and variances."""
+    middle = np.median(px)
+    means = [np.average(s - middle, weights=w) for s, w in ((px, x_weights), (py, y_weights))]
+    variances = [
+        np.average((s - middle - mean) ** 2, weights=w)
+        for s, w, mean in ((px, x_weights, means[0]), (py, y_weights, means[1]))
+    ]
+    return *means, *variances
 
 
 def _mean_sign(sorted_values: Float64, at: Float64) -> Float64:
