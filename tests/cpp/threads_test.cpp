@@ -161,7 +161,7 @@ std::vector<Call> float_calls(const Data& data) {
             const Slices slices{view_of(data.x, d), view_of(data.y, d), &lines};
             Numbers costs(9);
             std::vector<float> by_x(n * d), by_y(m * d);
-            Numbers x_slopes(n), y_slopes(n), moments(4 * 9);
+            Numbers x_slopes(n), y_slopes(m), moments(4 * 9);
             transport_slices<float>(slices, {2.0},
                                     {costs.data(),
                                      {by_x.data(), by_y.data()},
