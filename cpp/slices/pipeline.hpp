@@ -36,6 +36,7 @@ inline int64_t batch_size(int64_t directions, int64_t rows, int64_t item_bytes, 
 template <class Item>
 struct SortBuffers {
     Buffer<Item> x, y, scratch;
+    Buffer<double> x_levels, y_levels;
 };
 
 template <class T, class Item>
@@ -54,6 +55,13 @@ Item* list_of(T* values, int64_t size, Buffer<Item>& memory) {
         }
         return reinterpret_cast<Item*>(values);
     }
+}
+
+template <class Side>
+const double* filled_levels(const Side& side, Buffer<double>& memory) {
+    memory.reserve(side.size);
+    side.fill_levels(memory.data());
+    return memory.data();
 }
 
 // Both lists of a direction, sorted. Of the longer one's two places one is free for the other.
@@ -108,7 +116,11 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
             auto& mine = buffers[static_cast<size_t>(worker)];
             const Tick tick{control, worker};
             const auto [of_x, of_y] = sorted_lists(px.of(l), n, py.of(l), m, mine, tick);
-            const Sorted<T, Item> x{of_x, n, x_weights}, y{of_y, m, y_weights};
+            Sorted<T, Item> x{of_x, n, x_weights}, y{of_y, m, y_weights};
+            if (x_weights || y_weights) {
+                x.levels = filled_levels(x, mine.x_levels);
+                y.levels = filled_levels(y, mine.y_levels);
+            }
             costs[first + l] = reduce(x, y, first + l, px.of(l), py.of(l), tick);
             control.advance(1);
         });

@@ -15,64 +15,85 @@
 
 namespace pairtile {
 
-// One sorted projection: its items, and the weights of the rows (null: all equal).
+// One sorted projection: its items, and where rows weigh differently their weights and levels, the
+// share of all mass up to and with each item (null: all equal).
 template <class T, class Item>
 struct Sorted {
     const Item* items;
     int64_t size;
     const double* weights = nullptr;
+    const double* levels = nullptr;
 
     double value(int64_t i) const { return static_cast<double>(value_of_key<T>(items[i].key)); }
-    double total_weight() const {
-        double total = 0;
-        for (int64_t i = 0; i < size; ++i) total += weight(i);
-        return total;
-    }
     double weight(int64_t i) const {
         if constexpr (requires { items->row; }) {
             if (weights) return weights[items[i].row];
         }
         return 1.0;
     }
+    double total_weight() const {
+        double total = 0;
+        for (int64_t i = 0; i < size; ++i) total += weight(i);
+        return total;
+    }
+    // The levels, which end at exactly 1, being divided by their own last sum.
+    void fill_levels(double* out) const {
+        double sum = 0;
+        for (int64_t i = 0; i < size; ++i) out[i] = sum += weight(i);
+        for (int64_t i = 0; i < size; ++i) out[i] /= sum;
+    }
 };
 
 // The monotone coupling: visit(i, j, mass) for every piece that the i-th smallest x shares with
-// the j-th smallest y, in order; masses add up to 1.
+// the j-th smallest y, in order; masses add up to 1. Who goes on is as good as random, so the steps
+// are arithmetic and no branches.
 template <class X, class Y, class Visit>
 void couple(const X& x, const Y& y, const Tick& tick, Visit&& visit) {
-    int64_t i = 0, j = 0, steps = 0;
-    if (!x.weights && !y.weights) {
+    int64_t i = 0, j = 0;
+    constexpr int64_t stretch = 1 << 16;
+    if (!x.levels) {
         // in units of 1/(nm), so that the pieces are integers: no rounding decides who meets whom
         const double unit = 1 / (static_cast<double>(x.size) * static_cast<double>(y.size));
         int64_t left_x = y.size, left_y = x.size;
         while (i < x.size && j < y.size) {
-            if ((++steps & 0xffff) == 0) tick();
-            const int64_t piece = std::min(left_x, left_y);
-            visit(i, j, static_cast<double>(piece) * unit);
-            left_x -= piece;
-            left_y -= piece;
-            if (left_x == 0) ++i, left_x = y.size;
-            if (left_y == 0) ++j, left_y = x.size;
+            tick();
+            for (int64_t step = 0; step < stretch && i < x.size && j < y.size; ++step) {
+                const int64_t piece = std::min(left_x, left_y);
+                visit(i, j, static_cast<double>(piece) * unit);
+                left_x -= piece;
+                left_y -= piece;
+                const int64_t past_x = left_x == 0, past_y = left_y == 0;
+                i += past_x;
+                j += past_y;
+                left_x += -past_x & y.size;
+                left_y += -past_y & x.size;
+            }
         }
         return;
     }
-    // Cumulative masses end at exactly 1 on both sides, being divided by their own last value.
-    const double total_x = x.total_weight(), total_y = y.total_weight();
-    double sum_x = x.weight(0), sum_y = y.weight(0), level = 0;
+    // levels behind, of either and of both
+    double before_x = 0, before_y = 0, level = 0;
     while (i < x.size && j < y.size) {
-        if ((++steps & 0xffff) == 0) tick();
-        const double up_x = sum_x / total_x, up_y = sum_y / total_y;
-        const double next = std::min(up_x, up_y), apart = std::max(up_x, up_y) - next;
-        // Levels that differ by no more than the rounding of the sums, and by far less than either
-        // point weighs, are one: the sliver between them would join points that do not meet.
-        const bool together =
-            apart <= static_cast<double>(i + j + 8) * 0x1p-53 &&
-            apart <= 1e-3 * std::min(x.weight(i) / total_x, y.weight(j) / total_y);
-        visit(i, j, next - level);
-        level = together ? std::max(up_x, up_y) : next;
-        const bool past_x = up_x <= next || together, past_y = up_y <= next || together;
-        if (past_x && ++i < x.size) sum_x += x.weight(i);
-        if (past_y && ++j < y.size) sum_y += y.weight(j);
+        tick();
+        for (int64_t step = 0; step < stretch && i < x.size && j < y.size; ++step) {
+            const double up_x = x.levels[i], up_y = y.levels[j];
+            const double next = std::min(up_x, up_y), last = std::max(up_x, up_y);
+            visit(i, j, next - level);
+            level = next;
+            int64_t past_x = up_x <= up_y, past_y = up_y <= up_x;
+            // Levels that differ by no more than the rounding of the sums, and by far less than
+            // either point weighs, are one: the sliver between them would join points that do not
+            // meet.
+            if (last - next <= static_cast<double>(i + j + 8) * 0x1p-53 &&
+                last - next <= 1e-3 * std::min(up_x - before_x, up_y - before_y)) {
+                level = last;
+                past_x = past_y = 1;
+            }
+            before_x = past_x ? up_x : before_x;
+            before_y = past_y ? up_y : before_y;
+            i += past_x;
+            j += past_y;
+        }
     }
 }
 
@@ -87,7 +108,7 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
         });
         return largest;
     }
-    if (x.size != y.size || x.weights || y.weights) {
+    if (x.size != y.size || x.levels) {
         double sum = 0;
         couple(x, y, tick, [&](int64_t i, int64_t j, double mass) {
             sum += mass * cost.value(x.value(i) - y.value(j));
@@ -114,6 +135,16 @@ template <class Cost, class T>
 void transport_slopes(const Cost& cost, const Sorted<T, Ranked<T>>& x,
                       const Sorted<T, Ranked<T>>& y, double factor, T* slopes_x, T* slopes_y,
                       const Tick& tick) {
+    if (x.size == y.size && !x.levels) {
+        const double share = factor / static_cast<double>(x.size);
+        for (int64_t i = 0; i < x.size; ++i) {
+            if ((i & 0xffff) == 0) tick();
+            const T slope = static_cast<T>(share * cost.slope(x.value(i) - y.value(i)));
+            slopes_x[x.items[i].row] = slope;
+            slopes_y[y.items[i].row] = -slope;
+        }
+        return;
+    }
     // the pieces of one point come one after another: add them up in float64, write once
     std::fill(slopes_x, slopes_x + x.size, T(0));
     std::fill(slopes_y, slopes_y + y.size, T(0));
