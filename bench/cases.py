@@ -1,6 +1,6 @@
 """What is measured: one frozen class per kind of work, and the list of all cases.
 
-Neighbours have a module of their own, `bench.neighbors`; the rest is here.
+Neighbours and sliced transport have modules of their own, `bench.neighbors` and `bench.slices`.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.case import BLOCK, JUDGED, SEED, Arrays, Case, pairs, squared_distances
 from bench.neighbors import NEIGHBOR_CASES
+from bench.slices import SLICED_CASES
 
 
 class GaussianKernel(Case):
@@ -225,43 +226,6 @@ class Energy(Case):
 
         x, y = arrays["x"], arrays["y"]
         return {"value": np.asarray(2 * mean(x, y) - mean(x, x) - mean(y, y))}
-
-
-@dataclass(frozen=True)
-class Sliced(Case):
-    """The sliced 2-Wasserstein distance over given directions."""
-
-    directions: int
-
-    family = "sliced"
-    task = "sliced"
-    contenders = ("pairtile", "pot", "numpy")
-    tolerances: ClassVar = {"relative": 1e-5}
-
-    @property
-    def title(self) -> str:
-        return f"{super().title}, W₂, {self.directions} directions"
-
-    @property
-    def flops(self) -> float:
-        """Count the projection only; the sort is priced by `keys`."""
-        return 2.0 * (self.n + self.m) * self.d * self.directions
-
-    @property
-    def keys(self) -> int:
-        return (self.n + self.m) * self.directions
-
-    def make(self) -> Arrays:
-        directions = np.random.default_rng(SEED + 1).standard_normal((self.d, self.directions))
-        directions /= np.linalg.norm(directions, axis=0)
-        return super().make() | {"directions": directions.astype(np.float32)}
-
-    def reference(self, arrays: Arrays) -> Arrays:
-        cost = 0.0
-        for direction in arrays["directions"].T.astype(np.float64):
-            along_x, along_y = np.sort(arrays["x"] @ direction), np.sort(arrays["y"] @ direction)
-            cost += np.mean((along_x - along_y) ** 2) / self.directions
-        return {"value": np.asarray(np.sqrt(cost))}
 
 
 @dataclass(frozen=True)
@@ -510,7 +474,7 @@ CASES: tuple[Case, ...] = (
     Aggregated(2_000, 2_000, 64, resamples=2_000, method="permutation"),
     Aggregated(2_000, 2_000, 64, resamples=2_000, method="wild_bootstrap"),
     Energy(10_000, 10_000, 64),
-    Sliced(100_000, 100_000, 64, directions=128),
+    *SLICED_CASES,
     *(Clip(n, n, 512) for n in (1_024, 2_048, 4_096, 8_192, 16_384)),
     Clip(8_192, 8_192, 64),
     SigLip(8_192, 8_192, 512),

@@ -6,12 +6,13 @@ machine slows yardstick and contender alike.
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-COPIES = 200
+COPIED = 1 << 27  # bytes read and written by each thread
 
 
 @lru_cache(maxsize=1)
@@ -33,12 +34,17 @@ def sgemm_rate(size: int) -> float:
 def copy_rate(keys: int, threads: int) -> float:
     """Bytes per second read plus written when each thread copies float32 arrays of `keys` entries.
 
-    One thread is measured and its rate multiplied: the arrays of one projection lie in the core's
-    own cache, which the threads do not share.
+    Short ones stay in the core's own cache; for long ones the threads share the memory.
     """
-    source = np.ones(keys, dtype=np.float32)
-    target = np.zeros_like(source)
-    start = time.perf_counter()
-    for _ in range(COPIES):
-        np.copyto(target, source)
-    return threads * 2.0 * source.nbytes * COPIES / (time.perf_counter() - start)
+    copies = max(2, COPIED // (8 * keys))
+    arrays = [np.ones((2, keys), dtype=np.float32) for _ in range(threads)]
+
+    def copy(pair: NDArray[np.float32]) -> None:
+        for _ in range(copies):
+            np.copyto(pair[1], pair[0])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(copy, arrays))  # touches the memory
+        start = time.perf_counter()
+        list(pool.map(copy, arrays))
+        return threads * 8.0 * keys * copies / (time.perf_counter() - start)

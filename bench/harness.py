@@ -88,7 +88,7 @@ class Outcome:
         A key of four bytes is written by the projection, read and written by each radix pass, and
         read once by the reduction.
         """
-        if not self.case.flops:
+        if not (self.case.flops or self.case.keys):
             return None
         moved = 4.0 * self.case.keys * (2 + 2 * RADIX_PASSES)
         return self.case.flops / median(self.sgemm_rates) + moved / median(self.copy_rates)

@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "prdc": "prdc",
     "pml": "pytorch-metric-learning",
     "kdtree": "scikit-learn",
+    "numpy_serial": "numpy",
     "pairtile_float64": "pairtile",
     "pairtile_cuda": "pairtile",
 }
@@ -35,11 +36,12 @@ MODULES = {
     "pot": "ot",
     "pml": "pytorch_metric_learning",
     "kdtree": "sklearn",
+    "numpy_serial": "numpy",
     "pairtile_float64": "pairtile",
     "pairtile_cuda": "cupy",
 }
-# Shown beside the others and never "the best peer": another algorithm, or ourselves.
-OUTSIDE = ("kdtree", "pairtile_float64", "pairtile_cuda")
+# Shown beside the others and never "the best peer": another algorithm, fewer threads, or ourselves.
+OUTSIDE = ("kdtree", "numpy_serial", "pairtile_float64", "pairtile_cuda")
 # Contender -> its tasks, where it enters only when asked for by name.
 ON_REQUEST = {"pairtile_cuda": ("knn", "hamming", "fidelity", "mmd", "permutation", "energy")}
 

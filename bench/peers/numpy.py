@@ -1,13 +1,16 @@
 """Plain NumPy: what one writes without any of these libraries, where that is a contender at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.case import Arrays
-from bench.cases import Aggregated, Permutation, Sliced
+from bench.cases import Aggregated, Permutation
 from bench.peers import distribution_version
+from bench.slices import Columns, Pieces, Sliced, even_pieces, weighted_pieces
 
 
 def start(threads: int) -> None:
@@ -120,14 +123,84 @@ def aggregated(case: Aggregated, arrays: Arrays, threads: int) -> Callable[[], o
 
 
 def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """All projections as products; the lines then in a pool, since sorts let others run."""
     x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
+    weights = [arrays["x_weights"], arrays["y_weights"]] if case.weighted else None
+    n, m, n_lines = len(x), len(y), directions.shape[1]
+
+    def values(along_x: NDArray[Any], along_y: NDArray[Any], even: Pieces | None) -> float:
+        """The sum of the costs of some lines that need no row numbers."""
+        along_x.sort(axis=1)
+        along_y.sort(axis=1)
+        if even is None:
+            along_x -= along_y
+            return float(np.square(along_x, out=along_x).sum(dtype=np.float64)) / n
+        gaps = along_x.take(even.of_x, axis=1)
+        gaps -= along_y.take(even.of_y, axis=1)
+        return float((np.square(gaps, out=gaps) @ even.mass).sum())
+
+    def with_rows(along_x: NDArray[Any], along_y: NDArray[Any], even: Pieces | None) -> float:
+        """The same; for a gradient, projections become half the derivatives of the sum by them."""
+        total = 0.0
+        for line_x, line_y in zip(along_x, along_y, strict=True):
+            order_x, order_y = np.argsort(line_x), np.argsort(line_y)
+            if weights is not None:
+                even = weighted_pieces(weights[0][order_x], weights[1][order_y])
+            mass: NDArray[Any] | float = 1 / n
+            if even is not None:
+                mass, order_x, order_y = even.mass, order_x[even.of_x], order_y[even.of_y]
+            gaps = line_x[order_x] - line_y[order_y]
+            total += float(np.sum(mass * np.square(gaps), dtype=np.float64))
+            if case.gradient and even is None:
+                line_x[order_x] = line_y[order_y] = gaps * np.float32(mass)
+            elif case.gradient:
+                line_x[:] = np.bincount(order_x, mass * gaps, n)
+                line_y[:] = np.bincount(order_y, mass * gaps, m)
+        return total
 
     def call() -> object:
         along_x = directions.T @ x.T  # one projection per row: contiguous for the sort
         along_y = directions.T @ y.T
-        along_x.sort(axis=1)
-        along_y.sort(axis=1)
-        along_x -= along_y
-        return float(np.sqrt(np.mean(np.square(along_x, out=along_x), dtype=np.float64)))
+        even = even_pieces(n, m) if n != m and weights is None else None
+        costs = with_rows if case.gradient or case.weighted else values
+        with ThreadPoolExecutor(threads) as pool:
+            parts = pool.map(
+                lambda some: costs(along_x[some], along_y[some], even), _spans(n_lines, threads)
+            )
+            value = float(np.sqrt(sum(parts) / n_lines))
+        if not case.gradient:
+            return value
+        back = directions.T / np.float32(value * n_lines)
+        return value, along_x.T @ back, -(along_y.T @ back)
 
     return call
+
+
+def columns(case: Columns, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """Columns in a pool; of one column the two samples."""
+    x, y = arrays["x"], arrays["y"]
+
+    def of_some(some: slice) -> NDArray[Any]:
+        along_x, along_y = x.T[some].copy(), y.T[some].copy()
+        along_x.sort(axis=1)
+        along_y.sort(axis=1)
+        return _mean_distance(along_x, along_y)
+
+    def call() -> object:
+        with ThreadPoolExecutor(threads) as pool:
+            if case.d == 1:
+                return _mean_distance(*pool.map(lambda a: np.sort(a.T), (x, y)))
+            return np.concatenate(list(pool.map(of_some, _spans(case.d, threads))))
+
+    return call
+
+
+def _mean_distance(along_x: NDArray[Any], along_y: NDArray[Any]) -> NDArray[Any]:
+    along_x -= along_y
+    return np.asarray(np.abs(along_x, out=along_x).mean(axis=1, dtype=np.float64))
+
+
+def _spans(count: int, threads: int) -> Iterator[slice]:
+    """0, ..., count − 1 in several spans for each thread."""
+    step = max(1, count // (8 * threads))
+    return (slice(start, start + step) for start in range(0, count, step))

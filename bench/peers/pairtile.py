@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,12 @@ from bench.cases import (
     Mmd,
     Permutation,
     SigLip,
-    Sliced,
     SupCon,
     Triplet,
 )
 from bench.neighbors import Fidelity, Hamming, Knn
 from bench.peers import distribution_version
+from bench.slices import Columns, Sliced
 
 
 def start(threads: int) -> None:
@@ -106,8 +107,26 @@ def energy(case: Energy, arrays: Arrays, threads: int) -> Callable[[], object]:
 
 
 def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
-    x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
-    return lambda: pt.sliced_wasserstein(x, y, p=2, directions=directions, workers=threads)
+    x, y = arrays["x"], arrays["y"]
+    options: dict[str, Any] = {
+        "directions": arrays["directions"],
+        "x_weights": arrays.get("x_weights"),
+        "y_weights": arrays.get("y_weights"),
+        "workers": threads,
+    }
+    if not case.gradient:
+        return lambda: pt.sliced_wasserstein(x, y, p=2, **options)
+
+    def call() -> object:
+        found = pt.sliced_wasserstein(x, y, p=2, return_gradient=True, **options)
+        return found.value, found.grad_x, found.grad_y
+
+    return call
+
+
+def columns(case: Columns, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+    return lambda: pt.wasserstein_1d(x, y, workers=threads)
 
 
 def triplet(case: Triplet, arrays: Arrays, threads: int) -> Callable[[], object]:

@@ -1,16 +1,17 @@
-"""POT (Python Optimal Transport): the sliced Wasserstein distance over given projections."""
+"""POT (Python Optimal Transport): sliced distances over given projections, and those of columns."""
 
 from collections.abc import Callable
 
+import numpy as np
 import ot
 
 from bench.case import Arrays
-from bench.cases import Sliced
 from bench.peers import distribution_version
+from bench.slices import Columns, Sliced
 
 
 def start(threads: int) -> None:
-    """Nothing to set: it sorts through NumPy."""
+    """Nothing to set for NumPy's sorts; gradients are PyTorch's, which it limits itself."""
 
 
 def describe() -> str:
@@ -19,4 +20,27 @@ def describe() -> str:
 
 def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
     x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
-    return lambda: float(ot.sliced_wasserstein_distance(x, y, projections=directions, p=2))
+    weights = {}
+    if case.weighted:  # in the dtype of the rows, as it wants them
+        for name, of in (("a", "x_weights"), ("b", "y_weights")):
+            weights[name] = (arrays[of] / arrays[of].sum()).astype(np.float32)
+    if not case.gradient:
+        return lambda: float(
+            ot.sliced_wasserstein_distance(x, y, projections=directions, p=2, **weights)
+        )
+    import torch
+
+    torch.set_num_threads(threads)
+    rows = [torch.from_numpy(a).requires_grad_() for a in (x, y)]
+    along = torch.from_numpy(directions)
+
+    def call() -> object:
+        value = ot.sliced_wasserstein_distance(*rows, projections=along, p=2)
+        return value.item(), *(g.numpy() for g in torch.autograd.grad(value, rows))
+
+    return call
+
+
+def columns(case: Columns, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+    return lambda: ot.wasserstein_1d(x, y, p=1)

@@ -10,6 +10,7 @@ from bench.case import Arrays
 from bench.cases import Clip, Energy, Median, Mmd, Permutation, SigLip, SupCon
 from bench.neighbors import Knn, float_sets
 from bench.peers import distribution_version
+from bench.slices import Columns, Sliced, even_pieces
 
 ROWS = 1000  # of a chunk; the whole matrix at once is slower and larger
 SCORES = 100_000_000  # of a chunk, at most
@@ -153,5 +154,52 @@ def supcon(case: SupCon, arrays: Arrays, threads: int) -> Callable[[], object]:
         loss = -per_row.mean()
         (gradient,) = torch.autograd.grad(loss, [x])
         return loss.item(), gradient.numpy()
+
+    return call
+
+
+def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """All lines at once: products, `sort`, of weights the merged levels, and autograd."""
+    rows = [torch.from_numpy(arrays[name]).requires_grad_(case.gradient) for name in ("x", "y")]
+    weights = [torch.from_numpy(arrays[f"{n}_weights"]) for n in ("x", "y") if case.weighted]
+    directions = torch.from_numpy(arrays["directions"])
+
+    def cost() -> torch.Tensor:
+        (along_x, order_x), (along_y, order_y) = ((directions.T @ a.T).sort(dim=1) for a in rows)
+        if weights:
+            steps = [
+                w[order].cumsum(1) for w, order in zip(weights, (order_x, order_y), strict=True)
+            ]
+            for levels in steps:
+                levels /= levels[:, -1:].clone()
+            merged = torch.cat(steps, dim=1).sort(dim=1).values
+            mass = merged.diff(dim=1, prepend=merged.new_zeros(len(merged), 1))
+            below = merged - mass / 2
+            of_x, of_y = (
+                torch.searchsorted(levels, below).clamp_(max=levels.shape[1] - 1)
+                for levels in steps
+            )
+            gaps = along_x.gather(1, of_x) - along_y.gather(1, of_y)
+            return (mass * gaps.square()).sum(1).mean()
+        if case.n == case.m:
+            return (along_x - along_y).square().mean()
+        of_x, of_y, mass = map(torch.from_numpy, even_pieces(case.n, case.m))
+        return (mass * (along_x[:, of_x] - along_y[:, of_y]).square()).sum(1).mean()
+
+    def call() -> object:
+        value = cost().sqrt()
+        if not case.gradient:
+            return value.item()
+        return value.item(), *(g.numpy() for g in torch.autograd.grad(value, rows))
+
+    return call
+
+
+def columns(case: Columns, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"])
+
+    def call() -> object:
+        along_x, along_y = (a.T.contiguous().sort(dim=1).values for a in (x, y))
+        return (along_x - along_y).abs_().mean(dim=1, dtype=torch.float64).numpy()
 
     return call

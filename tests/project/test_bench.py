@@ -94,7 +94,7 @@ def test_every_family_runs_and_is_right(tmp_path, cases):
             if sys.platform == "linux":
                 assert 0 <= entry["peak_memory"] < 200e6
     rivals = {c["task"] for c in figures["cases"] if c["best_peer"] == "numpy"}
-    assert rivals == {"permutation", "aggregated", "sliced"}
+    assert rivals == {"permutation", "aggregated", "sliced", "columns"}
 
     (footprint,) = figures["footprint"]
     assert footprint["package"] == "pairtile"
@@ -224,6 +224,10 @@ def test_wrong_answers_are_over_tolerance(cases):
                 [(loss, gradient)],
                 [(loss * 1.01, gradient), (loss, gradient * 1.01)],
             )
+        elif case.task == "sliced" and case.gradient:
+            value, gradients = reference["value"], [reference["grad_x"], reference["grad_y"]]
+            right = [(value, *gradients)]
+            wrong = [(value * 1.01, *gradients), (value, gradients[0], gradients[1] * 1.01)]
         elif case.task in ("contrastive", "siglip"):
             loss, gradients = reference["loss"], np.zeros((2, case.n, case.d))
             gradients[:, reference["rows"]] = reference["grad_x"], reference["grad_y"]
