@@ -39,6 +39,9 @@ class InReach:
         self, a: Any, b: Any, along: Any, p: float, wa: Any, wb: Any, workers: int
     ) -> None:
         x, y = (validate.host(s).astype(np.float64) for s in (a, b))
+        for rows, w in ((x, wa), (y, wb)):
+            if w is not None:  # rows without mass, which may be of any size, are like one that has
+                rows[w == 0] = rows[np.argmax(w)]
         on_host = validate.in_host_memory(a, b) and choose.backend() != "cuda"
         self._module = choose.module(x, y) if on_host else choose.host_module()
         self._p, self._weights, self._workers = p, (wa, wb), workers

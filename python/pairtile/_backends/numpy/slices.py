@@ -63,7 +63,7 @@ def sliced_costs(
             if p == np.inf:
                 costs[slice_] = np.abs(difference[mass > 0]).max()
                 continue
-            with np.errstate(over="ignore", under="ignore"):
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 costs[slice_] = mass @ np.abs(difference) ** p
             if gradient:
                 with np.errstate(over="ignore", under="ignore", invalid="ignore"):

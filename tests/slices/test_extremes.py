@@ -1,0 +1,34 @@
+"""Sliced statistics of what is at the ends: of float64, of weights, of orders."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import pairtile as pt
+from backends import on_backend
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("far", [1e20, -1e20, 1e160, -1e160, 1e300, -1e300])
+@pytest.mark.parametrize("p", [1, 2, 3, 50, math.inf])
+def test_rows_without_mass_may_be_anywhere(p, far, backend):
+    """Zero times a power that leaves float64 is no number, and of such a row there is nothing."""
+    right = pytest.approx(0.5 ** (1 / p), rel=1e-12)
+    with on_backend(backend):
+        for scale in (1.0, 1e-300):
+            x, y = [0.0, scale], [0.0, far]
+            assert pt.wasserstein_1d(x, y, p=p, y_weights=[1, 0]) / scale == right
+            assert pt.wasserstein_1d(y, x, p=p, x_weights=[1, 0]) / scale == right
+        if p == math.inf:
+            return
+        x, y = np.array([[0.0], [1.0]]), np.array([[0.0], [far]])
+        found = pt.sliced_wasserstein(
+            x, y, p=p, directions=[[1.0]], y_weights=[1, 0], return_gradient=True
+        )
+        assert found.value == right
+        np.testing.assert_allclose(found.grad_x, [[0.0], [found.value]], rtol=1e-12)
+        np.testing.assert_allclose(found.grad_y, [[-found.value], [0.0]], rtol=1e-12)
