@@ -191,6 +191,12 @@ SUMS = {
     "sliced_energy": lambda w: pt.sliced_energy(
         X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
     ),
+    "min_sliced_plan": lambda w: pt.min_sliced_plan(
+        X, Y, n_projections=37, rng=2, **WEIGHTS, workers=w
+    ),
+    "expected_sliced_plan": lambda w: pt.expected_sliced_plan(
+        X, Y64, p=1, n_projections=37, rng=2, workers=w
+    ),
     "info_nce": lambda w: fields(pt.info_nce(X, Y, temperature=9.0, grad=True, workers=w)),
     "info_nce float64": lambda w: fields(
         pt.info_nce(X, Y64, logit_scale=0.1, grad=True, grad_rows=U, workers=w)

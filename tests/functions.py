@@ -144,6 +144,16 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "min_sliced_plan": (
+        lambda a, b, **o: pt.min_sliced_plan(a, b, n_projections=5, rng=0, **o),
+        "x",
+        "y",
+    ),
+    "expected_sliced_plan": (
+        lambda a, b, **o: pt.expected_sliced_plan(a, b, n_projections=5, rng=0, **o),
+        "x",
+        "y",
+    ),
     "info_nce": (
         lambda a, b, **o: pt.info_nce(a, b, temperature=30.0, grad=True, **o),
         "x",
@@ -269,6 +279,8 @@ SAMPLES = PAIRED | {
     "sliced_wasserstein",
     "sliced_energy",
     "sliced_test",
+    "min_sliced_plan",
+    "expected_sliced_plan",
 }
 # Called for one set after the other.
 SINGLE = {

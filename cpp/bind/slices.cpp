@@ -5,6 +5,7 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "slices/plans.hpp"
 
 namespace pairtile {
 namespace {
@@ -47,7 +48,7 @@ struct PointArrays {
 
 // compute(T()) with the working dtype T.
 template <class Compute>
-py::tuple in_working_dtype(const Request& request, const Compute& compute) {
+auto in_working_dtype(const Request& request, const Compute& compute) {
     return request.wide() ? compute(double()) : compute(float());
 }
 
@@ -100,6 +101,37 @@ py::tuple bind_energy_costs(const py::array& x, const py::array& y, const py::ob
     });
 }
 
+template <class T>
+py::array_t<T> array_of(const std::vector<T>& values) {
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+// Distances of the plans of all directions, and with `whole` the mean of the plans before them.
+template <bool whole>
+py::object bind_plan(const py::array& x, const py::array& y, const py::array& directions, double p,
+                     const py::object& x_weights, const py::object& y_weights, int workers,
+                     const py::object& progress) {
+    const Request request(x, y, directions);
+    const Slices& slices = request.slices;
+    const Transport transport{p, vector_of<double>(x_weights, slices.x.rows, "x_weights"),
+                              vector_of<double>(y_weights, slices.y.rows, "y_weights")};
+    py::array_t<double> distances(slices.count());
+    double* out = distances.mutable_data();
+    return in_working_dtype(request, [&]<class T>(T) -> py::object {
+        Plan plan;
+        run_released(progress, workers, [&](Control& control) {
+            if constexpr (whole) {
+                plan = mean_plan<T>(slices, transport, out, control);
+            } else {
+                plan_distances<T>(slices, transport, out, control);
+            }
+        });
+        if constexpr (!whole) return distances;
+        return py::make_tuple(array_of(plan.rows), array_of(plan.columns), array_of(plan.mass),
+                              distances);
+    });
+}
+
 }  // namespace
 
 void register_slices(py::module_& m) {
@@ -110,6 +142,12 @@ void register_slices(py::module_& m) {
           arg("direction_weights").none(true), arg("workers"), arg("progress") = py::none());
     m.def("sliced_energy_costs", bind_energy_costs, arg("x"), arg("y"),
           arg("directions").none(true), py::kw_only(), arg("gradient"), arg("workers"),
+          arg("progress") = py::none());
+    m.def("sliced_plan_distances", bind_plan<false>, arg("x"), arg("y"), arg("directions"),
+          arg("p"), arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
+          arg("workers"), arg("progress") = py::none());
+    m.def("sliced_plan", bind_plan<true>, arg("x"), arg("y"), arg("directions"), arg("p"),
+          arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(), arg("workers"),
           arg("progress") = py::none());
 }
 

@@ -339,6 +339,30 @@ def sliced_energy_costs(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Array | None, _Array | None]: ...
+def sliced_plan_distances(
+    x: _Array,
+    y: _Array,
+    directions: _Array,
+    p: float,
+    x_weights: _Floats | None,
+    y_weights: _Floats | None,
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
+
+# rows and columns of the mean plan, mass; distances of the plan of each direction
+def sliced_plan(
+    x: _Array,
+    y: _Array,
+    directions: _Array,
+    p: float,
+    x_weights: _Floats | None,
+    y_weights: _Floats | None,
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], _Floats, _Floats]: ...
 
 # Losses, with gradients of the sum of row_upstream times the losses of the rows. A row without a
 # positive has loss 0 and no gradient. `row_scales` stand for `scale` where there are any, and there

@@ -23,6 +23,9 @@ REFUSED = {
     "pair_losses": ["circle_loss", "multi_similarity_loss"],
     "pair_ranks": ["retrieval_metrics"],
     "sigmoid_losses": ["siglip_loss"],
+    "sliced_costs": [],  # but for gradients by weights
+    "sliced_plan": ["expected_sliced_plan"],
+    "sliced_plan_distances": ["min_sliced_plan"],
     "supcon_losses": ["supcon_loss", "nt_xent_loss"],
 }
 # Nothing of these depends on where arrays are.

@@ -42,6 +42,7 @@ RESULTS = {
     "Retrieval",
     "RowDrift",
     "SimilarityHistogram",
+    "SlicedPlan",
     "SteinGradient",
 }
 # pages whose examples need a package of the group oracles

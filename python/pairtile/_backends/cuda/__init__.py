@@ -34,6 +34,8 @@ from pairtile._backends.cuda.lacking import (
     pair_losses,
     pair_ranks,
     sigmoid_losses,
+    sliced_plan,
+    sliced_plan_distances,
     supcon_losses,
 )
 from pairtile._backends.cuda.memory import device_count, least_memory
@@ -84,6 +86,8 @@ __all__ = [
     "sigmoid_losses",
     "sliced_costs",
     "sliced_energy_costs",
+    "sliced_plan",
+    "sliced_plan_distances",
     "softmax_losses",
     "stein_label_sums",
     "supcon_losses",

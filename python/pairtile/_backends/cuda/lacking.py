@@ -80,3 +80,13 @@ def pair_ranks(*_: Any, **__: Any) -> tuple[Any, ...]:
 def joint_kernel_gradient(*_: Any, **__: Any) -> Any:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("the gradient of hsic, cka or kernel_stein_discrepancy"))
+
+
+def sliced_plan_distances(*_: Any, **__: Any) -> Any:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("min_sliced_plan"))
+
+
+def sliced_plan(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("expected_sliced_plan"))

@@ -39,6 +39,7 @@ from pairtile._backends.numpy.neighbors import (
     least_memory,
     pairwise_distances,
 )
+from pairtile._backends.numpy.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.numpy.radius import radius_counts, radius_neighbors
 from pairtile._backends.numpy.slices import sliced_costs, sliced_energy_costs
 from pairtile._backends.numpy.stein import stein_label_sums
@@ -73,6 +74,8 @@ __all__ = [
     "sigmoid_losses",
     "sliced_costs",
     "sliced_energy_costs",
+    "sliced_plan",
+    "sliced_plan_distances",
     "softmax_losses",
     "stein_label_sums",
     "supcon_losses",
