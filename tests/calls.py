@@ -15,6 +15,7 @@ W = RNG.random(len(Y))
 U = RNG.normal(size=len(X))
 LABELS = np.arange(len(X)) % 7
 WEIGHTS = {"x_weights": V, "y_weights": W}
+SPHERE_X, SPHERE_Y = (s / np.linalg.norm(s, axis=1, keepdims=True) for s in (X, Y))
 OF_X, OF_Y = np.arange(len(X)) % 17, np.arange(len(Y)) % 20  # labels
 # of positives, compressed: three of each row
 SPARSE = 3 * np.arange(len(X) + 1), np.arange(3 * len(X)) % len(Y), np.tile([1.0, 2.0, 5.0], len(X))
@@ -196,6 +197,12 @@ SUMS = {
     ),
     "expected_sliced_plan": lambda w: pt.expected_sliced_plan(
         X, Y64, p=1, n_projections=37, rng=2, workers=w
+    ),
+    "sliced_wasserstein_sphere": lambda w: (
+        pt.sliced_wasserstein_sphere(SPHERE_X, SPHERE_Y, n_projections=9, rng=2, workers=w),
+        pt.sliced_wasserstein_sphere(
+            SPHERE_X, SPHERE_Y, n_projections=9, method="linear", rng=2, workers=w
+        ),
     ),
     "info_nce": lambda w: fields(pt.info_nce(X, Y, temperature=9.0, grad=True, workers=w)),
     "info_nce float64": lambda w: fields(

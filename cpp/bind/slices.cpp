@@ -6,6 +6,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "slices/plans.hpp"
+#include "slices/sphere.hpp"
 
 namespace pairtile {
 namespace {
@@ -132,6 +133,20 @@ py::object bind_plan(const py::array& x, const py::array& y, const py::array& di
     });
 }
 
+py::array_t<double> bind_circles(const py::array& x, const py::array& y, const py::array& frames,
+                                 double p, bool linear, int workers, const py::object& progress) {
+    const Request request(x, y, frames);
+    const auto plan = linear ? CirclePlan::linear : CirclePlan::exact;
+    py::array_t<double> distances(request.slices.count() / 2);
+    double* out = distances.mutable_data();
+    in_working_dtype(request, [&]<class T>(T) {
+        run_released(progress, workers, [&](Control& control) {
+            circle_distances<T>(request.slices, p, plan, out, control);
+        });
+    });
+    return distances;
+}
+
 }  // namespace
 
 void register_slices(py::module_& m) {
@@ -149,6 +164,8 @@ void register_slices(py::module_& m) {
     m.def("sliced_plan", bind_plan<true>, arg("x"), arg("y"), arg("directions"), arg("p"),
           arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(), arg("workers"),
           arg("progress") = py::none());
+    m.def("circle_distances", bind_circles, arg("x"), arg("y"), arg("frames"), arg("p"),
+          py::kw_only(), arg("linear"), arg("workers"), arg("progress") = py::none());
 }
 
 }  // namespace pairtile

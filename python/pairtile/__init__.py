@@ -84,6 +84,7 @@ from pairtile.slices import (
     min_sliced_plan,
     sliced_energy,
     sliced_wasserstein,
+    sliced_wasserstein_sphere,
     sphere_directions,
     wasserstein_1d,
 )
@@ -221,6 +222,7 @@ __all__ = [
     "sliced_energy",
     "sliced_test",
     "sliced_wasserstein",
+    "sliced_wasserstein_sphere",
     "sphere_directions",
     "stein_test",
     "supcon_loss",

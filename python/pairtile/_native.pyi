@@ -363,6 +363,16 @@ def sliced_plan(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], _Floats, _Floats]: ...
+def circle_distances(
+    x: _Array,
+    y: _Array,
+    frames: _Array,
+    p: float,
+    *,
+    linear: bool,
+    workers: int,
+    progress: _Progress = None,
+) -> _Floats: ...
 
 # Losses, with gradients of the sum of row_upstream times the losses of the rows. A row without a
 # positive has loss 0 and no gradient. `row_scales` stand for `scale` where there are any, and there

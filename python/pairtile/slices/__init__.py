@@ -11,6 +11,7 @@ from pairtile.slices.energy import energy_factor, sliced_energy
 from pairtile.slices.line import wasserstein_1d
 from pairtile.slices.plans import SlicedPlan, expected_sliced_plan, min_sliced_plan
 from pairtile.slices.results import SlicedResult
+from pairtile.slices.sphere import sliced_wasserstein_sphere
 from pairtile.slices.wasserstein import sliced_wasserstein
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "min_sliced_plan",
     "sliced_energy",
     "sliced_wasserstein",
+    "sliced_wasserstein_sphere",
     "sphere_directions",
     "wasserstein_1d",
 ]

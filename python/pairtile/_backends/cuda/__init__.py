@@ -28,6 +28,7 @@ from pairtile._backends.cuda.kernels import (
     kernel_total,
 )
 from pairtile._backends.cuda.lacking import (
+    circle_distances,
     distance_histogram,
     farthest_of_group,
     joint_kernel_gradient,
@@ -57,6 +58,7 @@ __all__ = [
     "Index",
     "_cuda",
     "architectures",
+    "circle_distances",
     "device_count",
     "distance_histogram",
     "distance_products",

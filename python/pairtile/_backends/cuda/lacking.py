@@ -90,3 +90,8 @@ def sliced_plan_distances(*_: Any, **__: Any) -> Any:
 def sliced_plan(*_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("expected_sliced_plan"))
+
+
+def circle_distances(*_: Any, **__: Any) -> Any:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("sliced_wasserstein_sphere"))

@@ -42,10 +42,12 @@ from pairtile._backends.numpy.neighbors import (
 from pairtile._backends.numpy.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.numpy.radius import radius_counts, radius_neighbors
 from pairtile._backends.numpy.slices import sliced_costs, sliced_energy_costs
+from pairtile._backends.numpy.sphere import circle_distances
 from pairtile._backends.numpy.stein import stein_label_sums
 
 __all__ = [
     "Index",
+    "circle_distances",
     "distance_histogram",
     "distance_products",
     "distance_quantile",
