@@ -6,6 +6,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "slices/plans.hpp"
+#include "slices/relabelled.hpp"
 #include "slices/sphere.hpp"
 
 namespace pairtile {
@@ -147,6 +148,26 @@ py::array_t<double> bind_circles(const py::array& x, const py::array& y, const p
     return distances;
 }
 
+py::tuple bind_relabelled(const py::array_t<double, py::array::c_style>& lines,
+                          const py::array_t<uint8_t, py::array::c_style>& bits,
+                          const py::array_t<int64_t, py::array::c_style>& sizes, bool energy,
+                          double p, int workers, const py::object& progress) {
+    const int64_t count = lines.shape(0);
+    const Relabellings labels{bits.data(), sizes.data(), lines.shape(1), sizes.shape(0)};
+    if (bits.shape(0) != labels.rows || bits.shape(1) != labels.bytes()) {
+        throw py::value_error("bits must have a row for each row and a bit for each relabelling");
+    }
+    py::array_t<double> costs({count, labels.count}), of_costs(count);
+    py::array_t<int64_t> exponents(count);
+    double *out = costs.mutable_data(), *out_sizes = of_costs.mutable_data();
+    int64_t* out_exponents = exponents.mutable_data();
+    run_released(progress, workers, [&](Control& control) {
+        relabelled_line_costs(lines.data(), count, labels, energy, p, out, out_sizes, out_exponents,
+                              control);
+    });
+    return py::make_tuple(costs, of_costs, exponents);
+}
+
 }  // namespace
 
 void register_slices(py::module_& m) {
@@ -166,6 +187,8 @@ void register_slices(py::module_& m) {
           arg("progress") = py::none());
     m.def("circle_distances", bind_circles, arg("x"), arg("y"), arg("frames"), arg("p"),
           py::kw_only(), arg("linear"), arg("workers"), arg("progress") = py::none());
+    m.def("relabelled_line_costs", bind_relabelled, arg("lines"), arg("bits"), arg("sizes"),
+          py::kw_only(), arg("energy"), arg("p"), arg("workers"), arg("progress") = py::none());
 }
 
 }  // namespace pairtile

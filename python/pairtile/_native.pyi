@@ -363,6 +363,16 @@ def sliced_plan(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], _Floats, _Floats]: ...
+def relabelled_line_costs(
+    lines: _Floats,
+    bits: NDArray[np.uint8],
+    sizes: NDArray[np.int64],
+    *,
+    energy: bool,
+    p: float,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, NDArray[np.int64]]: ...
 def circle_distances(
     x: _Array,
     y: _Array,

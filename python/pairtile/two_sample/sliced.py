@@ -12,14 +12,12 @@ their order.
 from __future__ import annotations
 
 import math
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from functools import lru_cache, partial
 from itertools import islice
-from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -38,8 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 STATISTICS = ("energy", "wasserstein", "max")
-_PROJECTIONS = 1 << 23  # float64 numbers held at a time
-_BATCH = 1 << 17  # float64 numbers in one step along a slice, which stay in cache
+_NUMBERS = 1 << 23  # of projections held at a time, and of their costs
 _CENTRE_ROWS = 256  # of each sample, whose median is moved to 0
 
 
@@ -47,179 +44,13 @@ class _Labels:
     """Relabellings of N rows, packed along the relabellings: a gathered row brings all of them."""
 
     def __init__(self, columns: Iterator[NDArray[np.bool_]], rows: int, count: int) -> None:
-        self.rows, self.count = rows, count
+        self.count = count
         self.sizes = np.empty(count, dtype=np.int64)  # rows called x
-        self._bits = np.empty((rows, -(-count // 8)), dtype=np.uint8)
-        for byte in range(self._bits.shape[1]):
+        self.bits = np.empty((rows, -(-count // 8)), dtype=np.uint8)
+        for byte in range(self.bits.shape[1]):
             some = np.array(list(islice(columns, 8)))
             self.sizes[8 * byte : 8 * byte + len(some)] = some.sum(axis=1)
-            self._bits[:, byte] = np.packbits(some, axis=0, bitorder="little")[0]
-
-    def of(self, rows: NDArray[np.int64], some: slice) -> NDArray[np.uint8]:
-        """1 where a row is called x: one line for each row, one column for each of `some`."""
-        first = some.start // 8
-        packed = self._bits[:, first : -(-some.stop // 8)].take(rows, axis=0)
-        bits = np.unpackbits(packed, axis=1, bitorder="little")
-        return bits[:, some.start - 8 * first : some.stop - 8 * first]
-
-
-class _Slice(NamedTuple):
-    """Costs of one direction, in p-th powers of 2^exponent."""
-
-    costs: Floats  # one for each relabelling
-    size: float  # of what they are made of, by which ties are judged
-    exponent: int
-
-
-class _Slices:
-    """Computes the costs of sorted projections under all relabellings."""
-
-    def __init__(self, labels: _Labels, statistic: str, p: float) -> None:
-        self._labels, self._statistic, self._p = labels, statistic, p
-        self._stopped = Event()
-        if statistic == "energy" or p == 1:
-            self._costs = self._from_counts
-        else:
-            self._costs = self._by_rank
-            kept = max(1, _BATCH // labels.rows)  # groups may make as many sizes as relabellings
-            self._pieces = lru_cache(kept)(partial(_pieces, labels.rows))
-
-    def along(self, a: Any, b: Any, directions: Floats, workers: int) -> Iterator[_Slice]:
-        """The slices in order, computed by so many threads."""
-        centre = _centre(a, b)
-        step = max(1, _PROJECTIONS // self._labels.rows)
-        for start in range(0, directions.shape[1], step):
-            some = directions[:, start : start + step]
-            yield from self._of(_projected(a, b, centre, some), workers)
-
-    def _of(self, lines: Floats, workers: int) -> Iterator[_Slice]:
-        if workers == 1 or len(lines) == 1:
-            yield from map(self._slice, lines)
-            return
-        with ThreadPoolExecutor(min(workers, len(lines))) as pool:
-            try:
-                yield from pool.map(self._slice, lines)
-            finally:
-                self._stopped.set()
-                pool.shutdown(cancel_futures=True)
-                self._stopped.clear()
-
-    def _slice(self, line: Floats) -> _Slice:
-        """Of the projections of all rows, x first."""
-        order = np.argsort(line, kind="stable")
-        values = line[order]
-        values -= values[len(values) // 2]
-        exponent = int(np.frexp(values[-1] - values[0])[1])
-        values = np.ldexp(values, -exponent)
-        costs = self._costs(values, order)
-        return _Slice(costs, self._size(values, order), exponent)
-
-    def _from_counts(self, values: Floats, order: NDArray[np.int64]) -> Floats:
-        r"""2 ∫ (F − G)² or ∫ |F − G|, from :math:`F - G = \frac{N}{nm} (k - n i/N)`.
-
-        k is how many of the i smallest values are called x. In float64 it is exact, and of the
-        size of its own deviation where it is added up.
-        """
-        labels = self._labels
-        gaps = np.append(np.diff(values), 0.0)
-        costs = np.zeros(labels.count)
-        width = min(labels.count, 1 << 12)
-        height = max(1, _BATCH // width)
-        steps = np.arange(1, height + 1)[:, None]
-        for first in range(0, labels.count, width):
-            some = slice(first, min(first + width, labels.count))
-            share = _one_of_equals(labels.sizes[some] / labels.rows)
-            ahead = np.zeros(some.stop - some.start)  # of k before this step
-            for start in range(0, labels.rows, height):
-                self._check()
-                at = slice(start, min(start + height, labels.rows))
-                count = _accumulated(labels.of(order[at], some))
-                deviation = ahead - share * (steps[: len(count)] + start)
-                deviation += count
-                ahead += count[-1]
-                if self._statistic == "energy":
-                    np.multiply(deviation, deviation, out=deviation)
-                else:
-                    np.abs(deviation, out=deviation)
-                deviation *= gaps[at, None]
-                costs[some] += deviation.sum(axis=0)
-        scale = labels.rows / (labels.sizes * (labels.rows - labels.sizes))
-        return costs * (2 * scale**2 if self._statistic == "energy" else scale)
-
-    def _by_rank(self, values: Floats, order: NDArray[np.int64]) -> Floats:
-        """∫ |F⁻¹ − G⁻¹|^p, piece by piece of the two quantile functions."""
-        labels = self._labels
-        costs = np.empty(labels.count)
-        step = max(1, _BATCH // labels.rows)
-        step -= step % 8 if step > 8 else 0  # whole bytes of labels
-        repeated = np.tile(values, min(step, labels.count))
-        for first in range(0, labels.count, step):
-            self._check()
-            some = slice(first, min(first + step, labels.count))
-            is_x = np.ascontiguousarray(labels.of(order, some).T).view(np.bool_)
-            sizes = labels.sizes[some]
-            for n in np.unique(sizes):
-                chosen = sizes == n
-                mine = is_x[chosen] if len(chosen) > 1 else is_x
-                x = repeated[np.flatnonzero(mine)].reshape(len(mine), -1)
-                y = repeated[np.flatnonzero(~mine)].reshape(len(mine), -1)
-                costs[some][chosen] = self._transport(x, y, int(n))
-        return costs
-
-    def _transport(self, x: Floats, y: Floats, n: int) -> Floats:
-        """W_p^p of each line of ascending x and y."""
-        of_x, of_y, shares = self._pieces(n)
-        moved = x - y if x.shape == y.shape else x[:, of_x] - y[:, of_y]
-        if self._p == 2:
-            np.multiply(moved, moved, out=moved)
-        else:
-            np.abs(moved, out=moved)
-            with np.errstate(under="ignore"):
-                moved **= self._p
-        moved *= shares
-        sums: Floats = moved.sum(axis=1)
-        return sums
-
-    def _size(self, values: Floats, order: NDArray[np.int64]) -> float:
-        """Mean of |u|^p; of the energy distance, |E_xx| + |E_yy| + 2|E_xy|."""
-        if self._statistic != "energy":
-            with np.errstate(under="ignore"):
-                return float(np.mean(np.abs(values) ** self._p))
-        n, m = self._labels.sizes[0], self._labels.rows - self._labels.sizes[0]
-        both = np.cumsum(np.where(self._labels.of(order, slice(0, 1))[:, 0], 1 / n, 1 / m))[:-1]
-        # 2 F (1 − F) lies within x, 2 G (1 − G) within y, and twice F + G − 2 F G between them
-        return float(np.sum(2 * np.diff(values) * both * (2 - both)))
-
-    def _check(self) -> None:
-        if self._stopped.is_set():
-            raise CancelledError
-
-
-def _accumulated(bits: NDArray[np.uint8]) -> NDArray[Any]:
-    """Cumulative sums down the lines; of few in place, by doubling: whole arrays at a time."""
-    if len(bits) > 255:  # which do not fit 8 bits
-        return np.cumsum(bits, axis=0, dtype=np.int32)
-    step = 1
-    while step < len(bits):
-        bits[step:] += bits[:-step]
-        step *= 2
-    return bits
-
-
-def _one_of_equals(values: Floats) -> Floats:
-    return values[:1] if (values == values[0]).all() else values
-
-
-def _pieces(rows: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Pieces on which the quantile functions of n and rows − n values are both constant.
-
-    Which value of either sample a piece has, and its share of the mass; ends are whole numbers in
-    units of 1/(n (rows − n)).
-    """
-    m = rows - n
-    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
-    starts = np.concatenate([[0], ends[:-1]])
-    return starts // m, starts // n, (ends - starts) / (n * m)
+            self.bits[:, byte] = np.packbits(some, axis=0, bitorder="little")[0]
 
 
 def _centre(a: Any, b: Any) -> Floats:
@@ -250,13 +81,14 @@ class _Total:
         self.costs, self.size, self.exponent = np.zeros(count), 0.0, -(1 << 20)
         self._join = np.maximum if largest else np.add
 
-    def push(self, one: _Slice, p: float) -> None:
-        if one.costs.any() or one.size:
-            exponent = max(self.exponent, one.exponent)
-            mine, other = (2.0 ** (p * (e - exponent)) for e in (self.exponent, one.exponent))
-            self.costs = self._join(mine * self.costs, other * one.costs)
-            self.size = float(self._join(mine * self.size, other * one.size))
-            self.exponent = exponent
+    def push(self, costs: Floats, size: float, exponent: int, p: float) -> None:
+        """Costs of one slice, and the size of what they are made of, in p-th powers of its unit."""
+        if costs.any() or size:
+            largest = max(self.exponent, exponent)
+            mine, other = (2.0 ** (p * (e - largest)) for e in (self.exponent, exponent))
+            self.costs = self._join(mine * self.costs, other * costs)
+            self.size = float(self._join(mine * self.size, other * size))
+            self.exponent = largest
 
     def tie(self, statistic: str, p: float) -> float:
         """Within what relabellings tie with the observed one.
@@ -379,12 +211,19 @@ def sliced_test(
         raise ValueError("exchanging whole groups leaves a sample without rows")
     (a, b), unit = validate.near_one(a, b)
     total = _Total(labels.count, largest=statistic == "max")
-    with reporting(progress, n_projections) as (report,):
-        slices = _Slices(labels, statistic, power)
-        for done, one in enumerate(slices.along(a, b, directions, threads), start=1):
-            total.push(one, power)
-            if report is not None:
-                report(done, n_projections)
+    centre = _centre(a, b)
+    step = max(1, _NUMBERS // max(exchange.rows, labels.count))
+    starts = range(0, n_projections, step)
+    batches = [directions[:, start : start + step] for start in starts]
+    with reporting(progress, *(some.shape[1] for some in batches)) as reports:
+        for some, report in zip(batches, reports, strict=True):
+            lines = _projected(a, b, centre, some)
+            slices = choose.module(lines).relabelled_line_costs(
+                lines, labels.bits, labels.sizes, energy=statistic == "energy", p=power,
+                workers=threads, progress=report,
+            )  # fmt: skip
+            for costs, size, exponent in zip(*slices, strict=True):
+                total.push(costs, float(size), int(exponent), power)
     factor = 1.0 if statistic == "max" else 1 / n_projections
     if statistic == "energy":
         factor *= energy_factor(a.shape[1])

@@ -50,7 +50,7 @@ from pairtile._backends.cuda.neighbors import (
     radius_neighbors,
 )
 from pairtile._backends.cuda.quantile import distance_quantile
-from pairtile._backends.cuda.slices import sliced_costs, sliced_energy_costs
+from pairtile._backends.cuda.slices import relabelled_line_costs, sliced_costs, sliced_energy_costs
 from pairtile._backends.cuda.stein import stein_label_sums
 from pairtile._cuda import architectures
 
@@ -85,6 +85,7 @@ __all__ = [
     "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
+    "relabelled_line_costs",
     "sigmoid_losses",
     "sliced_costs",
     "sliced_energy_costs",

@@ -13,6 +13,7 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
+from pairtile._backends import choose
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
@@ -337,3 +338,20 @@ def sliced_energy_costs(
                 lines.add_gradients(batch, lists, slopes_of)
         costs: Floats = lines.costs.get() * lines.unit
         return costs, *to_input_namespace(x, *lines.gradients)
+
+
+def relabelled_line_costs(
+    lines: Floats,
+    bits: NDArray[np.uint8],
+    sizes: NDArray[np.int64],
+    *,
+    energy: bool,
+    p: float,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Costs of lines under relabellings: in host memory, where lines and relabellings were made."""
+    found: tuple[Floats, Floats, NDArray[np.int64]] = choose.host_module().relabelled_line_costs(
+        lines, bits, sizes, energy=energy, p=p, workers=workers, progress=progress
+    )
+    return found

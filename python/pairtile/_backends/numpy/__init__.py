@@ -41,6 +41,7 @@ from pairtile._backends.numpy.neighbors import (
 )
 from pairtile._backends.numpy.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.numpy.radius import radius_counts, radius_neighbors
+from pairtile._backends.numpy.relabelled import relabelled_line_costs
 from pairtile._backends.numpy.slices import sliced_costs, sliced_energy_costs
 from pairtile._backends.numpy.sphere import circle_distances
 from pairtile._backends.numpy.stein import stein_label_sums
@@ -73,6 +74,7 @@ __all__ = [
     "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
+    "relabelled_line_costs",
     "sigmoid_losses",
     "sliced_costs",
     "sliced_energy_costs",
