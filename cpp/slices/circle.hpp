@@ -128,21 +128,25 @@ class Circle {
     }
 
     // Of the cost, from this shift to the next: each point of y takes mass from the one before it.
-    // Positive powers of any unit serve: it is their sign that is asked for.
+    // Of large powers their root, with the sign.
     template <class Cost>
     double slope(Cost cost, int64_t shift) const {
-        if constexpr (requires { cost.unit; }) {
-            double top = 0;
+        double sum = 0, top = 0;
+        const auto add = [&](double after, double before) {
+            sum += cost.value(after) - cost.value(before);
+        };
+        if constexpr (!requires { cost.unit; }) {
+            steps(shift, add);
+            return sum;
+        } else {
             steps(shift, [&top](double after, double before) {
                 top = std::max({top, std::fabs(after), std::fabs(before)});
             });
             if (top == 0) return 0;
             cost.unit = 1 / top;
+            steps(shift, add);
+            return std::copysign(top * std::pow(std::fabs(sum), 1 / cost.p), sum);
         }
-        double sum = 0;
-        steps(shift,
-              [&](double after, double before) { sum += cost.value(after) - cost.value(before); });
-        return sum;
     }
 
     // visit(X − Y_j, X − Y_{j−1}) where Y steps from one to the other.
