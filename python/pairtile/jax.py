@@ -37,6 +37,7 @@ __all__ = [
     "multi_similarity_loss",
     "nt_xent_loss",
     "siglip_loss",
+    "sliced_energy",
     "sliced_wasserstein",
     "supcon_loss",
     "triplet_loss",
@@ -166,6 +167,7 @@ uniformity = _of("uniformity")
 mmd = _of("mmd")
 energy_distance = _of("energy_distance")
 sliced_wasserstein = _of("sliced_wasserstein")
+sliced_energy = _of("sliced_energy")
 hsic = _of("hsic")
 cka = _of("cka")
 kernel_stein_discrepancy = _of("kernel_stein_discrepancy")

@@ -442,6 +442,19 @@ def test_sliced_energy_estimates_energy_distance(d):
     assert got == pytest.approx(c(d) * np.mean(costs), rel=1e-10)
 
 
+def test_the_mean_gradient_of_sliced_energy_is_that_of_energy_distance():
+    x, y = sets(12, 9, 3, 20)
+    exact = pt.energy_distance(x, y, return_gradient=True)
+    runs = [
+        pt.sliced_energy(x, y, n_projections=50, rng=seed, return_gradient=True)
+        for seed in range(40)
+    ]
+    for field in ("grad_x", "grad_y"):
+        found = np.array([getattr(run, field) for run in runs])
+        error = found.std(axis=0, ddof=1) / math.sqrt(len(runs))
+        assert (np.abs(found.mean(axis=0) - getattr(exact, field)) < 4.5 * error).all()
+
+
 def test_sliced_energy_in_one_dimension_is_scipys():
     x, y = sets(40, 70, 1, 21)
     expected = stats.energy_distance(x[:, 0], y[:, 0]) ** 2

@@ -41,6 +41,7 @@ CASES = {
         lambda x, y: mine.sliced_wasserstein(x, y, directions=np.eye(3)),
         (X, Z),
     ),
+    "sliced_energy": (lambda x, y: mine.sliced_energy(x, y, n_projections=5, rng=0), (X, Y)),
     "hsic": (
         lambda x, y: mine.hsic(x, y, x_kernel=pt.Gaussian(1.0), y_kernel="linear"),
         (X, Z),

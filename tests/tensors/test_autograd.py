@@ -241,6 +241,10 @@ def _sliced(mine):
     return lambda x, y: mine.sliced_wasserstein(x, y, directions=DIRECTIONS), sets(7, 7)
 
 
+def _sliced_energy(mine):
+    return lambda x, y: mine.sliced_energy(x, y, n_projections=5, rng=0), sets(7, 9)
+
+
 def _alignment(mine):
     return lambda x, y: mine.alignment(x, y, alpha=1.5, normalize=True), sets(6, 6)
 
@@ -277,6 +281,7 @@ CASES = {
     "mmd": _mmd,
     "energy_distance": _energy,
     "sliced_wasserstein": _sliced,
+    "sliced_energy": _sliced_energy,
     "hsic": _dependence("hsic"),
     "cka": _dependence("cka"),
     "kernel_stein_discrepancy": _stein,

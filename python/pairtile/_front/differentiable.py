@@ -121,6 +121,7 @@ FUNCTIONS = {
         Differentiable("mmd", _TWO, _SAMPLES, "return_gradient", "value", 0),
         Differentiable("energy_distance", _TWO, _SAMPLES, "return_gradient", "value", 0),
         Differentiable("sliced_wasserstein", _TWO, _PAIR, "return_gradient", "value", 0),
+        Differentiable("sliced_energy", _TWO, _PAIR, "return_gradient", "value", 0),
         Differentiable("hsic", _TWO, _PAIR, "return_gradient", "value", 0),
         Differentiable("cka", _TWO, _PAIR, "return_gradient", "value", 0),
         Differentiable(

@@ -56,6 +56,7 @@ __all__ = [
     "multi_similarity_loss",
     "nt_xent_loss",
     "siglip_loss",
+    "sliced_energy",
     "sliced_wasserstein",
     "supcon_loss",
     "triplet_loss",
@@ -75,6 +76,7 @@ uniformity = of("uniformity")
 mmd = of("mmd")
 energy_distance = of("energy_distance")
 sliced_wasserstein = of("sliced_wasserstein")
+sliced_energy = of("sliced_energy")
 hsic = of("hsic")
 cka = of("cka")
 kernel_stein_discrepancy = of("kernel_stein_discrepancy")
