@@ -144,6 +144,11 @@ FUNCTIONS = {
         "x",
         "y",
     ),
+    "max_sliced_wasserstein": (
+        lambda a, b, **o: pt.max_sliced_wasserstein(a, b, rng=0, **o).value,
+        "x",
+        "y",
+    ),
     "min_sliced_plan": (
         lambda a, b, **o: pt.min_sliced_plan(a, b, n_projections=5, rng=0, **o),
         "x",
@@ -279,6 +284,7 @@ SAMPLES = PAIRED | {
     "sliced_wasserstein",
     "sliced_energy",
     "sliced_test",
+    "max_sliced_wasserstein",
     "min_sliced_plan",
     "expected_sliced_plan",
 }

@@ -103,6 +103,26 @@ py::tuple bind_energy_costs(const py::array& x, const py::array& y, const py::ob
     });
 }
 
+// W_p^p of each direction, and its derivatives by it.
+py::tuple bind_direction_slopes(const py::array& x, const py::array& y, const py::array& directions,
+                                double p, const py::object& x_weights, const py::object& y_weights,
+                                int workers, const py::object& progress) {
+    const Request request(x, y, directions);
+    const Slices& slices = request.slices;
+    const Transport transport{p, vector_of<double>(x_weights, slices.x.rows, "x_weights"),
+                              vector_of<double>(y_weights, slices.y.rows, "y_weights")};
+    return in_working_dtype(request, [&]<class T>(T) {
+        py::array_t<double> costs(slices.count());
+        py::array_t<double> slopes = zeros<double>({slices.count(), slices.x.cols});
+        TransportResults<T> results{costs.mutable_data(), {}};
+        results.gradients.directions = slopes.mutable_data();
+        run_released(progress, workers, [&](Control& control) {
+            transport_slices(slices, transport, results, control);
+        });
+        return py::make_tuple(costs, slopes.attr("T"));
+    });
+}
+
 template <class T>
 py::array_t<T> array_of(const std::vector<T>& values) {
     return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
@@ -179,6 +199,9 @@ void register_slices(py::module_& m) {
     m.def("sliced_energy_costs", bind_energy_costs, arg("x"), arg("y"),
           arg("directions").none(true), py::kw_only(), arg("gradient"), arg("workers"),
           arg("progress") = py::none());
+    m.def("sliced_direction_slopes", bind_direction_slopes, arg("x"), arg("y"), arg("directions"),
+          arg("p"), arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
+          arg("workers"), arg("progress") = py::none());
     m.def("sliced_plan_distances", bind_plan<false>, arg("x"), arg("y"), arg("directions"),
           arg("p"), arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
           arg("workers"), arg("progress") = py::none());

@@ -128,6 +128,11 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
             batch.pull_back(slices.x, px, gradients.x, control);
             batch.pull_back(slices.y, py, gradients.y, control);
         }
+        if (gradients.directions) {
+            double* out = gradients.directions + first * slices.x.cols;
+            batch.add_products(slices.x, frame, px, out, control);
+            batch.add_products(slices.y, frame, py, out, control);
+        }
         if (batch_done) batch_done(first, std::min(step, count - first));
     }
 }

@@ -5,8 +5,10 @@
 namespace pairtile {
 namespace {
 
-constexpr int64_t strip_bytes = 128 << 10;  // packed rows of one task, which stay in L2
-constexpr int64_t block_rows = 512;         // rows of one task where nothing is packed
+constexpr int64_t strip_bytes = 128 << 10;          // packed rows of one task, which stay in L2
+constexpr int64_t block_rows = 512;                 // rows of one task where nothing is packed
+constexpr int64_t most_shares = 64;                 // of the rows, with sums of their own
+constexpr int64_t share_bytes = int64_t{16} << 20;  // of all these sums
 
 int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
 
@@ -123,6 +125,61 @@ void Batch<T>::pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient,
             }
         }
     });
+}
+
+template <class T>
+void Batch<T>::add_products(const Array& rows, const Frame& frame, Coordinates<T>& slopes,
+                            double* out, Control& control) const {
+    // One share of the rows after another adds its sums to the result, whoever computed them.
+    const int64_t sums_of_share = count_ * d_, blocks = blocks_of(rows.rows, feature_block);
+    const int64_t fitting = share_bytes / (sums_of_share * static_cast<int64_t>(sizeof(double)));
+    const int64_t shares = std::min(blocks, std::clamp<int64_t>(fitting, 1, most_shares));
+    Buffer<double> sums(shares * sums_of_share);
+    std::fill_n(sums.data(), shares * sums_of_share, 0.0);
+    const int64_t width = blocks_of(d_, ops_.cols) * ops_.cols;
+    struct Workspace {
+        Buffer<double> row;
+        Buffer<T> packed, products;
+    };
+    std::vector<Workspace> workspace(static_cast<size_t>(control.workers()));
+    parallel_for(shares, control, [&](int64_t share, int worker) {
+        Workspace& mine = workspace[static_cast<size_t>(worker)];
+        mine.row.reserve(d_);
+        mine.packed.reserve(width * feature_block);
+        mine.products.reserve(sums_of_share);
+        std::fill_n(mine.packed.data(), width * feature_block, T(0));
+        for (int64_t block = share; block < blocks; block += shares) {
+            control.tick(worker);
+            const int64_t begin = block * feature_block;
+            const int64_t have = std::min(feature_block, rows.rows - begin);
+            for (int64_t i = 0; i < have; ++i) {
+                rows.read(begin + i, mine.row.data());
+                for (int64_t f = 0; f < d_; ++f) {
+                    const double value = mine.row[f] - frame.centre[static_cast<size_t>(f)];
+                    mine.packed[(f / ops_.cols * feature_block + i) * ops_.cols + f % ops_.cols] =
+                        static_cast<T>(value * frame.scale);
+                }
+            }
+            std::fill_n(mine.products.data(), sums_of_share, T(0));
+            for (int64_t l = 0; l < count_; l += ops_.rows) {
+                for (int64_t f = 0; f < d_; f += ops_.cols) {
+                    ops_.product(static_cast<int>(std::min<int64_t>(ops_.rows, count_ - l)),
+                                 static_cast<int>(std::min<int64_t>(ops_.cols, d_ - f)), have,
+                                 slopes.of(l) + begin, slopes.ld(), 1,
+                                 &mine.packed[f * feature_block], &mine.products[l * d_ + f], d_);
+                }
+            }
+            double* sum = &sums[share * sums_of_share];
+            for (int64_t k = 0; k < sums_of_share; ++k) {
+                sum[k] += static_cast<double>(mine.products[k]);
+            }
+        }
+    });
+    for (int64_t share = 0; share < shares; ++share) {
+        for (int64_t k = 0; k < sums_of_share; ++k) {
+            out[k] += sums[share * sums_of_share + k] / frame.scale;
+        }
+    }
 }
 
 template class Coordinates<float>;

@@ -1,5 +1,5 @@
 // Projection of a batch of directions, and the way back: first stage of the slices pipeline and,
-// for gradients, its last. Both are small matrix products by the engine's micro-kernels.
+// for gradients, its last. All are small matrix products by the engine's micro-kernels.
 //
 // Rows are read through Source, a strip at a time, into the frame of the plan (centred, scaled by a
 // power of two): what is projected is (x − centre)·scale, so offsets cost no digits in float32.
@@ -41,6 +41,10 @@ class Batch {
                  Control& control) const;
     // gradient[i][:] += Σ_l slopes[l][i] · direction first + l
     void pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, Control& control) const;
+    // out[l][:] += Σ_i slopes[l][i] · (row i − centre): derivatives by the directions, where slopes
+    // of all rows add up to 0
+    void add_products(const Array& rows, const Frame& frame, Coordinates<T>& slopes, double* out,
+                      Control& control) const;
 
   private:
     void pick_columns(const Array& rows, Coordinates<T>& out, Control& control) const;

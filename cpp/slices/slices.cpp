@@ -69,15 +69,16 @@ void transport_by(const Slices& slices, const Cost& of, const Transport& transpo
             results.gradients, control, reduce, done);
     };
     if constexpr (requires { cost.slope(0.0); }) {
-        const bool by_points = results.gradients.x, by_weights = results.x_weight_slopes;
-        if (by_points || by_weights) {
+        const bool by_projections = results.gradients.x || results.gradients.directions;
+        const bool by_weights = results.x_weight_slopes;
+        if (by_projections || by_weights) {
             const int64_t step = by_weights ? batch_size<T>(slices) : 0;
             WeightSlopes of_x(results.x_weight_slopes, slices.x.rows, step, !slices.directions);
             WeightSlopes of_y(results.y_weight_slopes, slices.y.rows, step, !slices.directions);
             int64_t first = 0;
             const Reduce<T, Ranked<T>> reduce = [&](const auto& x, const auto& y, int64_t l,
                                                     T* x_slopes, T* y_slopes, const Tick& tick) {
-                if (by_points) {
+                if (by_projections) {
                     transport_slopes(cost, x, y, share(l) * slope_unit, x_slopes, y_slopes, tick);
                 }
                 if (by_weights) {

@@ -21,11 +21,13 @@ struct Slices {
     int64_t count() const { return directions ? directions->cols : x.cols; }
 };
 
-// Gradients with respect to the points, C-contiguous and zero on entry; null when not asked for.
+// Gradients with respect to the points, and of each cost with respect to its own direction (L × d);
+// C-contiguous and zero on entry; null when not asked for.
 template <class T>
 struct PointGradients {
     T* x = nullptr;
     T* y = nullptr;
+    double* directions = nullptr;
 };
 
 // What transport is asked about. Null row weights are equal ones; null direction weights are ones.

@@ -78,9 +78,11 @@ from pairtile.paired import (
     independence_test,
 )
 from pairtile.slices import (
+    MaxSliced,
     SlicedPlan,
     SlicedResult,
     expected_sliced_plan,
+    max_sliced_wasserstein,
     min_sliced_plan,
     sliced_energy,
     sliced_wasserstein,
@@ -151,6 +153,7 @@ __all__ = [
     "MMDGradient",
     "MMDPower",
     "Matern",
+    "MaxSliced",
     "NeighborIndex",
     "Neighbors",
     "OnlineMMD",
@@ -198,6 +201,7 @@ __all__ = [
     "kid",
     "knn",
     "kth_distance",
+    "max_sliced_wasserstein",
     "median_distance",
     "min_sliced_plan",
     "mmd",

@@ -339,6 +339,19 @@ def sliced_energy_costs(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Array | None, _Array | None]: ...
+
+# W_p^p of each direction, and its derivatives by it, (d, L)
+def sliced_direction_slopes(
+    x: _Array,
+    y: _Array,
+    directions: _Array,
+    p: float,
+    x_weights: _Floats | None,
+    y_weights: _Floats | None,
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats]: ...
 def sliced_plan_distances(
     x: _Array,
     y: _Array,

@@ -34,6 +34,7 @@ RESULTS = {
     "KID",
     "MMDGradient",
     "MMDPower",
+    "MaxSliced",
     "PRDC",
     "Pairwise",
     "Period",

@@ -9,16 +9,19 @@ The public face of `cpp/slices` (project → sort → merge → reduce):
 from pairtile.slices.directions import sphere_directions
 from pairtile.slices.energy import energy_factor, sliced_energy
 from pairtile.slices.line import wasserstein_1d
+from pairtile.slices.maximum import MaxSliced, max_sliced_wasserstein
 from pairtile.slices.plans import SlicedPlan, expected_sliced_plan, min_sliced_plan
 from pairtile.slices.results import SlicedResult
 from pairtile.slices.sphere import sliced_wasserstein_sphere
 from pairtile.slices.wasserstein import sliced_wasserstein
 
 __all__ = [
+    "MaxSliced",
     "SlicedPlan",
     "SlicedResult",
     "energy_factor",
     "expected_sliced_plan",
+    "max_sliced_wasserstein",
     "min_sliced_plan",
     "sliced_energy",
     "sliced_wasserstein",

@@ -82,6 +82,11 @@ def joint_kernel_gradient(*_: Any, **__: Any) -> Any:
     raise NotImplementedError(not_on_gpu("the gradient of hsic, cka or kernel_stein_discrepancy"))
 
 
+def sliced_direction_slopes(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("max_sliced_wasserstein"))
+
+
 def sliced_plan_distances(*_: Any, **__: Any) -> Any:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("min_sliced_plan"))

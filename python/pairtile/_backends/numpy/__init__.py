@@ -31,6 +31,7 @@ from pairtile._backends.numpy.losses import (
     softmax_losses,
     supcon_losses,
 )
+from pairtile._backends.numpy.maximum import sliced_direction_slopes
 from pairtile._backends.numpy.neighbors import (
     Index,
     distance_quantile,
@@ -77,6 +78,7 @@ __all__ = [
     "relabelled_line_costs",
     "sigmoid_losses",
     "sliced_costs",
+    "sliced_direction_slopes",
     "sliced_energy_costs",
     "sliced_plan",
     "sliced_plan_distances",
