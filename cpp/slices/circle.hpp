@@ -93,9 +93,12 @@ class Circle {
             const double apart = x_[i] - to.on(y_), way = apart - std::nearbyint(apart);
             sum += (next - level) * way * way;
             level = next;
-            // levels that differ by rounding are one
-            if (up_x <= up_y + 0x1p-50) ++i;
-            if (up_y <= up_x + 0x1p-50) ++j, to.move(1);
+            if (up_y < up_x) {
+                ++j;
+                to.move(1);
+            } else {
+                ++i;
+            }
         }
         return std::sqrt(sum);
     }

@@ -10,11 +10,13 @@ namespace {
 
 constexpr double turns_per_radian = 0.15915494309189534561;  // 1/(2π)
 
-// Of each row, over its first coordinate; −0 counts as 0.
+// Of each row, over its first coordinate. Sums of products are never −0: a row that is 0 in the
+// plane has the angle 0.
 template <class T>
-void turn(T* first, const T* second, int64_t rows) {
+void turn(T* first, const T* second, int64_t rows, const Tick& tick) {
     for (int64_t i = 0; i < rows; ++i) {
-        first[i] = std::atan2(second[i] + T(0), first[i] + T(0)) * T(turns_per_radian);
+        if ((i & 0xffff) == 0) tick();
+        first[i] = std::atan2(second[i], first[i]) * T(turns_per_radian);
     }
 }
 
@@ -49,8 +51,8 @@ void circle_distances(const Slices& frames, double p, CirclePlan plan, double* d
             const Tick tick{control, worker};
             T *x = px.of(2 * c), *y = py.of(2 * c);
             T *x_values = px.of(2 * c + 1), *y_values = py.of(2 * c + 1);
-            turn(x, x_values, n);
-            turn(y, y_values, m);
+            turn(x, x_values, n, tick);
+            turn(y, y_values, m, tick);
             const auto [of_x, of_y] =
                 sorted_lists(x, n, y, m, buffers[static_cast<size_t>(worker)], tick);
             const Circle<T> circle(decoded(of_x, x_values, n), decoded(of_y, y_values, m), tick);

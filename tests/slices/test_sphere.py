@@ -295,6 +295,10 @@ BAD = {
     "one column": ({"x": [[1.0], [-1.0]], "y": [[1.0]]}, "x has 1 column; points on a circle"),
     "columns": ({"y": samples(3, 3, 4)[0]}, "x has 3 columns and y has 4"),
     "NaN": ({"x": np.full((1, 3), np.nan)}, "x contains NaN or Inf"),
+    "NaN unlooked for": (
+        {"x": np.full((1, 3), np.nan), "check_finite": False},
+        "x must have rows of length 1, got nan",
+    ),
     "p": ({"p": 0.5}, "p must be finite, >= 1"),
     "p inf": ({"p": math.inf}, "p must be finite"),
     "p of linear": ({"method": "linear", "p": 1}, "method='linear' has p=2"),

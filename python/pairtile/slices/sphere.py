@@ -127,7 +127,7 @@ def _check_lengths(name: str, rows: Any) -> None:
         lengths = np.linalg.norm(
             validate.host(rows[start : start + step]).astype(np.float64), axis=1
         )
-        off = np.abs(lengths - 1) > allowed
+        off = ~(np.abs(lengths - 1) <= allowed)  # NaN as well
         if off.any():
             row = int(off.argmax())
             raise ValueError(
