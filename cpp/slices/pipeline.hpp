@@ -39,20 +39,27 @@ struct SortBuffers {
     Buffer<double> x_levels, y_levels;
 };
 
+// The items of the rows from begin to end: beside the values or, bare keys, in their place.
 template <class T, class Item>
-Item* list_of(T* values, int64_t size, Buffer<Item>& memory) {
-    if constexpr (requires { Item::row; }) {
-        memory.reserve(size);
-        for (int64_t i = 0; i < size; ++i) {
-            memory[i] = {key_of_value(values[i]), static_cast<uint32_t>(i)};
-        }
-        return memory.data();
-    } else {
-        static_assert(sizeof(Item) == sizeof(T));
-        for (int64_t i = 0; i < size; ++i) {
+void fill_list(T* values, int64_t begin, int64_t end, Item* items) {
+    for (int64_t i = begin; i < end; ++i) {
+        if constexpr (requires { Item::row; }) {
+            items[i] = Item(key_of_value(values[i]), static_cast<uint32_t>(i));
+        } else {
             const Item item{key_of_value(values[i])};
             std::memcpy(values + i, &item, sizeof item);
         }
+    }
+}
+
+// Where the list of these values goes.
+template <class T, class Item>
+Item* place_of_list(T* values, int64_t size, Buffer<Item>& memory) {
+    if constexpr (requires { Item::row; }) {
+        memory.reserve(size);
+        return memory.data();
+    } else {
+        static_assert(sizeof(Item) == sizeof(T));
         return reinterpret_cast<Item*>(values);
     }
 }
@@ -65,18 +72,52 @@ const double* filled_levels(const Side& side, Buffer<double>& memory) {
 }
 
 // Both lists of a direction, sorted. Of the longer one's two places one is free for the other.
-template <class T, class Item>
+// fill(values, size, items) makes a list, sort(items, scratch, size) sorts it.
+template <class T, class Item, class Fill, class Sort>
 std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m,
-                                                 SortBuffers<Item>& mine, const Tick& tick) {
-    Item *longer = list_of(x, n, mine.x), *shorter = list_of(y, m, mine.y);
+                                                 SortBuffers<Item>& mine, const Fill& fill,
+                                                 const Sort& sort) {
+    Item *longer = place_of_list(x, n, mine.x), *shorter = place_of_list(y, m, mine.y);
+    fill(x, n, longer);
+    fill(y, m, shorter);
     const bool swapped = m > n;
     if (swapped) std::swap(longer, shorter);
     mine.scratch.reserve(std::max(n, m));
     Item* spare = mine.scratch.data();
-    const Item* first = radix_sort(longer, spare, std::max(n, m), tick);
-    const Item* second =
-        radix_sort(shorter, first == longer ? spare : longer, std::min(n, m), tick);
+    const Item* first = sort(longer, spare, std::max(n, m));
+    const Item* second = sort(shorter, first == longer ? spare : longer, std::min(n, m));
     return swapped ? std::pair(second, first) : std::pair(first, second);
+}
+
+// By one worker.
+template <class T, class Item>
+std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m,
+                                                 SortBuffers<Item>& mine, const Tick& tick) {
+    return sorted_lists(
+        x, n, y, m, mine,
+        [](T* values, int64_t size, Item* items) { fill_list(values, 0, size, items); },
+        [&](Item* items, Item* scratch, int64_t size) {
+            return sort_items(items, scratch, size, tick);
+        });
+}
+
+// By all of them.
+template <class T, class Item>
+std::pair<const Item*, const Item*> sorted_lists_together(T* x, int64_t n, T* y, int64_t m,
+                                                          SortBuffers<Item>& mine,
+                                                          Control& control) {
+    constexpr int64_t block = 1 << 16;
+    return sorted_lists(
+        x, n, y, m, mine,
+        [&](T* values, int64_t size, Item* items) {
+            parallel_for((size + block - 1) / block, control, [&](int64_t b, int worker) {
+                control.tick(worker);
+                fill_list(values, b * block, std::min(size, (b + 1) * block), items);
+            });
+        },
+        [&](Item* items, Item* scratch, int64_t size) {
+            return sort_items_together(items, scratch, size, control);
+        });
 }
 
 // Turns the two sorted lists of one direction into its cost. When gradients are asked for, it also
@@ -112,18 +153,32 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
         const Batch<T> batch(slices, first, std::min(step, count - first));
         batch.project(slices.x, frame, px, control);
         batch.project(slices.y, frame, py, control);
-        parallel_for(std::min(step, count - first), control, [&](int64_t l, int worker) {
+        const int64_t lines = std::min(step, count - first);
+        const auto reduce_line = [&](int64_t l, const Item* of_x, const Item* of_y, int worker) {
             auto& mine = buffers[static_cast<size_t>(worker)];
-            const Tick tick{control, worker};
-            const auto [of_x, of_y] = sorted_lists(px.of(l), n, py.of(l), m, mine, tick);
             Sorted<T, Item> x{of_x, n, x_weights}, y{of_y, m, y_weights};
             if (x_weights || y_weights) {
                 x.levels = filled_levels(x, mine.x_levels);
                 y.levels = filled_levels(y, mine.y_levels);
             }
-            costs[first + l] = reduce(x, y, first + l, px.of(l), py.of(l), tick);
+            costs[first + l] = reduce(x, y, first + l, px.of(l), py.of(l), Tick{control, worker});
             control.advance(1);
-        });
+        };
+        // so few long lines that workers would be idle: all of them work on each
+        if (lines < control.workers() && std::max(n, m) >= long_list) {
+            for (int64_t l = 0; l < lines; ++l) {
+                const auto [of_x, of_y] =
+                    sorted_lists_together(px.of(l), n, py.of(l), m, buffers[0], control);
+                reduce_line(l, of_x, of_y, 0);
+            }
+        } else {
+            parallel_for(lines, control, [&](int64_t l, int worker) {
+                const auto [of_x, of_y] =
+                    sorted_lists(px.of(l), n, py.of(l), m, buffers[static_cast<size_t>(worker)],
+                                 Tick{control, worker});
+                reduce_line(l, of_x, of_y, worker);
+            });
+        }
         if (gradients.x) {
             batch.pull_back(slices.x, px, gradients.x, control);
             batch.pull_back(slices.y, py, gradients.y, control);

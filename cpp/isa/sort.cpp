@@ -1,0 +1,22 @@
+// Fills the table of isa/sort_ops.hpp for the instruction set named by PAIRTILE_ISA, as ops.cpp
+// does its own.
+// clang-format off
+#define PT_QUOTED(path) #path
+#define PT_PASTE(folder, name) PT_QUOTED(folder/name.hpp)
+#define PT_KEYS_HEADER(name) PT_PASTE(isa/keys, name)
+// clang-format on
+#include PT_KEYS_HEADER(PAIRTILE_ISA)
+
+#include "isa/tile/sort.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+template <class K>
+constexpr SortOps<K> sort_ops = {most_sorted<K>, sort_few<K>, partition<K>};
+
+extern const SortTables sort_tables;
+constinit const SortTables sort_tables = {sort_ops<uint32_t>, sort_ops<uint64_t>};
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile
