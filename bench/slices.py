@@ -160,6 +160,45 @@ class Columns(Case):
         return {"relative": float(np.max(np.abs(result - value) / value))}
 
 
+@dataclass(frozen=True)
+class MaxSliced(Case):
+    """The largest 2-Wasserstein distance of all directions; peers take the best of some."""
+
+    directions: int = 10_000
+
+    family = "sliced"
+    task = "max_sliced"
+    contenders = ("pairtile", "pot", "numpy")
+    tolerances: ClassVar = {"short": 1e-6}
+
+    @property
+    def title(self) -> str:
+        return f"{super().title}, the largest W₂ of a direction"
+
+    @property
+    def flops(self) -> float:
+        """There is no telling how many directions have to be looked at."""
+        return 0.0
+
+    def make(self) -> Arrays:
+        directions = np.random.default_rng(SEED + 1).standard_normal((self.d, self.directions))
+        directions /= np.linalg.norm(directions, axis=0)
+        arrays = super().make()
+        arrays["y"][:, 0] *= np.float32(1.2)  # further from x in one direction than in others
+        return arrays | {"directions": directions.astype(np.float32)}
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        costs = []
+        for direction in arrays["directions"].T.astype(np.float64):
+            along_x, along_y = np.sort(arrays["x"] @ direction), np.sort(arrays["y"] @ direction)
+            costs.append(np.mean((along_x - along_y) ** 2))
+        return {"value": np.sqrt(np.max(costs))}
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        """By how much it is less than the largest of the directions."""
+        return {"short": max(0.0, 1 - float(result) / float(reference["value"]))}
+
+
 SLICED_CASES: tuple[Case, ...] = (
     Sliced(100_000, 100_000, 64, directions=128),
     Sliced(10_000, 10_000, 784, directions=1_000),
@@ -168,4 +207,5 @@ SLICED_CASES: tuple[Case, ...] = (
     SlicedGradient(100_000, 100_000, 64, directions=128),
     Columns(10_000_000, 10_000_000, 1),
     Columns(10_000, 10_000, 1_000),
+    MaxSliced(2_000, 2_000, 32),
 )

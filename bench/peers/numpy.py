@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.case import Arrays
 from bench.cases import Aggregated, Permutation
 from bench.peers import distribution_version
-from bench.slices import Columns, Pieces, Sliced, even_pieces, weighted_pieces
+from bench.slices import Columns, MaxSliced, Pieces, Sliced, even_pieces, weighted_pieces
 
 
 def start(threads: int) -> None:
@@ -172,6 +172,26 @@ def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
             return value
         back = directions.T / np.float32(value * n_lines)
         return value, along_x.T @ back, -(along_y.T @ back)
+
+    return call
+
+
+def max_sliced(case: MaxSliced, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """The best of the directions."""
+    x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
+
+    def largest(along_x: NDArray[Any], along_y: NDArray[Any]) -> float:
+        along_x.sort(axis=1)
+        along_y.sort(axis=1)
+        along_x -= along_y
+        return float(np.square(along_x, out=along_x).mean(axis=1, dtype=np.float64).max())
+
+    def call() -> object:
+        along_x, along_y = directions.T @ x.T, directions.T @ y.T
+        spans = list(_spans(case.directions, threads))
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda some: largest(along_x[some], along_y[some]), spans)
+            return float(np.sqrt(max(found)))
 
     return call
 

@@ -21,7 +21,7 @@ from bench.cases import (
 )
 from bench.neighbors import Fidelity, Hamming, Knn
 from bench.peers import distribution_version
-from bench.slices import Columns, Sliced
+from bench.slices import Columns, MaxSliced, Sliced
 
 
 def start(threads: int) -> None:
@@ -127,6 +127,11 @@ def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
 def columns(case: Columns, arrays: Arrays, threads: int) -> Callable[[], object]:
     x, y = arrays["x"], arrays["y"]
     return lambda: pt.wasserstein_1d(x, y, workers=threads)
+
+
+def max_sliced(case: MaxSliced, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+    return lambda: pt.max_sliced_wasserstein(x, y, rng=0, workers=threads).value
 
 
 def triplet(case: Triplet, arrays: Arrays, threads: int) -> Callable[[], object]:

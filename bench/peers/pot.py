@@ -7,7 +7,7 @@ import ot
 
 from bench.case import Arrays
 from bench.peers import distribution_version
-from bench.slices import Columns, Sliced
+from bench.slices import Columns, MaxSliced, Sliced
 
 
 def start(threads: int) -> None:
@@ -44,3 +44,8 @@ def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
 def columns(case: Columns, arrays: Arrays, threads: int) -> Callable[[], object]:
     x, y = arrays["x"], arrays["y"]
     return lambda: ot.wasserstein_1d(x, y, p=1)
+
+
+def max_sliced(case: MaxSliced, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
+    return lambda: float(ot.max_sliced_wasserstein_distance(x, y, projections=directions, p=2))
