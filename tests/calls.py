@@ -183,6 +183,7 @@ SUMS = {
         X[:, :1], Y[: len(X), :1], n_permutations=9, rng=1, workers=w
     ),
     "wasserstein_1d": lambda w: (pt.wasserstein_1d(X, Y, p=2, **WEIGHTS, workers=w),),
+    "column_statistics": lambda w: pt.column_statistics(X, Y64, workers=w)[1:],
     "sliced_wasserstein": lambda w: pt.sliced_wasserstein(
         X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
     ),

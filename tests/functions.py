@@ -132,6 +132,7 @@ FUNCTIONS = {
         "y",
     ),
     "wasserstein_1d": (lambda a, b, **o: pt.wasserstein_1d(a, b, **o), "x", "y"),
+    "column_statistics": (lambda a, b, **o: pt.column_statistics(a, b, **o)[1:], "x", "y"),
     "sliced_wasserstein": (
         lambda a, b, **o: pt.sliced_wasserstein(
             a, b, n_projections=5, rng=0, return_gradient=True, **o
@@ -281,6 +282,7 @@ SAMPLES = PAIRED | {
     "kernel_stein_discrepancy",
     "stein_test",
     "wasserstein_1d",
+    "column_statistics",
     "sliced_wasserstein",
     "sliced_energy",
     "sliced_test",

@@ -1,10 +1,12 @@
 // Sliced transport and energy.
 #include "slices/slices.hpp"
 
+#include <array>
 #include <optional>
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "slices/columns.hpp"
 #include "slices/plans.hpp"
 #include "slices/relabelled.hpp"
 #include "slices/sphere.hpp"
@@ -188,6 +190,27 @@ py::tuple bind_relabelled(const py::array_t<double, py::array::c_style>& lines,
     return py::make_tuple(costs, of_costs, exponents);
 }
 
+py::tuple bind_column_statistics(const py::array& x, const py::array& y,
+                                 const py::array_t<double, py::array::c_style>& levels, int workers,
+                                 const py::object& progress) {
+    const Request request(x, y, py::none());
+    const Slices& slices = request.slices;
+    return in_working_dtype(request, [&]<class T>(T) {
+        std::array<py::array_t<double>, 5> numbers;
+        for (auto& one : numbers) one = py::array_t<double>(slices.count());
+        const int64_t level_count = levels.size();
+        py::array_t<double> quantiles(std::vector{slices.count(), level_count});
+        const ColumnResults results{numbers[0].mutable_data(), numbers[1].mutable_data(),
+                                    numbers[2].mutable_data(), numbers[3].mutable_data(),
+                                    numbers[4].mutable_data(), quantiles.mutable_data()};
+        run_released(progress, workers, [&](Control& control) {
+            column_statistics<T>(slices.x, slices.y, levels.data(), level_count, results, control);
+        });
+        return py::make_tuple(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4],
+                              quantiles);
+    });
+}
+
 }  // namespace
 
 void register_slices(py::module_& m) {
@@ -212,6 +235,8 @@ void register_slices(py::module_& m) {
           py::kw_only(), arg("linear"), arg("workers"), arg("progress") = py::none());
     m.def("relabelled_line_costs", bind_relabelled, arg("lines"), arg("bits"), arg("sizes"),
           py::kw_only(), arg("energy"), arg("p"), arg("workers"), arg("progress") = py::none());
+    m.def("column_statistics", bind_column_statistics, arg("x"), arg("y"), arg("levels"),
+          py::kw_only(), arg("workers"), arg("progress") = py::none());
 }
 
 }  // namespace pairtile

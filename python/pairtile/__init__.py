@@ -78,9 +78,11 @@ from pairtile.paired import (
     independence_test,
 )
 from pairtile.slices import (
+    ColumnStatistics,
     MaxSliced,
     SlicedPlan,
     SlicedResult,
+    column_statistics,
     expected_sliced_plan,
     max_sliced_wasserstein,
     min_sliced_plan,
@@ -137,6 +139,7 @@ __all__ = [
     "Cauchy",
     "ClosestRecord",
     "ColumnDrift",
+    "ColumnStatistics",
     "ContrastiveResult",
     "Cosine",
     "DependenceGradient",
@@ -181,6 +184,7 @@ __all__ = [
     "cka",
     "clip_loss",
     "closest_record_test",
+    "column_statistics",
     "disco_test",
     "distance_correlation",
     "distance_covariance",

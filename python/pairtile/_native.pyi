@@ -330,6 +330,9 @@ def sliced_costs(
 ) -> tuple[
     _Floats, _Array | None, _Array | None, _Floats | None, _Floats | None, _Floats | None
 ]: ...
+def column_statistics(
+    x: _Array, y: _Array, levels: _Floats, *, workers: int, progress: _Progress = None
+) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats, _Floats]: ...
 def sliced_energy_costs(
     x: _Array,
     y: _Array,

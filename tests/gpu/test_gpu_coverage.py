@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 # Of the seam: these say that there is no GPU code for them yet, and docs/gpu.md says it too.
 REFUSED = {
     "circle_distances": ["sliced_wasserstein_sphere"],
+    "column_statistics": ["column_statistics"],
     "distance_histogram": ["similarity_histogram"],
     "farthest_of_group": ["triplet_loss"],
     "joint_kernel_gradient": [],  # of functions that run there, but for their gradients

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, ks_2samp, kstwo
 
-from pairtile.tables import kolmogorov
+from pairtile.slices import kolmogorov
 from pairtile.tables.columns import chi_square, column_tests, total_variation
 from pairtile.tables.features import joined, pair, unnamed
 from strategies import SEEDS

@@ -224,13 +224,7 @@ def numbers(name: str, frame: Frame, order: Sequence[int] | None = None) -> Valu
         float32 if all columns are, else float64; NaN where a value is missing.
     """
     chosen = [frame.columns[i] for i in (range(len(frame.columns)) if order is None else order)]
-    others = [f"{c.name!r} ({c.dtype})" for c in chosen if c.kind not in ("number", "bool")]
-    if others:
-        raise TypeError(
-            f"{name} has columns that are not numbers: {', '.join(others)}; leave them out, "
-            "take metric='gower' where a metric is asked for, which compares words, or pass both "
-            "tables to pairtile.drift, which takes all kinds of columns"
-        )
+    require_numbers(name, chosen)
     narrow = bool(chosen) and all(c.values.dtype == np.float32 for c in chosen)
     values = np.empty((frame.rows, len(chosen)), dtype=np.float32 if narrow else np.float64)
     for j, column in enumerate(chosen):
@@ -238,6 +232,17 @@ def numbers(name: str, frame: Frame, order: Sequence[int] | None = None) -> Valu
         if column.missing is not None:
             values[column.missing, j] = np.nan
     return values
+
+
+def require_numbers(name: str, columns: Iterable[Column]) -> None:
+    """TypeError that names those columns of an argument which are no numbers or flags."""
+    others = [f"{c.name!r} ({c.dtype})" for c in columns if c.kind not in ("number", "bool")]
+    if others:
+        raise TypeError(
+            f"{name} has columns that are not numbers: {', '.join(others)}; leave them out, "
+            "take metric='gower' where a metric is asked for, which compares words, or pass both "
+            "tables to pairtile.drift, which takes all kinds of columns"
+        )
 
 
 def align(x_name: str, x_frame: Frame, y_name: str, y_frame: Frame) -> list[int]:

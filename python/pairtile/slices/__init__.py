@@ -6,6 +6,7 @@ The public face of `cpp/slices` (project → sort → merge → reduce):
                             └> `reach`, where p-th powers leave float64
 """
 
+from pairtile.slices.columns import ColumnStatistics, column_statistics
 from pairtile.slices.directions import sphere_directions
 from pairtile.slices.energy import energy_factor, sliced_energy
 from pairtile.slices.line import wasserstein_1d
@@ -16,9 +17,11 @@ from pairtile.slices.sphere import sliced_wasserstein_sphere
 from pairtile.slices.wasserstein import sliced_wasserstein
 
 __all__ = [
+    "ColumnStatistics",
     "MaxSliced",
     "SlicedPlan",
     "SlicedResult",
+    "column_statistics",
     "energy_factor",
     "expected_sliced_plan",
     "max_sliced_wasserstein",

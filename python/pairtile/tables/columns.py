@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._front.results import Result
-from pairtile.tables import kolmogorov
+from pairtile.slices import kolmogorov
 from pairtile.tables.features import Feature
 from pairtile.two_sample.nulls import gamma_tail
 from pairtile.two_sample.results import holm

@@ -29,6 +29,7 @@ from pairtile._backends.cuda.kernels import (
 )
 from pairtile._backends.cuda.lacking import (
     circle_distances,
+    column_statistics,
     distance_histogram,
     farthest_of_group,
     joint_kernel_gradient,
@@ -60,6 +61,7 @@ __all__ = [
     "_cuda",
     "architectures",
     "circle_distances",
+    "column_statistics",
     "device_count",
     "distance_histogram",
     "distance_products",

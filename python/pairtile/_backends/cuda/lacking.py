@@ -100,3 +100,8 @@ def sliced_plan(*_: Any, **__: Any) -> tuple[Any, ...]:
 def circle_distances(*_: Any, **__: Any) -> Any:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("sliced_wasserstein_sphere"))
+
+
+def column_statistics(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("column_statistics"))

@@ -4,6 +4,7 @@ It serves where the compiled engine is missing, and it is what the engine is tes
 float64 throughout, direct differences, a block of rows at a time.
 """
 
+from pairtile._backends.numpy.columns import column_statistics
 from pairtile._backends.numpy.dependence import (
     joint_kernel_sums,
     line_products,
@@ -50,6 +51,7 @@ from pairtile._backends.numpy.stein import stein_label_sums
 __all__ = [
     "Index",
     "circle_distances",
+    "column_statistics",
     "distance_histogram",
     "distance_products",
     "distance_quantile",
