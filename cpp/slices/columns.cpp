@@ -16,12 +16,10 @@ struct Column {
     const Bare<T>* items;
     int64_t size;
     double scale;
-    const double* weights = nullptr;  // as `couple` asks
+    const double* levels = nullptr;  // `couple` asks: rows weigh all the same
 
     double scaled(Key<T> key) const { return scale * static_cast<double>(value_of_key<T>(key)); }
     double value(int64_t i) const { return scaled(items[i].key); }
-    double weight(int64_t) const { return 1.0; }
-    double total_weight() const { return static_cast<double>(size); }
     double quantile(double level) const {
         const double place = level * static_cast<double>(size - 1);
         const int64_t below = std::min(static_cast<int64_t>(place), size - 1);

@@ -113,7 +113,7 @@ def test_the_other_way_round_and_in_another_unit():
 
 def test_they_are_the_other_functions_distances():
     rng = np.random.default_rng(2)
-    x, y = rng.normal(size=(130, 3)), rng.normal(size=(217, 3)) + [0.0, 0.5, 2.0]
+    x, y = rng.normal(size=(130, 3)), rng.normal([0.0, 0.5, 2.0], size=(217, 3))
     found = pt.column_statistics(x, y)
     np.testing.assert_allclose(found.w1, pt.wasserstein_1d(x, y), rtol=1e-12)
     np.testing.assert_allclose(found.w2, pt.wasserstein_1d(x, y, p=2), rtol=1e-12)

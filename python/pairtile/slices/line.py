@@ -12,6 +12,7 @@ from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.slices.reach import InReach, out_of_reach
+from pairtile.slices.results import SlicedResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,7 @@ def wasserstein_1d(
     p: float = 1,
     x_weights: Any = None,
     y_weights: Any = None,
+    return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
     progress: Any = False,
@@ -44,23 +46,33 @@ def wasserstein_1d(
     x_weights, y_weights : array_like, shapes (n,) and (m,), optional
         Weights of the rows, not negative, divided by their sum; the same for every column. Equal
         ones are the same as none.
+    return_gradient : bool, default False
+        Return a `SlicedResult` with the gradients of the distance; not of infinite p.
     workers, check_finite, progress
         As everywhere, see `sliced_wasserstein`.
 
     Returns
     -------
-    float, or array of float64, shape (d,)
-        W_p, the root taken: one number for 1-D input, one per column for 2-D input.
+    float, array of float64 of shape (d,), or SlicedResult
+        W_p, the root taken: one number for 1-D input, one per column for 2-D input. Each column
+        of `grad_x` and `grad_y`, which have the shapes of x and y and the working dtype, is the
+        gradient of the distance of that column. `grad_x_weights` and `grad_y_weights`, of shapes
+        (n,) and (m,), or (n, d) and (m, d), are those by the weights as they were given. All are 0
+        where the distance is 0. `standard_error` is nan.
 
     Raises
     ------
     TypeError, ValueError
         For input that is not real numbers, empty, not finite, or of different numbers of
-        columns; for p < 1; for weights of the wrong length, negative, or with zero sum.
+        columns; for p < 1; for weights of the wrong length, negative, or with zero sum; for the
+        gradient of infinite p.
 
     Notes
     -----
-    O(d N log N) time for N = n + m, and O(N) memory per column in work.
+    O(d N log N) time for N = n + m, and O(N) memory per column in work. The gradient by weights is
+    the Kantorovich potential of the point, through the division by the sum. Where the distance has
+    a kink (points that meet at p = 1, cumulative weights that are equal), the gradient is in the
+    middle of the slopes to both sides.
 
     References
     ----------
@@ -74,29 +86,104 @@ def wasserstein_1d(
     if one_column:
         a, b = a[:, None], b[:, None]
     p = math.inf if np.ndim(p) == 0 and p == math.inf else scalars.real("p", p, least=1)
+    if return_gradient and p == math.inf:
+        raise ValueError("p=inf has no gradient: the largest distance that mass is moved jumps")
     workers = resolve_workers(workers)
     a, b = validate.pair("x", a, "y", b, check_finite=check_finite, workers=workers)
-    wa, wb = (
+    weights = (
         row_weights("x_weights", x_weights, len(a)),
         row_weights("y_weights", y_weights, len(b)),
     )
-    with reporting(progress, a.shape[1]) as (report,):
-        if p == math.inf:
-            distances = InReach(a, b, None, p, wa, wb, workers).distances
-        else:
-            costs, *_ = choose.module(a, b).sliced_costs(
-                a, b, None, p, wa, wb,
-                gradient=False, direction_weights=None, workers=workers, progress=report,
-            )  # fmt: skip
-            lost = out_of_reach(costs, p)
-            with np.errstate(over="ignore", invalid="ignore"):
-                distances = costs ** (1 / p)
-            if lost.any():
-                some = np.flatnonzero(lost)
-                distances[lost] = InReach(
-                    validate.columns(a, some), validate.columns(b, some), None, p, wa, wb, workers
-                ).distances
-    return float(distances[0]) if one_column else validate.like(x, y)(distances)
+    if not return_gradient:
+        with reporting(progress, a.shape[1]) as (report,):
+            distances = _distances(a, b, p, *weights, workers, report)
+        return float(distances[0]) if one_column else validate.like(x, y)(distances)
+
+    by_mass = x_weights is not None or y_weights is not None
+    d = a.shape[1]
+    with reporting(progress, *([d, d] if p > 2 else [d])) as reports:
+        found = _gradients(a, b, p, *weights, by_mass, workers, reports)
+    distances, *by_points, of_x, of_y = found
+    gradients = [*by_points, _by_weights(x_weights, of_x), _by_weights(y_weights, of_y)]
+    to_user = validate.like(x, y)
+    if one_column:
+        gradients = [None if g is None else g[:, 0] for g in gradients]
+    value = float(distances[0]) if one_column else to_user(distances)
+    return SlicedResult(value, math.nan, *map(to_user, gradients))
+
+
+def _distances(
+    a: Any, b: Any, p: float, wa: Any, wb: Any, workers: int, report: Any
+) -> NDArray[np.float64]:
+    if p == math.inf:
+        return InReach(a, b, None, p, wa, wb, workers).distances
+    costs, *_ = choose.module(a, b).sliced_costs(
+        a, b, None, p, wa, wb,
+        gradient=False, direction_weights=None, workers=workers, progress=report,
+    )  # fmt: skip
+    lost = out_of_reach(costs, p)
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances: NDArray[np.float64] = costs ** (1 / p)
+    if lost.any():
+        some = np.flatnonzero(lost)
+        distances[lost] = InReach(
+            validate.columns(a, some), validate.columns(b, some), None, p, wa, wb, workers
+        ).distances
+    return distances
+
+
+def _gradients(
+    a: Any, b: Any, p: float, wa: Any, wb: Any, by_mass: bool, workers: int, reports: Any
+) -> list[Any]:
+    """Distances of the columns; their gradients by x, by y, and by shares of mass, d × n, d × m."""
+    # d W / d W^p = W^(1 − p) / p. Derivatives of W^p leave the backend in the working dtype, where
+    # high powers of W may not fit, so W is found first for those.
+    in_advance = p > 2
+    shares = np.ones(a.shape[1])
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        if in_advance:
+            distances = _distances(a, b, p, wa, wb, workers, reports[0])
+            reached = ~out_of_reach(distances**p, p)
+            shares = np.where(reached, distances ** (1 - p) / p, 0.0)
+        costs, *gradients, _ = choose.module(a, b).sliced_costs(
+            a, b, None, p, wa, wb, gradient=True, weight_gradient=by_mass,
+            direction_weights=shares, workers=workers, progress=reports[-1],
+        )  # fmt: skip
+        lost = out_of_reach(costs, p)
+        if not in_advance:
+            distances = costs ** (1 / p)
+            factors = np.where(lost, 0.0, distances ** (1 - p) / p)
+            for gradient in gradients[:2]:
+                gradient *= validate.like(gradient)(factors)
+            for gradient in gradients[2:] if by_mass else []:
+                gradient *= factors[:, None]
+    if lost.any():
+        some = np.flatnonzero(lost)
+        apart = InReach(
+            validate.columns(a, some), validate.columns(b, some), None, p, wa, wb, workers,
+            massless=by_mass,
+        )  # fmt: skip
+        distances[lost] = apart.distances
+        found = apart.gradients_by_column(by_mass)
+        for gradient, right in zip(gradients[:2], found[:2], strict=True):
+            like = validate.like(gradient)
+            gradient[:, like(some)] = like(right)
+        for gradient, right in zip(gradients[2:], found[2:], strict=True):
+            if by_mass:
+                gradient[lost] = right
+    return [distances, *gradients]
+
+
+def _by_weights(given: Any, by_mass: Any) -> Any:
+    """The gradient by weights as they were given, (n, d), from that by shares of mass, (d, n).
+
+    Shares are weights over their sum, and of the change of all by one factor the latter knows not.
+    """
+    if given is None:
+        return None
+    w = validate.host(given).astype(np.float64)
+    size = w.max()
+    return by_mass.T / math.fsum(w / size) / size
 
 
 def row_weights(name: str, w: Any, n: int) -> NDArray[np.float64] | None:

@@ -32,15 +32,26 @@ def out_of_reach(costs: NDArray[np.float64], p: float) -> NDArray[np.bool_]:
 class InReach:
     """Distances whose p-th powers leave float64: in units of the largest difference of each line.
 
-    Of large orders, and of data far from 1; in host memory and in float64, whatever the input.
+    Of large orders, and of data far from 1; in host memory and in float64, whatever the input. Rows
+    without mass stay where they are if it is asked what a share of mass would change there.
     """
 
     def __init__(
-        self, a: Any, b: Any, along: Any, p: float, wa: Any, wb: Any, workers: int
+        self,
+        a: Any,
+        b: Any,
+        along: Any,
+        p: float,
+        wa: Any,
+        wb: Any,
+        workers: int,
+        *,
+        massless: bool = False,
     ) -> None:
         x, y = (validate.host(s).astype(np.float64) for s in (a, b))
         for rows, w in ((x, wa), (y, wb)):
-            if w is not None:  # rows without mass, which may be of any size, are like one that has
+            # rows without mass, which may be of any size, are like one that has
+            if w is not None and not massless:
                 rows[w == 0] = rows[np.argmax(w)]
         on_host = validate.in_host_memory(a, b) and choose.backend() != "cuda"
         self._module = choose.module(x, y) if on_host else choose.host_module()
@@ -63,12 +74,15 @@ class InReach:
             self.distances = self._tops * self._relative * unit
         self._unit = unit
 
-    def _costs(self, p: float, gradient: bool = False, weights: Any = None) -> Any:
-        found = self._module.sliced_costs(
-            self._x, self._y, self._along, p, *self._weights, gradient=gradient,
-            direction_weights=weights, workers=self._workers, progress=None,
+    def _costs(self, p: float) -> Any:
+        return self._found(p, None)[0]
+
+    def _found(self, p: float, shares: Any, weight_gradient: bool = False) -> Any:
+        return self._module.sliced_costs(
+            self._x, self._y, self._along, p, *self._weights, gradient=shares is not None,
+            weight_gradient=weight_gradient, direction_weights=shares, workers=self._workers,
+            progress=None,
         )  # fmt: skip
-        return found[1:3] if gradient else found[0]
 
     def value(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], float]:
         """The distance over all lines, and p-th powers in its own unit with their mean."""
@@ -87,4 +101,18 @@ class InReach:
             with np.errstate(under="ignore"):
                 share = weights / self._p * (self._tops / value) ** (self._p - 1) * self._tops
         share[self._relative == 0] = 0.0
-        return [validate.narrowed(g, self._dtype) for g in self._costs(self._p, True, share)]
+        return self._narrowed(self._found(self._p, share)[1:3])
+
+    def gradients_by_column(self, weight_gradient: bool) -> Any:
+        """Those of the distance of each column by the points and by the shares of mass of rows."""
+        apart = self._relative > 0
+        shares = np.where(apart, self._relative, 1.0) ** (1 - self._p) / self._p * apart
+        _, *by_points, of_x, of_y, _ = self._found(self._p, shares, weight_gradient)
+        if not weight_gradient:
+            return *self._narrowed(by_points), None, None
+        with np.errstate(over="ignore", under="ignore"):
+            by_mass = (slopes * self._tops[:, None] * self._unit for slopes in (of_x, of_y))
+            return *self._narrowed(by_points), *by_mass
+
+    def _narrowed(self, gradients: Any) -> Any:
+        return [validate.narrowed(g, self._dtype) for g in gradients]
