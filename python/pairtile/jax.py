@@ -13,6 +13,7 @@ import numpy as np
 
 from pairtile._front.differentiable import FUNCTIONS, Differentiable
 from pairtile._front.extras import MissingExtraError
+from pairtile._front.results import Result
 
 try:
     import jax
@@ -42,6 +43,7 @@ __all__ = [
     "supcon_loss",
     "triplet_loss",
     "uniformity",
+    "wasserstein_1d",
 ]
 
 _DOC = """{summary}
@@ -88,12 +90,18 @@ def _differentiable(
     names = tuple(arrays)
     likes = {name: jax.ShapeDtypeStruct(np.shape(a), a.dtype) for name, a in arrays.items()}
     wide = any(
-        len(like.shape) == 2 and like.dtype.name not in _NARROW
+        (len(like.shape) == 2 or name in function.rows) and like.dtype.name not in _NARROW
         for name, like in likes.items()
         if name in function.gradients
     )
-    value_like = jax.ShapeDtypeStruct((), np.float64 if wide else np.float32)
-    known = [name for name in names if name in function.gradients]
+    first = likes.get(function.rows[0])
+    shape = function.value_shape(() if first is None else first.shape)
+    value_like = jax.ShapeDtypeStruct(shape, np.float64 if wide else np.float32)
+    known = {
+        name: jax.ShapeDtypeStruct(function.gradient_shape(name, like.shape, shape), like.dtype)
+        for name, like in likes.items()
+        if name in function.gradients
+    }
 
     def run(host: Sequence[Any], **more: Any) -> tuple[Any, dict[str, Any]]:
         given = {name: _host(name, array) for name, array in zip(names, host, strict=True)}
@@ -101,12 +109,12 @@ def _differentiable(
 
     def value(*host: Any) -> Any:
         result, _ = run(host)
-        found = result if isinstance(result, float) else _field(result, function.value)
+        found = _field(result, function.value) if isinstance(result, Result) else result
         return np.asarray(found, dtype=value_like.dtype)
 
     def value_and_gradients(*host: Any) -> Any:
         result, given = run(host, **{function.switch: True})
-        gradients = (_gradient(function, result, n, given[n], likes[n]) for n in known)
+        gradients = (_gradient(function, result, n, given[n], like) for n, like in known.items())
         return np.asarray(_field(result, function.value), dtype=value_like.dtype), *gradients
 
     def call(*tensors: Any) -> Any:
@@ -118,7 +126,7 @@ def _differentiable(
                 raise function.refuse(name, f"jax.lax.stop_gradient({name})")
         found, *gradients = jax.pure_callback(
             value_and_gradients,
-            (value_like, *(likes[name] for name in known)),
+            (value_like, *known.values()),
             *(tensor.value for tensor in tensors),
             vmap_method="sequential",
         )
@@ -128,7 +136,9 @@ def _differentiable(
         if isinstance(upstream, jax.custom_derivatives.SymbolicZero):
             return (None,) * len(names)
         return tuple(
-            (upstream * gradients[name]).astype(likes[name].dtype) if name in gradients else None
+            function.pulled(name, upstream, gradients[name]).astype(likes[name].dtype)
+            if name in gradients
+            else None
             for name in names
         )
 
@@ -168,6 +178,7 @@ mmd = _of("mmd")
 energy_distance = _of("energy_distance")
 sliced_wasserstein = _of("sliced_wasserstein")
 sliced_energy = _of("sliced_energy")
+wasserstein_1d = _of("wasserstein_1d")
 hsic = _of("hsic")
 cka = _of("cka")
 kernel_stein_discrepancy = _of("kernel_stein_discrepancy")

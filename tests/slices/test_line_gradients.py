@@ -49,7 +49,7 @@ def of_own_columns(slopes: Any, shape: tuple[int, int]) -> Any:
 )
 def test_gradients_are_finite_differences(n, m, weighted, p):
     rng = np.random.default_rng(n * m)
-    x, y = rng.normal(size=(n, 3)), rng.normal(size=(m, 3)) + [0.0, 0.5, 4.0]
+    x, y = rng.normal(size=(n, 3)), rng.normal([0.0, 0.5, 4.0], size=(m, 3))
     options = {
         f"{name}_weights": rng.uniform(0.5, 2, size=k)
         for name, k in (("x", n), ("y", m))
@@ -149,7 +149,7 @@ def test_weights_may_be_of_any_size_and_equal(p):
 def test_gradients_are_zero_where_the_distance_is(p):
     rng = np.random.default_rng(5)
     x = rng.normal(size=(20, 2))
-    y = x[::-1] + [0.0, 1.0]
+    y = x[::-1] + np.array([0.0, 1.0])
     w = rng.uniform(0.5, 1, size=20)
     got = pt.wasserstein_1d(x, y, p=p, x_weights=w, y_weights=w[::-1], return_gradient=True)
     assert got.value[0] == 0

@@ -42,6 +42,10 @@ CASES = {
         (X, Z),
     ),
     "sliced_energy": (lambda x, y: mine.sliced_energy(x, y, n_projections=5, rng=0), (X, Y)),
+    "wasserstein_1d": (
+        lambda x, y, v: mine.wasserstein_1d(x, y, p=2, x_weights=v) @ jnp.asarray([1.0, -2.0, 0.5]),
+        (X, Y, W),
+    ),
     "hsic": (
         lambda x, y: mine.hsic(x, y, x_kernel=pt.Gaussian(1.0), y_kernel="linear"),
         (X, Z),

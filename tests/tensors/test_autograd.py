@@ -245,6 +245,15 @@ def _sliced_energy(mine):
     return lambda x, y: mine.sliced_energy(x, y, n_projections=5, rng=0), sets(7, 9)
 
 
+def _line(mine):
+    x, y = sets()
+    v, w = number(np.linspace(1, 2, 7)), number(np.linspace(2, 1, 9))
+    upstream = number([1.0, -2.0, 0.5], grad=False)
+    return lambda x, y, v, w: (
+        mine.wasserstein_1d(x, y, p=2, x_weights=v, y_weights=w) * upstream
+    ).sum(), (x, y, v, w)
+
+
 def _alignment(mine):
     return lambda x, y: mine.alignment(x, y, alpha=1.5, normalize=True), sets(6, 6)
 
@@ -282,6 +291,7 @@ CASES = {
     "energy_distance": _energy,
     "sliced_wasserstein": _sliced,
     "sliced_energy": _sliced_energy,
+    "wasserstein_1d": _line,
     "hsic": _dependence("hsic"),
     "cka": _dependence("cka"),
     "kernel_stein_discrepancy": _stein,
@@ -561,6 +571,42 @@ def test_statistics_are_their_formulas(n, m, d, seed):
             strict=True,
         ):
             torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_distances_of_columns_have_gradients_of_their_own(p, torch):
+    import pairtile.torch as mine
+
+    x, y = sets(9, 9)
+    found = mine.wasserstein_1d(x, y, p=p)
+    expected = ((x.sort(0)[0] - y.sort(0)[0]).abs() ** p).mean(0) ** (1 / p)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    upstream = torch.tensor([1.0, 0.0, -3.0])
+    for a, b in zip(
+        torch.autograd.grad(found, (x, y), upstream),
+        torch.autograd.grad(expected, (x, y), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_may_be_one_column_without_a_second_dimension(dtype, torch):
+    import pairtile.torch as mine
+
+    x, y = [v.detach()[:, 0].clone().requires_grad_() for v in sets(dtype=dtype)]
+    w = number(np.linspace(1, 2, 7))
+    found = mine.wasserstein_1d(x, y, p=2, x_weights=w)
+    assert found.shape == ()
+    assert found.dtype == x.dtype
+    found.backward()
+    plain = pt.wasserstein_1d(
+        x.detach(), y.detach(), p=2, x_weights=w.detach(), return_gradient=True
+    )
+    assert found.item() == pytest.approx(plain.value, rel=1e-7)
+    assert torch.equal(x.grad, plain.grad_x)
+    assert torch.equal(w.grad, plain.grad_x_weights)
+    assert mine.mmd(x, y, kernel=pt.Gaussian(1.0)).dtype == x.dtype
 
 
 # --- dtypes and memory ---------------------------------------------------------------------------

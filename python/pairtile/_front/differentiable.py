@@ -36,6 +36,9 @@ class Differentiable:
         The field of the value, in a result with gradients.
     per_row : int
         Losses of rows for each row of x; 0 where there are none.
+    by_column : bool
+        Whether 2-D rows are a problem for each column: their gradients are of the value of their
+        own column, and those of arguments without columns are side by side.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Differentiable:
     switch: str = "grad"
     value: str | int = "loss"
     per_row: int = 1
+    by_column: bool = False
 
     @cached_property
     def plain(self) -> Callable[..., Any]:
@@ -77,6 +81,21 @@ class Differentiable:
             if name not in given:
                 raise TypeError(f"{self.name}() lacks the argument {name!r}")
         return given
+
+    def value_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the value, from that of the first rows."""
+        return shape[1:] if self.by_column else ()
+
+    def gradient_shape(
+        self, name: str, shape: tuple[int, ...], value: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """The shape of the gradient by an argument, from its own and that of the value."""
+        return shape if name in self.rows else (*shape, *value)
+
+    def pulled(self, name: str, upstream: Any, gradient: Any) -> Any:
+        """The gradient by an argument of what has this gradient by the value."""
+        summed = upstream.ndim and name not in self.rows
+        return gradient @ upstream if summed else upstream * gradient
 
     @property
     def summary(self) -> str:
@@ -122,6 +141,9 @@ FUNCTIONS = {
         Differentiable("energy_distance", _TWO, _SAMPLES, "return_gradient", "value", 0),
         Differentiable("sliced_wasserstein", _TWO, _PAIR, "return_gradient", "value", 0),
         Differentiable("sliced_energy", _TWO, _PAIR, "return_gradient", "value", 0),
+        Differentiable(
+            "wasserstein_1d", _TWO, _SAMPLES, "return_gradient", "value", 0, by_column=True
+        ),
         Differentiable("hsic", _TWO, _PAIR, "return_gradient", "value", 0),
         Differentiable("cka", _TWO, _PAIR, "return_gradient", "value", 0),
         Differentiable(

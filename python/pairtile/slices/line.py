@@ -183,7 +183,7 @@ def _by_weights(given: Any, by_mass: Any) -> Any:
         return None
     w = validate.host(given).astype(np.float64)
     size = w.max()
-    return by_mass.T / math.fsum(w / size) / size
+    return np.ascontiguousarray(by_mass.T) / math.fsum(w / size) / size
 
 
 def row_weights(name: str, w: Any, n: int) -> NDArray[np.float64] | None:

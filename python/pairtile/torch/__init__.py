@@ -61,6 +61,7 @@ __all__ = [
     "supcon_loss",
     "triplet_loss",
     "uniformity",
+    "wasserstein_1d",
 ]
 
 info_nce = of("info_nce")
@@ -77,6 +78,7 @@ mmd = of("mmd")
 energy_distance = of("energy_distance")
 sliced_wasserstein = of("sliced_wasserstein")
 sliced_energy = of("sliced_energy")
+wasserstein_1d = of("wasserstein_1d")
 hsic = of("hsic")
 cka = of("cka")
 kernel_stein_discrepancy = of("kernel_stein_discrepancy")

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from pairtile._front.differentiable import FUNCTIONS, Differentiable
+from pairtile._front.results import Result
 from pairtile.kernels.kernel import Kernel, kernel_class
 
 TWICE = (
@@ -42,11 +43,17 @@ class Call(NamedTuple):
 
 def _dtype(call: Call, tensors: Sequence[Tensor]) -> torch.dtype:
     """Of the value: that in which the function works."""
+    function = call.function
     for name, tensor in zip(call.names, tensors, strict=True):
-        sets = tensor.ndim == 2 and name in call.function.gradients
+        sets = name in function.gradients and (tensor.ndim == 2 or name in function.rows)
         if sets and tensor.dtype not in _NARROW:
             return torch.float64
     return torch.float32
+
+
+def _value_shape(call: Call, tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    rows = tensors[call.names.index(call.function.rows[0])] if call.function.by_column else None
+    return call.function.value_shape(() if rows is None else tuple(rows.shape))
 
 
 def _array(name: str, tensor: Tensor) -> Any:
@@ -83,10 +90,11 @@ def _field(result: Any, field: str | int) -> Any:
 
 
 def _gradients(call: Call, result: Any, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Any:
-    """Those of the wanted tensors, each in the shape of its tensor.
+    """Those of the wanted tensors, each in the shape of its tensor, or by column.
 
     For half precision in float32, which autograd rounds once they are scaled.
     """
+    of_value = _value_shape(call, tensors)
     for name, tensor, want in zip(call.names, tensors, wanted, strict=True):
         if not want:
             continue
@@ -94,8 +102,9 @@ def _gradients(call: Call, result: Any, tensors: Sequence[Tensor], wanted: Seque
         gradient = _tensor(0.0 if found is None else found, _wide(tensor), tensor.device)
         if name == "temperature":  # the result has it by 1 / temperature
             gradient = -gradient / tensor.detach() ** 2
-        if gradient.shape != tensor.shape:  # a number for a tensor of one, or 0 for all entries
-            gradient = gradient.expand(tensor.shape).clone()
+        shape = call.function.gradient_shape(name, tuple(tensor.shape), of_value)
+        if gradient.shape != shape:  # a number for a tensor of one, or 0 for all entries
+            gradient = gradient.expand(shape).clone()
         yield gradient
 
 
@@ -110,7 +119,7 @@ def value(call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list
     dtype, device = _dtype(call, tensors), tensors[0].device
     if not any(wanted):
         result = _run(call, tensors)
-        found = result if isinstance(result, float) else _field(result, function.value)
+        found = _field(result, function.value) if isinstance(result, Result) else result
         return [_tensor(found, dtype, device)]
     result = _run(call, tensors, **{function.switch: True})
     found = _tensor(_field(result, function.value), dtype, device)
@@ -148,6 +157,17 @@ def times(upstream: Tensor, gradients: Sequence[Tensor]) -> list[Tensor]:
     return [upstream * gradient for gradient in gradients]
 
 
+def _pulled(
+    call: Call, upstream: Tensor, gradients: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor]:
+    """The gradients of what has this gradient by the value."""
+    names = [name for name, want in zip(call.names, wanted, strict=True) if want]
+    return [
+        call.function.pulled(name, upstream.to(gradient) if upstream.ndim else upstream, gradient)
+        for name, gradient in zip(names, gradients, strict=True)
+    ]
+
+
 def spread(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
     """One gradient or None for each tensor, from those of the wanted ones."""
     each = iter(gradients)
@@ -159,14 +179,17 @@ class _Value(torch.autograd.Function):
     def forward(ctx: Any, call: Call, wanted: tuple[bool, ...], *tensors: Tensor) -> Tensor:
         found, *gradients = value(call, tensors, wanted)
         ctx.save_for_backward(*gradients)
-        ctx.name, ctx.wanted = call.function.name, wanted
+        ctx.call, ctx.wanted = call, wanted
         return found
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
-            scaled = times(upstream, ctx.saved_tensors)
-        return None, None, *once(ctx.name, spread(scaled, ctx.wanted))
+            if upstream.ndim:
+                scaled = _pulled(ctx.call, upstream, ctx.saved_tensors, ctx.wanted)
+            else:
+                scaled = times(upstream, ctx.saved_tensors)
+        return None, None, *once(ctx.call.function.name, spread(scaled, ctx.wanted))
 
 
 class _Rows(torch.autograd.Function):
@@ -229,29 +252,36 @@ def _value_op(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> l
 
 
 def _value_like(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
-    empty = torch.empty((), dtype=_dtype(_decode(call), tensors), device=tensors[0].device)
-    return [empty, *_empty_like(tensors, wanted)]
+    known = _decode(call)
+    shape = _value_shape(known, tensors)
+    empty = torch.empty(shape, dtype=_dtype(known, tensors), device=tensors[0].device)
+    return [empty, *_empty_like(known, tensors, wanted)]
 
 
-def _empty_like(tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+def _empty_like(call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+    of_value = _value_shape(call, tensors)
+    shapes = (
+        call.function.gradient_shape(name, tuple(t.shape), of_value)
+        for name, t in zip(call.names, tensors, strict=True)
+    )
     return [
-        torch.empty(t.shape, dtype=_wide(t), device=t.device)
-        for t, want in zip(tensors, wanted, strict=True)
+        torch.empty(shape, dtype=_wide(t), device=t.device)
+        for shape, t, want in zip(shapes, tensors, wanted, strict=True)
         if want
     ]
 
 
 def _keep_value(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
     text, _, ctx.wanted = inputs
-    ctx.name = _decode(text).function.name
+    ctx.call = _decode(text)
     ctx.save_for_backward(*output[1:])
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
 
 
 def _value_backward(ctx: Any, upstream: list[Tensor]) -> Any:
-    scaled = [upstream[0] * g for g in ctx.saved_tensors]
-    return None, once(ctx.name, spread(scaled, ctx.wanted)), None
+    scaled = _pulled(ctx.call, upstream[0], ctx.saved_tensors, ctx.wanted)
+    return None, once(ctx.call.function.name, spread(scaled, ctx.wanted)), None
 
 
 def _rows_op(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Tensor:
@@ -283,7 +313,7 @@ def _row_gradients_op(
 def _row_gradients_like(
     call: str, upstream: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]
 ) -> list[Tensor]:
-    return _empty_like(tensors, wanted)
+    return _empty_like(_decode(call), tensors, wanted)
 
 
 def _operator(name: str, run: Any, like: Any, schema: str) -> Any:

@@ -50,7 +50,15 @@ def _described(function: Differentiable) -> str:
         rows=", ".join(function.rows),
         reduction=_REDUCTION if function.per_row else "",
         gradients=", ".join(f"`{name}`" for name in function.gradients),
-        returns="The loss, or that of each row" if function.per_row else "The statistic",
+        returns=_returned(function),
+    )
+
+
+def _returned(function: Differentiable) -> str:
+    if function.per_row:
+        return "The loss, or that of each row"
+    return (
+        "The statistic, of 2-D rows one for each column" if function.by_column else "The statistic"
     )
 
 
