@@ -43,6 +43,7 @@ RESULTS = {
     "Retrieval",
     "RowDrift",
     "SimilarityHistogram",
+    "ColumnStatistics",
     "SlicedPlan",
     "SteinGradient",
 }
