@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "slices/large_pages.hpp"
 #include "slices/project.hpp"
 #include "slices/reduce.hpp"
 #include "slices/sort.hpp"
@@ -57,6 +58,7 @@ template <class T, class Item>
 Item* place_of_list(T* values, int64_t size, Buffer<Item>& memory) {
     if constexpr (requires { Item::row; }) {
         memory.reserve(size);
+        ask_for_large_pages(memory.data(), size);
         return memory.data();
     } else {
         static_assert(sizeof(Item) == sizeof(T));
@@ -83,6 +85,7 @@ std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t 
     const bool swapped = m > n;
     if (swapped) std::swap(longer, shorter);
     mine.scratch.reserve(std::max(n, m));
+    ask_for_large_pages(mine.scratch.data(), std::max(n, m));
     Item* spare = mine.scratch.data();
     const Item* first = sort(longer, spare, std::max(n, m));
     const Item* second = sort(shorter, first == longer ? spare : longer, std::min(n, m));

@@ -1,16 +1,32 @@
 #include "slices/project.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "slices/large_pages.hpp"
 
 namespace pairtile {
 namespace {
 
 constexpr int64_t strip_bytes = 128 << 10;          // packed rows of one task, which stay in L2
 constexpr int64_t block_rows = 512;                 // rows of one task where nothing is packed
+constexpr int64_t l1_bytes = 16 << 10;              // of rows that columns are taken from
 constexpr int64_t most_shares = 64;                 // of the rows, with sums of their own
 constexpr int64_t share_bytes = int64_t{16} << 20;  // of all these sums
 
 int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
+
+// Part of a column of numbers S, which may lie at any address.
+template <class S, class T>
+void copy_column(const Array& rows, int64_t first, int64_t count, int64_t column, T* out) {
+    const char* from = rows.data + first * rows.row_stride + column * rows.col_stride;
+    for (int64_t i = 0; i < count; ++i, from += rows.row_stride) {
+        S value;
+        std::memcpy(&value, from, sizeof value);
+        out[i] = static_cast<T>(value);
+    }
+}
 
 }  // namespace
 
@@ -20,6 +36,7 @@ Coordinates<T>::Coordinates(int64_t directions, int64_t rows, const Ops<T>& ops)
     // lists a multiple of 4 KB apart would all fall into the same few cache lines
     if (ld_ * static_cast<int64_t>(sizeof(T)) % 4096 == 0) ld_ += ops.cols;
     values_.reserve(blocks_of(directions, ops.rows) * ops.rows * ld_);
+    ask_for_large_pages(values_.data(), blocks_of(directions, ops.rows) * ops.rows * ld_);
 }
 
 template <class T>
@@ -89,12 +106,27 @@ void Batch<T>::pick_columns(const Array& rows, Coordinates<T>& out, Control& con
     Array columns = rows;
     columns.data += first_ * rows.col_stride;
     columns.cols = count_;
+    // rows that stay in L1 while one column after another is taken from them
+    const int64_t row_bytes = std::max<int64_t>(std::abs(rows.row_stride), 1);
+    const int64_t rows_in_cache = std::clamp<int64_t>(l1_bytes / row_bytes, 16, block_rows);
+    const auto copy_columns = [&]<class S>(int64_t begin, int64_t end, S) {
+        for (int64_t i = begin; i < end; i += rows_in_cache) {
+            const int64_t count = std::min(rows_in_cache, end - i);
+            for (int64_t l = 0; l < count_; ++l) {
+                copy_column<S>(columns, i, count, l, out.of(l) + i);
+            }
+        }
+    };
     std::vector<std::vector<double>> values(static_cast<size_t>(control.workers()));
     parallel_for(blocks_of(rows.rows, block_rows), control, [&](int64_t block, int worker) {
+        const int64_t begin = block * block_rows, end = std::min(rows.rows, begin + block_rows);
+        if (!columns.swapped) {
+            if (columns.dtype == Dtype::float32) return copy_columns(begin, end, float{});
+            if (columns.dtype == Dtype::float64) return copy_columns(begin, end, double{});
+        }
         auto& row = values[static_cast<size_t>(worker)];
         row.resize(static_cast<size_t>(count_));
-        const int64_t end = std::min(rows.rows, (block + 1) * block_rows);
-        for (int64_t i = block * block_rows; i < end; ++i) {
+        for (int64_t i = begin; i < end; ++i) {
             columns.read(i, row.data());
             for (int64_t l = 0; l < count_; ++l) {
                 out.of(l)[i] = static_cast<T>(row[static_cast<size_t>(l)]);
