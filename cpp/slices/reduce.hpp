@@ -44,6 +44,9 @@ struct Sorted {
     }
 };
 
+// What a piece adds: nothing where there is no mass, infinite as the price may be.
+inline double of_mass(double mass, double price) { return mass > 0 ? mass * price : 0.0; }
+
 // The monotone coupling: visit(i, j, mass) for every piece that the i-th smallest x shares with
 // the j-th smallest y, in order; masses add up to 1. Who goes on is as good as random, so the steps
 // are arithmetic and no branches.
@@ -111,7 +114,7 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
     if (x.size != y.size || x.levels) {
         double sum = 0;
         couple(x, y, tick, [&](int64_t i, int64_t j, double mass) {
-            sum += mass * cost.value(x.value(i) - y.value(j));
+            sum += of_mass(mass, cost.value(x.value(i) - y.value(j)));
         });
         return sum;
     }
@@ -156,7 +159,7 @@ void transport_slopes(const Cost& cost, const Sorted<T, Ranked<T>>& x,
     couple(x, y, tick, [&](int64_t i, int64_t j, double mass) {
         if (i != at_x) write(slopes_x, x.items[at_x], std::exchange(sum_x, 0.0)), at_x = i;
         if (j != at_y) write(slopes_y, y.items[at_y], std::exchange(sum_y, 0.0)), at_y = j;
-        const double slope = mass * cost.slope(x.value(i) - y.value(j));
+        const double slope = of_mass(mass, cost.slope(x.value(i) - y.value(j)));
         sum_x += slope;
         sum_y -= slope;
     });
@@ -172,32 +175,52 @@ void transport_potentials(const Cost& cost, const Sorted<T, Ranked<T>>& x,
                           const Sorted<T, Ranked<T>>& y, double factor, double* slopes_x,
                           double* slopes_y, const Tick& tick) {
     double of_x = 0, of_y = 0, sum_x = 0, sum_y = 0;
-    int64_t at_x = 0, at_y = 0;
     const auto write = [](const auto& side, int64_t i, double value, double& sum, double* slopes) {
         slopes[side.items[i].row] = value;
-        sum += side.weight(i) * value;
+        sum += of_mass(side.weight(i), value);
     };
-    // the rise of the cost to `to` as a point goes on from i to i + 1
-    const auto rise = [&cost](const auto& side, int64_t i, double to) {
-        return cost.value(side.value(i + 1) - to) - cost.value(side.value(i) - to);
+    // The rise of the mean cost to `low` and `high` as a point goes from one place to another.
+    const auto rise = [&cost](const auto& side, int64_t from, int64_t to, double low, double high) {
+        const double ahead = side.value(to), behind = side.value(from);
+        return (cost.value(ahead - low) - cost.value(behind - low) + cost.value(ahead - high) -
+                cost.value(behind - high)) /
+               2;
     };
-    const auto go_to = [&](int64_t i, int64_t j) {
-        if (i == at_x && j == at_y) return;
-        double up_x = 0, up_y = 0;
-        if (i != at_x) up_x = (rise(x, at_x, y.value(at_y)) + rise(x, at_x, y.value(j))) / 2;
-        if (j != at_y) up_y = (rise(y, at_y, x.value(at_x)) + rise(y, at_y, x.value(i))) / 2;
-        of_x += up_x;
-        of_y += up_y;
-        if (i != at_x) write(x, i, of_x, sum_x, slopes_x);
-        if (j != at_y) write(y, j, of_y, sum_y, slopes_y);
+    // Rows without mass, which may be anywhere, are told from one that has some and tell nothing.
+    const auto first_of = [](const auto& side) {
+        int64_t i = 0;
+        while (i + 1 < side.size && !(side.weight(i) > 0)) ++i;
+        return i;
+    };
+    int64_t at_x = first_of(x), at_y = first_of(y);
+    const auto between = [&](const auto& side, int64_t from, int64_t begin, int64_t end, double low,
+                             double high, double of, double& sum, double* slopes) {
+        for (int64_t k = begin; k < end; ++k) {
+            write(side, k, of + rise(side, from, k, low, high), sum, slopes);
+        }
+    };
+    between(x, at_x, 0, at_x, y.value(at_y), y.value(at_y), of_x, sum_x, slopes_x);
+    between(y, at_y, 0, at_y, x.value(at_x), x.value(at_x), of_y, sum_y, slopes_y);
+    write(x, at_x, of_x, sum_x, slopes_x);
+    write(y, at_y, of_y, sum_y, slopes_y);
+    couple(x, y, tick, [&](int64_t i, int64_t j, double) {
+        if (!(x.weight(i) > 0 && y.weight(j) > 0)) return;
+        const double low_x = x.value(at_x), low_y = y.value(at_y);
+        if (i != at_x) {
+            between(x, at_x, at_x + 1, i, low_y, y.value(j), of_x, sum_x, slopes_x);
+            of_x += rise(x, at_x, i, low_y, y.value(j));
+            write(x, i, of_x, sum_x, slopes_x);
+        }
+        if (j != at_y) {
+            between(y, at_y, at_y + 1, j, low_x, x.value(i), of_y, sum_y, slopes_y);
+            of_y += rise(y, at_y, j, low_x, x.value(i));
+            write(y, j, of_y, sum_y, slopes_y);
+        }
         at_x = i;
         at_y = j;
-    };
-    write(x, 0, of_x, sum_x, slopes_x);
-    write(y, 0, of_y, sum_y, slopes_y);
-    couple(x, y, tick, [&](int64_t i, int64_t j, double) { go_to(i, j); });
-    while (at_x + 1 < x.size) go_to(at_x + 1, at_y);  // rows without mass behind all that has some
-    while (at_y + 1 < y.size) go_to(at_x, at_y + 1);
+    });
+    between(x, at_x, at_x + 1, x.size, y.value(at_y), y.value(at_y), of_x, sum_x, slopes_x);
+    between(y, at_y, at_y + 1, y.size, x.value(at_x), x.value(at_x), of_y, sum_y, slopes_y);
     const auto finish = [factor](double* slopes, int64_t size, double mean) {
         for (int64_t i = 0; i < size; ++i) slopes[i] = factor * (slopes[i] - mean);
     };

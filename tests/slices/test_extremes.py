@@ -32,3 +32,24 @@ def test_rows_without_mass_may_be_anywhere(p, far, backend):
         assert found.value == right
         np.testing.assert_allclose(found.grad_x, [[0.0], [found.value]], rtol=1e-12)
         np.testing.assert_allclose(found.grad_y, [[-found.value], [0.0]], rtol=1e-12)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("far", [1e12, -1e12])
+def test_gradients_beside_rows_without_mass(far, backend):
+    """Mass that went to such a row would cost more than float64 holds; of the others all is told."""
+    x, y = np.array([0.0, 1.0, 2.0]), np.array([0.5, 3.0])
+    with on_backend(backend):
+        for p in (2, 3, 50):
+            alone = pt.wasserstein_1d(x, y, p=p, y_weights=[1, 2], return_gradient=True)
+            found = pt.wasserstein_1d(
+                x, [0.5, far, 3.0], p=p, y_weights=[1, 0, 2], return_gradient=True
+            )
+            assert found.value == pytest.approx(alone.value, rel=1e-12)
+            np.testing.assert_allclose(found.grad_x, alone.grad_x, rtol=1e-9)
+            np.testing.assert_allclose(found.grad_y[::2], alone.grad_y, rtol=1e-9)
+            by_mass = found.grad_y_weights
+            np.testing.assert_allclose(by_mass[::2], alone.grad_y_weights, rtol=1e-9)
+            assert found.grad_y[1] == 0
+            assert by_mass[1] > 1e12

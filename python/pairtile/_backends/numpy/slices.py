@@ -166,6 +166,7 @@ def _coupling(
     """
     y_mass = _together(x_mass, y_mass)
     levels = np.union1d(x_mass, y_mass)
+    levels = levels[levels > 0]  # rows before all mass have none
     return (
         np.diff(levels, prepend=0.0),
         np.searchsorted(x_mass, levels, side="left"),
@@ -188,16 +189,26 @@ def _potential(p: float, u: Float64, u_mass: Float64, v: Float64, v_mass: Float6
     """Slopes of W_p^p by the mass of each sorted value u, with the mean 0.
 
     Where mass goes from one u to the next, what it is moved to is where v is at that level; if v
-    steps right there, half of it counts from below and half from above.
+    steps right there, half of it counts from below and half from above. Values without mass, which
+    may be anywhere, are told from one that has some.
     """
-    levels = u_mass[:-1]
-    last = len(v) - 1
-    below = v[np.minimum(np.searchsorted(v_mass, levels, "left"), last)]
-    above = v[np.minimum(np.searchsorted(v_mass, levels, "right"), last)]
+    mass, there = np.diff(u_mass, prepend=0.0), np.diff(v_mass, prepend=0.0) > 0
+    v, v_mass = v[there], v_mass[there]
+
+    def rises(start: NDArray[np.intp], stop: NDArray[np.intp], levels: Float64) -> Float64:
+        total = np.zeros(len(start))
+        for side in ("left", "right"):
+            met = v[np.minimum(np.searchsorted(v_mass, levels, side), len(v) - 1)]
+            total += np.abs(u[stop] - met) ** p - np.abs(u[start] - met) ** p
+        return total / 2
+
+    some, others = np.flatnonzero(mass > 0), np.flatnonzero(mass == 0)
+    base = some[np.maximum(np.searchsorted(some, others) - 1, 0)]
+    potential = np.zeros(len(u))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        rises = [np.abs(u[1:] - t) ** p - np.abs(u[:-1] - t) ** p for t in (below, above)]
-    potential = np.concatenate([[0.0], np.cumsum(sum(rises) / 2)])
-    return np.asarray(potential - np.diff(u_mass, prepend=0.0) @ potential)
+        potential[some[1:]] = np.cumsum(rises(some[:-1], some[1:], u_mass[some[:-1]]))
+        potential[others] = potential[base] + rises(base, others, u_mass[others])
+        return np.asarray(potential - mass[some] @ potential[some])
 
 
 def _moments(
