@@ -38,7 +38,7 @@ def test_rows_without_mass_may_be_anywhere(p, far, backend):
 @pytest.mark.parametrize("backend", ["native", "numpy"])
 @pytest.mark.parametrize("far", [1e12, -1e12])
 def test_gradients_beside_rows_without_mass(far, backend):
-    """Mass that went to such a row would cost more than float64 holds; of the others all is told."""
+    """Mass that went there would cost more than float64 holds; of the other rows all is told."""
     x, y = np.array([0.0, 1.0, 2.0]), np.array([0.5, 3.0])
     with on_backend(backend):
         for p in (2, 3, 50):
