@@ -207,6 +207,13 @@ LONG = {
     "sliced_energy": lambda x, y, **o: pt.sliced_energy(
         x, y, n_projections=20_000, return_gradient=True, **o
     ),
+    "max_sliced_wasserstein": lambda x, y, **o: pt.max_sliced_wasserstein(
+        x, y, max_iter=20_000, tol=0, **o
+    ),
+    "min_sliced_plan": lambda x, y, **o: pt.min_sliced_plan(x, y, n_projections=20_000, **o),
+    "expected_sliced_plan": lambda x, y, **o: pt.expected_sliced_plan(
+        x, y, n_projections=20_000, **o
+    ),
     "wasserstein_1d": lambda x, y, **o: pt.wasserstein_1d(
         np.tile(x[:50_000], 60), np.tile(y[:49_999], 60), p=3, **o
     ),

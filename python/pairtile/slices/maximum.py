@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    # points of the sphere (R, d), numbers of the climbs they belong to -> log W_p, its slope
-    Height = Callable[[Floats, NDArray[np.intp]], tuple[Floats, Floats]]
+    # points of the sphere (R, d), numbers of the climbs they belong to, rounds so far
+    # -> log W_p, its slope
+    Height = Callable[[Floats, NDArray[np.intp], int], tuple[Floats, Floats]]
 
 _CANDIDATES = 512  # random directions that are screened
 _ROWS = 4096  # of each sample, to screen on
@@ -72,11 +73,11 @@ class _Samples:
         self._weights = (wa, wb)
         self._backend = choose.module(a, b)
 
-    def distances(self, along: Floats) -> Floats:
+    def distances(self, along: Floats, report: Any = None) -> Floats:
         """W_p along each direction, whatever becomes of p-th powers."""
         costs = self._backend.sliced_costs(
             *self.sets, along, self.p, *self._weights, gradient=False, direction_weights=None,
-            workers=self._workers,
+            workers=self._workers, progress=report,
         )[0]  # fmt: skip
         lost = out_of_reach(costs, self.p)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -87,10 +88,10 @@ class _Samples:
             ).distances
         return found
 
-    def slopes(self, along: Floats) -> tuple[Floats, Floats]:
+    def slopes(self, along: Floats, report: Any) -> tuple[Floats, Floats]:
         """W_p^p along each direction, and its derivatives by it: (L,) and (d, L)."""
         found: tuple[Floats, Floats] = self._backend.sliced_direction_slopes(
-            *self.sets, along, self.p, *self._weights, workers=self._workers
+            *self.sets, along, self.p, *self._weights, workers=self._workers, progress=report
         )
         return found
 
@@ -219,7 +220,7 @@ def max_sliced_wasserstein(
             for report, most in zip(reports, rounds, strict=True):
                 starts = _starts(some, candidates, 3 * n_restarts)
                 limits = _Limits(most, n_restarts, tol)
-                best = _highest(samples, starts, limits, _told(report, most))
+                best = _highest(samples, starts, limits, report)
                 some, candidates = samples, _around(best, generator)
     best = best / np.linalg.norm(best)
     best *= np.copysign(1.0, best[np.argmax(np.abs(best))])
@@ -251,24 +252,23 @@ def _around(best: Floats, generator: np.random.Generator) -> Floats:
     return np.asarray(points / np.linalg.norm(points, axis=0), dtype=np.float64)
 
 
-def _told(report: Any, total: int) -> Callable[[int], object]:
-    return lambda done: None if report is None else report(done, total)
-
-
-def _highest(
-    samples: _Samples, starts: Floats, limits: _Limits, report: Callable[[int], object]
-) -> Floats:
+def _highest(samples: _Samples, starts: Floats, limits: _Limits, report: Any) -> Floats:
     """The point of largest distance that climbs from all starts come to."""
-    units = samples.distances(starts.T)
+    units = samples.distances(starts.T, report and (lambda *_: report(0, 1)))
     alive = units > 0
     if not alive.any():
         first: Floats = starts[0]
         return first
     starts, units = starts[alive], units[alive]
 
-    def height(points: Floats, which: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def height(points: Floats, which: NDArray[np.intp], rounds: int) -> tuple[Floats, Floats]:
         """Log W_p and its slope along the sphere; powers are of W_p / unit."""
-        costs, slopes = samples.slopes((points / units[which, None]).T)
+
+        def told(done: int, total: int) -> None:
+            report(rounds * total + done, limits.rounds * total)
+
+        along = (points / units[which, None]).T
+        costs, slopes = samples.slopes(along, None if report is None else told)
         with np.errstate(divide="ignore", over="ignore"):
             heights = np.log(costs) / samples.p + np.log(units[which])
         rise = np.zeros_like(points)
@@ -276,7 +276,7 @@ def _highest(
         rise[some] = slopes.T[some] / (units[which] * samples.p * costs)[some, None]
         return heights, _along(points, rise)
 
-    points, heights = _climb(height, starts, limits, report)
+    points, heights = _climb(height, starts, limits)
     highest: Floats = points[np.argmax(heights)]
     return highest
 
@@ -299,20 +299,17 @@ class _Limits(NamedTuple):
     tol: float
 
 
-def _climb(
-    height: Height, points: Floats, limits: _Limits, report: Callable[[int], object]
-) -> tuple[Floats, Floats]:
+def _climb(height: Height, points: Floats, limits: _Limits) -> tuple[Floats, Floats]:
     """The highest points on the ways from these up, and their heights."""
     tol = limits.tol
     everyone = np.arange(len(points))
-    heights, slopes = height(points, everyone)
+    heights, slopes = height(points, everyone, 0)
     best, best_heights = points.copy(), heights.copy()
     curvature = _Curvature(*points.shape)
     steps = slopes.copy()
     lengths, low, high = (np.full(len(points), value) for value in (1.0, 0.0, math.inf))
     climbing = np.linalg.norm(slopes, axis=1) > tol
     for done in range(1, limits.rounds):
-        report(done)
         if done == _HEAT:
             order = np.lexsort((-best_heights, ~climbing))  # those at their end ask for no more
             climbing[order[limits.kept :]] = False
@@ -322,7 +319,7 @@ def _climb(
         ends = points[at] + lengths[at, None] * steps[at]
         sizes = np.linalg.norm(ends, axis=1)
         ends /= sizes[:, None]
-        reached, slope_there = height(ends, at)
+        reached, slope_there = height(ends, at, done)
         higher = reached > best_heights[at]
         best[at[higher]], best_heights[at[higher]] = ends[higher], reached[higher]
         # the weak conditions of Wolfe: high enough, and no longer as steep
