@@ -184,6 +184,9 @@ SUMS = {
     ),
     "wasserstein_1d": lambda w: (pt.wasserstein_1d(X, Y, p=2, **WEIGHTS, workers=w),),
     "column_statistics": lambda w: pt.column_statistics(X, Y64, workers=w)[1:],
+    "partial_wasserstein_1d": lambda w: (
+        pt.partial_wasserstein_1d(X[:, :3], Y64[:, :3], 0.6, p=2, workers=w),
+    ),
     "sliced_wasserstein": lambda w: pt.sliced_wasserstein(
         X, Y, n_projections=37, rng=2, full=True, return_gradient=True, workers=w
     ),

@@ -133,6 +133,11 @@ FUNCTIONS = {
     ),
     "wasserstein_1d": (lambda a, b, **o: pt.wasserstein_1d(a, b, **o), "x", "y"),
     "column_statistics": (lambda a, b, **o: pt.column_statistics(a, b, **o)[1:], "x", "y"),
+    "partial_wasserstein_1d": (
+        lambda a, b, **o: pt.partial_wasserstein_1d(a, b, 0.55, p=2, **o),
+        "x",
+        "y",
+    ),
     "sliced_wasserstein": (
         lambda a, b, **o: pt.sliced_wasserstein(
             a, b, n_projections=5, rng=0, return_gradient=True, **o
@@ -283,6 +288,7 @@ SAMPLES = PAIRED | {
     "stein_test",
     "wasserstein_1d",
     "column_statistics",
+    "partial_wasserstein_1d",
     "sliced_wasserstein",
     "sliced_energy",
     "sliced_test",

@@ -7,6 +7,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "slices/columns.hpp"
+#include "slices/partial.hpp"
 #include "slices/plans.hpp"
 #include "slices/relabelled.hpp"
 #include "slices/sphere.hpp"
@@ -211,6 +212,16 @@ py::tuple bind_column_statistics(const py::array& x, const py::array& y,
     });
 }
 
+py::tuple bind_partial(const py::array_t<double, py::array::c_style>& x,
+                       const py::array_t<double, py::array::c_style>& y, double share, double p) {
+    py::array_t<double> x_mass(x.size()), y_mass(y.size());
+    const Line line{x.data(), x.size(), y.data(), y.size()};
+    double *of_x = x_mass.mutable_data(), *of_y = y_mass.mutable_data();
+    run_released(py::none(), 1,
+                 [&](Control& control) { partial_masses(line, share, p, control, of_x, of_y); });
+    return py::make_tuple(x_mass, y_mass);
+}
+
 }  // namespace
 
 void register_slices(py::module_& m) {
@@ -237,6 +248,7 @@ void register_slices(py::module_& m) {
           py::kw_only(), arg("energy"), arg("p"), arg("workers"), arg("progress") = py::none());
     m.def("column_statistics", bind_column_statistics, arg("x"), arg("y"), arg("levels"),
           py::kw_only(), arg("workers"), arg("progress") = py::none());
+    m.def("partial_masses", bind_partial, arg("x"), arg("y"), arg("share"), arg("p"));
 }
 
 }  // namespace pairtile

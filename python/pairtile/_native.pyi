@@ -333,6 +333,7 @@ def sliced_costs(
 def column_statistics(
     x: _Array, y: _Array, levels: _Floats, *, workers: int, progress: _Progress = None
 ) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats, _Floats]: ...
+def partial_masses(x: _Floats, y: _Floats, share: float, p: float) -> tuple[_Floats, _Floats]: ...
 def sliced_energy_costs(
     x: _Array,
     y: _Array,

@@ -22,6 +22,7 @@ REFUSED = {
     "distance_histogram": ["similarity_histogram"],
     "farthest_of_group": ["triplet_loss"],
     "joint_kernel_gradient": [],  # of functions that run there, but for their gradients
+    "partial_masses": ["partial_wasserstein_1d"],
     "pair_losses": ["circle_loss", "multi_similarity_loss"],
     "pair_ranks": ["retrieval_metrics"],
     "sigmoid_losses": ["siglip_loss"],

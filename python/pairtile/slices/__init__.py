@@ -11,6 +11,7 @@ from pairtile.slices.directions import sphere_directions
 from pairtile.slices.energy import energy_factor, sliced_energy
 from pairtile.slices.line import wasserstein_1d
 from pairtile.slices.maximum import MaxSliced, max_sliced_wasserstein
+from pairtile.slices.partial import partial_wasserstein_1d
 from pairtile.slices.plans import SlicedPlan, expected_sliced_plan, min_sliced_plan
 from pairtile.slices.results import SlicedResult
 from pairtile.slices.sphere import sliced_wasserstein_sphere
@@ -26,6 +27,7 @@ __all__ = [
     "expected_sliced_plan",
     "max_sliced_wasserstein",
     "min_sliced_plan",
+    "partial_wasserstein_1d",
     "sliced_energy",
     "sliced_wasserstein",
     "sliced_wasserstein_sphere",

@@ -105,3 +105,8 @@ def circle_distances(*_: Any, **__: Any) -> Any:
 def column_statistics(*_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("column_statistics"))
+
+
+def partial_masses(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("partial_wasserstein_1d"))

@@ -41,6 +41,7 @@ from pairtile._backends.numpy.neighbors import (
     least_memory,
     pairwise_distances,
 )
+from pairtile._backends.numpy.partial import partial_masses
 from pairtile._backends.numpy.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.numpy.radius import radius_counts, radius_neighbors
 from pairtile._backends.numpy.relabelled import relabelled_line_costs
@@ -74,6 +75,7 @@ __all__ = [
     "pair_losses",
     "pair_ranks",
     "pairwise_distances",
+    "partial_masses",
     "permuted_kernel_products",
     "radius_counts",
     "radius_neighbors",
