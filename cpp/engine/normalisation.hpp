@@ -4,33 +4,26 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/isa.hpp"
 #include "engine/parallel_for.hpp"
 #include "engine/source.hpp"
 
 namespace pairtile {
 
-// From the gradient by the rows of `unit`, which are those of `raw` divided by their lengths, to
-// that by the rows of `raw`, in place: what points along a row is lost. That of a zero row is 0.
+// From the gradient by the rows divided by their lengths to that by the rows, in place.
 template <class T>
-void through_normalisation(const Source& raw, const Source& unit, T* gradient, Control& control) {
-    constexpr int64_t rows_at_a_time = 256;
-    const int64_t n = raw.rows();
-    const size_t d = static_cast<size_t>(raw.d());
+void through_normalisation(const Source& rows, T* gradient, Control& control) {
+    constexpr int64_t rows_at_a_time = 32;
+    const int64_t n = rows.rows(), d = rows.d();
     const auto body = [&](int64_t block, int worker) {
-        std::vector<double> row(d), direction(d);
+        control.tick(worker);
+        std::vector<double> row(static_cast<size_t>(d)), unit(row.size());
         const int64_t end = std::min(n, (block + 1) * rows_at_a_time);
         for (int64_t i = block * rows_at_a_time; i < end; ++i) {
-            control.tick(worker);
-            raw.read(i, row.data());
-            unit.read(i, direction.data());
-            T* g = gradient + i * raw.d();
-            double along = 0.0, length = 0.0;
-            for (size_t f = 0; f < d; ++f) along += static_cast<double>(g[f]) * direction[f];
-            for (size_t f = 0; f < d; ++f) length += row[f] * direction[f];
-            for (size_t f = 0; f < d; ++f) {
-                const double across = static_cast<double>(g[f]) - along * direction[f];
-                g[f] = length > 0.0 ? static_cast<T>(across / length) : T(0);
-            }
+            rows.read(i, row.data());
+            unit = row;
+            isa().normalise(unit.data(), d, false);
+            ops_of<T>(isa()).through_normalisation(row.data(), unit.data(), d, gradient + i * d);
         }
     };
     parallel_for((n + rows_at_a_time - 1) / rows_at_a_time, control, body);

@@ -73,6 +73,25 @@ void pack_with_nan(const RowsView<S>& rows, int count, int64_t d, int width, T* 
     }
 }
 
+// Rows as the points `at` and following of the right operand of products.
+template <class S, class T>
+void pack_features(const Ops<T>& ops, const RowsView<S>& rows, int count, int64_t d,
+                   const Frame& frame, int64_t at, Panels<T>& out) {
+    for (int i = 0; i < count; ++i) {
+        const S* row = rows.data + i * rows.stride;
+        for (int64_t from = 0; from < d; from += ops.cols) {
+            const int64_t here = std::min<int64_t>(ops.cols, d - from);
+            const double* centre = frame.centre.data() + from;
+            T* to = out.features.data() + from * out.count + (at + i) * ops.cols;
+            for (int64_t j = 0; j < here; ++j) {
+                to[j] =
+                    static_cast<T>((static_cast<double>(row[from + j]) - centre[j]) * frame.scale);
+            }
+            for (int64_t j = here; j < ops.cols; ++j) to[j] = T(0);
+        }
+    }
+}
+
 // Packs `count` points from `first` on as the points `at` and following of `out`.
 template <class S, class T>
 void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
@@ -112,6 +131,7 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
         } else {
             pack(ops.pack_float64, ops.pack_bfloat16_float64);
         }
+        if (side.with_features) pack_features(ops, rows, here, d, frame, at + from, out);
         T* to = out.norms.data() + at + from;
         for (int i = 0; i < here; ++i)
             to[i] = norms[i] == INFINITY ? T(0) : static_cast<T>(norms[i]);
@@ -188,21 +208,6 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
         }
         const auto pack = frame.narrow ? pack_panels<float, T> : pack_panels<double, T>;
         pack(ops, source, first + from, here, frame, formula, side, from, out);
-        if (!side.with_features) return;
-        Buffer<double> row(d);
-        for (int64_t i = from; i < from + here; ++i) {
-            source.read(first + i, row.data());
-            for (int64_t panel = 0; panel < feature_panels; ++panel) {
-                const int64_t left = std::min<int64_t>(ops.cols, d - panel * ops.cols);
-                T* to = out.features.data() + (panel * count + i) * ops.cols;
-                for (int64_t j = 0; j < left; ++j) {
-                    const int64_t f = panel * ops.cols + j;
-                    to[j] = static_cast<T>((row[f] - frame.centre[static_cast<size_t>(f)]) *
-                                           frame.scale);
-                }
-                for (int64_t j = left; j < ops.cols; ++j) to[j] = T(0);
-            }
-        }
     });
 }
 

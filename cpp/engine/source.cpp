@@ -4,9 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/isa.hpp"
 #include "pairtile/math.hpp"
-#include "pairtile/metric/canonical.hpp"
-#include "pairtile/metric/inner_product.hpp"
 
 namespace pairtile {
 namespace {
@@ -119,7 +118,7 @@ bool Source::holds_float64() const {
 void Source::read(int64_t row, double* out) const {
     const Array& part = part_of(row);
     part.read(row, out);
-    if (normalised_) normalise_row(out, d(), centred_);
+    if (normalised_) isa().normalise(out, d(), centred_);
     if (map_) map_->apply(out);
 }
 
@@ -158,31 +157,6 @@ const double* Source::float64_row(int64_t row) const {
     const Array& part = part_of(row);
     if (!as_it_is() || part.dtype != Dtype::float64 || !part.contiguous_native()) return nullptr;
     return reinterpret_cast<const double*>(part.data + row * part.row_stride);
-}
-
-void normalise_row(double* row, int64_t d, bool centred) {
-    double largest = 0.0;
-    for (int64_t j = 0; j < d; ++j) largest = std::fmax(largest, std::fabs(row[j]));
-    if (largest == 0.0) return;
-    if (std::isfinite(largest)) {
-        int exponent;
-        std::frexp(largest, &exponent);
-        // in two factors, because 2^-exponent alone may leave the range of float64
-        const double first = std::ldexp(1.0, -exponent / 2);
-        const double second = std::ldexp(1.0, -exponent - (-exponent / 2));
-        for (int64_t j = 0; j < d; ++j) row[j] = row[j] * first * second;
-    }
-    if (centred) {
-        const double first = row[0];  // taken off before: equal numbers leave nothing
-        double lane[8] = {};
-        for (int64_t j = 0; j < d; ++j) lane[j % 8] += row[j] -= first;
-        const double mean = canonical_tree<InnerProduct>(lane) / static_cast<double>(d);
-        for (int64_t j = 0; j < d; ++j) row[j] -= mean;
-    }
-    // InnerProduct orders largest first, hence the sign
-    const double norm = std::sqrt(-canonical<InnerProduct>(row, row, d));
-    if (norm == 0.0) return;
-    for (int64_t j = 0; j < d; ++j) row[j] /= norm;
 }
 
 }  // namespace pairtile

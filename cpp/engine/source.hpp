@@ -116,10 +116,6 @@ class Source {
     const int64_t* order_ = nullptr;
 };
 
-// x / ‖x‖ in float64, guarded by a power of two against overflow; with `centred`, of x less its
-// mean, which is exactly 0 where all numbers are equal. A zero row is left alone.
-void normalise_row(double* row, int64_t d, bool centred = false);
-
 template <class S>
 bool is_zero(const S* row, int64_t d) {
     for (int64_t j = 0; j < d; ++j) {

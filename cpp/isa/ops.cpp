@@ -11,6 +11,7 @@
 #include "isa/tile/in_place.hpp"
 #include "isa/tile/labels.hpp"
 #include "isa/tile/micro.hpp"
+#include "isa/tile/normalise.hpp"
 #include "isa/tile/octaves.hpp"
 #include "isa/tile/pack_panel.hpp"
 #include "isa/tile/row_statistics.hpp"
@@ -110,6 +111,7 @@ constexpr Ops<T> table() {
     ops.softplus_sums = softplus_sums<T>;
     ops.sigmoid_weights = sigmoid_weights<T>;
     ops.block_dot = block_dot<T>;
+    ops.through_normalisation = through_normalisation<T>;
     return ops;
 }
 
@@ -129,7 +131,7 @@ constexpr CanonicalOps canonical_table() {
 extern const IsaOps isa_ops;
 constinit const IsaOps isa_ops = {
     isa_name,          table<float>(), table<double>(), {label_sums<double>, label_sums<int32_t>},
-    canonical_table(), survey<float>,  survey<double>};
+    canonical_table(), survey<float>,  survey<double>,  normalise};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

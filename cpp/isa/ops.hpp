@@ -187,6 +187,10 @@ struct Ops {
                             const T* upstream, double* sums, T* out, int64_t out_ld);
     // Σ a·b over a block
     double (*block_dot)(const T* a, int64_t a_ld, const T* b, int64_t b_ld, int rows, int cols);
+
+    // From the gradient by `unit`, the row divided by its length, to that by the row, in place:
+    // what points along the row is lost. That of a zero row is 0.
+    void (*through_normalisation)(const double* row, const double* unit, int64_t d, T* gradient);
 };
 
 // out[b · label_lanes + r % label_lanes] += Σ_j kernel[r · ld + j] over the columns j that
@@ -244,6 +248,9 @@ struct IsaOps {
     CanonicalOps canonical;
     RowStatisticsFn<float> row_statistics_float32;
     RowStatisticsFn<double> row_statistics_float64;
+    // x / ‖x‖, in place; with `centred`, of x less its mean, which is exactly 0 where all numbers
+    // are equal. A zero row is left alone. The same bits everywhere.
+    void (*normalise)(double* row, int64_t d, bool centred);
 };
 
 template <class T>

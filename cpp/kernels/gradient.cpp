@@ -215,13 +215,12 @@ class GradientFold {
     // Of the cosine kernel: by rows divided by their lengths so far.
     void finish() {
         if (from_.argument != Argument::cosine) return;
-        const auto add = [&](const Source& raw, const Source& unit, std::vector<double>& by_unit,
-                             double* to) {
-            through_normalisation(raw, unit, by_unit.data(), request_.control);
+        const auto add = [&](const Source& rows, std::vector<double>& by_unit, double* to) {
+            through_normalisation(rows, by_unit.data(), request_.control);
             for (size_t i = 0; i < by_unit.size(); ++i) to[i] += by_unit[i];
         };
-        add(request_.x, from_.x, by_x_, add_to_.grad_x);
-        if (!itself_) add(request_.y, from_.y, by_y_, add_to_.grad_y);
+        add(request_.x, by_x_, add_to_.grad_x);
+        if (!itself_) add(request_.y, by_y_, add_to_.grad_y);
     }
 
   private:

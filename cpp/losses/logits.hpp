@@ -92,9 +92,9 @@ class Logits {
     // Gradients by the rows that the logits are of become those by the rows as they are.
     void finish(const LogitGradients<T>& gradients) const {
         if (!request_.normalise) return;
-        through_normalisation(request_.x, x_, gradients.x, request_.control);
+        through_normalisation(request_.x, gradients.x, request_.control);
         if (request_.triangle) return;
-        through_normalisation(request_.y, y_, gradients.y, request_.control);
+        through_normalisation(request_.y, gradients.y, request_.control);
     }
 
   private:

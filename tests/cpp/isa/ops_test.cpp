@@ -477,6 +477,99 @@ TEST(a_survey_passes_over_rows_that_are_not_finite) {
     }
 }
 
+// --- rows divided by their lengths ---
+
+// One feature after another, each brought near 1 by ldexp.
+std::vector<double> normalised(std::vector<double> row, bool centred) {
+    const auto sum_of = [&](auto term) {
+        double lane[8] = {};
+        for (size_t j = 0; j < row.size(); ++j) lane[j % 8] += term(row[j]);
+        return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+               ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    };
+    double largest = 0.0;
+    for (const double value : row) largest = std::fmax(largest, std::fabs(value));
+    int exponent = 0;
+    if (std::isfinite(largest)) std::frexp(largest, &exponent);
+    for (double& value : row) value = std::ldexp(value, -exponent);
+    if (centred) {
+        const double first = row[0];
+        for (double& value : row) value -= first;
+        const double mean =
+            sum_of([](double value) { return value; }) / static_cast<double>(row.size());
+        for (double& value : row) value -= mean;
+    }
+    const double norm = std::sqrt(sum_of([](double value) { return value * value; }));
+    for (double& value : row) value = norm == 0.0 ? 0.0 : value / norm;
+    return row;
+}
+
+TEST(normalised_rows_have_the_same_bits_everywhere) {
+    Random random(19);
+    for (const IsaOps* isa : supported_isas()) {
+        for (const int64_t d : dimensions) {
+            for (const double size : {1.0, 3e-324, 1e-310, 1e-200, 1e200, 1e307, 0.0}) {
+                for (const bool centred : {false, true}) {
+                    auto row = normals<double>(random, d);
+                    for (double& value : row) value *= size;
+                    row[0] = size == 3e-324 ? 5e-324 : row[0];
+                    const std::vector<double> expected = normalised(row, centred);
+                    isa->normalise(row.data(), d, centred);
+                    for (int64_t j = 0; j < d; ++j) {
+                        const auto at = static_cast<size_t>(j);
+                        CHECK(row[at] == expected[at], isa->name, d, size, centred);
+                    }
+                }
+            }
+            std::vector<double> equal(static_cast<size_t>(d), 0.1);
+            isa->normalise(equal.data(), d, true);
+            for (const double value : equal) CHECK(value == 0.0, isa->name, d);
+            for (const double bad : {infinity, std::numeric_limits<double>::quiet_NaN()}) {
+                auto row = normals<double>(random, d);
+                row.back() = bad;
+                isa->normalise(row.data(), d, false);
+                CHECK(row.back() != row.back(), isa->name, d, bad);
+            }
+        }
+    }
+}
+
+TEST(a_gradient_goes_through_the_normalisation_of_its_row) {
+    Random random(20);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (const int64_t d : dimensions) {
+            for (const double size : {1.0, 1e-309, 1e-150, 1e300}) {
+                if (sizeof(T) == 4 && size != 1.0) continue;  // a float cannot hold the result
+                auto row = normals<double>(random, d);
+                for (double& value : row) value *= size;
+                const std::vector<double> unit = normalised(row, false);
+                // of a row so small that a length has few digits, and no reciprocal
+                const bool small = size < 1e-300;
+                const double factor = small ? 1e-300 : 1.0;  // so that the result is in range
+                auto gradient = normals<T>(random, d);
+                for (T& value : gradient) value *= static_cast<T>(factor);
+                const std::vector<T> by_unit = gradient;
+                long double along = 0.0L, length = 0.0L;
+                for (size_t j = 0; j < row.size(); ++j) {
+                    along += static_cast<long double>(by_unit[j]) * unit[j];
+                    length += static_cast<long double>(row[j]) * unit[j];
+                }
+                ops.through_normalisation(row.data(), unit.data(), d, gradient.data());
+                const long double share =
+                    small ? 1e-12L : 16.0L * std::numeric_limits<T>::epsilon();
+                for (size_t j = 0; j < row.size(); ++j) {
+                    const long double exact = (by_unit[j] - along * unit[j]) / length;
+                    const long double found = gradient[j];
+                    CHECK(std::fabs(found - exact) <= share * factor / length, isa, d, size);
+                }
+                const std::vector<double> zero(row.size(), 0.0);
+                ops.through_normalisation(zero.data(), zero.data(), d, gradient.data());
+                for (const T value : gradient) CHECK(value == T(0), isa, d);
+            }
+        }
+    });
+}
+
 // --- packing ---
 
 TEST(packing_shifts_scales_and_rounds_once) {
