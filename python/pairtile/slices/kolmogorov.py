@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pairtile._backends import choose
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,14 +31,9 @@ _CERTAIN = 370.0  # n·x² beyond which no float64 is as small as the probabilit
 
 def distance(x: Floats, y: Floats) -> float:
     """The largest difference of the distribution functions of two samples, neither empty."""
-    n, m = len(x), len(y)
-    both = np.concatenate([x, y])
-    order = np.argsort(both, kind="stable")
-    values = both[order]
-    # n·m times the difference of the distribution functions, in whole numbers
-    heights = np.cumsum(np.where(order < n, m, -n))
-    last = np.append(values[1:] != values[:-1], True)  # of equal values
-    return float(np.abs(heights[last]).max()) / (n * m)
+    module = choose.host_module() if choose.backend() == "cuda" else choose.module(x, y)
+    _, _, distances, *_ = module.column_statistics(x[:, None], y[:, None], np.empty(0), workers=1)
+    return float(distances[0])
 
 
 def pvalues(distances: Sequence[float], n: int, m: int) -> list[float]:
