@@ -21,7 +21,7 @@ from strategies import DTYPES, LAYOUTS, SEEDS, Points, cast, pairs_of_sets
 native = pytest.mark.native
 
 ORDERS = (1.0, 1.5, 2.0, 3.0)
-# Around the lanes and register blocks, and beyond 128 rows, where the radix sort takes over.
+# Around the lanes and register blocks, and beyond the 64 or 128 rows that are sorted in registers.
 ROWS = st.one_of(
     st.integers(1, 17), st.sampled_from([31, 33, 64, 65, 97, 127, 128, 129, 130, 257, 700])
 )
@@ -576,6 +576,22 @@ def test_native_slices_are_the_twins(sets, p, n_slices, seed, weighted):
         largest = max(np.abs(twin.grad_x).max(), np.abs(twin.grad_y).max())
         for a, b in ((got.grad_x, twin.grad_x), (got.grad_y, twin.grad_y)):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * largest)
+
+
+@native
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_workers_that_share_one_long_column_find_what_one_finds(dtype):
+    rng = np.random.default_rng(46)
+    x = np.round(rng.standard_normal(300_000), 3).astype(dtype)
+    y = rng.standard_normal(280_000).astype(dtype) + x.dtype.type(0.1)
+    weights = rng.uniform(0.5, 1.5, len(x))
+    plain = pt.wasserstein_1d(x, y, workers=1)
+    assert plain == pytest.approx(stats.wasserstein_distance(x, y), rel=1e-6)
+    weighted = pt.wasserstein_1d(x, y, x_weights=weights, workers=1)
+    assert weighted == pytest.approx(stats.wasserstein_distance(x, y, weights), rel=1e-6)
+    for workers in (2, 3):
+        assert pt.wasserstein_1d(x, y, workers=workers) == plain
+        assert pt.wasserstein_1d(x, y, x_weights=weights, workers=workers) == weighted
 
 
 @native
