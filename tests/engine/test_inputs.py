@@ -723,7 +723,34 @@ BAD_CALLS = {
     "directions name": (
         lambda: pt.sliced_energy(A, B, directions="halton"),
         ValueError,
-        ["directions", "'halton'", "gaussian, orthogonal, sobol"],
+        ["directions", "'halton'", "gaussian, orthogonal, sobol, spiral"],
+    ),
+    "directions longer": (
+        lambda: pt.sliced_wasserstein(A, B, directions=3 * np.eye(6)),
+        ValueError,
+        ["column 0 of directions has length 3", "normalize_directions=True"],
+    ),
+    "directions zero": (
+        lambda: pt.sliced_wasserstein(
+            A, B, directions=np.eye(6)[:, :2] * [1, 0], normalize_directions=True
+        ),
+        ValueError,
+        ["column 1 of directions is zero"],
+    ),
+    "directions and n_rotations": (
+        lambda: pt.sliced_wasserstein(A, B, directions=np.eye(6), n_rotations=2),
+        ValueError,
+        ["directions=", "n_rotations="],
+    ),
+    "more rotations than directions": (
+        lambda: pt.sliced_wasserstein(A, B, n_projections=4, n_rotations=5),
+        ValueError,
+        ["n_rotations is 5", "n_projections is 4"],
+    ),
+    "spiral of six": (
+        lambda: pt.sliced_wasserstein(A, B, method="spiral"),
+        ValueError,
+        ['method="spiral" is of d = 3', "6"],
     ),
     "direction_weights": (
         lambda: pt.sliced_wasserstein(A, B, n_projections=4, direction_weights=[1.0, 2.0]),
@@ -735,7 +762,7 @@ BAD_CALLS = {
     "sphere method": (
         lambda: pt.sphere_directions(3, 2, method="uniform"),
         ValueError,
-        ["method", "'uniform'", "gaussian, orthogonal, sobol"],
+        ["method", "'uniform'", "gaussian, orthogonal, sobol, spiral"],
     ),
     # losses
     "no temperature": (
@@ -913,7 +940,9 @@ def test_kernels_of_equal_parameters_are_equal():
 # Arguments beside the sets: w gives 12 numbers in [0.1, 1.1], m a matrix of so many columns.
 SIDE_ARRAYS = {
     "weights": lambda w, m: pt.mmd(A, B, x_weights=w()),
-    "directions": lambda w, m: pt.sliced_wasserstein(A, B, directions=m(9)),
+    "directions": lambda w, m: pt.sliced_wasserstein(
+        A, B, directions=m(9), normalize_directions=True
+    ),
     "radius": lambda w, m: pt.radius_count(A, B, 3 * w()),
     "grad_rows": lambda w, m: pt.clip_loss(A, B, temperature=1.0, grad=True, grad_rows=w()).grad_x,
     "temperature": lambda w, m: pt.info_nce(A, B, logit_scale=w(), normalize=True).per_row,

@@ -64,7 +64,7 @@ NullMethod = Literal[
 ]
 NormalMethod = Literal["normal"]  # of the block estimators
 Enumerable = Literal["permutation", "random"]  # of tests that look at all relabellings if few
-DirectionMethod = Literal["gaussian", "orthogonal", "sobol"]
+DirectionMethod = Literal["gaussian", "orthogonal", "sobol", "spiral"]
 
 METRICS = {
     "l2": "euclidean",

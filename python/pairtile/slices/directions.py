@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from pairtile._front.words import DirectionMethod
 
-METHODS = ("gaussian", "orthogonal", "sobol")
+METHODS = ("gaussian", "orthogonal", "sobol", "spiral")
 
 
 def sphere_directions(
@@ -31,11 +32,13 @@ def sphere_directions(
         Number of directions.
     rng : int, numpy.random.Generator or None
         Where they come from.
-    method : {"gaussian", "orthogonal", "sobol"}
+    method : {"gaussian", "orthogonal", "sobol", "spiral"}
         Independent directions; independent random orthogonal bases, one after the other (the last
-        one cut at n), so that d directions cover all of space; or a randomly shifted Sobol
-        sequence sent through the normal quantile function, which fills the sphere more evenly
-        (needs SciPy).
+        one cut at n), so that d directions cover all of space; a randomly shifted Sobol sequence
+        sent through the normal quantile function, which fills the sphere more evenly (needs
+        SciPy); or the generalised spiral points of the sphere in three dimensions (d = 3 only),
+        which fill it best. The last two are randomly rotated as a whole, so that each direction
+        by itself is uniform whatever the method.
 
     Returns
     -------
@@ -45,7 +48,8 @@ def sphere_directions(
     Raises
     ------
     TypeError, ValueError
-        If d or n is not a positive integer, or the method is unknown.
+        If d or n is not a positive integer, the method is unknown, or it is "spiral" and d is not
+        3.
     ImportError
         For "sobol" without SciPy.
 
@@ -56,21 +60,35 @@ def sphere_directions(
 
     References
     ----------
-    Stewart, The efficient generation of random orthogonal matrices (1980).
+    Stewart, The efficient generation of random orthogonal matrices (1980). Saff and Kuijlaars,
+    Distributing many points on a sphere (1997).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pairtile as pt
+    >>> along = pt.sphere_directions(3, 100, rng=0, method="spiral")
+    >>> np.allclose(along @ along.T / 100, np.eye(3) / 3, atol=1e-3)
+    True
     """
     d, n = scalars.count("d", d), scalars.count("n", n)
     scalars.choice("method", method, METHODS)
+    if method == "spiral" and d != 3:
+        raise ValueError(f'method="spiral" is of d = 3, got d = {d}; "sobol" is of any d')
     generator = scalars.generator(rng)
     if method == "orthogonal":
         points = np.empty((d, n))
         for start in range(0, n, d):
             _fill_orthogonal(points[:, start : start + d], generator)
         return points
-    draw = _sobol_normals if method == "sobol" else _normals
-    points = draw(d, n, generator)
+    if method == "gaussian":
+        return _on_the_sphere(_normals(d, n, generator))
+    points = _spiral(n) if method == "spiral" else _sobol_normals(d, n, generator)
+    rotation = np.empty((d, d))
+    _fill_orthogonal(rotation, generator)
     for some in _spans(n, d):
-        points[:, some] /= np.linalg.norm(points[:, some], axis=0)
-    return points
+        points[:, some] = rotation @ points[:, some]
+    return _on_the_sphere(points)
 
 
 # No call to NumPy below takes long, so that Ctrl-C is soon heard.
@@ -81,6 +99,13 @@ def _spans(n: int, d: int) -> Iterator[slice]:
     """0, ..., n − 1 in spans of about `_AT_A_TIME` numbers, d for each."""
     step = max(1, _AT_A_TIME // d)
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def _on_the_sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The columns, each divided by its length."""
+    for some in _spans(points.shape[1], len(points)):
+        points[:, some] /= np.linalg.norm(points[:, some], axis=0)
+    return points
 
 
 def _normals(d: int, n: int, generator: np.random.Generator) -> NDArray[np.float64]:
@@ -130,23 +155,101 @@ def _sobol_normals(d: int, n: int, generator: np.random.Generator) -> NDArray[np
     return points
 
 
-def chosen_directions(
-    directions: Any, dim: int, n_projections: int, rng: Any
-) -> tuple[NDArray[Any], int | None]:
-    """The (d, L) directions, and how many neighbouring ones depend on each other.
+def _spiral(n: int) -> NDArray[np.float64]:
+    """Points on a spiral from pole to pole, each in the middle of an n-th of the area."""
+    z = 1 - (2 * np.arange(n) + 1) / n
+    down = np.arccos(z)
+    around = 1.8 * np.sqrt(n) * down
+    return np.stack([np.sin(down) * np.cos(around), np.sin(down) * np.sin(around), z])
 
-    None in place of that number where independent blocks are not to be had.
+
+class Directions(NamedTuple):
+    """Directions (d, L), and the first one of each of the sets that are independent.
+
+    None in place of these where nothing is known of it.
     """
-    if directions is None or isinstance(directions, str):
-        method: Any = "gaussian" if directions is None else directions
-        scalars.choice("directions", method, METHODS)
-        n_projections = scalars.count("n_projections", n_projections)
-        drawn = sphere_directions(dim, n_projections, rng=rng, method=method)
-        return drawn, {"gaussian": 1, "orthogonal": dim, "sobol": None}[method]
+
+    along: NDArray[Any]
+    starts: NDArray[np.intp] | None
+
+
+def chosen_directions(
+    directions: Any,
+    dim: int,
+    n_projections: int,
+    rng: Any,
+    *,
+    method: Any = "gaussian",
+    n_rotations: int | None = None,
+    normalize: bool = False,
+) -> Directions:
+    """Directions as arguments of these names ask for them: drawn, or given and of length 1."""
+    if isinstance(directions, str):
+        scalars.choice("directions", directions, METHODS)
+        warnings.warn(
+            f"directions={directions!r} is deprecated: pass method={directions!r}",
+            DeprecationWarning,
+            stacklevel=4,
+        )
+        method, directions = directions, None
+    scalars.choice("method", method, METHODS)
+    if directions is not None:
+        if n_rotations is not None:
+            raise ValueError(
+                "n_rotations is of directions that are drawn, and directions are given; "
+                "pass one of directions= and n_rotations="
+            )
+        return Directions(_unit_columns(directions, dim, normalize), None)
+    n_projections = scalars.count("n_projections", n_projections)
+    if n_rotations is not None:
+        return _rotated_sets(dim, n_projections, rng, method, n_rotations)
+    along = sphere_directions(dim, n_projections, rng=rng, method=method)
+    block = {"gaussian": 1, "orthogonal": dim}.get(method, n_projections)
+    return Directions(along, np.arange(0, n_projections, block))
+
+
+def _rotated_sets(dim: int, n: int, rng: Any, method: Any, n_rotations: int) -> Directions:
+    """Directions in sets of their own rotation, which differ in size by one at most."""
+    n_rotations = scalars.count("n_rotations", n_rotations)
+    if n_rotations > n:
+        raise ValueError(
+            f"n_rotations is {n_rotations} and n_projections is {n}; "
+            "each rotated set needs a direction of its own"
+        )
+    generator = scalars.generator(rng)
+    starts = np.arange(n_rotations) * n // n_rotations
+    sizes = np.diff(starts, append=n)
+    sets = [sphere_directions(dim, int(k), rng=generator, method=method) for k in sizes]
+    return Directions(np.concatenate(sets, axis=1), starts)
+
+
+_UNIT = {"float32": 1e-5}  # how far from 1 lengths may be; 1e-10 of other dtypes
+
+
+def _unit_columns(directions: Any, dim: int, normalize: bool) -> NDArray[Any]:
     given = validate.matrix("directions", validate.host(directions))
     if given.shape[0] != dim:
         raise ValueError(
             f"directions has {given.shape[0]} rows and x has {dim} columns; "
             "directions has shape (features, directions)"
         )
-    return (given if given.dtype.name == "float32" else given.astype(np.float64)), None
+    wide: NDArray[np.float64] = given.astype(np.float64)
+    largest = np.abs(wide).max(axis=0)
+    if not largest.all():
+        raise ValueError(f"column {np.argmin(largest)} of directions is zero: it has no direction")
+    unit = 2.0 ** np.clip(np.frexp(largest)[1], -1021, 1023)  # in which squares are numbers
+    with np.errstate(under="ignore"):
+        lengths = np.linalg.norm(wide / unit, axis=0)
+    if normalize:
+        with np.errstate(under="ignore"):
+            return wide / unit / lengths
+    with np.errstate(over="ignore"):
+        lengths = lengths * unit
+    off = np.abs(lengths - 1)
+    if (off > _UNIT.get(given.dtype.name, 1e-10)).any():
+        worst = int(np.argmax(off))
+        raise ValueError(
+            f"column {worst} of directions has length {lengths[worst]:.12g}, not 1; "
+            "pass normalize_directions=True to divide each by its length"
+        )
+    return given if given.dtype.name == "float32" else wide

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from pairtile.slices.directions import chosen_directions
 from pairtile.slices.mean import standard_error
 from pairtile.slices.results import SlicedResult
 
+if TYPE_CHECKING:
+    from pairtile._front.words import DirectionMethod
+
 
 @overload
 def sliced_energy(
@@ -23,6 +26,8 @@ def sliced_energy(
     *,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    normalize_directions: bool = ...,
     rng: Any = ...,
     full: Literal[False] = ...,
     return_gradient: Literal[False] = ...,
@@ -37,6 +42,8 @@ def sliced_energy(
     *,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    normalize_directions: bool = ...,
     rng: Any = ...,
     full: Literal[True],
     return_gradient: bool = ...,
@@ -51,6 +58,8 @@ def sliced_energy(
     *,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    normalize_directions: bool = ...,
     rng: Any = ...,
     full: bool = ...,
     return_gradient: Literal[True],
@@ -65,6 +74,8 @@ def sliced_energy(
     *,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    normalize_directions: bool = ...,
     rng: Any = ...,
     full: bool = ...,
     return_gradient: bool = ...,
@@ -78,6 +89,8 @@ def sliced_energy(
     *,
     n_projections: int = 128,
     directions: Any = None,
+    method: DirectionMethod = "gaussian",
+    normalize_directions: bool = False,
     rng: Any = None,
     full: bool = False,
     return_gradient: bool = False,
@@ -98,8 +111,12 @@ def sliced_energy(
     ----------
     x, y : array_like, shapes (n, d) and (m, d)
         The samples, of any sizes.
-    n_projections, directions, rng, full, return_gradient, workers, check_finite, progress
-        As for `sliced_wasserstein`; c_d supposes directions of length 1.
+    n_projections, directions, normalize_directions
+        As for `sliced_wasserstein`.
+    method : {"gaussian", "orthogonal", "sobol", "spiral"}
+        How `sphere_directions` draws them.
+    rng, full, return_gradient, workers, check_finite, progress
+        As for `sliced_wasserstein`.
 
     Returns
     -------
@@ -112,7 +129,7 @@ def sliced_energy(
     ------
     TypeError, ValueError
         For input that is not real numbers, 2-D, not empty and finite; for different numbers of
-        columns or directions of the wrong shape.
+        columns; for directions of the wrong shape or not of length 1.
     ImportError
         For Sobol directions without SciPy.
 
@@ -127,7 +144,9 @@ def sliced_energy(
     workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
     dim = a.shape[1]
-    along, block = chosen_directions(directions, dim, n_projections, rng)
+    along, starts = chosen_directions(
+        directions, dim, n_projections, rng, method=method, normalize=normalize_directions
+    )
     with reporting(progress, along.shape[1]) as (report,):
         costs, grad_x, grad_y = choose.module(a, b).sliced_energy_costs(
             a, b, along, gradient=return_gradient, workers=workers, progress=report
@@ -140,7 +159,7 @@ def sliced_energy(
         if grad is not None:
             np.multiply(grad, factor, out=grad)
     to_user = validate.like(x, y)
-    error = factor * standard_error(costs, block)
+    error = factor * standard_error(costs, starts)
     return SlicedResult(
         value, error, *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y)))
     )

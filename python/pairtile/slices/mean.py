@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def standard_error(costs: NDArray[np.float64], block: int | None) -> float:
-    """Standard error of the mean of costs that are independent from block to block."""
-    if block is None or len(costs) <= block:
+def standard_error(costs: NDArray[np.float64], starts: NDArray[np.intp] | None) -> float:
+    """Standard error of the mean of costs that are independent from set to set.
+
+    `starts` holds the first of each set; nan where there is one set only, or nothing is known.
+    """
+    if starts is None or len(starts) == 1:
         return math.nan
-    starts = np.arange(0, len(costs), block)
     excess = np.add.reduceat(costs - costs.mean(), starts)
-    blocks = len(starts)
+    sets = len(starts)
     # in a unit, a power of two, in which squares do not overflow
     unit = 2.0 ** math.frexp(float(np.abs(excess).max()))[1]
-    square = blocks / (blocks - 1) * np.sum((excess / unit) ** 2)
+    square = sets / (sets - 1) * np.sum((excess / unit) ** 2)
     return float(np.sqrt(square)) / len(costs) * unit

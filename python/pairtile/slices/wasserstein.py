@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from pairtile.slices.mean import standard_error
 from pairtile.slices.reach import InReach, out_of_reach, power
 from pairtile.slices.results import SlicedResult
 
+if TYPE_CHECKING:
+    from pairtile._front.words import DirectionMethod
+
 
 @overload
 def sliced_wasserstein(
@@ -27,6 +30,9 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    n_rotations: int | None = ...,
+    normalize_directions: bool = ...,
     direction_weights: Any = ...,
     x_weights: Any = ...,
     y_weights: Any = ...,
@@ -45,6 +51,9 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    n_rotations: int | None = ...,
+    normalize_directions: bool = ...,
     direction_weights: Any = ...,
     x_weights: Any = ...,
     y_weights: Any = ...,
@@ -63,6 +72,9 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    n_rotations: int | None = ...,
+    normalize_directions: bool = ...,
     direction_weights: Any = ...,
     x_weights: Any = ...,
     y_weights: Any = ...,
@@ -81,6 +93,9 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
+    method: DirectionMethod = ...,
+    n_rotations: int | None = ...,
+    normalize_directions: bool = ...,
     direction_weights: Any = ...,
     x_weights: Any = ...,
     y_weights: Any = ...,
@@ -98,6 +113,9 @@ def sliced_wasserstein(
     p: float = 2,
     n_projections: int = 128,
     directions: Any = None,
+    method: DirectionMethod = "gaussian",
+    n_rotations: int | None = None,
+    normalize_directions: bool = False,
     direction_weights: Any = None,
     x_weights: Any = None,
     y_weights: Any = None,
@@ -120,9 +138,15 @@ def sliced_wasserstein(
         Order of the distance, at least 1.
     n_projections : int, default 128
         Number L of directions to draw; not used when an array of directions is given.
-    directions : array_like of shape (d, L), or {"gaussian", "orthogonal", "sobol"}, optional
-        The directions, one per column, used as they are (lengths are not made 1), or how
-        `sphere_directions` draws them. None draws independent uniform directions.
+    directions : array_like of shape (d, L), optional
+        The directions, one of length 1 per column (to 1e-5 in float32, 1e-10 otherwise).
+    method : {"gaussian", "orthogonal", "sobol", "spiral"}
+        How `sphere_directions` draws them where none are given.
+    n_rotations : int, optional
+        Draw them in that many sets, each rotated at random by itself; the standard error is
+        then that over these sets.
+    normalize_directions : bool, default False
+        Divide each of the given directions by its length.
     direction_weights : array_like, shape (L,), optional
         Weights of the directions in the mean, not negative, divided by their sum.
     x_weights, y_weights : array_like, shapes (n,) and (m,), optional
@@ -144,16 +168,18 @@ def sliced_wasserstein(
     -------
     float or SlicedResult
         The distance, root taken. The standard error is s/√L through the root by the delta method
-        (over independent blocks of d for orthogonal directions), 0 where the value is 0, and nan
-        for Sobol directions, given directions, direction weights and a single block. Gradients
-        have the working dtype and are 0 where the value is 0.
+        (over independent blocks of d for orthogonal directions, over the sets of `n_rotations`),
+        0 where the value is 0, and nan for a single block or set, as Sobol and spiral directions
+        are without `n_rotations`, for given directions and for direction weights. Gradients have
+        the working dtype and are 0 where the value is 0.
 
     Raises
     ------
     TypeError, ValueError
         For input that is not real numbers, 2-D, not empty and finite; for different numbers of
-        columns, p < 1, directions of the wrong shape, or weights of the wrong length, negative,
-        or with zero sum.
+        columns, p < 1, directions of the wrong shape or not of length 1, weights of the wrong
+        length, negative, or with zero sum, "spiral" unless d = 3, more rotations than directions,
+        and rotations of given directions.
     ImportError
         For Sobol directions without SciPy.
 
@@ -174,13 +200,16 @@ def sliced_wasserstein(
         row_weights("x_weights", x_weights, len(a)),
         row_weights("y_weights", y_weights, len(b)),
     )
-    along, block = chosen_directions(directions, a.shape[1], n_projections, rng)
+    along, starts = chosen_directions(
+        directions, a.shape[1], n_projections, rng,
+        method=method, n_rotations=n_rotations, normalize=normalize_directions,
+    )  # fmt: skip
     n_slices = along.shape[1]
     weights = validate.unit_weights("direction_weights", direction_weights, n_slices)
     if weights is None:
         weights = np.full(n_slices, 1 / n_slices)
     else:
-        block = None
+        starts = None
 
     backend = choose.module(a, b)
     # Derivatives of the costs leave the backend in the working dtype, where their size, a distance
@@ -217,7 +246,7 @@ def sliced_wasserstein(
                 grad_x, grad_y = apart.gradients(weights, value)
     if not (full or return_gradient):
         return value
-    error = standard_error(costs, block) * (value / (p * mean) if value > 0 else 1.0)
+    error = standard_error(costs, starts) * (value / (p * mean) if value > 0 else 1.0)
     to_user = validate.like(x, y)
     return SlicedResult(
         value, error, *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y)))

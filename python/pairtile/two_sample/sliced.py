@@ -147,7 +147,7 @@ def sliced_test(
         Order of "wasserstein" and "max", at least 1; "energy" has none.
     n_projections : int, default 128
         Number L of directions.
-    method : {"gaussian", "orthogonal", "sobol"}
+    method : {"gaussian", "orthogonal", "sobol", "spiral"}
         How `sphere_directions` draws them.
     n_permutations, groups, strata, paired
         As in `mmd_test`; few relabellings are enumerated, for the directions that are drawn.

@@ -246,7 +246,8 @@ def _pull_back(
     if directions is None:
         grad[:, batch] += slopes
     else:
-        grad += slopes @ directions[:, batch].astype(np.float64).T
+        with np.errstate(invalid="ignore"):  # of powers beyond float64 along a direction's zeros
+            grad += slopes @ directions[:, batch].astype(np.float64).T
 
 
 def _in_working_dtype(
