@@ -14,7 +14,7 @@ import pairtile as pt
 from pairtile._definitions import metrics
 from pairtile._front import scalars, threads, words
 from pairtile.kernels import kernel
-from pairtile.slices import directions
+from pairtile.slices import controls, directions
 from pairtile.two_sample import aggregated, nulls, statistics
 from processes import run_python
 
@@ -220,6 +220,8 @@ def test_the_type_checker_knows_the_same_words():
         words.AggregatedKernel: {*aggregated._FAMILIES, "rbf"},
         words.NullMethod: {*nulls.METHODS},
         words.DirectionMethod: {*directions.METHODS},
+        words.SlicedMethod: {"auto", *directions.METHODS},
+        words.SlicedControl: {*controls.CONTROLS},
         words.Precision: {*scalars.PRECISIONS},
         words.Estimator: {*statistics.ESTIMATORS},
     }

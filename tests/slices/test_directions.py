@@ -61,7 +61,14 @@ def test_rotations_are_sets_drawn_one_after_the_other(method, n_rotations):
         for part in parts
     ]
     got = pt.sliced_wasserstein(
-        x, y, n_projections=17, method=method, n_rotations=n_rotations, rng=5, full=True
+        x,
+        y,
+        n_projections=17,
+        method=method,
+        n_rotations=n_rotations,
+        rng=5,
+        full=True,
+        control=None,
     )
     every = np.concatenate(costs)
     assert sorted(map(len, costs)) == sorted(sizes)

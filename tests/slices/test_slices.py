@@ -241,12 +241,12 @@ def test_directions_are_drawn_by_the_seed():
     x, y = sets(40, 50, 4, 7)
     for method in ("gaussian", "orthogonal", "sobol"):
         drawn = pt.sphere_directions(4, 24, rng=7, method=method)
-        got = pt.sliced_wasserstein(x, y, n_projections=24, method=method, rng=7)
+        got = pt.sliced_wasserstein(x, y, n_projections=24, method=method, control=None, rng=7)
         assert got == pt.sliced_wasserstein(x, y, directions=drawn), method
         got = pt.sliced_energy(x, y, n_projections=24, method=method, rng=7)
         assert got == pt.sliced_energy(x, y, directions=drawn), method
-    default = pt.sliced_wasserstein(x, y, rng=7)
-    assert default == pt.sliced_wasserstein(x, y, directions=pt.sphere_directions(4, 128, rng=7))
+    default = pt.sliced_energy(x, y, rng=7)
+    assert default == pt.sliced_energy(x, y, directions=pt.sphere_directions(4, 128, rng=7))
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 7, 40])
@@ -380,7 +380,8 @@ def test_standard_error_is_the_delta_method(p):
     costs = brute_costs(x, y, directions, p)
     value = costs.mean() ** (1 / p)
     expected = costs.std(ddof=1) / 8 * value / (p * costs.mean())
-    got = pt.sliced_wasserstein(x, y, p=p, n_projections=64, rng=16, full=True)
+    options = {"method": "gaussian", "control": None, "n_projections": 64, "rng": 16}
+    got = pt.sliced_wasserstein(x, y, p=p, full=True, **options)
     assert got.value == pytest.approx(value, rel=1e-11)
     assert got.standard_error == pytest.approx(expected, rel=1e-9)
     assert got.grad_x is got.grad_y is None
@@ -394,7 +395,8 @@ def test_standard_error_of_orthogonal_directions_is_that_of_their_blocks():
     x, y = sets(50, 60, 4, 17)
     directions = pt.sphere_directions(4, 40, rng=17, method="orthogonal")
     blocks = brute_costs(x, y, directions, 2).reshape(10, 4).mean(axis=1)
-    got = pt.sliced_wasserstein(x, y, method="orthogonal", n_projections=40, rng=17, full=True)
+    options = {"method": "orthogonal", "control": None, "n_projections": 40, "rng": 17}
+    got = pt.sliced_wasserstein(x, y, full=True, **options)
     expected = blocks.std(ddof=1) / math.sqrt(10) / (2 * got.value)
     assert got.standard_error == pytest.approx(expected, rel=1e-9)
 

@@ -65,6 +65,8 @@ NullMethod = Literal[
 NormalMethod = Literal["normal"]  # of the block estimators
 Enumerable = Literal["permutation", "random"]  # of tests that look at all relabellings if few
 DirectionMethod = Literal["gaussian", "orthogonal", "sobol", "spiral"]
+SlicedMethod = Literal["auto", "gaussian", "orthogonal", "sobol", "spiral"]
+SlicedControl = Literal["auto", "moments", "harmonics"]
 
 METRICS = {
     "l2": "euclidean",

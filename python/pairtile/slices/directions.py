@@ -75,7 +75,10 @@ def sphere_directions(
     scalars.choice("method", method, METHODS)
     if method == "spiral" and d != 3:
         raise ValueError(f'method="spiral" is of d = 3, got d = {d}; "sobol" is of any d')
-    generator = scalars.generator(rng)
+    return _drawn(d, n, method, scalars.generator(rng))
+
+
+def _drawn(d: int, n: int, method: str, generator: np.random.Generator) -> NDArray[np.float64]:
     if method == "orthogonal":
         points = np.empty((d, n))
         for start in range(0, n, d):
@@ -83,7 +86,10 @@ def sphere_directions(
         return points
     if method == "gaussian":
         return _on_the_sphere(_normals(d, n, generator))
-    points = _spiral(n) if method == "spiral" else _sobol_normals(d, n, generator)
+    if method == "spiral":
+        points = _spiral(n)
+    else:
+        points = (_lattice if method == "lattice" else _sobol_normals)(d, n, generator)
     rotation = np.empty((d, d))
     _fill_orthogonal(rotation, generator)
     for some in _spans(n, d):
@@ -163,10 +169,38 @@ def _spiral(n: int) -> NDArray[np.float64]:
     return np.stack([np.sin(down) * np.cos(around), np.sin(down) * np.sin(around), z])
 
 
+def _lattice(d: int, n: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """A shifted rank-1 lattice, sent to the sphere by the coordinates in which that is a product.
+
+    A point of the sphere in C^k is k angles, and k squares of lengths, uniform on the simplex. The
+    first angle goes half a turn in equal steps, since a line has no sign; everything else in steps
+    of powers of the root of g^(m+1) = g + 1, by which m coordinates fill their cube evenly. Of odd
+    d it is the sphere of one more dimension, without its last coordinate. For d = 2 these are
+    equal angles.
+    """
+    k = (d + 1) // 2
+    others = 2 * k - 2
+    root = 2.0
+    for _ in range(64):
+        root = (1 + root) ** (1 / (others + 1))
+    steps = np.arange(n)
+    shifts = generator.random(others + 1)
+    turns = (np.outer(root ** -np.arange(1.0, others + 1), steps) + shifts[1:, None]) % 1
+    squares, rest = np.empty((k, n)), np.ones(n)
+    for i, u in enumerate(turns[: k - 1]):
+        left = u ** (1 / (k - 1 - i))
+        squares[i] = rest * (1 - left)
+        rest = rest * left
+    squares[-1] = rest
+    angles = np.pi * np.vstack([(steps + shifts[0])[None] / n, 2 * turns[k - 1 :]])
+    lengths = np.sqrt(squares)
+    return np.concatenate([lengths * np.cos(angles), lengths * np.sin(angles)])[:d]
+
+
 class Directions(NamedTuple):
     """Directions (d, L), and the first one of each of the sets that are independent.
 
-    None in place of these where nothing is known of it.
+    None in place of these where nothing is known of it; no set at all where they are exact.
     """
 
     along: NDArray[Any]
@@ -182,8 +216,13 @@ def chosen_directions(
     method: Any = "gaussian",
     n_rotations: int | None = None,
     normalize: bool = False,
+    controlled: bool | None = None,
 ) -> Directions:
-    """Directions as arguments of these names ask for them: drawn, or given and of length 1."""
+    """Directions as arguments of these names ask for them: drawn, or given and of length 1.
+
+    The method may be "auto" where it is told whether control variates of degree 2 will be used.
+    """
+    default = "gaussian" if controlled is None else "auto"
     if isinstance(directions, str):
         scalars.choice("directions", directions, METHODS)
         warnings.warn(
@@ -192,35 +231,53 @@ def chosen_directions(
             stacklevel=4,
         )
         method, directions = directions, None
-    scalars.choice("method", method, METHODS)
+    scalars.choice("method", method, METHODS if controlled is None else ("auto", *METHODS))
     if directions is not None:
         if n_rotations is not None:
             raise ValueError(
                 "n_rotations is of directions that are drawn, and directions are given; "
                 "pass one of directions= and n_rotations="
             )
+        if method != default:
+            raise ValueError(
+                f"method={method!r} is of directions that are drawn, and directions are given; "
+                "pass one of directions= and method="
+            )
         return Directions(_unit_columns(directions, dim, normalize), None)
-    n_projections = scalars.count("n_projections", n_projections)
+    n = scalars.count("n_projections", n_projections)
     if n_rotations is not None:
-        return _rotated_sets(dim, n_projections, rng, method, n_rotations)
-    along = sphere_directions(dim, n_projections, rng=rng, method=method)
-    block = {"gaussian": 1, "orthogonal": dim}.get(method, n_projections)
-    return Directions(along, np.arange(0, n_projections, block))
-
-
-def _rotated_sets(dim: int, n: int, rng: Any, method: Any, n_rotations: int) -> Directions:
-    """Directions in sets of their own rotation, which differ in size by one at most."""
-    n_rotations = scalars.count("n_rotations", n_rotations)
-    if n_rotations > n:
-        raise ValueError(
-            f"n_rotations is {n_rotations} and n_projections is {n}; "
-            "each rotated set needs a direction of its own"
-        )
+        n_rotations = scalars.count("n_rotations", n_rotations)
+        if n_rotations > n:
+            raise ValueError(
+                f"n_rotations is {n_rotations} and n_projections is {n}; "
+                "each rotated set needs a direction of its own"
+            )
+    if method == "spiral" and dim != 3:
+        raise ValueError(f'method="spiral" is of d = 3, and x has {dim} columns')
+    if method == "auto":
+        if dim == 1:  # there is one line only
+            return Directions(np.ones((1, 1)), np.arange(0))
+        method = _chosen_method(dim, bool(controlled))
+        if method != "orthogonal" and n_rotations is None:
+            n_rotations = min(n, _ROTATIONS)
     generator = scalars.generator(rng)
+    if n_rotations is None:
+        block = {"gaussian": 1, "orthogonal": dim}.get(method, n)
+        return Directions(_drawn(dim, n, method, generator), np.arange(0, n, block))
     starts = np.arange(n_rotations) * n // n_rotations
     sizes = np.diff(starts, append=n)
-    sets = [sphere_directions(dim, int(k), rng=generator, method=method) for k in sizes]
+    sets = [_drawn(dim, int(k), method, generator) for k in sizes]
     return Directions(np.concatenate(sets, axis=1), starts)
+
+
+_ROTATIONS = 4  # each more of them costs exactness, and makes the standard error steadier
+
+
+def _chosen_method(dim: int, controlled: bool) -> str:
+    """What is most exact, by measurement: `bench/directions.py`."""
+    if dim == 3:
+        return "spiral"
+    return "lattice" if dim <= (10 if controlled else 4) else "orthogonal"
 
 
 _UNIT = {"float32": 1e-5}  # how far from 1 lengths may be; 1e-10 of other dtypes
@@ -242,7 +299,8 @@ def _unit_columns(directions: Any, dim: int, normalize: bool) -> NDArray[Any]:
         lengths = np.linalg.norm(wide / unit, axis=0)
     if normalize:
         with np.errstate(under="ignore"):
-            return wide / unit / lengths
+            wide /= unit * lengths
+        return wide
     with np.errstate(over="ignore"):
         lengths = lengths * unit
     off = np.abs(lengths - 1)

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 def standard_error(costs: NDArray[np.float64], starts: NDArray[np.intp] | None) -> float:
     """Standard error of the mean of costs that are independent from set to set.
 
-    `starts` holds the first of each set; nan where there is one set only, or nothing is known.
+    `starts` holds the first of each set; nan where there is one set only, or nothing is known, and
+    0 where there is none, since the costs are exact.
     """
+    if starts is not None and len(starts) == 0:
+        return 0.0
     if starts is None or len(starts) == 1:
         return math.nan
     excess = np.add.reduceat(costs - costs.mean(), starts)

@@ -94,14 +94,19 @@ class InReach:
         return top * mean ** (1 / self._p) * self._unit, powers, mean
 
     def gradients(self, weights: NDArray[np.float64], value: float) -> Any:
-        """Those of the value by the points: of Σ w M^p cost, M being the unit of each line."""
+        """Those of the value by the points and by their mass: of Σ w M^p cost.
+
+        M is the unit of each line.
+        """
         value /= self._unit
         share = np.zeros_like(self._tops)
         if value > 0:
             with np.errstate(under="ignore"):
                 share = weights / self._p * (self._tops / value) ** (self._p - 1) * self._tops
         share[self._relative == 0] = 0.0
-        return self._narrowed(self._found(self._p, share)[1:3])
+        _, *by_points, of_x, of_y, _ = self._found(self._p, share, weight_gradient=True)
+        with np.errstate(over="ignore", under="ignore"):
+            return *self._narrowed(by_points), of_x * self._unit, of_y * self._unit
 
     def gradients_by_column(self, weight_gradient: bool) -> Any:
         """Those of the distance of each column by the points and by the shares of mass of rows."""

@@ -12,6 +12,7 @@ from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
+from pairtile.slices import controls
 from pairtile.slices.directions import chosen_directions
 from pairtile.slices.line import row_weights
 from pairtile.slices.mean import standard_error
@@ -19,7 +20,7 @@ from pairtile.slices.reach import InReach, out_of_reach, power
 from pairtile.slices.results import SlicedResult
 
 if TYPE_CHECKING:
-    from pairtile._front.words import DirectionMethod
+    from pairtile._front.words import SlicedControl, SlicedMethod
 
 
 @overload
@@ -30,7 +31,8 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
-    method: DirectionMethod = ...,
+    method: SlicedMethod = ...,
+    control: SlicedControl | None = ...,
     n_rotations: int | None = ...,
     normalize_directions: bool = ...,
     direction_weights: Any = ...,
@@ -51,7 +53,8 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
-    method: DirectionMethod = ...,
+    method: SlicedMethod = ...,
+    control: SlicedControl | None = ...,
     n_rotations: int | None = ...,
     normalize_directions: bool = ...,
     direction_weights: Any = ...,
@@ -72,7 +75,8 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
-    method: DirectionMethod = ...,
+    method: SlicedMethod = ...,
+    control: SlicedControl | None = ...,
     n_rotations: int | None = ...,
     normalize_directions: bool = ...,
     direction_weights: Any = ...,
@@ -93,7 +97,8 @@ def sliced_wasserstein(
     p: float = ...,
     n_projections: int = ...,
     directions: Any = ...,
-    method: DirectionMethod = ...,
+    method: SlicedMethod = ...,
+    control: SlicedControl | None = ...,
     n_rotations: int | None = ...,
     normalize_directions: bool = ...,
     direction_weights: Any = ...,
@@ -113,7 +118,8 @@ def sliced_wasserstein(
     p: float = 2,
     n_projections: int = 128,
     directions: Any = None,
-    method: DirectionMethod = "gaussian",
+    method: SlicedMethod = "auto",
+    control: SlicedControl | None = "auto",
     n_rotations: int | None = None,
     normalize_directions: bool = False,
     direction_weights: Any = None,
@@ -140,11 +146,23 @@ def sliced_wasserstein(
         Number L of directions to draw; not used when an array of directions is given.
     directions : array_like of shape (d, L), optional
         The directions, one of length 1 per column (to 1e-5 in float32, 1e-10 otherwise).
-    method : {"gaussian", "orthogonal", "sobol", "spiral"}
-        How `sphere_directions` draws them where none are given.
+    method : {"auto", "gaussian", "orthogonal", "sobol", "spiral"}
+        How directions are drawn where none are given: as `sphere_directions` does, or, by
+        default, what is most exact for d. That is one direction for d = 1, equal angles for 2,
+        "spiral" for 3, a lattice of the sphere up to 10 (up to 4 without a control) and
+        "orthogonal" above, all but the last in four rotations. With `direction_weights` it is
+        "gaussian".
+    control : {"auto", "moments", "harmonics"} or None
+        Functions of the direction with known means, which take what they explain of the costs
+        off the error (p = 2 and drawn directions only). "moments" are (θ·Δm)², Δm being the
+        difference of the means, and the variances of both projected samples; "harmonics" are all
+        spherical harmonics of even degree as long as there are no more than 2√L of them, those
+        of degree 2 at least. By default harmonics for 2 ≤ d ≤ 10 if L is four times their number,
+        else moments from 16 directions on, and none where the directions give functions of
+        degree 2 their means by themselves, as whole orthogonal bases do.
     n_rotations : int, optional
-        Draw them in that many sets, each rotated at random by itself; the standard error is
-        then that over these sets.
+        Draw the directions in that many sets, each rotated at random by itself; the standard
+        error is then that over these sets.
     normalize_directions : bool, default False
         Divide each of the given directions by its length.
     direction_weights : array_like, shape (L,), optional
@@ -167,11 +185,15 @@ def sliced_wasserstein(
     Returns
     -------
     float or SlicedResult
-        The distance, root taken. The standard error is s/√L through the root by the delta method
-        (over independent blocks of d for orthogonal directions, over the sets of `n_rotations`),
-        0 where the value is 0, and nan for a single block or set, as Sobol and spiral directions
-        are without `n_rotations`, for given directions and for direction weights. Gradients have
-        the working dtype and are 0 where the value is 0.
+        The distance, root taken; 0 where the mean under control is negative. The standard error
+        is that of the mean over independent directions, bases or rotated sets, through the root
+        by the delta method: s/√L, or under control the jackknife over them. It is 0 where the
+        value is 0 without a control or d = 1, and nan where there is one set only, as of Sobol
+        and spiral directions without `n_rotations`, for given directions, for direction weights,
+        and where there are as many controls as directions. Gradients by rows have the working
+        dtype, those by weights are float64 and there if weights were given; they are 0 where the
+        value is 0. Under control they are those of the value, with the coefficients of the
+        controls held constant. `control` names what was used.
 
     Raises
     ------
@@ -179,7 +201,8 @@ def sliced_wasserstein(
         For input that is not real numbers, 2-D, not empty and finite; for different numbers of
         columns, p < 1, directions of the wrong shape or not of length 1, weights of the wrong
         length, negative, or with zero sum, "spiral" unless d = 3, more rotations than directions,
-        and rotations of given directions.
+        and a method, rotations or a control with given directions, or a control with
+        `direction_weights` or p other than 2.
     ImportError
         For Sobol directions without SciPy.
 
@@ -192,6 +215,19 @@ def sliced_wasserstein(
     References
     ----------
     Bonneel, Rabin, Peyré and Pfister, Sliced and Radon Wasserstein barycenters of measures (2015).
+    Nguyen and Ho, Sliced Wasserstein estimation with control variates (2024). Leluc, Dieuleveut,
+    Portier, Segers and Zhuman, Sliced-Wasserstein estimation with spherical harmonics as control
+    variates (2024). Petrovic, Bardenet and Desolneux, Repulsive Monte Carlo on the sphere for the
+    sliced Wasserstein distance (2025).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pairtile as pt
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 500, 3)) * [[[1]], [[2]]]
+    >>> found = pt.sliced_wasserstein(x, y, rng=0, full=True)
+    >>> f"{found.value:.4f} ± {found.standard_error:.4f} by {found.control}"
+    ''
     """
     p = scalars.real("p", p, least=1)
     workers = resolve_workers(workers)
@@ -200,16 +236,26 @@ def sliced_wasserstein(
         row_weights("x_weights", x_weights, len(a)),
         row_weights("y_weights", y_weights, len(b)),
     )
+    _check_control(control, p, directions, direction_weights)
+    if direction_weights is not None and method == "auto" and directions is None:
+        method = "gaussian"  # of which each has its weight
     along, starts = chosen_directions(
-        directions, a.shape[1], n_projections, rng,
-        method=method, n_rotations=n_rotations, normalize=normalize_directions,
+        directions, a.shape[1], n_projections, rng, method=method, n_rotations=n_rotations,
+        normalize=normalize_directions,
+        controlled=control is not None and p == 2 and direction_weights is None,
     )  # fmt: skip
     n_slices = along.shape[1]
-    weights = validate.unit_weights("direction_weights", direction_weights, n_slices)
-    if weights is None:
-        weights = np.full(n_slices, 1 / n_slices)
-    else:
+    given = validate.unit_weights("direction_weights", direction_weights, n_slices)
+    if given is not None:
         starts = None
+    used = controls.chosen_control(control, along, starts) if p == 2 else None
+    equal = np.full(n_slices, 1 / n_slices) if given is None else given
+    applied = controls.harmonic_controls(along) if used == "harmonics" else None
+    weights = equal if applied is None else applied.weights
+    masses = [
+        None if w is None else float(validate.host(w).astype(np.float64).sum())
+        for w in (x_weights, y_weights)
+    ]
 
     backend = choose.module(a, b)
     # Derivatives of the costs leave the backend in the working dtype, where their size, a distance
@@ -223,31 +269,76 @@ def sliced_wasserstein(
         if 0 < first[0] < math.inf:
             unit = max(float(first[0]), sys.float_info.min) ** (1 / p)
     with reporting(progress, n_slices) as (report,):
-        costs, grad_x, grad_y, *_ = backend.sliced_costs(
+        costs, *grads, moments = backend.sliced_costs(
             a, b, along, p, wa, wb, gradient=return_gradient,
-            direction_weights=weights * power(unit, 1 - p), workers=workers, progress=report,
+            weight_gradient=return_gradient and masses != [None, None],
+            moments=used == "moments", direction_weights=weights * power(unit, 1 - p),
+            workers=workers, progress=report,
         )  # fmt: skip
         lost = out_of_reach(costs, p)
         if lost.any() and not costs[lost].any():  # nothing is lost where nothing differs
             lost[lost] = InReach(a, b, along[:, lost], math.inf, wa, wb, workers).distances > 0
         if not lost.any():
-            mean = float(np.sum(weights * costs))
+            slopes = None
+            if used == "moments":
+                columns = controls.both_columns(moments, a, b, wa, wb)
+                dtype = validate.working_dtype(a, b)
+                applied = controls.moment_controls(moments, *columns, dtype)
+                weights = applied.weights
+                slopes = controls.MomentSlopes(along, costs @ applied.by_cost, *columns)
+            mean = max(float(np.sum(weights * costs)), 0.0)
             value: float = mean ** (1 / p)
-            # Both go through the root: d value / d mean = value^(1−p) / p = value / (p · mean).
-            for grad in (grad_x, grad_y):
+            if slopes is not None and return_gradient:
+                slopes.add(0, a, wa, *grads[::2])
+                slopes.add(1, b, wb, *grads[1::2])
+            # All go through the root: d value / d mean = value^(1−p) / p = value / (p · mean).
+            for grad in grads:
                 if grad is not None:
                     factor = power(value / unit, 1 - p) / p if value > 0 else 0.0
                     with np.errstate(over="ignore"):
                         np.multiply(grad, factor, out=grad)
         else:
+            used = applied = None
             apart = InReach(a, b, along, p, wa, wb, workers)
-            value, costs, mean = apart.value(weights)
+            value, costs, mean = apart.value(equal)
             if return_gradient:
-                grad_x, grad_y = apart.gradients(weights, value)
+                grads = apart.gradients(equal, value)
     if not (full or return_gradient):
         return value
-    error = standard_error(costs, starts) * (value / (p * mean) if value > 0 else 1.0)
+    if applied is None:
+        error = standard_error(costs, starts)
+    else:
+        error = applied.standard_error(costs, starts)
+    if value > 0:
+        error *= value / (p * mean)
+    elif applied is not None:
+        error = math.sqrt(error)
+    grad_x, grad_y, *by_mass = grads
     to_user = validate.like(x, y)
     return SlicedResult(
-        value, error, *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y)))
+        value,
+        error,
+        *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y))),
+        *(
+            None if total is None or g is None else to_user(g / total)
+            for total, g in zip(masses, by_mass, strict=True)
+        ),
+        used,
     )
+
+
+def _check_control(control: Any, p: float, directions: Any, direction_weights: Any) -> None:
+    """A ValueError that names both, if the control is asked for and cannot be."""
+    if control is None:
+        return
+    scalars.choice("control", control, controls.CONTROLS)
+    if control == "auto":
+        return
+    if p != 2:
+        raise ValueError(f"control={control!r} is of p = 2, got p = {p:g}; pass control=None")
+    for name, value in (("directions", directions), ("direction_weights", direction_weights)):
+        if value is not None and not isinstance(value, str):
+            raise ValueError(
+                f"control={control!r} is of directions that are drawn and weigh alike; "
+                f"pass one of control= and {name}="
+            )

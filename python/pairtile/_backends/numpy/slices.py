@@ -216,11 +216,12 @@ def _moments(
 ) -> tuple[float, ...]:
     """Means of both, counted from one point, and variances."""
     middle = np.median(px)
-    means = [np.average(s - middle, weights=w) for s, w in ((px, x_weights), (py, y_weights))]
-    variances = [
-        np.average((s - middle - mean) ** 2, weights=w)
-        for s, w, mean in ((px, x_weights, means[0]), (py, y_weights, means[1]))
-    ]
+    with np.errstate(over="ignore", invalid="ignore"):  # rows without mass may be of any size
+        means = [np.average(s - middle, weights=w) for s, w in ((px, x_weights), (py, y_weights))]
+        variances = [
+            np.average((s - middle - mean) ** 2, weights=w)
+            for s, w, mean in ((px, x_weights, means[0]), (py, y_weights, means[1]))
+        ]
     return *means, *variances
 
 
