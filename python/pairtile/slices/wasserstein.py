@@ -227,7 +227,7 @@ def sliced_wasserstein(
     >>> x, y = np.random.default_rng(0).normal(size=(2, 500, 3)) * [[[1]], [[2]]]
     >>> found = pt.sliced_wasserstein(x, y, rng=0, full=True)
     >>> f"{found.value:.4f} ± {found.standard_error:.4f} by {found.control}"
-    ''
+    '1.0235 ± 0.0001 by harmonics'
     """
     p = scalars.real("p", p, least=1)
     workers = resolve_workers(workers)
@@ -315,14 +315,17 @@ def sliced_wasserstein(
         error = math.sqrt(error)
     grad_x, grad_y, *by_mass = grads
     to_user = validate.like(x, y)
+    by_weights = [
+        None if total is None or grad is None else to_user(grad / total)
+        for total, grad in zip(masses, by_mass, strict=True)
+    ]
     return SlicedResult(
         value,
         error,
-        *(to_user(validate.as_given(s, g)) for s, g in ((x, grad_x), (y, grad_y))),
-        *(
-            None if total is None or g is None else to_user(g / total)
-            for total, g in zip(masses, by_mass, strict=True)
-        ),
+        to_user(validate.as_given(x, grad_x)),
+        to_user(validate.as_given(y, grad_y)),
+        by_weights[0],
+        by_weights[1],
         used,
     )
 
