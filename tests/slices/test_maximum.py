@@ -240,7 +240,7 @@ def test_many_features():
     sampled = along(x, y, pt.sphere_directions(400, 2000, rng=1), 2).max()
     assert found.value > 3 * sampled
     longer = pt.max_sliced_wasserstein(x, y, max_iter=1000, rng=0)
-    assert longer.value <= found.value * 1.01
+    assert longer.value <= found.value * (1 + 1e-5)
 
 
 @pytest.mark.native

@@ -308,6 +308,19 @@ def test_progress_goes_up_to_its_end():
 
 
 @pytest.mark.parametrize("name", PLANS)
+def test_directions_are_drawn_as_they_are_elsewhere(name):
+    x, y = sets(30, 20, 3)
+    for method in ("gaussian", "orthogonal", "spiral"):
+        drawn = pt.sphere_directions(3, 12, rng=4, method=method)
+        found = PLANS[name](x, y, n_projections=12, method=method, rng=4)
+        assert found.cost == PLANS[name](x, y, directions=drawn).cost
+    longer = PLANS[name](x, y, directions=2 * drawn, normalize_directions=True)
+    assert longer.cost == pytest.approx(found.cost, rel=1e-12)
+    with pytest.raises(ValueError, match="length"):
+        PLANS[name](x, y, directions=2 * drawn)
+
+
+@pytest.mark.parametrize("name", PLANS)
 def test_what_is_refused(name):
     x, y = sets(5, 4, 3)
     plan = PLANS[name]

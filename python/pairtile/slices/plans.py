@@ -17,6 +17,8 @@ from pairtile.slices.line import row_weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pairtile._front.words import DirectionMethod
+
 
 class _SlicedPlan(NamedTuple):
     cost: float
@@ -46,8 +48,9 @@ class _Request:
     """The arguments of either function, checked."""
 
     def __init__(
-        self, x: Any, y: Any, p: float, n_projections: int, directions: Any, x_weights: Any,
-        y_weights: Any, rng: Any, workers: int | None, check_finite: bool,
+        self, x: Any, y: Any, p: float, n_projections: int, directions: Any, method: Any,
+        normalize: bool, x_weights: Any, y_weights: Any, rng: Any, workers: int | None,
+        check_finite: bool,
     ) -> None:  # fmt: skip
         self._p = scalars.real("p", p, least=1)
         self._workers = resolve_workers(workers)
@@ -58,7 +61,9 @@ class _Request:
             row_weights("x_weights", x_weights, len(a)),
             row_weights("y_weights", y_weights, len(b)),
         )
-        self.along, _ = chosen_directions(directions, a.shape[1], n_projections, rng)
+        self.along, _ = chosen_directions(
+            directions, a.shape[1], n_projections, rng, method=method, normalize=normalize
+        )
         (self._a, self._b), self.unit = validate.near_one(a, b)
         self._backend = choose.module(a, b)
 
@@ -92,6 +97,8 @@ def min_sliced_plan(
     p: float = 2,
     n_projections: int = 128,
     directions: Any = None,
+    method: DirectionMethod = "gaussian",
+    normalize_directions: bool = False,
     x_weights: Any = None,
     y_weights: Any = None,
     rng: Any = None,
@@ -114,8 +121,10 @@ def min_sliced_plan(
         The samples, of any sizes.
     p : float, default 2
         Order of the distance, at least 1; ‖·‖ is the Euclidean norm for each p.
-    n_projections, directions
+    n_projections, directions, normalize_directions
         As for `sliced_wasserstein`.
+    method : {"gaussian", "orthogonal", "sobol", "spiral"}
+        How `sphere_directions` draws them.
     x_weights, y_weights : array_like, shapes (n,) and (m,), optional
         Weights of the rows, not negative, divided by their sum.
     rng, workers, check_finite, progress
@@ -158,8 +167,9 @@ def min_sliced_plan(
     2.125 [1. 0.]
     """
     request = _Request(
-        x, y, p, n_projections, directions, x_weights, y_weights, rng, workers, check_finite
-    )
+        x, y, p, n_projections, directions, method, normalize_directions, x_weights, y_weights, rng,
+        workers, check_finite,
+    )  # fmt: skip
     with reporting(progress, request.along.shape[1], 1) as (report, last):
         best = int(np.argmin(request.distances(report)))
         along = request.along[:, best : best + 1]
@@ -178,6 +188,8 @@ def expected_sliced_plan(
     p: float = 2,
     n_projections: int = 128,
     directions: Any = None,
+    method: DirectionMethod = "gaussian",
+    normalize_directions: bool = False,
     x_weights: Any = None,
     y_weights: Any = None,
     rng: Any = None,
@@ -195,7 +207,9 @@ def expected_sliced_plan(
 
     Parameters
     ----------
-    x, y, p, n_projections, directions, x_weights, y_weights, rng, workers, check_finite, progress
+    x, y, p, n_projections, directions, method, normalize_directions, x_weights, y_weights, rng
+        As for `min_sliced_plan`.
+    workers, check_finite, progress
         As for `min_sliced_plan`.
 
     Returns
@@ -228,8 +242,9 @@ def expected_sliced_plan(
     2.625
     """
     request = _Request(
-        x, y, p, n_projections, directions, x_weights, y_weights, rng, workers, check_finite
-    )
+        x, y, p, n_projections, directions, method, normalize_directions, x_weights, y_weights, rng,
+        workers, check_finite,
+    )  # fmt: skip
     with reporting(progress, request.along.shape[1]) as (report,):
         rows, columns, mass, distances = request.plan(request.along, report)
     to_user = validate.like(x, y)
