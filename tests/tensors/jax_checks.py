@@ -38,8 +38,8 @@ CASES = {
     "mmd": (lambda x, y, v: mine.mmd(x, y, kernel=pt.Gaussian(1.0), x_weights=v), (X, Y, W)),
     "energy_distance": (mine.energy_distance, (X, Y)),
     "sliced_wasserstein": (
-        lambda x, y: mine.sliced_wasserstein(x, y, directions=np.eye(3)),
-        (X, Z),
+        lambda x, y, v: mine.sliced_wasserstein(x, y, directions=np.eye(3), x_weights=v),
+        (X, Z, W),
     ),
     "sliced_energy": (lambda x, y: mine.sliced_energy(x, y, n_projections=5, rng=0), (X, Y)),
     "wasserstein_1d": (

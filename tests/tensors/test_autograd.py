@@ -238,7 +238,10 @@ def _energy(mine):
 
 
 def _sliced(mine):
-    return lambda x, y: mine.sliced_wasserstein(x, y, directions=DIRECTIONS), sets(7, 7)
+    v, w = number(np.linspace(1, 2, 7)), number(np.linspace(2, 1, 9))
+    return lambda x, y, v, w: mine.sliced_wasserstein(
+        x, y, directions=DIRECTIONS, x_weights=v, y_weights=w
+    ), (*sets(), v, w)
 
 
 def _sliced_energy(mine):
@@ -323,6 +326,45 @@ def test_gradients_are_those_of_differences(name, torch):
     assert torch.autograd.gradcheck(function, tensors)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"control": "harmonics", "method": "sobol", "n_rotations": 4, "n_projections": 64},
+        {"control": "harmonics", "method": "spiral", "n_projections": 40},
+        {"control": None, "method": "orthogonal", "n_projections": 9, "p": 1.5},
+        {"directions": 3 * DIRECTIONS, "normalize_directions": True},
+    ],
+)
+def test_sliced_gradients_under_control(options, torch):
+    """By points and weights: what harmonics weigh depends on the directions alone."""
+    import pairtile.torch as mine
+
+    module = mine.SlicedWasserstein(rng=0, **options)
+
+    def value(x, y, v, w):
+        return module(x, y, x_weights=v, y_weights=w)
+
+    _, tensors = case("sliced_wasserstein")
+    assert torch.autograd.gradcheck(value, tensors)
+
+
+def test_sliced_gradients_under_moments_hold_coefficients(torch):
+    import pairtile.torch as mine
+
+    _, (x, y, v, w) = case("sliced_wasserstein")
+    options = {"control": "moments", "n_projections": 50, "rng": 0}
+    value = mine.sliced_wasserstein(x, y, x_weights=v, y_weights=w, **options)
+    value.backward()
+    plain = [one.detach().numpy() for one in (x, y, v, w)]
+    expected = pt.sliced_wasserstein(
+        *plain[:2], x_weights=plain[2], y_weights=plain[3], return_gradient=True, **options
+    )
+    assert value.item() == expected.value
+    fields = ("grad_x", "grad_y", "grad_x_weights", "grad_y_weights")
+    for one, field in zip((x, y, v, w), fields, strict=True):
+        np.testing.assert_array_equal(one.grad.numpy(), getattr(expected, field))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_value_is_that_of_the_function_on_arrays(name, torch):
     function, tensors = case(name)
@@ -380,8 +422,11 @@ def test_a_compiled_graph_does_not_break(name, torch):
     if name == "sliced_wasserstein":  # an array would be a tensor of the graph
         import pairtile.torch as mine
 
-        def function(x, y):
-            return mine.sliced_wasserstein(x, y, n_projections=5, rng=0)
+        def function(x, y, v, w):
+            return mine.sliced_wasserstein(
+                x, y, n_projections=40, n_rotations=2, method="sobol", control="moments",
+                x_weights=v, y_weights=w, rng=0,
+            )  # fmt: skip
 
     def scaled(*tensors):
         return 3 * function(*(t * 1.0 for t in tensors))

@@ -139,7 +139,7 @@ FUNCTIONS = {
         Differentiable("uniformity", ("x",), {"x": 1}, "grad", 0, 0),
         Differentiable("mmd", _TWO, _SAMPLES, "return_gradient", "value", 0),
         Differentiable("energy_distance", _TWO, _SAMPLES, "return_gradient", "value", 0),
-        Differentiable("sliced_wasserstein", _TWO, _PAIR, "return_gradient", "value", 0),
+        Differentiable("sliced_wasserstein", _TWO, _SAMPLES, "return_gradient", "value", 0),
         Differentiable("sliced_energy", _TWO, _PAIR, "return_gradient", "value", 0),
         Differentiable(
             "wasserstein_1d", _TWO, _SAMPLES, "return_gradient", "value", 0, by_column=True
