@@ -73,25 +73,35 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& ou
     const int64_t strip = panels * ops_.cols;
     const int64_t direction_panels = blocks_of(count_, ops_.rows);
 
+    const Source source(rows);
+    const bool narrow = source.fits_float32();
     struct Workspace {
+        Buffer<float> narrow_rows;
         Buffer<double> rows, norms;
         Buffer<T> packed;
     };
     std::vector<Workspace> workspace(static_cast<size_t>(control.workers()));
     parallel_for(blocks_of(rows.rows, strip), control, [&](int64_t block, int worker) {
         Workspace& mine = workspace[static_cast<size_t>(worker)];
-        mine.rows.reserve(ops_.cols * d_);
         mine.norms.reserve(ops_.cols);
         mine.packed.reserve(strip * d_);
         const int64_t begin = block * strip, end = std::min(rows.rows, begin + strip);
         const int64_t used = blocks_of(end - begin, ops_.cols);
-        for (int64_t panel = 0; panel < used; ++panel) {
+        const auto pack = [&]<class S>(auto packer, Buffer<S>& copy, int64_t panel) {
             const int64_t from = begin + panel * ops_.cols;
             const int64_t have = std::min<int64_t>(ops_.cols, end - from);
-            for (int64_t i = 0; i < have; ++i) rows.read(from + i, &mine.rows[i * d_]);
-            ops_.pack_float64(mine.rows.data(), d_, static_cast<int>(have), d_, frame.centre.data(),
-                              frame.scale, 1.0, Norm::squares, ops_.cols,
-                              &mine.packed[panel * ops_.cols * d_], mine.norms.data());
+            copy.reserve(ops_.cols * d_);
+            const RowsView<S> view = source.block(from, have, copy.data());
+            packer(view.data, view.stride, static_cast<int>(have), d_, frame.centre.data(),
+                   frame.scale, 1.0, Norm::squares, ops_.cols, &mine.packed[panel * ops_.cols * d_],
+                   mine.norms.data());
+        };
+        for (int64_t panel = 0; panel < used; ++panel) {
+            if (narrow) {
+                pack(ops_.pack_float32, mine.narrow_rows, panel);
+            } else {
+                pack(ops_.pack_float64, mine.rows, panel);
+            }
         }
         const auto product = ops_.core[static_cast<int>(Core::dot)];
         for (int64_t panel = 0; panel < direction_panels; ++panel) {
