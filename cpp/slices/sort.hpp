@@ -172,9 +172,9 @@ class Quicksort {
     K pivot_of(const K* keys, int64_t n) const {
         std::array<K, 64> sample;
         const int most = n < 1 << 10 ? 16 : n < 1 << 14 ? 32 : 64, size = std::min(most, ops_.few);
+        const int64_t step = n / size;
         for (int i = 0; i < size; ++i) {
-            std::memcpy(&sample[static_cast<size_t>(i)], keys + (2 * i + 1) * n / (2 * size),
-                        sizeof(K));
+            std::memcpy(&sample[static_cast<size_t>(i)], keys + i * step + step / 2, sizeof(K));
         }
         ops_.sort_few(sample.data(), size, sample.data());
         return sample[static_cast<size_t>(size / 2)];
