@@ -195,8 +195,17 @@ def test_moments_of_lines(gpu: Any, dtype: str) -> None:
             apart = [np.c_[s[:, 0] - s[:, 1], s[:, 2:]] for s in (found, wanted)]
             rtol = 1e-11 if dtype == "float64" else 1e-5
             np.testing.assert_allclose(*apart, rtol=rtol, atol=rtol)
-    with pytest.raises(NotImplementedError, match="gradient by weights does not run on a GPU"):
-        gpu.sliced_costs(x, y, None, 2.0, v, None, **COSTS, weight_gradient=True)
+
+
+@pytest.mark.gpu
+def test_slopes_by_mass(gpu: Any) -> None:
+    x, y = data(50, 3, "float64"), data(40, 3, "float64", 1)
+    for along in (lines(3, 5), None):
+        options = {**COSTS, "weight_gradient": True}
+        wanted = twin.sliced_costs(x, y, along, 2.0, weights(50, 1), None, **options)[3:5]
+        found = gpu.sliced_costs(x, y, along, 2.0, weights(50, 1), None, **options)[3:5]
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.gpu
@@ -409,8 +418,13 @@ def test_public_functions(cupy: Any) -> None:
             single = pt.wasserstein_1d(a[:, 0], b[:, 0], p=p)
             assert isinstance(single, float)
             assert single == pytest.approx(pt.wasserstein_1d(x[:, 0], y[:, 0], p=p), rel=1e-12)
-    for directions in ("orthogonal", "sobol", cupy.asarray(lines(5, 6).astype(np.float32))):
-        kw = {"directions": directions, "full": True, **options}
+    unit = lines(5, 6) / np.linalg.norm(lines(5, 6), axis=0)
+    for chosen in (
+        {"method": "orthogonal"},
+        {"method": "sobol"},
+        {"directions": cupy.asarray(unit.astype(np.float32))},
+    ):
+        kw = {**chosen, "full": True, **options}
         assert pt.sliced_energy(a, b, **kw).value == pytest.approx(
             pt.sliced_energy(x, y, **kw).value, rel=1e-12
         )

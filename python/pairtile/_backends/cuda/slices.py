@@ -25,7 +25,6 @@ from pairtile._backends.cuda.memory import (
     to_input_namespace,
     upload,
 )
-from pairtile._backends.refusals import not_on_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -245,11 +244,14 @@ def sliced_costs(
     direction_weights: Floats | None,
     workers: int,
     progress: Report | None = None,
-) -> tuple[Floats, Any, Any, None, None, Floats | None]:
+) -> tuple[Floats, Any, Any, Floats | None, Floats | None, Floats | None]:
     """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
-    del workers
-    if weight_gradient:
-        raise NotImplementedError(not_on_gpu("the gradient by weights"))
+    by_weights = None, None
+    if weight_gradient:  # in host memory, where weights and their gradients are
+        _, _, _, *by_weights, _ = choose.host_module().sliced_costs(
+            cupy.asnumpy(x), cupy.asnumpy(y), directions, p, x_weights, y_weights, gradient=False,
+            weight_gradient=True, direction_weights=direction_weights, workers=workers,
+        )  # fmt: skip
     with device_of(x, y), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         weighted = x_weights is not None or y_weights is not None
         lines = _Lines(x, y, directions, weighted=weighted, gradient=gradient)
@@ -295,7 +297,7 @@ def sliced_costs(
             if of_lines is not None:
                 of_lines[first : first + count] = lines.moments(count, (x_weights, y_weights))
         costs: Floats = lines.costs.get() * unit**p
-        return costs, *to_input_namespace(x, *lines.gradients), None, None, of_lines
+        return costs, *to_input_namespace(x, *lines.gradients), *by_weights, of_lines
 
 
 def sliced_energy_costs(
