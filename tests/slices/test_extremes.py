@@ -53,3 +53,40 @@ def test_gradients_beside_rows_without_mass(far, backend):
             np.testing.assert_allclose(by_mass[::2], alone.grad_y_weights, rtol=1e-9)
             assert found.grad_y[1] == 0
             assert by_mass[1] > 1e12
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("scale", [1e-40, 1e-25, 1e25])
+@pytest.mark.parametrize("p", [1.5, 2, 3])
+def test_gradients_of_float32_at_any_scale(p, scale, backend):
+    """Derivatives of costs leave float32, those of distances do not."""
+    rng = np.random.default_rng(0)
+    x, y = ((scale * rng.normal(size=(9, 3))).astype("float32") for _ in range(2))
+    wide = x.astype("float64"), y.astype("float64")
+    for control in (None, "moments") if p == 2 else (None,):
+        options = {"p": p, "method": "gaussian", "control": control, "n_projections": 64, "rng": 0}
+        right = pt.sliced_wasserstein(*wide, return_gradient=True, **options)
+        with on_backend(backend):
+            found = pt.sliced_wasserstein(x, y, return_gradient=True, **options)
+        assert found.control == right.control == control
+        assert found.value == pytest.approx(right.value, rel=1e-4)
+        for narrow, exact in ((found.grad_x, right.grad_x), (found.grad_y, right.grad_y)):
+            assert np.linalg.norm(narrow - exact) <= 1e-3 * np.linalg.norm(exact)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_where_the_first_direction_sees_little(dtype, backend):
+    """Its distance is no unit for the powers of the others."""
+    x, y = np.array([[0.0, 0.0], [1.0, 1e-7]]), np.array([[0.0, 0.0], [3.0, 5e-7]])
+    axes = np.eye(2)[:, ::-1]
+    with on_backend(backend):
+        found = pt.sliced_wasserstein(
+            x.astype(dtype), y.astype(dtype), p=50, directions=axes.astype(dtype),
+            return_gradient=True,
+        )  # fmt: skip
+    assert found.value == pytest.approx(2 / 4 ** (1 / 50), rel=1e-5)
+    np.testing.assert_allclose(found.grad_y, [[0, 0], [4 ** (-1 / 50), 0]], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found.grad_x, -found.grad_y, atol=1e-12)

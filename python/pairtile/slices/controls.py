@@ -63,6 +63,12 @@ class Controls(NamedTuple):
     weights: Floats
     by_cost: Floats  # (L, K): costs @ by_cost are the coefficients of the controls
 
+    @property
+    def tells(self) -> bool:
+        """Whether there are more directions than coefficients: costs are not just interpolated."""
+        n, k = self.basis.shape
+        return bool(k < n - 1)
+
     def standard_error(self, costs: Floats, starts: NDArray[np.intp] | None) -> float:
         """Of that mean, by the jackknife over independent sets.
 
@@ -297,7 +303,8 @@ def harmonic_controls(along: NDArray[Any]) -> Controls:
         even = np.zeros(d, dtype=np.intp)
         even[0] = degree
         squares, vectors = np.linalg.eigh((theta.T @ theta) ** degree - _mean_of_product(even))
-        functions = vectors * np.sqrt(np.maximum(squares, 0.0))
+        there = squares > _RANK**2 * squares.max()  # what is left of the others is rounding
+        functions = vectors[:, there] * np.sqrt(squares[there])
     return least_squares(functions)
 
 

@@ -159,7 +159,8 @@ def sliced_wasserstein(
         spherical harmonics of even degree as long as there are no more than 2√L of them, those
         of degree 2 at least. By default harmonics for 2 ≤ d ≤ 10 if L is four times their number,
         else moments from 16 directions on, and none where the directions give functions of
-        degree 2 their means by themselves, as whole orthogonal bases do.
+        degree 2 their means by themselves, as whole orthogonal bases do. Where no direction is
+        left to judge them by, or the mean under them is not above 0, there is none either.
     n_rotations : int, optional
         Draw the directions in that many sets, each rotated at random by itself; the standard
         error is then that over these sets.
@@ -251,15 +252,18 @@ def sliced_wasserstein(
     used = controls.chosen_control(control, along, starts) if p == 2 else None
     equal = np.full(n_slices, 1 / n_slices) if given is None else given
     applied = controls.harmonic_controls(along) if used == "harmonics" else None
+    if applied is not None and not applied.tells:
+        used = applied = None
     weights = equal if applied is None else applied.weights
     masses = [
         None if w is None else float(validate.host(w).astype(np.float64).sum())
         for w in (x_weights, y_weights)
     ]
 
-    backend = choose.module(a, b)
+    backend, dtype = choose.module(a, b), validate.working_dtype(a, b)
     # Derivatives of the costs leave the backend in the working dtype, where their size, a distance
-    # to the power p − 1, may not fit; the distance along the first direction tells that size.
+    # to the power p − 1, may not fit. The distance along the first direction tells that size, and
+    # where it does not, the largest distance does.
     unit = 1.0
     if return_gradient and p > 2:
         first, *_ = backend.sliced_costs(
@@ -268,41 +272,49 @@ def sliced_wasserstein(
         )  # fmt: skip
         if 0 < first[0] < math.inf:
             unit = max(float(first[0]), sys.float_info.min) ** (1 / p)
-    with reporting(progress, n_slices) as (report,):
-        costs, *grads, moments = backend.sliced_costs(
-            a, b, along, p, wa, wb, gradient=return_gradient,
-            weight_gradient=return_gradient and masses != [None, None],
-            moments=used == "moments", direction_weights=weights * power(unit, 1 - p),
-            workers=workers, progress=report,
-        )  # fmt: skip
+    while True:
+        with reporting(progress, n_slices) as (report,):
+            costs, *grads, moments = backend.sliced_costs(
+                a, b, along, p, wa, wb, gradient=return_gradient,
+                weight_gradient=return_gradient and masses != [None, None],
+                moments=used == "moments", direction_weights=weights * power(unit, 1 - p),
+                workers=workers, progress=report,
+            )  # fmt: skip
         lost = out_of_reach(costs, p)
         if lost.any() and not costs[lost].any():  # nothing is lost where nothing differs
             lost[lost] = InReach(a, b, along[:, lost], math.inf, wa, wb, workers).distances > 0
-        if not lost.any():
-            slopes = None
-            if used == "moments":
-                columns = controls.both_columns(moments, a, b, wa, wb)
-                dtype = validate.working_dtype(a, b)
-                applied = controls.moment_controls(moments, *columns, dtype)
-                weights = applied.weights
-                slopes = controls.MomentSlopes(along, costs @ applied.by_cost, *columns)
-            mean = max(float(np.sum(weights * costs)), 0.0)
-            value: float = mean ** (1 / p)
-            if slopes is not None and return_gradient:
-                slopes.add(0, a, wa, *grads[::2])
-                slopes.add(1, b, wb, *grads[1::2])
-            # All go through the root: d value / d mean = value^(1−p) / p = value / (p · mean).
-            for grad in grads:
-                if grad is not None:
-                    factor = power(value / unit, 1 - p) / p if value > 0 else 0.0
-                    with np.errstate(over="ignore"):
-                        np.multiply(grad, factor, out=grad)
-        else:
+        if lost.any():
             used = applied = None
             apart = InReach(a, b, along, p, wa, wb, workers)
             value, costs, mean = apart.value(equal)
             if return_gradient:
                 grads = apart.gradients(equal, value)
+            break
+        if used == "moments":
+            columns = controls.both_columns(moments, a, b, wa, wb)
+            applied = controls.moment_controls(moments, *columns, dtype)
+        mean = float(np.sum((weights if applied is None else applied.weights) * costs))
+        if applied is not None and (not applied.tells or mean <= 0 < costs.max()):
+            used = applied = None
+            weights = equal
+            continue
+        value = mean ** (1 / p)
+        largest = float(costs.max()) ** (1 / p)
+        if return_gradient and not _in_range(largest / unit, p, dtype):
+            unit = largest
+            continue
+        if used == "moments" and applied is not None and return_gradient:
+            beta = costs @ applied.by_cost / unit
+            slopes = controls.MomentSlopes(along, beta, *columns)
+            slopes.add(0, a, wa, *grads[::2])
+            slopes.add(1, b, wb, *grads[1::2])
+        # All go through the root: d value / d mean = value^(1−p) / p = value / (p · mean).
+        factor = power(value / unit, 1 - p) / p if value > 0 else 0.0
+        for grad in grads:
+            if grad is not None:
+                with np.errstate(over="ignore"):
+                    np.multiply(grad, factor, out=grad)
+        break
     if not (full or return_gradient):
         return value
     if applied is None:
@@ -328,6 +340,14 @@ def sliced_wasserstein(
         by_weights[1],
         used,
     )
+
+
+def _in_range(size: float, p: float, dtype: Any) -> bool:
+    """Whether derivatives of distances of this size, times small shares, fit the dtype."""
+    if p == 1 or size == 0:
+        return True
+    digits = (p - 1) * abs(math.log2(size))
+    return digits < (60 if np.dtype(dtype) == np.float32 else 500) or size == 1
 
 
 def _check_control(control: Any, p: float, directions: Any, direction_weights: Any) -> None:

@@ -79,8 +79,9 @@ def sliced_costs(
                 ):
                     line = slice_ if directions is None else 0
                     total[line, order] += weights[slice_] * _potential(p, *ends)
-        _pull_back(grad_x, slopes_x * weights[batch], directions, batch)
-        _pull_back(grad_y, slopes_y * weights[batch], directions, batch)
+        with np.errstate(over="ignore", invalid="ignore"):  # who asks sees it by the costs
+            _pull_back(grad_x, slopes_x * weights[batch], directions, batch)
+            _pull_back(grad_y, slopes_y * weights[batch], directions, batch)
         if progress is not None:
             progress(batch.stop, len(costs))
     by_x, by_y = of_weights or (None, None)
