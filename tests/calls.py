@@ -374,5 +374,8 @@ def assert_same_bits(result, right):
 
 def assert_near(result, right):
     for a, b in zip(flat(result), flat(right), strict=True):
+        if a.dtype.kind == "U":  # a word, such as the control that was used
+            assert a == b
+            continue
         scale = max(np.abs(b).max(), 1e-3)
         np.testing.assert_allclose(a, b, rtol=0, atol=SUM_BOUND * scale)

@@ -170,6 +170,30 @@ def test_controls_that_do_not_vary_or_go_together_do_no_harm(dtype):
         assert got.standard_error <= 1e-5
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_variances_that_vary_by_rounding_are_no_controls(dtype):
+    # a cube and a cross have the same variance in all directions, and costs that vary
+    corners = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1).T
+    cross = math.sqrt(3) * np.vstack([np.eye(3), -np.eye(3)])
+    x, y = (s.astype(dtype) for s in (corners, cross))
+    options = {"method": "gaussian", "n_projections": 50, "rng": 0, "full": True}
+    plain = pt.sliced_wasserstein(x, y, control=None, **options)
+    got = pt.sliced_wasserstein(x, y, control="moments", **options)
+    assert plain.standard_error > 0.01 * plain.value
+    assert got.value == pytest.approx(plain.value, rel=1e-6)
+    assert got.standard_error == pytest.approx(plain.standard_error, rel=0.1)
+
+
+@pytest.mark.parametrize(("d", "n"), [(20, 100), (20, 20), (6, 12), (6, 60)])
+def test_bases_give_harmonics_of_degree_2_their_means_already(d, n):
+    x, y = sets(30, 30, d)
+    options = {"method": "orthogonal", "n_projections": n, "rng": 0}
+    plain = pt.sliced_wasserstein(x, y, control=None, **options)
+    for control in KINDS:
+        got = pt.sliced_wasserstein(x, y, control=control, **options)
+        assert got == pytest.approx(plain, rel=1e-9)
+
+
 @pytest.mark.parametrize("control", KINDS)
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_few_directions(control, n):

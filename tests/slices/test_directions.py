@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import pairtile as pt
+from pairtile.slices import directions
 
 METHODS = ("gaussian", "orthogonal", "sobol", "spiral")
 
@@ -113,3 +114,17 @@ def test_given_directions_have_length_1(function, dtype, near):
     for normalize in (False, True):
         with pytest.raises(ValueError, match="column 2 of directions is zero"):
             function(x, y, directions=longer, normalize_directions=normalize)
+
+
+@pytest.mark.parametrize("d", [2, 3, 4, 5, 7, 10])
+def test_directions_of_the_default_are_spread_evenly(d):
+    n = 2000
+    along, starts = directions.chosen_directions(
+        None, d, n, 0, method="auto", controlled=True, n_rotations=1
+    )
+    assert along.shape == (d, n)
+    np.testing.assert_array_equal(starts, [0])
+    np.testing.assert_allclose(np.linalg.norm(along, axis=0), 1, rtol=1e-12)
+    # below what independent directions would leave, about 4 of these units at the most
+    excess = along @ along.T / n - np.eye(d) / d
+    assert np.abs(excess).max() < 1.2 / (d * math.sqrt(n))

@@ -115,28 +115,23 @@ def _without(columns: Floats, weights: Floats, residuals: Floats) -> float | Non
     return float(weights @ residuals + (weights @ turned / values) @ (turned.T @ residuals))
 
 
-_RANK = 1e-7  # what of its largest part tells a combination of controls from rounding
+_RANK = 1e-7  # what share of the largest tells a combination of controls from rounding
 
 
-def least_squares(
-    controls: Floats, constant: NDArray[np.bool_] | None = None, tolerance: float = _RANK
-) -> Controls:
-    """Controls (L, K) with mean 0 over the sphere; those told as `constant` are left out.
+def least_squares(controls: Floats, tolerance: float = _RANK) -> Controls:
+    """Controls (L, K) of size about 1, with mean 0 over the sphere.
 
-    Combinations of them that do not vary by `tolerance` of the largest are left out as well.
+    Combinations of them that do not vary by `tolerance` of the largest are left out.
     """
-    n, k = controls.shape
+    n = len(controls)
     means = controls.mean(axis=0)
     varying = controls - means
-    scale = np.sqrt(np.mean(varying**2, axis=0))
-    kept = scale > 0 if constant is None else (scale > 0) & ~constant
-    scaled = varying[:, kept] / scale[kept]
-    squares, right = np.linalg.eigh(scaled.T @ scaled)
-    ranked = squares > tolerance**2 * squares.max(initial=0.0)
+    squares, right = np.linalg.eigh(varying.T @ varying)
+    floor = 1e-24 * n  # of controls that do not vary at all
+    ranked = squares > max(tolerance**2 * squares.max(initial=0.0), floor)
     values, right = np.sqrt(squares[ranked]), right[:, ranked]
-    basis = scaled @ right / values
-    by_cost = np.zeros((n, k))
-    by_cost[:, kept] = (basis / values) @ right.T / scale[kept]
+    basis = varying @ right / values
+    by_cost = (basis / values) @ right.T
     return Controls(basis, 1 / n - by_cost @ means, by_cost)
 
 
@@ -206,10 +201,15 @@ def moment_controls(moments: Floats, x: Columns, y: Columns, dtype: Any) -> Cont
     found = np.column_stack([means**2, moments[:, 2:] / unit / unit])
     excess = found - known
     narrow = np.dtype(dtype) == np.float32
-    # What varies by rounding only, as the variances of a sphere do, is no control.
-    constant = excess.std(axis=0) <= (1e-5 if narrow else 1e-10) * known
-    fit = least_squares(excess, constant, 1e-4 if narrow else _RANK)
-    return fit._replace(by_cost=fit.by_cost / unit / unit)
+    # What varies by rounding only, as the variances of a sphere do, is no control; nor are means
+    # that differ by rounding only.
+    spread = excess.std(axis=0)
+    kept = spread > (1e-5 if narrow else 1e-10) * known
+    kept[0] &= math.sqrt(known[0]) > (1e-6 if narrow else 1e-12) * math.sqrt(known[1:].sum())
+    fit = least_squares(excess[:, kept] / spread[kept], 1e-4 if narrow else _RANK)
+    by_cost = np.zeros_like(excess)
+    by_cost[:, kept] = fit.by_cost / spread[kept] / unit / unit
+    return fit._replace(by_cost=by_cost)
 
 
 class MomentSlopes:
