@@ -236,7 +236,10 @@ struct LineMoments {
 template <class T, class Item>
 LineMoments moments_of(const Sorted<T, Item>& side) {
     constexpr int lanes = 8;
-    const double middle = side.value(side.size / 2);
+    // of the mass, not of the rows: those without any may be anywhere
+    const double* half =
+        side.levels ? std::lower_bound(side.levels, side.levels + side.size, 0.5) : nullptr;
+    const double middle = side.value(half ? half - side.levels : side.size / 2);
     double weight[lanes] = {}, sum[lanes] = {}, square[lanes] = {};
     const auto add = [&](int l, int64_t i) {
         const double w = side.weight(i), value = side.value(i) - middle;

@@ -90,3 +90,22 @@ def test_gradients_where_the_first_direction_sees_little(dtype, backend):
     assert found.value == pytest.approx(2 / 4 ** (1 / 50), rel=1e-5)
     np.testing.assert_allclose(found.grad_y, [[0, 0], [4 ** (-1 / 50), 0]], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(found.grad_x, -found.grad_y, atol=1e-12)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("far", [1e6, 1e12, -1e100])
+def test_moments_do_not_see_rows_without_mass(far, backend):
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=(50, 4)), 1.5 * rng.normal(size=(400, 4)) + 0.3, rng.random(50)
+    padded, weights = np.full((200, 4), far), np.zeros(200)
+    padded[120:170], weights[120:170] = x, w
+    options = {"method": "gaussian", "control": "moments", "n_projections": 60, "rng": 0}
+    with on_backend(backend):
+        for first, second in (((x, y), (padded, y)), ((y, x), (y, padded))):
+            name = "x_weights" if first[0] is x else "y_weights"
+            right = pt.sliced_wasserstein(*first, full=True, **{name: w}, **options)
+            found = pt.sliced_wasserstein(*second, full=True, **{name: weights}, **options)
+            assert found.control == right.control == "moments"
+            assert found.value == pytest.approx(right.value, rel=1e-11)
+            assert found.standard_error == pytest.approx(right.standard_error, rel=1e-8)

@@ -216,7 +216,7 @@ def _moments(
     px: Float64, py: Float64, x_weights: Float64 | None, y_weights: Float64 | None
 ) -> tuple[float, ...]:
     """Means of both, counted from one point, and variances."""
-    middle = np.median(px)
+    middle = np.median(px if x_weights is None else px[x_weights > 0])
     with np.errstate(over="ignore", invalid="ignore"):  # rows without mass may be of any size
         means = [np.average(s - middle, weights=w) for s, w in ((px, x_weights), (py, y_weights))]
         variances = [
