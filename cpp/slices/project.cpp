@@ -196,10 +196,14 @@ void Batch<T>::add_products(const Array& rows, const Frame& frame, Coordinates<T
             const int64_t have = std::min(feature_block, rows.rows - begin);
             for (int64_t i = 0; i < have; ++i) {
                 rows.read(begin + i, mine.row.data());
-                for (int64_t f = 0; f < d_; ++f) {
-                    const double value = mine.row[f] - frame.centre[static_cast<size_t>(f)];
-                    mine.packed[(f / ops_.cols * feature_block + i) * ops_.cols + f % ops_.cols] =
-                        static_cast<T>(value * frame.scale);
+                for (int64_t first = 0; first < d_; first += ops_.cols) {
+                    const double* values = &mine.row[first];
+                    const double* centre = &frame.centre[static_cast<size_t>(first)];
+                    T* panel = &mine.packed[first * feature_block + i * ops_.cols];
+                    const int64_t some = std::min<int64_t>(ops_.cols, d_ - first);
+                    for (int64_t f = 0; f < some; ++f) {
+                        panel[f] = static_cast<T>((values[f] - centre[f]) * frame.scale);
+                    }
                 }
             }
             std::fill_n(mine.products.data(), sums_of_share, T(0));

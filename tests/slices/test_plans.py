@@ -215,7 +215,7 @@ def test_the_order_of_rows_is_that_of_the_plan(name):
 def test_many_directions_are_merged_as_few_are():
     """Those of several batches, more than are merged at once."""
     x, y = sets(40_000, 30_000, 2)
-    directions = pt.sphere_directions(2, 40, rng=0)
+    directions = pt.sphere_directions(2, 80, rng=0)
     whole = pt.expected_sliced_plan(x, y, directions=directions)
     assert len(whole.mass) > 1 << 20
     places, sums = [], []
@@ -225,7 +225,7 @@ def test_many_directions_are_merged_as_few_are():
         sums.append(one.mass)
     pairs, inverse = np.unique(np.concatenate(places), return_inverse=True)
     np.testing.assert_array_equal(whole.rows * len(y) + whole.columns, pairs)
-    mass = np.bincount(inverse, np.concatenate(sums)) / 40
+    mass = np.bincount(inverse, np.concatenate(sums)) / 80
     np.testing.assert_allclose(whole.mass, mass, rtol=1e-14)
 
 

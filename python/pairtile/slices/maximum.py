@@ -44,6 +44,8 @@ _ROWS = 4096  # of each sample, to screen on
 _AXES = 8  # directions of largest difference in variance among the candidates
 _SWEEPS = 10  # of the iteration that finds these
 _HEAT = 10  # rounds in which three times as many starts climb as go on
+_NARROW = 10  # features up to which others near the best point are looked at
+_APART = 1e-2  # the angle within which the lower one of two climbs ends
 _AROUND = 1.0, 1e-4  # how far from the best point of all climbs others are looked for
 _DENSE = 256  # features up to which a climb remembers curvature as a matrix
 
@@ -149,13 +151,15 @@ def max_sliced_wasserstein(
     p : float, default 2
         Order of the distance, at least 1.
     n_restarts : int, default 8
-        Ascents, all at once: from the best of 512 random directions, of those in which means and
-        variances differ most, where they are better than their neighbours.
+        Ascents, all at once: from the best of 512 random directions and of those in which means
+        and variances differ most, if they are better than their neighbours. Three times as many
+        begin, of which the highest go on. Up to 10 features, as many climb once more from around
+        the best point.
     max_iter : int, default 100
         Directions that an ascent may look at.
     tol : float, default 1e-6
-        An ascent ends where its slope along the sphere, in units of W_p, is less than this, or a
-        step gains less than a thousandth of it.
+        An ascent ends where its slope along the sphere is less than this, in units of W_p, or ten
+        steps gain less than this share of it, or one step a thousandth of that.
     x_weights, y_weights : array_like, shapes (n,) and (m,), optional
         Weights of the rows, not negative, divided by their sum.
     rng : int, numpy.random.Generator or None
@@ -208,7 +212,7 @@ def max_sliced_wasserstein(
         row_weights("y_weights", y_weights, len(b)),
     )
     dim = a.shape[1]
-    rounds = max_iter, -(-max_iter // 4)
+    rounds = [max_iter] if dim > _NARROW else [max_iter, -(-max_iter // 4)]
     with reporting(progress, *rounds) as reports:
         (near_a, near_b), _ = validate.near_one(a, b)
         samples = _Samples(near_a, near_b, p, wa, wb, workers)
@@ -304,12 +308,15 @@ def _climb(height: Height, points: Floats, limits: _Limits) -> tuple[Floats, Flo
     tol = limits.tol
     everyone = np.arange(len(points))
     heights, slopes = height(points, everyone, 0)
-    best, best_heights = points.copy(), heights.copy()
+    best, best_heights, before = points.copy(), heights.copy(), heights.copy()
     curvature = _Curvature(*points.shape)
     steps = slopes.copy()
     lengths, low, high = (np.full(len(points), value) for value in (1.0, 0.0, math.inf))
     climbing = np.linalg.norm(slopes, axis=1) > tol
     for done in range(1, limits.rounds):
+        if done % _HEAT == 0:
+            climbing &= (best_heights - before > tol) & ~_follows(best, best_heights)
+            before = best_heights.copy()
         if done == _HEAT:
             order = np.lexsort((-best_heights, ~climbing))  # those at their end ask for no more
             climbing[order[limits.kept :]] = False
@@ -345,6 +352,14 @@ def _climb(height: Height, points: Floats, limits: _Limits) -> tuple[Floats, Flo
         span = np.where(np.isinf(high), 1.0, high - low) * np.linalg.norm(steps, axis=1)
         climbing &= span > 1e-3 * tol
     return best, best_heights
+
+
+def _follows(points: Floats, heights: Floats) -> NDArray[np.bool_]:
+    """Which are where a higher one is, or an equal one before them."""
+    near = np.abs(points @ points.T) > math.cos(_APART)
+    rank = np.argsort(np.argsort(-heights, kind="stable"))
+    found: NDArray[np.bool_] = np.any(near & (rank < rank[:, None]), axis=1)
+    return found
 
 
 class _Curvature:
