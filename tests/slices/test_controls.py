@@ -139,6 +139,24 @@ def test_any_place_and_scale(control, scale):
         assert narrow == pytest.approx(scale * expected.value, rel=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_are_counted_from_near_their_mean(dtype, weighted):
+    x, _ = sets(50_000, 1, 6)
+    x[0] = 3e4  # the row from which they are counted first
+    x = (x + np.arange(6)).astype(dtype)
+    weights = np.random.default_rng(0).random(50_000) + 0.5 if weighted else None
+    weights = None if weights is None else weights / weights.sum()
+    exact = x.astype(np.float64)
+    mean = np.average(exact, axis=0, weights=weights)
+    trace = np.average(np.sum((exact - mean) ** 2, axis=1), weights=weights)
+    for unit in (1.0, 4.0):
+        found = controls.columns_of(x, weights, unit)
+        rel = 1e-12 if dtype == "float64" else 1e-6
+        np.testing.assert_allclose(found.mean, mean, rtol=10 * rel, atol=10 * rel)
+        assert found.trace * unit**2 == pytest.approx(trace, rel=10 * rel)
+
+
 # --- degenerate controls ------------------------------------------------------------------------
 
 
