@@ -26,7 +26,6 @@ REFUSED = {
     "pair_losses": ["circle_loss", "multi_similarity_loss"],
     "pair_ranks": ["retrieval_metrics"],
     "sigmoid_losses": ["siglip_loss"],
-    "sliced_costs": [],  # but for gradients by weights
     "sliced_direction_slopes": ["max_sliced_wasserstein"],
     "sliced_plan": ["expected_sliced_plan"],
     "sliced_plan_distances": ["min_sliced_plan"],
