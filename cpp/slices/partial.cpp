@@ -113,10 +113,11 @@ class Gaps {
     double below_ = 0, at_ = 0, above_ = 0;
 };
 
-// The price of a block at any p, in the time of its length. The mass of the side whose point is on
-// the left slides over that of the other: where one of its points ends and the next begins, mass
-// changes from the next to the one, at the point of the other side that is there. It is the same
-// price until some end meets the end of a point of the other side.
+// The price of a block at any p, in the time of its points of one sample. The mass of the side
+// whose point is on the left slides over that of the other: where one of its points ends and the
+// next begins, mass changes from the next to the one, at the point of the other side that is there.
+// It is the same price until some end meets the end of a point of the other side. Seen from the
+// right it is the other side that slides; that which has fewer points in the block is taken.
 template <class Cost>
 class Steps {
   public:
@@ -125,13 +126,16 @@ class Steps {
     void join(Steps&) {}
     void open(const Points& points, int64_t k, int64_t shift, Control& control) {
         const Point &left = points[k], &right = points[left.after];
-        first_ = left.rank;
-        last_ = left.after - right.rank + 1;
+        const int64_t left_ends = left.after - right.rank + 1 - left.rank;
+        const int64_t right_ends = right.rank - 2 - (k - left.rank);
+        from_right_ = right_ends < left_ends;
+        const Sides sides(points, left.of_x, from_right_);
+        first_ = from_right_ ? sides.size - right.rank + 1 : left.rank;
+        last_ = first_ + std::min(left_ends, right_ends);
         moved_ = 0;
         next_ = 0;
         price_ = 0;
         meetings_.clear();
-        const Sides sides(points, left.of_x);
         const int64_t most = std::min(left.left, right.left);
         for (int64_t i = first_; i <= last_; ++i) {
             if ((i & 0xffff) == 0) control.tick(0);
@@ -148,7 +152,7 @@ class Steps {
     }
     void move(const Points& points, int64_t shift, bool falling, int64_t units) {
         moved_ += units;
-        const Sides sides(points, falling);
+        const Sides sides(points, falling, from_right_);
         for (; next_ < meetings_.size() && meetings_[next_].first == moved_; ++next_) {
             const int64_t i = meetings_[next_].second;
             const int64_t there = sides.level(i, shift) / sides.other_units;
@@ -157,28 +161,38 @@ class Steps {
     }
 
   private:
-    // Values and units of the side that slides, and of the other.
+    // Values and units of the side that slides, and of the other, in the order in which it is seen.
     struct Sides {
-        Sides(const Points& points, bool x_slides)
-            : own(x_slides ? points.line.x : points.line.y),
+        Sides(const Points& points, bool x_on_left, bool from_right)
+            : x_slides(x_on_left != from_right),
+              from_right(from_right),
+              own(x_slides ? points.line.x : points.line.y),
               other(x_slides ? points.line.y : points.line.x),
+              size(x_slides ? points.line.n : points.line.m),
+              other_size(x_slides ? points.line.m : points.line.n),
               own_units(x_slides ? points.x_units : points.y_units),
               other_units(x_slides ? points.y_units : points.x_units),
-              sign(x_slides ? 1 : -1) {}
-        // Units of the other side before the end of the i-th point of this one.
+              sign(x_on_left ? 1 : -1) {}
+        // Units of the other side before the end of the i-th point of this one, i from 1. What is
+        // left from a place on is minus what is left before it, so the shift is the same from the
+        // right: two changes of sign.
         int64_t level(int64_t i, int64_t shift) const { return own_units * i - sign * shift; }
+        double value(int64_t i) const { return own[from_right ? size - i : i - 1]; }
+        double other_value(int64_t i) const { return other[from_right ? other_size - 1 - i : i]; }
 
+        bool x_slides, from_right;
         const double *own, *other;
-        int64_t own_units, other_units, sign;
+        int64_t size, other_size, own_units, other_units, sign;
     };
 
     double change(const Sides& sides, int64_t i, int64_t there) const {
-        const double at = sides.other[there];
-        const double more = cost_.value(sides.own[i - 1] - at);
-        return i < last_ ? more - cost_.value(sides.own[i] - at) : more;
+        const double at = sides.other_value(there);
+        const double more = cost_.value(sides.value(i) - at);
+        return i < last_ ? more - cost_.value(sides.value(i + 1) - at) : more;
     }
 
     Cost cost_;
+    bool from_right_ = false;
     int64_t first_ = 0, last_ = 0, moved_ = 0;
     size_t next_ = 0;
     double price_ = 0;

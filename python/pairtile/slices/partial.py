@@ -65,10 +65,10 @@ def partial_wasserstein_1d(
 
     Notes
     -----
-    With p = 1 and n = m O(N log² N) time for N = n + m. Other orders take O(N L) time, L being the
-    number of points of the longest run of which all move and no part does so by itself: few where
-    the samples lie among each other or little moves, up to N where they lie apart. With n ≠ m runs
-    are shifted by parts of a point, at most L of them for each point that is used up. O(N) memory.
+    O(N log² N) time with p = 1 and n = m, for N = n + m. With other orders a point that is added
+    costs as many steps as the run of moving points around it has of the sample with fewer there:
+    few where the samples lie among each other, up to min(n, m) where they lie apart. With n ≠ m a
+    point is added in parts, at most as many as such a run has points. O(N) memory.
 
     References
     ----------
