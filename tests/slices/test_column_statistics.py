@@ -88,6 +88,14 @@ def test_cramer_von_mises_is_scipys_where_no_values_tie(n, m, seed):
     assert pt.column_statistics(x, y).cvm[0] * n * m / (n + m) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("n", [1, 2, 19, 20, 21, 1000])
+def test_quantiles_have_the_bits_of_numpys(n):
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 9)), rng.gamma(2.0, size=(50, 9))
+    expected = np.quantile(y, LEVELS, axis=0) - np.quantile(x, LEVELS, axis=0)
+    np.testing.assert_array_equal(pt.column_statistics(x, y).quantile_difference, expected.T)
+
+
 def test_equal_distributions_are_equal_whatever_their_sizes():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 5, size=(60, 3)).astype(float)
