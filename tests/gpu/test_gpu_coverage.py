@@ -22,9 +22,9 @@ REFUSED = {
     "distance_histogram": ["similarity_histogram"],
     "farthest_of_group": ["triplet_loss"],
     "joint_kernel_gradient": [],  # of functions that run there, but for their gradients
-    "partial_masses": ["partial_wasserstein_1d"],
     "pair_losses": ["circle_loss", "multi_similarity_loss"],
     "pair_ranks": ["retrieval_metrics"],
+    "partial_masses": ["partial_wasserstein_1d"],
     "sigmoid_losses": ["siglip_loss"],
     "sliced_direction_slopes": ["max_sliced_wasserstein"],
     "sliced_plan": ["expected_sliced_plan"],
