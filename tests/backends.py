@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import pairtile as pt
-from pairtile._backends import blocks
+from pairtile._backends.blocks import neighbors as blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,9 +6,13 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "engine/survey.hpp"
 #include "slices/columns.hpp"
+#include "slices/frame.hpp"
+#include "slices/moments.hpp"
 #include "slices/partial.hpp"
 #include "slices/plans.hpp"
+#include "slices/project.hpp"
 #include "slices/relabelled.hpp"
 #include "slices/sphere.hpp"
 
@@ -60,7 +64,7 @@ auto in_working_dtype(const Request& request, const Compute& compute) {
 py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& directions, double p,
                      const py::object& x_weights, const py::object& y_weights, bool gradient,
                      bool weight_gradient, bool moments, const py::object& direction_weights,
-                     int workers, const py::object& progress) {
+                     int workers, const py::object& progress, int64_t memory_limit) {
     const Request request(x, y, directions);
     const Slices& slices = request.slices;
     const int64_t count = slices.count();
@@ -85,23 +89,28 @@ py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& d
         const py::object of_y =
             wanted(weight_gradient, by_row(slices.y.rows), results.y_weight_slopes);
         const py::object of_lines = wanted(moments, {count, 4}, results.moments);
-        run_released(progress, workers, [&](Control& control) {
-            transport_slices(slices, transport, results, control);
-        });
+        run_released(
+            progress, workers,
+            [&](Control& control) { transport_slices(slices, transport, results, control); },
+            memory_limit);
         return py::make_tuple(costs, points.x, points.y, of_x, of_y, of_lines);
     });
 }
 
 py::tuple bind_energy_costs(const py::array& x, const py::array& y, const py::object& directions,
-                            bool gradient, int workers, const py::object& progress) {
+                            bool gradient, int workers, const py::object& progress,
+                            int64_t memory_limit) {
     const Request request(x, y, directions);
     return in_working_dtype(request, [&]<class T>(T) {
         py::array_t<double> costs(request.slices.count());
         const PointArrays<T> points(request.slices, gradient);
         double* out = costs.mutable_data();
-        run_released(progress, workers, [&](Control& control) {
-            energy_slices(request.slices, out, points.gradients, control);
-        });
+        run_released(
+            progress, workers,
+            [&](Control& control) {
+                energy_slices(request.slices, out, points.gradients, control);
+            },
+            memory_limit);
         return py::make_tuple(costs, points.x, points.y);
     });
 }
@@ -222,6 +231,66 @@ py::tuple bind_partial(const py::array_t<double, py::array::c_style>& x,
     return py::make_tuple(x_mass, y_mass);
 }
 
+py::array_t<int64_t> bind_centre_rows(int64_t rows, int64_t d) {
+    return array_of(centre_rows(rows, d));
+}
+
+py::array_t<double> bind_line_centre(const py::array& x, const py::array& y) {
+    return array_of(line_centre(view_of(x), view_of(y), nullptr, nullptr));
+}
+
+double bind_largest_offset(const py::array& x, const py::object& centre, int workers) {
+    const Array rows = view_of(x);
+    const double* from = vector_of<double>(centre, rows.cols, "centre");
+    double largest = 0;
+    run_released(py::none(), workers, [&](Control& control) {
+        largest =
+            largest_offset(Source(rows), std::vector<double>(from, from + rows.cols), control);
+    });
+    return largest;
+}
+
+template <class T>
+void project_into(py::array_t<T>& out, const Array& rows, const Array& directions,
+                  const Frame& frame, int workers) {
+    if (out.ndim() != 2 || out.shape(0) != directions.cols || out.shape(1) != rows.rows ||
+        directions.rows != rows.cols || (rows.rows > 1 && out.strides(1) != sizeof(T))) {
+        throw py::value_error("out must have a contiguous line of values for each direction");
+    }
+    const Slices slices{rows, rows, &directions};
+    const Batch<T> batch(slices, 0, directions.cols);
+    const Lines<T> lines{out.mutable_data(), out.strides(0) / static_cast<int64_t>(sizeof(T)),
+                         rows.rows};
+    run_released(py::none(), workers,
+                 [&](Control& control) { batch.project(rows, frame, lines, control); });
+}
+
+void bind_project_rows(const py::array& x, const py::array& directions, const py::object& centre,
+                       double scale, const py::array& out, int workers) {
+    const Array rows = view_of(x), along = view_of(directions);
+    const double* from = vector_of<double>(centre, rows.cols, "centre");
+    Frame frame = raw_frame(rows.cols);
+    frame.centre.assign(from, from + rows.cols);
+    frame.scale = scale;
+    if (py::isinstance<py::array_t<double>>(out)) {
+        auto lines = out.cast<py::array_t<double>>();
+        project_into(lines, rows, along, frame, workers);
+    } else {
+        auto lines = out.cast<py::array_t<float>>();
+        project_into(lines, rows, along, frame, workers);
+    }
+}
+
+py::tuple bind_column_moments(const py::array& x, const py::object& weights, int workers) {
+    const Array rows = view_of(x);
+    const double* of_rows = vector_of<double>(weights, rows.rows, "weights");
+    py::array_t<double> means(rows.cols), variances(rows.cols);
+    double *mean = means.mutable_data(), *variance = variances.mutable_data();
+    run_released(py::none(), workers,
+                 [&](Control& control) { column_moments(rows, of_rows, mean, variance, control); });
+    return py::make_tuple(means, variances);
+}
+
 }  // namespace
 
 void register_slices(py::module_& m) {
@@ -229,10 +298,11 @@ void register_slices(py::module_& m) {
     m.def("sliced_costs", bind_costs, arg("x"), arg("y"), arg("directions").none(true), arg("p"),
           arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(), arg("gradient"),
           arg("weight_gradient") = false, arg("moments") = false,
-          arg("direction_weights").none(true), arg("workers"), arg("progress") = py::none());
+          arg("direction_weights").none(true), arg("workers"), arg("progress") = py::none(),
+          arg("memory_limit") = 0);
     m.def("sliced_energy_costs", bind_energy_costs, arg("x"), arg("y"),
           arg("directions").none(true), py::kw_only(), arg("gradient"), arg("workers"),
-          arg("progress") = py::none());
+          arg("progress") = py::none(), arg("memory_limit") = 0);
     m.def("sliced_direction_slopes", bind_direction_slopes, arg("x"), arg("y"), arg("directions"),
           arg("p"), arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
           arg("workers"), arg("progress") = py::none());
@@ -249,6 +319,16 @@ void register_slices(py::module_& m) {
     m.def("column_statistics", bind_column_statistics, arg("x"), arg("y"), arg("levels"),
           py::kw_only(), arg("workers"), arg("progress") = py::none());
     m.def("partial_masses", bind_partial, arg("x"), arg("y"), arg("share"), arg("p"));
+    m.def("least_line_memory", least_line_memory, arg("n"), arg("m"), py::kw_only(), arg("wide"),
+          arg("weighted"));
+    m.def("centre_rows", bind_centre_rows, arg("n"), arg("d"));
+    m.def("line_centre", bind_line_centre, arg("x"), arg("y"));
+    m.def("largest_offset", bind_largest_offset, arg("x"), arg("centre"), py::kw_only(),
+          arg("workers"));
+    m.def("project_rows", bind_project_rows, arg("x"), arg("directions"), arg("centre"),
+          arg("scale"), arg("out"), py::kw_only(), arg("workers"));
+    m.def("column_moments", bind_column_moments, arg("x"), arg("weights").none(true), py::kw_only(),
+          arg("workers"));
 }
 
 }  // namespace pairtile

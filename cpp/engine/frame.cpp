@@ -7,6 +7,7 @@
 
 #include "engine/buffer.hpp"
 #include "engine/isa.hpp"
+#include "engine/survey.hpp"
 
 namespace pairtile {
 namespace {
@@ -164,6 +165,10 @@ Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most)
         });
         return found;
     });
+}
+
+double largest_offset(const Source& source, const std::vector<double>& centre, Control& control) {
+    return survey(source, centre, control).largest;
 }
 
 Frame frame_for_queries(Frame frame, const Source& queries, Control& control) {

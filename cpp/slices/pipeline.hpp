@@ -7,9 +7,11 @@
 #include <functional>
 #include <limits>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "slices/frame.hpp"
 #include "slices/large_pages.hpp"
 #include "slices/project.hpp"
 #include "slices/reduce.hpp"
@@ -39,6 +41,15 @@ struct SortBuffers {
     Buffer<Item> x, y, scratch;
     Buffer<double> x_levels, y_levels;
 };
+
+// Bytes of them.
+template <class Item>
+int64_t sort_bytes(int64_t n, int64_t m, bool weighted) {
+    const int64_t longer = std::max(n, m), both = n + m;
+    const int64_t levels = weighted ? both * static_cast<int64_t>(sizeof(double)) : 0;
+    const bool bare = sizeof(Item) == sizeof(Item::key);
+    return (longer + (bare ? 0 : both)) * static_cast<int64_t>(sizeof(Item)) + levels;
+}
 
 // The items of the rows from begin to end: beside the values or, bare keys, in their place.
 template <class T, class Item>
@@ -132,25 +143,46 @@ using Reduce = std::function<double(const Sorted<T, Item>& x, const Sorted<T, It
 // After each batch: its first direction, and how many it has.
 using BatchDone = std::function<void(int64_t first, int64_t count)>;
 
-template <class T>
-int64_t batch_size(const Slices& slices) {
-    return batch_size(slices.count(), slices.x.rows + slices.y.rows, sizeof(T),
-                      ops_of<T>(isa()).rows);
+// How the memory is shared out: directions of a batch, and threads that sort them.
+struct Batches {
+    int64_t size;
+    int workers;
+};
+
+// `kept` are bytes of each direction of a batch beside its projections.
+template <class T, class Item>
+Batches batches_of(const Slices& slices, bool weighted, int64_t kept, const Control& control) {
+    const int64_t n = slices.x.rows, m = slices.y.rows, item = static_cast<int64_t>(sizeof(T));
+    const int64_t size = batch_size(slices.count(), n + m, item, ops_of<T>(isa()).rows);
+    const int64_t memory = control.memory();
+    if (memory == 0) return {size, control.workers()};
+    const int64_t packed = slices.directions ? 2 * slices.x.cols * item : 0;
+    const int64_t list = (n + m) * item + packed + kept;
+    const int64_t worker = sort_bytes<Item>(n, m, weighted);
+    if (memory < list + worker) {
+        throw std::invalid_argument("memory_limit=" + std::to_string(memory) +
+                                    " is too small: one direction needs at least " +
+                                    std::to_string(list + worker) +
+                                    " bytes beside inputs and results");
+    }
+    const int64_t workers = std::min<int64_t>(control.workers(), memory / (list + worker));
+    return {std::min(size, (memory - workers * worker) / list), static_cast<int>(workers)};
 }
 
-// The pipeline.
+// The pipeline. `kept` are the bytes that reductions keep of each direction of a batch.
 template <class T, class Item>
 void run(const Slices& slices, const Frame& frame, const double* x_weights, const double* y_weights,
          double* costs, PointGradients<T> gradients, Control& control,
-         const Reduce<T, Item>& reduce, const BatchDone& batch_done = {}) {
+         const Reduce<T, Item>& reduce, const BatchDone& batch_done = {}, int64_t kept = 0) {
     const Ops<T>& ops = ops_of<T>(isa());
     const int64_t n = slices.x.rows, m = slices.y.rows, count = slices.count();
     if (n > std::numeric_limits<uint32_t>::max() || m > std::numeric_limits<uint32_t>::max()) {
         throw std::length_error("sliced statistics take at most 2^32 - 1 rows");
     }
-    const int64_t step = batch_size<T>(slices);
+    const bool weighted = x_weights || y_weights;
+    const auto [step, workers] = batches_of<T, Item>(slices, weighted, kept, control);
     Coordinates<T> px(std::min(step, count), n, ops), py(std::min(step, count), m, ops);
-    std::vector<SortBuffers<Item>> buffers(static_cast<size_t>(control.workers()));
+    std::vector<SortBuffers<Item>> buffers(static_cast<size_t>(workers));
     control.expect(count);
     for (int64_t first = 0; first < count; first += step) {
         const Batch<T> batch(slices, first, std::min(step, count - first));
@@ -160,7 +192,7 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
         const auto reduce_line = [&](int64_t l, const Item* of_x, const Item* of_y, int worker) {
             auto& mine = buffers[static_cast<size_t>(worker)];
             Sorted<T, Item> x{of_x, n, x_weights}, y{of_y, m, y_weights};
-            if (x_weights || y_weights) {
+            if (weighted) {
                 x.levels = filled_levels(x, mine.x_levels);
                 y.levels = filled_levels(y, mine.y_levels);
             }
@@ -175,7 +207,7 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
                 reduce_line(l, of_x, of_y, 0);
             }
         } else {
-            parallel_for(lines, control, [&](int64_t l, int worker) {
+            parallel_for(lines, workers, control, [&](int64_t l, int worker) {
                 const auto [of_x, of_y] =
                     sorted_lists(px.of(l), n, py.of(l), m, buffers[static_cast<size_t>(worker)],
                                  Tick{control, worker});
@@ -197,11 +229,10 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
 
 // Columns are taken as they are, so they keep every digit; projections are computed, in a frame
 // that keeps them near 1.
-inline Frame frame_of(const Slices& slices, Control& control) {
-    if (slices.directions) {
-        return choose_frame(Source(slices.x), Source(slices.y), true, control);
-    }
-    return {};
+inline Frame frame_of(const Slices& slices, Control& control, const double* x_weights = nullptr,
+                      const double* y_weights = nullptr) {
+    if (!slices.directions) return {};
+    return line_frame(slices.x, slices.y, x_weights, y_weights, control);
 }
 
 }  // namespace pairtile

@@ -35,8 +35,8 @@ Coordinates<T>::Coordinates(int64_t directions, int64_t rows, const Ops<T>& ops)
     : ld_(blocks_of(rows, ops.cols) * ops.cols) {
     // lists a multiple of 4 KB apart would all fall into the same few cache lines
     if (ld_ * static_cast<int64_t>(sizeof(T)) % 4096 == 0) ld_ += ops.cols;
-    values_.reserve(blocks_of(directions, ops.rows) * ops.rows * ld_);
-    ask_for_large_pages(values_.data(), blocks_of(directions, ops.rows) * ops.rows * ld_);
+    values_.reserve(directions * ld_);
+    ask_for_large_pages(values_.data(), directions * ld_);
 }
 
 template <class T>
@@ -65,7 +65,7 @@ Batch<T>::Batch(const Slices& slices, int64_t first, int64_t count)
 }
 
 template <class T>
-void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& out,
+void Batch<T>::project(const Array& rows, const Frame& frame, Lines<T> out,
                        Control& control) const {
     if (axes_) return pick_columns(rows, out, control);
     const int64_t panel_bytes = ops_.cols * d_ * static_cast<int64_t>(sizeof(T));
@@ -78,7 +78,7 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& ou
     struct Workspace {
         Buffer<float> narrow_rows;
         Buffer<double> rows, norms;
-        Buffer<T> packed;
+        Buffer<T> packed, edge;
     };
     std::vector<Workspace> workspace(static_cast<size_t>(control.workers()));
     parallel_for(blocks_of(rows.rows, strip), control, [&](int64_t block, int worker) {
@@ -105,14 +105,29 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Coordinates<T>& ou
         }
         const auto product = ops_.core[static_cast<int>(Core::dot)];
         for (int64_t panel = 0; panel < direction_panels; ++panel) {
-            product(&as_rows_[panel * ops_.rows * d_], mine.packed.data(), d_,
-                    static_cast<int>(used), nullptr, out.of(panel * ops_.rows) + begin, out.ld());
+            const int64_t first = panel * ops_.rows;
+            const int64_t lists = std::min<int64_t>(ops_.rows, count_ - first);
+            T* place = out.values + first * out.ld + begin;
+            int64_t ld = out.ld;
+            // a block that reaches beyond the lists is written beside them
+            const bool whole = lists == ops_.rows && begin + used * ops_.cols <= out.room;
+            if (!whole) {
+                mine.edge.reserve(ops_.rows * strip);
+                place = mine.edge.data();
+                ld = strip;
+            }
+            product(&as_rows_[first * d_], mine.packed.data(), d_, static_cast<int>(used), nullptr,
+                    place, ld);
+            if (whole) continue;
+            for (int64_t l = 0; l < lists; ++l) {
+                std::copy_n(place + l * ld, end - begin, out.values + (first + l) * out.ld + begin);
+            }
         }
     });
 }
 
 template <class T>
-void Batch<T>::pick_columns(const Array& rows, Coordinates<T>& out, Control& control) const {
+void Batch<T>::pick_columns(const Array& rows, Lines<T> out, Control& control) const {
     Array columns = rows;
     columns.data += first_ * rows.col_stride;
     columns.cols = count_;
@@ -123,7 +138,7 @@ void Batch<T>::pick_columns(const Array& rows, Coordinates<T>& out, Control& con
         for (int64_t i = begin; i < end; i += rows_in_cache) {
             const int64_t count = std::min(rows_in_cache, end - i);
             for (int64_t l = 0; l < count_; ++l) {
-                copy_column<S>(columns, i, count, l, out.of(l) + i);
+                copy_column<S>(columns, i, count, l, out.values + l * out.ld + i);
             }
         }
     };
@@ -139,7 +154,7 @@ void Batch<T>::pick_columns(const Array& rows, Coordinates<T>& out, Control& con
         for (int64_t i = begin; i < end; ++i) {
             columns.read(i, row.data());
             for (int64_t l = 0; l < count_; ++l) {
-                out.of(l)[i] = static_cast<T>(row[static_cast<size_t>(l)]);
+                out.values[l * out.ld + i] = static_cast<T>(row[static_cast<size_t>(l)]);
             }
         }
     });

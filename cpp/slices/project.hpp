@@ -15,15 +15,23 @@
 
 namespace pairtile {
 
+// Where values go: a list per direction, `ld` apart, of which `room` elements may be written.
+template <class T>
+struct Lines {
+    T* values;
+    int64_t ld, room;
+};
+
 // Values of the rows along the directions of a batch, later the derivatives with respect to them:
 // one contiguous list per direction.
 template <class T>
 class Coordinates {
   public:
-    // Rounded up to whole micro-kernel blocks, which are written without edges.
+    // Lists are rounded up to whole micro-kernel blocks, which are written without edges.
     Coordinates(int64_t directions, int64_t rows, const Ops<T>& ops);
     T* of(int64_t direction) { return values_.data() + direction * ld_; }
     int64_t ld() const { return ld_; }
+    Lines<T> lines() { return {values_.data(), ld_, ld_}; }
 
   private:
     int64_t ld_;
@@ -36,9 +44,13 @@ class Batch {
   public:
     Batch(const Slices& slices, int64_t first, int64_t count);
 
-    // out[l][i] = row i along direction first + l
+    // out[l][i] = row i along direction first + l. The bits of a value depend on nothing but its
+    // row and its direction.
+    void project(const Array& rows, const Frame& frame, Lines<T> out, Control& control) const;
     void project(const Array& rows, const Frame& frame, Coordinates<T>& out,
-                 Control& control) const;
+                 Control& control) const {
+        project(rows, frame, out.lines(), control);
+    }
     // gradient[i][:] += Σ_l slopes[l][i] · direction first + l
     void pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, Control& control) const;
     // out[l][:] += Σ_i slopes[l][i] · (row i − centre): derivatives by the directions, where slopes
@@ -47,7 +59,7 @@ class Batch {
                       Control& control) const;
 
   private:
-    void pick_columns(const Array& rows, Coordinates<T>& out, Control& control) const;
+    void pick_columns(const Array& rows, Lines<T> out, Control& control) const;
 
     const Ops<T>& ops_;
     int64_t first_, count_, d_;

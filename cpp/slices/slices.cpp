@@ -42,7 +42,8 @@ class WeightSlopes {
 template <class T, class Cost>
 void transport_by(const Slices& slices, const Cost& of, const Transport& transport,
                   const TransportResults<T>& results, Control& control) {
-    const Frame frame = frame_of(slices, control);
+    const Frame frame = frame_of(slices, control, transport.x_weights, transport.y_weights);
+    const bool weighted = transport.x_weights || transport.y_weights;
     const double p = transport.p, unit = 1 / frame.scale;
     double cost_unit = std::isinf(p) ? unit : std::pow(unit, p), slope_unit = std::pow(unit, p - 1);
     Cost cost = of;
@@ -64,15 +65,20 @@ void transport_by(const Slices& slices, const Cost& of, const Transport& transpo
         }
         return cost_unit * transport_cost(cost, x, y, tick);
     };
-    const auto go = [&]<class Item>(const Reduce<T, Item>& reduce, const BatchDone& done = {}) {
+    const auto go = [&]<class Item>(const Reduce<T, Item>& reduce, const BatchDone& done = {},
+                                    int64_t kept = 0) {
         run(slices, frame, transport.x_weights, transport.y_weights, results.costs,
-            results.gradients, control, reduce, done);
+            results.gradients, control, reduce, done, kept);
     };
     if constexpr (requires { cost.slope(0.0); }) {
         const bool by_projections = results.gradients.x || results.gradients.directions;
         const bool by_weights = results.x_weight_slopes;
         if (by_projections || by_weights) {
-            const int64_t step = by_weights ? batch_size<T>(slices) : 0;
+            const bool summed = by_weights && slices.directions;  // over the directions of a batch
+            const int64_t rows = slices.x.rows + slices.y.rows;
+            const int64_t kept = summed ? rows * static_cast<int64_t>(sizeof(double)) : 0;
+            const int64_t step =
+                summed ? batches_of<T, Ranked<T>>(slices, weighted, kept, control).size : 0;
             WeightSlopes of_x(results.x_weight_slopes, slices.x.rows, step, !slices.directions);
             WeightSlopes of_y(results.y_weight_slopes, slices.y.rows, step, !slices.directions);
             int64_t first = 0;
@@ -87,18 +93,19 @@ void transport_by(const Slices& slices, const Cost& of, const Transport& transpo
                 }
                 return costs_of(x, y, l, tick);
             };
-            return go(reduce, [&](int64_t begin, int64_t count) {
+            const BatchDone add = [&](int64_t begin, int64_t count) {
                 if (!by_weights) return;
                 of_x.add_batch(count, control);
                 of_y.add_batch(count, control);
                 first = begin + count;
-            });
+            };
+            return go(reduce, add, kept);
         }
     }
     const auto cost_alone = [&](const auto& x, const auto& y, int64_t l, T*, T*, const Tick& tick) {
         return costs_of(x, y, l, tick);
     };
-    if (transport.x_weights || transport.y_weights) {
+    if (weighted) {
         go(Reduce<T, Ranked<T>>(cost_alone));
     } else {
         go(Reduce<T, Bare<T>>(cost_alone));
@@ -139,6 +146,15 @@ void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradie
             return unit * energy_cost(x, y, tick, ignore);
         }));
     }
+}
+
+int64_t least_line_memory(int64_t n, int64_t m, bool wide, bool weighted) {
+    const auto of = [&]<class T>(T) {
+        const int64_t sorting =
+            weighted ? sort_bytes<Ranked<T>>(n, m, true) : sort_bytes<Bare<T>>(n, m, false);
+        return (n + m) * static_cast<int64_t>(sizeof(T)) + sorting;
+    };
+    return wide ? of(double()) : of(float());
 }
 
 #define PT_INSTANTIATE(T)                                                                          \

@@ -60,4 +60,7 @@ template <class T>
 void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradients,
                    Control& control);
 
+// What either takes at least of n and m values along one axis, in bytes beside them.
+int64_t least_line_memory(int64_t n, int64_t m, bool wide, bool weighted);
+
 }  // namespace pairtile

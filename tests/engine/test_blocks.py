@@ -17,7 +17,7 @@ from numpy.lib.format import open_memmap
 
 import pairtile as pt
 from backends import assert_same_bits, blocks_of, on_backend
-from pairtile._backends import blocks
+from pairtile._backends.blocks import neighbors as blocks
 from pairtile._backends.rows import Rows
 from processes import PEAK, needs_proc, run_python
 from strategies import SEEDS, pairs_of_sets, point_sets
@@ -352,7 +352,7 @@ def test_a_file_that_shrinks_while_it_is_read(mode, order, tmp_path):
         import os
         import numpy as np
         import pairtile as pt
-        from pairtile._backends import blocks
+        from pairtile._backends.blocks import neighbors as blocks
 
         blocks._cut = lambda *args, **options: blocks._Cut(100, 15_000, 1000, 0)
         path = {str(tmp_path / "rows.npy")!r}

@@ -19,6 +19,12 @@ ROOT = Path(__file__).parents[2]
 REFUSED = {
     "circle_distances": ["sliced_wasserstein_sphere"],
     "column_statistics": ["column_statistics"],
+    # of rows that are not in memory, which are read whole for a GPU
+    "centre_rows": [],
+    "largest_offset": [],
+    "least_line_memory": [],
+    "line_centre": [],
+    "project_rows": [],
     "distance_histogram": ["similarity_histogram"],
     "farthest_of_group": ["triplet_loss"],
     "joint_kernel_gradient": [],  # of functions that run there, but for their gradients

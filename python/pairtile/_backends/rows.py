@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -52,6 +52,11 @@ def is_csr(x: Any) -> bool:
     )
 
 
+def steps_of(*sets: Any) -> int:
+    """What progress counts of a pass over sets: rows where one is not in memory, else the pass."""
+    return sum(map(len, sets)) if any(isinstance(s, Rows) for s in sets) else 1
+
+
 def _has_numpy_dtype(x: Any) -> bool:
     try:
         np.dtype(x.dtype)
@@ -77,8 +82,10 @@ class Rows:
         self.name = name
         self.source = source
         self.dtype = dtype
-        n, d = source.shape
-        self.shape = int(n), int(d)
+        if isinstance(source, np.memmap) and source.ndim == 1:
+            self.source = source = source[:, None]
+        n, *features = source.shape
+        self.shape = int(n), int(features[0]) if features else 1  # 1-D is one feature
         stored = np.dtype(source.dtype)
         self.sparse = is_csr(source)
         self._converted = stored.name != dtype.name
@@ -87,12 +94,23 @@ class Rows:
             + (dtype.itemsize if self._converted else 0)
             + (4 if self.sparse and source.indices.itemsize > 4 else 0)  # copied to int32 by SciPy
         )
+        chunks = getattr(source, "chunks", None)  # of h5py, zarr and dask
+        first = chunks[0] if isinstance(chunks, tuple) and chunks else 1
+        # rows that are stored, and read, together
+        self.chunk_rows = int(first[0] if isinstance(first, tuple) else first)
         self.check = check_finite
         # the first rows of which it is known that they hold neither NaN nor Inf, or not asked
         self.checked = 0 if check_finite and "float" in dtype.name else len(self)
+        # told once of each row, in order, by whoever reads it first
+        self.listener: Callable[[slice, NDArray[Any]], None] | None = None
+        self.heard = 0
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def wide(self) -> Rows:
+        """The same rows as float64, taken to be checked."""
+        return Rows(self.name, self.source, np.dtype(np.float64), check_finite=False)
 
     def read(self, rows: slice) -> NDArray[Any]:
         """These rows in memory, of the engine dtype."""
@@ -102,13 +120,20 @@ class Rows:
             block = self._read_csr(rows)
         else:
             block = np.asarray(self.source[rows.start : rows.stop])
+            if len(self.source.shape) == 1:
+                block = block[:, None]
         expected = (rows.stop - rows.start, self.shape[1])
         if block.shape != expected:
             raise ValueError(
                 f"{self.name}[{rows.start}:{rows.stop}] has shape {block.shape} where {expected} "
                 "was expected"
             )
-        return block.astype(self.dtype) if self._converted else block
+        if self._converted:
+            block = block.astype(self.dtype)
+        if self.listener is not None and rows.start <= self.heard < rows.stop:
+            start, self.heard = self.heard, rows.stop
+            self.listener(slice(start, rows.stop), block[start - rows.start :])
+        return block
 
     def _read_csr(self, rows: slice) -> NDArray[Any]:
         csr = self.source

@@ -179,21 +179,23 @@ def matrix(
     check_finite: Finite = True,
     workers: int = 1,
     blocks: bool = False,
+    sparse: bool = True,
     now: bool = True,
     sample: bool = False,
 ) -> Any:
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
-    With `blocks`, a set that is not in memory, or sparse, stays so, as `Rows` that are checked when
-    read; except under the CUDA backend, which takes sets whole. `metrics.resolve` refuses sparse
-    ones of other metrics. With `now=False`, what is in memory is left to the backend's knn to
-    check. Of a `sample`, 1-D is one feature.
+    With `blocks`, a set that is not in memory, or `sparse`, stays so, as `Rows` that are checked
+    when read; except under the CUDA backend, which takes sets whole. `metrics.resolve` refuses
+    sparse ones of other metrics. With `now=False`, what is in memory is left to the backend's knn
+    to check. Of a `sample`, 1-D is one feature.
     """
     x = table_of(name, x)
-    if blocks and (is_rows(x) or is_csr(x)) and choose.backend() != "cuda":
-        _check_shape(name, tuple(x.shape))
+    if blocks and (is_rows(x) or (sparse and is_csr(x))) and choose.backend() != "cuda":
+        shape = tuple(x.shape)
+        _check_shape(name, (*shape, 1) if sample and len(shape) == 1 else shape)
         return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
-    if blocks and hasattr(x, "tocsr") and not is_csr(x):
+    if blocks and sparse and hasattr(x, "tocsr") and not is_csr(x):
         raise TypeError(
             f"{name} is a sparse {type(x).__name__}; pass {name}.toarray(), or {name}.tocsr() to "
             "metrics cosine and inner_product"

@@ -20,9 +20,11 @@ import numpy as np
 from pairtile._front import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from pairtile.slices.moments import ColumnMoments
 
     Floats = NDArray[np.float64]
 
@@ -158,55 +160,22 @@ def _blocks(rows: Any, weights: Floats | None, dtype: Any) -> Iterator[tuple[Any
         yield some, block, None if weights is None else weights[some]
 
 
-def columns_of(
-    rows: Any, weights: Floats | None, unit: float, origin: NDArray[Any] | None = None
-) -> Columns:
-    """One pass over the rows, counted from an origin: the first of them that weighs something.
-
-    If the mean is far from that, as from an outlier, a second pass from the mean.
-    """
-    n, d = rows.shape
-    dtype = validate.working_dtype(rows)
-    first = origin is None
-    if origin is None:
-        at = 0 if weights is None else int(np.argmax(weights > 0))
-        origin = validate.host(rows[at : at + 1])[0].astype(dtype)
-
-    def counted(block: NDArray[Any]) -> NDArray[Any]:
-        centred: NDArray[Any] = block - origin
-        if unit != 1:
-            centred *= dtype.type(1 / unit)
-        return centred
-
-    total, squares = np.zeros(d), 0.0
-    for _, block, w in _blocks(rows, weights, dtype):
-        if w is None:
-            centred = counted(block)
-            total += np.ones(len(block), dtype=dtype) @ centred
-            squares += float(np.vdot(centred, centred))
-        else:
-            some = w > 0  # what weighs nothing may be of any size
-            centred = counted(block[some])
-            total += w[some] @ centred.astype(np.float64, copy=False)
-            squares += float(w[some] @ np.einsum("ij,ij->i", centred, centred))
-    if weights is None:
-        total, squares = total / n, squares / n
-    spread = max(squares - float(total @ total), 0.0)
-    mean = origin.astype(np.float64) + total * unit
-    if first and squares > 100 * spread:
-        return columns_of(rows, weights, unit, mean.astype(dtype))
-    return Columns(mean, spread, unit)
+def columns_of(sample: ColumnMoments, unit: float) -> Columns:
+    """Those of a sample."""
+    mean, variances = sample.value()
+    return Columns(mean, float(np.sum(variances / unit / unit)), unit)
 
 
 def both_columns(
-    moments: Floats, a: Any, b: Any, wa: Floats | None, wb: Floats | None
+    moments: Floats, samples: Sequence[ColumnMoments], dtype: Any
 ) -> tuple[Columns, Columns]:
     """Of both samples, in a unit, a power of two, in which squares of distances are numbers."""
     size = float(np.abs(moments[:, 0] - moments[:, 1]).max() + np.sqrt(moments[:, 2:].max()))
-    near, most = (240, 1000) if validate.working_dtype(a, b) == np.float64 else (30, 120)
+    near, most = (240, 1000) if np.dtype(dtype) == np.float64 else (30, 120)
     exponent = min(max(math.frexp(size)[1], -most), most)
     unit = 1.0 if size == 0 or abs(exponent) <= near else 2.0**exponent
-    return columns_of(a, wa, unit), columns_of(b, wb, unit)
+    x, y = samples
+    return columns_of(x, unit), columns_of(y, unit)
 
 
 def moment_controls(moments: Floats, x: Columns, y: Columns, dtype: Any) -> Controls:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import validate
+from pairtile._backends.rows import steps_of
+from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.slices.directions import chosen_directions
@@ -33,6 +34,7 @@ def sliced_energy(
     return_gradient: Literal[False] = ...,
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> float: ...
 @overload
@@ -49,6 +51,7 @@ def sliced_energy(
     return_gradient: bool = ...,
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> SlicedResult: ...
 @overload
@@ -65,6 +68,7 @@ def sliced_energy(
     return_gradient: Literal[True],
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> SlicedResult: ...
 @overload
@@ -81,6 +85,7 @@ def sliced_energy(
     return_gradient: bool = ...,
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> float | SlicedResult: ...
 def sliced_energy(
@@ -96,6 +101,7 @@ def sliced_energy(
     return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
+    memory_limit: int | str | None = None,
     progress: Any = False,
 ) -> float | SlicedResult:
     r"""Energy distance estimated from one-dimensional projections, in O(L N log N).
@@ -115,7 +121,7 @@ def sliced_energy(
         As for `sliced_wasserstein`.
     method : {"gaussian", "orthogonal", "sobol", "spiral"}
         How `sphere_directions` draws them.
-    rng, full, return_gradient, workers, check_finite, progress
+    rng, full, return_gradient, workers, check_finite, memory_limit, progress
         As for `sliced_wasserstein`.
 
     Returns
@@ -142,15 +148,21 @@ def sliced_energy(
     Hertrich, Wald, Altekrüger and Hagemann, Generative sliced MMD flows with Riesz kernels (2024).
     """
     workers = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
+    limit = scalars.memory_limit(memory_limit)
+    # gradients are as large as their samples, which may as well be read whole
+    a, b = validate.pair(
+        "x", x, "y", y, check_finite=check_finite, workers=workers, sample=True,
+        blocks=not return_gradient, sparse=False,
+    )  # fmt: skip
     dim = a.shape[1]
     along, starts = chosen_directions(
         directions, dim, n_projections, rng, method=method, normalize=normalize_directions
     )
-    with reporting(progress, along.shape[1]) as (report,):
+    with reporting(progress, along.shape[1] * steps_of(a, b)) as (report,):
         costs, grad_x, grad_y = choose.module(a, b).sliced_energy_costs(
-            a, b, along, gradient=return_gradient, workers=workers, progress=report
-        )
+            a, b, along, gradient=return_gradient, workers=workers, progress=report,
+            memory_limit=limit,
+        )  # fmt: skip
     factor = energy_factor(dim)
     value = factor * float(np.mean(costs))
     if not (full or return_gradient):

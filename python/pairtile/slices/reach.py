@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.rows import Rows
 from pairtile._front import validate
 
 if TYPE_CHECKING:
@@ -47,20 +48,28 @@ class InReach:
         workers: int,
         *,
         massless: bool = False,
+        memory_limit: int = 0,
     ) -> None:
-        x, y = (validate.host(s).astype(np.float64) for s in (a, b))
-        for rows, w in ((x, wa), (y, wb)):
-            # rows without mass, which may be of any size, are like one that has
-            if w is not None and not massless:
-                rows[w == 0] = rows[np.argmax(w)]
-        on_host = validate.in_host_memory(a, b) and choose.backend() != "cuda"
-        self._module = choose.module(x, y) if on_host else choose.host_module()
-        self._p, self._weights, self._workers = p, (wa, wb), workers
+        self._p, self._weights = p, (wa, wb)
+        self._workers, self._memory_limit = workers, memory_limit
         self._dtype = validate.working_dtype(a, b)
-        largest = max(float(np.abs(s).max()) for s in (x, y))
-        exponent = min(max(math.frexp(largest)[1], -1021), 1023) if math.isfinite(largest) else 0
-        unit = 2.0**exponent
-        self._x, self._y = x * (1 / unit), y * (1 / unit)
+        if any(isinstance(s, Rows) for s in (a, b)):
+            # blocks have a unit of their own, in which nothing counts that has no mass
+            x, y = (s.wide() if isinstance(s, Rows) else s for s in (a, b))
+            self._module, unit = choose.module(x, y), 1.0
+        else:
+            x, y = (validate.host(s).astype(np.float64) for s in (a, b))
+            for rows, w in ((x, wa), (y, wb)):
+                # rows without mass, which may be of any size, are like one that has
+                if w is not None and not massless:
+                    rows[w == 0] = rows[np.argmax(w)]
+            on_host = validate.in_host_memory(a, b) and choose.backend() != "cuda"
+            self._module = choose.module(x, y) if on_host else choose.host_module()
+            largest = max(float(np.abs(s).max()) for s in (x, y))
+            exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
+            unit = 2.0 ** min(max(exponent, -1021), 1023)
+            x, y = x * (1 / unit), y * (1 / unit)
+        self._x, self._y = x, y
         self._along = None if along is None else along.astype(np.float64)
         tops = self._costs(math.inf)
         self._tops = np.where(tops > 0, tops, 1.0)
@@ -81,7 +90,7 @@ class InReach:
         return self._module.sliced_costs(
             self._x, self._y, self._along, p, *self._weights, gradient=shares is not None,
             weight_gradient=weight_gradient, direction_weights=shares, workers=self._workers,
-            progress=None,
+            progress=None, memory_limit=self._memory_limit,
         )  # fmt: skip
 
     def value(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], float]:

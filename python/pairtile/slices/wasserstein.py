@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.rows import steps_of
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -16,6 +17,7 @@ from pairtile.slices import controls
 from pairtile.slices.directions import chosen_directions
 from pairtile.slices.line import row_weights
 from pairtile.slices.mean import standard_error
+from pairtile.slices.moments import ColumnMoments
 from pairtile.slices.reach import InReach, out_of_reach, power
 from pairtile.slices.results import SlicedResult
 
@@ -43,6 +45,7 @@ def sliced_wasserstein(
     return_gradient: Literal[False] = ...,
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> float: ...
 @overload
@@ -65,6 +68,7 @@ def sliced_wasserstein(
     return_gradient: bool = ...,
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> SlicedResult: ...
 @overload
@@ -87,6 +91,7 @@ def sliced_wasserstein(
     return_gradient: Literal[True],
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> SlicedResult: ...
 @overload
@@ -109,6 +114,7 @@ def sliced_wasserstein(
     return_gradient: bool = ...,
     workers: int | None = ...,
     check_finite: bool = ...,
+    memory_limit: int | str | None = ...,
     progress: Any = ...,
 ) -> float | SlicedResult: ...
 def sliced_wasserstein(
@@ -130,6 +136,7 @@ def sliced_wasserstein(
     return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
+    memory_limit: int | str | None = None,
     progress: Any = False,
 ) -> float | SlicedResult:
     r"""Sliced Wasserstein distance: the transport cost averaged over projections to a line.
@@ -139,7 +146,8 @@ def sliced_wasserstein(
     Parameters
     ----------
     x, y : array_like, shapes (n, d) and (m, d)
-        The samples, of any sizes.
+        The samples, of any sizes. Memory maps, and arrays of h5py, zarr and dask, are read block
+        by block, with the same result; whole if gradients are asked for.
     p : float, default 2
         Order of the distance, at least 1.
     n_projections : int, default 128
@@ -180,6 +188,10 @@ def sliced_wasserstein(
         Number of threads; None and -1 are all allowed cores. The result does not depend on it.
     check_finite : bool, default True
         Look for NaN and Inf first.
+    memory_limit : int or str, optional
+        The most bytes to take beside inputs and results, such as "4GB". Samples that are not in
+        memory, 1 GiB unless told otherwise, are read once for as many directions as that holds
+        projections of.
     progress : bool or callable(done, total), default False
         Show a bar, or be called now and then.
 
@@ -232,7 +244,12 @@ def sliced_wasserstein(
     """
     p = scalars.real("p", p, least=1)
     workers = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
+    limit = scalars.memory_limit(memory_limit)
+    # gradients are as large as their samples, which may as well be read whole
+    a, b = validate.pair(
+        "x", x, "y", y, check_finite=check_finite, workers=workers, sample=True,
+        blocks=not return_gradient, sparse=False,
+    )  # fmt: skip
     wa, wb = (
         row_weights("x_weights", x_weights, len(a)),
         row_weights("y_weights", y_weights, len(b)),
@@ -269,29 +286,36 @@ def sliced_wasserstein(
         first, *_ = backend.sliced_costs(
             a, b, along[:, :1], p, wa, wb,
             gradient=False, direction_weights=None, workers=workers, progress=None,
+            memory_limit=limit,
         )  # fmt: skip
         if 0 < first[0] < math.inf:
             unit = max(float(first[0]), sys.float_info.min) ** (1 / p)
+    samples = [
+        ColumnMoments(s, w, workers=workers) for s, w in ((a, wa), (b, wb)) if used == "moments"
+    ]
     while True:
-        with reporting(progress, n_slices) as (report,):
+        with reporting(progress, n_slices * steps_of(a, b)) as (report,):
             costs, *grads, moments = backend.sliced_costs(
                 a, b, along, p, wa, wb, gradient=return_gradient,
                 weight_gradient=return_gradient and masses != [None, None],
                 moments=used == "moments", direction_weights=weights * power(unit, 1 - p),
-                workers=workers, progress=report,
+                workers=workers, progress=report, memory_limit=limit,
             )  # fmt: skip
         lost = out_of_reach(costs, p)
         if lost.any() and not costs[lost].any():  # nothing is lost where nothing differs
-            lost[lost] = InReach(a, b, along[:, lost], math.inf, wa, wb, workers).distances > 0
+            apart = InReach(
+                a, b, along[:, lost], math.inf, wa, wb, workers, memory_limit=limit
+            )  # fmt: skip
+            lost[lost] = apart.distances > 0
         if lost.any():
             used = applied = None
-            apart = InReach(a, b, along, p, wa, wb, workers)
+            apart = InReach(a, b, along, p, wa, wb, workers, memory_limit=limit)
             value, costs, mean = apart.value(equal)
             if return_gradient:
                 grads = apart.gradients(equal, value)
             break
         if used == "moments":
-            columns = controls.both_columns(moments, a, b, wa, wb)
+            columns = controls.both_columns(moments, samples, dtype)
             applied = controls.moment_controls(moments, *columns, dtype)
         mean = float(np.sum((weights if applied is None else applied.weights) * costs))
         if applied is not None and (not applied.tells or mean <= 0 < costs.max()):

@@ -28,14 +28,19 @@ from pairtile._backends.cuda.kernels import (
     kernel_total,
 )
 from pairtile._backends.cuda.lacking import (
+    centre_rows,
     circle_distances,
     column_statistics,
     distance_histogram,
     farthest_of_group,
     joint_kernel_gradient,
+    largest_offset,
+    least_line_memory,
+    line_centre,
     pair_losses,
     pair_ranks,
     partial_masses,
+    project_rows,
     sigmoid_losses,
     sliced_direction_slopes,
     sliced_plan,
@@ -53,7 +58,12 @@ from pairtile._backends.cuda.neighbors import (
     radius_neighbors,
 )
 from pairtile._backends.cuda.quantile import distance_quantile
-from pairtile._backends.cuda.slices import relabelled_line_costs, sliced_costs, sliced_energy_costs
+from pairtile._backends.cuda.slices import (
+    column_moments,
+    relabelled_line_costs,
+    sliced_costs,
+    sliced_energy_costs,
+)
 from pairtile._backends.cuda.stein import stein_label_sums
 from pairtile._cuda import architectures
 
@@ -61,7 +71,9 @@ __all__ = [
     "Index",
     "_cuda",
     "architectures",
+    "centre_rows",
     "circle_distances",
+    "column_moments",
     "column_statistics",
     "device_count",
     "distance_histogram",
@@ -80,14 +92,18 @@ __all__ = [
     "kernel_subset_sums",
     "kernel_total",
     "knn",
+    "largest_offset",
     "largest_radius_ratios",
+    "least_line_memory",
     "least_memory",
+    "line_centre",
     "line_products",
     "pair_losses",
     "pair_ranks",
     "pairwise_distances",
     "partial_masses",
     "permuted_kernel_products",
+    "project_rows",
     "radius_counts",
     "radius_neighbors",
     "relabelled_line_costs",

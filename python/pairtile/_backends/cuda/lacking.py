@@ -110,3 +110,31 @@ def column_statistics(*_: Any, **__: Any) -> tuple[Any, ...]:
 def partial_masses(*_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("partial_wasserstein_1d"))
+
+
+_FROM_FILES = "sliced transport of rows that are not in memory"
+
+
+def centre_rows(*_: Any, **__: Any) -> Any:
+    """Not on a GPU: sets that are not in memory are read whole for it."""
+    raise NotImplementedError(not_on_gpu(_FROM_FILES))
+
+
+def largest_offset(*_: Any, **__: Any) -> Any:
+    """Not on a GPU."""
+    raise NotImplementedError(not_on_gpu(_FROM_FILES))
+
+
+def least_line_memory(*_: Any, **__: Any) -> Any:
+    """Not on a GPU."""
+    raise NotImplementedError(not_on_gpu(_FROM_FILES))
+
+
+def line_centre(*_: Any, **__: Any) -> Any:
+    """Not on a GPU."""
+    raise NotImplementedError(not_on_gpu(_FROM_FILES))
+
+
+def project_rows(*_: Any, **__: Any) -> Any:
+    """Not on a GPU."""
+    raise NotImplementedError(not_on_gpu(_FROM_FILES))

@@ -25,6 +25,7 @@ from pairtile._backends.cuda.memory import (
     to_input_namespace,
     upload,
 )
+from pairtile._backends.refusals import not_on_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -230,6 +231,11 @@ class _Lines:
         return address(self.costs) + first * int(self.costs.itemsize)
 
 
+def _no_limit(memory_limit: int) -> None:
+    if memory_limit:
+        raise NotImplementedError(not_on_gpu("memory_limit= of sliced transport"))
+
+
 def sliced_costs(
     x: Any,
     y: Any,
@@ -244,8 +250,10 @@ def sliced_costs(
     direction_weights: Floats | None,
     workers: int,
     progress: Report | None = None,
+    memory_limit: int = 0,
 ) -> tuple[Floats, Any, Any, Floats | None, Floats | None, Floats | None]:
     """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
+    _no_limit(memory_limit)
     by_weights = None, None
     if weight_gradient:  # in host memory, where weights and their gradients are
         _, _, _, *by_weights, _ = choose.host_module().sliced_costs(
@@ -308,8 +316,10 @@ def sliced_energy_costs(
     gradient: bool,
     workers: int,
     progress: Report | None = None,
+    memory_limit: int = 0,
 ) -> tuple[Floats, Any, Any]:
     """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
+    _no_limit(memory_limit)
     del workers
     with device_of(x, y):
         lines = _Lines(x, y, directions, gradient=gradient)
@@ -357,3 +367,23 @@ def relabelled_line_costs(
         lines, bits, sizes, energy=energy, p=p, workers=workers, progress=progress
     )
     return found
+
+
+def column_moments(x: Any, weights: Floats | None, *, workers: int) -> tuple[Floats, Floats]:
+    """Means and variances of the columns, weights counted; on the host, where they are used."""
+    del workers
+    with device_of(x):
+        if weights is not None:  # what has no mass may be of any size
+            massive = weights > 0
+            weights = weights[massive]
+            x = x[massive if isinstance(x, np.ndarray) else cupy.asarray(massive)]
+        n, d = x.shape
+        shares = float64(np.full(n, 1 / n) if weights is None else weights / weights.sum())
+        means, variances = cupy.zeros(d), cupy.zeros(d)
+        step = max(1, (1 << 24) // d)
+        spans = [slice(start, start + step) for start in range(0, n, step)]
+        for rows in spans:
+            means += shares[rows] @ float64(x[rows])
+        for rows in spans:
+            variances += shares[rows] @ (float64(x[rows]) - means) ** 2
+        return means.get(), variances.get()

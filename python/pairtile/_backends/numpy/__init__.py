@@ -45,13 +45,24 @@ from pairtile._backends.numpy.partial import partial_masses
 from pairtile._backends.numpy.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.numpy.radius import radius_counts, radius_neighbors
 from pairtile._backends.numpy.relabelled import relabelled_line_costs
-from pairtile._backends.numpy.slices import sliced_costs, sliced_energy_costs
+from pairtile._backends.numpy.slices import (
+    centre_rows,
+    column_moments,
+    largest_offset,
+    least_line_memory,
+    line_centre,
+    project_rows,
+    sliced_costs,
+    sliced_energy_costs,
+)
 from pairtile._backends.numpy.sphere import circle_distances
 from pairtile._backends.numpy.stein import stein_label_sums
 
 __all__ = [
     "Index",
+    "centre_rows",
     "circle_distances",
+    "column_moments",
     "column_statistics",
     "distance_histogram",
     "distance_products",
@@ -69,14 +80,18 @@ __all__ = [
     "kernel_subset_sums",
     "kernel_total",
     "knn",
+    "largest_offset",
     "largest_radius_ratios",
+    "least_line_memory",
     "least_memory",
+    "line_centre",
     "line_products",
     "pair_losses",
     "pair_ranks",
     "pairwise_distances",
     "partial_masses",
     "permuted_kernel_products",
+    "project_rows",
     "radius_counts",
     "radius_neighbors",
     "relabelled_line_costs",

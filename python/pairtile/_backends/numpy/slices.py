@@ -31,6 +31,7 @@ def sliced_costs(
     direction_weights: Float64 | None,
     workers: int,
     progress: Progress = None,
+    memory_limit: int = 0,
 ) -> tuple[Float64, Array | None, Array | None, Float64 | None, Float64 | None, Float64 | None]:
     """W_p^p of each projection, and the gradients of their sum weighted by `direction_weights`.
 
@@ -45,7 +46,7 @@ def sliced_costs(
     if weight_gradient:
         of_weights = [np.zeros((len(costs) if directions is None else 1, len(s))) for s in (x, y)]
     of_lines = np.empty((len(costs), 4)) if moments else None
-    for batch in _batches(len(costs), len(x) + len(y)):
+    for batch in _batches(len(costs), len(x) + len(y), memory_limit):
         px, py = _project(x, directions, batch), _project(y, directions, batch)
         slopes_x, slopes_y = np.zeros_like(px), np.zeros_like(py)
         for column, slice_ in enumerate(range(batch.start, batch.stop)):
@@ -98,12 +99,13 @@ def sliced_energy_costs(
     gradient: bool,
     workers: int,
     progress: Progress = None,
+    memory_limit: int = 0,
 ) -> tuple[Float64, Array | None, Array | None]:
     """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
     n, m = len(x), len(y)
     costs = np.empty(_n_slices(x, directions))
     grad_x, grad_y = _zero_gradients(x, y, gradient)
-    for batch in _batches(len(costs), n + m):
+    for batch in _batches(len(costs), n + m, memory_limit):
         px, py = _project(x, directions, batch), _project(y, directions, batch)
         slopes_x, slopes_y = np.zeros_like(px), np.zeros_like(py)
         for column, slice_ in enumerate(range(batch.start, batch.stop)):
@@ -124,12 +126,69 @@ def sliced_energy_costs(
     return costs, *_in_working_dtype(x, y, grad_x, grad_y)
 
 
+def least_line_memory(n: int, m: int, *, wide: bool, weighted: bool) -> int:
+    """What either cost takes at least of n and m values along one axis, in bytes beside them."""
+    del wide, weighted
+    return 128 * (n + m)
+
+
+def centre_rows(n: int, d: int) -> NDArray[np.int64]:
+    """The rows that decide about which point others are projected: none, it is 0 in float64."""
+    del n, d
+    return np.empty(0, dtype=np.int64)
+
+
+def line_centre(x: Array, y: Array) -> Float64:
+    """The point that rows are projected about."""
+    del y
+    return np.zeros(x.shape[1])
+
+
+def largest_offset(x: Array, centre: Float64, *, workers: int) -> float:
+    """The largest absolute value of x − centre."""
+    del workers
+    with np.errstate(over="ignore"):
+        return max(
+            float(np.abs(x[rows].astype(np.float64) - centre).max(initial=0.0))
+            for rows in _row_chunks(x)
+        )
+
+
+def project_rows(
+    x: Array, directions: Array, centre: Float64, scale: float, out: Array, *, workers: int
+) -> None:
+    """Out (directions, rows) of (x − centre)·scale along each direction."""
+    del workers
+    along = directions.astype(np.float64)
+    for rows in _row_chunks(x):
+        with np.errstate(over="ignore", invalid="ignore"):  # of rows without mass
+            out[:, rows] = (((x[rows].astype(np.float64) - centre) * scale) @ along).T
+
+
+def column_moments(x: Array, weights: Float64 | None, *, workers: int) -> tuple[Float64, Float64]:
+    """Means and variances of the columns, weights counted."""
+    del workers
+    if weights is not None:  # what has no mass may be of any size
+        x, weights = x[weights > 0], weights[weights > 0]
+    chunks = list(_row_chunks(x))
+    shares = np.full(len(x), 1 / len(x)) if weights is None else weights / weights.sum()
+    means = sum(shares[rows] @ x[rows].astype(np.float64) for rows in chunks)
+    variances = sum(shares[rows] @ (x[rows].astype(np.float64) - means) ** 2 for rows in chunks)
+    return np.asarray(means), np.asarray(variances)
+
+
 def _n_slices(x: Array, directions: Array | None) -> int:
     return int(x.shape[1] if directions is None else directions.shape[1])
 
 
-def _batches(n_slices: int, n_points: int) -> Iterator[slice]:
-    step = max(1, _BUFFER // n_points)
+def _batches(n_slices: int, n_points: int, memory_limit: int) -> Iterator[slice]:
+    least = least_line_memory(n_points, 0, wide=True, weighted=True)
+    if 0 < memory_limit < least:
+        raise ValueError(
+            f"memory_limit={memory_limit} is too small: one direction needs at least {least} bytes "
+            "beside inputs and results"
+        )
+    step = max(1, min(_BUFFER // n_points, memory_limit // least or n_slices))
     return (slice(a, min(a + step, n_slices)) for a in range(0, n_slices, step))
 
 

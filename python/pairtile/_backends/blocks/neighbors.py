@@ -1,9 +1,4 @@
-"""Sets that are not in memory: searched block by block, with the result of a search in memory.
-
-Exports the neighbour functions of the seam (see `_native.pyi`) for arguments of which one or both
-are `Rows`, on top of the backend that serves arrays in host memory:
-
-    Rows -> a block of queries x a block of references -> backend -> merge -> result
+"""Searches of sets that are not in memory, block by block, with the result of a search in memory.
 
 Every block is reported in ordered canonical values, which know nothing of the block they were
 computed in: merged by (value, index), the lists are those of the whole. A self-join cuts queries
@@ -17,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import first_infinite, require_finite
+from pairtile._backends.blocks.reading import load, within
+from pairtile._backends.refusals import require_finite
 from pairtile._backends.rows import Rows, spans
 from pairtile._definitions.metrics import finish
 
@@ -88,21 +84,6 @@ def _cut(
     return _Cut(rows, max(1, (room - rows * per_query) // max(1, per_reference)), merged, engine)
 
 
-def _load(rows: Set, span: slice, workers: int) -> NDArray[Any]:
-    """Rows of a set in memory; ValueError where they hold NaN or Inf and were to be checked."""
-    if not isinstance(rows, Rows):
-        return rows[span]
-    block = rows.read(span)
-    if span.stop > rows.checked:
-        if rows.check == "but NaN":
-            require_finite(rows.name, first_infinite(block), span.start, "Inf")
-        else:
-            bad = choose.module().first_nonfinite(block, workers=workers)
-            require_finite(rows.name, bad, span.start)
-        rows.checked = span.stop
-    return block
-
-
 def _sweep(
     queries: Set,
     reference: Set | None,
@@ -118,30 +99,18 @@ def _sweep(
     n, m = len(queries), len(queries if reference is None else reference)
     for rows in spans(n, cut.queries):
         q: Any = None  # so that no block is held while the next one is read
-        q = _load(queries, rows, workers)
+        q = load(queries, rows, workers)
         for cols in spans(m, cut.references):
             r: Any = None
             if reference is None and cols != rows:
-                r = _load(queries, cols, workers)
+                r = load(queries, cols, workers)
             elif reference is not None:
-                r = _load(reference, cols, workers)
+                r = load(reference, cols, workers)
             before = rows.start * m + len(q) * cols.start
             pairs = len(q) * (cols.stop - cols.start)
-            visit(rows, cols, q, r, _within(progress, before, pairs, n * m))
+            visit(rows, cols, q, r, within(progress, before, pairs, n * m))
             if progress is not None:
                 progress(before + pairs, n * m)
-
-
-def _within(progress: Report | None, before: int, size: int, whole: int) -> Report | None:
-    """Where a part of this size reports its own (done, total)."""
-    if progress is None:
-        return None
-    tell = progress
-
-    def report(done: int, total: int) -> None:
-        tell(before + (size * done // total if total else 0), whole)
-
-    return report
 
 
 def _merge(
@@ -305,7 +274,7 @@ def radius_neighbors(
         radii,
         None,
         memory_limit=memory_limit,
-        progress=_within(progress, 0, pairs, 2 * pairs),
+        progress=within(progress, 0, pairs, 2 * pairs),
         **options,
     )
     assert counts is not None
@@ -325,7 +294,7 @@ def radius_neighbors(
                 radii[rows][some],
                 ordered=True,
                 memory_limit=cut.engine,
-                progress=_within(report, some.start, some.stop - some.start, len(q)),
+                progress=within(report, some.start, some.stop - some.start, len(q)),
                 **options,
             )
             numbers += cols.start
@@ -340,7 +309,7 @@ def radius_neighbors(
             values[to] = ordered
             filled[rows][some] += found
 
-    report_fill = _within(progress, pairs, pairs, 2 * pairs)
+    report_fill = within(progress, pairs, pairs, 2 * pairs)
     _sweep(queries, reference, cut, workers, report_fill, visit)
     distances = values if dtype == "float64" else np.empty(len(values), dtype)
     for some in _spans_of(indptr, cut.merged):

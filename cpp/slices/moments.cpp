@@ -1,0 +1,92 @@
+#include "slices/moments.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace pairtile {
+namespace {
+
+constexpr int64_t most_parts = 64;  // their number, not that of the workers, decides what is added
+constexpr int64_t chunk_numbers = 8192;  // of rows in L1 or L2, read once and visited twice
+
+// Weight, means and sums of squared deviations of some of the rows.
+struct Moments {
+    explicit Moments(int64_t d) : mean(static_cast<size_t>(d)), square(static_cast<size_t>(d)) {}
+
+    void merge(const Moments& other) {
+        if (other.weight == 0) return;
+        const double total = weight + other.weight, share = other.weight / total;
+        for (size_t j = 0; j < mean.size(); ++j) {
+            const double apart = other.mean[j] - mean[j];
+            mean[j] += apart * share;
+            square[j] += other.square[j] + apart * apart * (weight * share);
+        }
+        weight = total;
+    }
+
+    double weight = 0;
+    std::vector<double> mean, square;
+};
+
+// The moments of `count` rows of values, contiguous; null weights are ones.
+void look_at(const double* values, const double* weights, int64_t count, Moments& found) {
+    const int64_t d = static_cast<int64_t>(found.mean.size());
+    std::fill(found.mean.begin(), found.mean.end(), 0.0);
+    std::fill(found.square.begin(), found.square.end(), 0.0);
+    found.weight = 0;
+    for (int64_t i = 0; i < count; ++i) found.weight += weights ? weights[i] : 1.0;
+    if (found.weight == 0) return;
+    double *mean = found.mean.data(), *square = found.square.data();
+    for (int64_t i = 0; i < count; ++i) {
+        // shares, whose sum cannot overflow; what has no mass may be of any size
+        const double share = (weights ? weights[i] : 1.0) / found.weight;
+        if (share == 0) continue;
+        for (int64_t j = 0; j < d; ++j) mean[j] += share * values[i * d + j];
+    }
+    for (int64_t i = 0; i < count; ++i) {
+        const double weight = weights ? weights[i] : 1.0;
+        if (weight == 0) continue;
+        for (int64_t j = 0; j < d; ++j) {
+            const double off = values[i * d + j] - mean[j];
+            square[j] += weight * off * off;
+        }
+    }
+}
+
+}  // namespace
+
+void column_moments(const Array& x, const double* weights, double* means, double* variances,
+                    Control& control) {
+    const int64_t d = x.cols, chunk = std::max<int64_t>(1, chunk_numbers / d);
+    const int64_t chunks = (x.rows + chunk - 1) / chunk;
+    const int64_t count = std::min(chunks, most_parts), each = (chunks + count - 1) / count * chunk;
+    std::vector<double> origin(static_cast<size_t>(d));  // means of values far from 0 lose digits
+    int64_t first = 0;
+    while (weights && weights[first] == 0 && first + 1 < x.rows) ++first;
+    x.read(first, origin.data());
+    std::vector<Moments> parts(static_cast<size_t>(count), Moments(d));
+    parallel_for(count, control, [&](int64_t part, int worker) {
+        std::vector<double> values(static_cast<size_t>(chunk * d));
+        Moments here(d);
+        const int64_t end = std::min(x.rows, (part + 1) * each);
+        for (int64_t from = part * each; from < end; from += chunk) {
+            control.tick(worker);
+            const int64_t rows = std::min(chunk, end - from);
+            for (int64_t i = 0; i < rows; ++i) {
+                double* row = values.data() + i * d;
+                x.read(from + i, row);
+                for (int64_t j = 0; j < d; ++j) row[j] -= origin[static_cast<size_t>(j)];
+            }
+            look_at(values.data(), weights ? weights + from : nullptr, rows, here);
+            parts[static_cast<size_t>(part)].merge(here);
+        }
+    });
+    Moments& all = parts.front();
+    for (int64_t part = 1; part < count; ++part) all.merge(parts[static_cast<size_t>(part)]);
+    for (int64_t j = 0; j < d; ++j) {
+        means[j] = origin[static_cast<size_t>(j)] + all.mean[static_cast<size_t>(j)];
+        variances[j] = all.square[static_cast<size_t>(j)] / all.weight;
+    }
+}
+
+}  // namespace pairtile

@@ -1,0 +1,13 @@
+"""Sets that are not in memory: read block by block, with the result of the same call in memory.
+
+Exports functions of the seam (see `_native.pyi`) for arguments of which one or both are `Rows`, on
+top of the backend that serves arrays in host memory:
+
+    Rows -> a block of queries x a block of references -> backend -> merge -> result
+    Rows -> blocks of rows -> projections of a batch of directions -> backend -> costs
+"""
+
+from pairtile._backends.blocks.neighbors import knn, radius_counts, radius_neighbors
+from pairtile._backends.blocks.slices import sliced_costs, sliced_energy_costs
+
+__all__ = ["knn", "radius_counts", "radius_neighbors", "sliced_costs", "sliced_energy_costs"]
