@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import pairtile as pt
 from backends import native_and_twin
 from pairtile.slices import controls, directions
+from pairtile.slices.moments import ColumnMoments
 from strategies import SEEDS
 
 KINDS = ("moments", "harmonics")
@@ -151,10 +152,9 @@ def test_columns_are_counted_from_near_their_mean(dtype, weighted):
     mean = np.average(exact, axis=0, weights=weights)
     trace = np.average(np.sum((exact - mean) ** 2, axis=1), weights=weights)
     for unit in (1.0, 4.0):
-        found = controls.columns_of(x, weights, unit)
-        rel = 1e-12 if dtype == "float64" else 1e-6
-        np.testing.assert_allclose(found.mean, mean, rtol=10 * rel, atol=10 * rel)
-        assert found.trace * unit**2 == pytest.approx(trace, rel=10 * rel)
+        found = controls.columns_of(ColumnMoments(x, weights, workers=2), unit)
+        np.testing.assert_allclose(found.mean, mean, rtol=1e-11, atol=1e-11)
+        assert found.trace * unit**2 == pytest.approx(trace, rel=1e-11)
 
 
 # --- degenerate controls ------------------------------------------------------------------------
