@@ -109,3 +109,18 @@ def test_moments_do_not_see_rows_without_mass(far, backend):
             assert found.control == right.control == "moments"
             assert found.value == pytest.approx(right.value, rel=1e-11)
             assert found.standard_error == pytest.approx(right.standard_error, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "far"), [("float32", -9999.0), ("float32", 1e6), ("float64", 1e12)]
+)
+def test_padding_without_mass_costs_no_digits(dtype, far):
+    """However many rows of it there are: lines are counted from the middle of what has mass."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(50, 4)).astype(dtype) for _ in range(2))
+    padded = np.concatenate([np.full((150, 4), far, dtype), x])
+    weights = np.concatenate([np.zeros(150), np.ones(50)])
+    options = {"rng": 0, "method": "gaussian", "control": None}
+    right = pt.sliced_wasserstein(x, y, **options)
+    found = pt.sliced_wasserstein(padded, y, x_weights=weights, **options)
+    assert found == pytest.approx(right, rel=1e-6 if dtype == "float32" else 1e-12)
