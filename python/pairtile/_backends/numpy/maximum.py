@@ -22,8 +22,9 @@ def sliced_direction_slopes(
     θ for each of them, Σ_i x_i (∂W_p^p/∂x_i · θ) / ‖θ‖².
     """
     costs, slopes = np.empty(directions.shape[1]), np.empty(directions.shape)
-    centre = x.mean(axis=0, dtype=np.float64)
-    a, b = x.astype(np.float64), y.astype(np.float64)
+    # in one layout, whatever theirs is: an ascent magnifies how their sums round
+    a, b = (s.astype(np.float64, order="C") for s in (x, y))
+    centre = a.mean(axis=0)
     for at in range(len(costs)):
         along = directions[:, at : at + 1].astype(np.float64)
         costs[at : at + 1], *grads = sliced_costs(

@@ -58,7 +58,8 @@ def sliced_costs(
             )
             mass, i, j = _coupling(x_mass, y_mass)
             i, j = x_order[i], y_order[j]
-            difference = px[i, column] - py[j, column]
+            with np.errstate(invalid="ignore"):  # of infinite projections
+                difference = px[i, column] - py[j, column]
             if of_lines is not None:
                 of_lines[slice_] = _moments(px[:, column], py[:, column], x_weights, y_weights)
             if p == np.inf:
@@ -162,7 +163,7 @@ def project_rows(
     along = directions.astype(np.float64)
     for rows in _row_chunks(x):
         with np.errstate(over="ignore", invalid="ignore"):  # of rows without mass
-            out[:, rows] = (((x[rows].astype(np.float64) - centre) * scale) @ along).T
+            out[:, rows] = (((_numbers(x, rows) - centre) * scale) @ along).T
 
 
 def column_moments(x: Array, weights: Float64 | None, *, workers: int) -> tuple[Float64, Float64]:
@@ -202,7 +203,13 @@ def _project(x: Array, directions: Array | None, batch: slice) -> Float64:
     if directions is None:
         return x[:, batch].astype(np.float64)
     along = directions[:, batch].astype(np.float64)
-    return np.concatenate([x[rows].astype(np.float64) @ along for rows in _row_chunks(x)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.concatenate([_numbers(x, rows) @ along for rows in _row_chunks(x)])
+
+
+def _numbers(x: Array, rows: slice) -> Float64:
+    """Rows in one layout, whatever theirs is: products of other layouts round differently."""
+    return x[rows].astype(np.float64, order="C")
 
 
 def _cumulative_mass(order: NDArray[np.intp], weights: Float64 | None) -> Float64:
