@@ -242,7 +242,7 @@ LineMoments moments_of(const Sorted<T, Item>& side) {
     const double middle = side.value(half ? half - side.levels : side.size / 2);
     double weight[lanes] = {}, sum[lanes] = {}, square[lanes] = {};
     const auto add = [&](int l, int64_t i) {
-        const double w = side.weight(i), value = side.value(i) - middle;
+        const double w = side.weight(i), value = w > 0 ? side.value(i) - middle : 0.0;
         weight[l] += w;
         sum[l] += w * value;
         square[l] += w * value * value;

@@ -10,6 +10,7 @@ from pairtile._backends.numpy.slices import (
     _coupling,
     _cumulative_mass,
     _project,
+    even_pieces,
 )
 
 _BUFFER = 1 << 22  # float64 numbers of differences held at a time
@@ -77,9 +78,12 @@ def _pieces(
     x_order, y_order = (
         np.argsort(_project(s, directions, slice(at, at + 1))[:, 0], kind="stable") for s in (x, y)
     )
-    mass, i, j = _coupling(
-        _cumulative_mass(x_order, x_weights), _cumulative_mass(y_order, y_weights)
-    )
+    if x_weights is None and y_weights is None:
+        mass, i, j = even_pieces(len(x), len(y))
+    else:
+        mass, i, j = _coupling(
+            _cumulative_mass(x_order, x_weights), _cumulative_mass(y_order, y_weights)
+        )
     some = mass > 0
     return x_order[i[some]], y_order[j[some]], mass[some]
 

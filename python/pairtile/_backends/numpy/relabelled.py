@@ -6,6 +6,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pairtile._backends.numpy.slices import even_pieces
+
 Floats = NDArray[np.float64]
 Bits = NDArray[np.uint8]
 Places = NDArray[np.int64]
@@ -84,7 +86,7 @@ def _from_counts(values: Floats, order: Places, bits: Bits, sizes: Places, energ
 def _by_rank(values: Floats, order: Places, bits: Bits, sizes: Places, p: float) -> Floats:
     """∫ |F⁻¹ − G⁻¹|^p, piece by piece of the two quantile functions."""
     rows, count = len(values), len(sizes)
-    pieces = lru_cache(max(1, _BATCH // rows))(_pieces)
+    pieces = lru_cache(max(1, _BATCH // rows))(even_pieces)
     costs = np.empty(count)
     step = max(1, _BATCH // rows)
     for first in range(0, count, step):
@@ -92,7 +94,7 @@ def _by_rank(values: Floats, order: Places, bits: Bits, sizes: Places, p: float)
         is_x = _labels(bits, order, some).T.astype(np.bool_)
         for n in np.unique(sizes[some]):
             chosen = sizes[some] == n
-            of_x, of_y, shares = pieces(rows, int(n))
+            shares, of_x, of_y = pieces(int(n), rows - int(n))
             x, y = (
                 np.broadcast_to(values, mine.shape)[mine].reshape(len(mine), -1)
                 for mine in (is_x[chosen], ~is_x[chosen])
@@ -115,15 +117,3 @@ def _size_of_energy(values: Floats, order: Places, bits: Bits, sizes: Places) ->
     both = np.cumsum(np.where(bits[order, 0] & 1, 1 / n, 1 / m))[:-1]
     # 2 F (1 − F) lies within x, 2 G (1 − G) within y, and twice F + G − 2 F G between them
     return float(np.sum(2 * np.diff(values) * both * (2 - both)))
-
-
-def _pieces(rows: int, n: int) -> tuple[Places, Places, Floats]:
-    """Pieces on which the quantile functions of n and rows − n values are both constant.
-
-    Which value of either sample a piece has, and its share of the mass; ends are whole numbers in
-    units of 1/(n (rows − n)).
-    """
-    m = rows - n
-    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
-    starts = np.concatenate([[0], ends[:-1]])
-    return starts // m, starts // n, (ends - starts) / (n * m)

@@ -56,7 +56,10 @@ def sliced_costs(
                 _cumulative_mass(x_order, x_weights),
                 _cumulative_mass(y_order, y_weights),
             )
-            mass, i, j = _coupling(x_mass, y_mass)
+            if x_weights is None and y_weights is None:
+                mass, i, j = even_pieces(len(x), len(y))
+            else:
+                mass, i, j = _coupling(x_mass, y_mass)
             i, j = x_order[i], y_order[j]
             with np.errstate(invalid="ignore"):  # of infinite projections
                 difference = px[i, column] - py[j, column]
@@ -218,15 +221,26 @@ def _cumulative_mass(order: NDArray[np.intp], weights: Float64 | None) -> Float6
     if weights is None:
         mass = np.arange(1, len(order) + 1) / len(order)
     else:
-        mass = np.cumsum(weights[order])
-        mass /= mass[-1]
+        # with more digits, where the machine has them: what rows weigh are differences of these
+        total = np.cumsum(weights[order], dtype=np.longdouble)
+        mass = (total / total[-1]).astype(np.float64)
     return mass
+
+
+def even_pieces(n: int, m: int) -> tuple[Float64, NDArray[np.intp], NDArray[np.intp]]:
+    """The monotone coupling of n and m values that all weigh the same.
+
+    Ends of its pieces are whole numbers in units of 1/(nm).
+    """
+    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
+    starts = np.concatenate([[0], ends[:-1]])
+    return (ends - starts) / (n * m), starts // m, starts // n
 
 
 def _coupling(
     x_mass: Float64, y_mass: Float64
 ) -> tuple[Float64, NDArray[np.intp], NDArray[np.intp]]:
-    """Monotone coupling: its masses, and which sorted x and y each of them joins.
+    """The monotone coupling: masses of its pieces, and which sorted x and y each of them joins.
 
     Levels that differ by no more than the rounding of the sums, and by far less than either point
     weighs, are one: the sliver between them would join points that do not meet.
@@ -282,13 +296,15 @@ def _moments(
     px: Float64, py: Float64, x_weights: Float64 | None, y_weights: Float64 | None
 ) -> tuple[float, ...]:
     """Means of both, counted from one point, and variances."""
-    middle = np.median(px if x_weights is None else px[x_weights > 0])
-    with np.errstate(over="ignore", invalid="ignore"):  # rows without mass may be of any size
-        means = [np.average(s - middle, weights=w) for s, w in ((px, x_weights), (py, y_weights))]
-        variances = [
-            np.average((s - middle - mean) ** 2, weights=w)
-            for s, w, mean in ((px, x_weights, means[0]), (py, y_weights, means[1]))
-        ]
+    sides = []
+    for s, w in ((px, x_weights), (py, y_weights)):  # what has no mass may be of any size
+        sides.append((s, None) if w is None else (s[w > 0], w[w > 0]))
+    middle = np.median(sides[0][0])
+    means = [np.average(s - middle, weights=w) for s, w in sides]
+    variances = [
+        np.average((s - middle - mean) ** 2, weights=w)
+        for (s, w), mean in zip(sides, means, strict=True)
+    ]
     return *means, *variances
 
 
