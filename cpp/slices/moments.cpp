@@ -28,28 +28,31 @@ struct Moments {
     std::vector<double> mean, square;
 };
 
-// The moments of `count` rows of values, contiguous; null weights are ones.
+// The moments of `count` rows of values, contiguous; null weights are ones. They are counted from
+// one of the rows that have mass: if that lies far from the others, so much do they vary.
 void look_at(const double* values, const double* weights, int64_t count, Moments& found) {
     const int64_t d = static_cast<int64_t>(found.mean.size());
     std::fill(found.mean.begin(), found.mean.end(), 0.0);
     std::fill(found.square.begin(), found.square.end(), 0.0);
     found.weight = 0;
-    for (int64_t i = 0; i < count; ++i) found.weight += weights ? weights[i] : 1.0;
-    if (found.weight == 0) return;
-    double *mean = found.mean.data(), *square = found.square.data();
+    const double* origin = nullptr;
+    double *sum = found.mean.data(), *square = found.square.data();
     for (int64_t i = 0; i < count; ++i) {
-        // shares, whose sum cannot overflow; what has no mass may be of any size
-        const double share = (weights ? weights[i] : 1.0) / found.weight;
-        if (share == 0) continue;
-        for (int64_t j = 0; j < d; ++j) mean[j] += share * values[i * d + j];
-    }
-    for (int64_t i = 0; i < count; ++i) {
-        const double weight = weights ? weights[i] : 1.0;
-        if (weight == 0) continue;
+        const double weight = weights ? weights[i] : 1.0, *row = values + i * d;
+        if (weight == 0) continue;  // what has no mass may be of any size
+        found.weight += weight;
+        if (!origin) origin = row;
         for (int64_t j = 0; j < d; ++j) {
-            const double off = values[i * d + j] - mean[j];
-            square[j] += weight * off * off;
+            const double off = row[j] - origin[j], share = weight * off;
+            sum[j] += share;
+            square[j] += share * off;
         }
+    }
+    if (!origin) return;
+    for (int64_t j = 0; j < d; ++j) {
+        const double off = sum[j] / found.weight;
+        square[j] = std::max(square[j] - sum[j] * off, 0.0);
+        sum[j] = origin[j] + off;
     }
 }
 
