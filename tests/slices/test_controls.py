@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from backends import native_and_twin
+from pairtile._backends import choose
 from pairtile.slices import controls, directions
 from pairtile.slices.moments import ColumnMoments
 from strategies import SEEDS
@@ -489,6 +490,38 @@ def test_rows_without_mass_may_be_of_any_size():
     got = pt.sliced_wasserstein(far, y, x_weights=v, **options)
     right = plain if got.control is None else expected
     assert got.value == pytest.approx(right.value, rel=1e-9)
+
+
+def test_weights_whose_sum_leaves_float64_have_gradients():
+    x, y = sets(12, 10, 3)
+    weights = np.arange(1.0, 13)
+    options = {"rng": 0, "return_gradient": True}
+    right = pt.sliced_wasserstein(x, y, x_weights=weights, **options).grad_x_weights
+    found = pt.sliced_wasserstein(x, y, x_weights=weights * 1e307, **options).grad_x_weights
+    np.testing.assert_allclose(found * 1e307, right, rtol=1e-9)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_moments_that_tell_nothing_cost_no_second_sweep(gradient, monkeypatch):
+    """As many controls as directions: the plain mean of costs that are there already."""
+    x, y = sets(300, 200, 5)
+    sweeps = []
+
+    class Counted:
+        def __getattr__(self, name):
+            sweeps.append(name)
+            return getattr(module, name)
+
+    module = choose.module(x, y)
+    monkeypatch.setattr(choose, "module", lambda *_: Counted())
+    options = {"method": "gaussian", "n_projections": 3, "rng": 0, "return_gradient": gradient}
+    found = pt.sliced_wasserstein(x, y, control="moments", full=True, **options)
+    assert sweeps.count("sliced_costs") == 1
+    plain = pt.sliced_wasserstein(x, y, control=None, full=True, **options)
+    assert found.control is None
+    assert found.value == plain.value
+    if gradient:
+        np.testing.assert_array_equal(found.grad_x, plain.grad_x)
 
 
 # --- options ------------------------------------------------------------------------------------

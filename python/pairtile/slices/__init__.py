@@ -1,9 +1,14 @@
 """Sliced transport: Wasserstein and energy distances from sorted one-dimensional projections.
 
-The public face of `cpp/slices` (project → sort → merge → reduce):
+The public face of `cpp/slices` (project → sort → merge → reduce). Of many directions:
 
-    x, y -> `directions` -> costs of the lines -> `mean` over them -> value, error, gradients
-                            └> `reach`, where p-th powers leave float64
+    x, y -> `directions` -> costs of the lines -> `controls` -> `mean` over them -> value, error,
+                            └> `reach`, where p-th powers leave float64            gradients
+
+`wasserstein` and `energy` are made so; `maximum` climbs to the best direction, `plans` keeps who
+meets whom on the lines, `sphere` takes circles for lines. `line`, `columns` and `partial` are of
+columns as they are. `moments` are of columns, for `controls`; `kolmogorov` says how often chance
+makes the largest step between two distributions.
 """
 
 from pairtile.slices.columns import ColumnStatistics, column_statistics

@@ -104,7 +104,7 @@ def wasserstein_1d(
     with reporting(progress, *([d, d] if p > 2 else [d])) as reports:
         found = _gradients(a, b, p, *weights, by_mass, workers, reports)
     distances, *by_points, of_x, of_y = found
-    gradients = [*by_points, _by_weights(x_weights, of_x), _by_weights(y_weights, of_y)]
+    gradients = [*by_points, by_weights(x_weights, of_x), by_weights(y_weights, of_y)]
     to_user = validate.like(x, y)
     if one_column:
         gradients = [None if g is None else g[:, 0] for g in gradients]
@@ -174,8 +174,8 @@ def _gradients(
     return [distances, *gradients]
 
 
-def _by_weights(given: Any, by_mass: Any) -> Any:
-    """The gradient by weights as they were given, (n, d), from that by shares of mass, (d, n).
+def by_weights(given: Any, by_mass: Any) -> Any:
+    """The gradient by weights as they were given, from that by shares of mass: (n, d) from (d, n).
 
     Shares are weights over their sum, and of the change of all by one factor the latter knows not.
     """

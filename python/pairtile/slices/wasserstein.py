@@ -15,7 +15,7 @@ from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.slices import controls
 from pairtile.slices.directions import chosen_directions
-from pairtile.slices.line import row_weights
+from pairtile.slices.line import by_weights, row_weights
 from pairtile.slices.mean import standard_error
 from pairtile.slices.moments import ColumnMoments
 from pairtile.slices.reach import InReach, out_of_reach, power
@@ -272,11 +272,7 @@ def sliced_wasserstein(
     if applied is not None and not applied.tells:
         used = applied = None
     weights = equal if applied is None else applied.weights
-    masses = [
-        None if w is None else float(validate.host(w).astype(np.float64).sum())
-        for w in (x_weights, y_weights)
-    ]
-
+    weighted = x_weights is not None or y_weights is not None
     backend, dtype = choose.module(a, b), validate.working_dtype(a, b)
     # Derivatives of the costs leave the backend in the working dtype, where their size, a distance
     # to the power p − 1, may not fit. The distance along the first direction tells that size, and
@@ -297,7 +293,7 @@ def sliced_wasserstein(
         with reporting(progress, n_slices * steps_of(a, b)) as (report,):
             costs, *grads, moments = backend.sliced_costs(
                 a, b, along, p, wa, wb, gradient=return_gradient,
-                weight_gradient=return_gradient and masses != [None, None],
+                weight_gradient=return_gradient and weighted,
                 moments=used == "moments", direction_weights=weights * power(unit, 1 - p),
                 workers=workers, progress=report, memory_limit=limit,
             )  # fmt: skip
@@ -319,9 +315,12 @@ def sliced_wasserstein(
             applied = controls.moment_controls(moments, *columns, dtype)
         mean = float(np.sum((weights if applied is None else applied.weights) * costs))
         if applied is not None and (not applied.tells or mean <= 0 < costs.max()):
+            again = return_gradient and used == "harmonics"  # whose weights the gradients have
             used = applied = None
             weights = equal
-            continue
+            if again:
+                continue
+            mean = float(np.sum(equal * costs))
         value = mean ** (1 / p)
         largest = float(costs.max()) ** (1 / p)
         if return_gradient and not _in_range(largest / unit, p, dtype):
@@ -349,21 +348,14 @@ def sliced_wasserstein(
         error *= value / (p * mean)
     elif applied is not None:
         error = math.sqrt(error)
-    grad_x, grad_y, *by_mass = grads
-    to_user = validate.like(x, y)
-    by_weights = [
-        None if total is None or grad is None else to_user(grad / total)
-        for total, grad in zip(masses, by_mass, strict=True)
-    ]
-    return SlicedResult(
-        value,
-        error,
-        to_user(validate.as_given(x, grad_x)),
-        to_user(validate.as_given(y, grad_y)),
-        by_weights[0],
-        by_weights[1],
-        used,
+    grad_x, grad_y, of_x, of_y = grads
+    gradients = (
+        validate.as_given(x, grad_x),
+        validate.as_given(y, grad_y),
+        by_weights(x_weights if return_gradient else None, of_x),
+        by_weights(y_weights if return_gradient else None, of_y),
     )
+    return SlicedResult(value, error, *map(validate.like(x, y), gradients), used)
 
 
 def _in_range(size: float, p: float, dtype: Any) -> bool:
