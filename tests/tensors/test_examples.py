@@ -58,7 +58,7 @@ def test_learned_kernel():
     assert nothing > 0.05
 
 
-def test_the_page_names_every_example():
-    page = (EXAMPLES.parent / "torch.md").read_text(encoding="utf-8")
+def test_the_pages_name_every_example():
+    pages = "".join(path.read_text(encoding="utf-8") for path in EXAMPLES.parent.glob("*.md"))
     for path in EXAMPLES.glob("*.py"):
-        assert f"examples/{path.name})" in page or path.name == "digits.py"
+        assert f"examples/{path.name})" in pages or path.name == "digits.py"

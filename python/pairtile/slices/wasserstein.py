@@ -349,13 +349,16 @@ def sliced_wasserstein(
     elif applied is not None:
         error = math.sqrt(error)
     grad_x, grad_y, of_x, of_y = grads
-    gradients = (
-        validate.as_given(x, grad_x),
-        validate.as_given(y, grad_y),
-        by_weights(x_weights if return_gradient else None, of_x),
-        by_weights(y_weights if return_gradient else None, of_y),
+    leaves = validate.like(x, y)
+    return SlicedResult(
+        value,
+        error,
+        leaves(validate.as_given(x, grad_x)),
+        leaves(validate.as_given(y, grad_y)),
+        leaves(by_weights(x_weights if return_gradient else None, of_x)),
+        leaves(by_weights(y_weights if return_gradient else None, of_y)),
+        used,
     )
-    return SlicedResult(value, error, *map(validate.like(x, y), gradients), used)
 
 
 def _in_range(size: float, p: float, dtype: Any) -> bool:
