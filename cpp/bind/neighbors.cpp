@@ -1,6 +1,7 @@
 // Neighbours and plain distances; and the check for NaN and Inf that every call starts with.
 #include <atomic>
 #include <cmath>
+#include <optional>
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
@@ -107,6 +108,27 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
     const py::tuple found = search(request, k, predicate, workers, memory_limit, progress);
     if (check_finite && nonfinite) require_finite("reference", references, workers);
     return found;
+}
+
+// (strategy, distances computed in full, reasons)
+py::tuple bind_knn_plan(const py::array& queries, const Optional& reference, int64_t k,
+                        const std::string& metric, const std::string& precision,
+                        const Optional& metric_params, const Index* index, int workers,
+                        int64_t memory_limit) {
+    const Source q(view_of(queries));
+    enough_memory(memory_limit, least_knn_memory(q.d(), k));
+    const Source r(view_of(reference.is_none() ? queries : reference.cast<py::array>()));
+    const SearchRequest request{q, r, metric_of(metric, metric_params, q.d()),
+                                precision_of(precision), check_index(index, r)};
+    std::optional<SearchPlan> found;
+    const auto body = [&](Control& control) {
+        found = plan_knn(request, k, reference.is_none(), control);
+    };
+    run_released(py::none(), workers, body, memory_limit);
+    py::list reasons;
+    reasons.append(std::string("tiles of ") + name_of(found->plan.packing));
+    for (const std::string& reason : found->plan.reasons) reasons.append(reason);
+    return py::make_tuple(found->plan.strategy(), std::llround(found->full_pairs), reasons);
 }
 
 // What the screen of a search left to be confirmed: a measure of its work, for benchmarks and
@@ -301,6 +323,9 @@ void register_neighbors(py::module_& m) {
           arg("reference_mask") = py::none(), arg("metric_params") = py::none(),
           arg("index") = py::none(), arg("check_finite") = false, arg("workers"),
           arg("memory_limit") = 0, arg("progress") = py::none());
+    m.def("knn_plan", bind_knn_plan, arg("queries"), arg("reference").none(true), arg("k"),
+          arg("metric"), py::kw_only(), arg("precision"), arg("metric_params") = py::none(),
+          arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0);
     m.def("rescored_pairs", bind_rescored_pairs, arg("queries"), arg("reference").none(true),
           arg("k"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),

@@ -3,16 +3,11 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "engine/candidates.hpp"
-#include "engine/precision.hpp"
-#include "engine/tile_formula.hpp"
+#include "engine/plan.hpp"
 
 namespace pairtile {
-
-// What panels hold.
-enum class Packing { bfloat16, float32, float64 };
 
 struct Screen {
     Source rows, cols;  // as they are packed: for some metrics read through the map
@@ -20,28 +15,17 @@ struct Screen {
     Frame frame;
     Packing packing = Packing::float32;
     TileFormula formula;
+    Plan plan;
 
     bool wide() const { return packing == Packing::float64; }  // tiles are of double
 };
 
-// The cheapest screen that tells the k-th neighbour from the next: a sample tells how many pairs
-// each precision would leave to be rescored. bfloat16 where the hardware has it, float64 where
-// float32 cannot tell pairs apart. Rows are read as the metric wants them already; it outlives the
-// screen.
-Screen choose_screen(const Source& queries, const Source& references, const Metric& metric,
-                     int64_t k, Precision precision, Control& control);
+// The cheapest screen that answers the question (`choose_plan`). The metric and the sources outlive
+// it.
+Screen choose_screen(const Question& question, Control& control);
 
-// The same for references that are packed already, in a frame of their own: what they are packed
-// as saves the packing.
-Screen choose_screen_of_packed(const Source& queries, const Source& references,
-                               const Metric& metric, int64_t k, Precision precision,
-                               const Frame& frame, Packing packed, Control& control);
-
-// Tests force "float32", "float64", "bfloat16" or "in_place" on default-precision searches; "" =
-// choose.
-void force_screen(const std::string& name);
-enum class Forced { nothing, in_place, bfloat16, float32, float64 };
-Forced forced_screen();
+// The same for references that are packed already, as the question says, in a frame of their own.
+Screen choose_screen_of_packed(const Question& question, const Frame& frame, Control& control);
 
 // The smallest T not below the value.
 template <class T>

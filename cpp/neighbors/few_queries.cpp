@@ -47,9 +47,12 @@ std::optional<Screen> screen_in_place(const Source& queries, const Source& refer
                                       const Metric& metric, Precision precision) {
     if (!better_in_place(queries, references, metric)) return {};
     const int64_t d = queries.d();
-    Screen screen{queries, references, nullptr, raw_frame(d), Packing::float32, {}};
+    Screen screen{queries, references, nullptr, raw_frame(d), Packing::float32, {}, {}};
+    screen.plan.reasons.push_back("few queries: references are read once, where they lie");
     const bool narrow = queries.fits_float32() && references.fits_float32();
-    if (precision == Precision::float64 || !narrow) screen.packing = Packing::float64;
+    if (precision == Precision::float64 || !narrow) {
+        screen.packing = screen.plan.packing = Packing::float64;
+    }
     screen.formula =
         screen.wide() ? formula_in_place<double>(metric, d) : formula_in_place<float>(metric, d);
     if (precision == Precision::fast) screen.formula.take_as_exact();

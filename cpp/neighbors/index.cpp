@@ -20,7 +20,7 @@ Index pack_index(Source references, const Metric& metric, Precision precision, C
     references.read_as(metric.traits().reading);
     constexpr int64_t typical_k = 10;
     const Screen screen =
-        choose_screen(references, references, metric, typical_k, precision, control);
+        choose_screen({references, references, metric, typical_k, precision}, control);
     Index index;
     index.frame = screen.frame;
     index.packing = screen.packing;

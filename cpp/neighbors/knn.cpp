@@ -29,11 +29,26 @@ bool worth_halving(int64_t n, int64_t k, double work) {
     return 0.5 * rows * work > fetching * kept * std::log2(1.0 + rows / kept);
 }
 
+ScreenFor screen_for(int64_t k) { return {.k = k, .in_place = true}; }
+
 template <class T>
 FoldNeeds needs_of(int64_t k) {
     return {.state_bytes_per_row = state_bytes<T>(k),
             .worker_bytes_per_segment = confirmed_bytes<T>(k),
             .few_rows = true};
+}
+
+// Those of a search, with each pair of a self-join serving both its rows where that pays; where
+// nothing is rescored, a value depends on which of its rows is the query.
+template <class T>
+FoldNeeds needs_of(const Screened& screened, int64_t k, bool exclude_self) {
+    const auto& [queries, references, metric, precision, index, nonfinite] = screened.request;
+    FoldNeeds needs = needs_of<T>(k);
+    const int64_t words = screened.screen.formula.words(queries.d());
+    needs.symmetric =
+        exclude_self && precision != Precision::fast &&
+        worth_halving(queries.rows(), k, static_cast<double>(words * (sizeof(T) / 4)));
+    return needs;
 }
 
 // Where a good part of the references may be rescored, those that repeat one another.
@@ -64,20 +79,28 @@ int64_t knn(const SearchRequest& request, int64_t k, const Predicate& predicate,
             indices[row * k + c] = have ? best[static_cast<size_t>(c)].index : -1;
         }
     };
-    return search(
-        request, {.k = k, .in_place = true}, control, [&]<class T>(const Screened& screened) {
-            FoldNeeds needs = needs_of<T>(k);
-            const int64_t words = screened.screen.formula.words(request.queries.d());
-            // where nothing is rescored, a value depends on which of its rows is the query
-            needs.symmetric = predicate.exclude_self && request.precision != Precision::fast &&
-                              worth_halving(request.queries.rows(), k,
-                                            static_cast<double>(words * (sizeof(T) / 4)));
-            const Search<T> search(screened, needs);
-            const CommonRows common = common_rows_for(screened);
-            TopK<T> fold(search, k, predicate, common, write);
-            search.run(fold);
-            return fold.rescored();
-        });
+    return search(request, screen_for(k), control, [&]<class T>(const Screened& screened) {
+        const Search<T> search(screened, needs_of<T>(screened, k, predicate.exclude_self));
+        const CommonRows common = common_rows_for(screened);
+        TopK<T> fold(search, k, predicate, common, write);
+        search.run(fold);
+        return fold.rescored();
+    });
+}
+
+SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, Control& control) {
+    return search(request, screen_for(k), control,
+                  [&]<class T>(const Screened& screened) -> SearchPlan {
+                      const Search<T> search(screened, needs_of<T>(screened, k, exclude_self));
+                      Plan plan = screened.screen.plan;
+                      const double n = static_cast<double>(request.queries.rows());
+                      double pairs = n * static_cast<double>(request.references.rows());
+                      if (search.symmetric()) {
+                          pairs = 0.5 * n * (n - 1.0);
+                          plan.reasons.emplace_back("each pair of rows serves both");
+                      }
+                      return {std::move(plan), pairs * plan.full_pairs};
+                  });
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) { return least_memory(d, needs_of<double>(k)); }

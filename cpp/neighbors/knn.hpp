@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/parallel_for.hpp"
+#include "engine/plan.hpp"
 #include "neighbors/request.hpp"
 #include "pairtile/fold/predicate.hpp"
 
@@ -20,6 +21,13 @@ struct Ordered {
 template <class D>
 int64_t knn(const SearchRequest& request, int64_t k, const Predicate& predicate, Control& control,
             D* distances, int64_t* indices);
+
+// What knn() would do with this request, and how many distances it would compute in full.
+struct SearchPlan {
+    Plan plan;
+    double full_pairs;
+};
+SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, Control& control);
 
 // The least memory that a search for k neighbours of rows of d features can be held to.
 int64_t least_knn_memory(int64_t d, int64_t k);

@@ -116,11 +116,12 @@ auto search(SearchRequest request, const ScreenFor& wanted, Control& control, co
         screen = screen_in_place(queries, references, metric, precision);
     }
     const bool in_place = screen.has_value();
+    Question question{queries, references, metric, wanted.k, precision};
     if (index) {
-        screen = choose_screen_of_packed(queries, references, metric, wanted.k, precision,
-                                         index->frame, index->packing, control);
+        question.packed = index->packing;
+        screen = choose_screen_of_packed(question, index->frame, control);
     } else if (!in_place) {
-        screen = choose_screen(queries, references, metric, wanted.k, precision, control);
+        screen = choose_screen(question, control);
     }
     const Screened screened{request, *screen, in_place, control};
     return screen->wide() ? body.template operator()<double>(screened)

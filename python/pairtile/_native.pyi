@@ -8,7 +8,8 @@ bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` 
 dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
 values that neighbours are ordered by (NaN where there is no neighbour). With `check_finite` a knn
 raises ValueError where the reference holds NaN or Inf. `rescored_pairs` runs a knn of default
-precision and counts the pairs that its screen left to be confirmed.
+precision and counts the pairs that its screen left to be confirmed. `knn_plan` says what a knn
+would do: (strategy, distances computed in full, reasons).
 """
 
 from collections.abc import Callable, Sequence
@@ -83,6 +84,18 @@ def knn(
     memory_limit: int = 0,
     progress: _Progress = None,
 ) -> tuple[_Array, NDArray[np.int64]]: ...
+def knn_plan(
+    queries: _Array,
+    reference: _Array | None,
+    k: int,
+    metric: str,
+    *,
+    precision: str,
+    metric_params: _Params = None,
+    index: Index | None = None,
+    workers: int,
+    memory_limit: int = 0,
+) -> tuple[str, int, list[str]]: ...
 def pairwise_distances(
     x: _Array,
     y: _Array | None,

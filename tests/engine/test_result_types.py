@@ -55,6 +55,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "RadiusNeighbors": lambda: pt.radius_neighbors(X, radius=1.0),
     "Retrieval": lambda: pt.retrieval_metrics(X, Y),
     "RowDrift": lambda: drift().rows[0],
+    "SearchPlan": lambda: pt.NeighborIndex(X).plan(Y, 3),
     "SimilarityHistogram": lambda: pt.similarity_histogram(X, LABELS),
     "SlicedPlan": lambda: pt.min_sliced_plan(X, Y, rng=0),
     "SlicedResult": lambda: pt.sliced_wasserstein(X, Y, full=True, rng=0),

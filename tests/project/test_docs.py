@@ -42,6 +42,7 @@ RESULTS = {
     "PrecisionRecall",
     "Retrieval",
     "RowDrift",
+    "SearchPlan",
     "SimilarityHistogram",
     "ColumnStatistics",
     "SlicedPlan",

@@ -10,6 +10,7 @@ from pairtile.neighbors.generated import (
     realism,
 )
 from pairtile.neighbors.index import NeighborIndex
+from pairtile.neighbors.plan import SearchPlan
 from pairtile.neighbors.radius import RadiusNeighbors, radius_count, radius_neighbors
 from pairtile.neighbors.records import ClosestRecord, closest_record_test
 from pairtile.neighbors.search import Neighbors, knn, kth_distance, pairwise_distances
@@ -21,6 +22,7 @@ __all__ = [
     "Neighbors",
     "PrecisionRecall",
     "RadiusNeighbors",
+    "SearchPlan",
     "authenticity",
     "closest_record_test",
     "distance_to_closest_record",

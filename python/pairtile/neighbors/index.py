@@ -18,6 +18,7 @@ from pairtile._front import mapped, metrics, scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.neighbors import index_file
+from pairtile.neighbors.plan import SearchPlan
 from pairtile.neighbors.radius import RadiusNeighbors, needs_radius, radii_of
 from pairtile.neighbors.search import Neighbors, admissible, columns_of, enough_references
 
@@ -222,6 +223,57 @@ class NeighborIndex:
         )
         wrap = validate.like(queries, self._given)
         return Neighbors(wrap(distances), wrap(indices))
+
+    def plan(
+        self, queries: ArrayLike | None = None, k: int = 10, *, workers: int | None = None
+    ) -> SearchPlan:
+        """What `knn` would do with these queries, and why.
+
+        Parameters
+        ----------
+        queries : array_like of shape (n, d), optional
+            None: the references among themselves.
+        k : int, default 10
+            Neighbours per query, 1 to m (to m - 1 without queries).
+        workers : int, optional
+            As in `knn`; the plan does not depend on them.
+
+        Returns
+        -------
+        SearchPlan
+            ``(strategy, expected_pairs, reasons)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `knn`. Numbers are not checked for NaN and Inf.
+
+        Notes
+        -----
+        The search asks the same question of the same sample, at most 3 % of what it takes.
+
+        Examples
+        --------
+        >>> import pairtile as pt
+        >>> pt.NeighborIndex([[0.0], [1.0], [5.0]]).plan([[4.0]], k=2).expected_pairs
+        3
+        """
+        k = scalars.count("k", k)
+        threads = resolve_workers(workers)
+        q, r = self._sets("queries", queries, check_finite=False, workers=threads)
+        enough_references(k, len(q), len(self), itself=r is None)
+        strategy, pairs, reasons = self._backend.knn_plan(
+            q,
+            r,
+            k,
+            self._measure.name,
+            precision=self.precision,
+            metric_params=self._measure.params,
+            index=self._index,
+            workers=threads,
+        )
+        mapped.check(*self._mapped)
+        return SearchPlan(strategy, pairs, tuple(reasons))
 
     def kth_distance(
         self,

@@ -170,7 +170,7 @@ void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name
     rows.read_as(metric.traits().reading);
     cols.read_as(metric.traits().reading);
     Control control(ignore);
-    const Screen wide = choose_screen(rows, cols, metric, 1, Precision::float64, control);
+    const Screen wide = choose_screen({rows, cols, metric, 1, Precision::float64}, control);
     const bool ordinary = kind == Kind::normal || kind == Kind::whole || kind == Kind::offset;
     const std::string what = isa_name + " metric " + std::to_string(static_cast<int>(id)) +
                              " kind " + std::to_string(static_cast<int>(kind)) + " d " +
@@ -178,7 +178,7 @@ void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name
     check_pairs<double>(wide, wide.formula, metric, rows, cols, ordinary, what + " as double");
     if (wide.formula.metric) return;  // has no tiles of float32
     force_screen("float32");
-    const Screen narrow = choose_screen(rows, cols, metric, 1, Precision::standard, control);
+    const Screen narrow = choose_screen({rows, cols, metric, 1}, control);
     force_screen("");
     TileFormula formula = narrow.formula;
     if (narrow.packing == Packing::bfloat16) formula.core = Core::dot;  // exact in either
@@ -200,7 +200,7 @@ void check_bits(MetricId id, int64_t bytes, const std::string& isa_name, Random&
     const Metric metric(id, params);
     const Source rows = x.source(), cols = y.source();
     Control control(ignore);
-    const Screen screen = choose_screen(rows, cols, metric, 1, Precision::standard, control);
+    const Screen screen = choose_screen({rows, cols, metric, 1}, control);
     check_pairs<float>(screen, screen.formula, metric, rows, cols, true,
                        isa_name + " bits " + std::to_string(static_cast<int>(id)));
 }

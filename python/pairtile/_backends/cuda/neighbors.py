@@ -123,6 +123,24 @@ class PairOfSets:
         return _cuda.batches(statistic, self.q.n, self.r.n, work, k, limit)
 
 
+def knn_plan(
+    queries: Any,
+    reference: Any,
+    k: int,
+    metric: str,
+    *,
+    precision: str,
+    metric_params: Params = None,
+    index: Index | None = None,
+    workers: int,
+    memory_limit: int = 0,
+) -> tuple[str, int, list[str]]:
+    """What `knn` does: every pair, screened on tensor cores where that suffices."""
+    del k, metric, precision, metric_params, index, workers, memory_limit
+    pairs = len(queries) * len(queries if reference is None else reference)
+    return "all pairs", pairs, ["the GPU visits every pair"]
+
+
 def knn(
     queries: Any,
     reference: Any,

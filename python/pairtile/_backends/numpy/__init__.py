@@ -38,6 +38,7 @@ from pairtile._backends.numpy.neighbors import (
     distance_quantile,
     first_nonfinite,
     knn,
+    knn_plan,
     least_memory,
     pairwise_distances,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "kernel_subset_sums",
     "kernel_total",
     "knn",
+    "knn_plan",
     "largest_offset",
     "largest_radius_ratios",
     "least_line_memory",

@@ -78,6 +78,24 @@ class Index:
         pass
 
 
+def knn_plan(
+    queries: NDArray[Any],
+    reference: NDArray[Any] | None,
+    k: int,
+    metric: str,
+    *,
+    precision: str,
+    metric_params: Params = None,
+    index: Index | None = None,
+    workers: int,
+    memory_limit: int = 0,
+) -> tuple[str, int, list[str]]:
+    """What `knn` does: all distances, in float64."""
+    del k, metric, precision, metric_params, index, workers, memory_limit
+    pairs = len(queries) * len(queries if reference is None else reference)
+    return "all pairs", pairs, ["NumPy computes every distance in float64"]
+
+
 def knn(
     queries: NDArray[Any],
     reference: NDArray[Any] | None,

@@ -1,0 +1,61 @@
+// What a search would do, and why: the one place where the ways to screen pairs are compared, by
+// one cost model. Asked before anything is packed; never reads the number of threads.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/precision.hpp"
+#include "engine/tile_formula.hpp"
+
+namespace pairtile {
+
+// What panels hold.
+enum class Packing { bfloat16, float32, float64 };
+const char* name_of(Packing packing);
+
+// A frame, and what tiles of either type say in it: what a plan is made from.
+struct Framed {
+    Source rows, cols;  // as they are packed: for some metrics read through the map
+    std::shared_ptr<const LinearMap> map;
+    Frame frame;
+    TileFormula float32, float64;
+
+    TileFormula formula_of(Packing packing) const {
+        TileFormula formula = packing == Packing::float64 ? float64 : float32;
+        if (packing == Packing::bfloat16) formula.core = Core::dot_bfloat16;
+        return formula;
+    }
+};
+
+// What is to be planned. Queries and references are read as the metric wants them.
+struct Question {
+    const Source &queries, &references;
+    const Metric& metric;
+    int64_t k;  // neighbours that are to be told from the rest
+    Precision precision = Precision::standard;
+    std::optional<Packing> packed = {};  // the references are packed so already
+};
+
+// The answer, and what was weighed. Costs are of one pair, in features at float32's rate of the
+// micro-kernel.
+struct Plan {
+    Packing packing = Packing::float32;
+    double cost = 0.0;
+    double full_pairs = 1.0;  // share of the pairs whose distance is computed in full
+    std::vector<std::string> reasons;
+
+    std::string strategy() const;
+};
+
+Plan choose_plan(const Question& question, const Framed& framed);
+
+// Tests force "float32", "float64", "bfloat16" or "in_place" on default-precision searches; "" =
+// choose.
+void force_screen(const std::string& name);
+enum class Forced { nothing, in_place, bfloat16, float32, float64 };
+Forced forced_screen();
+
+}  // namespace pairtile
