@@ -8,12 +8,15 @@
 #include PT_KEYS_HEADER(PAIRTILE_ISA)
 
 #include "isa/tile/sort.hpp"
+#include "isa/tile/line_sums.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 template <class K>
-constexpr SortOps<K> sort_ops = {most_sorted<K>, sort_few<K>, partition<K>};
+constexpr SortOps<K> sort_ops = {
+    most_sorted<K>,           sort_few<K>, partition<K>, add_moments<K>, add_costs<AbsoluteCost, K>,
+    add_costs<SquaredCost, K>};
 
 extern const SortTables sort_tables;
 constinit const SortTables sort_tables = {sort_ops<uint32_t>, sort_ops<uint64_t>};

@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "pairtile/slice/cost.hpp"
+#include "pairtile/slice/lanes.hpp"
 #include "slices/sort.hpp"
 
 namespace pairtile {
@@ -118,16 +119,23 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
         });
         return sum;
     }
-    // explicit lanes, which the compiler may keep in one vector
-    constexpr int lanes = 8;
-    double lane[lanes] = {};
-    int64_t i = 0;
-    for (; i + lanes <= x.size; i += lanes) {
-        if ((i & 0xffff) == 0) tick();
-        for (int l = 0; l < lanes; ++l) lane[l] += cost.value(x.value(i + l) - y.value(i + l));
+    double lane[line_lanes] = {};
+    constexpr int64_t stretch = 1 << 16;
+    for (int64_t from = 0; from < x.size; from += stretch) {
+        tick();
+        const int64_t end = std::min(x.size, from + stretch);
+        if constexpr (std::is_same_v<Item, Bare<T>> && !std::is_same_v<Cost, PowerCost>) {
+            const SortOps<Key<T>>& ops = sort_ops<Key<T>>();
+            const auto add =
+                std::is_same_v<Cost, SquaredCost> ? ops.add_squares : ops.add_differences;
+            add(&x.items[from].key, &y.items[from].key, end - from, lane);
+        } else {
+            in_lanes(end - from, [&](int l, int64_t i) {
+                lane[l] += cost.value(x.value(from + i) - y.value(from + i));
+            });
+        }
     }
-    for (int l = 0; i < x.size; ++i, ++l) lane[l] += cost.value(x.value(i) - y.value(i));
-    for (int half = lanes / 2; half; half /= 2) {
+    for (int half = line_lanes / 2; half; half /= 2) {
         for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
     }
     return lane[0] / static_cast<double>(x.size);
@@ -235,24 +243,23 @@ struct LineMoments {
 // Of one sorted projection.
 template <class T, class Item>
 LineMoments moments_of(const Sorted<T, Item>& side) {
-    constexpr int lanes = 8;
     // of the mass, not of the rows: those without any may be anywhere
     const double* half =
         side.levels ? std::lower_bound(side.levels, side.levels + side.size, 0.5) : nullptr;
     const double middle = side.value(half ? half - side.levels : side.size / 2);
-    double weight[lanes] = {}, sum[lanes] = {}, square[lanes] = {};
-    const auto add = [&](int l, int64_t i) {
-        const double w = side.weight(i), value = w > 0 ? side.value(i) - middle : 0.0;
-        weight[l] += w;
-        sum[l] += w * value;
-        square[l] += w * value * value;
-    };
-    int64_t i = 0;
-    for (; i + lanes <= side.size; i += lanes) {
-        for (int l = 0; l < lanes; ++l) add(l, i + l);
+    double weight[line_lanes] = {}, sum[line_lanes] = {}, square[line_lanes] = {};
+    if constexpr (std::is_same_v<Item, Bare<T>>) {
+        sort_ops<Key<T>>().add_moments(&side.items->key, side.size, middle, sum, square);
+        weight[0] = static_cast<double>(side.size);
+    } else {
+        in_lanes(side.size, [&](int l, int64_t i) {
+            const double w = side.weight(i), value = w > 0 ? side.value(i) - middle : 0.0;
+            weight[l] += w;
+            sum[l] += w * value;
+            square[l] += w * value * value;
+        });
     }
-    for (int l = 0; i < side.size; ++i, ++l) add(l, i);
-    for (int l = 1; l < lanes; ++l) {
+    for (int l = 1; l < line_lanes; ++l) {
         weight[0] += weight[l];
         sum[0] += sum[l];
         square[0] += square[l];

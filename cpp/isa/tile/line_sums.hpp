@@ -1,0 +1,38 @@
+// Sums over sorted keys and over pairs of them, in float64.
+#pragma once
+
+#include "isa/sort_ops.hpp"
+#include "pairtile/slice/cost.hpp"
+#include "pairtile/slice/key.hpp"
+#include "pairtile/slice/lanes.hpp"
+
+namespace pairtile {
+inline namespace PAIRTILE_ISA {
+
+// The value that a key stands for.
+inline double number_of(uint32_t key) { return static_cast<double>(value_of_key<float>(key)); }
+inline double number_of(uint64_t key) { return value_of_key<double>(key); }
+
+template <class K>
+void add_moments(const K* keys, int64_t n, double middle, double* sums, double* squares) {
+    double sum[line_lanes], square[line_lanes];
+    for (int l = 0; l < line_lanes; ++l) sum[l] = sums[l], square[l] = squares[l];
+    in_lanes(n, [&](int l, int64_t i) {
+        const double value = number_of(keys[i]) - middle;
+        sum[l] += value;
+        square[l] += value * value;
+    });
+    for (int l = 0; l < line_lanes; ++l) sums[l] = sum[l], squares[l] = square[l];
+}
+
+template <class Cost, class K>
+void add_costs(const K* x, const K* y, int64_t n, double* sums) {
+    constexpr Cost cost{};
+    double sum[line_lanes];
+    for (int l = 0; l < line_lanes; ++l) sum[l] = sums[l];
+    in_lanes(n, [&](int l, int64_t i) { sum[l] += cost.value(number_of(x[i]) - number_of(y[i])); });
+    for (int l = 0; l < line_lanes; ++l) sums[l] = sum[l];
+}
+
+}  // namespace PAIRTILE_ISA
+}  // namespace pairtile
