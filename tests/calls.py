@@ -60,6 +60,17 @@ ORDERED = {
     "radius_neighbors minkowski": lambda w: pt.radius_neighbors(
         X, Y, 3.0, metric="minkowski", metric_params={"p": 2.3}, workers=w
     ),
+    "radius_neighbors self": lambda w: pt.radius_neighbors(X, radius=5.5 + V, workers=w),
+    "near_duplicates": lambda w: pt.near_duplicates(X, threshold=0.2, workers=w),
+    "near_duplicates two": lambda w: pt.near_duplicates(
+        X, Y64, threshold=5.5, metric="euclidean", workers=w
+    ),
+    "deduplicate": lambda w: deduplicated(w, keep="first"),
+    "deduplicate medoid": lambda w: deduplicated(w, keep="medoid"),
+    "deduplicate scores": lambda w: deduplicated(w, keep=V),
+    "max_similarity": lambda w: pt.max_similarity(X, Y, workers=w),
+    "max_similarity earlier": lambda w: pt.max_similarity(Y, earlier_only=True, workers=w),
+    "top_pairs": lambda w: pt.top_pairs(Y, 400, metric="manhattan", workers=w),
     "precision_recall_density_coverage": lambda w: pt.precision_recall_density_coverage(
         X, Y, workers=w
     ),
@@ -316,6 +327,10 @@ LARGE_ORDERED = {
     "large knn wide": lambda w: pt.knn(WIDE, k=3, workers=w),
     "large knn of few": lambda w: pt.knn(LONG_X[:2], LONG_Y, 5, workers=w),
     "large knn of bytes": lambda w: pt.knn(np.int8(20 * LONG_X), k=9, workers=w),
+    "large radius_neighbors self": lambda w: pt.radius_neighbors(LONG_Y, radius=1.0, workers=w),
+    "large max_similarity earlier": lambda w: pt.max_similarity(WIDE, earlier_only=True, workers=w),
+    "large near_duplicates": lambda w: pt.near_duplicates(WIDE, threshold=0.13, workers=w),
+    "large top_pairs": lambda w: pt.top_pairs(WIDE, 1000, workers=w),
     "large radius_neighbors": lambda w: pt.radius_neighbors(LONG_X, LONG_Y, 1.0, workers=w),
 }
 LARGE_SUMS = {
@@ -347,6 +362,11 @@ LARGE_SUMS = {
     ),
 }
 LARGE = LARGE_ORDERED | LARGE_SUMS
+
+
+def deduplicated(workers, **options):
+    found = pt.deduplicate(X, threshold=0.4, workers=workers, **options)
+    return found.keep, found.group, *found.pairs
 
 
 def info_nce(workers, temperature=9.0, **options):

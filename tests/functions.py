@@ -13,7 +13,12 @@ def rows_of(b):
     return len(b) if isinstance(b, (list, tuple)) else (*getattr(b, "shape", ()), 1)[0]
 
 
+def flattened(found):
+    return [found.keep, found.group, *found.pairs]
+
+
 G = pt.Gaussian(3.0)
+NEAR = {"threshold": 9.0, "metric": "euclidean"}
 FUNCTIONS = {
     "knn": (lambda a, b, **o: pt.knn(a, b, 2, **o), "queries", "reference"),
     "kth_distance": (lambda a, b, **o: pt.kth_distance(a, b, (2, 1), **o), "x", "reference"),
@@ -22,6 +27,31 @@ FUNCTIONS = {
         lambda a, b, **o: pt.radius_neighbors(a, b, 8.0, **o),
         "queries",
         "reference",
+    ),
+    "near_duplicates": (
+        lambda a, b, **o: pt.near_duplicates(a, b, **NEAR, **o),
+        "x",
+        "y",
+    ),
+    "deduplicate": (
+        lambda a, b, **o: [
+            part
+            for s in (a, b)
+            for keep in ("first", "medoid")
+            for part in flattened(pt.deduplicate(s, keep=keep, **NEAR, **o))
+        ],
+        "x",
+        "x",
+    ),
+    "max_similarity": (
+        lambda a, b, **o: pt.max_similarity(a, b, metric="l2", **o),
+        "x",
+        "reference",
+    ),
+    "top_pairs": (
+        lambda a, b, **o: [part for s in (a, b) for part in pt.top_pairs(s, 1, metric="l2", **o)],
+        "x",
+        "x",
     ),
     "precision_recall_density_coverage": (
         lambda a, b, **o: pt.precision_recall_density_coverage(a, b, k=1, **o),
@@ -298,12 +328,19 @@ SAMPLES = PAIRED | {
 }
 # Called for one set after the other.
 SINGLE = {
-    "circle_loss", "multi_similarity_loss", "similarity_histogram", "triplet_loss", "uniformity"
-}  # fmt: skip
+    "circle_loss",
+    "deduplicate",
+    "multi_similarity_loss",
+    "similarity_histogram",
+    "top_pairs",
+    "triplet_loss",
+    "uniformity",
+}
 # These need more than one row.
 LEAST_ROWS = {
     "knn": 2,
     "kth_distance": 2,
+    "top_pairs": 2,
     "precision_recall_density_coverage": 2,
     "realism": 2,
     "probabilistic_precision_recall": 2,

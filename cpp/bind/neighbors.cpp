@@ -1,4 +1,5 @@
 // Neighbours and plain distances; and the check for NaN and Inf that every call starts with.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <optional>
@@ -10,6 +11,8 @@
 #include "neighbors/fidelity.hpp"
 #include "neighbors/index.hpp"
 #include "neighbors/knn.hpp"
+#include "neighbors/nearest_pairs.hpp"
+#include "neighbors/pair_groups.hpp"
 #include "neighbors/pairwise.hpp"
 #include "neighbors/radius.hpp"
 
@@ -64,7 +67,7 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const std::string& precision, const Optional& query_groups,
                    const Optional& reference_groups, const std::string& group_rule,
                    const Optional& query_times, const Optional& reference_times,
-                   const Optional& reference_mask, const Optional& metric_params,
+                   const Optional& reference_mask, bool earlier, const Optional& metric_params,
                    const Index* index, bool check_finite, int workers, int64_t memory_limit,
                    const py::object& progress) {
     const Source q(view_of(queries));
@@ -76,6 +79,7 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
     }
     Predicate predicate;
     predicate.exclude_self = reference.is_none();
+    predicate.earlier = earlier;
     predicate.same_group = group_rule == "same";
     predicate.query_groups = vector_of<int64_t>(query_groups, q.rows(), "query_groups");
     predicate.reference_groups = vector_of<int64_t>(reference_groups, r.rows(), "reference_groups");
@@ -225,6 +229,28 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     return out;
 }
 
+// Rows are numbered by 32 bits while pairs are collected.
+void numbered(const Source& queries, const Source& references) {
+    const int64_t most = std::max(queries.rows(), references.rows());
+    if (most > int64_t{0xffffffff}) {
+        throw py::value_error("at most 4294967295 rows, got " + std::to_string(most));
+    }
+}
+
+// Columns and values of what was found.
+std::pair<py::array_t<int64_t>, py::array_t<double>> in_order(FoundPairs& found, int64_t rows,
+                                                              const int64_t* indptr, bool by_value,
+                                                              int workers) {
+    py::array_t<int64_t> indices(indptr[rows]);
+    py::array_t<double> values(indptr[rows]);
+    int64_t* index = indices.mutable_data();
+    double* value = values.mutable_data();
+    run_released(py::none(), workers, [&](Control& control) {
+        found.take(rows, indptr, by_value, control, index, value);
+    });
+    return {indices, values};
+}
+
 template <class D>
 py::array reported_as(const py::array_t<double>& values, const Metric& metric) {
     py::array_t<D> out(values.size());
@@ -247,28 +273,119 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
     const bool self = reference.is_none();
     const SearchRequest request{q, r, id, Precision::standard, check_index(index, r)};
     const auto limits = limits_of(radii, q.rows(), id, closed, dtype, "radii");
+    numbered(q, r);
+    std::optional<FoundPairs> found;
     py::array_t<int64_t> indptr(q.rows() + 1);
     int64_t* start = indptr.mutable_data();
-    std::fill_n(start, q.rows() + 1, int64_t{0});
-    const auto count = [&](Control& control) {
-        RadiusCounts counts;
-        counts.rows = start + 1;
-        radius_count(request, self, limits.data(), nullptr, control, counts, {});
+    const auto find = [&](Control& control) {
+        found = radius_neighbors(request, self, limits.data(), control);
+        found->starts(q.rows(), start);
     };
-    run_released(progress, workers, count, memory_limit);
-    for (int64_t i = 0; i < q.rows(); ++i) start[i + 1] += start[i];
-    py::array_t<int64_t> indices(start[q.rows()]);
-    int64_t* neighbor = indices.mutable_data();
-    py::array_t<double> values(start[q.rows()]);
-    double* value = values.mutable_data();
-    const auto fill = [&](Control& control) {
-        radius_neighbors(request, self, limits.data(), start, control, neighbor, value);
-    };
-    run_released(progress, workers, fill, memory_limit);
+    run_released(progress, workers, find, memory_limit);
+    const auto [indices, values] = in_order(*found, q.rows(), start, true, workers);
     if (ordered) return py::make_tuple(indptr, indices, values);
     return py::make_tuple(
         indptr, indices,
         dtype == "float32" ? reported_as<float>(values, id) : reported_as<double>(values, id));
+}
+
+py::tuple bind_pairs_within(const py::array& x, const Optional& y, const std::string& metric,
+                            double limit, const Optional& metric_params, int workers,
+                            int64_t memory_limit, const py::object& progress) {
+    const Source rows(view_of(x));
+    enough_memory(memory_limit, least_radius_memory(rows.d()));
+    const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
+    const SearchRequest request{rows, cols, metric_of(metric, metric_params, rows.d())};
+    numbered(rows, cols);
+    std::optional<FoundPairs> found;
+    std::vector<int64_t> start(static_cast<size_t>(rows.rows()) + 1);
+    const auto find = [&](Control& control) {
+        found = pairs_within(request, y.is_none(), limit, control);
+        found->starts(rows.rows(), start.data());
+    };
+    run_released(progress, workers, find, memory_limit);
+    const auto [indices, values] = in_order(*found, rows.rows(), start.data(), false, workers);
+    py::array_t<int64_t> first(indices.size());
+    int64_t* to = first.mutable_data();
+    for (int64_t i = 0; i < rows.rows(); ++i) {
+        const auto at = static_cast<size_t>(i);
+        std::fill(to + start[at], to + start[at + 1], i);
+    }
+    return py::make_tuple(first, indices, values);
+}
+
+py::tuple bind_nearest_pairs(const py::array& x, const Optional& y, int64_t count,
+                             const std::string& metric, const Optional& metric_params, int workers,
+                             int64_t memory_limit, const py::object& progress) {
+    const Source rows(view_of(x));
+    enough_memory(memory_limit, least_radius_memory(rows.d()));
+    const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
+    const SearchRequest request{rows, cols, metric_of(metric, metric_params, rows.d())};
+    numbered(rows, cols);
+    std::vector<FoundPair> found;
+    const auto find = [&](Control& control) {
+        found = nearest_pairs(request, y.is_none(), count, control);
+    };
+    run_released(progress, workers, find, memory_limit);
+    const auto size = static_cast<py::ssize_t>(found.size());
+    py::array_t<int64_t> i(size), j(size);
+    py::array_t<double> values(size);
+    for (py::ssize_t at = 0; at < size; ++at) {
+        const FoundPair& pair = found[static_cast<size_t>(at)];
+        i.mutable_data()[at] = pair.row;
+        j.mutable_data()[at] = pair.col;
+        values.mutable_data()[at] = pair.value;
+    }
+    return py::make_tuple(i, j, values);
+}
+
+// Pairs i < j of so many rows.
+PairList pairs_of(int64_t rows, const py::object& i, const py::object& j) {
+    const auto count = static_cast<int64_t>(py::len(i));
+    const PairList pairs{count, vector_of<int64_t>(i, count, "i"),
+                         vector_of<int64_t>(j, count, "j")};
+    for (int64_t p = 0; p < count; ++p) {
+        if (pairs.i[p] < 0 || pairs.i[p] >= pairs.j[p] || pairs.j[p] >= rows) {
+            throw py::value_error("pairs must have 0 <= i < j < " + std::to_string(rows));
+        }
+    }
+    return pairs;
+}
+
+py::array bind_keep_first(int64_t rows, const py::object& i, const py::object& j) {
+    const PairList pairs = pairs_of(rows, i, j);
+    py::array_t<bool> keep(rows);
+    keep_first(rows, pairs, keep.mutable_data());
+    return keep;
+}
+
+py::array bind_connected_rows(int64_t rows, const py::object& i, const py::object& j) {
+    const PairList pairs = pairs_of(rows, i, j);
+    py::array_t<int64_t> smallest(rows);
+    connected_rows(rows, pairs, smallest.mutable_data());
+    return smallest;
+}
+
+py::array bind_group_medoids(const py::array& x, const std::string& metric,
+                             const py::object& indptr, const py::object& members,
+                             const Optional& metric_params, int workers,
+                             const py::object& progress) {
+    const Source rows(view_of(x));
+    const auto groups = static_cast<int64_t>(py::len(indptr)) - 1;
+    const auto count = static_cast<int64_t>(py::len(members));
+    const auto* start = vector_of<int64_t>(indptr, groups + 1, "indptr");
+    const auto* member = vector_of<int64_t>(members, count, "members");
+    bool right = groups >= 0 && start[0] == 0 && start[groups] == count;
+    for (int64_t g = 0; right && g < groups; ++g) right = start[g] < start[g + 1];
+    for (int64_t m = 0; right && m < count; ++m) right = 0 <= member[m] && member[m] < rows.rows();
+    if (!right) throw py::value_error("no groups of these rows");
+    const Metric id = metric_of(metric, metric_params, rows.d());
+    py::array_t<int64_t> medoids(groups);
+    int64_t* medoid = medoids.mutable_data();
+    run_released(progress, workers, [&](Control& control) {
+        group_medoids(rows, id, groups, start, member, control, medoid);
+    });
+    return medoids;
 }
 
 py::array bind_largest_radius_ratios(const py::array& queries, const py::array& reference,
@@ -320,9 +437,9 @@ void register_neighbors(py::module_& m) {
           py::kw_only(), arg("dtype"), arg("precision"), arg("query_groups") = py::none(),
           arg("reference_groups") = py::none(), arg("group_rule") = "",
           arg("query_times") = py::none(), arg("reference_times") = py::none(),
-          arg("reference_mask") = py::none(), arg("metric_params") = py::none(),
-          arg("index") = py::none(), arg("check_finite") = false, arg("workers"),
-          arg("memory_limit") = 0, arg("progress") = py::none());
+          arg("reference_mask") = py::none(), arg("earlier") = false,
+          arg("metric_params") = py::none(), arg("index") = py::none(), arg("check_finite") = false,
+          arg("workers"), arg("memory_limit") = 0, arg("progress") = py::none());
     m.def("knn_plan", bind_knn_plan, arg("queries"), arg("reference").none(true), arg("k"),
           arg("metric"), py::kw_only(), arg("precision"), arg("metric_params") = py::none(),
           arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0);
@@ -343,6 +460,17 @@ void register_neighbors(py::module_& m) {
           arg("metric"), arg("radii"), py::kw_only(), arg("closed"), arg("dtype"),
           arg("ordered") = false, arg("metric_params") = py::none(), arg("index") = py::none(),
           arg("workers"), arg("memory_limit") = 0, arg("progress") = py::none());
+    m.def("pairs_within", bind_pairs_within, arg("x"), arg("y").none(true), arg("metric"),
+          arg("limit"), py::kw_only(), arg("metric_params") = py::none(), arg("workers"),
+          arg("memory_limit") = 0, arg("progress") = py::none());
+    m.def("nearest_pairs", bind_nearest_pairs, arg("x"), arg("y").none(true), arg("count"),
+          arg("metric"), py::kw_only(), arg("metric_params") = py::none(), arg("workers"),
+          arg("memory_limit") = 0, arg("progress") = py::none());
+    m.def("keep_first", bind_keep_first, arg("rows"), arg("i"), arg("j"));
+    m.def("connected_rows", bind_connected_rows, arg("rows"), arg("i"), arg("j"));
+    m.def("group_medoids", bind_group_medoids, arg("x"), arg("metric"), arg("indptr"),
+          arg("members"), py::kw_only(), arg("metric_params") = py::none(), arg("workers"),
+          arg("progress") = py::none());
     m.def("least_memory", bind_least_memory, arg("d"), arg("k"));
     m.def("pairwise_distances", bind_pairwise, arg("x"), arg("y").none(true), arg("metric"),
           py::kw_only(), arg("dtype"), arg("metric_params") = py::none(), arg("workers"),

@@ -47,6 +47,7 @@ struct Sweep {
     Blocking blocking;
     bool triangle = false;  // rows and columns are the same set: only tiles that reach j > i
     Control& control;
+    bool earlier = false;                    // likewise, only tiles that reach j < i
     const Panels<T>* packed = nullptr;       // all columns, if they are packed already
     std::atomic<bool>* nonfinite = nullptr;  // set when a column holds NaN or Inf
     PanelReader<T>* reader = nullptr;        // of the panels of all rows and columns
@@ -57,7 +58,8 @@ struct Sweep {
 template <class T>
 void expect(const Sweep<T>& sweep) {
     const int64_t pairs = sweep.rows.rows() * (sweep.group > 0 ? sweep.group : sweep.cols.rows());
-    sweep.control.expect(sweep.triangle && sweep.group == 0 ? pairs / 2 : pairs);
+    const bool half = (sweep.triangle || sweep.earlier) && sweep.group == 0;
+    sweep.control.expect(half ? pairs / 2 : pairs);
 }
 
 namespace detail {
@@ -118,6 +120,7 @@ void run_strip(const Sweep<T>& sweep, const Ops<T>& ops, const Panels<T>& rows,
     for (int64_t row = task.first_row; row < task.first_row + task.rows; row += ops.rows) {
         const int64_t height = std::min<int64_t>(ops.rows, rows.count - row);
         if (sweep.triangle && cols.first + col + width <= rows.first + row + 1) break;
+        if (sweep.earlier && cols.first + col + 1 >= rows.first + row + height) continue;
         sweep.control.tick(task.worker);
         const Tile<T> tile =
             compute_tile(ops, sweep.formula, rows, row, height, strip, memory.data(), ld);
@@ -183,6 +186,7 @@ void run(const Sweep<T>& sweep, Fold& fold) {
         for (int64_t col = 0; col < m; col += blocking.col_super) {
             const int64_t col_count = std::min(blocking.col_super, m - col);
             if (sweep.triangle && col + col_count <= row + 1) continue;
+            if (sweep.earlier && col + 1 >= row + row_count) break;
             if (cols.first != col || cols.count != col_count) {
                 take_cols(sweep, col, col_count, workers, cols);
                 if (sweep.reader) sweep.reader->begin_cols(cols);

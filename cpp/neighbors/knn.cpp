@@ -41,12 +41,12 @@ FoldNeeds needs_of(int64_t k) {
 // Those of a search, with each pair of a self-join serving both its rows where that pays; where
 // nothing is rescored, a value depends on which of its rows is the query.
 template <class T>
-FoldNeeds needs_of(const Screened& screened, int64_t k, bool exclude_self) {
+FoldNeeds needs_of(const Screened& screened, int64_t k, bool symmetric) {
     const auto& [queries, references, metric, precision, index, nonfinite] = screened.request;
     FoldNeeds needs = needs_of<T>(k);
     const int64_t words = screened.screen.formula.words(queries.d());
     needs.symmetric =
-        exclude_self && precision != Precision::fast &&
+        symmetric && precision != Precision::fast &&
         worth_halving(queries.rows(), k, static_cast<double>(words * (sizeof(T) / 4)));
     return needs;
 }
@@ -80,7 +80,10 @@ int64_t knn(const SearchRequest& request, int64_t k, const Predicate& predicate,
         }
     };
     return search(request, screen_for(k), control, [&]<class T>(const Screened& screened) {
-        const Search<T> search(screened, needs_of<T>(screened, k, predicate.exclude_self));
+        const bool symmetric = predicate.exclude_self && !predicate.earlier;
+        FoldNeeds needs = needs_of<T>(screened, k, symmetric);
+        needs.earlier = predicate.earlier;
+        const Search<T> search(screened, needs);
         const CommonRows common = common_rows_for(screened);
         TopK<T> fold(search, k, predicate, common, write);
         search.run(fold);

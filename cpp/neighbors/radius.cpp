@@ -4,25 +4,28 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "engine/row_states.hpp"
 #include "neighbors/pair_filter.hpp"
-#include "pairtile/fold/top_k.hpp"
 
 namespace pairtile {
 namespace {
+
+// Which pairs (i, j) are looked at.
+enum class Which { all, others, later };  // i ≠ j; i < j
 
 // Tile values that may be inside a radius, each settled by its error bound or, where that cannot,
 // by its canonical value.
 template <class T>
 class RadiusFilter {
   public:
-    RadiusFilter(const Search<T>& search, bool exclude_self)
-        : pairs_(search), exclude_self_(exclude_self) {
+    RadiusFilter(const Search<T>& search, Which which) : pairs_(search), which_(which) {
         col_limits_.resize(static_cast<size_t>(search.control().workers()));
     }
 
-    // visit(i, j) for the pairs of a tile inside the limit of their row.
+    // visit(i, j, canonical) for the pairs of a tile inside the limit of their row; NaN where no
+    // canonical value was needed.
     template <class Visit>
     void for_row_limits(const Tile<T>& tile, const Panels<T>& rows, int worker,
                         const double* limits, Visit visit) {
@@ -69,23 +72,33 @@ class RadiusFilter {
         }
     }
 
+    double canonical(int64_t row, int64_t col, int worker) {
+        return pairs_.canonical(row, col, worker);
+    }
+
   private:
+    bool looks_at(int64_t row, int64_t col) const {
+        return which_ == Which::all || (which_ == Which::others ? row != col : row < col);
+    }
+
     // `limit` is in packed units, `ordered` the same limit in canonical ones.
     template <class Visit>
     void settle(const Tile<T>& tile, int i, int32_t j, double value, double error, double limit,
                 double ordered, int worker, Visit visit) {
         const int64_t row = tile.row + i, col = tile.col + j;
-        if (exclude_self_ && row == col) return;
+        if (!looks_at(row, col)) return;
+        double canonical = NAN;
         if (pairs_.formula.exact()) {
             if (!(value <= limit)) return;
         } else if (!(value + pairs_.formula.error_at(value, error) <= limit)) {
-            if (!(pairs_.canonical(row, col, worker) <= ordered)) return;
+            canonical = pairs_.canonical(row, col, worker);
+            if (!(canonical <= ordered)) return;
         }
-        visit(i, j);
+        visit(i, j, canonical);
     }
 
     PairFilter<T> pairs_;
-    bool exclude_self_;
+    Which which_;
     std::vector<std::vector<T>> col_limits_;
 };
 
@@ -119,16 +132,18 @@ class Count {
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         Counts<int32_t>* of_cols = cols_.at(tile.local_col, task.row_block);
         if (row_limits_) {
-            inside_.for_row_limits(tile, rows, task.worker, row_limits_, [&](int i, int32_t j) {
-                ++rows_.at(tile.local_row + i, task.segment).by_row_limit;
-                ++of_cols[j].by_row_limit;
-            });
+            inside_.for_row_limits(tile, rows, task.worker, row_limits_,
+                                   [&](int i, int32_t j, double) {
+                                       ++rows_.at(tile.local_row + i, task.segment).by_row_limit;
+                                       ++of_cols[j].by_row_limit;
+                                   });
         }
         if (col_limits_) {
-            inside_.for_col_limits(tile, rows, task.worker, col_limits_, [&](int i, int32_t j) {
-                ++rows_.at(tile.local_row + i, task.segment).by_col_limit;
-                ++of_cols[j].by_col_limit;
-            });
+            inside_.for_col_limits(tile, rows, task.worker, col_limits_,
+                                   [&](int i, int32_t j, double) {
+                                       ++rows_.at(tile.local_row + i, task.segment).by_col_limit;
+                                       ++of_cols[j].by_col_limit;
+                                   });
         }
     }
 
@@ -156,69 +171,45 @@ class Count {
     ColStates<Counts<int32_t>> cols_;
 };
 
-// Writes the indices of each row in ascending order, which is the order of the sweep. What is
-// counted and what is collected differ where another thread changes the rows meanwhile: a row never
-// takes more than its room, and what it leaves of it is filled with the first reference.
+// Keeps the pairs inside the limits of their rows; where those of columns are given, every pair
+// stands for (j, i) too, which is inside or not by the limit of its column.
 template <class T>
 class Collect {
   public:
-    Collect(RadiusFilter<T>& inside, const double* row_limits, const int64_t* indptr,
-            int64_t* indices)
-        : inside_(inside), row_limits_(row_limits), indptr_(indptr), indices_(indices) {}
+    Collect(RadiusFilter<T>& inside, const double* row_limits, const double* col_limits,
+            FoundPairs& found)
+        : inside_(inside), row_limits_(row_limits), col_limits_(col_limits), found_(found) {}
 
-    void begin_rows(const Panels<T>& rows, int64_t) {
-        next_.assign(indptr_ + rows.first, indptr_ + rows.first + rows.count);
-    }
-    void end_rows(const Panels<T>& rows) {
-        for (int64_t i = 0; i < rows.count; ++i) {
-            const int64_t end = indptr_[rows.first + i + 1];
-            std::fill(indices_ + next_[static_cast<size_t>(i)], indices_ + end, int64_t{0});
-        }
-    }
+    void begin_rows(const Panels<T>&, int64_t) {}
+    void end_rows(const Panels<T>&) {}
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
-        int64_t* next = next_.data() + tile.local_row;
-        const int64_t* end = indptr_ + tile.row + 1;
-        inside_.for_row_limits(tile, rows, task.worker, row_limits_, [&](int i, int32_t j) {
-            if (next[i] < end[i]) indices_[next[i]++] = tile.col + j;
-        });
+        const int worker = task.worker;
+        // No number where another thread changes the rows meanwhile.
+        const auto value_of = [&](int i, int32_t j, double known) {
+            return known == known ? known : inside_.canonical(tile.row + i, tile.col + j, worker);
+        };
+        inside_.for_row_limits(
+            tile, rows, worker, row_limits_, [&](int i, int32_t j, double known) {
+                const double value = value_of(i, j, known);
+                if (value == value) found_.add(worker, {of(tile.row + i), of(tile.col + j), value});
+            });
+        if (!col_limits_) return;
+        inside_.for_col_limits(
+            tile, rows, worker, col_limits_, [&](int i, int32_t j, double known) {
+                const double value = value_of(i, j, known);
+                if (value == value) found_.add(worker, {of(tile.col + j), of(tile.row + i), value});
+            });
     }
 
   private:
+    static uint32_t of(int64_t row) { return static_cast<uint32_t>(row); }
+
     RadiusFilter<T>& inside_;
     const double* row_limits_;
-    const int64_t* indptr_;
-    int64_t* indices_;
-    std::vector<int64_t> next_;
+    const double* col_limits_;
+    FoundPairs& found_;
 };
-
-// Each row in the order of (value, index).
-void sort_rows(const Screened& screened, const int64_t* indptr, int64_t* indices, double* values) {
-    constexpr int64_t rows_per_block = 64;
-    const auto& [request, screen, in_place, control] = screened;
-    const int64_t n = request.queries.rows();
-    parallel_for(
-        (n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int worker) {
-            Canonical canonical(request.metric, request.queries, request.references);
-            std::vector<Neighbor> row;
-            const int64_t end = std::min(n, (block + 1) * rows_per_block);
-            for (int64_t i = block * rows_per_block; i < end; ++i) {
-                control.tick(worker);
-                canonical.set_row(i);
-                row.clear();
-                for (int64_t at = indptr[i]; at < indptr[i + 1]; ++at) {
-                    row.push_back({canonical(indices[at]), indices[at]});
-                }
-                std::sort(row.begin(), row.end(),
-                          [](const Neighbor& a, const Neighbor& b) { return a.before(b); });
-                for (size_t c = 0; c < row.size(); ++c) {
-                    const size_t at = static_cast<size_t>(indptr[i]) + c;
-                    indices[at] = row[c].index;
-                    values[at] = row[c].value;
-                }
-            }
-        });
-}
 
 // Either kind of count is held of rows and of columns at once.
 constexpr FoldNeeds radius_needs{.state_bytes_per_row = 2 * sizeof(Counts<int64_t>),
@@ -227,6 +218,17 @@ constexpr FoldNeeds radius_needs{.state_bytes_per_row = 2 * sizeof(Counts<int64_
 // That a typical radius holds.
 ScreenFor typical_radius(const SearchRequest& request) {
     return {.k = std::max<int64_t>(1, request.references.rows() / 64), .in_place = true};
+}
+
+// Of a set with itself, of which `which` is the later pairs, each is computed once.
+void collect(const SearchRequest& request, Which which, const double* row_limits,
+             const double* col_limits, Control& control, FoundPairs& found) {
+    search(request, typical_radius(request), control, [&]<class T>(const Screened& screened) {
+        const Search<T> search(screened, {.triangle = which == Which::later});
+        RadiusFilter<T> inside(search, which);
+        Collect<T> fold(inside, row_limits, col_limits, found);
+        search.run(fold);
+    });
 }
 
 }  // namespace
@@ -263,7 +265,7 @@ void radius_count(const SearchRequest& request, bool exclude_self, const double*
                   RadiusCounts by_col_limit) {
     search(request, typical_radius(request), control, [&]<class T>(const Screened& screened) {
         const Search<T> search(screened, radius_needs);
-        RadiusFilter<T> inside(search, exclude_self);
+        RadiusFilter<T> inside(search, exclude_self ? Which::others : Which::all);
         Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
         search.run(fold);
     });
@@ -271,17 +273,23 @@ void radius_count(const SearchRequest& request, bool exclude_self, const double*
 
 int64_t least_radius_memory(int64_t d) { return least_memory(d, radius_needs); }
 
-void radius_neighbors(const SearchRequest& request, bool exclude_self, const double* row_limits,
-                      const int64_t* indptr, Control& control, int64_t* indices, double* values) {
-    search(request, typical_radius(request), control, [&]<class T>(const Screened& screened) {
-        FoldNeeds needs = radius_needs;
-        needs.one_segment = true;
-        const Search<T> search(screened, needs);
-        RadiusFilter<T> inside(search, exclude_self);
-        Collect<T> fold(inside, row_limits, indptr, indices);
-        search.run(fold);
-        sort_rows(screened, indptr, indices, values);
-    });
+FoundPairs radius_neighbors(const SearchRequest& request, bool itself, const double* row_limits,
+                            Control& control) {
+    const int64_t n = request.queries.rows();
+    // with one limit for all a pair is inside for both of its rows or for neither
+    const bool one_limit = std::all_of(row_limits, row_limits + n,
+                                       [&](double limit) { return limit == row_limits[0]; });
+    FoundPairs found(control.workers(), itself && one_limit);
+    collect(request, itself ? Which::later : Which::all, row_limits,
+            itself && !one_limit ? row_limits : nullptr, control, found);
+    return found;
+}
+
+FoundPairs pairs_within(const SearchRequest& request, bool itself, double limit, Control& control) {
+    const std::vector<double> limits(static_cast<size_t>(request.queries.rows()), limit);
+    FoundPairs found(control.workers(), false);
+    collect(request, itself ? Which::later : Which::all, limits.data(), nullptr, control, found);
+    return found;
 }
 
 template double ordered_limit<float>(const Metric&, float, bool);

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "engine/parallel_for.hpp"
+#include "neighbors/found_pairs.hpp"
 #include "neighbors/request.hpp"
 
 namespace pairtile {
@@ -30,9 +30,12 @@ void radius_count(const SearchRequest& request, bool exclude_self, const double*
 // The least memory that counting within radii can be held to, for rows of d features.
 int64_t least_radius_memory(int64_t d);
 
-// Fills indices and ordered canonical values of the pairs counted per row before, row i at
-// [indptr[i], indptr[i + 1]), sorted by (value, index).
-void radius_neighbors(const SearchRequest& request, bool exclude_self, const double* row_limits,
-                      const int64_t* indptr, Control& control, int64_t* indices, double* values);
+// The pairs inside the limits of their rows; of a set with itself (i, j) and (j, i), i ≠ j, each by
+// the limit of its first row.
+FoundPairs radius_neighbors(const SearchRequest& request, bool itself, const double* row_limits,
+                            Control& control);
+
+// The pairs of an ordered value up to the limit; of a set with itself those of i < j.
+FoundPairs pairs_within(const SearchRequest& request, bool itself, double limit, Control& control);
 
 }  // namespace pairtile

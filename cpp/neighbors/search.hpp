@@ -34,6 +34,7 @@ struct FoldNeeds {
     bool symmetric = false;    // likewise
     bool one_segment = false;  // tiles of a row come in the order of the columns
     bool triangle = false;     // a self-join of which pairs i < j are looked at
+    bool earlier = false;      // or those of j < i
 };
 
 // The least memory that a search of rows of d features can be held to.
@@ -62,6 +63,7 @@ class Search {
                                       needs.triangle,
                                       screened.control} {
         sweep_.triangle = !screened.in_place && (needs.triangle || sweep_.blocking.symmetric);
+        sweep_.earlier = !screened.in_place && needs.earlier;
         sweep_.packed = packed_for<T>(screened.request.index, screened.screen);
         sweep_.nonfinite = screened.request.nonfinite;
         const int64_t segments = sweep_.blocking.segments(sweep_.cols.rows());

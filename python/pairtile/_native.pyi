@@ -6,8 +6,10 @@ bfloat16, int8, uint8, float32, float64), any strides and byte order. `workers` 
 `memory_limit` is in bytes of workspace beside inputs and results, 0 for what a call is tuned for;
 `least_memory` is the least for k neighbours (k = 0: for radii) of rows of d features. A knn of
 dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distances, the float64
-values that neighbours are ordered by (NaN where there is no neighbour). With `check_finite` a knn
-raises ValueError where the reference holds NaN or Inf. `rescored_pairs` runs a knn of default
+values that neighbours are ordered by (NaN where there is no neighbour); `pairs_within`, in the
+order of (i, j), and `nearest_pairs`, in the order of (value, i, j), have them too, of pairs i < j
+where there is no second set. With `earlier` a knn looks at references j < i. With `check_finite`
+it raises ValueError where the reference holds NaN or Inf. `rescored_pairs` runs a knn of default
 precision and counts the pairs that its screen left to be confirmed. `knn_plan` says what a knn
 would do: (strategy, distances computed in full, reasons).
 """
@@ -77,6 +79,7 @@ def knn(
     query_times: _Array | None = None,
     reference_times: _Array | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    earlier: bool = False,
     metric_params: _Params = None,
     index: Index | None = None,
     check_finite: bool = False,
@@ -136,6 +139,40 @@ def radius_neighbors(
     memory_limit: int = 0,
     progress: _Progress = None,
 ) -> tuple[_Counts, _Counts, _Array]: ...
+def pairs_within(
+    x: _Array,
+    y: _Array | None,
+    metric: str,
+    limit: float,
+    *,
+    metric_params: _Params = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: _Progress = None,
+) -> tuple[_Counts, _Counts, _Floats]: ...
+def nearest_pairs(
+    x: _Array,
+    y: _Array | None,
+    count: int,
+    metric: str,
+    *,
+    metric_params: _Params = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: _Progress = None,
+) -> tuple[_Counts, _Counts, _Floats]: ...
+def keep_first(rows: int, i: _Counts, j: _Counts) -> NDArray[np.bool_]: ...
+def connected_rows(rows: int, i: _Counts, j: _Counts) -> _Counts: ...
+def group_medoids(
+    x: _Array,
+    metric: str,
+    indptr: _Counts,
+    members: _Counts,
+    *,
+    metric_params: _Params = None,
+    workers: int,
+    progress: _Progress = None,
+) -> _Counts: ...
 def largest_radius_ratios(
     queries: _Array,
     reference: _Array,

@@ -36,6 +36,10 @@ def rows(rng, n, d, density=0.3, dtype="float64"):
     return csr
 
 
+def flat(found):
+    return found.keep, found.group, *found.pairs
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(
     seed=SEEDS,
@@ -62,6 +66,22 @@ def test_neighbours_have_the_bits_of_dense_rows(backend, seed, shape, cut, dtype
         assert_same_bits(
             pt.kth_distance(*sets, [k, 1], metric=metric),
             pt.kth_distance(*dense, [k, 1], metric=metric),
+        )
+        threshold = 0.3 if metric == "cosine" else 5.0
+        for keep in ("first", "medoid"):
+            assert_same_bits(
+                flat(pt.deduplicate(sets[0], threshold=threshold, metric=metric, keep=keep)),
+                flat(pt.deduplicate(dense[0], threshold=threshold, metric=metric, keep=keep)),
+            )
+        assert_same_bits(
+            pt.near_duplicates(*sets, threshold=threshold, metric=metric),
+            pt.near_duplicates(*dense, threshold=threshold, metric=metric),
+        )
+        assert_same_bits(
+            pt.max_similarity(*sets, metric=metric), pt.max_similarity(*dense, metric=metric)
+        )
+        assert_same_bits(
+            pt.top_pairs(sets[0], 1, metric=metric), pt.top_pairs(dense[0], 1, metric=metric)
         )
         if metric == "cosine":
             for call in (pt.radius_neighbors, pt.radius_count):

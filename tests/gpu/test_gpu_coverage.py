@@ -25,6 +25,12 @@ REFUSED = {
     "least_line_memory": [],
     "line_centre": [],
     "project_rows": [],
+    "pairs_within": ["near_duplicates", "deduplicate"],
+    "nearest_pairs": ["top_pairs"],
+    # of pairs, which are on the host
+    "connected_rows": [],
+    "group_medoids": [],
+    "keep_first": [],
     "distance_histogram": ["similarity_histogram"],
     "farthest_of_group": ["triplet_loss"],
     "joint_kernel_gradient": [],  # of functions that run there, but for their gradients

@@ -27,6 +27,7 @@ DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
 RESULTS = {
     "ClosestRecord",
     "ColumnDrift",
+    "Dedup",
     "DependenceGradient",
     "Drift",
     "DriftOverTime",
@@ -34,7 +35,9 @@ RESULTS = {
     "KID",
     "MMDGradient",
     "MMDPower",
+    "MaxSimilarity",
     "MaxSliced",
+    "NearDuplicates",
     "PRDC",
     "Pairwise",
     "Period",

@@ -58,6 +58,7 @@ Precision = Literal["default", "float64", "fast"]
 Estimator = Literal["unbiased", "biased"]
 BlockEstimator = Literal["linear", "block"]
 GroupRule = Literal["same", "different"]
+KeepRule = Literal["first", "medoid"]
 AggregatedKernel = Literal["gaussian", "laplace", "laplace_l1", "rbf"]
 NullMethod = Literal[
     "permutation", "random", "wild_bootstrap", "cheap_permutation", "gamma", "spectrum"

@@ -1,5 +1,14 @@
 """Nearest neighbours and what is read off them: one search, counts, an index, generated sets."""
 
+from pairtile.neighbors.duplicates import (
+    Dedup,
+    MaxSimilarity,
+    NearDuplicates,
+    deduplicate,
+    max_similarity,
+    near_duplicates,
+    top_pairs,
+)
 from pairtile.neighbors.generated import (
     PRDC,
     PrecisionRecall,
@@ -18,6 +27,9 @@ from pairtile.neighbors.search import Neighbors, knn, kth_distance, pairwise_dis
 __all__ = [
     "PRDC",
     "ClosestRecord",
+    "Dedup",
+    "MaxSimilarity",
+    "NearDuplicates",
     "NeighborIndex",
     "Neighbors",
     "PrecisionRecall",
@@ -25,13 +37,17 @@ __all__ = [
     "SearchPlan",
     "authenticity",
     "closest_record_test",
+    "deduplicate",
     "distance_to_closest_record",
     "knn",
     "kth_distance",
+    "max_similarity",
+    "near_duplicates",
     "pairwise_distances",
     "precision_recall_density_coverage",
     "probabilistic_precision_recall",
     "radius_count",
     "radius_neighbors",
     "realism",
+    "top_pairs",
 ]

@@ -32,10 +32,15 @@ struct Points {
 
 struct Case {
     int64_t n, m;
-    bool triangle = false, symmetric = false, few_rows = false;
+    bool triangle = false, symmetric = false, few_rows = false, earlier = false;
     int64_t tile_rows = 0, tile_cols = 0;
     int64_t state_bytes_per_row = 0, super_bytes = 0;
     int workers = 3;
+
+    // Whether the fold looks at such a pair.
+    bool wants(int64_t row, int64_t col) const {
+        return earlier ? col < row : !triangle || col > row;
+    }
 };
 
 // Marks a state as written to while it lives.
@@ -93,7 +98,7 @@ class Counting {
         for (int i = 0; i < tile.rows; ++i) {
             for (int j = 0; j < tile.cols; ++j) {
                 const int64_t row = tile.row + i, col = tile.col + j;
-                if (case_.triangle && col <= row) continue;  // which the fold passes over
+                if (!case_.wants(row, col)) continue;  // which the fold passes over
                 any = true;
                 ++counts_[static_cast<size_t>(row * case_.m + col)];
                 const double apart =
@@ -102,7 +107,7 @@ class Counting {
                       col);
             }
         }
-        CHECK(any, "a tile below the diagonal");
+        CHECK(any, "a tile on the other side of the diagonal");
     }
 
     void strip(const Task& task, const Panels<T>&, const Panels<T>& cols, int64_t col,
@@ -120,7 +125,7 @@ class Counting {
         CHECK(next_row_ == case_.n, what, "rows left out");
         for (int64_t i = 0; i < case_.n; ++i) {
             for (int64_t j = 0; j < case_.m; ++j) {
-                const int wanted = case_.triangle && j <= i ? 0 : 1;
+                const int wanted = case_.wants(i, j) ? 1 : 0;
                 const int found = counts_[static_cast<size_t>(i * case_.m + j)];
                 CHECK(found == wanted, what, "pair", i, j, "came", found, "times");
             }
@@ -228,7 +233,7 @@ class Multiplying {
 template <class T, class Fold>
 void check_sweep(const Case& asked, const std::string& isa, bool packed = false) {
     const Points x(asked.n, 0, 1);
-    const bool itself = asked.triangle || asked.symmetric;
+    const bool half = asked.triangle || asked.earlier, itself = half || asked.symmetric;
     const Points y = itself ? x : Points(asked.m, 1, 1);
     const Source rows = x.source(), cols = itself ? rows : y.source();
     const Ops<T>& ops = ops_of<T>(pairtile::isa());
@@ -246,7 +251,8 @@ void check_sweep(const Case& asked, const std::string& isa, bool packed = false)
     const std::string what =
         isa + (sizeof(T) == 4 ? " float " : " double ") + std::to_string(asked.n) + " x " +
         std::to_string(asked.m) + (asked.triangle ? " triangle" : "") +
-        (asked.symmetric ? " symmetric" : "") + " tile " + std::to_string(asked.tile_rows);
+        (asked.earlier ? " earlier" : "") + (asked.symmetric ? " symmetric" : "") + " tile " +
+        std::to_string(asked.tile_rows);
     CHECK(blocking.few_rows == asked.few_rows, what);
     CHECK(blocking.symmetric == asked.symmetric, what);
     if (asked.super_bytes > 0) {
@@ -263,13 +269,14 @@ void check_sweep(const Case& asked, const std::string& isa, bool packed = false)
                    .formula = formula,
                    .blocking = blocking,
                    .triangle = asked.triangle,
-                   .control = control};
+                   .control = control,
+                   .earlier = asked.earlier};
     if (packed) sweep.packed = &panels;
     Fold fold(asked, x, y);
     run(sweep, fold);
     fold.check_counts(what);
     if constexpr (!ContractionFold<Fold, T>) {
-        CHECK(fold.strips > 0 || asked.n * asked.m <= (asked.triangle ? 1 : 0), what);
+        CHECK(fold.strips > 0 || asked.n * asked.m <= (half ? 1 : 0), what);
         CHECK(fold.supers == (asked.n + blocking.row_super - 1) / blocking.row_super, what);
     }
 }
@@ -303,6 +310,9 @@ void check_all(const std::string& isa) {
             half.tile_rows = tile;
             half.tile_cols = 2 * tile;
             check_sweep<T, Counting<T>>(half, isa);
+            std::swap(half.triangle, half.earlier);
+            check_sweep<T, Counting<T>>(half, isa);
+            std::swap(half.triangle, half.earlier);
             if (tile == 0) continue;  // of its own accord only a large set is symmetric
             half.symmetric = true;
             half.state_bytes_per_row = 8;
@@ -328,6 +338,8 @@ void check_blocks(const std::string& isa) {
     check_sweep<T, Multiplying<T>>(blocks, isa);
     blocks.m = blocks.n;
     blocks.triangle = true;
+    check_sweep<T, Counting<T>>(blocks, isa);
+    std::swap(blocks.triangle, blocks.earlier);
     check_sweep<T, Counting<T>>(blocks, isa);
     // few rows, in segments and in one
     for (const int64_t state : {int64_t{8}, int64_t{12} << 20}) {

@@ -9,6 +9,7 @@ inline namespace PAIRTILE_ISA {
 // Null pointers ask nothing.
 struct Predicate {
     bool exclude_self = false;
+    bool earlier = false;  // j < i
     const int64_t* query_groups = nullptr;
     const int64_t* reference_groups = nullptr;
     bool same_group = false;
@@ -20,6 +21,7 @@ struct Predicate {
 
     PAIRTILE_HD bool admits(int64_t i, int64_t j) const {
         if (exclude_self && i == j) return false;
+        if (earlier && j >= i) return false;
         if (reference_mask && !reference_mask[j]) return false;
         if (query_groups && (query_groups[i] == reference_groups[j]) != same_group) return false;
         if (query_times && !(reference_times[j] <= query_times[i])) return false;

@@ -7,7 +7,23 @@ top of the backend that serves arrays in host memory:
     Rows -> blocks of rows -> projections of a batch of directions -> backend -> costs
 """
 
-from pairtile._backends.blocks.neighbors import knn, radius_counts, radius_neighbors
+from pairtile._backends.blocks.neighbors import (
+    group_medoids,
+    knn,
+    nearest_pairs,
+    pairs_within,
+    radius_counts,
+    radius_neighbors,
+)
 from pairtile._backends.blocks.slices import sliced_costs, sliced_energy_costs
 
-__all__ = ["knn", "radius_counts", "radius_neighbors", "sliced_costs", "sliced_energy_costs"]
+__all__ = [
+    "group_medoids",
+    "knn",
+    "nearest_pairs",
+    "pairs_within",
+    "radius_counts",
+    "radius_neighbors",
+    "sliced_costs",
+    "sliced_energy_costs",
+]

@@ -7,7 +7,7 @@ and references alike, so that a block either meets itself, or shares no row with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,17 @@ if TYPE_CHECKING:
 
     Set = NDArray[Any] | Rows
     Counts = NDArray[np.int64]
+    Pairs = tuple[Counts, Counts, NDArray[np.float64]]
     Visit = Callable[[slice, slice, NDArray[Any], NDArray[Any] | None, Report | None], None]
 
-__all__ = ["knn", "radius_counts", "radius_neighbors"]
+__all__ = [
+    "group_medoids",
+    "knn",
+    "nearest_pairs",
+    "pairs_within",
+    "radius_counts",
+    "radius_neighbors",
+]
 
 MEMORY_LIMIT = 256 << 20
 ENGINE_MEMORY = 64 << 20  # more is of no use to the engine, unless k asks for it
@@ -91,16 +99,22 @@ def _sweep(
     workers: int,
     progress: Report | None,
     visit: Visit,
+    which: Literal["all", "earlier", "later"] = "all",
 ) -> None:
     """visit(rows, cols, queries[rows], references[cols], report) for all pairs of blocks.
 
-    The references are None where a block of a self-join meets itself.
+    The references are None where a block of a self-join meets itself. Of such a join, blocks of
+    columns before that one can be left out, or those after it.
     """
     n, m = len(queries), len(queries if reference is None else reference)
     for rows in spans(n, cut.queries):
         q: Any = None  # so that no block is held while the next one is read
         q = load(queries, rows, workers)
         for cols in spans(m, cut.references):
+            if (which == "earlier" and cols.start >= rows.stop) or (
+                which == "later" and cols.stop <= rows.start
+            ):
+                continue
             r: Any = None
             if reference is None and cols != rows:
                 r = load(queries, cols, workers)
@@ -142,6 +156,7 @@ def knn(
     dtype: str,
     precision: str,
     metric_params: Params = None,
+    earlier: bool = False,
     check_finite: bool = False,
     workers: int,
     memory_limit: int = 0,
@@ -176,6 +191,7 @@ def knn(
                 metric,
                 dtype="ordered",
                 precision=precision,
+                earlier=earlier and r is None,
                 metric_params=metric_params,
                 workers=workers,
                 memory_limit=cut.engine,
@@ -183,7 +199,7 @@ def knn(
                 **{name: _part(name, given, rows, cols) for name, given in predicates.items()},
             )
             _merge(values, indices[rows], found[0], found[1] + cols.start)
-        if cols.stop == m:
+        if cols.stop == m or (earlier and r is None):
             missing = -np.inf if metric == "inner_product" else np.inf
             for some in spans(len(q), max(1, MERGED // k)):
                 with np.errstate(over="ignore"):
@@ -191,7 +207,8 @@ def knn(
                     reported[indices[rows][some] < 0] = missing
                     distances[rows][some] = reported
 
-    _sweep(queries, reference, cut, workers, progress, visit)
+    which: Literal["all", "earlier"] = "earlier" if earlier else "all"
+    _sweep(queries, reference, cut, workers, progress, visit, which)
     return distances, indices
 
 
@@ -320,6 +337,141 @@ def radius_neighbors(
         with np.errstate(over="ignore", under="ignore"):
             distances[at] = finish(metric, values[at][order], metric_params)
     return indptr, indices, distances
+
+
+def pairs_within(
+    x: Set,
+    y: Set | None,
+    metric: str,
+    limit: float,
+    *,
+    metric_params: Params = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+) -> Pairs:
+    """Pairs (i, j) of a value up to the limit, in order; with y None those of i < j."""
+    cut = _cut(x, y, memory_limit, merged=0)
+    find = choose.module().pairs_within
+    of_rows: list[Pairs] = []  # of each block of rows, in order
+    parts: list[Pairs] = []
+
+    def visit(
+        rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
+    ) -> None:
+        i, j, values = find(
+            q,
+            r,
+            metric,
+            limit,
+            metric_params=metric_params,
+            workers=workers,
+            memory_limit=cut.engine,
+            progress=report,
+        )
+        parts.append((i + rows.start, j + cols.start, values))
+        if cols.stop == len(x if y is None else y):
+            i, j, values = _together(parts)
+            order = np.argsort(i, kind="stable")  # blocks of columns came in ascending order
+            of_rows.append((i[order], j[order], values[order]))
+            parts.clear()
+
+    _sweep(x, y, cut, workers, progress, visit, "all" if y is not None else "later")
+    return _together(of_rows)
+
+
+def _together(parts: list[Pairs]) -> Pairs:
+    i, j, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return i, j, values
+
+
+def nearest_pairs(
+    x: Set,
+    y: Set | None,
+    count: int,
+    metric: str,
+    *,
+    metric_params: Params = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+) -> Pairs:
+    """The first pairs by (value, i, j), in order; with y None of those of i < j."""
+    cut = _cut(x, y, memory_limit, merged=0)
+    find = choose.module().nearest_pairs
+    best: Pairs = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+
+    def visit(
+        rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
+    ) -> None:
+        nonlocal best
+        pairs = len(q) * (len(q) - 1) // 2 if r is None else len(q) * len(r)
+        if not pairs:
+            return
+        i, j, values = find(
+            q,
+            r,
+            min(count, pairs),
+            metric,
+            metric_params=metric_params,
+            workers=workers,
+            memory_limit=cut.engine,
+            progress=report,
+        )
+        i, j, values = _together([best, (i + rows.start, j + cols.start, values)])
+        order = np.lexsort((j, i, values))[:count]
+        best = i[order], j[order], values[order]
+
+    _sweep(x, y, cut, workers, progress, visit, "all" if y is not None else "later")
+    return best
+
+
+def group_medoids(
+    x: Rows,
+    metric: str,
+    indptr: Counts,
+    members: Counts,
+    *,
+    metric_params: Params = None,
+    workers: int,
+    memory_limit: int = 0,
+    progress: Report | None = None,
+) -> Counts:
+    """The member of each group with the least sum of distances to the others, the first of ties.
+
+    As many groups at a time as fit into half of the memory, and at least one; the other half is
+    for blocks of rows to find them in.
+    """
+    find = choose.module().group_medoids
+    room = (memory_limit or MEMORY_LIMIT) // 2
+    kept = x.shape[1] * x.dtype.itemsize
+    largest = int(np.diff(indptr).max())
+    if 0 < memory_limit < 2 * largest * kept:
+        raise ValueError(
+            f"memory_limit={memory_limit} is too small: the largest group has {largest} rows, and "
+            f"its medoid needs {2 * largest * kept} bytes"
+        )
+    medoids: list[Counts] = []
+    for groups in _spans_of(indptr, max(1, room // kept)):
+        some = members[indptr[groups.start] : indptr[groups.stop]]
+        wanted = np.sort(some)
+        rows = np.empty((len(some), x.shape[1]), x.dtype)
+        for block in spans(len(x), max(1, room // x.row_bytes)):
+            first, last = np.searchsorted(wanted, [block.start, block.stop])
+            if first < last:
+                read = load(x, block, workers)
+                rows[first:last] = read[wanted[first:last] - block.start]
+        found = find(
+            rows,
+            metric,
+            indptr[groups.start : groups.stop + 1] - indptr[groups.start],
+            np.searchsorted(wanted, some),
+            metric_params=metric_params,
+            workers=workers,
+            progress=within(progress, indptr[groups.start], len(some), len(members)),
+        )
+        medoids.append(wanted[found])
+    return np.concatenate(medoids)
 
 
 def _spans_of(indptr: Counts, entries: int) -> Iterator[slice]:

@@ -77,6 +77,31 @@ def pair_ranks(*_: Any, **__: Any) -> tuple[Any, ...]:
     raise NotImplementedError(not_on_gpu("retrieval_metrics"))
 
 
+def pairs_within(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("near_duplicates or deduplicate"))
+
+
+def nearest_pairs(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("top_pairs"))
+
+
+def connected_rows(*_: Any, **__: Any) -> Any:
+    """Not on a GPU: pairs are on the host."""
+    raise NotImplementedError(not_on_gpu("deduplicate"))
+
+
+def keep_first(*_: Any, **__: Any) -> Any:
+    """Not on a GPU."""
+    raise NotImplementedError(not_on_gpu("deduplicate"))
+
+
+def group_medoids(*_: Any, **__: Any) -> Any:
+    """Not on a GPU."""
+    raise NotImplementedError(not_on_gpu("deduplicate"))
+
+
 def joint_kernel_gradient(*_: Any, **__: Any) -> Any:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("the gradient of hsic, cka or kernel_stein_discrepancy"))

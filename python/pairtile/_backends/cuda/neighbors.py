@@ -6,6 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import cupy
+import numpy as np
 
 from pairtile import _cuda
 from pairtile._backends.cuda import screened, screened_radius
@@ -26,7 +27,6 @@ from pairtile._backends.refusals import require_finite
 from pairtile._definitions.metrics import METRICS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from pairtile._front.progress import Report
@@ -155,6 +155,7 @@ def knn(
     query_times: NDArray[Any] | None = None,
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    earlier: bool = False,
     metric_params: Params = None,
     index: Index | None = None,
     check_finite: bool = False,
@@ -164,9 +165,12 @@ def knn(
 ) -> tuple[Any, Any]:
     """The k nearest admissible references of each query, in order of (value, index).
 
-    Every value is the canonical one, whatever the precision.
+    Every value is the canonical one, whatever the precision. `earlier` takes the place of times.
     """
     del workers
+    if earlier:
+        reference_times = np.arange(len(queries))
+        query_times = reference_times - 1
     limit = workspace_within(memory_limit, queries.shape[1], k)
     with device_of(queries, reference, _memory_of(index), limited=True):
         join = PairOfSets(queries, reference, metric, metric_params, index)

@@ -110,6 +110,7 @@ def knn(
     query_times: NDArray[Any] | None = None,
     reference_times: NDArray[Any] | None = None,
     reference_mask: NDArray[np.bool_] | None = None,
+    earlier: bool = False,
     metric_params: Params = None,
     index: Index | None = None,
     check_finite: bool = False,
@@ -119,7 +120,8 @@ def knn(
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The k nearest admissible references of each query, in order of (value, index).
 
-    dtype "ordered" gives the values in place of the distances, NaN where there is no neighbour.
+    With `earlier` only references before it. dtype "ordered" gives the values in place of the
+    distances, NaN where there is no neighbour.
     """
     del precision, index
     require_memory(memory_limit, least_memory(queries.shape[1], k))
@@ -146,6 +148,8 @@ def knn(
             value = ordered_of_finite(metric, a, widen(reference, cols), metric_params)
             if itself:
                 value[number == np.arange(rows.start, rows.stop)[:, None]] = np.nan
+            if earlier:
+                value[number >= np.arange(rows.start, rows.stop)[:, None]] = np.nan
             if query_groups is not None and reference_groups is not None:
                 same = query_groups[rows, None] == reference_groups[None, cols]
                 value[~same if group_rule == "same" else same] = np.nan

@@ -1,0 +1,154 @@
+// Threads collect what is not above the bound by themselves and hand it over now and then; the
+// selection lowers the bound. Which pairs it drops depends on the threads, but it drops none before
+// which it does not hold enough others: the result depends on the pairs alone.
+#include "neighbors/nearest_pairs.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "neighbors/pair_filter.hpp"
+
+namespace pairtile {
+namespace {
+
+bool before(const FoundPair& a, const FoundPair& b) {
+    if (a.value != b.value) return a.value < b.value;
+    return a.row != b.row ? a.row < b.row : a.col < b.col;
+}
+
+class Selection {
+  public:
+    explicit Selection(int64_t count)
+        : count_(static_cast<size_t>(count)), full_(count_ + std::max<size_t>(count_, 256)) {}
+
+    // Of a pair that so many known ones are not after: none beyond its value is wanted, and none of
+    // its value of a later row.
+    struct Bound {
+        double value;
+        int64_t row;
+    };
+
+    // It is lowered by the row first: with a value comes the row of that bound or of a lower one.
+    Bound bound() const {
+        const double value = value_.load(std::memory_order_acquire);
+        return {value, row_.load(std::memory_order_relaxed)};
+    }
+
+    void take(std::vector<FoundPair>& some) {
+        const std::lock_guard guard(lock_);
+        pairs_.insert(pairs_.end(), some.begin(), some.end());
+        some.clear();
+        if (pairs_.size() >= full_) cut();
+    }
+
+    std::vector<FoundPair> finish() {
+        if (pairs_.size() > count_) cut();
+        std::sort(pairs_.begin(), pairs_.end(), before);
+        return std::move(pairs_);
+    }
+
+  private:
+    void cut() {
+        const auto last = pairs_.begin() + static_cast<std::ptrdiff_t>(count_ - 1);
+        std::nth_element(pairs_.begin(), last, pairs_.end(), before);
+        row_.store(last->row, std::memory_order_relaxed);
+        value_.store(last->value, std::memory_order_release);
+        pairs_.resize(count_);
+    }
+
+    size_t count_, full_;
+    std::vector<FoundPair> pairs_;
+    std::mutex lock_;
+    std::atomic<double> value_{INFINITY};
+    std::atomic<int64_t> row_{std::numeric_limits<int64_t>::max()};
+};
+
+template <class T>
+class NearestPairs {
+  public:
+    NearestPairs(const Search<T>& search, bool itself, int64_t count, Selection& selection)
+        : pairs_(search),
+          itself_(itself),
+          least_(search.metric().largest_first() ? -INFINITY : 0.0),
+          at_a_time_(static_cast<size_t>(std::clamp<int64_t>(count / 4, 64, 4096))),
+          selection_(selection),
+          found_(static_cast<size_t>(search.control().workers())) {}
+
+    void begin_rows(const Panels<T>&, int64_t) {}
+    void end_rows(const Panels<T>&) {}
+
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+        const TileFormula& formula = pairs_.formula;
+        std::vector<int32_t>& hits = pairs_.hits(tile, task.worker);
+        std::vector<FoundPair>& found = found_[static_cast<size_t>(task.worker)].pairs;
+        for (int i = 0; i < tile.rows; ++i) {
+            const int64_t row = tile.row + i;
+            const int64_t past =
+                itself_ ? std::clamp<int64_t>(row + 1 - tile.col, 0, tile.cols) : 0;
+            Selection::Bound bound = selection_.bound();
+            if (past == tile.cols || is_after(least_, row, bound)) continue;
+            const double norm = pairs_.norm(rows, tile.local_row + i);
+            const double error = pairs_.error(tile, rows, tile.local_row + i);
+            const T* values = tile.data + i * tile.ld + past;
+            const double limit = formula.highest(formula.unit * bound.value + error - norm);
+            const int count = pairs_.ops.select_below(values, static_cast<int>(tile.cols - past),
+                                                      rounded_up<T>(limit), hits.data());
+            for (int h = 0; h < count; ++h) {
+                const int64_t j = hits[static_cast<size_t>(h)], col = tile.col + past + j;
+                const double value = norm + static_cast<double>(values[j]);
+                const double low = value - formula.error_at(value, error);
+                if (is_after(std::max(low, least_), row, {formula.unit * bound.value, bound.row})) {
+                    continue;
+                }
+                const double canonical = pairs_.canonical(row, col, task.worker);
+                if (!(canonical == canonical) || is_after(canonical, row, bound)) continue;
+                found.push_back(
+                    {static_cast<uint32_t>(row), static_cast<uint32_t>(col), canonical});
+                if (found.size() < at_a_time_) continue;
+                selection_.take(found);
+                bound = selection_.bound();
+            }
+        }
+    }
+
+    void finish() {
+        for (Found& one : found_) selection_.take(one.pairs);
+    }
+
+  private:
+    struct alignas(64) Found {  // by one thread
+        std::vector<FoundPair> pairs;
+    };
+
+    static bool is_after(double value, int64_t row, const Selection::Bound& bound) {
+        return value > bound.value || (value == bound.value && row > bound.row);
+    }
+
+    PairFilter<T> pairs_;
+    bool itself_;
+    double least_;  // that a value can be
+    size_t at_a_time_;
+    Selection& selection_;
+    std::vector<Found> found_;
+};
+
+}  // namespace
+
+std::vector<FoundPair> nearest_pairs(const SearchRequest& request, bool itself, int64_t count,
+                                     Control& control) {
+    Selection selection(count);
+    const int64_t typical = std::max<int64_t>(1, count / request.queries.rows());
+    search(request, {.k = std::min(typical, request.references.rows()), .in_place = true}, control,
+           [&]<class T>(const Screened& screened) {
+               const Search<T> search(screened, {.triangle = itself});
+               NearestPairs<T> fold(search, itself, count, selection);
+               search.run(fold);
+               fold.finish();
+           });
+    return selection.finish();
+}
+
+}  // namespace pairtile
