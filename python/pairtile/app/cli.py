@@ -1,10 +1,12 @@
-"""The `pairtile` command: `pairtile compare REFERENCE CURRENT`, or `--demo`.
+"""The `pairtile` command: `compare REFERENCE CURRENT`, or `compare --demo`; `dedup FILE`.
 
     arguments -> io.load, twice -> pair.fit -> compare.compare -> table or JSON, and a page of HTML
+    arguments -> io.load -> dedup.deduplicate -> lines or JSON, and a file of row numbers
 
-The exit status is the answer: 0 no drift, 1 drift, 4 nothing can be said, 2 bad input, 3 any other
-failure, and 130 after Ctrl-C, as shells have it. The report goes to standard output; messages,
-notes and the progress bar go to standard error, or nowhere if that is closed.
+The exit status of `compare` is the answer: 0 no drift, 1 drift, 4 nothing can be said; that of
+`dedup` is 0. 2 is bad input, 3 any other failure, and 130 after Ctrl-C, as shells have it. Reports
+go to standard output; messages, notes and the progress bar go to standard error, or nowhere if that
+is closed.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import codecs
 import csv
 import json
+import math
 import os
 import sys
 import traceback
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pairtile
 from pairtile.app import screen
+from pairtile.app.dedup import NAMES as _NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from pairtile.app.table import Table
 
 NO_DRIFT, DRIFT, BAD_INPUT, FAILURE, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK = 0
 
 _TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _METHODS = (
@@ -63,9 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     parser, compare_parser = _parsers()
     arguments = parser.parse_args(argv)
-    _check(compare_parser, arguments)
+    if arguments.command == "compare":
+        _check(compare_parser, arguments)
     try:
-        return _compare(arguments)
+        return _compare(arguments) if arguments.command == "compare" else _dedup(arguments)
     except KeyboardInterrupt:
         _note("interrupted")
         return INTERRUPTED
@@ -130,7 +136,55 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     _add_output(compare.add_argument_group("output"))
     _add_test(compare.add_argument_group("test"))
     _add_reading(compare.add_argument_group("reading of files"))
+    _add_dedup(commands, version)
     return parser, compare
+
+
+def _add_dedup(commands: Any, version: str) -> None:
+    dedup = commands.add_parser(
+        "dedup",
+        help="find near-duplicates in a table of numbers",
+        description=(
+            "Find all pairs of rows of FILE that are at least as alike as a threshold, and which "
+            "rows to keep so that no two of them are."
+        ),
+        epilog="Exit status: 0 when it ran, 2 bad input, 3 any other failure.",
+    )
+    dedup.add_argument("--version", action="version", version=version)
+    dedup.add_argument(
+        "file",
+        metavar="FILE",
+        help=".npy, .npz, .csv, .tsv, .csv.gz, .tsv.gz or .parquet file, rows × features",
+    )
+    dedup.add_argument(
+        "--threshold",
+        type=_number(float, "a number", math.isfinite),
+        required=True,
+        metavar="T",
+        help="the least similarity for cosine and inner_product, else the largest distance",
+    )
+    dedup.add_argument(
+        "--metric",
+        choices=_NAMES,
+        default="cosine",
+        metavar="M",
+        help=f"one of {', '.join(_NAMES)} (default %(default)s)",
+    )
+    dedup.add_argument(
+        "--keep",
+        choices=("first", "medoid"),
+        default="first",
+        help="which rows: in their order those that no kept one before is near to, or the most "
+        "central row of each group (default %(default)s)",
+    )
+    dedup.add_argument("--key", metavar="K", help="name of the array in a .npz file")
+    dedup.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write the numbers of the rows to keep to this file, one a line, or as an array if "
+        "it ends in .npy; rows are counted from 0",
+    )
+    dedup.add_argument("--json", action="store_true", help="print JSON in place of lines")
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
@@ -302,6 +356,27 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error(f"--method is for the tests of energy and MMD, not for {arguments.test}")
     if arguments.sep is not None and arguments.sep == arguments.decimal:
         parser.error("--sep and --decimal cannot be the same")
+
+
+def _dedup(arguments: argparse.Namespace) -> int:
+    from pairtile.app import dedup
+    from pairtile.app.errors import InputError
+    from pairtile.app.io import Reading, load
+
+    if arguments.key is not None and not arguments.file.lower().endswith(".npz"):
+        raise InputError("--key names an array of a .npz file, and FILE is none")
+    table = load(arguments.file, Reading(arguments.key))
+    for note in table.notes:
+        _note(note)
+    options = dedup.Options(arguments.threshold, arguments.metric, arguments.keep)
+    result = dedup.deduplicate(table, options)
+    if arguments.out is not None:
+        result.write(arguments.out)
+    if arguments.json:
+        print(json.dumps(result.as_json(), indent=2, allow_nan=False), flush=True)
+    else:
+        print(result.report(), flush=True)
+    return OK
 
 
 def _compare(arguments: argparse.Namespace) -> int:
