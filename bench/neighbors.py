@@ -249,6 +249,71 @@ class Fidelity(Case):
         return {"absolute": float(np.max(np.abs(np.asarray(result) - reference["value"])))}
 
 
+@dataclass(frozen=True)
+class NearDuplicates(Case):
+    """All pairs of unit rows of a cosine from `threshold` on: embeddings with planted copies.
+
+    The spectrum falls as a power of the dimension, as that of embeddings does; every twentieth row
+    is a copy with noise, of a cosine around the threshold.
+    """
+
+    m: int = 0
+    d: int = 384
+    threshold: float = 0.95
+
+    family = "knn"
+    task = "near_duplicates"
+    contenders = ("pairtile", "faiss", "numpy")
+    tolerances: ClassVar = {"wrong": 0.0, "similarity": 1e-6}
+
+    def scaled(self, scale: float) -> Self:
+        return replace(self, n=max(LEAST_ROWS, round(self.n * scale)))
+
+    @property
+    def title(self) -> str:
+        return f"knn: near-duplicates among {self.n} rows, d={self.d}, cosine from {self.threshold}"
+
+    @property
+    def flops(self) -> float:
+        return self.d * float(self.n) ** 2
+
+    def make(self) -> Arrays:
+        rng = np.random.default_rng(SEED)
+        x = _gaussian(rng, self.n, self.d)
+        x *= (1.0 + np.arange(self.d, dtype=np.float32)) ** np.float32(-0.5)
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        copies = self.n // 20
+        of, to = rng.permutation(self.n)[: 2 * copies].reshape(2, copies)
+        away = _gaussian(rng, copies, self.d)
+        away *= rng.uniform(0.2, 0.45, (copies, 1)) / np.linalg.norm(away, axis=1, keepdims=True)
+        x[to] = x[of] + away
+        return {"x": x / np.linalg.norm(x, axis=1, keepdims=True)}
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        rows = arrays["x"].astype(np.float64)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        found = []
+        for first, squared in squared_distances(rows, rows):
+            i, j = np.nonzero(squared <= 2.1 * (1 - self.threshold))
+            found.append(np.stack([i + first, j])[:, i + first < j])
+        i, j = np.concatenate(found, axis=1)
+        similarity = 1 - 0.5 * np.square(rows[i] - rows[j]).sum(axis=1)
+        near = similarity >= self.threshold
+        return {"i": i[near], "j": j[near], "similarity": similarity[near]}
+
+    def errors(self, result: Any, reference: Arrays) -> dict[str, float]:
+        """The share of pairs that are in one answer and not in the other; similarities of both."""
+        i, j, similarity = result
+        places = i * self.n + j
+        right = reference["i"] * self.n + reference["j"]
+        both, mine, theirs = np.intersect1d(places, right, return_indices=True)
+        apart = np.abs(similarity[mine] - reference["similarity"][theirs])
+        return {
+            "wrong": 1 - len(both) / max(1, len(np.union1d(places, right))),
+            "similarity": float(apart.max(initial=0)),
+        }
+
+
 def grid() -> Iterator[Knn]:
     for shape, d, k in product(SHAPES, DIMENSIONS, NEIGHBORS):
         n, m = (WIDE_SHAPES if d >= 768 else SHAPES)[shape]
@@ -263,6 +328,8 @@ NEIGHBOR_CASES: tuple[Case, ...] = (
     Knn(10_000, 100_000, 128, k=10, data="uint8"),
     Knn(10_000, 100_000, 128, k=10, data="clusters with near-duplicates"),
     Knn(2_500, 100_000, 768, k=10, data="clusters with near-duplicates"),
+    NearDuplicates(20_000),
+    NearDuplicates(100_000),
     Fidelity(10_000, 10_000, 512, k=5),
     Hamming(10_000, 1_000_000, 256, k=10),
 )

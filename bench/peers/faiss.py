@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.case import Arrays
-from bench.neighbors import Hamming, Knn, exclude_self, float_sets
+from bench.neighbors import Hamming, Knn, NearDuplicates, exclude_self, float_sets
 from bench.peers import distribution_version
 
 
@@ -35,6 +35,21 @@ def knn_prebuilt(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object
     index = faiss.IndexFlatL2(case.d)
     index.add(reference)
     return lambda: _finish(case, *index.search(queries, case.fetched))
+
+
+def near_duplicates(case: NearDuplicates, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """All rows against all: an index knows nothing of a set with itself."""
+    x = arrays["x"]
+
+    def call() -> object:
+        index = faiss.IndexFlatIP(case.d)
+        index.add(x)
+        starts, products, j = index.range_search(x, case.threshold)
+        i = np.repeat(np.arange(case.n), np.diff(starts.astype(np.int64)))
+        later = i < j
+        return i[later], j[later], products[later]
+
+    return call
 
 
 def hamming(case: Hamming, arrays: Arrays, threads: int) -> Callable[[], object]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bench.case import Arrays
 from bench.cases import Aggregated, Permutation
+from bench.neighbors import NearDuplicates
 from bench.peers import distribution_version
 from bench.slices import Columns, MaxSliced, Pieces, Sliced, even_pieces, weighted_pieces
 
@@ -19,6 +20,24 @@ def start(threads: int) -> None:
 
 def describe() -> str:
     return distribution_version("numpy")
+
+
+def near_duplicates(case: NearDuplicates, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """Products of blocks of rows, each with itself and those after it."""
+    x, height, width = arrays["x"], 1024, 4096
+
+    def call() -> object:
+        found = []
+        for first in range(0, case.n, height):
+            for start in range(first, case.n, width):
+                products = x[first : first + height] @ x[start : start + width].T
+                i, j = np.nonzero(products >= np.float32(case.threshold))
+                later = first + i < start + j
+                i, j = i[later], j[later]
+                found.append((first + i, start + j, products[i, j]))
+        return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+
+    return call
 
 
 def permutation(case: Permutation, arrays: Arrays, threads: int) -> Callable[[], object]:

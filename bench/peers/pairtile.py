@@ -19,7 +19,7 @@ from bench.cases import (
     SupCon,
     Triplet,
 )
-from bench.neighbors import Fidelity, Hamming, Knn
+from bench.neighbors import Fidelity, Hamming, Knn, NearDuplicates
 from bench.peers import distribution_version
 from bench.slices import Columns, MaxSliced, Sliced
 
@@ -54,6 +54,11 @@ def knn_candidates(case: Knn, arrays: Arrays, threads: int) -> float | None:
 def hamming(case: Hamming, arrays: Arrays, threads: int) -> Callable[[], object]:
     queries, reference = arrays["queries"], arrays["reference"]
     return lambda: tuple(pt.knn(queries, reference, case.k, metric="hamming", workers=threads))
+
+
+def near_duplicates(case: NearDuplicates, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, threshold = arrays["x"], case.threshold
+    return lambda: tuple(pt.near_duplicates(x, threshold=threshold, workers=threads))
 
 
 def fidelity(case: Fidelity, arrays: Arrays, threads: int) -> Callable[[], object]:
