@@ -5,6 +5,7 @@
 #include "engine/isa.hpp"
 #include "engine/mapped.hpp"
 #include "engine/screen.hpp"
+#include "engine/skipping.hpp"
 
 #include <pybind11/stl.h>
 
@@ -53,6 +54,7 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     m.def("build_config", build_config);
     m.def("set_tile", force_tile, py::arg("rows"), py::arg("cols"));
     m.def("set_screen", force_screen, py::arg("name"));
+    m.def("set_skipping", force_skipping, py::arg("name"));
     py::class_<WatchedRange>(m, "WatchedRange")
         .def(py::init([](uintptr_t begin, size_t bytes) {
             return std::make_unique<WatchedRange>(reinterpret_cast<const void*>(begin), bytes);

@@ -135,10 +135,10 @@ py::tuple bind_knn_plan(const py::array& queries, const Optional& reference, int
     return py::make_tuple(found->plan.strategy(), std::llround(found->full_pairs), reasons);
 }
 
-// What the screen of a search left to be confirmed: a measure of its work, for benchmarks and
-// tests.
-int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference, int64_t k,
-                            const std::string& metric, int workers) {
+// The work of a search, for benchmarks and tests: the pairs it computed, and those that its screen
+// left to be confirmed.
+KnnWork work_of_knn(const py::array& queries, const Optional& reference, int64_t k,
+                    const std::string& metric, int workers) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     Predicate predicate;
@@ -146,11 +146,21 @@ int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference,
     std::vector<float> distances(static_cast<size_t>(q.rows() * k));
     std::vector<int64_t> indices(distances.size());
     const SearchRequest request{q, r, metric_of(metric, py::none(), q.d())};
-    int64_t rescored = 0;
+    KnnWork work{};
     run_released(py::none(), workers, [&](Control& control) {
-        rescored = knn<float>(request, k, predicate, control, distances.data(), indices.data());
+        work = knn<float>(request, k, predicate, control, distances.data(), indices.data());
     });
-    return rescored;
+    return work;
+}
+
+int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference, int64_t k,
+                            const std::string& metric, int workers) {
+    return work_of_knn(queries, reference, k, metric, workers).rescored;
+}
+
+int64_t bind_computed_pairs(const py::array& queries, const Optional& reference, int64_t k,
+                            const std::string& metric, int workers) {
+    return work_of_knn(queries, reference, k, metric, workers).computed;
 }
 
 template <class D>
@@ -444,6 +454,8 @@ void register_neighbors(py::module_& m) {
           arg("metric"), py::kw_only(), arg("precision"), arg("metric_params") = py::none(),
           arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0);
     m.def("rescored_pairs", bind_rescored_pairs, arg("queries"), arg("reference").none(true),
+          arg("k"), arg("metric"), py::kw_only(), arg("workers"));
+    m.def("computed_pairs", bind_computed_pairs, arg("queries"), arg("reference").none(true),
           arg("k"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),

@@ -5,21 +5,29 @@
 namespace pairtile {
 namespace {
 
-bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
-    constexpr int64_t longest = int64_t{1} << 16;  // beyond, errors are no small share
+// Whether sums of differences of the numbers themselves order pairs as the metric does.
+bool of_differences(const Metric& metric) {
     const MetricTraits& traits = metric.traits();
-    const bool possible =
-        traits.reading == Reading::as_is && (traits.quantity == Quantity::squared_distance ||
-                                             traits.quantity == Quantity::absolute_differences);
-    if (!possible || queries.d() > longest) return false;
-    const Forced forced = forced_screen();
-    if (forced != Forced::nothing) return forced == Forced::in_place;
-    // measured: packing pays sooner where rows are short
-    if (queries.rows() > std::min<int64_t>(16, 2 + queries.d() / 2)) return false;
+    return traits.reading == Reading::as_is && (traits.quantity == Quantity::squared_distance ||
+                                                traits.quantity == Quantity::absolute_differences);
+}
+
+// Whether the numbers need no scale, nor are whole numbers.
+bool in_range(const Source& queries, const Source& references) {
     constexpr int64_t looks = 255;
     const Frame frame = sample_frame(queries, references, false, looks);
     constexpr double small = 0x1p-40, large = 0x1p40;  // what is beyond wants to be scaled
     return !frame.integral && !frame.extreme && frame.scale >= small && frame.scale <= large;
+}
+
+bool better_in_place(const Source& queries, const Source& references, const Metric& metric) {
+    constexpr int64_t longest = int64_t{1} << 16;  // beyond, errors are no small share
+    if (!of_differences(metric) || queries.d() > longest) return false;
+    const Forced forced = forced_screen();
+    if (forced != Forced::nothing) return forced == Forced::in_place;
+    // measured: packing pays sooner where rows are short
+    if (queries.rows() > std::min<int64_t>(16, 2 + queries.d() / 2)) return false;
+    return in_range(queries, references);
 }
 
 // No norms and no centre: differences of the numbers themselves are rounded once, and sums of what
@@ -41,11 +49,8 @@ TileFormula formula_in_place(const Metric& metric, int64_t d) {
     return formula;
 }
 
-}  // namespace
-
-std::optional<Screen> screen_in_place(const Source& queries, const Source& references,
-                                      const Metric& metric, Precision precision) {
-    if (!better_in_place(queries, references, metric)) return {};
+Screen screen_as_it_lies(const Source& queries, const Source& references, const Metric& metric,
+                         Precision precision) {
     const int64_t d = queries.d();
     Screen screen{queries, references, nullptr, raw_frame(d), Packing::float32, {}, {}};
     screen.plan.reasons.push_back("few queries: references are read once, where they lie");
@@ -55,8 +60,26 @@ std::optional<Screen> screen_in_place(const Source& queries, const Source& refer
     }
     screen.formula =
         screen.wide() ? formula_in_place<double>(metric, d) : formula_in_place<float>(metric, d);
+    screen.frame.narrow = narrow;
     if (precision == Precision::fast) screen.formula.take_as_exact();
     return screen;
+}
+
+}  // namespace
+
+std::optional<Screen> screen_in_place(const Source& queries, const Source& references,
+                                      const Metric& metric, Precision precision) {
+    if (!better_in_place(queries, references, metric)) return {};
+    return screen_as_it_lies(queries, references, metric, precision);
+}
+
+std::optional<Screen> screen_of_differences(const Source& queries, const Source& references,
+                                            const Metric& metric, Precision precision) {
+    if (queries.d() > direct_dimensions || !of_differences(metric) ||
+        !in_range(queries, references)) {
+        return {};
+    }
+    return screen_as_it_lies(queries, references, metric, precision);
 }
 
 }  // namespace pairtile

@@ -15,6 +15,10 @@ namespace pairtile {
 std::optional<Screen> screen_in_place(const Source& queries, const Source& references,
                                       const Metric& metric, Precision precision);
 
+// The same with panels, for few features: whatever the number of queries.
+std::optional<Screen> screen_of_differences(const Source& queries, const Source& references,
+                                            const Metric& metric, Precision precision);
+
 namespace detail {
 
 // Points [first, first + count) as they lie: panels of a single point. They are copied where they

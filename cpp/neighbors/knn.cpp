@@ -3,6 +3,8 @@
 #include "neighbors/knn.hpp"
 
 #include <cmath>
+#include <memory>
+#include <vector>
 
 #include "neighbors/top_k.hpp"
 
@@ -42,12 +44,12 @@ FoldNeeds needs_of(int64_t k) {
 // nothing is rescored, a value depends on which of its rows is the query.
 template <class T>
 FoldNeeds needs_of(const Screened& screened, int64_t k, bool symmetric) {
-    const auto& [queries, references, metric, precision, index, nonfinite] = screened.request;
+    const SearchRequest& request = screened.request;
     FoldNeeds needs = needs_of<T>(k);
-    const int64_t words = screened.screen.formula.words(queries.d());
+    const int64_t words = screened.screen.formula.words(request.queries.d());
     needs.symmetric =
-        symmetric && precision != Precision::fast &&
-        worth_halving(queries.rows(), k, static_cast<double>(words * (sizeof(T) / 4)));
+        symmetric && request.precision != Precision::fast &&
+        worth_halving(request.queries.rows(), k, static_cast<double>(words * (sizeof(T) / 4)));
     return needs;
 }
 
@@ -63,10 +65,59 @@ CommonRows common_rows_for(const Screened& screened) {
     return CommonRows(references, screened.control);
 }
 
+// A predicate on some queries and references, numbered anew.
+class PredicateOfSome {
+  public:
+    PredicateOfSome(const Predicate& all, const std::vector<int64_t>& queries,
+                    const std::vector<int64_t>& references)
+        : some(all) {
+        take(all.query_groups, queries, query_groups_, some.query_groups);
+        take(all.reference_groups, references, reference_groups_, some.reference_groups);
+        take(all.query_times, queries, query_times_, some.query_times);
+        take(all.reference_times, references, reference_times_, some.reference_times);
+        take(all.query_ticks, queries, query_ticks_, some.query_ticks);
+        take(all.reference_ticks, references, reference_ticks_, some.reference_ticks);
+        if (!all.reference_mask) return;
+        mask_ = std::make_unique<bool[]>(references.size());
+        for (size_t i = 0; i < references.size(); ++i) mask_[i] = all.reference_mask[references[i]];
+        some.reference_mask = mask_.get();
+    }
+    Predicate some;
+
+  private:
+    template <class V>
+    static void take(const V* all, const std::vector<int64_t>& rows, std::vector<V>& taken,
+                     const V*& into) {
+        if (!all) return;
+        for (const int64_t row : rows) taken.push_back(all[row]);
+        into = taken.data();
+    }
+
+    std::vector<int64_t> query_groups_, reference_groups_, query_ticks_, reference_ticks_;
+    std::vector<double> query_times_, reference_times_;
+    std::unique_ptr<bool[]> mask_;
+};
+
+// The pairs that a search among these rows alone computes when it skips tiles.
+int64_t computed_of_some(const SearchRequest& request, int64_t k, const Predicate& predicate,
+                         const std::vector<int64_t>& queries,
+                         const std::vector<int64_t>& references, Control& control) {
+    SearchRequest some = request;
+    some.queries.take(queries.data(), static_cast<int64_t>(queries.size()));
+    some.references.take(references.data(), static_cast<int64_t>(references.size()));
+    some.tiles = Tiles::skip;
+    some.nonfinite = nullptr;
+    const PredicateOfSome admitted(predicate, queries, references);
+    std::vector<Ordered> values(queries.size() * static_cast<size_t>(k));
+    std::vector<int64_t> indices(values.size());
+    const KnnWork work = knn(some, k, admitted.some, control, values.data(), indices.data());
+    return work.computed;
+}
+
 }  // namespace
 
 template <class D>
-int64_t knn(const SearchRequest& request, int64_t k, const Predicate& predicate, Control& control,
+KnnWork knn(const SearchRequest& request, int64_t k, const Predicate& predicate, Control& control,
             D* distances, int64_t* indices) {
     const Metric& metric = request.metric;
     const auto write = [&](int64_t row, const std::vector<Neighbor>& best) {
@@ -79,16 +130,26 @@ int64_t knn(const SearchRequest& request, int64_t k, const Predicate& predicate,
             indices[row * k + c] = have ? best[static_cast<size_t>(c)].index : -1;
         }
     };
-    return search(request, screen_for(k), control, [&]<class T>(const Screened& screened) {
+    const Pilot pilot = [&](const std::vector<int64_t>& queries,
+                            const std::vector<int64_t>& references, Control& own) {
+        return computed_of_some(request, k, predicate, queries, references, own);
+    };
+    ScreenFor wanted = screen_for(k);
+    wanted.pilot = pilot;
+    const KnnWork work = search(request, wanted, control, [&]<class T>(const Screened& screened) {
         const bool symmetric = predicate.exclude_self && !predicate.earlier;
         FoldNeeds needs = needs_of<T>(screened, k, symmetric);
-        needs.earlier = predicate.earlier;
+        needs.earlier = predicate.earlier && !screened.skipping;
         const Search<T> search(screened, needs);
         const CommonRows common = common_rows_for(screened);
         TopK<T> fold(search, k, predicate, common, write);
-        search.run(fold);
-        return fold.rescored();
+        const int64_t computed = search.run(fold);
+        return KnnWork{computed, fold.rescored()};
     });
+    if (work.computed >= 0) return work;
+    SearchRequest all = request;
+    all.tiles = Tiles::all;
+    return knn(all, k, predicate, control, distances, indices);
 }
 
 SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, Control& control) {
@@ -108,11 +169,11 @@ SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, 
 
 int64_t least_knn_memory(int64_t d, int64_t k) { return least_memory(d, needs_of<double>(k)); }
 
-template int64_t knn<float>(const SearchRequest&, int64_t, const Predicate&, Control&, float*,
+template KnnWork knn<float>(const SearchRequest&, int64_t, const Predicate&, Control&, float*,
                             int64_t*);
-template int64_t knn<double>(const SearchRequest&, int64_t, const Predicate&, Control&, double*,
+template KnnWork knn<double>(const SearchRequest&, int64_t, const Predicate&, Control&, double*,
                              int64_t*);
-template int64_t knn<Ordered>(const SearchRequest&, int64_t, const Predicate&, Control&, Ordered*,
+template KnnWork knn<Ordered>(const SearchRequest&, int64_t, const Predicate&, Control&, Ordered*,
                               int64_t*);
 
 }  // namespace pairtile

@@ -16,10 +16,15 @@ struct Ordered {
     double value;
 };
 
+// Pairs that a search computed, and those of them that it rescored by their canonical values.
+struct KnnWork {
+    int64_t computed, rescored;
+};
+
 // distances (n, k) as D: float, double or Ordered; indices (n, k). Missing neighbours: index −1 and
-// an infinite distance. Returns how many pairs were rescored by their canonical values.
+// an infinite distance.
 template <class D>
-int64_t knn(const SearchRequest& request, int64_t k, const Predicate& predicate, Control& control,
+KnnWork knn(const SearchRequest& request, int64_t k, const Predicate& predicate, Control& control,
             D* distances, int64_t* indices);
 
 // What knn() would do with this request, and how many distances it would compute in full.

@@ -11,6 +11,9 @@ namespace pairtile {
 
 struct Index;
 
+// Whether tiles that cannot matter are looked for.
+enum class Tiles { choose, skip, all };
+
 struct SearchRequest {
     Source queries, references;
     Metric metric;
@@ -19,6 +22,7 @@ struct SearchRequest {
     // set where a reference, read without an index, holds NaN or Inf; overflow under a map may set
     // it too
     std::atomic<bool>* nonfinite = nullptr;
+    Tiles tiles = Tiles::choose;
 };
 
 }  // namespace pairtile

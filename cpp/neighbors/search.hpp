@@ -11,11 +11,13 @@
 #pragma once
 
 #include "engine/canonical.hpp"
+#include "engine/nearest.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "neighbors/few_queries.hpp"
 #include "neighbors/index.hpp"
 #include "neighbors/request.hpp"
+#include "neighbors/skipped.hpp"
 
 namespace pairtile {
 
@@ -23,6 +25,9 @@ namespace pairtile {
 struct ScreenFor {
     int64_t k;              // telling the k-th neighbour of a row from the next
     bool in_place = false;  // few queries: whether the fold takes errors that grow with the value
+    // The work of a search of some queries and references, with tiles skipped: computed pairs. Of
+    // a fold that says how far its rows reach (engine/nearest.hpp), else empty.
+    Pilot pilot = {};
 };
 
 // What a fold holds of each row and column (doubled where those of both are held at once), and of
@@ -49,19 +54,21 @@ struct Screened {
     const Screen& screen;
     bool in_place;
     Control& control;
+    const Skipping* skipping = nullptr;  // tiles that cannot matter are left out
 };
 
 template <class T>
 class Search {
   public:
     Search(const Screened& screened, const FoldNeeds& needs)
-        : screened_(screened), sweep_{screened.screen.rows,
-                                      screened.screen.cols,
-                                      screened.screen.frame,
-                                      screened.screen.formula,
-                                      blocking_for(screened, needs),
-                                      needs.triangle,
-                                      screened.control} {
+        : screened_(screened),
+          sweep_{screened.skipping ? screened.skipping->rows : screened.screen.rows,
+                 screened.skipping ? screened.skipping->cols : screened.screen.cols,
+                 screened.screen.frame,
+                 screened.screen.formula,
+                 blocking_for(screened, needs),
+                 needs.triangle,
+                 screened.control} {
         sweep_.triangle = !screened.in_place && (needs.triangle || sweep_.blocking.symmetric);
         sweep_.earlier = !screened.in_place && needs.earlier;
         sweep_.packed = packed_for<T>(screened.request.index, screened.screen);
@@ -79,14 +86,30 @@ class Search {
     bool symmetric() const { return sweep_.blocking.symmetric; }
     Control& control() const { return screened_.control; }
 
+    // Which row is at each place of the sweep, null where they are as they were given.
+    const int64_t* query_order() const {
+        return screened_.skipping ? screened_.skipping->row_order->rows() : nullptr;
+    }
+    const int64_t* reference_order() const {
+        return screened_.skipping ? screened_.skipping->col_order->rows() : nullptr;
+    }
+
+    // Returns how many pairs were computed; −1 if it ended soon, as no tile can be left out.
     template <class Fold>
-    void run(Fold& fold) const {
+    int64_t run(Fold& fold) const {
+        if constexpr (requires { fold.begin_groups(1, int64_t{}); }) {
+            if (const Skipping* skipping = screened_.skipping) {
+                return run_nearest(sweep_, *skipping, skipping->most_pairs_per_row, fold);
+            }
+        }
         expect(sweep_);
         if (screened_.in_place) {
             run_in_place(sweep_, fold);
         } else {
             pairtile::run(sweep_, fold);
         }
+        const int64_t pairs = sweep_.rows.rows() * sweep_.cols.rows();
+        return sweep_.triangle ? pairs / 2 : pairs;
     }
 
   private:
@@ -95,7 +118,7 @@ class Search {
         limits.state_bytes_per_row = needs.state_bytes_per_row;
         limits.state_bytes_per_col = needs.state_bytes_per_col;
         limits.few_rows = needs.few_rows;
-        limits.symmetric = needs.symmetric && !screened.in_place;
+        limits.symmetric = needs.symmetric && !screened.in_place && !screened.skipping;
         const Source& rows = screened.screen.rows;
         Blocking blocking = choose_blocking(ops_of<T>(isa()), rows.rows(),
                                             screened.screen.cols.rows(), rows.d(), limits);
@@ -112,7 +135,7 @@ template <class Body>
 auto search(SearchRequest request, const ScreenFor& wanted, Control& control, const Body& body) {
     request.queries.read_as(request.metric.traits().reading);
     request.references.read_as(request.metric.traits().reading);
-    const auto& [queries, references, metric, precision, index, nonfinite] = request;
+    const auto& [queries, references, metric, precision, index, nonfinite, tiles] = request;
     std::optional<Screen> screen;
     if (wanted.in_place && !index) {
         screen = screen_in_place(queries, references, metric, precision);
@@ -125,7 +148,11 @@ auto search(SearchRequest request, const ScreenFor& wanted, Control& control, co
     } else if (!in_place) {
         screen = choose_screen(question, control);
     }
-    const Screened screened{request, *screen, in_place, control};
+    std::unique_ptr<Skipping> skipping;
+    if (wanted.pilot && !in_place && !index) {
+        skipping = choose_skipping(request, *screen, wanted.k, wanted.pilot, control);
+    }
+    const Screened screened{request, *screen, in_place, control, skipping.get()};
     return screen->wide() ? body.template operator()<double>(screened)
                           : body.template operator()<float>(screened);
 }

@@ -64,17 +64,48 @@ class TopK {
           formula_(search.formula()),
           exact_(formula_.exact()),
           in_order_(exact_ || formula_.order_exact),
-          symmetric_(search.symmetric()) {
+          symmetric_(search.symmetric()),
+          query_at_(search.query_order()),
+          reference_at_(search.reference_order()) {
         for (int w = 0; w < search.control().workers(); ++w) {
             Canonical canonical(search.metric(), search.queries(), search.references());
-            workspace_.push_back({std::move(canonical), {}, {}, {}, {}, {}, 0});
+            workspace_.push_back({std::move(canonical), {}, {}, {}, {}, {}, {}, 0, 0});
+        }
+    }
+
+    // Groups of rows, each for itself (engine/nearest.hpp): a worker has the states of one.
+    void begin_groups(int workers, int64_t most_rows) {
+        most_rows_ = most_rows;
+        lists_.begin(workers * most_rows, 1);
+        bounds_.resize(lists_.size());
+        highs_.reserve(static_cast<int64_t>(lists_.size()) * capacity_);
+        rests_.reserve(static_cast<int64_t>(lists_.size()) * capacity_);
+    }
+    void begin_group(const Task& task) {
+        const int64_t first = task.worker * most_rows_;
+        workspace_[static_cast<size_t>(task.worker)].first_row = task.first_row - first;
+        for (int64_t i = first; i < first + task.rows; ++i) {
+            lists_[static_cast<size_t>(i)] = Shortlist{.due = due_after(k_)};
+            bounds_[static_cast<size_t>(i)] = std::numeric_limits<T>::infinity();
+        }
+    }
+    // What the k-th best of these rows is at most.
+    double reach(const Task& task, int64_t row, int64_t rows) const {
+        const int64_t first = row - workspace_[static_cast<size_t>(task.worker)].first_row;
+        const T* bounds = bounds_.data() + first;
+        return static_cast<double>(*std::max_element(bounds, bounds + rows));
+    }
+    void end_group(const Task& task) {
+        Workspace& mine = workspace_[static_cast<size_t>(task.worker)];
+        for (int64_t row = task.first_row; row < task.first_row + task.rows; ++row) {
+            end_row(row, mine);
         }
     }
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         if (symmetric_ && rows.first > 0) return;
         const int64_t held = symmetric_ ? search_.queries().rows() : rows.count;
-        first_row_ = rows.first;
+        for (Workspace& one : workspace_) one.first_row = rows.first;
         lists_.begin(held, segments, Shortlist{.due = due_after(k_)});
         bounds_.assign(lists_.size(), std::numeric_limits<T>::infinity());
         highs_.reserve(held * segments * capacity_);
@@ -87,6 +118,7 @@ class TopK {
         mine.mirrored.clear();
         for (int i = 0; i < tile.rows; ++i) {
             const int64_t local = tile.local_row + i, row = tile.row + i;
+            const int64_t query = query_at_ ? query_at_[row] : row;
             // pairs of a triangle below the diagonal are served by those above it
             const int64_t past = symmetric_ ? std::max<int64_t>(0, row + 1 - tile.col) : 0;
             const int cols = static_cast<int>(tile.cols - past);
@@ -103,15 +135,16 @@ class TopK {
                 return Candidate<T>{rounded_down<T>(sure - off), rounded_up<T>(value + off),
                                     static_cast<uint32_t>(index)};
             };
-            const size_t state = state_of(row, task.segment);
+            const size_t state = state_of(row, task.segment, mine);
             T limit = limit_for(bounds_[state], error, norm);
             int found = ops_.select_below(values, cols, limit, mine.hits.data());
             for (int h = 0; h < found; ++h) {
                 const int32_t j = mine.hits[static_cast<size_t>(h)];
                 if (!(values[j] <= limit)) continue;
-                const Candidate<T> one = candidate(j, col + j);
-                if (comes_too_late(state, one) || !predicate_.admits(row, col + j)) continue;
-                if (push(state, row, one, mine)) limit = limit_for(bounds_[state], error, norm);
+                const int64_t reference = reference_at_ ? reference_at_[col + j] : col + j;
+                const Candidate<T> one = candidate(j, reference);
+                if (comes_too_late(state, one) || !predicate_.admits(query, reference)) continue;
+                if (push(state, query, one, mine)) limit = limit_for(bounds_[state], error, norm);
             }
             if (!symmetric_) continue;
             found = ops_.select_below_each(values, cols, T(1), bounds_.data() + col,
@@ -120,13 +153,13 @@ class TopK {
                 const int32_t j = mine.hits[static_cast<size_t>(h)];
                 if (!predicate_.admits(col + j, row)) continue;
                 mine.mirrored.push_back({candidate(j, row), col + j});
-                const Candidates<T> theirs = candidates_of(state_of(col + j, 0));
+                const Candidates<T> theirs = candidates_of(state_of(col + j, 0, mine));
                 __builtin_prefetch(theirs.high + theirs.count, 1);
                 __builtin_prefetch(theirs.rest + theirs.count, 1);
             }
         }
         for (const Mirrored& pair : mine.mirrored) {
-            const size_t state = state_of(pair.row, 0);
+            const size_t state = state_of(pair.row, 0, mine);
             if (!(pair.candidate.low <= bounds_[state])) continue;
             if (comes_too_late(state, pair.candidate)) continue;
             push(state, pair.row, pair.candidate, mine);
@@ -138,15 +171,11 @@ class TopK {
         const int64_t blocks = (rows.count + rows_per_block - 1) / rows_per_block;
         Control& control = search_.control();
         parallel_for(blocks, control, [&](int64_t block, int worker) {
-            std::vector<Neighbor> best;
             Workspace& mine = workspace_[static_cast<size_t>(worker)];
             const int64_t end = std::min(rows.count, (block + 1) * rows_per_block);
             for (int64_t i = block * rows_per_block; i < end; ++i) {
                 control.tick(worker);
-                const Candidates<T> all = gather(rows.first + i, mine);
-                confirm(rows.first + i, all, best, mine);
-                if (static_cast<int64_t>(best.size()) > k_) best.resize(static_cast<size_t>(k_));
-                end_row_(rows.first + i, best);
+                end_row(rows.first + i, mine);
             }
         });
     }
@@ -168,14 +197,22 @@ class TopK {
         Canonical canonical;
         std::vector<int32_t> hits;
         std::vector<Mirrored> mirrored;
-        std::vector<Neighbor> confirmed;
+        std::vector<Neighbor> confirmed, best;
         std::vector<T> highs;  // of candidates from several segments
         std::vector<typename Candidates<T>::Rest> rests;
-        int64_t rescored;  // pairs
+        int64_t rescored;   // pairs
+        int64_t first_row;  // whose state is the first
     };
 
-    size_t state_of(int64_t row, int64_t segment) const {
-        return lists_.place(row - first_row_, segment);
+    size_t state_of(int64_t row, int64_t segment, const Workspace& mine) const {
+        return lists_.place(row - mine.first_row, segment);
+    }
+
+    void end_row(int64_t row, Workspace& mine) {
+        const int64_t query = query_at_ ? query_at_[row] : row;
+        confirm(query, gather(row, mine), mine.best, mine);
+        if (static_cast<int64_t>(mine.best.size()) > k_) mine.best.resize(static_cast<size_t>(k_));
+        end_row_(query, mine.best);
     }
 
     Candidates<T> candidates_of(size_t state) {
@@ -187,7 +224,7 @@ class TopK {
     // references come in ascending order, a tie with the k-th loses.
     T limit_for(T bound, double error, double norm) const {
         const double limit = formula_.highest(static_cast<double>(bound) + error - norm);
-        if (in_order_ && !symmetric_ && limit < INFINITY) {
+        if (in_order_ && !symmetric_ && !reference_at_ && limit < INFINITY) {
             return std::nextafter(static_cast<T>(limit), -std::numeric_limits<T>::infinity());
         }
         return rounded_up<T>(limit);
@@ -261,7 +298,7 @@ class TopK {
 
     // The candidates of a row in all segments.
     Candidates<T> gather(int64_t row, Workspace& mine) {
-        const size_t first = state_of(row, 0);
+        const size_t first = state_of(row, 0, mine);
         const auto segments = static_cast<size_t>(lists_.segments());
         if (segments == 1) return candidates_of(first);
         mine.highs.clear();
@@ -313,7 +350,7 @@ class TopK {
     }
 
     const Search<T>& search_;
-    int64_t k_, capacity_, first_row_ = 0;
+    int64_t k_, capacity_, most_rows_ = 0;
     const Ops<T>& ops_;
     const CommonRows& common_;  // of the references
     const Predicate& predicate_;
@@ -322,6 +359,8 @@ class TopK {
     bool exact_;      // tile values are the values: nothing to rescore (always so when "fast")
     bool in_order_;   // they order pairs as the values do: the k first are the neighbours
     bool symmetric_;  // each pair of a triangle is offered to both its rows, in any order
+    // which query and reference is at each place of the sweep, null: that of the same number
+    const int64_t *query_at_, *reference_at_;
     std::vector<Workspace> workspace_;
     RowStates<Shortlist> lists_;
     // k-th smallest upper end so far of each list: the k-th best value is not above it

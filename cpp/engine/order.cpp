@@ -1,0 +1,368 @@
+#include "engine/order.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "engine/frame.hpp"
+
+namespace pairtile {
+namespace {
+
+// Keys beyond are taken as this, which moves no two of them apart: squares of gaps stay in range.
+constexpr double largest_key = 1e18;
+// Exponents of powers whose roundings gap_rounding holds.
+constexpr double largest_power = 64.0;
+// Beyond what rounding a key to float32 takes off it.
+constexpr float key_rounding = 0x1p-22f, key_underflow = 0x1p-120f;
+
+// A key and its row as one number of the same order.
+uint64_t entry_of(float key, uint32_t row) {
+    const auto bits = std::bit_cast<uint32_t>(key);
+    const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return static_cast<uint64_t>(ordered) << 32 | row;
+}
+
+uint32_t row_of(uint64_t entry) { return static_cast<uint32_t>(entry); }
+
+// Splits rows into leaves: entries [first, first + count) take their places in the order.
+class Splitter {
+  public:
+    Splitter(const float* keys, int per_row, int leaf, std::vector<uint64_t>& entries)
+        : keys_(keys), per_row_(per_row), leaf_(leaf), entries_(entries) {}
+
+    // A part of whole leaves, but for the last.
+    struct Part {
+        int64_t first, count;
+    };
+
+    bool is_leaf(const Part& part) const { return part.count <= leaf_; }
+
+    // The left side has as many leaves as the largest power of two below all of them, so that a
+    // node of eight leaves is a part.
+    std::pair<Part, Part> split(const Part& part) {
+        const int64_t leaves = (part.count + leaf_ - 1) / leaf_;
+        const int64_t left =
+            static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(leaves - 1)));
+        const int64_t middle = left * leaf_;
+        fill(part);
+        const auto begin = entries_.begin() + part.first;
+        std::nth_element(begin, begin + middle, begin + part.count);
+        return {{part.first, middle}, {part.first + middle, part.count - middle}};
+    }
+
+    void split_all(const Part& part, Control& control, int worker) {
+        if (is_leaf(part)) return finish(part);
+        if (part.count > ticking) control.tick(worker);
+        const auto [left, right] = split(part);
+        split_all(left, control, worker);
+        split_all(right, control, worker);
+    }
+
+    // The rows of a leaf follow one another by their widest key.
+    void finish(const Part& leaf) {
+        fill(leaf);
+        const auto begin = entries_.begin() + leaf.first;
+        std::sort(begin, begin + leaf.count);
+    }
+
+  private:
+    static constexpr int64_t ticking = 4096, looks = 256;
+
+    const float* keys_of(int64_t place) const {
+        return keys_ + int64_t{row_of(entries_[static_cast<size_t>(place)])} * per_row_;
+    }
+
+    // The key whose numbers lie farthest apart, among some of the rows.
+    int widest(const Part& part) const {
+        Box box;
+        std::fill_n(box.low, per_row_, std::numeric_limits<float>::infinity());
+        std::fill_n(box.high, per_row_, -std::numeric_limits<float>::infinity());
+        const int64_t step = std::max<int64_t>(1, part.count / looks);
+        for (int64_t i = part.first; i < part.first + part.count; i += step) {
+            const float* row = keys_of(i);
+            for (int j = 0; j < per_row_; ++j) {
+                box.low[j] = std::min(box.low[j], row[j]);
+                box.high[j] = std::max(box.high[j], row[j]);
+            }
+        }
+        int found = 0;
+        for (int j = 1; j < per_row_; ++j) {
+            if (box.high[j] - box.low[j] > box.high[found] - box.low[found]) found = j;
+        }
+        return found;
+    }
+
+    void fill(const Part& part) {
+        const int key = widest(part);
+        for (int64_t i = part.first; i < part.first + part.count; ++i) {
+            uint64_t& entry = entries_[static_cast<size_t>(i)];
+            entry = entry_of(keys_of(i)[key], row_of(entry));
+        }
+    }
+
+    const float* keys_;
+    int per_row_, leaf_;
+    std::vector<uint64_t>& entries_;
+};
+
+// The features that vary most, by a sample of both sets.
+std::vector<int64_t> widest_features(const Source& rows, const Source& cols,
+                                     const std::vector<double>& centre) {
+    constexpr int64_t sample = 512;
+    const int64_t d = rows.d();
+    std::vector<int64_t> features(static_cast<size_t>(d));
+    std::iota(features.begin(), features.end(), int64_t{0});
+    if (d <= most_keys) return features;
+    std::vector<double> spread(static_cast<size_t>(d)), row(static_cast<size_t>(d));
+    for (const Source* source : {&rows, &cols}) {
+        const int64_t step = std::max<int64_t>(1, source->rows() / sample);
+        for (int64_t i = 0; i < source->rows(); i += step) {
+            source->read(i, row.data());
+            if (!all_finite(row.data(), d)) continue;
+            for (size_t j = 0; j < row.size(); ++j) spread[j] += std::fabs(row[j] - centre[j]);
+        }
+    }
+    std::stable_sort(features.begin(), features.end(), [&](int64_t a, int64_t b) {
+        return spread[static_cast<size_t>(a)] > spread[static_cast<size_t>(b)];
+    });
+    features.resize(most_keys);
+    return features;
+}
+
+}  // namespace
+
+bool has_gaps(const Metric& metric) {
+    switch (metric.traits().quantity) {
+        case Quantity::squared_distance:
+        case Quantity::absolute_differences:
+        case Quantity::largest_difference:
+            return true;
+        case Quantity::terms:
+            return metric.id == MetricId::minkowski && metric.params.p <= largest_power;
+        case Quantity::product:
+        case Quantity::differing_bits:
+            return false;
+    }
+    return false;
+}
+
+KeyRule key_rule(const Source& rows, const Source& cols, const Metric& metric) {
+    KeyRule rule;
+    if (!has_gaps(metric)) return rule;
+    switch (metric.traits().quantity) {
+        case Quantity::squared_distance:
+            rule.gaps = Gaps::squares;
+            break;
+        case Quantity::absolute_differences:
+            rule.gaps = Gaps::sum;
+            break;
+        case Quantity::largest_difference:
+            rule.gaps = Gaps::largest;
+            break;
+        default:
+            rule.gaps = Gaps::powers;
+            rule.power = metric.params.p;
+    }
+    const Frame frame = sample_frame(rows, cols, true);
+    if (frame.extreme) return rule;
+    rule.scale = frame.scale;
+    rule.features = widest_features(rows, cols, frame.centre);
+    for (const int64_t j : rule.features) {
+        rule.centre.push_back(frame.centre[static_cast<size_t>(j)]);
+    }
+    return rule;
+}
+
+// Whether every row is finite.
+bool Order::read_keys(const Source& source, const KeyRule& rule, Control& control,
+                      Buffer<float>& keys) const {
+    constexpr int64_t rows_per_block = 4096;
+    const int64_t n = source.rows(), d = source.d();
+    std::atomic<bool> finite{true};
+    parallel_for((n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int) {
+        std::vector<double> row(static_cast<size_t>(d));
+        const int64_t end = std::min(n, (block + 1) * rows_per_block);
+        for (int64_t i = block * rows_per_block; i < end; ++i) {
+            source.read(i, row.data());
+            if (!all_finite(row.data(), d)) {
+                finite = false;
+                return;
+            }
+            for (int j = 0; j < keys_; ++j) {
+                const auto at = static_cast<size_t>(j);
+                const double key =
+                    (row[static_cast<size_t>(rule.features[at])] - rule.centre[at]) * rule.scale;
+                keys[i * keys_ + j] =
+                    static_cast<float>(std::clamp(key, -largest_key, largest_key));
+            }
+        }
+    });
+    return finite;
+}
+
+Order::Order(const Source& source, const KeyRule& rule, int leaf, Control& control)
+    : leaf_(leaf), keys_(rule.count()) {
+    using Part = Splitter::Part;
+    const int64_t n = source.rows();
+    Buffer<float> keys(n * keys_);
+    if (!read_keys(source, rule, control, keys)) return;
+    std::vector<uint64_t> entries(static_cast<size_t>(n));
+    std::iota(entries.begin(), entries.end(), uint64_t{0});
+    Splitter splitter(keys.data(), keys_, leaf_, entries);
+    // one level after another while there are few parts, then each part for itself
+    constexpr size_t enough = 64;
+    std::vector<Part> parts{{0, n}};
+    while (parts.size() < enough && !std::all_of(parts.begin(), parts.end(), [&](const Part& one) {
+               return splitter.is_leaf(one);
+           })) {
+        std::vector<std::pair<Part, Part>> halves(parts.size());
+        parallel_for(static_cast<int64_t>(parts.size()), control, [&](int64_t i, int) {
+            const Part& part = parts[static_cast<size_t>(i)];
+            halves[static_cast<size_t>(i)] =
+                splitter.is_leaf(part) ? std::pair{part, Part{0, 0}} : splitter.split(part);
+        });
+        parts.clear();
+        for (const auto& [left, right] : halves) {
+            parts.push_back(left);
+            if (right.count > 0) parts.push_back(right);
+        }
+    }
+    parallel_for(static_cast<int64_t>(parts.size()), control, [&](int64_t i, int worker) {
+        splitter.split_all(parts[static_cast<size_t>(i)], control, worker);
+    });
+    rows_.resize(static_cast<size_t>(n));
+    of_rows_.reserve(n * keys_);
+    constexpr int64_t rows_per_block = 4096;
+    parallel_for((n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int) {
+        const int64_t end = std::min(n, (block + 1) * rows_per_block);
+        for (int64_t i = block * rows_per_block; i < end; ++i) {
+            const int64_t row = row_of(entries[static_cast<size_t>(i)]);
+            rows_[static_cast<size_t>(i)] = row;
+            std::copy_n(keys.data() + row * keys_, keys_, of_rows_.data() + i * keys_);
+        }
+    });
+    make_boxes(control);
+}
+
+Box Order::box_of(int64_t first, int64_t count) const {
+    Box box;
+    const float* row = of_rows_.data() + first * keys_;
+    for (int j = 0; j < keys_; ++j) box.low[j] = box.high[j] = row[j];
+    for (int64_t i = 1; i < count; ++i) {
+        row += keys_;
+        for (int j = 0; j < keys_; ++j) {
+            box.low[j] = std::min(box.low[j], row[j]);
+            box.high[j] = std::max(box.high[j], row[j]);
+        }
+    }
+    for (int j = 0; j < keys_; ++j) {
+        box.low[j] -= std::fabs(box.low[j]) * key_rounding + key_underflow;
+        box.high[j] += std::fabs(box.high[j]) * key_rounding + key_underflow;
+    }
+    return box;
+}
+
+void Order::put(Level& level, int64_t node, const Box& box) const {
+    float* block = level.boxes.data() + node / fan_out * 2 * fan_out * keys_;
+    for (int j = 0; j < keys_; ++j) {
+        block[(2 * j) * fan_out + node % fan_out] = box.low[j];
+        block[(2 * j + 1) * fan_out + node % fan_out] = box.high[j];
+    }
+}
+
+void Order::make_boxes(Control& control) {
+    const auto begin = [&](int64_t nodes) {
+        Level level;
+        level.nodes = nodes;
+        const int64_t blocks = (nodes + fan_out - 1) / fan_out;
+        level.boxes.reserve(blocks * 2 * fan_out * keys_);
+        std::fill_n(level.boxes.data(), blocks * 2 * fan_out * keys_, 0.0f);
+        return level;
+    };
+    levels_.push_back(begin(leaves()));
+    constexpr int64_t leaves_per_block = 256;
+    parallel_for(
+        (leaves() + leaves_per_block - 1) / leaves_per_block, control, [&](int64_t block, int) {
+            const int64_t end = std::min(leaves(), (block + 1) * leaves_per_block);
+            for (int64_t i = block * leaves_per_block; i < end; ++i) {
+                const int64_t first = i * leaf_;
+                put(levels_[0], i, box_of(first, std::min<int64_t>(leaf_, count() - first)));
+            }
+        });
+    while (levels_.back().nodes > fan_out) {
+        const Level& below = levels_.back();
+        Level level = begin((below.nodes + fan_out - 1) / fan_out);
+        for (int64_t node = 0; node < level.nodes; ++node) {
+            const int64_t here = std::min<int64_t>(fan_out, below.nodes - node * fan_out);
+            const float* block = below.boxes.data() + node * 2 * fan_out * keys_;
+            Box box;
+            for (int j = 0; j < keys_; ++j, block += 2 * fan_out) {
+                box.low[j] = *std::min_element(block, block + here);
+                box.high[j] = *std::max_element(block + fan_out, block + fan_out + here);
+            }
+            put(level, node, box);
+        }
+        levels_.push_back(std::move(level));
+    }
+}
+
+void gaps_to_block(const KeyRule& rule, const Box& box, const float* block, float* out) {
+    const int keys = rule.count();
+    float sum[fan_out] = {};
+    const auto add = [&](auto combine) {
+        for (int j = 0; j < keys; ++j, block += 2 * fan_out) {
+            const float low = box.low[j], high = box.high[j];
+            for (int i = 0; i < fan_out; ++i) {
+                const float above = block[i] - high, below = low - block[fan_out + i];
+                const float gap = above > below ? above : below;
+                sum[i] = combine(sum[i], gap > 0.0f ? gap : 0.0f);
+            }
+        }
+    };
+    switch (rule.gaps) {
+        case Gaps::squares:
+            add([](float all, float gap) { return all + gap * gap; });
+            break;
+        case Gaps::sum:
+            add([](float all, float gap) { return all + gap; });
+            break;
+        case Gaps::largest:
+            add([](float all, float gap) { return all > gap ? all : gap; });
+            break;
+        case Gaps::powers:
+            add([&](float all, float gap) {
+                return all + static_cast<float>(std::pow(static_cast<double>(gap), rule.power));
+            });
+            break;
+    }
+    for (int i = 0; i < fan_out; ++i) out[i] = sum[i];
+}
+
+float gaps_to_box(const KeyRule& rule, const Box& box, const float* block, int at) {
+    float sum = 0.0f;
+    for (int j = 0; j < rule.count(); ++j, block += 2 * fan_out) {
+        const float above = block[at] - box.high[j], below = box.low[j] - block[fan_out + at];
+        const float gap = std::max({above, below, 0.0f});
+        switch (rule.gaps) {
+            case Gaps::squares:
+                sum += gap * gap;
+                break;
+            case Gaps::sum:
+                sum += gap;
+                break;
+            case Gaps::largest:
+                sum = std::max(sum, gap);
+                break;
+            case Gaps::powers:
+                sum += static_cast<float>(std::pow(static_cast<double>(gap), rule.power));
+                break;
+        }
+    }
+    return sum;
+}
+
+}  // namespace pairtile

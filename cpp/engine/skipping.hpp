@@ -1,0 +1,38 @@
+// Which tiles a search may leave out: the rows of both sides in an order that keeps near ones
+// together, and what the gap between two boxes says of the pairs between them.
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/order.hpp"
+#include "engine/screen.hpp"
+
+namespace pairtile {
+
+struct Skipping {
+    KeyRule rule;
+    Source rows, cols;  // as the screen reads them, in their orders
+    std::shared_ptr<const Order> row_order, col_order;
+    // packed values are not below (√(unit · gaps) − mapping)² − floor, or unit · gaps − floor where
+    // gaps are no squares
+    double unit = 1.0, floor = 0.0, mapping = 0.0;
+    // computed for a row, beyond which it is better to compute all
+    double most_pairs_per_row = INFINITY;
+
+    // Boxes with larger gaps hold no pair whose packed value is within reach.
+    float largest_gaps(double reach) const;
+};
+
+// Null where the metric has no bound or a row is not finite. `leaf`: columns of a tile.
+std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric, int leaf,
+                                     Control& control);
+
+// Tests force "always" (where there is a bound) or "never"; "" = choose.
+void force_skipping(const std::string& name);
+enum class ForcedSkipping { choose, always, never };
+ForcedSkipping forced_skipping();
+
+}  // namespace pairtile

@@ -1,0 +1,114 @@
+#include "neighbors/skipped.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/blocking.hpp"
+#include "engine/isa.hpp"
+#include "neighbors/few_queries.hpp"
+
+namespace pairtile {
+namespace {
+
+// Columns of a tile: whole panels of any type.
+int leaf_columns() {
+    constexpr int least = 32;
+    const int step = std::max(isa().f32.cols, isa().f64.cols);
+    return (least + step - 1) / step * step;
+}
+
+// What work costs, in nanoseconds on one thread; the choice asks for ratios alone.
+struct Costs {
+    double pair;           // of a sweep of all tiles
+    double skipping_pair;  // of narrow tiles, in the order of their distance
+    double query;          // its walk, its list
+    double row;            // to put it into the order
+
+    Costs(int64_t d, int64_t k, int keys)
+        : pair(0.2 + 0.004 * static_cast<double>(d)),
+          skipping_pair(2.7 * pair),
+          query(900.0 + 60.0 * static_cast<double>(k)),
+          row(250.0 + 30.0 * keys) {}
+};
+
+// Rows at a fixed stride.
+std::vector<int64_t> some_rows(int64_t rows, int64_t count) {
+    std::vector<int64_t> some;
+    for (int64_t i = 0; i < count; ++i) some.push_back(i * rows / count);
+    return some;
+}
+
+}  // namespace
+
+double expected_pairs_per_row(int64_t queries, int64_t references, bool self, int64_t sample,
+                              const Pilot& pilot, Control& control) {
+    const auto pairs_of = [&](int64_t some) {
+        const double share = static_cast<double>(some) / static_cast<double>(references);
+        const auto some_queries =
+            self ? some
+                 : std::clamp<int64_t>(std::llround(share * static_cast<double>(queries)),
+                                       std::min<int64_t>(queries, 256), some);
+        // its own progress, but stopped by the same Ctrl-C
+        Control own([&](int64_t, int64_t) { control.tick(0); }, control.workers(),
+                    control.memory());
+        const int64_t pairs =
+            pilot(some_rows(queries, some_queries), some_rows(references, some), own);
+        return static_cast<double>(pairs) / static_cast<double>(some_queries);
+    };
+    const double some = pairs_of(sample), fewer = pairs_of(sample / 4);
+    const double growth = std::clamp(std::log2(some / fewer) / 2.0, 0.0, 1.0);
+    const double times = static_cast<double>(references) / static_cast<double>(sample);
+    return std::min(static_cast<double>(references), some * std::pow(times, growth));
+}
+
+std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& screen, int64_t k,
+                                          const Pilot& pilot, Control& control) {
+    const ForcedSkipping forced = forced_skipping();
+    const bool always = request.tiles == Tiles::skip || forced == ForcedSkipping::always;
+    if (request.tiles == Tiles::all || forced == ForcedSkipping::never ||
+        request.precision == Precision::fast) {
+        return nullptr;
+    }
+    const Source &queries = request.queries, &references = request.references;
+    const int64_t n = queries.rows(), m = references.rows(), d = queries.d();
+    const bool self = queries == references;
+    const int keys = static_cast<int>(std::min<int64_t>(d, most_keys));
+    double most_pairs = INFINITY;
+    if (!always) {
+        if (!has_gaps(request.metric) || tile_is_forced() || forced_screen() != Forced::nothing) {
+            return nullptr;
+        }
+        const int64_t held = (self ? m : n + m) * Order::bytes_per_row(keys) +
+                             m * (8 * screen.formula.words(d) + 32);
+        if (control.memory() > 0 && held > control.memory() / 2) return nullptr;
+        const Costs costs(d, k, keys);
+        const double rows = static_cast<double>(n), all = static_cast<double>(m);
+        const double brute = rows * all * costs.pair;
+        const double beside = rows * costs.query + (self ? all : rows + all) * costs.row;
+        constexpr double clearly = 0.75;
+        most_pairs = (clearly * brute - beside) / (rows * costs.skipping_pair);
+        constexpr int64_t low = direct_dimensions;  // in which near rows are nearly always few
+        if (!(most_pairs > static_cast<double>(4 * k + 2 * leaf_columns()))) return nullptr;
+        if (d > low) {
+            // a pilot of so many rows may take this share of the search
+            constexpr double share = 0.015;
+            int64_t sample = 1 << 14;
+            const auto cost = [&](int64_t of) {
+                const double some = static_cast<double>(of);
+                return some * (costs.query + costs.row + some * costs.skipping_pair);
+            };
+            while (sample >= 1024 && (cost(sample) > share * brute || 4 * sample > m)) sample /= 2;
+            if (sample < 1024) return nullptr;
+            if (expected_pairs_per_row(n, m, self, sample, pilot, control) > most_pairs) {
+                return nullptr;
+            }
+        }
+    }
+    auto direct = screen_of_differences(queries, references, request.metric, request.precision);
+    if (direct && forced_screen() == Forced::nothing) screen = *direct;
+    auto skipping = skip_tiles(screen, request.metric, leaf_columns(), control);
+    if (skipping) skipping->most_pairs_per_row = most_pairs;
+    return skipping;
+}
+
+}  // namespace pairtile

@@ -1,0 +1,171 @@
+// Orders of rows and their boxes: every row has one place, every box holds its rows, and gaps
+// between boxes are never more than any of their pairs are apart.
+#include "engine/order.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "check.hpp"
+#include "engine/skipping.hpp"
+
+namespace {
+
+using namespace check;
+using namespace pairtile;
+
+struct Rows {
+    int64_t n, d;
+    std::vector<double> values;
+
+    Source source() const {
+        constexpr int64_t size = sizeof(double);
+        return Source(Array{reinterpret_cast<const char*>(values.data()), n, d, d * size, size,
+                            Dtype::float64, false});
+    }
+    const double* row(int64_t i) const { return values.data() + i * d; }
+};
+
+Rows rows_of(int64_t n, int64_t d, int kind, std::mt19937_64& rng) {
+    std::normal_distribution<double> normal;
+    Rows rows{n, d, {}};
+    for (int64_t i = 0; i < n * d; ++i) {
+        double x = normal(rng);
+        if (kind == 1) x = std::floor(2.0 * x);                   // many on one face
+        if (kind == 2) x = 1e8 + x;                               // far from the origin
+        if (kind == 3 && i % 97 == 0) x *= 1e30;                  // beyond the largest key
+        if (kind == 4) x *= std::pow(10.0, -30.0 * (i % d) / d);  // keys that vanish
+        if (kind == 5) x = 0.1;
+        rows.values.push_back(x);
+    }
+    return rows;
+}
+
+// As the metric adds up the gaps of all features, exactly enough.
+double apart(const double* x, const double* y, int64_t d, const KeyRule& rule) {
+    long double sum = 0.0L;
+    for (int64_t j = 0; j < d; ++j) {
+        const long double gap = std::fabs(static_cast<long double>(x[j]) - y[j]) * rule.scale;
+        switch (rule.gaps) {
+            case Gaps::squares:
+                sum += gap * gap;
+                break;
+            case Gaps::sum:
+                sum += gap;
+                break;
+            case Gaps::largest:
+                sum = std::max(sum, gap);
+                break;
+            case Gaps::powers:
+                sum += std::pow(gap, static_cast<long double>(rule.power));
+                break;
+        }
+    }
+    return static_cast<double>(sum);
+}
+
+const MetricId metrics[] = {MetricId::euclidean, MetricId::manhattan, MetricId::chebyshev,
+                            MetricId::minkowski};
+
+void check_order(const Rows& rows, const Metric& metric, int leaf, int kind) {
+    Control control({}, 2);
+    const Source source = rows.source();
+    const KeyRule rule = key_rule(source, source, metric);
+    CHECK(rule.count() == std::min<int64_t>(rows.d, most_keys));
+    const Order order(source, rule, leaf, control);
+    CHECK(order.count() == rows.n && order.leaves() == (rows.n + leaf - 1) / leaf);
+    std::vector<int64_t> seen(order.rows(), order.rows() + order.count());
+    std::sort(seen.begin(), seen.end());
+    for (int64_t i = 0; i < rows.n; ++i) CHECK(seen[static_cast<size_t>(i)] == i);
+    CHECK(order.nodes(0) == order.leaves() && order.nodes(order.levels() - 1) <= fan_out);
+
+    // every box of every level, against every row
+    for (int64_t i = 0; i < rows.n; i += 7) {
+        const Box point = order.box_of(i, 1);
+        for (int level = 0; level < order.levels(); ++level) {
+            int64_t rows_of_node = leaf;
+            for (int l = 0; l < level; ++l) rows_of_node *= fan_out;
+            for (int64_t node = 0; node < order.nodes(level); ++node) {
+                float gaps[fan_out];
+                const float* block = order.block(level, node / fan_out);
+                gaps_to_block(rule, point, block, gaps);
+                const int at = static_cast<int>(node % fan_out);
+                CHECK(gaps[at] == gaps_to_box(rule, point, block, at) || kind == 3, level, node);
+                const int64_t end = std::min(rows.n, (node + 1) * rows_of_node);
+                for (int64_t j = node * rows_of_node; j < end; ++j) {
+                    const double exact =
+                        apart(rows.row(order.rows()[i]), rows.row(order.rows()[j]), rows.d, rule);
+                    const double most = exact * (1.0 + gap_rounding) + gap_underflow;
+                    CHECK(gaps[at] <= most, "kind", kind, "level", level, gaps[at], exact);
+                }
+            }
+        }
+    }
+    // and a box of several rows holds them all
+    const Box both = order.box_of(0, std::min<int64_t>(rows.n, 2 * leaf));
+    for (int64_t i = 0; i < std::min<int64_t>(rows.n, 2 * leaf); ++i) {
+        const Box one = order.box_of(i, 1);
+        for (int j = 0; j < rule.count(); ++j) {
+            CHECK(both.low[j] <= one.low[j] && both.high[j] >= one.high[j], i, j);
+        }
+    }
+}
+
+TEST(order_and_boxes) {
+    std::mt19937_64 rng(1);
+    for (const int64_t n : {1, 5, 31, 32, 33, 64, 257, 600}) {
+        for (const int64_t d : {1, 3, 20}) {
+            for (int kind = 0; kind < 6; ++kind) {
+                const Rows rows = rows_of(n, d, kind, rng);
+                for (const MetricId id : metrics) {
+                    Metric metric{id, {}};
+                    metric.params.p = 3.0;
+                    check_order(rows, metric, 32, kind);
+                }
+            }
+        }
+    }
+}
+
+TEST(order_does_not_depend_on_workers) {
+    std::mt19937_64 rng(2);
+    const Rows rows = rows_of(20'000, 3, 1, rng);
+    const Metric metric{MetricId::euclidean, {}};
+    const Source source = rows.source();
+    const KeyRule rule = key_rule(source, source, metric);
+    Control one({}, 1), three({}, 3);
+    const Order a(source, rule, 32, one), b(source, rule, 32, three);
+    CHECK(std::equal(a.rows(), a.rows() + a.count(), b.rows()));
+}
+
+TEST(order_of_rows_that_are_not_finite) {
+    std::mt19937_64 rng(3);
+    Rows rows = rows_of(100, 3, 0, rng);
+    rows.values[150] = NAN;
+    Control control({}, 2);
+    const Metric metric{MetricId::euclidean, {}};
+    CHECK(
+        Order(rows.source(), key_rule(rows.source(), rows.source(), metric), 32, control).empty());
+}
+
+// What is within reach has gaps that are: the last number of either kind counts.
+TEST(largest_gaps) {
+    Skipping skipping{{}, Source(Array{}), Source(Array{}), nullptr, nullptr};
+    for (const Gaps gaps : {Gaps::squares, Gaps::sum}) {
+        skipping.rule.gaps = gaps;
+        for (const double unit : {1.0, 0.5, 3.7e-9}) {
+            skipping.unit = unit;
+            for (const double reach : {0.0, 1e-30, 1.0, 123.456, 1e20}) {
+                const float largest = skipping.largest_gaps(reach);
+                const double exact = reach / unit;
+                CHECK(largest >= exact * (1.0 + gap_rounding) && largest >= gap_underflow);
+                CHECK(largest <= exact * (1.0 + 4.0 * gap_rounding) + 2.0 * gap_underflow);
+            }
+            CHECK(skipping.largest_gaps(INFINITY) == INFINITY);
+            CHECK(skipping.largest_gaps(NAN) == INFINITY);
+            CHECK(skipping.largest_gaps(-1.0) >= 0.0f);
+        }
+    }
+}
+
+}  // namespace

@@ -1,0 +1,244 @@
+"""Tiles that are left out change no bit: against the twin, against the sweep of all tiles."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pairtile as pt
+from backends import native_and_twin
+from metrics import METRICS, named, narrowed
+from strategies import pairs_of_sets, point_sets
+
+BOUNDED = ("chebyshev", "correlation", "cosine", "euclidean", "mahalanobis", "manhattan")
+BOUNDED = (*BOUNDED, "minkowski", "sqeuclidean", "weuclidean")
+# around the columns of a tile, the rows of a panel and the leaves of a node
+SIZES = st.one_of(
+    st.integers(1, 18),
+    st.sampled_from([31, 32, 33, 63, 64, 65, 96, 97, 255, 256, 257, 288, 289, 320, 700]),
+)
+FEW_FEATURES = st.sampled_from([1, 2, 3, 4, 5, 8, 15, 16, 17, 40])
+
+pytestmark = pytest.mark.native
+
+
+@contextlib.contextmanager
+def skipping(how):
+    from pairtile import _native
+
+    _native.set_skipping(how)
+    try:
+        yield _native
+    finally:
+        _native.set_skipping("")
+
+
+@contextlib.contextmanager
+def screen(name):
+    from pairtile import _native
+
+    _native.set_screen(name)
+    try:
+        yield
+    finally:
+        _native.set_screen("")
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.indices, other.indices)
+    np.testing.assert_array_equal(one.distances, other.distances)
+
+
+def assert_nothing_changes(*args, **options):
+    """The neighbours of the sweep of all tiles, on any number of threads."""
+    with skipping("never"):
+        plain = pt.knn(*args, **options)
+    with skipping("always"):
+        for workers in (1, 2, 3):
+            assert_same(pt.knn(*args, workers=workers, **options), plain)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(data=st.data(), sets=pairs_of_sets(rows=SIZES, other_rows=SIZES, features=FEW_FEATURES))
+def test_equals_twin(metric, data, sets):
+    x, y = (narrowed(metric, s.array) for s in sets)
+    k = data.draw(st.one_of(st.just(len(y)), st.integers(1, min(len(y), 12))), label="k")
+    with skipping("always"):
+        assert_same(*native_and_twin(pt.knn, x, y, k, **named(metric, x), workers=2))
+
+
+@pytest.mark.parametrize("metric", BOUNDED)
+@given(data=st.data(), points=point_sets(rows=SIZES.filter(lambda n: n > 1)))
+def test_self_join_equals_twin(metric, data, points):
+    x = narrowed(metric, points.array)
+    k = data.draw(st.integers(1, min(len(x) - 1, 12)), label="k")
+    with skipping("always"):
+        assert_same(*native_and_twin(pt.knn, x, k=k, **named(metric, x)))
+
+
+@pytest.mark.parametrize("name", ["", "float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
+@given(
+    data=st.data(),
+    points=point_sets(rows=st.sampled_from([97, 320, 1100]), features=FEW_FEATURES),
+)
+def test_any_screen(name, metric, data, points):
+    k = data.draw(st.integers(1, 20), label="k")
+    with screen(name):
+        assert_nothing_changes(points.array, k=k, metric=metric)
+
+
+def _grid(side, d):
+    return np.stack(np.meshgrid(*[np.arange(side)] * d), axis=-1).reshape(-1, d).astype(float)
+
+
+HARD = {
+    "grid": lambda rng: _grid(24, 2),  # faces of boxes touch; every k-th best has ties
+    "grid that is no whole numbers": lambda rng: 0.1 * _grid(24, 2) + 1.0 / 3,
+    "grid of three": lambda rng: _grid(9, 3) / 7,
+    "shuffled grid": lambda rng: rng.permutation(_grid(24, 2) / 3),
+    "all equal": lambda rng: np.full((500, 3), 0.3),
+    "two points": lambda rng: rng.integers(2, size=(600, 1)) * np.ones((1, 4)),
+    "few distinct": lambda rng: rng.integers(4, size=(900, 2)) / 3,
+    "line": lambda rng: np.linspace(0, 1, 800)[:, None] * [[1.0, 2.0, -3.0]],
+    "one outlier": lambda rng: np.vstack([rng.random((700, 3)), [[1e12, -1e12, 1e12]]]),
+    "far outliers": lambda rng: np.vstack([rng.random((700, 3)), 1e30 * rng.random((9, 3))]),
+    "offset": lambda rng: 1e8 + rng.random((800, 3)),
+    "offset of float32": lambda rng: 1e4 + rng.random((800, 3)),
+    "denormals": lambda rng: 1e-310 * rng.random((700, 2)),
+    "denormals of float32": lambda rng: 1e-41 * rng.random((700, 2)),
+    "squares vanish": lambda rng: 1e-170 * rng.random((700, 2)),
+    "tiny beside large": lambda rng: rng.random((700, 2)) * 10.0 ** rng.integers(-30, 2, (700, 1)),
+    "clusters": lambda rng: (
+        rng.normal(size=(20, 6))[rng.integers(20, size=900)] + 1e-3 * rng.normal(size=(900, 6))
+    ),
+    "far clusters": lambda rng: 1e6 * rng.integers(3, size=(900, 1)) + rng.random((900, 3)),
+    "zero rows": lambda rng: rng.normal(size=(700, 3)) * (rng.random((700, 1)) < 0.8),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine", "minkowski"])
+@pytest.mark.parametrize("kind", HARD)
+def test_hard_data(kind, metric, dtype):
+    rng = np.random.default_rng(3)
+    with np.errstate(over="ignore", under="ignore"):
+        x = HARD[kind](rng).astype(dtype)
+    x = np.nan_to_num(x)
+    for k in (1, 4, 9):
+        assert_nothing_changes(x, k=k, **named(metric, x))
+        assert_nothing_changes(x[::3], x[1::2], k=k, **named(metric, x))
+
+
+@pytest.mark.parametrize("d", [2, 6])
+@given(data=st.data())
+def test_predicates(d, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
+    n, m = data.draw(SIZES, label="n"), data.draw(SIZES, label="m")
+    x, y = (rng.random((rows, d)).astype(np.float32) for rows in (n, m))
+    options = {}
+    if data.draw(st.booleans(), label="groups"):
+        options["query_groups"], options["reference_groups"] = (
+            rng.integers(4, size=rows) for rows in (n, m)
+        )
+        options["group_rule"] = data.draw(st.sampled_from(["same", "different"]), label="rule")
+    if data.draw(st.booleans(), label="times"):
+        kind = data.draw(st.sampled_from([float, int]), label="times are")
+        options["query_times"], options["reference_times"] = (
+            (9 * rng.random(rows)).astype(kind) for rows in (n, m)
+        )
+    if data.draw(st.booleans(), label="mask"):
+        options["reference_mask"] = rng.random(m) < 0.5
+    assert_nothing_changes(x, y, k=data.draw(st.integers(1, min(m, 9)), label="k"), **options)
+
+
+def test_rows_that_are_not_finite():
+    """Where a row has no place in the order all tiles are computed."""
+    x = np.random.default_rng(5).random((900, 3))
+    x[3], x[500] = np.nan, np.inf
+    with skipping("always") as native:
+        assert native.computed_pairs(x, None, 5, "euclidean", workers=2) >= 900 * 899 // 2
+    assert_nothing_changes(x, k=5, check_finite=False)
+
+
+# --- how much is left out ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("d", "most"), [(1, 140), (2, 260), (3, 700), (5, 5000)])
+def test_share_of_computed_pairs(d, most):
+    """Of near rows alone: a sweep that stops leaving out tiles is right, and useless."""
+    x = np.random.default_rng(0).random((20_000, d)).astype(np.float32)
+    with skipping("always") as native:
+        computed = native.computed_pairs(x, None, 10, "euclidean", workers=2)
+        assert len(x) * 20 < computed < len(x) * most
+        assert native.computed_pairs(x, None, 10, "euclidean", workers=1) == computed
+    with skipping("never") as native:
+        assert native.computed_pairs(x, None, 10, "euclidean", workers=2) >= len(x) ** 2 // 2
+
+
+@pytest.mark.parametrize(
+    "metric", [m for m in BOUNDED if m not in ("mahalanobis", "minkowski", "weuclidean")]
+)
+def test_every_bounded_metric_leaves_out_tiles(metric):
+    x = np.random.default_rng(1).random((6000, 3)).astype(np.float32)
+    with skipping("always") as native:
+        computed = native.computed_pairs(x, None, 5, metric, workers=2)
+    assert computed < 0.15 * len(x) ** 2
+
+
+def test_metrics_with_parameters_leave_out_tiles():
+    """They take as long as a few tiles do, not as long as all."""
+    x = np.random.default_rng(2).random((4000, 3))
+    for metric in ("mahalanobis", "minkowski", "weuclidean"):
+        assert_nothing_changes(x, k=3, **named(metric, x))
+
+
+# --- when it is done ---------------------------------------------------------------------------
+
+
+def sheet(rng, n):
+    return (rng.random((n, 3)) @ rng.normal(size=(3, 12))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        (lambda rng: rng.random((25_000, 3)).astype(np.float32), 0.05),
+        (lambda rng: rng.random((40_000, 4)), 0.1),
+        (lambda rng: sheet(rng, 60_000), 0.1),
+    ],
+    ids=["cube", "cube of four", "sheet"],
+)
+def test_chosen_where_it_pays(make, most):
+    from pairtile import _native
+
+    x = make(np.random.default_rng(0))
+    computed = _native.computed_pairs(x, None, 5, "euclidean", workers=2)
+    assert computed < most * len(x) ** 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: rng.standard_normal((20_000, 32), dtype=np.float32),
+        lambda rng: np.full((25_000, 3), 0.1, np.float32),  # no tile is farther than another
+        lambda rng: rng.random((900, 2)).astype(np.float32),
+    ],
+    ids=["isotropic", "all equal", "small"],
+)
+def test_not_chosen_where_it_does_not(make):
+    from pairtile import _native
+
+    x = make(np.random.default_rng(0))
+    computed = _native.computed_pairs(x, None, 3, "euclidean", workers=2)
+    assert computed >= len(x) * (len(x) - 1) // 2
+
+
+def test_an_order_that_does_not_fit_is_not_made():
+    from pairtile import _native
+
+    x = np.random.default_rng(0).random((25_000, 3)).astype(np.float32)
+    plain = pt.knn(x, k=5)
+    assert_same(pt.knn(x, k=5, memory_limit=_native.least_memory(3, 5)), plain)
