@@ -139,6 +139,45 @@ def test_many_pairs_near_the_threshold(metric, kind):
             assert_pairs(found, *right)
 
 
+@pytest.mark.native
+@pytest.mark.parametrize("screen", ["in_place", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("kind", ["normal", "near_ties", "lattice", "falling_spectrum"])
+def test_every_screen_finds_the_same_pairs(kind, screen):
+    """Also by radii of their own for each row, and by a bound that falls."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(4)
+    if kind == "falling_spectrum":
+        values = rng.normal(size=(500, 96)) / np.arange(1, 97)
+        values[250:] = values[:250] + 0.02 * rng.normal(size=(250, 96))
+    else:
+        values = KINDS[kind](rng, 500, 96)
+    x = values.astype(np.float32)
+    radii = rng.choice(pt.kth_distance(x, k=9), size=500)
+    for metric in ("cosine", "euclidean", "inner_product"):
+        every = similarities(x, metric)
+        upper = every[np.triu_indices(500, 1)]
+        threshold = float(np.quantile(upper, 0.99 if metric in SIMILAR else 0.01, method="nearest"))
+        calls = [
+            lambda t=threshold, m=metric: pt.near_duplicates(x, threshold=t, metric=m, workers=2),
+            lambda t=threshold, m=metric: pt.near_duplicates(x[:9], x, threshold=t, metric=m),
+            lambda m=metric: pt.top_pairs(x, 700, metric=m, workers=2),
+            lambda m=metric: pt.max_similarity(x, metric=m, earlier_only=True),
+            lambda: pt.radius_neighbors(x, radius=radii, workers=2),
+        ]
+        for call in calls:
+            with on_backend("numpy"):
+                right = call()
+            _native.set_screen(screen)
+            try:
+                found = call()
+            finally:
+                _native.set_screen("")
+            for a, b in zip(found, right, strict=True):
+                assert a.dtype == b.dtype
+                np.testing.assert_array_equal(a, b)
+
+
 @given(
     points=point_sets(rows=st.integers(1, 60)),
     seed=SEEDS,
