@@ -378,6 +378,9 @@ def test_knn_predicates(cupy: Any, gpu: Any) -> None:
         "query_times": ticks[1],
         "reference_times": ticks[1],
     }
+    earlier: dict[str, Any] = {"dtype": "float64", "earlier": True, **SEARCH}
+    found = gpu.knn(cupy.asarray(y), None, 1, "cosine", **earlier)
+    same_neighbors(host(found), twin.knn(y, None, 1, "cosine", **earlier))
     wanted = twin.knn(y, None, 40, "manhattan", dtype="float32", **of_itself, **SEARCH)
     same_neighbors(
         gpu.knn(y, None, 40, "manhattan", dtype="float32", **of_itself, **SEARCH), wanted
