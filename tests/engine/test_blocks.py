@@ -400,6 +400,12 @@ CALLS = {
     "prdc": pt.precision_recall_density_coverage,
     "authenticity": pt.authenticity,
     "distance_to_closest_record": pt.distance_to_closest_record,
+    "near_duplicates": lambda x, y, **options: pt.near_duplicates(x, y, threshold=0.5, **options),
+    "near_duplicates of one": lambda x, y, **options: pt.near_duplicates(
+        y, threshold=1.0, metric="euclidean", **options
+    ),
+    "max_similarity": lambda x, y, **options: pt.max_similarity(y, earlier_only=True, **options),
+    "top_pairs": lambda x, y, **options: pt.top_pairs(y, 99, **options),
 }
 
 
