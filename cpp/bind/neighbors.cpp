@@ -163,6 +163,23 @@ int64_t bind_computed_pairs(const py::array& queries, const Optional& reference,
     return work_of_knn(queries, reference, k, metric, workers).computed;
 }
 
+// The same of counting the neighbours within one radius.
+int64_t bind_computed_pairs_within(const py::array& queries, const Optional& reference,
+                                   double radius, const std::string& metric, int workers) {
+    const Source q(view_of(queries));
+    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
+    const SearchRequest request{q, r, metric_of(metric, py::none(), q.d())};
+    const std::vector<double> limits(static_cast<size_t>(q.rows()),
+                                     ordered_limit<double>(request.metric, radius, true));
+    std::vector<int64_t> rows(limits.size()), cols(static_cast<size_t>(r.rows()));
+    int64_t pairs = 0;
+    run_released(py::none(), workers, [&](Control& control) {
+        pairs = radius_count(request, reference.is_none(), limits.data(), nullptr, control,
+                             {rows.data(), cols.data()}, {});
+    });
+    return pairs;
+}
+
 template <class D>
 py::array distances_as(const Source& x, const Source& y, const Metric& metric, bool self,
                        int workers, const py::object& progress) {
@@ -457,6 +474,8 @@ void register_neighbors(py::module_& m) {
           arg("k"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("computed_pairs", bind_computed_pairs, arg("queries"), arg("reference").none(true),
           arg("k"), arg("metric"), py::kw_only(), arg("workers"));
+    m.def("computed_pairs_within", bind_computed_pairs_within, arg("queries"),
+          arg("reference").none(true), arg("radius"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
           py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),

@@ -86,13 +86,22 @@ void run_group(const Sweep<T>& sweep, const Skipping& skipping, const Ops<T>& op
         }
     }
     float largest = *std::max_element(mine.largest.begin(), mine.largest.end());
+    // of a triangle, nodes of which no column comes after a row
+    const auto below_diagonal = [&](int level, int64_t node) {
+        if (!sweep.triangle) return false;
+        int64_t end = (node + 1) * order.leaf();
+        for (int l = 0; l < level; ++l) end *= fan_out;
+        return end <= task.first_row + 1;
+    };
     const auto look_at_block = [&](int level, int64_t block) {
         float gaps[fan_out];
         gaps_to_block(rule, group, order.block(level, block), gaps);
         const int64_t first = block * fan_out;
         const int64_t here = std::min<int64_t>(fan_out, order.nodes(level) - first);
         for (int64_t i = 0; i < here; ++i) {
-            if (gaps[i] <= largest) mine.nearest.push(gaps[i], level, first + i);
+            if (gaps[i] <= largest && !below_diagonal(level, first + i)) {
+                mine.nearest.push(gaps[i], level, first + i);
+            }
         }
     };
     mine.nearest.clear();
@@ -156,18 +165,24 @@ int64_t run_nearest(const Sweep<T>& sweep, const Skipping& skipping, double most
         return pairs;
     };
     const int64_t groups = order.leaves();
+    std::vector<int64_t> few;
+    int64_t done = 0;
     if (most_pairs_per_row < static_cast<double>(m)) {
-        const int64_t few = std::clamp<int64_t>(groups / 256, 2, 16);
+        const int64_t count = std::min(groups, std::clamp<int64_t>(groups / 256, 2, 16));
+        for (int64_t i = 0; i < count; ++i) few.push_back(groups * (2 * i + 1) / (2 * count));
         std::atomic<int64_t> rows{0};
-        parallel_for(few, sweep.control, [&](int64_t i, int worker) {
-            rows += visit(groups * (2 * i + 1) / (2 * few), worker);
+        parallel_for(count, sweep.control, [&](int64_t i, int worker) {
+            rows += visit(few[static_cast<size_t>(i)], worker);
         });
         if (static_cast<double>(computed()) > most_pairs_per_row * static_cast<double>(rows)) {
             return -1;
         }
+        done = rows;
     }
     expect(sweep);
+    sweep.control.advance(done * m);
     parallel_for(groups, sweep.control, [&](int64_t group, int worker) {
+        if (std::binary_search(few.begin(), few.end(), group)) return;
         sweep.control.advance(visit(group, worker) * m);
     });
     return computed();

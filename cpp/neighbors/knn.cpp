@@ -102,11 +102,7 @@ class PredicateOfSome {
 int64_t computed_of_some(const SearchRequest& request, int64_t k, const Predicate& predicate,
                          const std::vector<int64_t>& queries,
                          const std::vector<int64_t>& references, Control& control) {
-    SearchRequest some = request;
-    some.queries.take(queries.data(), static_cast<int64_t>(queries.size()));
-    some.references.take(references.data(), static_cast<int64_t>(references.size()));
-    some.tiles = Tiles::skip;
-    some.nonfinite = nullptr;
+    const SearchRequest some = request.of_some(queries, references);
     const PredicateOfSome admitted(predicate, queries, references);
     std::vector<Ordered> values(queries.size() * static_cast<size_t>(k));
     std::vector<int64_t> indices(values.size());

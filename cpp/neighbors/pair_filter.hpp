@@ -17,7 +17,8 @@ class PairFilter {
           ops(ops_of<T>(isa())),
           hits_(static_cast<size_t>(search.control().workers())) {
         for (size_t w = 0; w < hits_.size(); ++w) {
-            canonical_.emplace_back(search.metric(), search.queries(), search.references());
+            canonical_.emplace_back(search.metric(), search.query_places(),
+                                    search.reference_places());
         }
     }
 

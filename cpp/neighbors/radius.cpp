@@ -1,6 +1,7 @@
 #include "neighbors/radius.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -171,6 +172,67 @@ class Count {
     ColStates<Counts<int32_t>> cols_;
 };
 
+// A vector of numbers of rows, in the places of a sweep that skips tiles.
+std::vector<double> in_places(const double* of_rows, const int64_t* rows, int64_t count) {
+    std::vector<double> placed(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) placed[static_cast<size_t>(i)] = of_rows[rows[i]];
+    return placed;
+}
+
+// How far rows of these limits reach, in packed units.
+double reach_of(const TileFormula& formula, const double* limits, int64_t rows) {
+    return formula.unit * *std::max_element(limits, limits + rows);
+}
+
+// Counts by the limits of rows where tiles are skipped: groups of rows, and columns that several
+// count into at once.
+template <class T>
+class CountNear {
+  public:
+    CountNear(const Search<T>& search, RadiusFilter<T>& inside, const double* row_limits,
+              RadiusCounts counts)
+        : search_(search),
+          inside_(inside),
+          counts_(counts),
+          limits_(in_places(row_limits, search.query_order(), search.queries().rows())) {}
+
+    void begin_groups(int workers, int64_t most_rows) {
+        most_rows_ = most_rows;
+        rows_.assign(static_cast<size_t>(workers * most_rows), 0);
+    }
+    void begin_group(const Task& task) {
+        std::fill_n(rows_.begin() + task.worker * most_rows_, most_rows_, int64_t{0});
+    }
+    double reach(const Task&, int64_t row, int64_t rows) const {
+        return reach_of(search_.formula(), limits_.data() + row, rows);
+    }
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+        int64_t* of_rows = rows_.data() + task.worker * most_rows_ + tile.local_row;
+        inside_.for_row_limits(
+            tile, rows, task.worker, limits_.data(), [&](int i, int32_t j, double) {
+                ++of_rows[i];
+                if (counts_.cols) {
+                    const int64_t col = search_.reference_order()[tile.col + j];
+                    std::atomic_ref(counts_.cols[col]).fetch_add(1, std::memory_order_relaxed);
+                }
+            });
+    }
+    void end_group(const Task& task) {
+        for (int64_t i = 0; counts_.rows && i < task.rows; ++i) {
+            counts_.rows[search_.query_order()[task.first_row + i]] =
+                rows_[static_cast<size_t>(task.worker * most_rows_ + i)];
+        }
+    }
+
+  private:
+    const Search<T>& search_;
+    RadiusFilter<T>& inside_;
+    RadiusCounts counts_;
+    std::vector<double> limits_;  // of rows in their places
+    int64_t most_rows_ = 0;
+    std::vector<int64_t> rows_;  // [worker][row of its group]
+};
+
 // Keeps the pairs inside the limits of their rows; where those of columns are given, every pair
 // stands for (j, i) too, which is inside or not by the limit of its column.
 template <class T>
@@ -220,6 +282,35 @@ ScreenFor typical_radius(const SearchRequest& request) {
     return {.k = std::max<int64_t>(1, request.references.rows() / 64), .in_place = true};
 }
 
+// Counts by the limits of rows, with tiles skipped where that is chosen: returns how many pairs
+// were computed, −1 where nothing was counted.
+int64_t count_near(const SearchRequest& request, bool exclude_self, const double* row_limits,
+                   Control& control, RadiusCounts counts) {
+    ScreenFor wanted{.k = 16};  // where tiles are skipped radii are small
+    wanted.pilot = [&](const std::vector<int64_t>& queries, const std::vector<int64_t>& references,
+                       Control& own) {
+        const auto few = static_cast<int64_t>(queries.size());
+        const SearchRequest some = request.of_some(queries, references);
+        const std::vector<double> limits = in_places(row_limits, queries.data(), few);
+        return count_near(some, exclude_self, limits.data(), own, {});
+    };
+    if (!may_skip(request, wanted.k)) return -1;
+    const int64_t n = request.queries.rows(), m = request.references.rows();
+    const int64_t computed =
+        search(request, wanted, control, [&]<class T>(const Screened& screened) -> int64_t {
+            if (!screened.skipping) return -1;
+            const Search<T> search(screened, {});
+            RadiusFilter<T> inside(search, exclude_self ? Which::others : Which::all);
+            CountNear<T> fold(search, inside, row_limits, counts);
+            return search.run_near(fold);
+        });
+    if (computed < 0) {  // a few groups may have counted
+        if (counts.rows) std::fill_n(counts.rows, n, int64_t{0});
+        if (counts.cols) std::fill_n(counts.cols, m, int64_t{0});
+    }
+    return computed;
+}
+
 // Of a set with itself, of which `which` is the later pairs, each is computed once.
 void collect(const SearchRequest& request, Which which, const double* row_limits,
              const double* col_limits, Control& control, FoundPairs& found) {
@@ -260,15 +351,30 @@ double ordered_limit(const Metric& metric, D radius, bool closed) {
     return value_of(low);
 }
 
-void radius_count(const SearchRequest& request, bool exclude_self, const double* row_limits,
-                  const double* col_limits, Control& control, RadiusCounts by_row_limit,
-                  RadiusCounts by_col_limit) {
-    search(request, typical_radius(request), control, [&]<class T>(const Screened& screened) {
-        const Search<T> search(screened, radius_needs);
-        RadiusFilter<T> inside(search, exclude_self ? Which::others : Which::all);
-        Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
-        search.run(fold);
-    });
+int64_t radius_count(const SearchRequest& request, bool exclude_self, const double* row_limits,
+                     const double* col_limits, Control& control, RadiusCounts by_row_limit,
+                     RadiusCounts by_col_limit) {
+    // each kind of limit by itself: those of columns are of the rows of the turned search
+    int64_t by_rows = -1, by_cols = -1;
+    if (row_limits) by_rows = count_near(request, exclude_self, row_limits, control, by_row_limit);
+    if (col_limits && (by_rows >= 0 || !row_limits)) {
+        SearchRequest turned = request;
+        std::swap(turned.queries, turned.references);
+        by_cols = count_near(turned, exclude_self, col_limits, control,
+                             {by_col_limit.cols, by_col_limit.rows});
+    }
+    if (by_rows >= 0) row_limits = nullptr;
+    if (by_cols >= 0) col_limits = nullptr;
+    const int64_t near = std::max<int64_t>(by_rows, 0) + std::max<int64_t>(by_cols, 0);
+    if (!row_limits && !col_limits) return near;
+    return near +
+           search(request, typical_radius(request), control,
+                  [&]<class T>(const Screened& screened) {
+                      const Search<T> search(screened, radius_needs);
+                      RadiusFilter<T> inside(search, exclude_self ? Which::others : Which::all);
+                      Count<T> fold(inside, row_limits, col_limits, by_row_limit, by_col_limit);
+                      return search.run(fold);
+                  });
 }
 
 int64_t least_radius_memory(int64_t d) { return least_memory(d, radius_needs); }

@@ -22,10 +22,11 @@ struct RadiusCounts {
 };
 
 // Pairs (i, j) with ordered value <= row_limits[i] are counted into `by_row_limit`, those with
-// value <= col_limits[j] into `by_col_limit`; either vector of limits may be null.
-void radius_count(const SearchRequest& request, bool exclude_self, const double* row_limits,
-                  const double* col_limits, Control& control, RadiusCounts by_row_limit,
-                  RadiusCounts by_col_limit);
+// value <= col_limits[j] into `by_col_limit`; either vector of limits may be null. Counts are 0
+// before. Returns how many pairs were computed.
+int64_t radius_count(const SearchRequest& request, bool exclude_self, const double* row_limits,
+                     const double* col_limits, Control& control, RadiusCounts by_row_limit,
+                     RadiusCounts by_col_limit);
 
 // The least memory that counting within radii can be held to, for rows of d features.
 int64_t least_radius_memory(int64_t d);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <vector>
 
 #include "engine/precision.hpp"
 #include "engine/source.hpp"
@@ -23,6 +25,17 @@ struct SearchRequest {
     // it too
     std::atomic<bool>* nonfinite = nullptr;
     Tiles tiles = Tiles::choose;
+
+    // The same of some of the rows, which the caller keeps, with tiles skipped.
+    SearchRequest of_some(const std::vector<int64_t>& some_queries,
+                          const std::vector<int64_t>& some_references) const {
+        SearchRequest some = *this;
+        some.queries.take(some_queries.data(), static_cast<int64_t>(some_queries.size()));
+        some.references.take(some_references.data(), static_cast<int64_t>(some_references.size()));
+        some.tiles = Tiles::skip;
+        some.nonfinite = nullptr;
+        return some;
+    }
 };
 
 }  // namespace pairtile

@@ -62,6 +62,8 @@ class Search {
   public:
     Search(const Screened& screened, const FoldNeeds& needs)
         : screened_(screened),
+          query_places_(screened.request.queries),
+          reference_places_(screened.request.references),
           sweep_{screened.skipping ? screened.skipping->rows : screened.screen.rows,
                  screened.skipping ? screened.skipping->cols : screened.screen.cols,
                  screened.screen.frame,
@@ -69,6 +71,10 @@ class Search {
                  blocking_for(screened, needs),
                  needs.triangle,
                  screened.control} {
+        if (screened.skipping) {
+            query_places_.take(query_order(), query_places_.rows());
+            reference_places_.take(reference_order(), reference_places_.rows());
+        }
         sweep_.triangle = !screened.in_place && (needs.triangle || sweep_.blocking.symmetric);
         sweep_.earlier = !screened.in_place && needs.earlier;
         sweep_.packed = packed_for<T>(screened.request.index, screened.screen);
@@ -94,13 +100,15 @@ class Search {
         return screened_.skipping ? screened_.skipping->col_order->rows() : nullptr;
     }
 
+    // Queries and references in their places.
+    const Source& query_places() const { return query_places_; }
+    const Source& reference_places() const { return reference_places_; }
+
     // Returns how many pairs were computed; −1 if it ended soon, as no tile can be left out.
     template <class Fold>
     int64_t run(Fold& fold) const {
         if constexpr (requires { fold.begin_groups(1, int64_t{}); }) {
-            if (const Skipping* skipping = screened_.skipping) {
-                return run_nearest(sweep_, *skipping, skipping->most_pairs_per_row, fold);
-            }
+            if (screened_.skipping) return run_near(fold);
         }
         expect(sweep_);
         if (screened_.in_place) {
@@ -110,6 +118,13 @@ class Search {
         }
         const int64_t pairs = sweep_.rows.rows() * sweep_.cols.rows();
         return sweep_.triangle ? pairs / 2 : pairs;
+    }
+
+    // The same of a fold that knows groups alone, where tiles are skipped.
+    template <class Fold>
+    int64_t run_near(Fold& fold) const {
+        const Skipping& skipping = *screened_.skipping;
+        return run_nearest(sweep_, skipping, skipping.most_pairs_per_row, fold);
     }
 
   private:
@@ -127,6 +142,7 @@ class Search {
     }
 
     Screened screened_;
+    Source query_places_, reference_places_;
     Sweep<T> sweep_;
 };
 

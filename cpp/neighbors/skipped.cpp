@@ -61,37 +61,57 @@ double expected_pairs_per_row(int64_t queries, int64_t references, bool self, in
     return std::min(static_cast<double>(references), some * std::pow(times, growth));
 }
 
+namespace {
+
+bool always(const SearchRequest& request) {
+    return request.tiles == Tiles::skip || forced_skipping() == ForcedSkipping::always;
+}
+
+int keys_of(const SearchRequest& request) {
+    return static_cast<int>(std::min<int64_t>(request.queries.d(), most_keys));
+}
+
+// Pairs that may be computed for a query, so that skipping the others is clearly better.
+double most_pairs_per_row(const SearchRequest& request, const Costs& costs) {
+    const double n = static_cast<double>(request.queries.rows());
+    const double m = static_cast<double>(request.references.rows());
+    const double placed = request.queries == request.references ? m : n + m;
+    constexpr double clearly = 0.75;
+    return (clearly * n * m * costs.pair - n * costs.query - placed * costs.row) /
+           (n * costs.skipping_pair);
+}
+
+}  // namespace
+
+bool may_skip(const SearchRequest& request, int64_t k) {
+    if (request.tiles == Tiles::all || forced_skipping() == ForcedSkipping::never ||
+        request.precision == Precision::fast || request.index || !has_gaps(request.metric)) {
+        return false;
+    }
+    if (always(request)) return true;
+    if (tile_is_forced() || forced_screen() != Forced::nothing) return false;
+    const Costs costs(request.queries.d(), k, keys_of(request));
+    return most_pairs_per_row(request, costs) > static_cast<double>(4 * k + 2 * leaf_columns());
+}
+
 std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& screen, int64_t k,
                                           const Pilot& pilot, Control& control) {
-    const ForcedSkipping forced = forced_skipping();
-    const bool always = request.tiles == Tiles::skip || forced == ForcedSkipping::always;
-    if (request.tiles == Tiles::all || forced == ForcedSkipping::never ||
-        request.precision == Precision::fast) {
-        return nullptr;
-    }
+    if (!may_skip(request, k)) return nullptr;
     const Source &queries = request.queries, &references = request.references;
     const int64_t n = queries.rows(), m = references.rows(), d = queries.d();
     const bool self = queries == references;
-    const int keys = static_cast<int>(std::min<int64_t>(d, most_keys));
+    const int keys = keys_of(request);
     double most_pairs = INFINITY;
-    if (!always) {
-        if (!has_gaps(request.metric) || tile_is_forced() || forced_screen() != Forced::nothing) {
-            return nullptr;
-        }
+    if (!always(request)) {
         const int64_t held = (self ? m : n + m) * Order::bytes_per_row(keys) +
                              m * (8 * screen.formula.words(d) + 32);
         if (control.memory() > 0 && held > control.memory() / 2) return nullptr;
         const Costs costs(d, k, keys);
-        const double rows = static_cast<double>(n), all = static_cast<double>(m);
-        const double brute = rows * all * costs.pair;
-        const double beside = rows * costs.query + (self ? all : rows + all) * costs.row;
-        constexpr double clearly = 0.75;
-        most_pairs = (clearly * brute - beside) / (rows * costs.skipping_pair);
-        constexpr int64_t low = direct_dimensions;  // in which near rows are nearly always few
-        if (!(most_pairs > static_cast<double>(4 * k + 2 * leaf_columns()))) return nullptr;
-        if (d > low) {
+        most_pairs = most_pairs_per_row(request, costs);
+        if (d > direct_dimensions) {  // below, near rows are nearly always few
             // a pilot of so many rows may take this share of the search
             constexpr double share = 0.015;
+            const double brute = static_cast<double>(n) * static_cast<double>(m) * costs.pair;
             int64_t sample = 1 << 14;
             const auto cost = [&](int64_t of) {
                 const double some = static_cast<double>(of);

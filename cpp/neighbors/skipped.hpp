@@ -14,6 +14,10 @@ namespace pairtile {
 using Pilot = std::function<int64_t(const std::vector<int64_t>& queries,
                                     const std::vector<int64_t>& references, Control& control)>;
 
+// Whether a search is of the kind and size that could skip tiles, for whoever must know it before
+// its screen is chosen.
+bool may_skip(const SearchRequest& request, int64_t k);
+
 // Null: every tile is computed. The screen may become one of rows as they are, whose error is a
 // share of the value: near pairs are what such a search compares.
 std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& screen, int64_t k,

@@ -44,6 +44,9 @@ def rescored_pairs(
 def computed_pairs(
     queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
 ) -> int: ...
+def computed_pairs_within(
+    queries: _Array, reference: _Array | None, radius: float, metric: str, *, workers: int
+) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
 
 class WatchedRange:

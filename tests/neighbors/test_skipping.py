@@ -163,6 +163,64 @@ def test_rows_that_are_not_finite():
     assert_nothing_changes(x, k=5, check_finite=False)
 
 
+# --- within radii ------------------------------------------------------------------------------
+
+
+def assert_same_counts(*args, **options):
+    with skipping("never"):
+        plain = pt.radius_count(*args, **options)
+    with skipping("always"):
+        for workers in (1, 3):
+            np.testing.assert_array_equal(pt.radius_count(*args, workers=workers, **options), plain)
+    return plain
+
+
+@pytest.mark.parametrize("metric", BOUNDED)
+@given(data=st.data(), sets=pairs_of_sets(rows=SIZES, other_rows=SIZES, features=FEW_FEATURES))
+def test_radius_counts_equal_twin(metric, data, sets):
+    """The radius is often the distance of a pair: inside, unless it is open."""
+    x, y = (narrowed(metric, s.array) for s in sets)
+    some = pt.knn(x[:1], y, k=len(y), **named(metric, x)).distances[0]
+    radius = some[data.draw(st.integers(0, len(y) - 1), label="which")]
+    closed = data.draw(st.booleans(), label="closed")
+    with skipping("always"):
+        native, twin = native_and_twin(
+            pt.radius_count, x, y, radius=radius, closed=closed, **named(metric, x), workers=2
+        )
+    np.testing.assert_array_equal(native, twin)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
+@pytest.mark.parametrize("kind", HARD)
+def test_radius_counts_of_hard_data(kind, metric):
+    rng = np.random.default_rng(4)
+    x = np.nan_to_num(HARD[kind](rng))
+    radii = pt.kth_distance(x, k=5, metric=metric)
+    assert_same_counts(x, radius=float(np.median(radii)), metric=metric)
+    assert_same_counts(x[::2], x[1::2], radius=float(radii[3]), metric=metric)
+
+
+def test_fidelity_of_generated_rows():
+    """Radii of their own on both sides, counted both ways."""
+    rng = np.random.default_rng(6)
+    x, y = rng.random((900, 3)), rng.random((700, 3)) ** 1.1
+    with skipping("never"):
+        plain = pt.precision_recall_density_coverage(x, y, k=4)
+    with skipping("always"):
+        assert pt.precision_recall_density_coverage(x, y, k=4) == plain
+
+
+@pytest.mark.parametrize(("d", "radius", "most"), [(2, 0.01, 300), (3, 0.06, 1500)])
+def test_share_of_pairs_computed_within_a_radius(d, radius, most):
+    x = np.random.default_rng(0).random((20_000, d)).astype(np.float32)
+    with skipping("always") as native:
+        computed = native.computed_pairs_within(x, None, radius, "euclidean", workers=2)
+        assert len(x) * 20 < computed < len(x) * most
+    with skipping("never") as native:
+        every = native.computed_pairs_within(x, None, radius, "euclidean", workers=2)
+        assert every >= len(x) * (len(x) - 1) // 2
+
+
 # --- how much is left out ----------------------------------------------------------------------
 
 
