@@ -136,7 +136,8 @@ void run_group(const Sweep<T>& sweep, const Skipping& skipping, const Ops<T>& op
 }  // namespace detail
 
 // Returns how many pairs were computed. Rows and columns of tiles are places in the orders. A few
-// groups go first: where they compute more than so many pairs of a row, it ends there, with −1.
+// groups go first: where they compute more than so many pairs of a row, it ends there, with −1. All
+// pairs are expected of it already, as orders take their time.
 template <class T, class Fold>
 int64_t run_nearest(const Sweep<T>& sweep, const Skipping& skipping, double most_pairs_per_row,
                     Fold& fold) {
@@ -175,11 +176,11 @@ int64_t run_nearest(const Sweep<T>& sweep, const Skipping& skipping, double most
             rows += visit(few[static_cast<size_t>(i)], worker);
         });
         if (static_cast<double>(computed()) > most_pairs_per_row * static_cast<double>(rows)) {
+            sweep.control.expect(-n * m);
             return -1;
         }
         done = rows;
     }
-    expect(sweep);
     sweep.control.advance(done * m);
     parallel_for(groups, sweep.control, [&](int64_t group, int worker) {
         if (std::binary_search(few.begin(), few.end(), group)) return;

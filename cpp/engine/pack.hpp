@@ -200,7 +200,7 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     constexpr int64_t panels_per_block = 8;
     const int64_t blocks = (panels + panels_per_block - 1) / panels_per_block;
     const int used = panels * width * d < (1 << 15) ? 1 : workers;
-    parallel_for(blocks, used, control, [&](int64_t block, int) {
+    const auto pack_block = [&](int64_t block, int) {
         const int64_t from = block * panels_per_block * width;
         const int64_t here = std::min(panels_per_block * width, count - from);
         if (formula.core == Core::differing_bits) {
@@ -208,7 +208,14 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
         }
         const auto pack = frame.narrow ? pack_panels<float, T> : pack_panels<double, T>;
         pack(ops, source, first + from, here, frame, formula, side, from, out);
-    });
+    };
+    // few of them are packed by any thread for itself, which is not to ask the outside world
+    constexpr int64_t few = 8;
+    if (used == 1 && blocks <= few) {
+        for (int64_t block = 0; block < blocks; ++block) pack_block(block, 0);
+    } else {
+        parallel_for(blocks, used, control, pack_block);
+    }
 }
 
 // The same on all threads of the call.

@@ -71,6 +71,16 @@ int keys_of(const SearchRequest& request) {
     return static_cast<int>(std::min<int64_t>(request.queries.d(), most_keys));
 }
 
+// Work that is expected from now on, and taken back unless it is kept.
+struct Expected {
+    int64_t pairs;
+    Control& control;
+
+    Expected(int64_t all, Control& of) : pairs(all), control(of) { control.expect(pairs); }
+    ~Expected() { control.expect(-pairs); }
+    Expected(const Expected&) = delete;
+};
+
 // Pairs that may be computed for a query, so that skipping the others is clearly better.
 double most_pairs_per_row(const SearchRequest& request, const Costs& costs) {
     const double n = static_cast<double>(request.queries.rows());
@@ -102,6 +112,7 @@ std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& 
     const bool self = queries == references;
     const int keys = keys_of(request);
     double most_pairs = INFINITY;
+    Expected expected(n * m, control);
     if (!always(request)) {
         const int64_t held = (self ? m : n + m) * Order::bytes_per_row(keys) +
                              m * (8 * screen.formula.words(d) + 32);
@@ -127,7 +138,9 @@ std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& 
     auto direct = screen_of_differences(queries, references, request.metric, request.precision);
     if (direct && forced_screen() == Forced::nothing) screen = *direct;
     auto skipping = skip_tiles(screen, request.metric, leaf_columns(), control);
-    if (skipping) skipping->most_pairs_per_row = most_pairs;
+    if (!skipping) return nullptr;
+    skipping->most_pairs_per_row = most_pairs;
+    expected.pairs = 0;
     return skipping;
 }
 
