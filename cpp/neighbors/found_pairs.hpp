@@ -28,6 +28,10 @@ class FoundPairs {
         pieces.back().push_back(pair);
     }
 
+    void clear() {
+        for (List& list : lists_) list.pieces.clear();
+    }
+
     // Where the pairs of each of the rows begin, and their number at the end.
     void starts(int64_t rows, int64_t* indptr) const;
 

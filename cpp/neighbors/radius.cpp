@@ -273,6 +273,49 @@ class Collect {
     FoundPairs& found_;
 };
 
+// Collects by the limits of rows where tiles are skipped; with `later` pairs i < j alone.
+template <class T>
+class CollectNear {
+  public:
+    CollectNear(const Search<T>& search, RadiusFilter<T>& inside, const double* row_limits,
+                bool later, FoundPairs* found)
+        : search_(search),
+          inside_(inside),
+          later_(later),
+          found_(found),
+          limits_(in_places(row_limits, search.query_order(), search.queries().rows())) {}
+
+    void begin_groups(int, int64_t) {}
+    void begin_group(const Task&) {}
+    void end_group(const Task&) {}
+
+    double reach(const Task&, int64_t row, int64_t rows) const {
+        return reach_of(search_.formula(), limits_.data() + row, rows);
+    }
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+        if (!found_) return;  // asked for the work alone
+        inside_.for_row_limits(
+            tile, rows, task.worker, limits_.data(), [&](int i, int32_t j, double known) {
+                const int64_t at = tile.row + i, from = tile.col + j;
+                const int64_t row = search_.query_order()[at];
+                const int64_t col = search_.reference_order()[from];
+                if (later_ && row >= col) return;
+                const double value =
+                    known == known ? known : inside_.canonical(at, from, task.worker);
+                if (!(value == value)) return;  // another thread changes the rows meanwhile
+                found_->add(task.worker,
+                            {static_cast<uint32_t>(row), static_cast<uint32_t>(col), value});
+            });
+    }
+
+  private:
+    const Search<T>& search_;
+    RadiusFilter<T>& inside_;
+    bool later_;
+    FoundPairs* found_;
+    std::vector<double> limits_;  // of rows in their places
+};
+
 // Either kind of count is held of rows and of columns at once.
 constexpr FoldNeeds radius_needs{.state_bytes_per_row = 2 * sizeof(Counts<int64_t>),
                                  .state_bytes_per_col = 2 * sizeof(Counts<int32_t>)};
@@ -308,6 +351,30 @@ int64_t count_near(const SearchRequest& request, bool exclude_self, const double
         if (counts.rows) std::fill_n(counts.rows, n, int64_t{0});
         if (counts.cols) std::fill_n(counts.cols, m, int64_t{0});
     }
+    return computed;
+}
+
+// The same for the pairs themselves: −1 where nothing was collected.
+int64_t collect_near(const SearchRequest& request, bool itself, bool later,
+                     const double* row_limits, Control& control, FoundPairs* found) {
+    ScreenFor wanted{.k = 16};
+    wanted.pilot = [&](const std::vector<int64_t>& queries, const std::vector<int64_t>& references,
+                       Control& own) {
+        const auto few = static_cast<int64_t>(queries.size());
+        const SearchRequest some = request.of_some(queries, references);
+        const std::vector<double> limits = in_places(row_limits, queries.data(), few);
+        return collect_near(some, itself, later, limits.data(), own, nullptr);
+    };
+    if (!may_skip(request, wanted.k)) return -1;
+    const int64_t computed =
+        search(request, wanted, control, [&]<class T>(const Screened& screened) -> int64_t {
+            if (!screened.skipping) return -1;
+            const Search<T> search(screened, {});
+            RadiusFilter<T> inside(search, itself ? Which::others : Which::all);
+            CollectNear<T> fold(search, inside, row_limits, later, found);
+            return search.run_near(fold);
+        });
+    if (computed < 0 && found) found->clear();  // a few groups may have collected
     return computed;
 }
 
@@ -381,6 +448,8 @@ int64_t least_radius_memory(int64_t d) { return least_memory(d, radius_needs); }
 
 FoundPairs radius_neighbors(const SearchRequest& request, bool itself, const double* row_limits,
                             Control& control) {
+    FoundPairs near(control.workers(), false);
+    if (collect_near(request, itself, false, row_limits, control, &near) >= 0) return near;
     const int64_t n = request.queries.rows();
     // with one limit for all a pair is inside for both of its rows or for neither
     const bool one_limit = std::all_of(row_limits, row_limits + n,
@@ -394,6 +463,7 @@ FoundPairs radius_neighbors(const SearchRequest& request, bool itself, const dou
 FoundPairs pairs_within(const SearchRequest& request, bool itself, double limit, Control& control) {
     const std::vector<double> limits(static_cast<size_t>(request.queries.rows()), limit);
     FoundPairs found(control.workers(), false);
+    if (collect_near(request, itself, itself, limits.data(), control, &found) >= 0) return found;
     collect(request, itself ? Which::later : Which::all, limits.data(), nullptr, control, found);
     return found;
 }

@@ -178,6 +178,37 @@ def test_every_screen_finds_the_same_pairs(kind, screen):
                 np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.native
+@pytest.mark.parametrize("d", [2, 3, 9])
+@pytest.mark.parametrize("kind", ["normal", "near_ties", "lattice", "all_equal"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "chebyshev"])
+def test_skipped_tiles_hold_no_pairs(kind, d, metric):
+    from pairtile import _native
+
+    x = KINDS[kind](np.random.default_rng(6), 1500, d).astype(np.float32)
+    every = similarities(x, metric)[np.triu_indices(1500, 1)]
+    t = float(np.quantile(every, 0.999 if metric in SIMILAR else 0.001, method="nearest"))
+    t = min(t, 1.0) if metric == "cosine" else t
+    radii = np.random.default_rng(7).choice(pt.kth_distance(x, k=5, metric=metric), size=1500)
+    calls = [
+        lambda: pt.near_duplicates(x, threshold=t, metric=metric, workers=3),
+        lambda: pt.near_duplicates(x[:400], x[300:], threshold=t, metric=metric, workers=2),
+        lambda: pt.radius_neighbors(x, radius=radii, metric=metric, workers=3),
+        lambda: pt.radius_neighbors(x[:400], x[300:], radii[:400], metric=metric, workers=2),
+    ]
+    for call in calls:
+        found = []
+        for skipping in ("always", "never"):
+            _native.set_skipping(skipping)
+            try:
+                found.append(call())
+            finally:
+                _native.set_skipping("")
+        for a, b in zip(*found, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
 @given(
     points=point_sets(rows=st.integers(1, 60)),
     seed=SEEDS,
