@@ -240,7 +240,8 @@ def near_duplicates(
     Notes
     -----
     O(n m d) operations, half of them within one set; memory beyond inputs and result is O(tiles)
-    and 16 bytes for each pair, never n x m. Sets that are not in memory are read block by block.
+    and 16 bytes for each pair, never n x m. Where near rows are few, tiles that can hold no pair
+    are left out, as in `knn`. Sets that are not in memory are read block by block.
 
     Pairs are screened as in `knn`; what the screen cannot tell from the threshold is decided by the
     canonical float64 distance d, as the number that is returned: a pair is one if and only if

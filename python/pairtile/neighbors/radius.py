@@ -236,7 +236,8 @@ def radius_neighbors(
     -----
     One sweep of O(n m d) operations, half of them within one set, where each pair serves both of
     its rows; memory beyond inputs and result is O(tiles) and 16 bytes for each neighbour, or each
-    pair within one set whose radii are one number. Sets that are not in memory, read block by
+    pair within one set whose radii are one number. Where near rows are few, tiles that can hold no
+    neighbour are left out, as in `knn`. Sets that are not in memory, read block by
     block as in `knn`, are counted first; `memory_limit` then also holds the neighbours of some
     queries at a time, but not those of a single query that has too many.
 
