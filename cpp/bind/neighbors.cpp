@@ -180,6 +180,11 @@ int64_t bind_computed_pairs_within(const py::array& queries, const Optional& ref
     return pairs;
 }
 
+int64_t bind_finished_pairs(const py::array& queries, const Optional& reference, int64_t k,
+                            const std::string& metric, int workers) {
+    return work_of_knn(queries, reference, k, metric, workers).finished;
+}
+
 template <class D>
 py::array distances_as(const Source& x, const Source& y, const Metric& metric, bool self,
                        int workers, const py::object& progress) {
@@ -476,6 +481,8 @@ void register_neighbors(py::module_& m) {
           arg("k"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("computed_pairs_within", bind_computed_pairs_within, arg("queries"),
           arg("reference").none(true), arg("radius"), arg("metric"), py::kw_only(), arg("workers"));
+    m.def("finished_pairs", bind_finished_pairs, arg("queries"), arg("reference").none(true),
+          arg("k"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
           py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),

@@ -59,7 +59,7 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
                          const BlockingLimits& limits) {
     const int64_t rows = ops.rows, cols = ops.cols;
     const int64_t row_bytes = std::max<int64_t>(d, 1) * static_cast<int64_t>(sizeof(T));
-    const int64_t held_bytes = held_per_row<T>(d);
+    const int64_t held_bytes = held_per_row<T>(d) + limits.beside_bytes;
     Blocking blocking;
     const int64_t forced_row = forced_rows.load(), forced_col = forced_cols.load();
     const auto make_symmetric = [&](int64_t block, int64_t super) {

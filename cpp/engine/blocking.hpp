@@ -35,6 +35,7 @@ struct BlockingLimits {
     int64_t states_bytes = int64_t{384} << 20;  // and in all segments
     int64_t state_bytes_per_row = 0;            // fold state per row and segment
     int64_t state_bytes_per_col = 0;            // fold state per column and row block
+    int64_t beside_bytes = 0;                   // held of a point beside its panel
     int64_t strip_cols = 256;                   // at most
     int64_t block_rows = 0;                     // at least, in a task
     bool few_rows = false;                      // a fold that run() may hand all rows at once

@@ -33,6 +33,10 @@ struct Panels {
     Buffer<T> features;              // [feature panel][point][cols]
     Buffer<T> bias;                  // of columns: what their dot products begin with
     Buffer<T> copy;                  // where points in place are not what lies there
+    // beside the panels of a prefix, [point][words]: the rows as they were before they were turned,
+    // and the second step's coordinates with what is left after them and before
+    int64_t whole_words = 0, more_words = 0;
+    Buffer<T> whole, more;
 
     const T* panel_of(int64_t row) const { return data.data() + row / width * width * d; }
 
@@ -47,6 +51,10 @@ struct Panels {
         out.data = Buffer<T>::view(panel_of(from), panels * width * d);
         out.norms = Buffer<T>::view(norms.data() + from, panels * width);
         out.panel_bounds = Buffer<NormBound>::view(panel_bounds.data() + from / width, panels);
+        out.whole_words = whole_words;
+        out.more_words = more_words;
+        out.whole = Buffer<T>::view(whole.data() + from * whole_words, points * whole_words);
+        out.more = Buffer<T>::view(more.data() + from * more_words, points * more_words);
         return out;
     }
 
@@ -92,6 +100,45 @@ void pack_features(const Ops<T>& ops, const RowsView<S>& rows, int count, int64_
     }
 }
 
+// Norms and bounds of the `here` points from `at` on, which fill a panel, from Σ x² (or the norm of
+// the formula) of each and what packing took off it. Rows out of range, and those that `apart` is
+// true of, are as far as can be from being known.
+template <class T, class Apart>
+void keep_norms(const TileFormula& formula, const PanelLayout& side, int64_t at, int here,
+                double* norms, const double* residuals, Apart apart, Panels<T>& out) {
+    const double largest_norm = formula.norm == Norm::squares
+                                    ? formula.largest_norm * formula.largest_norm
+                                    : formula.largest_norm;
+    const auto reach_of = [&](double norm) {
+        return formula.norm == Norm::squares ? std::sqrt(norm) : norm;
+    };
+    T* to = out.norms.data() + at;
+    for (int i = 0; i < here; ++i) to[i] = norms[i] == INFINITY ? T(0) : static_cast<T>(norms[i]);
+    for (int i = here; i < side.width; ++i) to[i] = T(0);
+    for (int i = 0; i < here; ++i) {
+        if (norms[i] > largest_norm || apart(i)) norms[i] = INFINITY;
+    }
+    NormBound largest;
+    for (int i = 0; i < here; ++i) {  // of squares, and so that NaN is passed over
+        largest.norm = norms[i] > largest.norm ? norms[i] : largest.norm;
+        largest.residual = residuals[i] > largest.residual ? residuals[i] : largest.residual;
+    }
+    out.panel_bounds[at / side.width] = {reach_of(largest.norm), std::sqrt(largest.residual)};
+    for (int i = 0; side.each && i < side.width; ++i) {
+        out.norm_bounds[at + i] =
+            i < here ? NormBound{reach_of(norms[i]), std::sqrt(residuals[i])} : NormBound{};
+    }
+}
+
+// The same as pack_panels(), of rows that are turned (`Prefix`): panels of their first coordinates
+// and the length of the rest, and what the pairs that these leave are finished with.
+template <class S>
+void pack_turned(const Ops<float>& ops, const Source& source, int64_t first, int64_t count,
+                 const Frame& frame, const TileFormula& formula, const PanelLayout& side,
+                 int64_t at, Panels<float>& out);
+// Room for the latter.
+void reserve_turned(const Prefix& prefix, int64_t points, Panels<float>& out);
+
 // Packs `count` points from `first` on as the points `at` and following of `out`.
 template <class S, class T>
 void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t count,
@@ -99,15 +146,14 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
                  int64_t at, Panels<T>& out) {
     constexpr int most = 64;
     const int64_t d = source.d();
+    if constexpr (sizeof(T) == 4) {
+        if (formula.prefix) {
+            return pack_turned<S>(ops, source, first, count, frame, formula, side, at, out);
+        }
+    }
     const bool coarse = formula.core == Core::dot_bfloat16;
     // a row of zeros has no direction: its distance is a convention, not an argument
     const bool zeros_differ = source.normalised() && formula.add_norms;
-    const double largest_norm = formula.norm == Norm::squares
-                                    ? formula.largest_norm * formula.largest_norm
-                                    : formula.largest_norm;
-    const auto reach_of = [&](double norm) {
-        return formula.norm == Norm::squares ? std::sqrt(norm) : norm;
-    };
     Buffer<S> copy(side.width * d);
     double norms[most], residuals[most] = {};
     for (int64_t from = 0; from < count; from += side.width) {
@@ -132,25 +178,10 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
             pack(ops.pack_float64, ops.pack_bfloat16_float64);
         }
         if (side.with_features) pack_features(ops, rows, here, d, frame, at + from, out);
-        T* to = out.norms.data() + at + from;
-        for (int i = 0; i < here; ++i)
-            to[i] = norms[i] == INFINITY ? T(0) : static_cast<T>(norms[i]);
-        for (int i = here; i < side.width; ++i) to[i] = T(0);
-        for (int i = 0; i < here; ++i) {
-            if (norms[i] > largest_norm) norms[i] = INFINITY;
-            if (zeros_differ && is_zero(rows.data + i * rows.stride, d)) norms[i] = INFINITY;
-        }
-        NormBound largest;
-        for (int i = 0; i < here; ++i) {  // of squares, and so that NaN is passed over
-            largest.norm = norms[i] > largest.norm ? norms[i] : largest.norm;
-            largest.residual = residuals[i] > largest.residual ? residuals[i] : largest.residual;
-        }
-        out.panel_bounds[(at + from) / side.width] = {reach_of(largest.norm),
-                                                      std::sqrt(largest.residual)};
-        for (int i = 0; side.each && i < side.width; ++i) {
-            out.norm_bounds[at + from + i] =
-                i < here ? NormBound{reach_of(norms[i]), std::sqrt(residuals[i])} : NormBound{};
-        }
+        const auto apart = [&](int i) {
+            return zeros_differ && is_zero(rows.data + i * rows.stride, d);
+        };
+        keep_norms(formula, side, at + from, here, norms, residuals, apart, out);
     }
 }
 
@@ -195,6 +226,9 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
     out.norms.reserve(panels * width);
     out.panel_bounds.reserve(panels);
     if (side.each) out.norm_bounds.reserve(panels * width);
+    if constexpr (sizeof(T) == 4) {
+        if (formula.prefix) reserve_turned(*formula.prefix, panels * width, out);
+    }
     if (side.with_features) out.features.reserve(feature_panels * count * ops.cols);
 
     constexpr int64_t panels_per_block = 8;

@@ -8,11 +8,13 @@
 
 #include "engine/canonical.hpp"
 #include "engine/isa.hpp"
+#include "engine/prefix.hpp"
 
 namespace pairtile {
 namespace {
 
-constexpr const char* forcible[] = {"", "in_place", "bfloat16", "float32", "float64"};
+constexpr const char* forcible[] = {"",        "in_place", "bfloat16",       "float32",
+                                    "float64", "prefix",   "prefix_bfloat16"};
 std::atomic<Forced> forced_now{Forced::nothing};  // also while other threads search
 
 // The share of all references that a screen with this error would leave to be rescored, from a
@@ -81,6 +83,177 @@ class AmbiguousShare {
     std::vector<std::vector<double>> beyond_kth_;  // value − k-th value, in packed units
 };
 
+// How many pairs the first coordinates of rotated rows leave, from a sample: of a few queries and
+// many references those whose lower bound is not above the k-th smallest value (or the limit), plus
+// what rounding takes. Directions come from one half of the references, counts from the other.
+class PrefixSample {
+  public:
+    static constexpr int64_t queries = 32, most_references = 4096, step = 16;
+
+    PrefixSample(const Question& asked, const Framed& framed, int64_t references)
+        : asked_(asked),
+          framed_(framed),
+          queries_(sample_rows(framed.rows, framed.frame, queries)),
+          references_(sample_rows(framed.cols, framed.frame, references)) {}
+
+    static int64_t most_kept(int64_t d) { return std::min<int64_t>(128, d / 2) / step * step; }
+    // What looking takes, in features of pairs: products at a rate that was measured to be a part
+    // of the micro-kernel's.
+    static double work(double d, double rows) {
+        constexpr double slower = 3.5;
+        const double most = static_cast<double>(most_kept(static_cast<int64_t>(d)));
+        return slower * (0.5 * rows * d * d + 4.0 * d * d * most + 16.0 * most * most * d +
+                         rows * d * (most + 2.0 * static_cast<double>(queries)));
+    }
+    static int64_t bytes(int64_t d, int64_t rows) {
+        return 4 * (2 * rows * (d + most_kept(d)) + 2 * d * d + 6 * d * most_kept(d));
+    }
+
+    // Directions that the rows spread over.
+    double spread() const { return effective_dimension(references_); }
+
+    void look(Control& control) {
+        const Ops<float>& ops = isa().f32;
+        const int64_t d = references_.d, most = most_kept(d);
+        directions_ = principal_directions(half_of(references_), most, control);
+        const auto prefix = Prefix::of(directions_, d, most, 0);
+        lost_ = prefix->lost_kept;
+        const int64_t width = prefix->directions;
+        Buffer<float> of_queries(queries_.count * width), of_references(references_.count * width);
+        prefix->turn(ops, queries_.data.data(), queries_.stride, queries_.count, of_queries.data());
+        constexpr int64_t at_a_time = 256;
+        parallel_for((references_.count + at_a_time - 1) / at_a_time, control,
+                     [&](int64_t block, int) {
+                         const int64_t from = block * at_a_time;
+                         prefix->turn(ops, references_.row(from), references_.stride,
+                                      std::min(at_a_time, references_.count - from),
+                                      of_references.data() + from * width);
+                     });
+        steps_ = static_cast<size_t>(most / step);
+        const auto lengths = lengths_after(of_references.data(), width, references_);
+        const auto own = lengths_after(of_queries.data(), width, queries_);
+        left_.assign(2 * (steps_ + 1), 0.0);
+        double pairs = 0.0;
+        for (int64_t q = 0; q < queries_.count; ++q) {
+            count_left(q, of_queries.data() + q * width, of_references.data(), width,
+                       own.data() + static_cast<size_t>(q) * (steps_ + 1), lengths);
+            pairs += static_cast<double>(references_.count / 2);
+        }
+        for (double& share : left_) share /= std::max(pairs, 1.0);
+    }
+
+    // The share of the pairs that so many coordinates leave.
+    double left(int64_t kept, bool coarse) const {
+        return left_[2 * static_cast<size_t>(kept / step) + (coarse ? 1 : 0)];
+    }
+    std::shared_ptr<const Prefix> prefix(int64_t kept, int64_t more) const {
+        return Prefix::of(directions_, references_.d, kept, more);
+    }
+
+    std::shared_ptr<const Prefix> guess(int64_t kept) const {
+        return Prefix::of(directions_, references_.d, kept, 0, true);
+    }
+
+  private:
+    static constexpr double bfloat16_lost = 0x1p-9;
+
+    static SampledRows half_of(const SampledRows& all) {
+        SampledRows half;
+        half.d = all.d;
+        half.stride = all.stride;
+        half.data.reserve((all.count + 1) / 2 * all.stride);
+        for (int64_t i = 0; i < all.count; i += 2) {
+            half.squares.push_back(all.squares[static_cast<size_t>(i)]);
+            std::copy_n(all.row(i), all.stride, half.data.data() + half.count++ * all.stride);
+        }
+        return half;
+    }
+
+    // Of each row the length that is left after each step.
+    std::vector<double> lengths_after(const float* turned, int64_t width,
+                                      const SampledRows& rows) const {
+        std::vector<double> lengths;
+        for (int64_t i = 0; i < rows.count; ++i) {
+            double left = rows.squares[static_cast<size_t>(i)];
+            for (size_t s = 0; s <= steps_; ++s) {
+                lengths.push_back(std::sqrt(std::max(0.0, left)));
+                const float* from = turned + i * width + static_cast<int64_t>(s) * step;
+                for (int64_t c = 0; s < steps_ && c < step; ++c) {
+                    left -= static_cast<double>(from[c]) * static_cast<double>(from[c]);
+                }
+            }
+        }
+        return lengths;
+    }
+
+    // In packed units, of a query with this square and reference j.
+    double value(double square, size_t j, double product) const {
+        const TileFormula& formula = framed_.float32;
+        const double norms = formula.add_norms ? square + references_.squares[j] : 0.0;
+        return norms + formula.constant_bias + formula.row_factor * product;
+    }
+
+    double limit_of(int64_t q, std::vector<double> values) const {
+        if (asked_.limit) return framed_.float32.unit * *asked_.limit;
+        if (framed_.rows == framed_.cols) {  // no row is its own neighbour
+            for (size_t j = 0; j < values.size(); ++j) {
+                const bool itself = references_.index[j] == queries_.index[static_cast<size_t>(q)];
+                if (itself) values[j] = INFINITY;
+            }
+        }
+        const auto many = static_cast<int64_t>(values.size());
+        const int64_t at = std::min(many - 1, asked_.k * many / asked_.references.rows());
+        std::nth_element(values.begin(), values.begin() + at, values.end());
+        return values[static_cast<size_t>(at)];
+    }
+
+    void count_left(int64_t q, const float* turned, const float* of_references, int64_t width,
+                    const double* own, const std::vector<double>& lengths) {
+        const Ops<float>& ops = isa().f32;
+        const auto many = static_cast<size_t>(references_.count);
+        const double square = queries_.squares[static_cast<size_t>(q)];
+        std::vector<int32_t> all(many);
+        std::vector<float> products(many);
+        std::vector<double> values(many), sums(many), fine(many), coarse(many);
+        for (size_t j = 0; j < many; ++j) all[j] = static_cast<int32_t>(j);
+        ops.dots(queries_.row(q), references_.data.data(), references_.stride, all.data(),
+                 static_cast<int>(many), references_.stride, products.data());
+        const double a = std::sqrt(square);
+        for (size_t j = 0; j < many; ++j) {
+            values[j] = value(square, j, static_cast<double>(products[j]));
+            const double b = std::sqrt(references_.squares[j]);
+            const auto error = [&](double lost) {
+                return framed_.float32.error({a, lost * a}, {b, lost * b});
+            };
+            fine[j] = error(4.0 * lost_);
+            coarse[j] = error(4.0 * lost_ + bfloat16_lost);
+        }
+        const double limit = limit_of(q, values);
+        for (size_t s = 0; s <= steps_; ++s) {
+            if (s > 0) {
+                const int64_t from = static_cast<int64_t>(s - 1) * step;
+                ops.dots(turned + from, of_references + from, width, all.data(),
+                         static_cast<int>(many), step, products.data());
+                for (size_t j = 0; j < many; ++j) sums[j] += static_cast<double>(products[j]);
+            }
+            for (size_t j = 1; j < many; j += 2) {
+                const double bound =
+                    value(square, j, sums[j] + own[s] * lengths[j * (steps_ + 1) + s]);
+                left_[2 * s] += bound <= limit + fine[j];
+                left_[2 * s + 1] += bound <= limit + coarse[j];
+            }
+        }
+    }
+
+    const Question& asked_;
+    const Framed& framed_;
+    SampledRows queries_, references_;
+    std::vector<double> directions_;
+    double lost_ = 0.0;
+    size_t steps_ = 0;
+    std::vector<double> left_;  // after each step, in float32 and in bfloat16
+};
+
 // A text with numbers in it.
 template <class... Numbers>
 std::string text(const char* format, Numbers... numbers) {
@@ -89,8 +262,8 @@ std::string text(const char* format, Numbers... numbers) {
     return line;
 }
 
-Plan only(Packing packing, std::string why) {
-    Plan plan;
+ScreenPlan only(Packing packing, std::string why) {
+    ScreenPlan plan;
     plan.packing = packing;
     plan.reasons.push_back(std::move(why));
     return plan;
@@ -100,11 +273,14 @@ Plan only(Packing packing, std::string why) {
 // a reference, at about the work of 64 pairs more for bfloat16; and of the rescoring of what the
 // screen cannot decide, at the work of 8 features each plus the fetching of a row.
 struct Costs {
-    double d, packing;
+    double d, queries, references, neighbors, packing;
     std::optional<Packing> packed;
 
     explicit Costs(const Question& asked)
         : d(static_cast<double>(asked.queries.d())),
+          queries(static_cast<double>(asked.queries.rows())),
+          references(static_cast<double>(asked.references.rows())),
+          neighbors(asked.limit ? 0.0 : static_cast<double>(asked.k)),
           packing(64.0 / static_cast<double>(asked.queries.rows())),
           packed(asked.packed) {}
 
@@ -119,7 +295,114 @@ struct Costs {
     double all_pairs(Packing as, double share) const {
         return rate(as) * d + packing_as(as) + rescoring(share);
     }
+
+    // Rows are turned, references anew for so many queries at a time. Tiles hold one number more
+    // than the coordinates, and each of their pairs is compared; `hit` is what it takes to look at
+    // one that they leave, and features take more outside of the micro-kernel, of whole rows most,
+    // which come from farther away.
+    static constexpr double compare = 8.0, hit = 600.0, single = 6.0, single_whole = 4.0;
+    static constexpr double queries_at_once = 8192.0;
+    double turning(double coordinates) const {
+        const double at_once = std::min(queries, queries_at_once);
+        return d * (coordinates + 16.0) * (1.0 / at_once + 1.0 / references);
+    }
+    // A sweep of a few coordinates that guesses the k best, and their distances.
+    static constexpr int64_t guess = 16;
+    double guessing(Packing as) const {
+        return rate(as) * (guess + 1) + 2.0 * compare + turning(guess) +
+               (1.5 * neighbors + 8.0) * rescoring(1.0) / references;
+    }
+    double by_prefix(Packing as, double kept, double more, double left, double left_after) const {
+        double cost = rate(as) * (kept + 1.0) + compare + turning(kept + more) + left * hit;
+        if (neighbors > 0.0) cost += guessing(as);
+        if (more > 0.0) cost += left * single * (more + 2.0);
+        return cost + left_after * (single_whole * d + hit);
+    }
 };
+
+// Whether lower bounds decide for less than the plan so far; takes what is best if so. Asking must
+// not cost much where the answer is no: rows that spread over most of their dimensions, of which a
+// few thousand products tell, are not looked at any further.
+void weigh_prefix(const Question& asked, const Framed& framed, const Costs& costs, bool has_coarse,
+                  Control& control, ScreenPlan& plan) {
+    constexpr int64_t fewest = 48, longest = 4096;  // features
+    constexpr int64_t fewest_rows = 1024;
+    constexpr double worth_asking = 0.03, worth_changing = 0.95, spread_out = 0.5;
+    const int64_t d = asked.queries.d();
+    if (!asked.finishes || framed.float32.core != Core::dot || d < fewest || d > longest) return;
+    const double budget = worth_asking * costs.queries * costs.references * plan.cost;
+    int64_t rows = PrefixSample::most_references;
+    while (rows > fewest_rows && PrefixSample::work(costs.d, static_cast<double>(rows)) > budget) {
+        rows /= 2;
+    }
+    if (PrefixSample::work(costs.d, static_cast<double>(rows)) > budget) {
+        plan.reasons.emplace_back("no prefix: asking a sample would cost more than 3 %");
+        return;
+    }
+    if (const int64_t bytes = PrefixSample::bytes(d, rows), limit = control.memory();
+        limit > 0 && bytes > limit / 4) {
+        plan.reasons.push_back(
+            text("no prefix: a rotation would take %.0f MB, more than a quarter "
+                 "of memory_limit",
+                 1e-6 * static_cast<double>(bytes)));
+        return;
+    }
+    PrefixSample sample(asked, framed, rows);
+    const double spread = sample.spread();
+    if (spread > spread_out * costs.d) {
+        plan.reasons.push_back(text("no prefix: rows spread over about %.0f of %.0f directions",
+                                    std::min(spread, costs.d), costs.d));
+        return;
+    }
+    sample.look(control);
+    struct {
+        double cost = INFINITY, left = 1.0, left_after = 1.0;
+        int64_t kept = 0, more = 0;
+        Packing packing = Packing::float32;
+    } best;
+    constexpr int64_t step = PrefixSample::step;
+    const int64_t most = PrefixSample::most_kept(d);
+    for (const Packing as : {Packing::float32, Packing::bfloat16}) {
+        const bool coarse = as == Packing::bfloat16;
+        if (coarse && !has_coarse) continue;
+        for (int64_t kept = step; kept <= most; kept += step) {
+            for (int64_t more = 0; kept + more <= most; more += step) {
+                const double left = sample.left(kept, coarse);
+                const double after = more > 0 ? sample.left(kept + more, coarse) : left;
+                const double cost = costs.by_prefix(as, static_cast<double>(kept),
+                                                    static_cast<double>(more), left, after);
+                if (cost < best.cost) best = {cost, left, after, kept, more, as};
+            }
+        }
+    }
+    plan.reasons.push_back(
+        text("a prefix of %d coordinates in %s: a cost of %.4g, %.3g %% of the pairs go on",
+             static_cast<int>(best.kept), name_of(best.packing), best.cost, 100.0 * best.left));
+    if (best.more > 0) {
+        plan.reasons.push_back(text("%d coordinates more leave %.3g %%",
+                                    static_cast<int>(best.more), 100.0 * best.left_after));
+    }
+    if (best.cost > worth_changing * plan.cost) return;
+    plan.packing = best.packing;
+    plan.cost = best.cost;
+    plan.full_pairs = best.left_after;
+    plan.prefix = sample.prefix(best.kept, best.more);
+    if (!asked.limit) plan.guess = sample.guess(Costs::guess);
+}
+
+// A prefix of a quarter of the features and an eighth more, whether it pays or not.
+ScreenPlan forced_prefix(const Question& asked, const Framed& framed, Packing packing,
+                         Control& control) {
+    ScreenPlan plan = only(packing, "forced");
+    const int64_t d = framed.cols.d(), kept = std::max<int64_t>(1, d / 4), more = d / 8;
+    const SampledRows sample =
+        sample_rows(framed.cols, framed.frame, PrefixSample::most_references / 2);
+    const auto directions = principal_directions(sample, kept + more, control);
+    plan.prefix = Prefix::of(directions, d, kept, more);
+    if (!asked.limit)
+        plan.guess = Prefix::of(directions, d, std::max<int64_t>(1, kept / 2), 0, true);
+    return plan;
+}
 
 }  // namespace
 
@@ -128,9 +411,9 @@ const char* name_of(Packing packing) {
     return names[static_cast<int>(packing)];
 }
 
-std::string Plan::strategy() const { return "all pairs"; }
+std::string ScreenPlan::strategy() const { return prefix ? "prefix" : "all pairs"; }
 
-Plan choose_plan(const Question& asked, const Framed& framed) {
+ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& control) {
     const Metric& metric = asked.metric;
     const std::optional<Packing> packed = asked.packed;
     const int64_t d = asked.queries.d();
@@ -147,8 +430,14 @@ Plan choose_plan(const Question& asked, const Framed& framed) {
     const Forced forced = forced_screen();
     if (forced != Forced::nothing && !framed.float32.exact()) {
         if (forced == Forced::float64) return only(Packing::float64, "forced");
-        const bool coarse = forced == Forced::bfloat16 && has_coarse;
-        return only(coarse ? Packing::bfloat16 : Packing::float32, "forced");
+        const bool coarse =
+            (forced == Forced::bfloat16 || forced == Forced::prefix_bfloat16) && has_coarse;
+        const Packing packing = coarse ? Packing::bfloat16 : Packing::float32;
+        const bool prefix = forced == Forced::prefix || forced == Forced::prefix_bfloat16;
+        if (prefix && asked.finishes && framed.float32.core == Core::dot) {
+            return forced_prefix(asked, framed, packing, control);
+        }
+        return only(packing, "forced");
     }
     constexpr int64_t worth_packing = 16;  // features from which a micro-kernel twice as fast pays
     constexpr double bfloat16_integers = 256.0;
@@ -167,7 +456,7 @@ Plan choose_plan(const Question& asked, const Framed& framed) {
     }
     const AmbiguousShare share(asked.queries, asked.references, asked.k, metric, framed);
     const Costs costs(asked);
-    Plan plan;
+    ScreenPlan plan;
     plan.cost = INFINITY;
     const auto weigh = [&](Packing as) {
         const double ambiguous = share(framed.formula_of(as));
@@ -184,6 +473,7 @@ Plan choose_plan(const Question& asked, const Framed& framed) {
     weigh(Packing::float32);
     weigh(Packing::float64);
     if (has_coarse && d >= worth_packing) weigh(Packing::bfloat16);
+    weigh_prefix(asked, framed, costs, has_coarse, control, plan);
     return plan;
 }
 

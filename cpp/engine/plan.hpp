@@ -37,25 +37,31 @@ struct Question {
     int64_t k;  // neighbours that are to be told from the rest
     Precision precision = Precision::standard;
     std::optional<Packing> packed = {};  // the references are packed so already
+    bool finishes = false;               // whether tiles may hold lower bounds
+    std::optional<double> limit = {};    // of ordered values, in place of the k-th
 };
 
 // The answer, and what was weighed. Costs are of one pair, in features at float32's rate of the
 // micro-kernel.
-struct Plan {
+struct ScreenPlan {
     Packing packing = Packing::float32;
     double cost = 0.0;
-    double full_pairs = 1.0;  // share of the pairs whose distance is computed in full
+    double full_pairs = 1.0;               // share of the pairs whose distance is computed in full
+    std::shared_ptr<const Prefix> prefix;  // if tiles hold lower bounds from it
+    // a shorter one, by which the k best are guessed before: their distances bound those of the k
+    // best from the first tile on
+    std::shared_ptr<const Prefix> guess;
     std::vector<std::string> reasons;
 
     std::string strategy() const;
 };
 
-Plan choose_plan(const Question& question, const Framed& framed);
+ScreenPlan choose_plan(const Question& question, const Framed& framed, Control& control);
 
-// Tests force "float32", "float64", "bfloat16" or "in_place" on default-precision searches; "" =
-// choose.
+// Tests force "float32", "float64", "bfloat16", "in_place", "prefix" or "prefix_bfloat16" on
+// default-precision searches; "" = choose.
 void force_screen(const std::string& name);
-enum class Forced { nothing, in_place, bfloat16, float32, float64 };
+enum class Forced { nothing, in_place, bfloat16, float32, float64, prefix, prefix_bfloat16 };
 Forced forced_screen();
 
 }  // namespace pairtile

@@ -1,5 +1,7 @@
 #include "engine/screen.hpp"
 
+#include "engine/prefix.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -116,12 +118,16 @@ Framed in_chosen_frame(const Source& queries, const Source& references, const Me
     return in_frame(queries, references, frame, metric);
 }
 
-Screen screen_by(const Question& asked, const Framed& framed) {
-    Plan plan = choose_plan(asked, framed);
+Screen screen_by(const Question& asked, const Framed& framed, Control& control) {
+    ScreenPlan plan = choose_plan(asked, framed, control);
     const Packing packing = plan.packing;
     Screen screen{framed.rows,    framed.cols, framed.map,
                   framed.frame,   packing,     framed.formula_of(packing),
                   std::move(plan)};
+    if (const Prefix* prefix = screen.plan.prefix.get()) {
+        screen.formula.prefix = prefix;
+        screen.formula.prefix_numbers = prefix->kept + 1;
+    }
     const bool has_canonical = asked.metric.on_bits() || screen.formula.core == Core::canonical;
     if (asked.precision == Precision::fast && !has_canonical) screen.formula.take_as_exact();
     return screen;
@@ -130,13 +136,14 @@ Screen screen_by(const Question& asked, const Framed& framed) {
 }  // namespace
 
 Screen choose_screen(const Question& asked, Control& control) {
-    return screen_by(asked,
-                     in_chosen_frame(asked.queries, asked.references, asked.metric, control));
+    return screen_by(asked, in_chosen_frame(asked.queries, asked.references, asked.metric, control),
+                     control);
 }
 
 Screen choose_screen_of_packed(const Question& asked, const Frame& frame, Control& control) {
     const Frame suiting = frame_for_queries(frame, asked.queries, control);
-    return screen_by(asked, in_frame(asked.queries, asked.references, suiting, asked.metric));
+    return screen_by(asked, in_frame(asked.queries, asked.references, suiting, asked.metric),
+                     control);
 }
 
 }  // namespace pairtile

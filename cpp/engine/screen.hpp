@@ -15,7 +15,7 @@ struct Screen {
     Frame frame;
     Packing packing = Packing::float32;
     TileFormula formula;
-    Plan plan;
+    ScreenPlan plan;
 
     bool wide() const { return packing == Packing::float64; }  // tiles are of double
 };

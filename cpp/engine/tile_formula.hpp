@@ -11,6 +11,8 @@
 
 namespace pairtile {
 
+struct Prefix;
+
 // Norm of a row, and of what packing it to bfloat16 left out (0 otherwise); or bounds of several.
 struct NormBound {
     double norm = 0.0, residual = 0.0;
@@ -20,6 +22,9 @@ struct NormBound {
 struct TileFormula {
     Core core = Core::dot;
     const Metric* metric = nullptr;  // whose values a tile of Core::canonical holds
+    // rows are turned by, and tiles hold lower bounds from their first coordinates
+    const Prefix* prefix = nullptr;
+    int64_t prefix_numbers = 0;  // of a row in such tiles
     Norm norm = Norm::squares;
     double row_factor = 1.0;  // −2 for ‖x‖² + ‖y‖² − 2xy, −1 where large products come first
     bool add_norms = false;        // argument = tile + row norm, the column norm being the bias
@@ -53,6 +58,7 @@ struct TileFormula {
     }
     // Numbers that a packed row of d features (or bytes of bits) takes.
     int64_t words(int64_t d) const {
+        if (prefix) d = prefix_numbers;
         if (core == Core::dot_bfloat16) return (d + 1) / 2;
         return core == Core::differing_bits ? (d + 3) / 4 : d;
     }

@@ -8,6 +8,7 @@
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 #include "isa/columns.hpp"
 
+#include "isa/tile/dots.hpp"
 #include "isa/tile/in_place.hpp"
 #include "isa/tile/labels.hpp"
 #include "isa/tile/micro.hpp"
@@ -80,6 +81,7 @@ constexpr Ops<T> table() {
         ops.by_octave = octave_tile;
     }
     ops.product = product<T>;
+    ops.dots = dots<T>;
     ops.pack_float32 = pack<float, T>;
     ops.pack_float64 = pack<double, T>;
     ops.select_below = select_below<T>;

@@ -81,6 +81,10 @@ struct Ops {
     void (*product)(int m, int n, int64_t k, const T* a, int64_t row_stride, int64_t k_stride,
                     const T* b, T* c, int64_t ld);
 
+    // out[c] = x · the row which[c] of those that lie `stride` apart; d is a multiple of 16
+    void (*dots)(const T* x, const T* rows, int64_t stride, const int32_t* which, int count,
+                 int64_t d, T* out);
+
     // `count` rows, `stride` apart -> (x − centre)·scale, rounded once, times `factor`, a power of
     // two, as one panel `width` wide, padded with zeros; norm[i] in float64 of what was packed
     // without the factor. A row with NaN or Inf is packed as NaN and has the norm NaN; one beyond

@@ -36,7 +36,7 @@ Index pack_index(Source references, const Metric& metric, Precision precision, C
 // The panels of the index if this screen can use them, else null.
 template <class T>
 const Panels<T>* packed_for(const Index* index, const Screen& screen) {
-    if (!index || index->packing != screen.packing) return nullptr;
+    if (!index || index->packing != screen.packing || screen.formula.prefix) return nullptr;
     if constexpr (sizeof(T) == 8) {
         return &index->wide;
     } else {

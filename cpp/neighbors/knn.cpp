@@ -31,7 +31,7 @@ bool worth_halving(int64_t n, int64_t k, double work) {
     return 0.5 * rows * work > fetching * kept * std::log2(1.0 + rows / kept);
 }
 
-ScreenFor screen_for(int64_t k) { return {.k = k, .in_place = true}; }
+ScreenFor screen_for(int64_t k) { return {.k = k, .in_place = true, .finishes = true}; }
 
 template <class T>
 FoldNeeds needs_of(int64_t k) {
@@ -110,6 +110,44 @@ int64_t computed_of_some(const SearchRequest& request, int64_t k, const Predicat
     return work.computed;
 }
 
+// What the k-th best value of each query is not above, in packed units: that of the k-th of some
+// that are nearest by a few coordinates.
+template <class T>
+std::vector<T> guessed_bounds(const Screened& screened, int64_t k, const Predicate& predicate) {
+    if (!screened.screen.plan.guess) return {};
+    const SearchRequest& request = screened.request;
+    Screen screen = screened.screen;
+    screen.formula.prefix = screen.plan.guess.get();
+    screen.formula.prefix_numbers = screen.plan.guess->kept + 1;
+    screen.formula.take_as_exact();
+    const double unit = screen.formula.unit;
+    const int64_t few = k + k / 2 + 8;
+    std::vector<T> bounds(static_cast<size_t>(request.queries.rows()),
+                          std::numeric_limits<T>::infinity());
+    const auto bound = [&](int64_t row, const std::vector<Neighbor>& nearest) {
+        Canonical canonical(request.metric, request.queries, request.references);
+        canonical.set_row(row);
+        std::vector<double> values;
+        for (const Neighbor& one : nearest) {
+            const double value = canonical(one.index);
+            if (value == value) values.push_back(value);
+        }
+        if (static_cast<int64_t>(values.size()) < k) return;
+        std::nth_element(values.begin(), values.begin() + (k - 1), values.end());
+        // in packed units values are rounded once more, and may vanish
+        constexpr double outward = 1e-15, least = std::numeric_limits<double>::denorm_min();
+        const double value = unit * values[static_cast<size_t>(k - 1)];
+        bounds[static_cast<size_t>(row)] =
+            rounded_up<T>(value + std::fabs(value) * outward + least);
+    };
+    const CommonRows none;
+    const Search<T> search({request, screen, false, screened.control}, needs_of<T>(few));
+    TopK<T> fold(search, std::min(few, request.references.rows()), predicate, none, bound, {},
+                 true);
+    search.run(fold);
+    return bounds;
+}
+
 }  // namespace
 
 template <class D>
@@ -138,9 +176,11 @@ KnnWork knn(const SearchRequest& request, int64_t k, const Predicate& predicate,
         needs.earlier = predicate.earlier && !screened.skipping;
         const Search<T> search(screened, needs);
         const CommonRows common = common_rows_for(screened);
-        TopK<T> fold(search, k, predicate, common, write);
+        TopK<T> fold(search, k, predicate, common, write,
+                     guessed_bounds<T>(screened, k, predicate));
         const int64_t computed = search.run(fold);
-        return KnnWork{computed, fold.rescored()};
+        return KnnWork{computed, fold.rescored(),
+                       screened.screen.formula.prefix ? fold.finished() : -1};
     });
     if (work.computed >= 0) return work;
     SearchRequest all = request;
@@ -152,7 +192,7 @@ SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, 
     return search(request, screen_for(k), control,
                   [&]<class T>(const Screened& screened) -> SearchPlan {
                       const Search<T> search(screened, needs_of<T>(screened, k, exclude_self));
-                      Plan plan = screened.screen.plan;
+                      ScreenPlan plan = screened.screen.plan;
                       const double n = static_cast<double>(request.queries.rows());
                       double pairs = n * static_cast<double>(request.references.rows());
                       if (search.symmetric()) {

@@ -16,9 +16,10 @@ struct Ordered {
     double value;
 };
 
-// Pairs that a search computed, and those of them that it rescored by their canonical values.
+// Pairs that a search computed, those of them that it rescored by their canonical values, and those
+// that it computed in full after tiles of lower bounds, -1 where tiles held the values themselves.
 struct KnnWork {
-    int64_t computed, rescored;
+    int64_t computed, rescored, finished;
 };
 
 // distances (n, k) as D: float, double or Ordered; indices (n, k). Missing neighbours: index −1 and
@@ -29,7 +30,7 @@ KnnWork knn(const SearchRequest& request, int64_t k, const Predicate& predicate,
 
 // What knn() would do with this request, and how many distances it would compute in full.
 struct SearchPlan {
-    Plan plan;
+    ScreenPlan plan;
     double full_pairs;
 };
 SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, Control& control);

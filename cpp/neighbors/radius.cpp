@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/row_states.hpp"
+#include "neighbors/finish.hpp"
 #include "neighbors/pair_filter.hpp"
 
 namespace pairtile {
@@ -21,15 +22,16 @@ enum class Which { all, others, later };  // i ≠ j; i < j
 template <class T>
 class RadiusFilter {
   public:
-    RadiusFilter(const Search<T>& search, Which which) : pairs_(search), which_(which) {
+    RadiusFilter(const Search<T>& search, Which which)
+        : pairs_(search), finish_(search), which_(which) {
         col_limits_.resize(static_cast<size_t>(search.control().workers()));
     }
 
     // visit(i, j, canonical) for the pairs of a tile inside the limit of their row; NaN where no
     // canonical value was needed.
     template <class Visit>
-    void for_row_limits(const Tile<T>& tile, const Panels<T>& rows, int worker,
-                        const double* limits, Visit visit) {
+    void for_row_limits(const Tile<T>& tile, const Panels<T>& rows, const Panels<T>& cols,
+                        int worker, const double* limits, Visit visit) {
         const TileFormula& formula = pairs_.formula;
         std::vector<int32_t>& hits = pairs_.hits(tile, worker);
         for (int i = 0; i < tile.rows; ++i) {
@@ -39,18 +41,16 @@ class RadiusFilter {
             const T* row = tile.data + i * tile.ld;
             const T highest = rounded_up<T>(formula.highest(limit + error - norm));
             const int found = pairs_.ops.select_below(row, tile.cols, highest, hits.data());
-            for (int h = 0; h < found; ++h) {
-                const int32_t j = hits[static_cast<size_t>(h)];
-                settle(tile, i, j, norm + static_cast<double>(row[j]), error, limit,
-                       limits[tile.row + i], worker, visit);
-            }
+            settle(
+                tile, rows, cols, i, error, found, worker, [=](int32_t) { return limit; },
+                [&](int32_t) { return limits[tile.row + i]; }, visit);
         }
     }
 
     // The same for limits of the columns.
     template <class Visit>
-    void for_col_limits(const Tile<T>& tile, const Panels<T>& rows, int worker,
-                        const double* limits, Visit visit) {
+    void for_col_limits(const Tile<T>& tile, const Panels<T>& rows, const Panels<T>& cols,
+                        int worker, const double* limits, Visit visit) {
         const TileFormula& formula = pairs_.formula;
         std::vector<int32_t>& hits = pairs_.hits(tile, worker);
         std::vector<T>& thresholds = col_limits_[static_cast<size_t>(worker)];
@@ -65,11 +65,10 @@ class RadiusFilter {
             const T* row = tile.data + i * tile.ld;
             const int found = pairs_.ops.select_below_each(row, tile.cols, T(1), thresholds.data(),
                                                            static_cast<T>(-norm), hits.data());
-            for (int h = 0; h < found; ++h) {
-                const int32_t j = hits[static_cast<size_t>(h)];
-                settle(tile, i, j, norm + static_cast<double>(row[j]), slack,
-                       formula.unit * limits[tile.col + j], limits[tile.col + j], worker, visit);
-            }
+            settle(
+                tile, rows, cols, i, slack, found, worker,
+                [&](int32_t j) { return formula.unit * limits[tile.col + j]; },
+                [&](int32_t j) { return limits[tile.col + j]; }, visit);
         }
     }
 
@@ -80,6 +79,32 @@ class RadiusFilter {
   private:
     bool looks_at(int64_t row, int64_t col) const {
         return which_ == Which::all || (which_ == Which::others ? row != col : row < col);
+    }
+
+    // Visits those of the hits of a row that are inside limit(j), in packed units, or ordered(j),
+    // the same limit in canonical ones. Tiles of lower bounds are finished first.
+    template <class Limit, class Ordered, class Visit>
+    void settle(const Tile<T>& tile, const Panels<T>& rows, const Panels<T>& cols, int i,
+                double error, int found, int worker, Limit limit, Ordered ordered, Visit visit) {
+        if (found == 0) return;
+        const int64_t local = tile.local_row + i;
+        const double norm = pairs_.norm(rows, local);
+        const T* values = tile.data + i * tile.ld;
+        std::vector<int32_t>& hits = pairs_.hits(tile, worker);
+        const bool finishing = finish_.needed();
+        if (finishing) {
+            found = finish_(
+                rows, local, cols, tile.local_col, tile.col_bound, values,
+                [&](int32_t j) { return limit(j) + error - norm; }, hits.data(), found, worker);
+            error = finish_.error(rows.norm_bounds[local], tile.col_bound);
+        }
+        const T* in_full = finish_.values(worker);
+        for (int h = 0; h < found; ++h) {
+            const int32_t j = hits[static_cast<size_t>(h)];
+            const T value = finishing ? in_full[h] : values[j];
+            settle(tile, i, j, norm + static_cast<double>(value), error, limit(j), ordered(j),
+                   worker, visit);
+        }
     }
 
     // `limit` is in packed units, `ordered` the same limit in canonical ones.
@@ -99,6 +124,7 @@ class RadiusFilter {
     }
 
     PairFilter<T> pairs_;
+    Finish<T> finish_;
     Which which_;
     std::vector<std::vector<T>> col_limits_;
 };
@@ -130,17 +156,17 @@ class Count {
         cols_.begin(cols.count, row_blocks);
     }
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         Counts<int32_t>* of_cols = cols_.at(tile.local_col, task.row_block);
         if (row_limits_) {
-            inside_.for_row_limits(tile, rows, task.worker, row_limits_,
+            inside_.for_row_limits(tile, rows, cols, task.worker, row_limits_,
                                    [&](int i, int32_t j, double) {
                                        ++rows_.at(tile.local_row + i, task.segment).by_row_limit;
                                        ++of_cols[j].by_row_limit;
                                    });
         }
         if (col_limits_) {
-            inside_.for_col_limits(tile, rows, task.worker, col_limits_,
+            inside_.for_col_limits(tile, rows, cols, task.worker, col_limits_,
                                    [&](int i, int32_t j, double) {
                                        ++rows_.at(tile.local_row + i, task.segment).by_col_limit;
                                        ++of_cols[j].by_col_limit;
@@ -206,10 +232,10 @@ class CountNear {
     double reach(const Task&, int64_t row, int64_t rows) const {
         return reach_of(search_.formula(), limits_.data() + row, rows);
     }
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         int64_t* of_rows = rows_.data() + task.worker * most_rows_ + tile.local_row;
         inside_.for_row_limits(
-            tile, rows, task.worker, limits_.data(), [&](int i, int32_t j, double) {
+            tile, rows, cols, task.worker, limits_.data(), [&](int i, int32_t j, double) {
                 ++of_rows[i];
                 if (counts_.cols) {
                     const int64_t col = search_.reference_order()[tile.col + j];
@@ -245,20 +271,20 @@ class Collect {
     void begin_rows(const Panels<T>&, int64_t) {}
     void end_rows(const Panels<T>&) {}
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         const int worker = task.worker;
         // No number where another thread changes the rows meanwhile.
         const auto value_of = [&](int i, int32_t j, double known) {
             return known == known ? known : inside_.canonical(tile.row + i, tile.col + j, worker);
         };
         inside_.for_row_limits(
-            tile, rows, worker, row_limits_, [&](int i, int32_t j, double known) {
+            tile, rows, cols, worker, row_limits_, [&](int i, int32_t j, double known) {
                 const double value = value_of(i, j, known);
                 if (value == value) found_.add(worker, {of(tile.row + i), of(tile.col + j), value});
             });
         if (!col_limits_) return;
         inside_.for_col_limits(
-            tile, rows, worker, col_limits_, [&](int i, int32_t j, double known) {
+            tile, rows, cols, worker, col_limits_, [&](int i, int32_t j, double known) {
                 const double value = value_of(i, j, known);
                 if (value == value) found_.add(worker, {of(tile.col + j), of(tile.row + i), value});
             });
@@ -292,10 +318,10 @@ class CollectNear {
     double reach(const Task&, int64_t row, int64_t rows) const {
         return reach_of(search_.formula(), limits_.data() + row, rows);
     }
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         if (!found_) return;  // asked for the work alone
         inside_.for_row_limits(
-            tile, rows, task.worker, limits_.data(), [&](int i, int32_t j, double known) {
+            tile, rows, cols, task.worker, limits_.data(), [&](int i, int32_t j, double known) {
                 const int64_t at = tile.row + i, from = tile.col + j;
                 const int64_t row = search_.query_order()[at];
                 const int64_t col = search_.reference_order()[from];
@@ -320,9 +346,24 @@ class CollectNear {
 constexpr FoldNeeds radius_needs{.state_bytes_per_row = 2 * sizeof(Counts<int64_t>),
                                  .state_bytes_per_col = 2 * sizeof(Counts<int32_t>)};
 
-// That a typical radius holds.
-ScreenFor typical_radius(const SearchRequest& request) {
-    return {.k = std::max<int64_t>(1, request.references.rows() / 64), .in_place = true};
+// That a typical radius holds; tiles of lower bounds are judged by the radii themselves.
+ScreenFor screen_for(const SearchRequest& request, const double* row_limits,
+                     const double* col_limits) {
+    std::vector<double> some;
+    constexpr int64_t looks = 255;
+    const auto look_at = [&](const double* limits, int64_t rows) {
+        if (!limits) return;
+        const int64_t count = std::min(rows, looks);
+        for (int64_t i = 0; i < count; ++i) some.push_back(limits[i * rows / count]);
+    };
+    look_at(row_limits, request.queries.rows());
+    look_at(col_limits, request.references.rows());
+    std::sort(some.begin(), some.end());
+    ScreenFor wanted{.k = std::max<int64_t>(1, request.references.rows() / 64),
+                     .in_place = true,
+                     .finishes = true};
+    if (!some.empty()) wanted.limit = some[some.size() * 3 / 4];
+    return wanted;
 }
 
 // Counts by the limits of rows, with tiles skipped where that is chosen: returns how many pairs
@@ -381,7 +422,8 @@ int64_t collect_near(const SearchRequest& request, bool itself, bool later,
 // Of a set with itself, of which `which` is the later pairs, each is computed once.
 void collect(const SearchRequest& request, Which which, const double* row_limits,
              const double* col_limits, Control& control, FoundPairs& found) {
-    search(request, typical_radius(request), control, [&]<class T>(const Screened& screened) {
+    const ScreenFor wanted = screen_for(request, row_limits, col_limits);
+    search(request, wanted, control, [&]<class T>(const Screened& screened) {
         const Search<T> search(screened, {.triangle = which == Which::later});
         RadiusFilter<T> inside(search, which);
         Collect<T> fold(inside, row_limits, col_limits, found);
@@ -435,7 +477,7 @@ int64_t radius_count(const SearchRequest& request, bool exclude_self, const doub
     const int64_t near = std::max<int64_t>(by_rows, 0) + std::max<int64_t>(by_cols, 0);
     if (!row_limits && !col_limits) return near;
     return near +
-           search(request, typical_radius(request), control,
+           search(request, screen_for(request, row_limits, col_limits), control,
                   [&]<class T>(const Screened& screened) {
                       const Search<T> search(screened, radius_needs);
                       RadiusFilter<T> inside(search, exclude_self ? Which::others : Which::all);

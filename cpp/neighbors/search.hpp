@@ -12,6 +12,7 @@
 
 #include "engine/canonical.hpp"
 #include "engine/nearest.hpp"
+#include "engine/prefix.hpp"
 #include "engine/screen.hpp"
 #include "engine/sweep.hpp"
 #include "neighbors/few_queries.hpp"
@@ -28,6 +29,8 @@ struct ScreenFor {
     // The work of a search of some queries and references, with tiles skipped: computed pairs. Of
     // a fold that says how far its rows reach (engine/nearest.hpp), else empty.
     Pilot pilot = {};
+    bool finishes = false;  // takes tiles of lower bounds, and finishes the pairs that these leave
+    std::optional<double> limit = {};  // ordered values up to this are what matters, in place of k
 };
 
 // What a fold holds of each row and column (doubled where those of both are held at once), and of
@@ -135,8 +138,20 @@ class Search {
         limits.few_rows = needs.few_rows;
         limits.symmetric = needs.symmetric && !screened.in_place && !screened.skipping;
         const Source& rows = screened.screen.rows;
-        Blocking blocking = choose_blocking(ops_of<T>(isa()), rows.rows(),
-                                            screened.screen.cols.rows(), rows.d(), limits);
+        int64_t d = rows.d();
+        if (const Prefix* prefix = screened.screen.formula.prefix) {
+            d = screened.screen.formula.words(d);
+            limits.few_rows = false;  // no state would know of what the others have found
+            limits.beside_bytes = 4 * (prefix->whole_words() + prefix->more_words());
+            // what a strip's pairs are finished with stays in L2 too, for many rows in turn
+            constexpr int64_t strip_bytes = 512 << 10, rows_at_least = 256, more_rows = 3;
+            limits.strip_cols =
+                std::min(limits.strip_cols, strip_bytes / (limits.beside_bytes + 4 * d));
+            limits.block_rows = rows_at_least;
+            if (screened.control.memory() == 0) limits.row_bytes *= more_rows;
+        }
+        Blocking blocking =
+            choose_blocking(ops_of<T>(isa()), rows.rows(), screened.screen.cols.rows(), d, limits);
         if (needs.one_segment) blocking.segment = blocking.col_super;
         return blocking;
     }
@@ -158,6 +173,9 @@ auto search(SearchRequest request, const ScreenFor& wanted, Control& control, co
     }
     const bool in_place = screen.has_value();
     Question question{queries, references, metric, wanted.k, precision};
+    const bool skips = request.tiles == Tiles::skip || forced_skipping() == ForcedSkipping::always;
+    question.finishes = wanted.finishes && !skips;
+    question.limit = wanted.limit;
     if (index) {
         question.packed = index->packing;
         screen = choose_screen_of_packed(question, index->frame, control);
@@ -165,7 +183,7 @@ auto search(SearchRequest request, const ScreenFor& wanted, Control& control, co
         screen = choose_screen(question, control);
     }
     std::unique_ptr<Skipping> skipping;
-    if (wanted.pilot && !in_place && !index) {
+    if (wanted.pilot && !in_place && !index && !screen->formula.prefix) {
         skipping = choose_skipping(request, *screen, wanted.k, wanted.pilot, control);
     }
     const Screened screened{request, *screen, in_place, control, skipping.get()};

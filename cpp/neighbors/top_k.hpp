@@ -10,6 +10,7 @@
 
 #include "engine/candidates.hpp"
 #include "engine/row_states.hpp"
+#include "neighbors/finish.hpp"
 #include "neighbors/repeated_rows.hpp"
 #include "neighbors/search.hpp"
 #include "pairtile/fold/predicate.hpp"
@@ -52,8 +53,10 @@ class TopK {
     // more are admissible, fewer.
     using EndRow = std::function<void(int64_t row, const std::vector<Neighbor>& best)>;
 
+    // `bounds`, if there are any: what the k-th best value of each row is not above, in packed
+    // units. Tiles of lower bounds are `taken` as values where the k best are but guessed.
     TopK(const Search<T>& search, int64_t k, const Predicate& predicate, const CommonRows& common,
-         EndRow end_row)
+         EndRow end_row, std::vector<T> bounds = {}, bool taken = false)
         : search_(search),
           k_(k),
           capacity_(capacity_for(k)),
@@ -61,6 +64,9 @@ class TopK {
           common_(common),
           predicate_(predicate),
           end_row_(std::move(end_row)),
+          finish_(search),
+          known_(std::move(bounds)),
+          finishing_(finish_.needed() && !taken),
           formula_(search.formula()),
           exact_(formula_.exact()),
           in_order_(exact_ || formula_.order_exact),
@@ -108,11 +114,16 @@ class TopK {
         for (Workspace& one : workspace_) one.first_row = rows.first;
         lists_.begin(held, segments, Shortlist{.due = due_after(k_)});
         bounds_.assign(lists_.size(), std::numeric_limits<T>::infinity());
+        for (int64_t i = 0; i < held && !known_.empty(); ++i) {
+            std::fill_n(bounds_.begin() + static_cast<std::ptrdiff_t>(lists_.place(i, 0)), segments,
+                        known_[static_cast<size_t>(rows.first + i)]);
+        }
         highs_.reserve(held * segments * capacity_);
         rests_.reserve(held * segments * capacity_);
     }
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows,
+              const Panels<T>& columns) {
         Workspace& mine = workspace_[static_cast<size_t>(task.worker)];
         mine.hits.resize(static_cast<size_t>(tile.cols));
         mine.mirrored.clear();
@@ -128,31 +139,62 @@ class TopK {
             const double norm = formula_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
             const double error =
                 in_order_ ? 0.0 : formula_.error(rows.norm_bounds[local], tile.col_bound);
-            const auto candidate = [&](int32_t j, int64_t index) {
-                const double value = norm + static_cast<double>(values[j]);
+            // tiles may hold lower bounds alone: those pairs are finished that these leave
+            const bool finishing = finishing_;
+            const double error_in_full =
+                finishing ? finish_.error(rows.norm_bounds[local], tile.col_bound) : error;
+            const auto finished = [&](auto limit, int found) {
+                return finish_(rows, local, columns, tile.local_col + past, tile.col_bound, values,
+                               limit, mine.hits.data(), found, task.worker);
+            };
+            const auto candidate = [&](T in_tile, int64_t index) {
+                const double value = norm + static_cast<double>(in_tile);
                 const double sure = std::min<double>(value, std::numeric_limits<T>::max());
-                const double off = formula_.error_at(sure, error);
+                const double off = formula_.error_at(sure, error_in_full);
                 return Candidate<T>{rounded_down<T>(sure - off), rounded_up<T>(value + off),
                                     static_cast<uint32_t>(index)};
+            };
+            const auto reference_of = [&](int32_t j) {
+                return reference_at_ ? reference_at_[col + j] : col + j;
             };
             const size_t state = state_of(row, task.segment, mine);
             T limit = limit_for(bounds_[state], error, norm);
             int found = ops_.select_below(values, cols, limit, mine.hits.data());
+            if (finishing && found > 0) {
+                const auto inadmissible = [&](int32_t j) {
+                    return !predicate_.admits(query, reference_of(j));
+                };
+                found = static_cast<int>(
+                    std::remove_if(mine.hits.begin(), mine.hits.begin() + found, inadmissible) -
+                    mine.hits.begin());
+                found = finished([limit](int32_t) { return limit; }, found);
+                limit = limit_for(bounds_[state], error_in_full, norm);
+            }
+            const T* in_full = finish_.values(task.worker);
             for (int h = 0; h < found; ++h) {
                 const int32_t j = mine.hits[static_cast<size_t>(h)];
-                if (!(values[j] <= limit)) continue;
-                const int64_t reference = reference_at_ ? reference_at_[col + j] : col + j;
-                const Candidate<T> one = candidate(j, reference);
+                const T value = finishing ? in_full[h] : values[j];
+                if (!(value <= limit)) continue;
+                const int64_t reference = reference_of(j);
+                const Candidate<T> one = candidate(value, reference);
                 if (comes_too_late(state, one) || !predicate_.admits(query, reference)) continue;
-                if (push(state, query, one, mine)) limit = limit_for(bounds_[state], error, norm);
+                if (push(state, query, one, mine))
+                    limit = limit_for(bounds_[state], error_in_full, norm);
             }
             if (!symmetric_) continue;
             found = ops_.select_below_each(values, cols, T(1), bounds_.data() + col,
                                            rounded_up<T>(error - norm), mine.hits.data());
+            if (finishing && found > 0) {
+                found = finished(
+                    [&](int32_t j) { return static_cast<double>(bounds_[col + j]) + error - norm; },
+                    found);
+                in_full = finish_.values(task.worker);
+            }
             for (int h = 0; h < found; ++h) {
                 const int32_t j = mine.hits[static_cast<size_t>(h)];
                 if (!predicate_.admits(col + j, row)) continue;
-                mine.mirrored.push_back({candidate(j, row), col + j});
+                const T value = finishing ? in_full[h] : values[j];
+                mine.mirrored.push_back({candidate(value, row), col + j});
                 const Candidates<T> theirs = candidates_of(state_of(col + j, 0, mine));
                 __builtin_prefetch(theirs.high + theirs.count, 1);
                 __builtin_prefetch(theirs.rest + theirs.count, 1);
@@ -179,6 +221,9 @@ class TopK {
             }
         });
     }
+
+    // Pairs whose tiles held lower bounds, and that were computed in full.
+    int64_t finished() const { return finish_.finished(); }
 
     int64_t rescored() const {
         int64_t pairs = 0;
@@ -355,6 +400,9 @@ class TopK {
     const CommonRows& common_;  // of the references
     const Predicate& predicate_;
     EndRow end_row_;
+    Finish<T> finish_;
+    std::vector<T> known_;
+    bool finishing_;
     const TileFormula formula_;
     bool exact_;      // tile values are the values: nothing to rescore (always so when "fast")
     bool in_order_;   // they order pairs as the values do: the k first are the neighbours

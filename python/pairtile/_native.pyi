@@ -10,8 +10,9 @@ values that neighbours are ordered by (NaN where there is no neighbour); `pairs_
 order of (i, j), and `nearest_pairs`, in the order of (value, i, j), have them too, of pairs i < j
 where there is no second set. With `earlier` a knn looks at references j < i. With `check_finite`
 it raises ValueError where the reference holds NaN or Inf. `rescored_pairs` runs a knn of default
-precision and counts the pairs that its screen left to be confirmed. `knn_plan` says what a knn
-would do: (strategy, distances computed in full, reasons).
+precision and counts the pairs that its screen left to be confirmed, `finished_pairs` those that
+were computed in full after tiles of lower bounds (-1 without such tiles). `knn_plan` says what a
+knn would do: (strategy, distances computed in full, reasons).
 """
 
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ def computed_pairs(
 ) -> int: ...
 def computed_pairs_within(
     queries: _Array, reference: _Array | None, radius: float, metric: str, *, workers: int
+) -> int: ...
+def finished_pairs(
+    queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
 ) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
 

@@ -23,7 +23,7 @@ from metrics import BIT_METRICS, DISTANCES, METRICS, PLAIN_METRICS, named
 from processes import run_python
 from strategies import DTYPES, KINDS, cast, pairs_of_sets
 
-SCREENS = ["", "float32", "float64", "bfloat16"]
+SCREENS = ["", "float32", "float64", "bfloat16", "prefix"]
 
 
 def assert_same(ours, theirs):

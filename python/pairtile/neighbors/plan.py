@@ -19,7 +19,8 @@ class SearchPlan(Result, _SearchPlan):
     Attributes
     ----------
     strategy : str
-        In a few words: "all pairs" where the distance of every pair is computed.
+        In a few words: "all pairs" where the distance of every pair is computed, "prefix" where a
+        few coordinates of rotated rows leave out most pairs by a lower bound.
     expected_pairs : int
         How many distances would be computed in full, as a sample of the rows lets expect; pairs
         that a cheaper bound leaves out are not among them.

@@ -8,7 +8,9 @@
 #include "engine/canonical.hpp"
 #include "engine/isa.hpp"
 #include "engine/pack.hpp"
+#include "engine/prefix.hpp"
 #include "engine/screen.hpp"
+#include "engine/tile.hpp"
 
 namespace {
 
@@ -93,6 +95,66 @@ struct Rows {
                             false});
     }
 };
+
+// Tiles of a prefix are lower bounds, with their second step too, and whole rows give the values.
+void check_prefix(const Screen& screen, const TileFormula& formula, const Metric& metric,
+                  const Source& rows, const Source& cols, bool ordinary, const std::string& what) {
+    const Ops<float>& ops = isa().f32;
+    Control control(ignore);
+    Panels<float> left, right;
+    pack_rows(ops, screen.rows, 0, rows.rows(), screen.frame, formula,
+              {formula.row_factor, ops.rows, true, false}, control, left);
+    pack_rows(ops, screen.cols, 0, cols.rows(), screen.frame, formula,
+              {1.0, ops.cols, false, false}, control, right);
+    fill_bias(formula, right);
+    const int64_t m = cols.rows(), ld = (m + ops.cols - 1) / ops.cols * ops.cols;
+    const Strip<float> strip(right, 0, m);
+    std::vector<float> memory(static_cast<size_t>(ops.rows * ld));
+    std::vector<int32_t> all;
+    for (int32_t j = 0; j < m; ++j) all.push_back(j);
+    std::vector<float> further(all.size()), whole(all.size());
+    const auto dots = [&](const Buffer<float>& a, const Buffer<float>& b, int64_t words, int64_t i,
+                          std::vector<float>& out) {
+        ops.dots(a.data() + i * words, b.data(), words, all.data(), static_cast<int>(m), words,
+                 out.data());
+    };
+    Canonical canonical(metric, rows, cols);
+    int64_t bounded = 0;
+    for (int64_t row = 0; row < rows.rows(); row += ops.rows) {
+        const int64_t height = std::min<int64_t>(ops.rows, rows.rows() - row);
+        const Tile<float> tile =
+            compute_tile(ops, formula, left, row, height, strip, memory.data(), ld);
+        for (int64_t i = row; i < row + height; ++i) {
+            canonical.set_row(i);
+            dots(left.whole, right.whole, left.whole_words, i, whole);
+            std::fill(further.begin(), further.end(), 0.0f);
+            if (left.more_words > 0) dots(left.more, right.more, left.more_words, i, further);
+            const NormBound& of_row = left.norm_bounds[i];
+            const double norm = formula.add_norms ? static_cast<double>(left.norms[i]) : 0.0;
+            for (int64_t j = 0; j < m; ++j) {
+                const NormBound of_col = right.largest_norm_bound(j, j + 1);
+                const double bound = formula.error(of_row, of_col);
+                bounded += bound < INFINITY;
+                if (!(bound < INFINITY)) continue;
+                const double exact = formula.unit * canonical(j);
+                const auto at = static_cast<size_t>(j);
+                const double low = static_cast<double>(tile.data[(i - row) * ld + j]);
+                CHECK(norm + low - bound <= exact, what, "row", i, "column", j, "is", norm + low,
+                      "exactly", exact, "bound", bound);
+                const double reach = of_row.norm + of_col.norm;
+                const double next = norm + low + static_cast<double>(further[at]);
+                CHECK(next - bound - formula.slope * reach * reach <= exact, what, "row", i,
+                      "column", j, "is next", next, "exactly", exact, "bound", bound);
+                const double full = norm + static_cast<double>(right.bias[j]) +
+                                    formula.row_factor * static_cast<double>(whole[at]);
+                const double error = formula.error({of_row.norm, 0.0}, {of_col.norm, 0.0});
+                CHECK(std::fabs(full - exact) <= error, what, "row", i, "column", j, "is in full",
+                      full, "exactly", exact, "bound", error);
+            }
+        }
+    }
+    CHECK(bounded > 0 || !ordinary, what, "no pair has a bound");
+}
 
 template <class T>
 void check_pairs(const Screen& screen, const TileFormula& formula, const Metric& metric,
@@ -183,6 +245,18 @@ void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name
     TileFormula formula = narrow.formula;
     if (narrow.packing == Packing::bfloat16) formula.core = Core::dot;  // exact in either
     check_pairs<float>(narrow, formula, metric, rows, cols, ordinary, what + " as float");
+    if (formula.core == Core::dot && !formula.exact()) {
+        Question question{rows, cols, metric, 1};
+        question.finishes = true;
+        for (const char* name : {"prefix", "prefix_bfloat16"}) {
+            force_screen(name);
+            const Screen turned = choose_screen(question, control);
+            force_screen("");
+            CHECK(turned.formula.prefix != nullptr, what, "has no prefix");
+            check_prefix(turned, turned.formula, metric, rows, cols, ordinary,
+                         what + " by " + name);
+        }
+    }
     if (formula.core != Core::dot || !isa().f32.pack_bfloat16_float64) return;
     if (formula.exact() && narrow.frame.largest > 256) return;  // which bfloat16 does not hold
     formula.core = Core::dot_bfloat16;
