@@ -9,6 +9,7 @@
 #include <limits>
 #include <mutex>
 
+#include "neighbors/finish.hpp"
 #include "neighbors/pair_filter.hpp"
 
 namespace pairtile {
@@ -71,6 +72,7 @@ class NearestPairs {
   public:
     NearestPairs(const Search<T>& search, bool itself, int64_t count, Selection& selection)
         : pairs_(search),
+          finish_(search),
           itself_(itself),
           least_(search.metric().largest_first() ? -INFINITY : 0.0),
           at_a_time_(static_cast<size_t>(std::clamp<int64_t>(count / 4, 64, 4096))),
@@ -80,7 +82,7 @@ class NearestPairs {
     void begin_rows(const Panels<T>&, int64_t) {}
     void end_rows(const Panels<T>&) {}
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         const TileFormula& formula = pairs_.formula;
         std::vector<int32_t>& hits = pairs_.hits(tile, task.worker);
         std::vector<FoundPair>& found = found_[static_cast<size_t>(task.worker)].pairs;
@@ -91,14 +93,23 @@ class NearestPairs {
             Selection::Bound bound = selection_.bound();
             if (past == tile.cols || is_after(least_, row, bound)) continue;
             const double norm = pairs_.norm(rows, tile.local_row + i);
-            const double error = pairs_.error(tile, rows, tile.local_row + i);
+            double error = pairs_.error(tile, rows, tile.local_row + i);
             const T* values = tile.data + i * tile.ld + past;
             const double limit = formula.highest(formula.unit * bound.value + error - norm);
-            const int count = pairs_.ops.select_below(values, static_cast<int>(tile.cols - past),
-                                                      rounded_up<T>(limit), hits.data());
+            int count = pairs_.ops.select_below(values, static_cast<int>(tile.cols - past),
+                                                rounded_up<T>(limit), hits.data());
+            const bool finishing = count > 0 && finish_.needed();
+            if (finishing) {
+                const int64_t local = tile.local_row + i;
+                count = finish_(
+                    rows, local, cols, tile.local_col + past, tile.col_bound, values,
+                    [=](int32_t) { return limit; }, hits.data(), count, task.worker);
+                error = finish_.error(rows.norm_bounds[local], tile.col_bound);
+            }
+            const T* in_full = finish_.values(task.worker);
             for (int h = 0; h < count; ++h) {
                 const int64_t j = hits[static_cast<size_t>(h)], col = tile.col + past + j;
-                const double value = norm + static_cast<double>(values[j]);
+                const double value = norm + static_cast<double>(finishing ? in_full[h] : values[j]);
                 const double low = value - formula.error_at(value, error);
                 if (is_after(std::max(low, least_), row, {formula.unit * bound.value, bound.row})) {
                     continue;
@@ -128,6 +139,7 @@ class NearestPairs {
     }
 
     PairFilter<T> pairs_;
+    Finish<T> finish_;
     bool itself_;
     double least_;  // that a value can be
     size_t at_a_time_;
@@ -141,13 +153,14 @@ std::vector<FoundPair> nearest_pairs(const SearchRequest& request, bool itself, 
                                      Control& control) {
     Selection selection(count);
     const int64_t typical = std::max<int64_t>(1, count / request.queries.rows());
-    search(request, {.k = std::min(typical, request.references.rows()), .in_place = true}, control,
-           [&]<class T>(const Screened& screened) {
-               const Search<T> search(screened, {.triangle = itself});
-               NearestPairs<T> fold(search, itself, count, selection);
-               search.run(fold);
-               fold.finish();
-           });
+    const ScreenFor wanted{
+        .k = std::min(typical, request.references.rows()), .in_place = true, .finishes = true};
+    search(request, wanted, control, [&]<class T>(const Screened& screened) {
+        const Search<T> search(screened, {.triangle = itself});
+        NearestPairs<T> fold(search, itself, count, selection);
+        search.run(fold);
+        fold.finish();
+    });
     return selection.finish();
 }
 
