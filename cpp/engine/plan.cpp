@@ -411,7 +411,10 @@ const char* name_of(Packing packing) {
     return names[static_cast<int>(packing)];
 }
 
-std::string ScreenPlan::strategy() const { return prefix ? "prefix" : "all pairs"; }
+std::string ScreenPlan::strategy() const {
+    if (skips_tiles) return "near tiles";
+    return prefix ? "prefix" : "all pairs";
+}
 
 ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& control) {
     const Metric& metric = asked.metric;

@@ -46,6 +46,7 @@ struct Question {
 struct ScreenPlan {
     Packing packing = Packing::float32;
     double cost = 0.0;
+    bool skips_tiles = false;
     double full_pairs = 1.0;               // share of the pairs whose distance is computed in full
     std::shared_ptr<const Prefix> prefix;  // if tiles hold lower bounds from it
     // a shorter one, by which the k best are guessed before: their distances bound those of the k

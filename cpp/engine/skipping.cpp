@@ -30,14 +30,29 @@ float Skipping::largest_gaps(double reach) const {
 }
 
 std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric, int leaf,
-                                     Control& control) {
+                                     KeptOrder* kept, Control& control) {
     const TileFormula& formula = screen.formula;
     const int64_t d = screen.rows.d();
     if (screen.frame.extreme || d > most_features || screen.rows.rows() == 0 ||
         std::max(screen.rows.rows(), screen.cols.rows()) > int64_t{0xffffffff}) {
         return nullptr;
     }
-    KeyRule rule = key_rule(screen.rows, screen.cols, metric);
+    std::shared_ptr<const Order> col_order;
+    KeyRule rule;
+    if (kept) {
+        const std::lock_guard guard(kept->lock);
+        if (!kept->order) {
+            kept->metric = metric.id;
+            kept->rule = key_rule(screen.cols, screen.cols, metric);
+            if (kept->rule.count() == 0) return nullptr;
+            kept->order = std::make_shared<const Order>(screen.cols, kept->rule, leaf, control);
+        }
+        if (kept->metric != metric.id) return nullptr;
+        rule = kept->rule;
+        col_order = kept->order;
+    } else {
+        rule = key_rule(screen.rows, screen.cols, metric);
+    }
     if (rule.count() == 0) return nullptr;
     auto skipping = std::make_unique<Skipping>(Skipping{
         rule, screen.rows, screen.cols, nullptr, nullptr, 1.0, 0.0, formula.mapping, INFINITY});
@@ -48,10 +63,13 @@ std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric,
     // what vanishes from float64 in a canonical value
     skipping->floor = formula.unit * static_cast<double>(d + 8) * 0x1p-1074;
     if (!(skipping->unit > 0.0) || !(skipping->unit < INFINITY)) return nullptr;
-    skipping->row_order = std::make_shared<const Order>(screen.rows, rule, leaf, control);
-    skipping->col_order = screen.rows == screen.cols
-                              ? skipping->row_order
-                              : std::make_shared<const Order>(screen.cols, rule, leaf, control);
+    if (!col_order) {
+        col_order = std::make_shared<const Order>(screen.cols, rule, leaf, control);
+    }
+    skipping->col_order = col_order;
+    skipping->row_order = screen.rows == screen.cols
+                              ? col_order
+                              : std::make_shared<const Order>(screen.rows, rule, leaf, control);
     if (skipping->row_order->empty() || skipping->col_order->empty()) return nullptr;
     skipping->rows.take(skipping->row_order->rows(), skipping->row_order->count());
     skipping->cols.take(skipping->col_order->rows(), skipping->col_order->count());

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -26,9 +27,23 @@ struct Skipping {
     float largest_gaps(double reach) const;
 };
 
-// Null where the metric has no bound or a row is not finite. `leaf`: columns of a tile.
+// The order of references that many searches share: the first that it helps makes it.
+struct KeptOrder {
+    std::mutex lock;
+    MetricId metric = MetricId::count;
+    KeyRule rule;
+    std::shared_ptr<const Order> order;
+
+    bool made() {
+        const std::lock_guard guard(lock);
+        return order != nullptr;
+    }
+};
+
+// Null where the metric has no bound or a row is not finite. `leaf`: columns of a tile; `kept`:
+// that of the columns, if there is such a thing.
 std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric, int leaf,
-                                     Control& control);
+                                     KeptOrder* kept, Control& control);
 
 // Tests force "always" (where there is a bound) or "never"; "" = choose.
 void force_skipping(const std::string& name);

@@ -2,11 +2,13 @@
 // the panels of all its rows.
 //
 // The frame suits any queries: a row out of its range is known to be so and is confirmed by
-// canonical values. Nothing here changes after packing: any number of threads search at once.
+// canonical values. Nothing here changes after packing but the order that some searches want, which
+// is made once: any number of threads search at once.
 #pragma once
 
 #include "engine/pack.hpp"
 #include "engine/screen.hpp"
+#include "engine/skipping.hpp"
 
 namespace pairtile {
 
@@ -15,6 +17,7 @@ struct Index {
     Packing packing = Packing::float32;
     Panels<float> narrow;  // bfloat16 or float32, else
     Panels<double> wide;   // float64
+    std::shared_ptr<KeptOrder> order = std::make_shared<KeptOrder>();
 
     bool fits(int64_t rows, int64_t d) const {
         return (packing == Packing::float64 ? wide.count : narrow.count) == rows &&

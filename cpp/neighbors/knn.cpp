@@ -189,18 +189,35 @@ KnnWork knn(const SearchRequest& request, int64_t k, const Predicate& predicate,
 }
 
 SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, Control& control) {
-    return search(request, screen_for(k), control,
-                  [&]<class T>(const Screened& screened) -> SearchPlan {
-                      const Search<T> search(screened, needs_of<T>(screened, k, exclude_self));
-                      ScreenPlan plan = screened.screen.plan;
-                      const double n = static_cast<double>(request.queries.rows());
-                      double pairs = n * static_cast<double>(request.references.rows());
-                      if (search.symmetric()) {
-                          pairs = 0.5 * n * (n - 1.0);
-                          plan.reasons.emplace_back("each pair of rows serves both");
-                      }
-                      return {std::move(plan), pairs * plan.full_pairs};
-                  });
+    Predicate predicate;
+    predicate.exclude_self = exclude_self;
+    ScreenFor wanted = screen_for(k);
+    wanted.pilot = [&](const std::vector<int64_t>& queries, const std::vector<int64_t>& references,
+                       Control& own) {
+        return computed_of_some(request, k, predicate, queries, references, own);
+    };
+    return search(request, wanted, control, [&]<class T>(const Screened& screened) -> SearchPlan {
+        ScreenPlan plan = screened.screen.plan;
+        const double n = static_cast<double>(request.queries.rows());
+        const int64_t m = request.references.rows();
+        if (screened.skipping) {
+            constexpr int64_t few = 4096;
+            plan.skips_tiles = true;
+            plan.reasons.emplace_back(
+                "rows in an order of nearness: tiles too far away are left out");
+            return {std::move(plan),
+                    n * expected_pairs_per_row(request.queries.rows(), m, exclude_self,
+                                               std::max<int64_t>(4, std::min(few, m / 4)),
+                                               wanted.pilot, control)};
+        }
+        const Search<T> search(screened, needs_of<T>(screened, k, exclude_self));
+        double pairs = n * static_cast<double>(m);
+        if (search.symmetric()) {
+            pairs = 0.5 * n * (n - 1.0);
+            plan.reasons.emplace_back("each pair of rows serves both");
+        }
+        return {std::move(plan), pairs * plan.full_pairs};
+    });
 }
 
 int64_t least_knn_memory(int64_t d, int64_t k) { return least_memory(d, needs_of<double>(k)); }

@@ -469,6 +469,7 @@ int64_t radius_count(const SearchRequest& request, bool exclude_self, const doub
     if (col_limits && (by_rows >= 0 || !row_limits)) {
         SearchRequest turned = request;
         std::swap(turned.queries, turned.references);
+        turned.index = nullptr;
         by_cols = count_near(turned, exclude_self, col_limits, control,
                              {by_col_limit.cols, by_col_limit.rows});
     }

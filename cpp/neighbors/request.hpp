@@ -33,6 +33,7 @@ struct SearchRequest {
         some.queries.take(some_queries.data(), static_cast<int64_t>(some_queries.size()));
         some.references.take(some_references.data(), static_cast<int64_t>(some_references.size()));
         some.tiles = Tiles::skip;
+        some.index = nullptr;
         some.nonfinite = nullptr;
         return some;
     }

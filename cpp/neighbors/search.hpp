@@ -80,7 +80,9 @@ class Search {
         }
         sweep_.triangle = !screened.in_place && (needs.triangle || sweep_.blocking.symmetric);
         sweep_.earlier = !screened.in_place && needs.earlier;
-        sweep_.packed = packed_for<T>(screened.request.index, screened.screen);
+        if (!screened.skipping) {
+            sweep_.packed = packed_for<T>(screened.request.index, screened.screen);
+        }
         sweep_.nonfinite = screened.request.nonfinite;
         const int64_t segments = sweep_.blocking.segments(sweep_.cols.rows());
         control().fit_workers(packing_bytes(queries().d()) +
@@ -183,7 +185,7 @@ auto search(SearchRequest request, const ScreenFor& wanted, Control& control, co
         screen = choose_screen(question, control);
     }
     std::unique_ptr<Skipping> skipping;
-    if (wanted.pilot && !in_place && !index && !screen->formula.prefix) {
+    if (wanted.pilot && !in_place && !screen->formula.prefix) {
         skipping = choose_skipping(request, *screen, wanted.k, wanted.pilot, control);
     }
     const Screened screened{request, *screen, in_place, control, skipping.get()};

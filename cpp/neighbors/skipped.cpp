@@ -6,6 +6,7 @@
 #include "engine/blocking.hpp"
 #include "engine/isa.hpp"
 #include "neighbors/few_queries.hpp"
+#include "neighbors/index.hpp"
 
 namespace pairtile {
 namespace {
@@ -23,12 +24,14 @@ struct Costs {
     double skipping_pair;  // of narrow tiles, in the order of their distance
     double query;          // its walk, its list
     double row;            // to put it into the order
+    double column;         // to pack it in that order
 
     Costs(int64_t d, int64_t k, int keys)
         : pair(0.2 + 0.004 * static_cast<double>(d)),
           skipping_pair(2.7 * pair),
           query(900.0 + 60.0 * static_cast<double>(k)),
-          row(250.0 + 30.0 * keys) {}
+          row(250.0 + 30.0 * keys),
+          column(15.0 + 3.0 * static_cast<double>(d)) {}
 };
 
 // Rows at a fixed stride.
@@ -85,9 +88,11 @@ struct Expected {
 double most_pairs_per_row(const SearchRequest& request, const Costs& costs) {
     const double n = static_cast<double>(request.queries.rows());
     const double m = static_cast<double>(request.references.rows());
-    const double placed = request.queries == request.references ? m : n + m;
+    const bool ordered = request.index && request.index->order->made();
+    const double placed = (ordered ? 0.0 : m) + (request.queries == request.references ? 0.0 : n);
     constexpr double clearly = 0.75;
-    return (clearly * n * m * costs.pair - n * costs.query - placed * costs.row) /
+    return (clearly * n * m * costs.pair - n * costs.query - placed * costs.row -
+            m * costs.column) /
            (n * costs.skipping_pair);
 }
 
@@ -95,7 +100,7 @@ double most_pairs_per_row(const SearchRequest& request, const Costs& costs) {
 
 bool may_skip(const SearchRequest& request, int64_t k) {
     if (request.tiles == Tiles::all || forced_skipping() == ForcedSkipping::never ||
-        request.precision == Precision::fast || request.index || !has_gaps(request.metric)) {
+        request.precision == Precision::fast || !has_gaps(request.metric)) {
         return false;
     }
     if (always(request)) return true;
@@ -121,7 +126,7 @@ std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& 
         most_pairs = most_pairs_per_row(request, costs);
         if (d > direct_dimensions) {  // below, near rows are nearly always few
             // a pilot of so many rows may take this share of the search
-            constexpr double share = 0.015;
+            constexpr double share = 0.008;
             const double brute = static_cast<double>(n) * static_cast<double>(m) * costs.pair;
             int64_t sample = 1 << 14;
             const auto cost = [&](int64_t of) {
@@ -137,7 +142,8 @@ std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& 
     }
     auto direct = screen_of_differences(queries, references, request.metric, request.precision);
     if (direct && forced_screen() == Forced::nothing) screen = *direct;
-    auto skipping = skip_tiles(screen, request.metric, leaf_columns(), control);
+    KeptOrder* kept = request.index ? request.index->order.get() : nullptr;
+    auto skipping = skip_tiles(screen, request.metric, leaf_columns(), kept, control);
     if (!skipping) return nullptr;
     skipping->most_pairs_per_row = most_pairs;
     expected.pairs = 0;

@@ -1,6 +1,7 @@
 """Tiles that are left out change no bit: against the twin, against the sweep of all tiles."""
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -300,3 +301,46 @@ def test_an_order_that_does_not_fit_is_not_made():
     x = np.random.default_rng(0).random((25_000, 3)).astype(np.float32)
     plain = pt.knn(x, k=5)
     assert_same(pt.knn(x, k=5, memory_limit=_native.least_memory(3, 5)), plain)
+
+
+# --- of an index -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
+@given(data=st.data(), sets=pairs_of_sets(rows=SIZES, other_rows=SIZES, features=FEW_FEATURES))
+def test_searches_of_an_index(metric, data, sets):
+    """All share the order that the first of them makes."""
+    x, y = (s.array for s in sets)
+    k = data.draw(st.integers(1, min(len(y), 12)), label="k")
+    index = pt.NeighborIndex(y, metric=metric)
+    with skipping("never"):
+        plain = pt.knn(x, y, k, metric=metric)
+        own = pt.knn(y, k=min(k, len(y) - 1), metric=metric) if len(y) > 1 else None
+        counts = pt.radius_count(x, y, radius=0.5, metric=metric)
+    with skipping("always"):
+        assert_same(index.knn(x, k), plain)
+        if own is not None:
+            assert_same(index.knn(k=own.indices.shape[1]), own)
+        np.testing.assert_array_equal(index.radius_count(x, radius=0.5), counts)
+        assert_same(index.knn(x, k, workers=3), plain)
+
+
+def test_threads_that_search_an_index_at_once():
+    rng = np.random.default_rng(8)
+    x = rng.random((3000, 3)).astype(np.float32)
+    plain = pt.knn(x, k=5)
+    index = pt.NeighborIndex(x)
+    with skipping("always"), ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: index.knn(k=5, workers=1), range(8)):
+            assert_same(found, plain)
+
+
+def test_plan_says_that_tiles_are_left_out():
+    rng = np.random.default_rng(9)
+    near, far = rng.random((30_000, 3)), rng.normal(size=(4000, 32))
+    plan = pt.NeighborIndex(near).plan(k=5)
+    assert plan.strategy == "near tiles"
+    assert any("too far away" in reason for reason in plan.reasons)
+    with skipping("never"):
+        assert pt.NeighborIndex(near).plan(k=5).strategy == "all pairs"
+    assert pt.NeighborIndex(far).plan(k=5).strategy == "all pairs"

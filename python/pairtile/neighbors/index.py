@@ -250,7 +250,9 @@ class NeighborIndex:
 
         Notes
         -----
-        The search asks the same question of the same sample, at most 3 % of what it takes.
+        The search asks the same question of the same sample, at most 3 % of what it takes. Where
+        tiles too far away are to be left out ("near tiles") the plan makes the order of rows that
+        searches then share, and ``expected_pairs`` is an estimate from a small part of the rows.
 
         Examples
         --------

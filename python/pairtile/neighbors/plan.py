@@ -20,7 +20,8 @@ class SearchPlan(Result, _SearchPlan):
     ----------
     strategy : str
         In a few words: "all pairs" where the distance of every pair is computed, "prefix" where a
-        few coordinates of rotated rows leave out most pairs by a lower bound.
+        few coordinates of rotated rows leave out most pairs by a lower bound, "near tiles" where
+        rows too far away for any of their pairs to matter are left out.
     expected_pairs : int
         How many distances would be computed in full, as a sample of the rows lets expect; pairs
         that a cheaper bound leaves out are not among them.
