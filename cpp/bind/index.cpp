@@ -6,7 +6,7 @@
 namespace pairtile {
 namespace {
 
-constexpr const char* packing_names[] = {"bfloat16", "float32", "float64"};
+constexpr const char* packing_names[] = {"int8", "bfloat16", "float32", "float64"};
 
 // Blocks are handed out and taken back as views; `blocks` are keyed as the fields of Panels.
 template <class T>
@@ -74,10 +74,11 @@ void view_panels(const py::dict& blocks, int64_t rows, const PanelShape& shape, 
 std::unique_ptr<Index> view_of_pack(const py::dict& pack, int64_t rows, int64_t d) {
     auto index = std::make_unique<Index>();
     const auto name = pack["packing"].cast<std::string>();
-    int which = 0;
-    while (which < 3 && name != packing_names[which]) ++which;
-    if (which == 3) throw py::value_error("unknown packing '" + name + "'");
-    index->packing = static_cast<Packing>(which);
+    const auto which = std::find(std::begin(packing_names), std::end(packing_names), name);
+    if (which == std::end(packing_names)) {
+        throw py::value_error("unknown packing '" + name + "'");
+    }
+    index->packing = static_cast<Packing>(which - std::begin(packing_names));
     const PanelShape shape = panel_shape(index->packing, d);
     if (shape.width == 0 || shape.width != pack["width"].cast<int64_t>()) return nullptr;
     const auto blocks = pack["blocks"].cast<py::dict>();

@@ -98,6 +98,20 @@ struct Candidates {
         count = kept;
     }
 
+    // Leaves those whose upper end is within the limit and returns the others.
+    Candidates split(T limit) {
+        int64_t within = 0;
+        for (int64_t c = 0; c < count; ++c) {
+            if (!(high[c] <= limit)) continue;
+            std::swap(high[c], high[within]);
+            std::swap(rest[c], rest[within]);
+            ++within;
+        }
+        const Candidates others{high + within, rest + within, count - within};
+        count = within;
+        return others;
+    }
+
     // Lowers the bound of the k-th best value and drops what lies above it.
     void cut(const Ops<T>& ops, int64_t k, T& bound) {
         if (count < k) return;

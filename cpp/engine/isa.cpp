@@ -2,6 +2,10 @@
 
 #include <stdexcept>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace pairtile {
 
 #if defined(__x86_64__)
@@ -17,6 +21,12 @@ extern const IsaOps isa_ops;
 namespace v4_bf16 {
 extern const IsaOps isa_ops;
 }
+namespace v3_vnni {
+extern const Int8Ops int8_ops;
+}
+namespace v4_vnni {
+extern const Int8Ops int8_ops;
+}
 #elif defined(__aarch64__)
 namespace neon {
 extern const IsaOps isa_ops;
@@ -24,8 +34,19 @@ extern const IsaOps isa_ops;
 #endif
 
 namespace {
+
 const IsaOps* chosen = nullptr;
+
+#if defined(__x86_64__)
+// AVX-VNNI, for which __builtin_cpu_supports has no name that all compilers know; its registers are
+// those of AVX2.
+bool has_avx_vnni() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1u);
 }
+#endif
+
+}  // namespace
 
 std::vector<const IsaOps*> supported_isas() {
     std::vector<const IsaOps*> found;
@@ -39,10 +60,17 @@ std::vector<const IsaOps*> supported_isas() {
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (has_v2) found.push_back(&v2::isa_ops);
     if (has_v3) found.push_back(&v3::isa_ops);
+    if (has_v3 && has_avx_vnni()) {
+        static const IsaOps v3_vnni = v3_vnni::int8_ops.added_to(v3::isa_ops);
+        found.push_back(&v3_vnni);
+    }
     if (has_v4) found.push_back(&v4::isa_ops);
-    if (has_v4 && __builtin_cpu_supports("avx512bf16") &&
-        __builtin_cpu_supports("avx512vpopcntdq")) {
-        found.push_back(&v4_bf16::isa_ops);
+    if (has_v4 && __builtin_cpu_supports("avx512vnni")) {
+        static const IsaOps v4_vnni = v4_vnni::int8_ops.added_to(v4::isa_ops);
+        found.push_back(&v4_vnni);
+        if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vpopcntdq")) {
+            found.push_back(&v4_bf16::isa_ops);
+        }
     }
 #elif defined(__aarch64__)
     found.push_back(&neon::isa_ops);

@@ -25,7 +25,7 @@ template <class T>
 struct Panels {
     int64_t first = 0, count = 0;
     int width = 0;
-    int64_t d = 0;                  // features, or words of two bfloat16 or of 32 bits
+    int64_t d = 0;                  // features, or words of bfloat16, int8 or bits
     Buffer<T> data;                 // [panel][feature][width]
     Buffer<T> norms;                // per point; padded with zeros to whole panels
     Buffer<NormBound> norm_bounds;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
@@ -55,7 +55,16 @@ struct Panels {
         out.more_words = more_words;
         out.whole = Buffer<T>::view(whole.data() + from * whole_words, points * whole_words);
         out.more = Buffer<T>::view(more.data() + from * more_words, points * more_words);
+        if (norm_bounds.data()) {
+            out.norm_bounds = Buffer<NormBound>::view(norm_bounds.data() + from, panels * width);
+        }
         return out;
+    }
+
+    // Of a point where that is kept, else of its panel. Points in place have none.
+    NormBound bound_of(int64_t point) const {
+        if (norm_bounds.data()) return norm_bounds[point];
+        return panel_bounds.data() ? panel_bounds[point / width] : NormBound{};
     }
 
     // Over the panels of [from, to); a NaN row does not hide the others. Points in place have none.
@@ -151,7 +160,8 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
             return pack_turned<S>(ops, source, first, count, frame, formula, side, at, out);
         }
     }
-    const bool coarse = formula.core == Core::dot_bfloat16;
+    const bool int8 = formula.core == Core::dot_int8;
+    const bool coarse = int8 || formula.core == Core::dot_bfloat16;
     // a row of zeros has no direction: its distance is a convention, not an argument
     const bool zeros_differ = source.normalised() && formula.add_norms;
     Buffer<S> copy(side.width * d);
@@ -160,10 +170,10 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
         const int here = static_cast<int>(std::min<int64_t>(side.width, count - from));
         const RowsView<S> rows = source.block(first + from, here, copy.data());
         T* panel = out.data.data() + (at + from) * out.d;
-        const auto pack = [&](auto pack_plain, auto pack_bfloat16) {
+        const auto pack = [&](auto pack_plain, auto pack_coarse) {
             if (coarse) {
-                pack_bfloat16(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
-                              side.factor, side.width, panel, norms, residuals);
+                pack_coarse(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
+                            side.factor, side.width, panel, norms, residuals);
             } else {
                 pack_plain(rows.data, rows.stride, here, d, frame.centre.data(), frame.scale,
                            side.factor, formula.norm, side.width, panel, norms);
@@ -173,9 +183,9 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
             pack_with_nan(rows, here, d, side.width, panel);
             std::fill(norms, norms + here, 0.0);
         } else if constexpr (sizeof(S) == 4) {
-            pack(ops.pack_float32, ops.pack_bfloat16_float32);
+            pack(ops.pack_float32, int8 ? ops.pack_int8_float32 : ops.pack_bfloat16_float32);
         } else {
-            pack(ops.pack_float64, ops.pack_bfloat16_float64);
+            pack(ops.pack_float64, int8 ? ops.pack_int8_float64 : ops.pack_bfloat16_float64);
         }
         if (side.with_features) pack_features(ops, rows, here, d, frame, at + from, out);
         const auto apart = [&](int i) {
@@ -264,7 +274,10 @@ void pack_rows(const Ops<T>& ops, const Source& source, int64_t first, int64_t c
 template <class T>
 void fill_bias(const TileFormula& formula, Panels<T>& cols) {
     const Core core = formula.core;
-    if (core != Core::dot && core != Core::short_dot && core != Core::dot_bfloat16) return;
+    if (core != Core::dot && core != Core::short_dot && core != Core::dot_bfloat16 &&
+        core != Core::dot_int8) {
+        return;
+    }
     const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;
     cols.bias.reserve(padded);
     for (int64_t j = 0; j < padded; ++j) {

@@ -13,8 +13,8 @@
 namespace pairtile {
 namespace {
 
-constexpr const char* forcible[] = {"",        "in_place", "bfloat16",       "float32",
-                                    "float64", "prefix",   "prefix_bfloat16"};
+constexpr const char* forcible[] = {"",        "in_place", "int8",   "bfloat16",
+                                    "float32", "float64",  "prefix", "prefix_bfloat16"};
 std::atomic<Forced> forced_now{Forced::nothing};  // also while other threads search
 
 // The share of all references that a screen with this error would leave to be rescored, from a
@@ -24,33 +24,37 @@ class AmbiguousShare {
     AmbiguousShare(const Source& queries, const Source& references, int64_t k, const Metric& metric,
                    const Framed& screen)
         : many_(std::min(references.rows(), sample_references)),
-          few_(std::min(queries.rows(), sample_queries)) {
+          few_(std::min(queries.rows(), sample_queries)),
+          k_(k),
+          root_d_(std::sqrt(static_cast<double>(queries.d()))) {
         const int64_t n = queries.rows(), m = references.rows();
         const TileFormula& formula = screen.float32;
         Canonical canonical(metric, queries, references);
         Buffer<double> row(queries.d());
-        const auto reach_of = [&](const Source& source, int64_t i) {
+        const auto size_of = [&](const Source& source, int64_t i) -> Size {
             source.read(i, row.data());
-            double reach = 0.0;
+            double reach = 0.0, largest = 0.0;
             for (int64_t j = 0; j < source.d(); ++j) {
                 const double x =
                     (row[j] - screen.frame.centre[static_cast<size_t>(j)]) * screen.frame.scale;
+                largest = std::max(largest, std::fabs(x));
                 if (formula.norm == Norm::squares) reach += x * x;
                 if (formula.norm == Norm::absolutes) reach += std::fabs(x);
-                if (formula.norm == Norm::largest) reach = std::max(reach, std::fabs(x));
+                if (formula.norm == Norm::largest) reach = largest;
             }
-            return formula.norm == Norm::squares ? std::sqrt(reach) : reach;
+            return {formula.norm == Norm::squares ? std::sqrt(reach) : reach, largest};
         };
         for (int64_t r = 0; r < many_; ++r)
-            references_.push_back(reach_of(screen.cols, r * m / many_));
+            references_.push_back(size_of(screen.cols, r * m / many_));
         for (int64_t q = 0; q < few_; ++q) {
             canonical.set_row(q * n / few_);
-            queries_.push_back(reach_of(screen.rows, q * n / few_));
+            queries_.push_back(size_of(screen.rows, q * n / few_));
             std::vector<double> values;
             for (int64_t r = 0; r < many_; ++r) {
                 values.push_back(formula.unit * canonical(r * m / many_));
             }
-            const auto at = values.begin() + std::min(many_ - 1, k * many_ / m);
+            nearer_ = std::min(many_ - 1, k * many_ / m);
+            const auto at = values.begin() + nearer_;
             std::vector<double> beyond = values;
             std::nth_element(beyond.begin(), beyond.begin() + (at - values.begin()), beyond.end());
             const double kth = beyond[static_cast<size_t>(at - values.begin())];
@@ -60,13 +64,11 @@ class AmbiguousShare {
     }
 
     double operator()(const TileFormula& formula) const {
-        // what bfloat16 leaves of a row, as a share of its norm, where mantissas are spread evenly
-        const double lost = formula.core == Core::dot_bfloat16 ? 0x1p-10 : 0.0;
         int64_t ambiguous = 0;
         for (size_t q = 0; q < queries_.size(); ++q) {
             for (size_t r = 0; r < references_.size(); ++r) {
-                const double margin = 2.0 * formula.error({queries_[q], lost * queries_[q]},
-                                                          {references_[r], lost * references_[r]});
+                const double margin = 2.0 * formula.error(bound_of(formula, queries_[q]),
+                                                          bound_of(formula, references_[r]));
                 const double beyond = beyond_kth_[q][r];
                 ambiguous += beyond > 0.0 ? beyond <= margin : beyond < 0.0 ? 0 : margin > 0.0;
             }
@@ -76,10 +78,28 @@ class AmbiguousShare {
                static_cast<double>(few_ * many_);
     }
 
+    // How many that would be beside the k, for each nearer one that the sample has.
+    double unsettled(double share) const {
+        const double for_each =
+            share * static_cast<double>(many_) / static_cast<double>(nearer_ + 1);
+        return for_each * static_cast<double>(k_);
+    }
+
   private:
+    struct Size {
+        double norm, largest;
+    };
+    // What packing leaves of a row where rounding errors are spread evenly: of bfloat16 a share of
+    // its norm, of int8 a share of its largest number for each feature.
+    NormBound bound_of(const TileFormula& formula, const Size& row) const {
+        if (formula.core == Core::dot_bfloat16) return {row.norm, 0x1p-10 * row.norm};
+        if (formula.core == Core::dot_int8) return {row.norm, row.largest / 440.0 * root_d_};
+        return {row.norm, 0.0};
+    }
     static constexpr int64_t sample_queries = 8, sample_references = 2048;
-    int64_t many_, few_;
-    std::vector<double> queries_, references_;     // norms
+    int64_t many_, few_, k_, nearer_ = 0;
+    double root_d_;
+    std::vector<Size> queries_, references_;
     std::vector<std::vector<double>> beyond_kth_;  // value − k-th value, in packed units
 };
 
@@ -273,7 +293,7 @@ ScreenPlan only(Packing packing, std::string why) {
 // a reference, at about the work of 64 pairs more for bfloat16; and of the rescoring of what the
 // screen cannot decide, at the work of 8 features each plus the fetching of a row.
 struct Costs {
-    double d, queries, references, neighbors, packing;
+    double d, queries, references, neighbors, packing, met;
     std::optional<Packing> packed;
 
     explicit Costs(const Question& asked)
@@ -282,18 +302,24 @@ struct Costs {
           references(static_cast<double>(asked.references.rows())),
           neighbors(asked.limit ? 0.0 : static_cast<double>(asked.k)),
           packing(64.0 / static_cast<double>(asked.queries.rows())),
+          met(std::log(static_cast<double>(asked.references.rows()) /
+                       static_cast<double>(std::max<int64_t>(1, asked.k))) /
+              static_cast<double>(std::max<int64_t>(1, asked.references.rows()))),
           packed(asked.packed) {}
 
+    // Every time that e times as many references have been seen, as many candidates have come anew.
+    double keeping(double unsettled) const { return 1000.0 * unsettled * std::max(0.0, met); }
     double rescoring(double share) const { return share * (8.0 * d + 4000.0); }
     double packing_as(Packing as) const {
-        if (as == Packing::bfloat16) return packed == as ? 0.0 : packing * d;
+        if (as == Packing::bfloat16 || as == Packing::int8) return packed == as ? 0.0 : packing * d;
         return packed && packed != as ? packing * d : 0.0;
     }
     static double rate(Packing as) {
-        return as == Packing::bfloat16 ? 0.5 : as == Packing::float64 ? 2.0 : 1.0;
+        constexpr double rates[] = {0.25, 0.5, 1.0, 2.0};
+        return rates[static_cast<int>(as)];
     }
-    double all_pairs(Packing as, double share) const {
-        return rate(as) * d + packing_as(as) + rescoring(share);
+    double all_pairs(Packing as, double share, double unsettled) const {
+        return rate(as) * d + packing_as(as) + rescoring(share) + keeping(unsettled);
     }
 
     // Rows are turned, references anew for so many queries at a time. Tiles hold one number more
@@ -407,7 +433,7 @@ ScreenPlan forced_prefix(const Question& asked, const Framed& framed, Packing pa
 }  // namespace
 
 const char* name_of(Packing packing) {
-    constexpr const char* names[] = {"bfloat16", "float32", "float64"};
+    constexpr const char* names[] = {"int8", "bfloat16", "float32", "float64"};
     return names[static_cast<int>(packing)];
 }
 
@@ -430,9 +456,12 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
     }
     if (asked.precision == Precision::fast) return only(Packing::float32, "precision=\"fast\"");
     const bool has_coarse = isa().f32.pack_bfloat16_float64 && framed.float32.core == Core::dot;
+    const bool has_int8 =
+        isa().f32.pack_int8_float64 && framed.float32.core == Core::dot && d <= int8_features;
     const Forced forced = forced_screen();
     if (forced != Forced::nothing && !framed.float32.exact()) {
         if (forced == Forced::float64) return only(Packing::float64, "forced");
+        if (forced == Forced::int8 && has_int8) return only(Packing::int8, "forced");
         const bool coarse =
             (forced == Forced::bfloat16 || forced == Forced::prefix_bfloat16) && has_coarse;
         const Packing packing = coarse ? Packing::bfloat16 : Packing::float32;
@@ -459,24 +488,30 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
     }
     const AmbiguousShare share(asked.queries, asked.references, asked.k, metric, framed);
     const Costs costs(asked);
+    constexpr double most_unsettled = 512.0;  // that lists have room for
     ScreenPlan plan;
     plan.cost = INFINITY;
     const auto weigh = [&](Packing as) {
         const double ambiguous = share(framed.formula_of(as));
-        const double cost = costs.all_pairs(as, ambiguous);
+        const double unsettled = share.unsettled(ambiguous);
+        const double cost = costs.all_pairs(as, ambiguous, unsettled);
         plan.reasons.push_back(
             text("all pairs in %s: a cost of %.4g features of a pair, of which "
                  "%.4g confirm %.3g %% of the pairs",
-                 name_of(as), cost, costs.rescoring(ambiguous), 100.0 * ambiguous));
+                 name_of(as), cost, costs.rescoring(ambiguous) + costs.keeping(unsettled),
+                 100.0 * ambiguous));
         if (cost < plan.cost) {
             plan.packing = as;
             plan.cost = cost;
+            plan.unsettled = static_cast<int64_t>(std::min(unsettled, most_unsettled));
         }
     };
     weigh(Packing::float32);
     weigh(Packing::float64);
     if (has_coarse && d >= worth_packing) weigh(Packing::bfloat16);
+    if (has_int8 && d >= worth_packing) weigh(Packing::int8);
     weigh_prefix(asked, framed, costs, has_coarse, control, plan);
+    if (plan.prefix) plan.unsettled = 0;
     return plan;
 }
 

@@ -13,7 +13,7 @@
 namespace pairtile {
 
 // What panels hold.
-enum class Packing { bfloat16, float32, float64 };
+enum class Packing { int8, bfloat16, float32, float64 };
 const char* name_of(Packing packing);
 
 // A frame, and what tiles of either type say in it: what a plan is made from.
@@ -26,6 +26,7 @@ struct Framed {
     TileFormula formula_of(Packing packing) const {
         TileFormula formula = packing == Packing::float64 ? float64 : float32;
         if (packing == Packing::bfloat16) formula.core = Core::dot_bfloat16;
+        if (packing == Packing::int8) formula.core = Core::dot_int8;
         return formula;
     }
 };
@@ -47,6 +48,8 @@ struct ScreenPlan {
     Packing packing = Packing::float32;
     double cost = 0.0;
     bool skips_tiles = false;
+    // references beside its k neighbours that the screen leaves a query
+    int64_t unsettled = 0;
     double full_pairs = 1.0;               // share of the pairs whose distance is computed in full
     std::shared_ptr<const Prefix> prefix;  // if tiles hold lower bounds from it
     // a shorter one, by which the k best are guessed before: their distances bound those of the k
@@ -59,10 +62,10 @@ struct ScreenPlan {
 
 ScreenPlan choose_plan(const Question& question, const Framed& framed, Control& control);
 
-// Tests force "float32", "float64", "bfloat16", "in_place", "prefix" or "prefix_bfloat16" on
-// default-precision searches; "" = choose.
+// Tests force "float32", "float64", "bfloat16", "int8", "in_place", "prefix" or "prefix_bfloat16"
+// on default-precision searches; "" = choose.
 void force_screen(const std::string& name);
-enum class Forced { nothing, in_place, bfloat16, float32, float64, prefix, prefix_bfloat16 };
+enum class Forced { nothing, in_place, int8, bfloat16, float32, float64, prefix, prefix_bfloat16 };
 Forced forced_screen();
 
 }  // namespace pairtile

@@ -100,7 +100,8 @@ void take_cols(const Sweep<T>& sweep, int64_t first, int64_t count, int workers,
     } else {
         const Ops<T>& ops = ops_of<T>(isa());
         pack_rows(ops, sweep.cols, first, count, sweep.frame, sweep.formula,
-                  {1.0, ops.cols, false, features}, workers, sweep.control, out);
+                  {1.0, ops.cols, sweep.formula.keeps_bounds(), features}, workers, sweep.control,
+                  out);
         if (sweep.nonfinite && detail::has_nan(out.norms.data(), count)) *sweep.nonfinite = true;
     }
     fill_bias(sweep.formula, out);

@@ -17,6 +17,9 @@
 #include "isa/tile/pack_panel.hpp"
 #include "isa/tile/row_statistics.hpp"
 #include "isa/tile/tile.hpp"
+#ifdef PT_HAS_INT8
+#include "isa/tile/int8.hpp"
+#endif
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
@@ -67,6 +70,13 @@ constexpr Ops<T> table() {
         ops.core[static_cast<int>(Core::dot_bfloat16)] = core_tile<Core::dot_bfloat16, T>;
         ops.pack_bfloat16_float32 = pack_bfloat16<float, T>;
         ops.pack_bfloat16_float64 = pack_bfloat16<double, T>;
+    }
+#endif
+#ifdef PT_HAS_INT8
+    if constexpr (sizeof(T) == 4) {
+        ops.core[static_cast<int>(Core::dot_int8)] = core_tile_int8;
+        ops.pack_int8_float32 = pack_int8<float>;
+        ops.pack_int8_float64 = pack_int8<double>;
     }
 #endif
     if constexpr (sizeof(T) == 8) {

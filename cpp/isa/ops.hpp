@@ -14,10 +14,10 @@
 namespace pairtile {
 
 // The number a micro-kernel computes for a pair of packed rows. short_dot is the dot product with
-// its sum cut more often, for less rounding. dot_bfloat16 reads panels of words of two bfloat16
-// each and exists only where the hardware multiplies them faster; differing_bits reads words of 32
-// bits. Both exist for float alone. With `canonical` the tile holds the canonical values of a
-// metric that has none of the others.
+// its sum cut more often, for less rounding. dot_bfloat16 and dot_int8 read panels of words of two
+// bfloat16 or four int8 each and exist only where the hardware multiplies them faster;
+// differing_bits reads words of 32 bits. All three exist for float alone. With `canonical` the tile
+// holds the canonical values of a metric that has none of the others.
 enum class Core : int {
     dot,
     short_dot,
@@ -25,10 +25,11 @@ enum class Core : int {
     absolute_difference,
     largest_difference,
     dot_bfloat16,
+    dot_int8,
     differing_bits,
     canonical
 };
-constexpr int core_count = 7;
+constexpr int core_count = 8;
 
 // Which norm of a packed row goes with a core: Σ x², Σ |x|, max |x|.
 enum class Norm : int { squares, absolutes, largest };
@@ -36,6 +37,10 @@ enum class Norm : int { squares, absolutes, largest };
 // Float sums of more than this many products are cut, so that rounding grows with the block.
 constexpr int64_t feature_block = 256;
 constexpr int64_t short_feature_block = 64;  // of short_dot
+
+// A row of int8 is q·s: words of four q, then its tail, the word of s and that of −128 Σ q. Rows of
+// more features than these could leave an int32.
+constexpr int64_t int8_tail = 2, int8_features = 127 << 10;
 
 // The table of a function that has one polynomial for each octave.
 constexpr int octaves = 16, octave_degree = 8;
@@ -99,11 +104,14 @@ struct Ops {
     // The same as words of two bfloat16, for `norms` of the rows before rounding and `residuals` of
     // what rounding took off them (both Σ x²). Null without the hardware, and for float64.
     template <class S>
-    using PackBfloat16Fn = void (*)(const S* rows, int64_t stride, int count, int64_t d,
-                                    const double* centre, double scale, double factor, int width,
-                                    T* panel, double* norms, double* residuals);
-    PackBfloat16Fn<float> pack_bfloat16_float32;
-    PackBfloat16Fn<double> pack_bfloat16_float64;
+    using PackCoarseFn = void (*)(const S* rows, int64_t stride, int count, int64_t d,
+                                  const double* centre, double scale, double factor, int width,
+                                  T* panel, double* norms, double* residuals);
+    PackCoarseFn<float> pack_bfloat16_float32;
+    PackCoarseFn<double> pack_bfloat16_float64;
+    // Likewise as int8, each row on a scale of its own, which takes the factor.
+    PackCoarseFn<float> pack_int8_float32;
+    PackCoarseFn<double> pack_int8_float64;
 
     // The same of `count` rows of words of 32 bits, as they are; norms[i] counts the bits set. Null
     // for float64.
@@ -255,6 +263,22 @@ struct IsaOps {
     // x / ‖x‖, in place; with `centred`, of x less its mean, which is exactly 0 where all numbers
     // are equal. A zero row is left alone. The same bits everywhere.
     void (*normalise)(double* row, int64_t d, bool centred);
+};
+
+// What an instruction set adds that multiplies bytes and is otherwise another.
+struct Int8Ops {
+    const char* name;
+    Ops<float>::CoreFn core;
+    Ops<float>::PackCoarseFn<float> pack_float32;
+    Ops<float>::PackCoarseFn<double> pack_float64;
+
+    IsaOps added_to(IsaOps other) const {
+        other.name = name;
+        other.f32.core[static_cast<int>(Core::dot_int8)] = core;
+        other.f32.pack_int8_float32 = pack_float32;
+        other.f32.pack_int8_float64 = pack_float64;
+        return other;
+    }
 };
 
 template <class T>

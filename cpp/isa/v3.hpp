@@ -8,7 +8,9 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
+#ifndef PT_EXTENDED
 constexpr const char* isa_name = "v3";
+#endif
 
 template <class T>
 struct Vec;

@@ -8,7 +8,7 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
-#ifndef PT_HAS_BFLOAT16
+#ifndef PT_EXTENDED
 constexpr const char* isa_name = "v4";
 #endif
 
@@ -101,6 +101,25 @@ struct Vec<int32_t> {
     static Reg broadcast(int32_t x) { return _mm512_set1_epi32(x); }
     static Reg add(Reg a, Reg b) { return _mm512_add_epi32(a, b); }
 };
+
+#ifdef PT_HAS_INT8
+// Words of four bytes, and sums of their products in every lane of 32 bits.
+struct Bytes {
+    // of lanes of 32 bits: sums kept as __m512i would be copied with every product by GCC 12
+    typedef int32_t Reg __attribute__((vector_size(64)));
+    static Reg load(const float* p) { return (Reg)_mm512_loadu_ps(p); }
+    static Reg broadcast(float word) { return (Reg)_mm512_set1_ps(word); }
+    // signed bytes plus 128, unsigned
+    static Reg raised(Reg x) { return x ^ (Reg)_mm512_set1_epi8(-128); }
+    // sum + Σ x·y, x unsigned and y signed
+    static Reg dot(Reg x, Reg y, Reg sum) {
+        return (Reg)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)y);
+    }
+    static __m512 times(__m512 scale, Reg sum) {
+        return _mm512_mul_ps(scale, _mm512_cvtepi32_ps((__m512i)sum));
+    }
+};
+#endif
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

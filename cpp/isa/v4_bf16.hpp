@@ -1,8 +1,10 @@
-// x86-64-v4 with AVX512-BF16 and -VPOPCNTDQ (Zen 4, Sapphire Rapids): v4, and a dot product of
-// pairs of bfloat16 at twice the rate, and a count of bits.
+// x86-64-v4 with AVX512-BF16, -VNNI and -VPOPCNTDQ (Zen 4, Sapphire Rapids): v4, a dot product of
+// pairs of bfloat16 at twice the rate, one of four bytes at four times it, and a count of bits.
 #pragma once
 
+#define PT_EXTENDED
 #define PT_HAS_BFLOAT16
+#define PT_HAS_INT8
 #include "isa/v4.hpp"
 
 namespace pairtile {

@@ -6,6 +6,8 @@ namespace pairtile {
 
 PanelShape panel_shape(Packing packing, int64_t d) {
     switch (packing) {
+        case Packing::int8:
+            return {(d + 3) / 4 + int8_tail, isa().f32.pack_int8_float64 ? isa().f32.cols : 0};
         case Packing::bfloat16:
             return {(d + 1) / 2, isa().f32.pack_bfloat16_float64 ? isa().f32.cols : 0};
         case Packing::float32:
@@ -26,7 +28,7 @@ Index pack_index(Source references, const Metric& metric, Precision precision, C
     index.packing = screen.packing;
     const auto pack = [&](const auto& ops, auto& panels) {
         pack_rows(ops, references, 0, references.rows(), screen.frame, screen.formula,
-                  {1.0, ops.cols, false, false}, control, panels);
+                  {1.0, ops.cols, screen.formula.keeps_bounds(), false}, control, panels);
     };
     if (screen.wide()) {
         pack(isa().f64, index.wide);

@@ -34,10 +34,16 @@ bool worth_halving(int64_t n, int64_t k, double work) {
 ScreenFor screen_for(int64_t k) { return {.k = k, .in_place = true, .finishes = true}; }
 
 template <class T>
-FoldNeeds needs_of(int64_t k) {
-    return {.state_bytes_per_row = state_bytes<T>(k),
-            .worker_bytes_per_segment = confirmed_bytes<T>(k),
+FoldNeeds needs_of(int64_t k, int64_t unsettled) {
+    return {.state_bytes_per_row = state_bytes<T>(k, unsettled),
+            .worker_bytes_per_segment = confirmed_bytes<T>(k, unsettled),
             .few_rows = true};
+}
+
+// Candidates that a row's list has room for beside its neighbours. Within a limit of memory lists
+// stay short, and are settled more often.
+int64_t unsettled_of(const Screened& screened) {
+    return screened.control.memory() > 0 ? 0 : screened.screen.plan.unsettled;
 }
 
 // Those of a search, with each pair of a self-join serving both its rows where that pays; where
@@ -45,11 +51,12 @@ FoldNeeds needs_of(int64_t k) {
 template <class T>
 FoldNeeds needs_of(const Screened& screened, int64_t k, bool symmetric) {
     const SearchRequest& request = screened.request;
-    FoldNeeds needs = needs_of<T>(k);
+    const int64_t unsettled = unsettled_of(screened);
+    FoldNeeds needs = needs_of<T>(k, unsettled);
     const int64_t words = screened.screen.formula.words(request.queries.d());
-    needs.symmetric =
-        symmetric && request.precision != Precision::fast &&
-        worth_halving(request.queries.rows(), k, static_cast<double>(words * (sizeof(T) / 4)));
+    needs.symmetric = symmetric && request.precision != Precision::fast &&
+                      worth_halving(request.queries.rows(), k + unsettled,
+                                    static_cast<double>(words * (sizeof(T) / 4)));
     return needs;
 }
 
@@ -141,8 +148,8 @@ std::vector<T> guessed_bounds(const Screened& screened, int64_t k, const Predica
             rounded_up<T>(value + std::fabs(value) * outward + least);
     };
     const CommonRows none;
-    const Search<T> search({request, screen, false, screened.control}, needs_of<T>(few));
-    TopK<T> fold(search, std::min(few, request.references.rows()), predicate, none, bound, {},
+    const Search<T> search({request, screen, false, screened.control}, needs_of<T>(few, 0));
+    TopK<T> fold(search, std::min(few, request.references.rows()), 0, predicate, none, bound, {},
                  true);
     search.run(fold);
     return bounds;
@@ -176,7 +183,7 @@ KnnWork knn(const SearchRequest& request, int64_t k, const Predicate& predicate,
         needs.earlier = predicate.earlier && !screened.skipping;
         const Search<T> search(screened, needs);
         const CommonRows common = common_rows_for(screened);
-        TopK<T> fold(search, k, predicate, common, write,
+        TopK<T> fold(search, k, unsettled_of(screened), predicate, common, write,
                      guessed_bounds<T>(screened, k, predicate));
         const int64_t computed = search.run(fold);
         return KnnWork{computed, fold.rescored(),
@@ -220,7 +227,7 @@ SearchPlan plan_knn(const SearchRequest& request, int64_t k, bool exclude_self, 
     });
 }
 
-int64_t least_knn_memory(int64_t d, int64_t k) { return least_memory(d, needs_of<double>(k)); }
+int64_t least_knn_memory(int64_t d, int64_t k) { return least_memory(d, needs_of<double>(k, 0)); }
 
 template KnnWork knn<float>(const SearchRequest&, int64_t, const Predicate&, Control&, float*,
                             int64_t*);

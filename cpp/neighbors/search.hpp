@@ -151,6 +151,13 @@ class Search {
                 std::min(limits.strip_cols, strip_bytes / (limits.beside_bytes + 4 * d));
             limits.block_rows = rows_at_least;
             if (screened.control.memory() == 0) limits.row_bytes *= more_rows;
+        } else if (screened.screen.packing == Packing::int8) {
+            // taken for floats, they would leave strips of few columns; measured: what is swept so
+            // much faster wants to lie nearer, and each segment of a row meets candidates anew
+            constexpr int64_t few = 1 << 14;  // numbers of all rows
+            limits.few_rows = needs.few_rows && rows.rows() * d <= few;
+            limits.col_bytes /= 2;
+            d = screened.screen.formula.words(d);
         }
         Blocking blocking =
             choose_blocking(ops_of<T>(isa()), rows.rows(), screened.screen.cols.rows(), d, limits);

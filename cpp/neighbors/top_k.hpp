@@ -28,22 +28,26 @@ struct Shortlist {
     uint8_t common = 0;
 };
 
-// Whole cache lines of numbers.
-inline int64_t capacity_for(int64_t k) { return (k + std::max<int64_t>(32, k) + 15) / 16 * 16; }
+// Whole cache lines of numbers. `unsettled`: how many references a screen is expected to leave
+// beside the k of a row; they wait in the list until all are known, when few need their value.
+inline int64_t capacity_for(int64_t k, int64_t unsettled) {
+    return (k + std::max({int64_t{32}, k, 3 * unsettled}) + 15) / 16 * 16;
+}
 
 template <class T>
 constexpr int64_t candidate_bytes = sizeof(T) + sizeof(typename Candidates<T>::Rest);
 
 template <class T>
-int64_t state_bytes(int64_t k) {
+int64_t state_bytes(int64_t k, int64_t unsettled) {
     constexpr int64_t list = sizeof(Shortlist) + sizeof(T);  // with its bound
-    return capacity_for(k) * candidate_bytes<T> + list;
+    return capacity_for(k, unsettled) * candidate_bytes<T> + list;
 }
 
 // What a thread holds of each segment of a row while it confirms its candidates.
 template <class T>
-int64_t confirmed_bytes(int64_t k) {
-    return capacity_for(k) * (candidate_bytes<T> + static_cast<int64_t>(sizeof(Neighbor)));
+int64_t confirmed_bytes(int64_t k, int64_t unsettled) {
+    return capacity_for(k, unsettled) *
+           (candidate_bytes<T> + static_cast<int64_t>(sizeof(Neighbor)));
 }
 
 template <class T>
@@ -55,11 +59,11 @@ class TopK {
 
     // `bounds`, if there are any: what the k-th best value of each row is not above, in packed
     // units. Tiles of lower bounds are `taken` as values where the k best are but guessed.
-    TopK(const Search<T>& search, int64_t k, const Predicate& predicate, const CommonRows& common,
-         EndRow end_row, std::vector<T> bounds = {}, bool taken = false)
+    TopK(const Search<T>& search, int64_t k, int64_t unsettled, const Predicate& predicate,
+         const CommonRows& common, EndRow end_row, std::vector<T> bounds = {}, bool taken = false)
         : search_(search),
           k_(k),
-          capacity_(capacity_for(k)),
+          capacity_(capacity_for(k, unsettled)),
           ops_(ops_of<T>(isa())),
           common_(common),
           predicate_(predicate),
@@ -70,6 +74,7 @@ class TopK {
           formula_(search.formula()),
           exact_(formula_.exact()),
           in_order_(exact_ || formula_.order_exact),
+          by_column_(!in_order_ && formula_.keeps_bounds()),
           symmetric_(search.symmetric()),
           query_at_(search.query_order()),
           reference_at_(search.reference_order()) {
@@ -135,6 +140,7 @@ class TopK {
             const int cols = static_cast<int>(tile.cols - past);
             if (cols <= 0) break;
             const int64_t col = tile.col + past;
+            const int64_t first = tile.local_col + past;
             const T* values = tile.data + i * tile.ld + past;
             const double norm = formula_.add_norms ? static_cast<double>(rows.norms[local]) : 0.0;
             const double error =
@@ -147,10 +153,14 @@ class TopK {
                 return finish_(rows, local, columns, tile.local_col + past, tile.col_bound, values,
                                limit, mine.hits.data(), found, task.worker);
             };
-            const auto candidate = [&](T in_tile, int64_t index) {
+            const auto candidate = [&](T in_tile, int32_t j, int64_t index) {
                 const double value = norm + static_cast<double>(in_tile);
                 const double sure = std::min<double>(value, std::numeric_limits<T>::max());
-                const double off = formula_.error_at(sure, error_in_full);
+                // the very column's, where the worst of the tile's is much more
+                const double here = by_column_ ? formula_.error(rows.norm_bounds[local],
+                                                                columns.bound_of(first + j))
+                                               : error_in_full;
+                const double off = formula_.error_at(sure, here);
                 return Candidate<T>{rounded_down<T>(sure - off), rounded_up<T>(value + off),
                                     static_cast<uint32_t>(index)};
             };
@@ -158,6 +168,9 @@ class TopK {
                 return reference_at_ ? reference_at_[col + j] : col + j;
             };
             const size_t state = state_of(row, task.segment, mine);
+            if (bounds_[state] == std::numeric_limits<T>::infinity()) {
+                bounds_[state] = first_bound(values, cols, norm, error);
+            }
             T limit = limit_for(bounds_[state], error, norm);
             int found = ops_.select_below(values, cols, limit, mine.hits.data());
             if (finishing && found > 0) {
@@ -176,7 +189,8 @@ class TopK {
                 const T value = finishing ? in_full[h] : values[j];
                 if (!(value <= limit)) continue;
                 const int64_t reference = reference_of(j);
-                const Candidate<T> one = candidate(value, reference);
+                const Candidate<T> one = candidate(value, j, reference);
+                if (by_column_ && !(one.low <= bounds_[state])) continue;
                 if (comes_too_late(state, one) || !predicate_.admits(query, reference)) continue;
                 if (push(state, query, one, mine))
                     limit = limit_for(bounds_[state], error_in_full, norm);
@@ -194,7 +208,7 @@ class TopK {
                 const int32_t j = mine.hits[static_cast<size_t>(h)];
                 if (!predicate_.admits(col + j, row)) continue;
                 const T value = finishing ? in_full[h] : values[j];
-                mine.mirrored.push_back({candidate(value, row), col + j});
+                mine.mirrored.push_back({candidate(value, j, row), col + j});
                 const Candidates<T> theirs = candidates_of(state_of(col + j, 0, mine));
                 __builtin_prefetch(theirs.high + theirs.count, 1);
                 __builtin_prefetch(theirs.rest + theirs.count, 1);
@@ -275,6 +289,19 @@ class TopK {
         return rounded_up<T>(limit);
     }
 
+    // Of a list that has none yet: k pairs of the tile are not above it. Infinity where that cannot
+    // be said: tiles of lower bounds, pairs that the predicate may rule out, values that are no
+    // numbers.
+    T first_bound(const T* values, int cols, double norm, double error) const {
+        constexpr T none = std::numeric_limits<T>::infinity();
+        const int64_t wanted = k_ + (predicate_.exclude_self ? 1 : 0);
+        if (in_order_ || formula_.prefix || !predicate_.admits_others() || 4 * wanted > cols)
+            return none;
+        if (ops_.count_below(values, cols, std::numeric_limits<T>::max()) < cols) return none;
+        const double value = norm + static_cast<double>(cut_at(ops_, values, cols, wanted));
+        return rounded_up<T>(value + formula_.error_at(value, error));
+    }
+
     // Returns whether the bound may have changed.
     bool push(size_t state, int64_t row, const Candidate<T>& one, Workspace& mine) {
         Candidates<T> candidates = candidates_of(state);
@@ -288,7 +315,7 @@ class TopK {
     // A bound is lowered long before a list of few neighbours is full: what it lets in until then
     // costs more.
     int64_t due_after(int64_t count) const {
-        return std::min(capacity_, count + std::max<int64_t>(8, k_));
+        return std::min(capacity_, count + std::max({int64_t{8}, k_, count / 4}));
     }
 
     bool comes_too_late(size_t state, const Candidate<T>& one) const {
@@ -313,6 +340,7 @@ class TopK {
         list.due = due_after(list.count);
         if (list.count <= k_ + (capacity_ - k_) / 2) return;
         std::vector<Neighbor>& confirmed = mine.confirmed;
+        confirmed.clear();
         rescore(row, candidates, confirmed, mine);
         if (static_cast<int64_t>(confirmed.size()) >= k_) {
             std::nth_element(confirmed.begin(), confirmed.begin() + k_ - 1, confirmed.end(),
@@ -327,15 +355,8 @@ class TopK {
             }
             confirmed.resize(static_cast<size_t>(k_));
         }
-        // in packed units values are rounded once more, and may vanish
-        constexpr double outward = 1e-15, least = std::numeric_limits<double>::denorm_min();
         candidates.count = 0;
-        for (const Neighbor& one : confirmed) {
-            const double value = formula_.unit * one.value;
-            const double slack = std::isfinite(value) ? std::fabs(value) * outward + least : 0.0;
-            candidates.append({rounded_down<T>(value - slack), rounded_up<T>(value + slack),
-                               static_cast<uint32_t>(one.index)});
-        }
+        for (const Neighbor& one : confirmed) candidates.append(settled(one));
         list.count = candidates.count;
         list.due = due_after(list.count);
         if (list.count == k_) bound = std::min(bound, candidates.high[k_ - 1]);
@@ -356,17 +377,25 @@ class TopK {
         return {mine.highs.data(), mine.rests.data(), static_cast<int64_t>(mine.highs.size())};
     }
 
+    // A candidate whose value is known: in packed units it is rounded once more, and may vanish.
+    Candidate<T> settled(const Neighbor& one) const {
+        constexpr double outward = 1e-15, least = std::numeric_limits<double>::denorm_min();
+        const double value = formula_.unit * one.value;
+        const double slack = std::isfinite(value) ? std::fabs(value) * outward + least : 0.0;
+        return {rounded_down<T>(value - slack), rounded_up<T>(value + slack),
+                static_cast<uint32_t>(one.index)};
+    }
+
     static bool earlier(const Neighbor& a, const Neighbor& b) { return a.before(b); }
 
-    // The canonical values of candidates. An infinite product less another has no place in an
-    // order.
+    // Appends the canonical values of candidates. An infinite product less another has no place in
+    // an order.
     void rescore(int64_t row, const Candidates<T>& some, std::vector<Neighbor>& values,
                  Workspace& mine) const {
         constexpr int64_t ahead = 4;
         Canonical& canonical = mine.canonical;
         canonical.set_row(row);
         mine.rescored += some.count;
-        values.clear();
         for (int64_t c = 0; c < some.count; ++c) {
             if (c + ahead < some.count) canonical.prefetch(some.rest[c + ahead].index);
             const double value = canonical(some.rest[c].index);
@@ -382,14 +411,24 @@ class TopK {
         } else if (all.count > k_) {
             all.cut_in_order(ops_, k_, bound);
         }
+        best.clear();
         if (exact_) {
-            best.clear();
             for (int64_t c = 0; c < all.count; ++c) {
                 const double value = static_cast<double>(all.high[c]) / formula_.unit;
                 if (value == value) best.push_back({value, all.rest[c].index});
             }
-        } else {
+        } else if (all.count <= k_ + std::max<int64_t>(8, k_ / 4)) {
             rescore(row, all, best, mine);
+        } else {
+            // those that are likely the neighbours first: what they are settles most of the others
+            Candidates<T> others = all.split(bound);
+            rescore(row, all, best, mine);
+            if (static_cast<int64_t>(best.size()) >= k_) {
+                std::nth_element(best.begin(), best.begin() + k_ - 1, best.end(), earlier);
+                const T kth = settled(best[static_cast<size_t>(k_ - 1)]).high;
+                others.keep([kth](T, const auto& other) { return other.low <= kth; });
+            }
+            rescore(row, others, best, mine);
         }
         std::sort(best.begin(), best.end(), earlier);
     }
@@ -406,6 +445,7 @@ class TopK {
     const TileFormula formula_;
     bool exact_;      // tile values are the values: nothing to rescore (always so when "fast")
     bool in_order_;   // they order pairs as the values do: the k first are the neighbours
+    bool by_column_;  // the error of a candidate is that of its very column
     bool symmetric_;  // each pair of a triangle is offered to both its rows, in any order
     // which query and reference is at each place of the sweep, null: that of the same number
     const int64_t *query_at_, *reference_at_;

@@ -26,7 +26,9 @@ namespace {
 
 const SortTables& sort_tables_of(std::string_view isa) {
 #if defined(__x86_64__)
-    return isa == "v2" ? v2::sort_tables : isa == "v3" ? v3::sort_tables : v4::sort_tables;
+    return isa == "v2"             ? v2::sort_tables
+           : isa.starts_with("v3") ? v3::sort_tables
+                                   : v4::sort_tables;
 #elif defined(__aarch64__)
     return isa == "neon" ? neon::sort_tables : neon::sort_tables;
 #endif

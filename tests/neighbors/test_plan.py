@@ -47,3 +47,18 @@ def test_reasons_name_what_was_weighed():
     assert any(reason.startswith("all pairs in float32: a cost of ") for reason in reasons)
     assert any(reason.startswith("all pairs in float64: a cost of ") for reason in reasons)
     assert "precision" in pt.NeighborIndex(rows(9, 3), precision="float64").plan(k=1).reasons[1]
+
+
+@pytest.mark.native
+def test_bytes_screen_where_they_are_multiplied_and_tell_enough():
+    from pairtile import _native
+
+    y = rows(20_000, 128)
+    reasons = pt.NeighborIndex(y).plan(rows(4000, 128, 1), 5).reasons
+    has_bytes = _native.isa() in ("v3-vnni", "v4-vnni", "v4-bf16")
+    assert (reasons[0] == "tiles of int8") == has_bytes
+    assert any("in int8: a cost of" in reason for reason in reasons) == has_bytes
+    # whole clusters within what bytes are off by
+    centres = rows(16, 128, 2)[np.random.default_rng(3).integers(16, size=20_000)]
+    near = centres + np.float32(0.01) * y
+    assert pt.NeighborIndex(near).plan(near[:4000], 5).reasons[0] != "tiles of int8"

@@ -124,7 +124,7 @@ def test_compiled_without_fast_math_or_contraction(build_tree: Path) -> None:
 # --- Instruction sets -----------------------------------------------------------------------------
 
 # A mangled name inside pairtile::v3, say: 8pairtile2v3, or S_2v3 where pairtile was said before.
-INSIDE = re.compile(r"(?:8pairtile|S[0-9A-Z]*_)\d(v4_bf16|v[234]|neon)")
+INSIDE = re.compile(r"(?:8pairtile|S[0-9A-Z]*_)\d(v4_bf16|v[34]_vnni|v[234]|neon)")
 
 
 @linux
@@ -159,6 +159,7 @@ def test_avx_only_inside_its_namespaces(build_tree: Path) -> None:
     allowed: set[str] = set()
     seen: set[str] = set()
     strays: set[str] = set()
+    multiply_bytes: set[str] = set()
     library = build_tree / _native_path().name
     for line in _tool("objdump", "-d", "--no-show-raw-insn", library).splitlines():
         if line.endswith(">:"):
@@ -166,11 +167,14 @@ def test_avx_only_inside_its_namespaces(build_tree: Path) -> None:
             allowed = set(INSIDE.findall(name))
             seen |= allowed
         elif AVX512.search(line):
-            if not allowed & {"v4", "v4_bf16"}:
+            if not allowed & {"v4", "v4_vnni", "v4_bf16"}:
                 strays.add(name)
-        elif AVX.search(line) and not allowed & {"v3", "v4", "v4_bf16"}:
+        elif AVX.search(line) and not allowed - {"v2"}:
             strays.add(name)
-    assert seen == {"v2", "v3", "v4", "v4_bf16"}
+        if "vpdpbusd" in line:
+            multiply_bytes |= allowed
+    assert seen == {"v2", "v3", "v3_vnni", "v4", "v4_vnni", "v4_bf16"}
+    assert multiply_bytes == {"v3_vnni", "v4_vnni", "v4_bf16"}
     assert not strays
 
 
@@ -188,7 +192,8 @@ def test_calls_share_no_state_but_what_is_atomic(build_tree: Path) -> None:
                 shared.add(line.rsplit("::", 1)[1])
     # of watched memory maps: slots of atomics, and under the lock the handler that ours came before
     watched = {"slots", "lock", "before", "page"}
-    assert shared == {"chosen", "forced_rows", "forced_cols", "forced_now"} | watched
+    tables = {"v3_vnni", "v4_vnni"}  # of instruction sets, made once
+    assert shared == {"chosen", "forced_rows", "forced_cols", "forced_now"} | tables | watched
 
 
 # --- Light ----------------------------------------------------------------------------------------

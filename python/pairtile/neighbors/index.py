@@ -48,10 +48,10 @@ class NeighborIndex:
     metric, metric_params
         As in `knn`.
     precision : {"default", "float64", "fast"}
-        As in `knn`, for all searches. "default" packs in bfloat16 where the processor multiplies
-        it and the references are far enough apart for it, else in float32 or float64. Only the
-        neighbours found with "fast", which does not confirm them, may differ from those of `knn`
-        within rounding.
+        As in `knn`, for all searches. "default" packs in bytes or bfloat16 where the processor
+        multiplies them and the references are far enough apart for it, else in float32 or float64.
+        Only the neighbours found with "fast", which does not confirm them, may differ from those
+        of `knn` within rounding.
     workers : int, optional
         Threads that pack. None is the setting of `set_num_threads`, -1 all allowed cores.
     check_finite : bool, default True
@@ -80,9 +80,9 @@ class NeighborIndex:
     validated parameters alone. References on a CUDA device stay there, as they are, and serve
     queries on it; from a file they come back in host memory.
 
-    Memory: 2 (bfloat16), 4 or 8 bytes per packed number, beside the references themselves. What
-    was packed never changes, so calls need no lock. A search whose queries make another precision
-    worthwhile packs the references anew for itself, in blocks, as `knn` does.
+    Memory: 1 (bytes), 2 (bfloat16), 4 or 8 bytes per packed number, beside the references
+    themselves. What was packed never changes, so calls need no lock. A search whose queries make
+    another precision worthwhile packs the references anew for itself, in blocks, as `knn` does.
 
     Pickling an index pickles its references and packs them again; one that was loaded from a file
     pickles as the path of that file, so that processes on one machine share its memory.
@@ -568,7 +568,8 @@ class NeighborIndex:
         """An index from a file, whose memory all processes that load it share.
 
         The file is read once, against its checksums, and mapped. Packed rows
-        that this processor would lay out in another way (other block widths, no bfloat16) are
+        that this processor would lay out in another way (other block widths, no products of bytes
+        or bfloat16) are
         packed anew in memory from the references, with the same results.
 
         Parameters

@@ -410,8 +410,9 @@ def knn(
 
     A large set among itself has each pair computed once, for both of its rows. The candidates of
     all rows are then held at once, about 12 (k + max(32, k)) bytes a row, twice that where float64
-    screens. Where that is more than 3/8 of `memory_limit` (by default: than 384 MiB), or k so large
-    for these n and d that it would not pay, the set is searched like two.
+    screens, and more where bytes leave many pairs to be confirmed. Where that is more than 3/8 of
+    `memory_limit` (by default: than 384 MiB), or k so large for these n and d that it would not
+    pay, the set is searched like two.
 
     Every pair is visited. In two or three dimensions a k-d tree (of scikit-learn or SciPy) visits
     far fewer: with 3 features it took a third of the time at 20,000 x 100,000 rows, with 16 more
@@ -421,7 +422,8 @@ def knn(
     :math:`\hat x = s(x - c)`, which misses :math:`s^2 d^2` by no more than
     :math:`\varepsilon = u (2c + 10) (\|\hat x\| + \|\hat y\|)^2`, with u = 2^-24 and c the
     additions in one chain of the sum, at most 256 + d/256. From 16 features on, where the
-    processor multiplies bfloat16, the rows are rounded to it, and what that takes off them adds
+    processor multiplies bytes or bfloat16, the rows are rounded to them (bytes on a scale of each
+    row), and what that takes off them adds
     :math:`2(\|\delta x\| \|\hat y\| + \|\hat x\| \|\delta y\|)`. The k nearest are among the
     pairs whose :math:`t - \varepsilon` is not above the k-th smallest :math:`t + \varepsilon`; only
     these are computed in float64. For up to 16 queries the references are read only once, at the

@@ -30,11 +30,15 @@ enum class Kind {
     uneven,
     zero_rows,
     rounded_alike,
+    halfway,
+    spikes,
+    constant,
+    denormal,
     count
 };
 
 // Rows of one kind; `rounded_alike` are numbers that every rounding to float32 or bfloat16 takes
-// the same way, so that errors add up.
+// the same way, so that errors add up, and so are `halfway` those that bytes round.
 std::vector<double> rows_of(Kind kind, int64_t n, int64_t d, Random& random) {
     std::vector<double> rows = normals<double>(random, n * d);
     const auto at = [&](int64_t i, int64_t f) -> double& {
@@ -71,6 +75,21 @@ std::vector<double> rows_of(Kind kind, int64_t n, int64_t d, Random& random) {
                 case Kind::rounded_alike:
                     x = (1 + static_cast<double>(integer(random, 0, 1) * 2) * 0x1p-8) *
                         (1 + 0x1.8p-9 + 0x1.8p-25) * (i % 2 ? -1 : 1);
+                    break;
+                case Kind::halfway:  // the first number sets the step, 1 or 2^−10
+                    x = std::ldexp(
+                        f == 0 ? 127.0
+                               : static_cast<double>(integer(random, 1, 60)) + 0.5 - 0x1p-12,
+                        i % 3 ? 0 : -10);
+                    break;
+                case Kind::spikes:
+                    if (f == i % d) x *= 1e5;
+                    break;
+                case Kind::constant:
+                    x = at(i, 0);
+                    break;
+                case Kind::denormal:
+                    x *= i % 2 ? 1e-42 : 1e-300;
                     break;
                 default:
                     break;
@@ -174,7 +193,8 @@ void check_pairs(const Screen& screen, const TileFormula& formula, const Metric&
         bias[static_cast<size_t>(j)] =
             formula.add_norms ? right.norms[j] : static_cast<T>(formula.constant_bias);
     }
-    const bool biased = formula.core == Core::dot || formula.core == Core::dot_bfloat16;
+    const bool biased = formula.core == Core::dot || formula.core == Core::dot_bfloat16 ||
+                        formula.core == Core::dot_int8;
     Canonical canonical(metric, rows, cols);
     int64_t bounded = 0;
     for (int64_t row = 0; row < rows.rows(); row += ops.rows) {
@@ -257,7 +277,12 @@ void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name
                          what + " by " + name);
         }
     }
-    if (formula.core != Core::dot || !isa().f32.pack_bfloat16_float64) return;
+    if (formula.core != Core::dot) return;
+    if (isa().f32.pack_int8_float64 && !formula.exact()) {
+        formula.core = Core::dot_int8;
+        check_pairs<float>(narrow, formula, metric, rows, cols, ordinary, what + " as int8");
+    }
+    if (!isa().f32.pack_bfloat16_float64) return;
     if (formula.exact() && narrow.frame.largest > 256) return;  // which bfloat16 does not hold
     formula.core = Core::dot_bfloat16;
     check_pairs<float>(narrow, formula, metric, rows, cols, ordinary, what + " as bfloat16");

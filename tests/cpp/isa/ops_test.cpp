@@ -292,6 +292,205 @@ TEST(products_of_bfloat16) {
     }
 }
 
+// Words of four int8, those beyond d zero, feature by feature, `width` rows of which `count` are
+// there, and their tails.
+std::vector<float> panel_of_bytes(const std::vector<int8_t>& rows, int count, int64_t d, int width,
+                                  const std::vector<float>& scales) {
+    const int64_t words = (d + 3) / 4;
+    std::vector<float> panel(static_cast<size_t>((words + int8_tail) * width));
+    for (int i = 0; i < count; ++i) {
+        int32_t total = 0;
+        for (int64_t f = 0; f < words; ++f) {
+            int8_t four[4] = {};
+            for (int64_t l = 0; l < 4 && 4 * f + l < d; ++l) {
+                four[l] = rows[static_cast<size_t>(i * d + 4 * f + l)];
+                total += four[l];
+            }
+            std::memcpy(&panel[static_cast<size_t>(f * width + i)], four, 4);
+        }
+        panel[static_cast<size_t>(words * width + i)] = scales[static_cast<size_t>(i)];
+        const auto start = static_cast<int32_t>(-128 * int64_t{total});
+        std::memcpy(&panel[static_cast<size_t>((words + 1) * width + i)], &start, 4);
+    }
+    return panel;
+}
+
+TEST(products_of_bytes_are_whole_numbers_times_two_scales) {
+    Random random(5);
+    int64_t seen = 0;
+    for (const IsaOps* isa : supported_isas()) {
+        const Ops<float>& ops = isa->f32;
+        const auto core = ops.core[static_cast<int>(Core::dot_int8)];
+        const std::string name = isa->name;
+        CHECK((core != nullptr) == (name == "v3-vnni" || name == "v4-vnni" || name == "v4-bf16"),
+              name);
+        CHECK((core == nullptr) == (ops.pack_int8_float64 == nullptr), name);
+        CHECK((core == nullptr) == (ops.pack_int8_float32 == nullptr), name);
+        CHECK(isa->f64.core[static_cast<int>(Core::dot_int8)] == nullptr);
+        if (!core) continue;
+        const auto check = [&](int64_t d, int panels, bool with_bias, auto draw_x, auto draw_y) {
+            const int rows = ops.rows - 1, cols = panels * ops.cols;
+            const int64_t words = (d + 3) / 4 + int8_tail, ld = cols + 3;
+            std::vector<int8_t> x(static_cast<size_t>(rows * d)), y(static_cast<size_t>(cols * d));
+            for (int8_t& value : x) value = static_cast<int8_t>(draw_x());
+            for (int8_t& value : y) value = static_cast<int8_t>(draw_y());
+            std::vector<float> row_scales, col_scales, bias;
+            for (int i = 0; i < rows; ++i)
+                row_scales.push_back(std::ldexp(-1.0f, static_cast<int>(integer(random, -9, 9))));
+            for (int j = 0; j < cols; ++j) {
+                col_scales.push_back(std::ldexp(1.0f, static_cast<int>(integer(random, -9, 9))));
+                bias.push_back(static_cast<float>(integer(random, -9, 9)));
+            }
+            const auto a = panel_of_bytes(x, rows, d, ops.rows, row_scales);
+            std::vector<float> b;
+            for (int p = 0; p < panels; ++p) {
+                const std::vector<int8_t> points(y.begin() + p * ops.cols * d,
+                                                 y.begin() + (p + 1) * ops.cols * d);
+                const std::vector<float> scales(col_scales.begin() + p * ops.cols,
+                                                col_scales.begin() + (p + 1) * ops.cols);
+                const auto panel = panel_of_bytes(points, ops.cols, d, ops.cols, scales);
+                b.insert(b.end(), panel.begin(), panel.end());
+            }
+            const float untouched = 12345.0f;
+            std::vector<float> tile(static_cast<size_t>(ops.rows * ld), untouched);
+            core(a.data(), b.data(), words, panels, with_bias ? bias.data() : nullptr, tile.data(),
+                 ld);
+            for (int i = 0; i < ops.rows; ++i) {
+                for (int64_t j = 0; j < ld; ++j) {
+                    const float got = tile[static_cast<size_t>(i * ld + j)];
+                    if (j >= cols) {
+                        CHECK(got == untouched, name, "writes beyond the tile");
+                        continue;
+                    }
+                    int64_t sum = 0;  // of a row that is padding it is 0
+                    for (int64_t f = 0; i < rows && f < d; ++f)
+                        sum +=
+                            x[static_cast<size_t>(i * d + f)] * y[static_cast<size_t>(j * d + f)];
+                    const double scale =
+                        i < rows ? static_cast<double>(row_scales[static_cast<size_t>(i)]) : 0.0;
+                    const double product = scale *
+                                           static_cast<double>(col_scales[static_cast<size_t>(j)]) *
+                                           static_cast<double>(static_cast<float>(sum));
+                    const double start =
+                        with_bias ? static_cast<double>(bias[static_cast<size_t>(j)]) : 0.0;
+                    CHECK(got == static_cast<float>(product + start), name, d, i, j, got, sum);
+                    ++seen;
+                }
+            }
+        };
+        const auto any = [&] { return integer(random, -128, 127); };
+        const auto ends = [&] { return integer(random, 0, 1) ? 127 : -128; };
+        for (const int64_t d : dimensions) {
+            for (const int panels : {1, 2, 3}) {
+                check(d, panels, panels % 2 == 1, any, any);
+                check(d, panels, panels % 2 == 0, ends, ends);
+            }
+        }
+        for (const int x : {-128, -127, 127}) {  // all alike, for the largest sums that there are
+            for (const int y : {-128, -127, 127}) {
+                const auto of_x = [=] { return x; };
+                const auto of_y = [=] { return y; };
+                check(67, 1, true, of_x, of_y);
+                check(4099, 1, false, of_x, of_y);
+                if (x != -128 && y != -128) check(int8_features, 1, false, of_x, of_y);
+            }
+        }
+    }
+    CHECK(seen > 0 || supported_isas().back()->f32.pack_int8_float64 == nullptr);
+}
+
+template <class S>
+void check_packed_bytes(const IsaOps& isa, bool columns, int64_t d, Random& random) {
+    const Ops<float>& ops = isa.f32;
+    const int width = columns ? ops.cols : ops.rows, count = width - 2;
+    const double factor = columns ? 1.0 : -2.0, scale = 0.25;
+    const int64_t stride = d + 3, words = (d + 3) / 4;
+    std::vector<S> rows = normals<S>(random, count * stride);
+    std::vector<double> centre(static_cast<size_t>(d));
+    for (double& c : centre) c = static_cast<double>(static_cast<float>(normal(random)));
+    const auto at = [&](int i, int64_t f) -> S& {
+        return rows[static_cast<size_t>(i * stride + f)];
+    };
+    for (int64_t f = 0; f < d; ++f) {
+        at(1, f) = static_cast<S>(centre[static_cast<size_t>(f)]);      // zero in the frame
+        at(3, f) = static_cast<S>(centre[static_cast<size_t>(f)] + 2);  // constant there
+        at(4, f) *= static_cast<S>(1e-3);
+    }
+    at(2, d / 2) = std::numeric_limits<S>::quiet_NaN();
+    at(4, d - 1) = static_cast<S>(-1e6);
+    at(5, 0) = static_cast<S>(1e30);  // beyond the range
+    at(6, 0) = std::numeric_limits<S>::infinity();
+    std::vector<float> panel(static_cast<size_t>((words + int8_tail) * width), 5.0f);
+    std::vector<double> norms(static_cast<size_t>(width)), residuals(norms.size());
+    const auto pack = [&] {
+        if constexpr (sizeof(S) == 4) return ops.pack_int8_float32;
+        if constexpr (sizeof(S) == 8) return ops.pack_int8_float64;
+    }();
+    pack(rows.data(), stride, count, d, centre.data(), scale, factor, width, panel.data(),
+         norms.data(), residuals.data());
+    const auto word = [&](int64_t f, int i) { return panel[static_cast<size_t>(f * width + i)]; };
+    for (int i = 0; i < width; ++i) {
+        const auto u = static_cast<size_t>(i);
+        const float kept_scale = word(words, i);
+        int32_t start;
+        const float start_word = word(words + 1, i);
+        std::memcpy(&start, &start_word, 4);
+        const bool empty = i >= count || i == 1 || i == 2 || i == 5 || i == 6;
+        if (i == 2 || i == 6) {
+            CHECK(std::isnan(norms[u]) && std::isnan(residuals[u]) && std::isnan(kept_scale),
+                  isa.name, i);
+        } else if (i == 5) {
+            CHECK(norms[u] == infinity && residuals[u] == infinity && kept_scale == 0.0f, isa.name);
+        } else if (empty) {
+            CHECK(kept_scale == 0.0f && start == 0, isa.name, i);
+        }
+        int32_t total = 0;
+        double norm = 0.0, residual = 0.0, largest = 0.0;
+        const double step = static_cast<double>(kept_scale) / factor;
+        for (int64_t f = 0; f < 4 * words; ++f) {
+            int8_t four[4];
+            const float bytes = word(f / 4, i);
+            std::memcpy(four, &bytes, 4);
+            const int8_t code = four[f % 4];
+            total += code;
+            if (empty || f >= d) {
+                CHECK(code == 0, isa.name, i, f);
+                continue;
+            }
+            const double exact =
+                sizeof(S) == 4
+                    ? static_cast<double>((static_cast<float>(at(i, f)) -
+                                           static_cast<float>(centre[static_cast<size_t>(f)])) *
+                                          static_cast<float>(scale))
+                    : (static_cast<double>(at(i, f)) - centre[static_cast<size_t>(f)]) * scale;
+            CHECK(std::fabs(exact - step * code) <= 0.50001 * step, isa.name, i, f, exact, step);
+            largest = std::max(largest, std::fabs(exact));
+            norm += exact * exact;
+            residual += (exact - step * code) * (exact - step * code);
+        }
+        if (i >= count) continue;
+        CHECK(start == -128 * total, isa.name, i);
+        if (empty && i != 1) continue;
+        CHECK(std::fabs(step - largest / 127) <= 1e-6 * step, isa.name, i);
+        CHECK(std::fabs(norms[u] - norm) <= 1e-12 * norm, isa.name, i);
+        CHECK(std::fabs(residuals[u] - residual) <= 1e-9 * residual, isa.name, i);
+    }
+}
+
+TEST(rows_become_bytes) {
+    Random random(6);
+    for (const IsaOps* isa : supported_isas()) {
+        if (!isa->f32.pack_int8_float64) continue;
+        for (const int64_t d : dimensions) {
+            for (const bool columns : {false, true}) {
+                if (!columns && isa->f32.rows < 9) continue;  // fewer than there are kinds of row
+                check_packed_bytes<float>(*isa, columns, d, random);
+                check_packed_bytes<double>(*isa, columns, d, random);
+            }
+        }
+    }
+}
+
 // `count` rows of words, every fourth without a bit and every fifth with all of them.
 std::vector<uint32_t> bit_rows(Random& random, int count, int64_t words) {
     std::vector<uint32_t> rows(static_cast<size_t>(count * words));

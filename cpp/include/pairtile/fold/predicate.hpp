@@ -19,6 +19,10 @@ struct Predicate {
     const int64_t* reference_ticks = nullptr;
     const bool* reference_mask = nullptr;
 
+    // Whether all pairs but those of a row with itself are admissible.
+    PAIRTILE_HD bool admits_others() const {
+        return !earlier && !reference_mask && !query_groups && !query_times && !query_ticks;
+    }
     PAIRTILE_HD bool admits(int64_t i, int64_t j) const {
         if (exclude_self && i == j) return false;
         if (earlier && j >= i) return false;
