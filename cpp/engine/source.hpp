@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "pairtile/metric/traits.hpp"
@@ -69,8 +71,15 @@ class Source {
     // Read every row through this map, which the caller keeps.
     void map_by(const LinearMap* map) { map_ = map; }
 
-    // Take these rows alone, in this order; the caller keeps their indices.
+    // Take these rows alone, in this order; the caller keeps their indices, which are those of what
+    // was taken before.
     void take(const int64_t* rows, int64_t count) {
+        if (order_) {
+            auto both = std::make_shared<std::vector<int64_t>>(rows, rows + count);
+            for (int64_t& row : *both) row = order_[row];
+            rows = both->data();
+            taken_ = std::move(both);
+        }
         order_ = rows;
         rows_ = count;
     }
@@ -114,6 +123,7 @@ class Source {
     bool normalised_ = false, centred_ = false, interleaved_ = false;
     const LinearMap* map_ = nullptr;
     const int64_t* order_ = nullptr;
+    std::shared_ptr<const std::vector<int64_t>> taken_;  // the order, where it is of several
 };
 
 template <class S>

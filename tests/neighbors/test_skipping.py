@@ -261,14 +261,20 @@ def sheet(rng, n):
     return (rng.random((n, 3)) @ rng.normal(size=(3, 12))).astype(np.float32)
 
 
+def clustered(rng, n):
+    centres = rng.normal(size=(40, 16))[rng.integers(40, size=n)]
+    return (centres + 0.2 * rng.normal(size=(n, 16))).astype(np.float32)
+
+
 @pytest.mark.parametrize(
     ("make", "most"),
     [
         (lambda rng: rng.random((25_000, 3)).astype(np.float32), 0.05),
         (lambda rng: rng.random((40_000, 4)), 0.1),
         (lambda rng: sheet(rng, 60_000), 0.1),
+        (lambda rng: clustered(rng, 60_000), 0.1),
     ],
-    ids=["cube", "cube of four", "sheet"],
+    ids=["cube", "cube of four", "sheet", "clusters"],
 )
 def test_chosen_where_it_pays(make, most):
     from pairtile import _native
