@@ -473,8 +473,10 @@ def test_groups_larger_than_the_memory_are_refused():
         )
 
 
+@pytest.mark.oracle("torch")
 def test_tensors_in_tensors_out():
-    torch = pytest.importorskip("torch")
+    import torch
+
     x = RNG.normal(size=(40, 3))
     x[20:] = x[:20]
     t = torch.from_numpy(x)

@@ -181,10 +181,15 @@ def test_few_pairs_are_finished(force_screen):
     assert _native.finished_pairs(x, y, 10, "euclidean", workers=2) == -1
 
 
+# So many rows that asking pays, whatever else the processor has to screen with.
+def many_rows():
+    return power_law(8000, 256), power_law(40000, 256, seed=2)
+
+
 def test_the_plan_says_what_is_done():
     from pairtile import _native
 
-    x, y = power_law(8000, 192), power_law(16000, 192, seed=2)
+    x, y = many_rows()
     plan = pt.NeighborIndex(y).plan(x, 10)
     assert plan.strategy == "prefix"
     assert any(reason.startswith("a prefix of ") for reason in plan.reasons)
@@ -196,7 +201,7 @@ def test_the_plan_says_what_is_done():
 
 def test_rows_that_spread_out_have_none():
     rng = np.random.default_rng(0)
-    x, y = (rng.normal(size=(n, 192)).astype(np.float32) for n in (8000, 16000))
+    x, y = (rng.normal(size=(n, 256)).astype(np.float32) for n in (8000, 40000))
     plan = pt.NeighborIndex(y).plan(x, 10)
     assert plan.strategy == "all pairs"
     assert any("spread over about" in reason for reason in plan.reasons)
@@ -205,7 +210,7 @@ def test_rows_that_spread_out_have_none():
 def test_no_rotation_beyond_the_memory():
     from pairtile import _native
 
-    x, y = power_law(8000, 192), power_law(16000, 192, seed=2)
+    x, y = many_rows()
     call = {"precision": "default", "workers": 2}
     strategy, pairs, reasons = _native.knn_plan(x, y, 10, "euclidean", memory_limit=8 << 20, **call)
     assert strategy == "all pairs"
