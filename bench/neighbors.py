@@ -308,8 +308,9 @@ class NearDuplicates(Case):
         right = reference["i"] * self.n + reference["j"]
         both, mine, theirs = np.intersect1d(places, right, return_indices=True)
         apart = np.abs(similarity[mine] - reference["similarity"][theirs])
+        either = len(np.union1d(places, right))
         return {
-            "wrong": 1 - len(both) / max(1, len(np.union1d(places, right))),
+            "wrong": 1 - len(both) / either if either else 0.0,
             "similarity": float(apart.max(initial=0)),
         }
 

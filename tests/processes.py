@@ -1,11 +1,14 @@
 """Scripts in a process of their own: what crashes, is measured or depends on the environment."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
@@ -42,3 +45,22 @@ def run_python(script, **environment):
         text=True,
         timeout=600,
     ).stdout
+
+
+def of_dcor(expressions, **arrays):
+    """Values of expressions of dcor and arrays, in peace: numba beside PyTorch has aborted."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "arrays.npz")
+        np.savez(file, **arrays)
+        printed = run_python(
+            f"""
+            import json, warnings
+            warnings.simplefilter("ignore")
+            import dcor
+            import numpy as np
+
+            names = {{"dcor": dcor, **np.load({file!r})}}
+            print(json.dumps([float(eval(text, names)) for text in {list(expressions)!r}]))
+            """
+        )
+    return json.loads(printed)

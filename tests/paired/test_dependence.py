@@ -21,6 +21,7 @@ from scipy.spatial.distance import cdist
 import pairtile as pt
 from backends import forced_tile, native_and_twin, on_backend
 from pairtile._backends import numpy as twin
+from processes import of_dcor
 from strategies import SEEDS, point_sets
 
 if TYPE_CHECKING:
@@ -142,31 +143,27 @@ def test_linear_kernels_by_features_and_by_pairs(n, d, e, estimator):
 
 
 @pytest.mark.oracle("dcor")
-@pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize("d", [1, 3])
-def test_distance_covariance_is_dcors(d, exponent):
-    import dcor
-
+def test_distance_covariance_is_dcors(d):
     x, y = dependent(200, d, d, seed=1)
-    for ours, biased, unbiased in (
-        (
-            pt.distance_covariance,
-            dcor.distance_covariance_sqr,
-            dcor.u_distance_covariance_sqr,
-        ),
-        (
-            pt.distance_correlation,
-            dcor.distance_correlation_sqr,
-            dcor.u_distance_correlation_sqr,
-        ),
-    ):
-        expected = float(biased(x, y, exponent=exponent, method="naive"))
-        assert ours(x, y, exponent=exponent) == pytest.approx(expected, rel=1e-11)
+    functions = {
+        "distance_covariance_sqr": pt.distance_covariance,
+        "distance_correlation_sqr": pt.distance_correlation,
+    }
+    cases = [(exponent, name) for exponent in (0.5, 1.0, 1.5) for name in functions]
+    texts = [
+        f'dcor.{kind}{name}(x, y, exponent={exponent}, method="naive")'
+        for exponent, name in cases
+        for kind in ("", "u_")
+    ]
+    values = iter(of_dcor(texts, x=x, y=y))
+    for exponent, name in cases:
+        ours, biased, unbiased = functions[name], next(values), next(values)
+        assert ours(x, y, exponent=exponent) == pytest.approx(biased, rel=1e-11)
         root = ours(x, y, exponent=exponent, squared=False)
-        assert root == pytest.approx(math.sqrt(expected), rel=1e-11)
-        expected = float(unbiased(x, y, exponent=exponent, method="naive"))
+        assert root == pytest.approx(math.sqrt(biased), rel=1e-11)
         got = ours(x, y, exponent=exponent, estimator="unbiased")
-        assert got == pytest.approx(expected, rel=1e-10)
+        assert got == pytest.approx(unbiased, rel=1e-10)
 
 
 def fractions(x: Sequence[int]) -> Any:

@@ -94,7 +94,14 @@ def test_every_family_runs_and_is_right(tmp_path, cases):
             if sys.platform == "linux":
                 assert 0 <= entry["peak_memory"] < 200e6
     rivals = {c["task"] for c in figures["cases"] if c["best_peer"] == "numpy"}
-    assert rivals == {"permutation", "aggregated", "sliced", "columns", "max_sliced"}
+    assert rivals == {
+        "near_duplicates",
+        "permutation",
+        "aggregated",
+        "sliced",
+        "columns",
+        "max_sliced",
+    }
 
     (footprint,) = figures["footprint"]
     assert footprint["package"] == "pairtile"
@@ -215,6 +222,12 @@ def test_wrong_answers_are_over_tolerance(cases):
                 [(distances, indices)],
                 [(distances * 1.01, indices), (distances, -indices)],
             )
+        elif case.task == "near_duplicates":
+            i, j, similarity = (reference[name] for name in ("i", "j", "similarity"))
+            right = [(i, j, similarity)]
+            wrong = [(np.append(i, 0), np.append(j, 1), np.append(similarity, 0.99))]
+            if len(i):
+                wrong += [(i[1:], j[1:], similarity[1:]), (i, j, similarity + 1e-5)]
         elif case.task == "max_sliced":
             value = reference["value"]
             right, wrong = [value, value * 1.01], [value * 0.99]

@@ -21,6 +21,7 @@ from scipy.spatial.distance import cdist
 
 import pairtile as pt
 from backends import on_backend
+from processes import of_dcor
 from strategies import DTYPES, LAYOUTS, SEEDS, cast, pairs_of_sets
 
 if TYPE_CHECKING:
@@ -186,16 +187,22 @@ def test_energy_distance_is_the_square_of_scipys(samples):
 
 
 @pytest.mark.oracle("dcor")
-@pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
-def test_energy_distance_is_dcors(exponent, samples):
-    import dcor
-
-    for estimator, theirs in (("biased", "V_STATISTIC"), ("unbiased", "U_STATISTIC")):
-        expected = dcor.energy_distance(
-            *samples, exponent=exponent, estimation_stat=dcor.EstimationStatistic[theirs]
-        )
-        got = pt.energy_distance(*samples, exponent=exponent, estimator=estimator)
-        assert got == pytest.approx(float(expected), rel=1e-10)
+def test_energy_distance_is_dcors(samples):
+    x, y = samples
+    kinds = {"biased": "V_STATISTIC", "unbiased": "U_STATISTIC"}
+    cases = [(exponent, estimator) for exponent in (0.5, 1.0, 1.5) for estimator in kinds]
+    expected = of_dcor(
+        (
+            f"dcor.energy_distance(x, y, exponent={exponent}, "
+            f"estimation_stat=dcor.EstimationStatistic.{kinds[estimator]})"
+            for exponent, estimator in cases
+        ),
+        x=x,
+        y=y,
+    )
+    for (exponent, estimator), value in zip(cases, expected, strict=True):
+        got = pt.energy_distance(x, y, exponent=exponent, estimator=estimator)
+        assert got == pytest.approx(value, rel=1e-10)
 
 
 def test_energy_distance_at_exponent_2_compares_means(samples):
