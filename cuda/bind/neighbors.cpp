@@ -31,15 +31,15 @@ Metric metric_of(const Measure& measure, const Sets& sets) {
 
 Predicate predicate_of(bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
                        const Pair& ticks, Address reference_mask) {
-    return {exclude_self,
-            at<const int64_t>(groups.first),
-            at<const int64_t>(groups.second),
-            same_group,
-            at<const double>(times.first),
-            at<const double>(times.second),
-            at<const int64_t>(ticks.first),
-            at<const int64_t>(ticks.second),
-            at<const bool>(reference_mask)};
+    return {.exclude_self = exclude_self,
+            .query_groups = at<const int64_t>(groups.first),
+            .reference_groups = at<const int64_t>(groups.second),
+            .same_group = same_group,
+            .query_times = at<const double>(times.first),
+            .reference_times = at<const double>(times.second),
+            .query_ticks = at<const int64_t>(ticks.first),
+            .reference_ticks = at<const int64_t>(ticks.second),
+            .reference_mask = at<const bool>(reference_mask)};
 }
 
 void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64_t k,
