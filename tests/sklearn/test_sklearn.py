@@ -520,6 +520,7 @@ def test_hdbscan(n_neighbors):
     plain = HDBSCAN(**options).fit(BLOBS)
     same = model.fit_predict(BLOBS) == plain.labels_
     assert same.mean() > 0.99
+    np.testing.assert_allclose(model[-1].probabilities_[same], plain.probabilities_[same])
     ours, theirs = (of._single_linkage_tree_["value"] for of in (model[-1], plain))
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     assert len(set(plain.labels_)) > 2
