@@ -8,18 +8,24 @@
 #include PT_KEYS_HEADER(PAIRTILE_ISA)
 
 #include "isa/tile/sort.hpp"
+#include "isa/tile/column_sums.hpp"
 #include "isa/tile/line_sums.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 template <class K>
-constexpr SortOps<K> sort_ops = {
-    most_sorted<K>,           sort_few<K>, partition<K>, add_moments<K>, add_costs<AbsoluteCost, K>,
-    add_costs<SquaredCost, K>};
+constexpr SortOps<K> sort_ops = {most_sorted<K>,
+                                 sort_few<K>,
+                                 partition<K>,
+                                 add_moments<K>,
+                                 add_costs<AbsoluteCost, K>,
+                                 add_costs<SquaredCost, K>,
+                                 add_squares_and_moments<K>};
 
 extern const SortTables sort_tables;
-constinit const SortTables sort_tables = {sort_ops<uint32_t>, sort_ops<uint64_t>};
+constinit const SortTables sort_tables = {sort_ops<uint32_t>, sort_ops<uint64_t>,
+                                          column_sums<float>, column_sums<double>};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

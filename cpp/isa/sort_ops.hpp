@@ -1,10 +1,19 @@
-// The table of what lines, sorted projections, need compiled once per instruction set, beside
-// isa/ops.hpp.
+// The table of what lines, sorted projections, and the moments of samples need compiled once per
+// instruction set, beside isa/ops.hpp.
 #pragma once
 
 #include <cstdint>
 
 namespace pairtile {
+
+// Sums in line_lanes lanes that one pass over two sorted lines adds to; `middle` is theirs.
+struct SquareSums {
+    double* squares;
+    struct Side {
+        double middle;
+        double *sums, *squares;
+    } x, y;
+};
 
 // The two parts of a quicksort of keys, and sums over keys that are sorted.
 template <class K>
@@ -24,11 +33,22 @@ struct SortOps {
     // Likewise Σ |x − y| and Σ (x − y)² of pairs.
     void (*add_differences)(const K* x, const K* y, int64_t n, double* sums);
     void (*add_squares)(const K* x, const K* y, int64_t n, double* sums);
+    // add_squares and, of x and of y, add_moments, in one pass over the keys.
+    void (*add_squares_and_moments)(const K* x, const K* y, int64_t n, const SquareSums& sums);
 };
+
+// Σ w (v − first) and Σ w (v − first)² over `count` rows of d numbers v, less an origin, `stride`
+// apart, for each column. Null weights are ones; rows that weigh 0 are not read. `first` is a row.
+template <class S>
+using ColumnSums = void (*)(const S* rows, int64_t stride, int64_t count, int64_t d,
+                            const double* weights, const S* first, const double* origin,
+                            double* sums, double* squares);
 
 struct SortTables {
     SortOps<uint32_t> of_32_bits;
     SortOps<uint64_t> of_64_bits;
+    ColumnSums<float> column_sums_float;
+    ColumnSums<double> column_sums_double;
 };
 
 }  // namespace pairtile

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <vector>
 
+#include "slices/sort.hpp"
+
 namespace pairtile {
 namespace {
 
 constexpr int64_t most_parts = 64;  // their number, not that of the workers, decides what is added
-constexpr int64_t chunk_numbers = 8192;  // of rows in L1 or L2, read once and visited twice
+constexpr int64_t chunk_numbers = 8192;  // of rows in L1 or L2, visited a few columns at a time
 
 // Weight, means and sums of squared deviations of some of the rows.
 struct Moments {
@@ -28,31 +30,28 @@ struct Moments {
     std::vector<double> mean, square;
 };
 
-// The moments of `count` rows of values, contiguous; null weights are ones. They are counted from
-// one of the rows that have mass: if that lies far from the others, so much do they vary.
-void look_at(const double* values, const double* weights, int64_t count, Moments& found) {
-    const int64_t d = static_cast<int64_t>(found.mean.size());
-    std::fill(found.mean.begin(), found.mean.end(), 0.0);
-    std::fill(found.square.begin(), found.square.end(), 0.0);
+// The moments of `count` rows, `stride` apart, less an origin; null weights are ones. They are
+// counted from one of the rows that have mass: if that lies far from the others, so much do they
+// vary.
+template <class S>
+void look_at(const S* rows, int64_t stride, int64_t count, const double* weights,
+             const std::vector<double>& origin, Moments& found) {
     found.weight = 0;
-    const double* origin = nullptr;
-    double *sum = found.mean.data(), *square = found.square.data();
+    const S* first = nullptr;
     for (int64_t i = 0; i < count; ++i) {
-        const double weight = weights ? weights[i] : 1.0, *row = values + i * d;
+        const double weight = weights ? weights[i] : 1.0;
         if (weight == 0) continue;  // what has no mass may be of any size
         found.weight += weight;
-        if (!origin) origin = row;
-        for (int64_t j = 0; j < d; ++j) {
-            const double off = row[j] - origin[j], share = weight * off;
-            sum[j] += share;
-            square[j] += share * off;
-        }
+        if (!first) first = rows + i * stride;
     }
-    if (!origin) return;
+    if (!first) return;
+    double *sum = found.mean.data(), *square = found.square.data();
+    const int64_t d = static_cast<int64_t>(found.mean.size());
+    column_sums_of<S>()(rows, stride, count, d, weights, first, origin.data(), sum, square);
     for (int64_t j = 0; j < d; ++j) {
         const double off = sum[j] / found.weight;
         square[j] = std::max(square[j] - sum[j] * off, 0.0);
-        sum[j] = origin[j] + off;
+        sum[j] = (static_cast<double>(first[j]) - origin[static_cast<size_t>(j)]) + off;
     }
 }
 
@@ -68,22 +67,27 @@ void column_moments(const Array& x, const double* weights, double* means, double
     while (weights && weights[first] == 0 && first + 1 < x.rows) ++first;
     x.read(first, origin.data());
     std::vector<Moments> parts(static_cast<size_t>(count), Moments(d));
-    parallel_for(count, control, [&](int64_t part, int worker) {
-        std::vector<double> values(static_cast<size_t>(chunk * d));
-        Moments here(d);
-        const int64_t end = std::min(x.rows, (part + 1) * each);
-        for (int64_t from = part * each; from < end; from += chunk) {
-            control.tick(worker);
-            const int64_t rows = std::min(chunk, end - from);
-            for (int64_t i = 0; i < rows; ++i) {
-                double* row = values.data() + i * d;
-                x.read(from + i, row);
-                for (int64_t j = 0; j < d; ++j) row[j] -= origin[static_cast<size_t>(j)];
+    const auto look = [&]<class S>(S) {
+        const Source source(x);
+        parallel_for(count, control, [&](int64_t part, int worker) {
+            std::vector<S> copy(static_cast<size_t>(chunk * d));
+            Moments here(d);
+            const int64_t end = std::min(x.rows, (part + 1) * each);
+            for (int64_t from = part * each; from < end; from += chunk) {
+                control.tick(worker);
+                const int64_t rows = std::min(chunk, end - from);
+                const RowsView<S> view = source.block(from, rows, copy.data());
+                look_at(view.data, view.stride, rows, weights ? weights + from : nullptr, origin,
+                        here);
+                parts[static_cast<size_t>(part)].merge(here);
             }
-            look_at(values.data(), weights ? weights + from : nullptr, rows, here);
-            parts[static_cast<size_t>(part)].merge(here);
-        }
-    });
+        });
+    };
+    if (x.dtype == Dtype::float64) {
+        look(double{});
+    } else {
+        look(float{});
+    }
     Moments& all = parts.front();
     for (int64_t part = 1; part < count; ++part) all.merge(parts[static_cast<size_t>(part)]);
     for (int64_t j = 0; j < d; ++j) {

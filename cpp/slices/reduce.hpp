@@ -101,6 +101,14 @@ void couple(const X& x, const Y& y, const Tick& tick, Visit&& visit) {
     }
 }
 
+// Of lanes that are overwritten.
+inline double sum_of_lanes(double* lane) {
+    for (int half = line_lanes / 2; half; half /= 2) {
+        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+    }
+    return lane[0];
+}
+
 // W_p^p of two sorted projections.
 template <class Cost, class T, class Item>
 double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T, Item>& y,
@@ -135,10 +143,7 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
             });
         }
     }
-    for (int half = line_lanes / 2; half; half /= 2) {
-        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-    }
-    return lane[0] / static_cast<double>(x.size);
+    return sum_of_lanes(lane) / static_cast<double>(x.size);
 }
 
 // factor · ∂W_p^p/∂(projected row), written for every row of both sets.
@@ -240,32 +245,76 @@ struct LineMoments {
     double mean, variance;
 };
 
-// Of one sorted projection.
+// Sums over the mass of a sorted projection, counted from its middle.
+struct MiddleSums {
+    double middle;
+    double weight[line_lanes] = {}, sum[line_lanes] = {}, square[line_lanes] = {};
+
+    SquareSums::Side side() { return {middle, sum, square}; }
+    LineMoments moments() const {
+        double weights = weight[0], sums = sum[0], squares = square[0];
+        for (int l = 1; l < line_lanes; ++l) {
+            weights += weight[l];
+            sums += sum[l];
+            squares += square[l];
+        }
+        const double mean = sums / weights;
+        return {middle + mean, std::max(0.0, squares / weights - mean * mean)};
+    }
+};
+
 template <class T, class Item>
-LineMoments moments_of(const Sorted<T, Item>& side) {
+MiddleSums sums_from_middle(const Sorted<T, Item>& side) {
     // of the mass, not of the rows: those without any may be anywhere
     const double* half =
         side.levels ? std::lower_bound(side.levels, side.levels + side.size, 0.5) : nullptr;
-    const double middle = side.value(half ? half - side.levels : side.size / 2);
-    double weight[line_lanes] = {}, sum[line_lanes] = {}, square[line_lanes] = {};
+    return {side.value(half ? half - side.levels : side.size / 2)};
+}
+
+// Of one sorted projection.
+template <class T, class Item>
+LineMoments moments_of(const Sorted<T, Item>& side) {
+    MiddleSums sums = sums_from_middle(side);
     if constexpr (std::is_same_v<Item, Bare<T>>) {
-        sort_ops<Key<T>>().add_moments(&side.items->key, side.size, middle, sum, square);
-        weight[0] = static_cast<double>(side.size);
+        sort_ops<Key<T>>().add_moments(&side.items->key, side.size, sums.middle, sums.sum,
+                                       sums.square);
+        sums.weight[0] = static_cast<double>(side.size);
     } else {
         in_lanes(side.size, [&](int l, int64_t i) {
-            const double w = side.weight(i), value = w > 0 ? side.value(i) - middle : 0.0;
-            weight[l] += w;
-            sum[l] += w * value;
-            square[l] += w * value * value;
+            const double w = side.weight(i), value = w > 0 ? side.value(i) - sums.middle : 0.0;
+            sums.weight[l] += w;
+            sums.sum[l] += w * value;
+            sums.square[l] += w * value * value;
         });
     }
-    for (int l = 1; l < line_lanes; ++l) {
-        weight[0] += weight[l];
-        sum[0] += sum[l];
-        square[0] += square[l];
+    return sums.moments();
+}
+
+// W_p^p of two sorted projections, and the moments of both.
+template <class Cost, class T, class Item>
+double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T, Item>& y,
+                      LineMoments& of_x, LineMoments& of_y, const Tick& tick) {
+    if constexpr (std::is_same_v<Cost, SquaredCost> && std::is_same_v<Item, Bare<T>>) {
+        if (x.size == y.size) {  // all of them in one pass
+            MiddleSums sums_x = sums_from_middle(x), sums_y = sums_from_middle(y);
+            sums_x.weight[0] = sums_y.weight[0] = static_cast<double>(x.size);
+            double lane[line_lanes] = {};
+            const SquareSums sums{lane, sums_x.side(), sums_y.side()};
+            constexpr int64_t stretch = 1 << 16;
+            for (int64_t from = 0; from < x.size; from += stretch) {
+                tick();
+                const int64_t count = std::min(stretch, x.size - from);
+                sort_ops<Key<T>>().add_squares_and_moments(&x.items[from].key, &y.items[from].key,
+                                                           count, sums);
+            }
+            of_x = sums_x.moments();
+            of_y = sums_y.moments();
+            return sum_of_lanes(lane) / static_cast<double>(x.size);
+        }
     }
-    const double mean = sum[0] / weight[0];
-    return {middle + mean, std::max(0.0, square[0] / weight[0] - mean * mean)};
+    of_x = moments_of(x);
+    of_y = moments_of(y);
+    return transport_cost(cost, x, y, tick);
 }
 
 // Energy distance 2 ∫ (F − G)² dt of two sorted projections. `visit(x_begin, x_end, y_begin,

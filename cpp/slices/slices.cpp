@@ -55,15 +55,15 @@ void transport_by(const Slices& slices, const Cost& of, const Transport& transpo
         return transport.direction_weights ? transport.direction_weights[direction] : 1.0;
     };
     const auto costs_of = [&](const auto& x, const auto& y, int64_t l, const Tick& tick) {
-        if (results.moments) {
-            const LineMoments of_x = moments_of(x), of_y = moments_of(y);
-            double* out = results.moments + 4 * l;
-            out[0] = unit * of_x.mean;
-            out[1] = unit * of_y.mean;
-            out[2] = unit * unit * of_x.variance;
-            out[3] = unit * unit * of_y.variance;
-        }
-        return cost_unit * transport_cost(cost, x, y, tick);
+        if (!results.moments) return cost_unit * transport_cost(cost, x, y, tick);
+        LineMoments of_x, of_y;
+        const double found = transport_cost(cost, x, y, of_x, of_y, tick);
+        double* out = results.moments + 4 * l;
+        out[0] = unit * of_x.mean;
+        out[1] = unit * of_y.mean;
+        out[2] = unit * unit * of_x.variance;
+        out[3] = unit * unit * of_y.variance;
+        return cost_unit * found;
     };
     const auto go = [&]<class Item>(const Reduce<T, Item>& reduce, const BatchDone& done = {},
                                     int64_t kept = 0) {

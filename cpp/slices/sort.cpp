@@ -45,4 +45,13 @@ const SortOps<uint64_t>& sort_ops<uint64_t>() {
     return sort_tables_of(isa().name).of_64_bits;
 }
 
+template <>
+ColumnSums<float> column_sums_of<float>() {
+    return sort_tables_of(isa().name).column_sums_float;
+}
+template <>
+ColumnSums<double> column_sums_of<double>() {
+    return sort_tables_of(isa().name).column_sums_double;
+}
+
 }  // namespace pairtile

@@ -53,6 +53,12 @@ template <>
 const SortOps<uint32_t>& sort_ops<uint32_t>();
 template <>
 const SortOps<uint64_t>& sort_ops<uint64_t>();
+template <class S>
+ColumnSums<S> column_sums_of();
+template <>
+ColumnSums<float> column_sums_of<float>();
+template <>
+ColumnSums<double> column_sums_of<double>();
 
 // Least significant digit first. Three passes of 11 bits cover 33 bits, the highest that vary;
 // where they leave keys to tell apart, runs that still agree are sorted by themselves. Stable.

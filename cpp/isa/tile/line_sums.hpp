@@ -34,5 +34,36 @@ void add_costs(const K* x, const K* y, int64_t n, double* sums) {
     for (int l = 0; l < line_lanes; ++l) sums[l] = sum[l];
 }
 
+template <class K>
+void add_squares_and_moments(const K* x, const K* y, int64_t n, const SquareSums& sums) {
+    struct Moments {
+        explicit Moments(const SquareSums::Side& side) : middle(side.middle) {
+            for (int l = 0; l < line_lanes; ++l) sum[l] = side.sums[l], square[l] = side.squares[l];
+        }
+        void add(int l, double number) {
+            const double value = number - middle;
+            sum[l] += value;
+            square[l] += value * value;
+        }
+        void keep(const SquareSums::Side& side) const {
+            for (int l = 0; l < line_lanes; ++l) side.sums[l] = sum[l], side.squares[l] = square[l];
+        }
+        double middle, sum[line_lanes], square[line_lanes];
+    };
+    constexpr SquaredCost cost{};
+    Moments of_x(sums.x), of_y(sums.y);
+    double square[line_lanes];
+    for (int l = 0; l < line_lanes; ++l) square[l] = sums.squares[l];
+    in_lanes(n, [&](int l, int64_t i) {
+        const double of_i = number_of(x[i]), other = number_of(y[i]);
+        square[l] += cost.value(of_i - other);
+        of_x.add(l, of_i);
+        of_y.add(l, other);
+    });
+    for (int l = 0; l < line_lanes; ++l) sums.squares[l] = square[l];
+    of_x.keep(sums.x);
+    of_y.keep(sums.y);
+}
+
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile
