@@ -154,6 +154,7 @@ double squares(const Column<T>& x, const Column<T>& y, const Tick& tick) {
 template <class T>
 void column_statistics(const Array& x, const Array& y, const double* levels, int64_t level_count,
                        const ColumnResults& results, Control& control) {
+    require_countable(x.rows, y.rows);
     const Reduce<T, Bare<T>> reduce = [&](const auto& of_x, const auto& of_y, int64_t column, T*,
                                           T*, const Tick& tick) {
         const double scale = scale_of(of_x, of_y);

@@ -23,6 +23,8 @@
 #include <map>
 #include <numeric>
 #include <queue>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -49,6 +51,10 @@ struct Points {
           divisor(std::gcd(line.n, line.m)),
           x_units(line.m / divisor),
           y_units(line.n / divisor) {
+        if (line.n > std::numeric_limits<int64_t>::max() / x_units) {
+            throw std::length_error("samples of " + std::to_string(line.n) + " and " +
+                                    std::to_string(line.m) + " values have too many units of mass");
+        }
         const int64_t size = line.n + line.m;
         list.reserve(static_cast<size_t>(size));
         for (int64_t i = 0, j = 0; i + j < size;) {

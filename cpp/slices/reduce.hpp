@@ -8,6 +8,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "pairtile/slice/cost.hpp"
@@ -315,6 +318,14 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
     of_x = moments_of(x);
     of_y = moments_of(y);
     return transport_cost(cost, x, y, tick);
+}
+
+// F − G is counted in units of 1/(nm), as int64: std::length_error where that has too few digits.
+inline void require_countable(int64_t n, int64_t m) {
+    if (n > std::numeric_limits<int64_t>::max() / m) {
+        throw std::length_error("samples of " + std::to_string(n) + " and " + std::to_string(m) +
+                                " rows are too large: the product must be below 2^63");
+    }
 }
 
 // Energy distance 2 ∫ (F − G)² dt of two sorted projections. `visit(x_begin, x_end, y_begin,

@@ -129,6 +129,7 @@ void transport_slices(const Slices& slices, const Transport& transport,
 template <class T>
 void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradients,
                    Control& control) {
+    require_countable(slices.x.rows, slices.y.rows);
     const Frame frame = frame_of(slices, control);
     const double unit = 1 / frame.scale;
     const double share = 1 / static_cast<double>(slices.count());
