@@ -202,7 +202,7 @@ py::tuple bind_relabelled(const py::array_t<double, py::array::c_style>& lines,
 
 py::tuple bind_column_statistics(const py::array& x, const py::array& y,
                                  const py::array_t<double, py::array::c_style>& levels, int workers,
-                                 const py::object& progress) {
+                                 const py::object& progress, int64_t memory_limit) {
     const Request request(x, y, py::none());
     const Slices& slices = request.slices;
     return in_working_dtype(request, [&]<class T>(T) {
@@ -213,9 +213,13 @@ py::tuple bind_column_statistics(const py::array& x, const py::array& y,
         const ColumnResults results{numbers[0].mutable_data(), numbers[1].mutable_data(),
                                     numbers[2].mutable_data(), numbers[3].mutable_data(),
                                     numbers[4].mutable_data(), quantiles.mutable_data()};
-        run_released(progress, workers, [&](Control& control) {
-            column_statistics<T>(slices.x, slices.y, levels.data(), level_count, results, control);
-        });
+        run_released(
+            progress, workers,
+            [&](Control& control) {
+                column_statistics<T>(slices.x, slices.y, levels.data(), level_count, results,
+                                     control);
+            },
+            memory_limit);
         return py::make_tuple(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4],
                               quantiles);
     });
@@ -317,7 +321,7 @@ void register_slices(py::module_& m) {
     m.def("relabelled_line_costs", bind_relabelled, arg("lines"), arg("bits"), arg("sizes"),
           py::kw_only(), arg("energy"), arg("p"), arg("workers"), arg("progress") = py::none());
     m.def("column_statistics", bind_column_statistics, arg("x"), arg("y"), arg("levels"),
-          py::kw_only(), arg("workers"), arg("progress") = py::none());
+          py::kw_only(), arg("workers"), arg("progress") = py::none(), arg("memory_limit") = 0);
     m.def("partial_masses", bind_partial, arg("x"), arg("y"), arg("share"), arg("p"));
     m.def("least_line_memory", least_line_memory, arg("n"), arg("m"), py::kw_only(), arg("wide"),
           arg("weighted"));

@@ -393,7 +393,13 @@ def sliced_costs(
     _Floats, _Array | None, _Array | None, _Floats | None, _Floats | None, _Floats | None
 ]: ...
 def column_statistics(
-    x: _Array, y: _Array, levels: _Floats, *, workers: int, progress: _Progress = None
+    x: _Array,
+    y: _Array,
+    levels: _Floats,
+    *,
+    workers: int,
+    progress: _Progress = None,
+    memory_limit: int = 0,
 ) -> tuple[_Floats, _Floats, _Floats, _Floats, _Floats, _Floats]: ...
 def partial_masses(x: _Floats, y: _Floats, share: float, p: float) -> tuple[_Floats, _Floats]: ...
 def least_line_memory(n: int, m: int, *, wide: bool, weighted: bool) -> int: ...

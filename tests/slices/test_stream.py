@@ -513,3 +513,188 @@ def test_ten_million_rows_in_six_gigabytes(tmp_path):
             """)
         )
     )
+
+
+# --- columns ------------------------------------------------------------------------------------
+
+
+def assert_alike(found: pt.ColumnStatistics, expected: pt.ColumnStatistics, exact: bool) -> None:
+    assert found.names == expected.names
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        if exact:
+            np.testing.assert_array_equal(one, other)
+        else:
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(
+    sets=pairs_of_sets(
+        rows=st.one_of(st.integers(1, 40), st.sampled_from([129, 300])),
+        features=st.sampled_from([1, 3, 8, 17]),
+    ),
+    which=st.sampled_from([(True, True), (True, False), (False, True)]),
+    p=st.sampled_from([1.0, 1.5, 2.0, 30.0, math.inf]),
+    weighted=st.booleans(),
+    block=st.integers(1, 3000),
+    seed=SEEDS,
+)
+def test_columns_are_those_in_memory(backend, sets, which, p, weighted, block, seed):
+    x, y = (points.array for points in sets)
+    stored = [Stored(a) if store else a for a, store in zip((x, y), which, strict=True)]
+    rng = np.random.default_rng(seed)
+    weights: dict[str, Any] = {}
+    if weighted:
+        weights = {"x_weights": rng.random(len(x)), "y_weights": rng.random(len(y))}
+    before, streamed.BLOCK = streamed.BLOCK, block
+    try:
+        with on_backend(backend):
+            line = 8 * (len(x) + len(y))
+            limit = int(rng.choice([0, 40 * line, 60 * line])) * 8 or None
+            expected = pt.wasserstein_1d(x, y, p=p, **weights)
+            found = pt.wasserstein_1d(*stored, p=p, memory_limit=limit, **weights)
+            assert found.shape == expected.shape
+            np.testing.assert_array_equal(found, expected)
+            assert_alike(
+                pt.column_statistics(*stored, memory_limit=limit),
+                pt.column_statistics(x, y),
+                exact=True,
+            )
+    finally:
+        streamed.BLOCK = before
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.usefixtures("small_blocks")
+def test_columns_of_memory_maps(order, tmp_path):
+    x, y = sets(900, 400, 5)
+    maps = []
+    for name, a in (("x", x), ("y", y)):
+        rows = open_memmap(tmp_path / name, "w+", a.dtype, a.shape, fortran_order=order == "F")
+        rows[:] = a
+        rows.flush()
+        maps.append(np.load(tmp_path / name, mmap_mode="r"))
+    np.testing.assert_array_equal(pt.wasserstein_1d(*maps), pt.wasserstein_1d(x, y))
+    assert_alike(pt.column_statistics(*maps), pt.column_statistics(x, y), exact=True)
+    one, other = maps[0][:, 0], maps[1][:, 0]
+    value = pt.wasserstein_1d(one, other)
+    assert isinstance(value, float)
+    assert value == pt.wasserstein_1d(x[:, 0], y[:, 0])
+    assert pt.column_statistics(one, y[:, 0]).w1[0] == pytest.approx(value, rel=1e-12)
+    with pytest.raises(ValueError, match="x is 1-D and y is 2-D"):
+        pt.wasserstein_1d(one, maps[1])
+    # gradients are of rows that are read whole
+    expected = pt.wasserstein_1d(x, y, return_gradient=True)
+    found = pt.wasserstein_1d(*maps, return_gradient=True)
+    np.testing.assert_array_equal(found.grad_x, expected.grad_x)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("p", [1, 2, 40, math.inf])
+@pytest.mark.parametrize("scale", [1e-306, 1e-200, 1e200, 1e306])
+def test_columns_near_the_ends_of_float64(scale, p):
+    """Columns whose powers leave float64 are looked at again, each by itself."""
+    x, y = sets(400, 300, 3, np.float64)
+    x[:, 1] *= scale
+    y[:, 1] *= scale
+    expected, found = both(pt.wasserstein_1d, x, y, p=p)
+    np.testing.assert_array_equal(found, expected)
+    assert 0.01 * scale < found[1] < 10 * scale
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("call", [pt.wasserstein_1d, pt.column_statistics])
+def test_columns_are_read_once_for_a_batch(call):
+    x, y = sets(9000, 10, 4)
+    stored = Stored(x)
+    call(stored, y)
+    assert sum(map(len, stored.read)) == 9000
+    stored.read.clear()
+    told: list[tuple[int, int]] = []
+    line = 4 * 9010
+    call(stored, y, memory_limit=5 * line, progress=lambda *now: told.append(now))
+    passes = sum(map(len, stored.read)) / 9000
+    assert passes in (2, 4)
+    assert told == sorted(told)
+    assert told[-1] == (4 * 9010, 4 * 9010)
+
+
+@pytest.mark.parametrize("call", [pt.wasserstein_1d, pt.column_statistics])
+def test_the_least_limit_of_columns_is_named_and_works(call):
+    x, y = sets(3000, 2000, 4)
+    for store in (Stored, np.asarray):
+        with pytest.raises(ValueError, match=r"memory_limit=1000 is too small: one") as refused:
+            call(store(x), store(y), memory_limit=1000)
+        found = re.search(r"at least (\d+) bytes", str(refused.value))
+        assert found
+        expected, got = call(x, y), call(store(x), store(y), memory_limit=int(found[1]))
+        np.testing.assert_array_equal(
+            np.ravel(got[1] if isinstance(got, tuple) else got),
+            np.ravel(expected[1] if isinstance(expected, tuple) else expected),
+        )
+        with pytest.raises(ValueError, match="too small"):
+            call(store(x), store(y), memory_limit=int(found[1]) - 1)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("call", [pt.wasserstein_1d, pt.column_statistics])
+def test_a_bad_row_of_columns_is_named(call):
+    x, y = sets(4000, 3000, 5)
+    bad = y.copy()
+    bad[[2901, 2950], 3] = np.inf
+    with pytest.raises(ValueError, match="y contains NaN or Inf; the first bad row is 2901"):
+        call(Stored(x), Stored(bad))
+    with pytest.raises(ValueError, match="x has 5 columns and y has 4"):
+        call(Stored(x), Stored(y[:, :4]))
+    with pytest.raises(ValueError, match="x is empty"):
+        call(Stored(x[:0]), y)
+
+
+@pytest.mark.oracle("zarr")
+def test_columns_of_zarr(tmp_path):
+    import zarr
+
+    x, y = sets(700, 500, 4)
+    stored = zarr.create_array(str(tmp_path / "x"), shape=x.shape, dtype=x.dtype, chunks=(90, 3))
+    stored[:] = x
+    np.testing.assert_array_equal(pt.wasserstein_1d(stored, y), pt.wasserstein_1d(x, y))
+    assert_alike(pt.column_statistics(stored, y), pt.column_statistics(x, y), exact=True)
+    options: dict[str, Any] = {"n_projections": 9, "rng": 0}
+    assert pt.sliced_wasserstein(stored, y, **options) == pt.sliced_wasserstein(x, y, **options)
+
+
+@pytest.mark.oracle("dask")
+def test_columns_of_dask():
+    from dask import array
+
+    x, y = sets(700, 500, 4)
+    stored = array.from_array(x, chunks=((300, 400), (4,)))
+    np.testing.assert_array_equal(pt.wasserstein_1d(stored, y), pt.wasserstein_1d(x, y))
+    assert_alike(pt.column_statistics(stored, y), pt.column_statistics(x, y), exact=True)
+    options: dict[str, Any] = {"n_projections": 9, "rng": 0}
+    assert pt.sliced_wasserstein(stored, y, **options) == pt.sliced_wasserstein(x, y, **options)
+
+
+@needs_proc
+@pytest.mark.native
+def test_peak_memory_of_columns(tmp_path):
+    """Two samples of 32 MB in files within a limit of 10 MB."""
+    rng = np.random.default_rng(0)
+    for name in "xy":
+        np.save(tmp_path / f"{name}.npy", rng.random((400_000, 20), dtype=np.float32))
+    run_python(
+        textwrap.dedent(PEAK)
+        + textwrap.dedent(f"""
+        x, y = (np.load(f"{tmp_path}/{{name}}.npy", mmap_mode="r") for name in "xy")
+        pt.wasserstein_1d(x[:90], y[:90]), pt.column_statistics(x[:90], y[:90])
+        limit = 10 << 20
+        options = {{"memory_limit": limit, "workers": 2}}
+        more = 2 << 20  # of threads and of the allocator
+        used = {{
+            "distances": growth(lambda: pt.wasserstein_1d(x, y, **options)),
+            "statistics": growth(lambda: pt.column_statistics(x, y, **options)),
+        }}
+        assert all(size <= limit + more for size in used.values()), used
+        """),
+        MALLOC_MMAP_THRESHOLD_="65536",  # else malloc keeps what the column before had
+    )

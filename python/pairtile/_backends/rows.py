@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pairtile._backends.refusals import Finite
 
 
+_BLOCK = 1 << 24  # bytes of rows read at a time
+
+
 def spans(n: int, block: int = 256) -> Iterator[slice]:
     """The rows 0..n in blocks."""
     return (slice(i, min(i + block, n)) for i in range(0, n, block))
@@ -134,6 +137,13 @@ class Rows:
             start, self.heard = self.heard, rows.stop
             self.listener(slice(start, rows.stop), block[start - rows.start :])
         return block
+
+    def columns(self, which: NDArray[np.int64]) -> NDArray[Any]:
+        """These columns of all rows in memory, of the engine dtype."""
+        found = np.empty((len(self), len(which)), self.dtype)
+        for rows in spans(len(self), max(self.chunk_rows, _BLOCK // self.row_bytes)):
+            found[rows] = self.read(rows)[:, which]
+        return found
 
     def _read_csr(self, rows: slice) -> NDArray[Any]:
         csr = self.source

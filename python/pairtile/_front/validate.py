@@ -295,7 +295,9 @@ def taken(a: Any, rows: NDArray[np.int64]) -> Any:
 
 
 def columns(a: Any, which: NDArray[np.int64]) -> Any:
-    """A copy of these columns of a validated array, where it is."""
+    """A copy of these columns of a validated array, where it is; in memory of `Rows`."""
+    if isinstance(a, Rows):
+        return a.columns(which)
     return a[:, _to_cupy(which, a.device)] if _is_cupy(a) else a[:, which]
 
 

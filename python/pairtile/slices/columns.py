@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._front import frames, validate
+from pairtile._backends.rows import steps_of
+from pairtile._front import frames, scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
@@ -64,6 +65,7 @@ def column_statistics(
     *,
     workers: int | None = None,
     check_finite: bool = True,
+    memory_limit: int | str | None = None,
     progress: Any = False,
 ) -> ColumnStatistics:
     r"""Distances of two samples in each column: Wasserstein, Kolmogorov, energy, quantiles.
@@ -77,9 +79,11 @@ def column_statistics(
     Parameters
     ----------
     x, y : array_like, shapes (n, d) and (m, d), or (n,) and (m,)
-        The samples, of any sizes; frames by the names of their columns. 1-D is one column.
-    workers, check_finite, progress
-        As everywhere, see `sliced_wasserstein`; progress counts columns.
+        The samples, of any sizes; frames by the names of their columns. 1-D is one column. Memory
+        maps, and arrays of h5py, zarr and dask, are read block by block, with the same result.
+    workers, check_finite, memory_limit, progress
+        As everywhere, see `sliced_wasserstein`; progress counts columns. Samples that are not in
+        memory are read once for as many columns as the limit holds.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def column_statistics(
     do not find samples of different sizes equal.
 
     O(d N log N) time for N = n + m. Eight columns are in work at a time, or more as long as these
-    need less than 40 MB; memory maps are read, and frames converted, a few columns at a time.
+    need less than 40 MB; frames are converted a few columns at a time.
 
     References
     ----------
@@ -121,6 +125,7 @@ def column_statistics(
     [1.0, 2.0]
     """
     workers = resolve_workers(workers)
+    limit = scalars.memory_limit(memory_limit)
     checks = {"check_finite": check_finite, "workers": workers, "sample": True}
     names, sizes, pairs = _tables(x, y, checks) or _arrays(x, y, checks)
     found, n, m = [], 0, 0
@@ -128,7 +133,11 @@ def column_statistics(
         for (a, b), report in zip(pairs, reports, strict=True):
             n, m = len(a), len(b)
             backend = choose.module(a, b)
-            found.append(backend.column_statistics(a, b, _LEVELS, workers=workers, progress=report))
+            found.append(
+                backend.column_statistics(
+                    a, b, _LEVELS, workers=workers, progress=report, memory_limit=limit
+                )
+            )
     w1, w2, ks, energy, cvm, quantiles = (np.concatenate(one) for one in zip(*found, strict=True))
     effective = round(n * m / (n + m))
     pvalues = np.array([kolmogorov.one_sample(effective, float(distance)) for distance in ks])
@@ -140,12 +149,12 @@ def column_statistics(
 
 
 def _arrays(x: Any, y: Any, checks: dict[str, Any]) -> tuple[list[str], list[int], Iterable[Any]]:
-    """Names of the columns, how many there are, and the one pair that they are in."""
+    """Names of the columns, how many steps they take, and the one pair that they are in."""
     framed = next((s for s in (x, y) if frames.is_frame(s) or frames.is_series(s)), None)
-    a, b = validate.pair("x", x, "y", y, **checks)
+    a, b = validate.pair("x", x, "y", y, blocks=True, sparse=False, **checks)
     d = a.shape[1]
     names = [f"x{j}" for j in range(d)] if framed is None else frames.names("x", framed)
-    return names, [d], [(a, b)]
+    return names, [d * steps_of(a, b)], [(a, b)]
 
 
 def _tables(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_EXACT = 10_000  # values of the larger sample
 _AT_ONCE = 32  # bands that one sweep follows
+_TERMS = 1 << 16  # of a sum that are in memory at a time
 _SMALL = 140  # values of one sample, up to which the exact law is one matrix power
 _CERTAIN = 370.0  # n·x² beyond which no float64 is as small as the probability
 
@@ -130,12 +131,15 @@ def one_sample(n: int, x: float) -> float:
 
 def _one_sided(n: int, x: float) -> float:
     """P(D_n⁺ ≥ x) = x Σ_{j ≤ n(1−x)} C(n, j) (x + j/n)^{j−1} (1 − x − j/n)^{n−j} (Smirnov)."""
-    j = np.arange(math.floor(n * (1 - x)) + 1, dtype=np.float64)
-    left = 1 - x - j / n
-    j, left = j[left > 0], left[left > 0]
-    logarithms = math.lgamma(n + 1) - _log_factorial(j) - _log_factorial(n - j)
-    logarithms += (j - 1) * np.log(x + j / n) + (n - j) * np.log(left)
-    return float(x * np.exp(logarithms).sum())
+    count, total = math.floor(n * (1 - x)) + 1, 0.0
+    for start in range(0, count, _TERMS):
+        j = np.arange(start, min(start + _TERMS, count), dtype=np.float64)
+        left = 1 - x - j / n
+        j, left = j[left > 0], left[left > 0]
+        logarithms = math.lgamma(n + 1) - _log_factorial(j) - _log_factorial(n - j)
+        logarithms += (j - 1) * np.log(x + j / n) + (n - j) * np.log(left)
+        total += float(np.exp(logarithms).sum())
+    return x * total
 
 
 def _log_factorial(j: Floats) -> Floats:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.rows import Rows, is_rows, steps_of
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -28,6 +29,7 @@ def wasserstein_1d(
     return_gradient: bool = False,
     workers: int | None = None,
     check_finite: bool = True,
+    memory_limit: int | str | None = None,
     progress: Any = False,
 ) -> Any:
     r"""Wasserstein distance between one-dimensional samples, column by column.
@@ -40,7 +42,9 @@ def wasserstein_1d(
     Parameters
     ----------
     x, y : array_like, shapes (n,) and (m,), or (n, d) and (m, d)
-        The samples. Each column of 2-D input is a problem of its own.
+        The samples. Each column of 2-D input is a problem of its own. Memory maps, and arrays of
+        h5py, zarr and dask, are read block by block, with the same result; whole if gradients are
+        asked for.
     p : float, default 1
         Order of the distance, at least 1; infinity for the largest distance that mass is moved.
     x_weights, y_weights : array_like, shapes (n,) and (m,), optional
@@ -48,8 +52,9 @@ def wasserstein_1d(
         ones are the same as none.
     return_gradient : bool, default False
         Return a `SlicedResult` with the gradients of the distance; not of infinite p.
-    workers, check_finite, progress
-        As everywhere, see `sliced_wasserstein`.
+    workers, check_finite, memory_limit, progress
+        As everywhere, see `sliced_wasserstein`. Samples that are not in memory are read once for
+        as many columns as the limit holds.
 
     Returns
     -------
@@ -79,30 +84,37 @@ def wasserstein_1d(
     Peyré and Cuturi, Computational Optimal Transport (2019), remark 2.30.
     """
     x, y = validate.aligned("x", x, "y", y)
-    a, b = validate.array("x", x), validate.array("y", y)
-    if a.ndim != b.ndim:
-        raise ValueError(f"x is {a.ndim}-D and y is {b.ndim}-D; both need the same features")
-    one_column = a.ndim == 1
-    if one_column:
-        a, b = a[:, None], b[:, None]
+    # gradients are as large as their samples, which may as well be read whole
+    blocks = not return_gradient and choose.backend() != "cuda"
+    a, b = (s if blocks and is_rows(s) else validate.array(n, s) for n, s in (("x", x), ("y", y)))
+    dimensions = len(a.shape)
+    if dimensions != len(b.shape):
+        raise ValueError(
+            f"x is {dimensions}-D and y is {len(b.shape)}-D; both need the same features"
+        )
+    one_column = dimensions == 1
     p = math.inf if np.ndim(p) == 0 and p == math.inf else scalars.real("p", p, least=1)
     if return_gradient and p == math.inf:
         raise ValueError("p=inf has no gradient: the largest distance that mass is moved jumps")
     workers = resolve_workers(workers)
-    a, b = validate.pair("x", a, "y", b, check_finite=check_finite, workers=workers)
+    limit = scalars.memory_limit(memory_limit)
+    a, b = validate.pair(
+        "x", a, "y", b, check_finite=check_finite, workers=workers, sample=True, blocks=blocks,
+        sparse=False,
+    )  # fmt: skip
     weights = (
         row_weights("x_weights", x_weights, len(a)),
         row_weights("y_weights", y_weights, len(b)),
     )
     if not return_gradient:
-        with reporting(progress, a.shape[1]) as (report,):
-            distances = _distances(a, b, p, *weights, workers, report)
+        with reporting(progress, a.shape[1] * steps_of(a, b)) as (report,):
+            distances = _distances(a, b, p, *weights, workers, limit, report)
         return float(distances[0]) if one_column else validate.like(x, y)(distances)
 
     by_mass = x_weights is not None or y_weights is not None
     d = a.shape[1]
     with reporting(progress, *([d, d] if p > 2 else [d])) as reports:
-        found = _gradients(a, b, p, *weights, by_mass, workers, reports)
+        found = _gradients(a, b, p, *weights, by_mass, workers, limit, reports)
     distances, *by_points, of_x, of_y = found
     gradients = [*by_points, by_weights(x_weights, of_x), by_weights(y_weights, of_y)]
     to_user = validate.like(x, y)
@@ -113,28 +125,35 @@ def wasserstein_1d(
 
 
 def _distances(
-    a: Any, b: Any, p: float, wa: Any, wb: Any, workers: int, report: Any
+    a: Any, b: Any, p: float, wa: Any, wb: Any, workers: int, limit: int, report: Any
 ) -> NDArray[np.float64]:
-    if p == math.inf:
+    streamed = isinstance(a, Rows) or isinstance(b, Rows)
+    if p == math.inf and not streamed:
         return InReach(a, b, None, p, wa, wb, workers).distances
     costs, *_ = choose.module(a, b).sliced_costs(
-        a, b, None, p, wa, wb,
-        gradient=False, direction_weights=None, workers=workers, progress=report,
+        a, b, None, p, wa, wb, gradient=False, direction_weights=None, workers=workers,
+        progress=report, memory_limit=limit,
     )  # fmt: skip
+    if p == math.inf:
+        found: NDArray[np.float64] = costs
+        return found
     lost = out_of_reach(costs, p)
     with np.errstate(over="ignore", invalid="ignore"):
         distances: NDArray[np.float64] = costs ** (1 / p)
-    if lost.any():
-        some = np.flatnonzero(lost)
-        distances[lost] = InReach(
-            validate.columns(a, some), validate.columns(b, some), None, p, wa, wb, workers
+    some = np.flatnonzero(lost)
+    # column by column where all of them may be more than memory holds
+    at_once = 1 if streamed else max(1, len(some))
+    for which in (some[i : i + at_once] for i in range(0, len(some), at_once)):
+        distances[which] = InReach(
+            validate.columns(a, which), validate.columns(b, which), None, p, wa, wb, workers
         ).distances
     return distances
 
 
 def _gradients(
-    a: Any, b: Any, p: float, wa: Any, wb: Any, by_mass: bool, workers: int, reports: Any
-) -> list[Any]:
+    a: Any, b: Any, p: float, wa: Any, wb: Any, by_mass: bool, workers: int, limit: int,
+    reports: Any,
+) -> list[Any]:  # fmt: skip
     """Distances of the columns; their gradients by x, by y, and by shares of mass, d × n, d × m."""
     # d W / d W^p = W^(1 − p) / p. Derivatives of W^p leave the backend in the working dtype, where
     # high powers of W may not fit, so W is found first for those.
@@ -142,12 +161,12 @@ def _gradients(
     shares = np.ones(a.shape[1])
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         if in_advance:
-            distances = _distances(a, b, p, wa, wb, workers, reports[0])
+            distances = _distances(a, b, p, wa, wb, workers, limit, reports[0])
             reached = ~out_of_reach(distances**p, p)
             shares = np.where(reached, distances ** (1 - p) / p, 0.0)
         costs, *gradients, _ = choose.module(a, b).sliced_costs(
             a, b, None, p, wa, wb, gradient=True, weight_gradient=by_mass,
-            direction_weights=shares, workers=workers, progress=reports[-1],
+            direction_weights=shares, workers=workers, progress=reports[-1], memory_limit=limit,
         )  # fmt: skip
         lost = out_of_reach(costs, p)
         if not in_advance:

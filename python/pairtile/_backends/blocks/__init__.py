@@ -15,9 +15,10 @@ from pairtile._backends.blocks.neighbors import (
     radius_counts,
     radius_neighbors,
 )
-from pairtile._backends.blocks.slices import sliced_costs, sliced_energy_costs
+from pairtile._backends.blocks.slices import column_statistics, sliced_costs, sliced_energy_costs
 
 __all__ = [
+    "column_statistics",
     "group_medoids",
     "knn",
     "nearest_pairs",

@@ -1,6 +1,7 @@
 """Sliced costs of samples that are not in memory: projected block by block, sorted line by line.
 
     rows -> frame -> a line of projections for each direction of a batch -> backend -> costs
+    rows -> a line for each column of a batch -> backend -> costs, statistics of columns
 
 A pass over the rows projects as many directions as the memory holds lines of. Those lines then go
 to the backend as columns of samples in memory do, so that costs have one definition. Their bits are
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Set = NDArray[Any] | Rows
 
-__all__ = ["sliced_costs", "sliced_energy_costs"]
+__all__ = ["column_statistics", "sliced_costs", "sliced_energy_costs"]
 
 MEMORY_LIMIT = 1 << 30
 BLOCK = 1 << 24  # bytes of rows read at a time, if there is room
@@ -280,6 +281,29 @@ def sliced_energy_costs(
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             costs[batch.which] = _times(found, batch.units)
     return costs, None, None
+
+
+def column_statistics(
+    x: Set,
+    y: Set,
+    levels: Floats,
+    *,
+    workers: int,
+    progress: Report | None = None,
+    memory_limit: int = 0,
+) -> tuple[Floats, ...]:
+    """How both samples differ column by column; columns are lines as they are."""
+    lines = _Lines(
+        x, y, None, (None, None), workers=workers, memory_limit=memory_limit, progress=progress
+    )
+    found = [
+        choose.module().column_statistics(
+            batch.x.T, batch.y.T, levels, workers=workers, progress=batch.report,
+            memory_limit=lines.engine_memory,
+        )
+        for batch in lines.batches()
+    ]  # fmt: skip
+    return tuple(np.concatenate(one) for one in zip(*found, strict=True))
 
 
 def _times(costs: Floats, units: Floats) -> Floats:

@@ -6,16 +6,25 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pairtile._backends.numpy.slices import least_memory
+
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
 Progress = Callable[[int, int], object] | None
 
 
 def column_statistics(
-    x: Array, y: Array, levels: Float64, *, workers: int, progress: Progress = None
+    x: Array,
+    y: Array,
+    levels: Float64,
+    *,
+    workers: int,
+    progress: Progress = None,
+    memory_limit: int = 0,
 ) -> tuple[Float64, Float64, Float64, Float64, Float64, Float64]:
     """W1, W2, max |F − G|, 2 ∫ (F − G)² dt, ∫ (F − G)² dH, and quantiles of y less those of x."""
     del workers
+    least_memory(len(x) + len(y), memory_limit)
     d = x.shape[1]
     numbers = np.empty((5, d))
     quantiles = np.empty((d, len(levels)))

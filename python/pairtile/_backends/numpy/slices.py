@@ -185,13 +185,19 @@ def _n_slices(x: Array, directions: Array | None) -> int:
     return int(x.shape[1] if directions is None else directions.shape[1])
 
 
-def _batches(n_slices: int, n_points: int, memory_limit: int) -> Iterator[slice]:
-    least = least_line_memory(n_points, 0, wide=True, weighted=True)
+def least_memory(n_points: int, memory_limit: int) -> int:
+    """What one direction takes; ValueError where that is above the limit."""
+    least: int = least_line_memory(n_points, 0, wide=True, weighted=True)
     if 0 < memory_limit < least:
         raise ValueError(
             f"memory_limit={memory_limit} is too small: one direction needs at least {least} bytes "
             "beside inputs and results"
         )
+    return least
+
+
+def _batches(n_slices: int, n_points: int, memory_limit: int) -> Iterator[slice]:
+    least = least_memory(n_points, memory_limit)
     step = max(1, min(_BUFFER // n_points, memory_limit // least or n_slices))
     return (slice(a, min(a + step, n_slices)) for a in range(0, n_slices, step))
 
