@@ -487,3 +487,36 @@ def test_pairs_and_strata_are_one_or_the_other():
     for name in ("groups", "strata"):
         with pytest.raises(ValueError, match=f"paired=True .*{name}"):
             pt.sliced_test(x, y, paired=True, **{name: np.arange(12)})
+
+
+# --- relabellings by their word -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statistic", ["energy", "wasserstein", "max"])
+def test_relabellings_are_drawn_on_demand(statistic):
+    """ "random" looks at drawn ones where all could be looked at; directions are the default's."""
+    x, y = sets(4, 3, 5)
+    options = {"statistic": statistic, "n_projections": 6, "rng": 3}
+    every = pt.sliced_test(x, y, **options)
+    assert (every.null, every.n_permutations) == ("exact", 35)
+    named = pt.sliced_test(x, y, method="permutation", **options)
+    np.testing.assert_array_equal(named.null_distribution, every.null_distribution)
+    drawn = pt.sliced_test(x, y, method="random", **options)
+    assert (drawn.null, drawn.n_permutations) == ("permutation", 999)
+    assert drawn.statistic == every.statistic
+    assert set(drawn.null_distribution) <= set(every.null_distribution)
+    assert abs(drawn.pvalue - every.pvalue) < 0.06
+
+
+def test_drawn_relabellings_follow_the_directions_in_the_same_stream():
+    x, y = sets(4, 3, 1)
+    drawn = np.random.default_rng(1)
+    pt.sphere_directions(1, 3, rng=drawn)
+    result = pt.sliced_test(x, y, method="random", n_projections=3, n_permutations=50, rng=1)
+    plain = pt.energy_test(x, y, method="random", n_permutations=50, rng=drawn)
+    np.testing.assert_allclose(result.null_distribution, plain.null_distribution, rtol=1e-11)
+
+
+def test_an_unknown_method_is_told_of_both_kinds():
+    with pytest.raises(ValueError, match=r"method 'halton'.*orthogonal.*random"):
+        pt.sliced_test(*sets(4, 3, 2), method="halton")

@@ -22,6 +22,7 @@ from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
 from pairtile.slices import energy_factor, sphere_directions
+from pairtile.slices.directions import METHODS
 from pairtile.two_sample.relabelling import Exchange, at_least, pairs_of_rows, plan
 from pairtile.two_sample.results import TestResult, concluded
 
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pairtile._front.progress import Progress
-    from pairtile._front.words import DirectionMethod
+    from pairtile._front.words import DirectionMethod, Enumerable
 
     Floats = NDArray[np.float64]
 
 STATISTICS = ("energy", "wasserstein", "max")
+RELABELLED = ("permutation", "random")  # methods that say nothing of directions
 _NUMBERS = 1 << 23  # of projections held at a time, and of their costs
 _CENTRE_ROWS = 256  # of each sample, whose median is moved to 0
 
@@ -119,7 +121,7 @@ def sliced_test(
     statistic: Literal["energy", "wasserstein", "max"] = "energy",
     p: float = 2,
     n_projections: int = 128,
-    method: DirectionMethod = "gaussian",
+    method: DirectionMethod | Enumerable = "gaussian",
     n_permutations: int = 999,
     groups: ArrayLike | None = None,
     strata: ArrayLike | None = None,
@@ -147,8 +149,10 @@ def sliced_test(
         Order of "wasserstein" and "max", at least 1; "energy" has none.
     n_projections : int, default 128
         Number L of directions.
-    method : {"gaussian", "orthogonal", "sobol", "spiral"}
-        How `sphere_directions` draws them.
+    method : {"gaussian", "orthogonal", "sobol", "spiral", "permutation", "random"}
+        How `sphere_directions` draws them. The last two are the methods of `mmd_test`, along
+        Gaussian directions: "permutation" is the default by that name, "random" draws relabellings
+        even where all of them could be looked at.
     n_permutations, groups, strata, paired
         As in `mmd_test`; few relabellings are enumerated, for the directions that are drawn.
     rng : int, numpy.random.Generator or None
@@ -195,6 +199,7 @@ def sliced_test(
     0.001
     """
     scalars.choice("statistic", statistic, STATISTICS)
+    scalars.choice("method", method, (*METHODS, *RELABELLED))
     power = _order(statistic, p)
     count = scalars.count("n_permutations", n_permutations)
     scalars.count("n_projections", n_projections)
@@ -204,8 +209,9 @@ def sliced_test(
         strata = pairs_of_rows(len(a), len(b), groups=groups, strata=strata)
     exchange = Exchange(len(a), len(b), groups, strata)
     draws = scalars.generator(rng)
-    directions = sphere_directions(a.shape[1], n_projections, rng=draws, method=method)
-    planned = plan(exchange, count, "permutation", draws)
+    drawn, relabelled = ("gaussian", method) if method in RELABELLED else (method, "permutation")
+    directions = sphere_directions(a.shape[1], n_projections, rng=draws, method=drawn)
+    planned = plan(exchange, count, relabelled, draws)
     labels = _Labels(planned.columns, exchange.rows, planned.total)
     if min(labels.sizes.min(), exchange.rows - labels.sizes.max()) == 0:
         raise ValueError("exchanging whole groups leaves a sample without rows")
