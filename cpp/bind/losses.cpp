@@ -2,6 +2,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "losses/pairs.hpp"
+#include "losses/pulls.hpp"
 #include "losses/sigmoid.hpp"
 #include "losses/softmax.hpp"
 
@@ -260,6 +261,38 @@ py::tuple bind_sigmoid(const py::array& x, const py::array& y, double scale, dou
                         : sigmoid<float>(given, positives, bias);
 }
 
+template <class T>
+void pull(const Source& rows, const double* lengths, const Pulls& pulls, py::object gradient,
+          int workers) {
+    auto out = gradient.cast<py::array_t<T, py::array::c_style>>();
+    if (out.ptr() != gradient.ptr() || out.ndim() != 2 || out.shape(0) != rows.rows() ||
+        out.shape(1) != rows.d()) {
+        throw py::value_error("gradient must be contiguous and of the shape of x");
+    }
+    T* to = out.mutable_data();
+    run_released(py::none(), workers,
+                 [&](Control& control) { add_pulls<T>(rows, lengths, pulls, control, to); });
+}
+
+void bind_pulls(const py::array& x, const py::object& lengths,
+                const py::array_t<int64_t, py::array::c_style>& one, const py::object& other,
+                const py::object& weights, const py::array& gradient, int workers) {
+    const Source rows(view_of(x));
+    const int64_t count = one.size(), n = rows.rows();
+    const Pulls pulls{one.data(), vector_of<int64_t>(other, count, "other"),
+                      vector_of<double>(weights, count, "weights"), count};
+    const auto is_row = [n](int64_t row) { return row >= 0 && row < n; };
+    if (!pulls.other || !pulls.weights || !std::all_of(pulls.one, pulls.one + count, is_row) ||
+        !std::all_of(pulls.other, pulls.other + count, is_row)) {
+        throw py::value_error("one and other must be rows of x, with weights");
+    }
+    const double* by_row = vector_of<double>(lengths, n, "lengths");
+    if (gradient.dtype().is(py::dtype::of<float>())) {
+        return pull<float>(rows, by_row, pulls, gradient, workers);
+    }
+    pull<double>(rows, by_row, pulls, gradient, workers);
+}
+
 }  // namespace
 
 void register_losses(py::module_& m) {
@@ -280,6 +313,8 @@ void register_losses(py::module_& m) {
     m.def("pair_losses", bind_pairs, arg("x"), arg("loss"), arg("parameters"), py::kw_only(),
           arg("labels"), arg("normalize"), arg("grad"), arg("row_upstream"), arg("workers"),
           arg("progress") = py::none());
+    m.def("row_pulls", bind_pulls, arg("x"), arg("lengths").none(true), arg("one"), arg("other"),
+          arg("weights"), arg("gradient"), py::kw_only(), arg("workers"));
     m.def("sigmoid_losses", bind_sigmoid, arg("x"), arg("y"), arg("scale"), arg("bias"),
           py::kw_only(), arg("row_scales").none(true), arg("row_labels").none(true),
           arg("col_labels").none(true), arg("target_offset"), arg("normalize"), arg("grad"),

@@ -213,6 +213,17 @@ def farthest_of_group(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, NDArray[np.int64]]: ...
+def next_beyond(
+    x: _Array,
+    metric: str,
+    groups: NDArray[np.int64],
+    anchors: NDArray[np.int64],
+    indptr: NDArray[np.int64],
+    listed: NDArray[np.int64],
+    *,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats, NDArray[np.int64]]: ...
 def distance_histogram(
     x: _Array,
     metric: str,
@@ -543,6 +554,16 @@ def pair_losses(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Array | None]: ...
+def row_pulls(
+    x: _Array,
+    lengths: _Floats | None,
+    one: _Counts,
+    other: _Counts,
+    weights: _Floats,
+    gradient: _Array,  # added to
+    *,
+    workers: int,
+) -> None: ...
 def sigmoid_losses(
     x: _Array,
     y: _Array,

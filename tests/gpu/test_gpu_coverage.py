@@ -36,7 +36,9 @@ REFUSED = {
     "joint_kernel_gradient": [],  # of functions that run there, but for their gradients
     "pair_losses": ["circle_loss", "multi_similarity_loss"],
     "pair_ranks": ["retrieval_metrics"],
+    "next_beyond": ["triplet_loss"],
     "partial_masses": ["partial_wasserstein_1d"],
+    "row_pulls": ["triplet_loss"],
     "sigmoid_losses": ["siglip_loss"],
     "sliced_direction_slopes": ["max_sliced_wasserstein"],
     "sliced_plan": ["expected_sliced_plan"],

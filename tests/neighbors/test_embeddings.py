@@ -64,6 +64,27 @@ def test_the_farthest_of_a_group(points, metric, classes, screen, tile, seed):
 
 @given(
     points=point_sets(),
+    metric=st.sampled_from(["sqeuclidean", "cosine", "manhattan", "chebyshev"]),
+    classes=st.sampled_from([1, 2, 3, 50]),
+    most=st.sampled_from([0, 1, 5, 60]),
+    screen=SCREENS,
+    tile=TILES,
+    seed=SEEDS,
+)
+def test_the_next_beyond_listed_rows(points, metric, classes, most, screen, tile, seed):
+    """Of some anchors in any order; lists hold rows of any group, some of them twice."""
+    rng = np.random.default_rng(seed)
+    n = len(points.array)
+    groups = rng.integers(classes, size=n)
+    anchors = rng.permutation(n)[: rng.integers(1, n + 1)]
+    indptr = np.insert(np.cumsum(rng.integers(most + 1, size=len(anchors))), 0, 0)
+    listed = rng.integers(n, size=indptr[-1])
+    args = points.array, metric, groups, anchors, indptr.astype(np.int64), listed
+    check("next_beyond", *args, screen=screen, tile=tile)
+
+
+@given(
+    points=point_sets(),
     metric=st.sampled_from(["cosine", "sqeuclidean", "manhattan"]),
     classes=st.sampled_from([1, 3, 50]),
     bins=st.sampled_from([1, 2, 7, 300]),

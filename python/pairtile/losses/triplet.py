@@ -2,8 +2,8 @@
 
     labels -> who has both sides -> triplets, a part at a time -> losses -> pulls -> gradient
 
-Triplets come from canonical distances: the hardest from two searches of neighbours, semi-hard ones
-from the distances of a few anchors at a time. A gradient is a sum of pulls w (z_i - z_j) along the
+Triplets come from canonical distances, by searches of neighbours: the hardest from two, semi-hard
+ones from one for some lists of positives. A gradient is a sum of pulls w (z_i - z_j) along the
 pairs of the triplets, both of whose rows it reaches.
 """
 
@@ -35,8 +35,8 @@ __all__ = ["triplet_loss"]
 
 _METRICS = ("euclidean", "sqeuclidean", "cosine")
 _TOGETHER = 256  # rows of classes that are searched in one call, or of one that has more
-_DISTANCES = 1 << 20  # held at once for semi-hard triplets
-_NUMBERS = 1 << 19  # of differences that are held at once for a gradient
+_LISTED = 1 << 19  # positives of anchors that are searched beyond in one call
+_TRIPLETS = 1 << 17  # whose losses and pulls are held at once
 _ROWS = 1024  # that go through the normalisation at once
 
 
@@ -103,10 +103,10 @@ def triplet_loss(
     -----
     Distances are compared by their canonical float64 values, as in `knn`, equal ones by index, so
     that the same triplets are found everywhere. "batch_hard" takes n²d flops for the negatives and
-    2c²d for the positives of a class of c rows, and O(n d) for the gradient. "semi_hard" takes n²
-    canonical distances and a sort of each row of them; its gradient O(d) for each pair of an
-    anchor and a positive. Neither holds more than some rows of distances. The gradient of a
-    distance of 0 is 0.
+    2c²d for the positives of a class of c rows, and O(n d) for the gradient. "semi_hard" takes 2n²d
+    flops, a search among the anchor's positives for each pair, and O(d) for each pair of an anchor
+    and a positive, in its gradient too. Neither holds more than tiles of distances and a part of
+    the triplets. The gradient of a distance of 0 is 0.
 
     References
     ----------
@@ -141,7 +141,8 @@ def triplet_loss(
     gradient = None
     if given.grad:
         # one sum of each row's pulls, or a sum of such sums
-        gradient = np.zeros((n, d), given.dtype if mining == "batch_hard" else np.float64)
+        whole = mining == "batch_hard" or int((sizes[codes] - 1)[counts].sum()) <= _TRIPLETS
+        gradient = np.zeros((n, d), given.dtype if whole else np.float64)
     per_row = np.zeros(n)
     mine = _hardest if mining == "batch_hard" else _semi_hard
     for part in mine(measured, codes, counts, given.workers, progress):
@@ -149,7 +150,7 @@ def triplet_loss(
         _add(per_row, part.anchor, losses * part.share)
         if gradient is not None:
             slopes = slopes * part.share * upstream[part.anchor]
-            _pull(gradient, measured, part, slopes)
+            _pull(gradient, measured, part, slopes, given.workers)
     if gradient is not None and measured.unit:
         for start in range(0, n, _ROWS):
             rows = slice(start, start + _ROWS)
@@ -195,14 +196,6 @@ class _Measured:
             return self.size * squares, np.full(squares.shape, self.slope)
         lengths = np.sqrt(squares)
         return self.size * lengths, np.where(lengths > 0, 1 / np.where(lengths > 0, lengths, 1), 0)
-
-    def taken(self, which: Ints) -> Floats:
-        """These rows in float64, divided by their lengths where distances are of such rows."""
-        some: Floats = self.rows[which].astype(np.float64)
-        if self.lengths is not None:
-            lengths = self.lengths[which]
-            some /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        return some
 
 
 def _lengths(a: Any) -> Floats:
@@ -296,48 +289,39 @@ def _semi_hard(
     """Each anchor with each of its positives, and the negative next beyond that."""
     a, n = measured.searched, len(codes)
     module: ModuleType = choose.module(a)
-    anchors = np.flatnonzero(counts)
-    step = max(1, _DISTANCES // n)
-    with reporting(progress, n * n) as (report,):
-        for start in range(0, len(anchors), step):
-            some = anchors[start : start + step]
-            ordered = module.pairwise_distances(
-                a[some], a, measured.metric, dtype="float64", workers=workers
-            )
-            yield _next_beyond(measured, some, codes, ordered)
-            if report is not None:
-                done = min(start + step, len(anchors))
-                report(n * n * done // len(anchors), n * n)
+    order = np.argsort(codes, kind="stable").astype(np.int64)
+    sizes = np.bincount(codes)
+    first = np.cumsum(sizes) - sizes  # of each class in that order
+    place = np.empty(n, dtype=np.int64)
+    place[order] = np.arange(n)
+    parts = list(_together(np.flatnonzero(counts).astype(np.int64), sizes[codes] - 1, _LISTED))
+    with reporting(progress, *(len(some) * n for some in parts)) as reports:
+        for anchors, report in zip(parts, reports, strict=True):
+            number = sizes[codes[anchors]] - 1
+            indptr = np.insert(np.cumsum(number), 0, 0).astype(np.int64)
+            at = np.repeat(first[codes[anchors]] - indptr[:-1], number) + np.arange(indptr[-1])
+            at += at >= np.repeat(place[anchors], number)  # all of the class but the anchor
+            positive = order[at]
+            near, far, negative = module.next_beyond(
+                a, measured.metric, codes, anchors, indptr, positive,
+                workers=workers, progress=report,
+            )  # fmt: skip
+            for some in _together(np.arange(len(anchors)), number, _TRIPLETS):
+                these = slice(indptr[some[0]], indptr[some[-1] + 1])
+                yield _triplets(
+                    measured, np.repeat(anchors[some], number[some]), positive[these],
+                    negative[these], near[these], far[these],
+                    np.repeat(1 / number[some], number[some]),
+                )  # fmt: skip
 
 
-def _next_beyond(measured: _Measured, anchors: Ints, codes: Ints, ordered: Floats) -> _Triplets:
-    """Triplets of some anchors, from their distances to all rows."""
-    alike = codes[anchors, None] == codes
-    negatives = len(codes) - alike.sum(axis=1)
-    alike[np.arange(len(anchors)), anchors] = False
-    which, positive = np.nonzero(alike)
-    near = ordered[which, positive]
-    alike[np.arange(len(anchors)), anchors] = True
-    ordered[alike] = np.inf  # so that negatives come first
-    places = np.argsort(ordered, axis=1)
-    ascending = np.take_along_axis(ordered, places, axis=1)
-    far, negative = np.empty(len(near)), np.empty(len(near), dtype=np.int64)
-    ends = np.searchsorted(which, np.arange(len(anchors)), side="right")
-    start = 0
-    for i, end in enumerate(ends):
-        values = ascending[i, : negatives[i]]
-        beyond = np.searchsorted(values, near[start:end], side="right")
-        beyond = np.minimum(beyond, len(values) - 1)  # the farthest where all are nearer
-        far[start:end] = values[beyond]
-        negative[start:end] = places[i, beyond]
-        # of equal distances the smallest index
-        first = np.searchsorted(values, values[beyond], side="left")
-        last = np.searchsorted(values, values[beyond], side="right")
-        for tied in np.flatnonzero(last - first > 1):
-            negative[start + tied] = places[i, first[tied] : last[tied]].min()
-        start = end
-    number = np.bincount(which, minlength=len(anchors))
-    return _triplets(measured, anchors[which], positive, negative, near, far, 1 / number[which])
+def _together(anchors: Ints, number: Ints, most: int) -> Iterator[Ints]:
+    """Anchors in runs with about so many positives, `number` of each row, or of one with more."""
+    if not len(anchors):
+        return
+    ends = np.cumsum(number[anchors])
+    cuts = np.searchsorted(ends, np.arange(most, ends[-1], most), side="right")
+    yield from (some for some in np.split(anchors, np.unique(cuts)) if len(some))
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
@@ -360,24 +344,17 @@ def _add(out: NDArray[Any], at: Ints, values: Floats) -> None:
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
-def _pull(gradient: NDArray[Any], measured: _Measured, part: _Triplets, slopes: Floats) -> None:
+def _pull(
+    gradient: NDArray[Any], measured: _Measured, part: _Triplets, slopes: Floats, workers: int
+) -> None:
     """Adds slope · ∂(d_ip − d_in) by every row."""
     one = np.concatenate([part.anchor, part.positive, part.anchor, part.negative])
     other = np.concatenate([part.positive, part.anchor, part.negative, part.anchor])
     toward, away = slopes * part.pull_positive, -slopes * part.pull_negative
     weight = np.concatenate([toward, toward, away, away])
     some = (weight != 0) & (one >= 0) & (other >= 0)
-    if not some.any():
-        return
-    # pairs by row, each once: triplets share many
-    key = one[some] * len(gradient) + other[some]
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-    weight = np.add.reduceat(weight[some][order], starts)
-    one, other = np.divmod(key[starts], len(gradient))
-    step = max(1, _NUMBERS // gradient.shape[1])
-    for start in range(0, len(one), step):
-        which = slice(start, start + step)
-        differences = measured.taken(one[which]) - measured.taken(other[which])
-        _add(gradient, one[which], weight[which, None] * differences)
+    if some.any():
+        choose.module(measured.rows).row_pulls(
+            measured.rows, measured.lengths, one[some], other[some], weight[some], gradient,
+            workers=workers,
+        )  # fmt: skip

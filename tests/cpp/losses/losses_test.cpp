@@ -5,6 +5,7 @@
 
 #include "check.hpp"
 #include "losses/pairs.hpp"
+#include "losses/pulls.hpp"
 #include "losses/sigmoid.hpp"
 #include "losses/softmax.hpp"
 
@@ -273,6 +274,48 @@ TEST(sigmoid_losses_are_their_formulas) {
                 }
                 return loss;
             });
+        }
+    }
+}
+
+TEST(pulls_of_pairs_in_any_order) {
+    Random random(75);
+    for (const int64_t n : {1, 7, 70}) {
+        const Doubles x = normals<double>(random, n * d);
+        Doubles lengths;
+        for (int64_t i = 0; i < n; ++i) lengths.push_back(i % 5 == 0 ? 0.0 : 0.5 + double(i));
+        for (const int64_t count : {int64_t{0}, int64_t{1}, 20 * n}) {
+            std::vector<int64_t> one, other;
+            for (int64_t p = 0; p < count; ++p) {
+                one.push_back(integer(random, 0, n - 1));
+                other.push_back(integer(random, 0, n - 1));
+            }
+            const Doubles weights = normals<double>(random, count);
+            const Pulls pulls{one.data(), other.data(), weights.data(), count};
+            for (const bool divided : {false, true}) {
+                const auto z = [&](int64_t i, int64_t f) {
+                    const double length = divided ? lengths[static_cast<size_t>(i)] : 0.0;
+                    const double value = x[static_cast<size_t>(i * d + f)];
+                    return length > 0.0 ? value / length : value;
+                };
+                Doubles right(x.size(), 0.5), found(right), again(right);
+                for (int64_t p = 0; p < count; ++p) {
+                    const size_t at = static_cast<size_t>(p);
+                    for (int64_t f = 0; f < d; ++f) {
+                        right[static_cast<size_t>(one[at] * d + f)] +=
+                            weights[at] * (z(one[at], f) - z(other[at], f));
+                    }
+                }
+                const double* by = divided ? lengths.data() : nullptr;
+                Control control(ignore, 3), alone(ignore, 1);
+                add_pulls<double>(source_of(x), by, pulls, control, found.data());
+                add_pulls<double>(source_of(x), by, pulls, alone, again.data());
+                for (size_t k = 0; k < right.size(); ++k) {
+                    CHECK(std::fabs(found[k] - right[k]) <= 1e-12 * (1.0 + std::fabs(right[k])), n,
+                          count, k, found[k], right[k]);
+                    CHECK(found[k] == again[k], n, count, k);
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 #include "engine/isa.hpp"
 #include "neighbors/farthest.hpp"
 #include "neighbors/histogram.hpp"
+#include "neighbors/next_beyond.hpp"
 #include "neighbors/ranks.hpp"
 
 namespace {
@@ -93,6 +94,61 @@ TEST(the_farthest_row_of_a_group) {
                 }
                 CHECK(indices[at] == index, name, n, i, indices[at], index);
                 CHECK(index < 0 ? std::isnan(values[at]) : values[at] == best, name, n, i);
+            }
+        }
+    });
+}
+
+TEST(the_row_of_another_group_next_beyond_listed_ones) {
+    for_sets(34, [](const Source& x, const Source&, Random& random) {
+        const int64_t n = x.rows();
+        for (const int64_t classes : {1, 2, 5}) {
+            const auto groups = integers(random, n, classes);
+            std::vector<int64_t> anchors, indptr{0}, rows;
+            for (int64_t i = n - 1; i >= 0; i -= integer(random, 1, 2)) {
+                anchors.push_back(i);
+                const int64_t listed = integer(random, 0, 12);
+                for (int64_t k = 0; k < listed; ++k) rows.push_back(integer(random, 0, n - 1));
+                indptr.push_back(static_cast<int64_t>(rows.size()));
+            }
+            const ListedRows lists{anchors.data(), indptr.data(), rows.data(),
+                                   static_cast<int64_t>(anchors.size())};
+            for (const char* name : {"sqeuclidean", "cosine", "manhattan"}) {
+                const SearchRequest request{x, x, metric_called(name)};
+                std::vector<double> to_listed(rows.size()), to_next(rows.size());
+                std::vector<int64_t> next(rows.size());
+                Control control(ignore, 2);
+                next_beyond(request, groups.data(), lists, control,
+                            {to_listed.data(), to_next.data(), next.data()});
+                const SearchRequest as_read = read(request);
+                Canonical canonical(as_read.metric, as_read.queries, as_read.references);
+                for (size_t a = 0; a < anchors.size(); ++a) {
+                    canonical.set_row(anchors[a]);
+                    std::vector<double> all;
+                    for (int64_t j = 0; j < n; ++j) all.push_back(canonical(j));
+                    const auto value_of = [&](int64_t j) { return all[static_cast<size_t>(j)]; };
+                    for (int64_t e = indptr[a]; e < indptr[a + 1]; ++e) {
+                        const size_t at = static_cast<size_t>(e);
+                        const double listed = value_of(rows[at]);
+                        int64_t beyond = -1, farthest = -1;
+                        for (int64_t j = 0; j < n; ++j) {
+                            if (groups[static_cast<size_t>(j)] ==
+                                groups[static_cast<size_t>(anchors[a])]) {
+                                continue;
+                            }
+                            const double value = value_of(j);
+                            if (farthest < 0 || value > value_of(farthest)) farthest = j;
+                            if (value > listed && (beyond < 0 || value < value_of(beyond))) {
+                                beyond = j;
+                            }
+                        }
+                        const int64_t right = beyond < 0 ? farthest : beyond;
+                        CHECK(to_listed[at] == listed, name, n, a, e);
+                        CHECK(next[at] == right, name, n, a, e, next[at], right);
+                        CHECK(right < 0 ? std::isnan(to_next[at]) : to_next[at] == value_of(right),
+                              name, n, a, e);
+                    }
+                }
             }
         }
     });

@@ -67,6 +67,16 @@ def farthest_of_group(*_: Any, **__: Any) -> tuple[Any, ...]:
     raise NotImplementedError(not_on_gpu("triplet_loss"))
 
 
+def next_beyond(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("triplet_loss"))
+
+
+def row_pulls(*_: Any, **__: Any) -> None:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("triplet_loss"))
+
+
 def distance_histogram(*_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("similarity_histogram"))

@@ -20,6 +20,7 @@ from pairtile._backends.numpy.duplicates import (
 from pairtile._backends.numpy.embeddings import (
     distance_histogram,
     farthest_of_group,
+    next_beyond,
     pair_ranks,
 )
 from pairtile._backends.numpy.fidelity import distance_products, largest_radius_ratios
@@ -35,6 +36,7 @@ from pairtile._backends.numpy.kernels import (
 )
 from pairtile._backends.numpy.losses import (
     pair_losses,
+    row_pulls,
     sigmoid_losses,
     softmax_losses,
     supcon_losses,
@@ -99,6 +101,7 @@ __all__ = [
     "line_centre",
     "line_products",
     "nearest_pairs",
+    "next_beyond",
     "pair_losses",
     "pair_ranks",
     "pairs_within",
@@ -109,6 +112,7 @@ __all__ = [
     "radius_counts",
     "radius_neighbors",
     "relabelled_line_costs",
+    "row_pulls",
     "sigmoid_losses",
     "sliced_costs",
     "sliced_direction_slopes",

@@ -58,6 +58,48 @@ def farthest_of_group(
     return values, indices
 
 
+def next_beyond(
+    x: NDArray[Any],
+    metric: str,
+    groups: Counts,
+    anchors: Counts,
+    indptr: Counts,
+    listed: Counts,
+    *,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats, Counts]:
+    """Of anchors and rows listed for each, the row of another group that is next farther.
+
+    The anchor's ordered value with the listed row, with the row of another group that has the least
+    value above it, or where none has, the largest, and that row; of equal values the smallest
+    index. NaN and -1 where there is none.
+    """
+    del workers
+    to_listed, to_next = np.empty(len(listed)), np.full(len(listed), np.nan)
+    following = np.full(len(listed), -1, dtype=np.int64)
+    for number, anchor in enumerate(anchors):
+        ordered = np.concatenate(
+            [
+                ordered_of_finite(metric, widen(x, slice(anchor, anchor + 1)), widen(x, cols))[0]
+                for cols in spans(len(x))
+            ]
+        )
+        mine = slice(indptr[number], indptr[number + 1])
+        to_listed[mine] = ordered[listed[mine]]
+        others = np.flatnonzero((groups != groups[anchor]) & ~np.isnan(ordered))
+        if len(others):
+            others = others[np.argsort(ordered[others], kind="stable")]
+            values = ordered[others]
+            at = np.searchsorted(values, to_listed[mine], side="right")
+            farthest = np.searchsorted(values, values[-1])  # the first of equal ones
+            at = np.where(at < len(values), at, farthest)
+            to_next[mine], following[mine] = values[at], others[at]
+        if progress is not None:
+            progress(number + 1, len(anchors))
+    return to_listed, to_next, following
+
+
 def distance_histogram(
     x: NDArray[Any],
     metric: str,

@@ -5,8 +5,15 @@ the weights ∂loss/∂S back.
 """
 
 from pairtile._backends.numpy.losses.pairs import pair_losses
+from pairtile._backends.numpy.losses.pulls import row_pulls
 from pairtile._backends.numpy.losses.sigmoid import sigmoid_losses
 from pairtile._backends.numpy.losses.softmax import softmax_losses
 from pairtile._backends.numpy.losses.supcon import supcon_losses
 
-__all__ = ["pair_losses", "sigmoid_losses", "softmax_losses", "supcon_losses"]
+__all__ = [
+    "pair_losses",
+    "row_pulls",
+    "sigmoid_losses",
+    "softmax_losses",
+    "supcon_losses",
+]
