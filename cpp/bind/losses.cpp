@@ -19,6 +19,7 @@ struct LossArguments {
     Source x, y;
     double scale;
     const double* row_scales;
+    bool by_x, by_y;  // whose gradient is wanted, where there are any
     bool normalise, triangle, grad;
     const double* upstream;
     int workers;
@@ -46,10 +47,14 @@ struct Gradients {
 
     explicit Gradients(const LossArguments& given) {
         if (!given.grad) return;
-        auto by_x = zeros<T>({given.x.rows(), given.x.d()});
-        to.x = to.y = by_x.mutable_data();
-        x = by_x;
-        if (!given.triangle) {
+        if (given.by_x) {
+            auto by_x = zeros<T>({given.x.rows(), given.x.d()});
+            to.x = by_x.mutable_data();
+            x = by_x;
+        }
+        if (given.triangle) {
+            to.y = to.x;
+        } else if (given.by_y) {
             auto by_y = zeros<T>({given.y.rows(), given.y.d()});
             to.y = by_y.mutable_data();
             y = by_y;
@@ -114,13 +119,16 @@ py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
                        const py::object& column_logits, double margin, double angular_margin,
                        double label_smoothing, const py::object& false_negative_margin,
                        double tau_plus, bool rows, bool cols, bool normalize, bool grad,
-                       const py::object& row_upstream, int workers, const py::object& progress) {
+                       bool grad_x, bool grad_y, const py::object& row_upstream, int workers,
+                       const py::object& progress) {
     const Source from_x(view_of(x)), from_y(view_of(y));
     const int64_t n = from_x.rows(), m = from_y.rows();
-    const LossArguments given{
-        from_x,    from_y,  scale, vector_of<double>(row_scales, n, "row_scales"),
-        normalize, false,   grad,  vector_of<double>(row_upstream, n, "row_upstream"),
-        workers,   progress};
+    const LossArguments given{from_x,    from_y,
+                              scale,     vector_of<double>(row_scales, n, "row_scales"),
+                              normalize, false,
+                              grad,      grad_x,
+                              grad_y,    vector_of<double>(row_upstream, n, "row_upstream"),
+                              workers,   progress};
     const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
     const Sparse kept(kept_indptr, kept_columns, n, m, "kept columns");
     SoftmaxOptions options;
@@ -151,7 +159,7 @@ py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
 
 // Of a set with itself and a bank: a row is one of the columns too, and has the gradient of both.
 template <class T>
-py::tuple supcon(const LossArguments& given, const SoftmaxOptions& options) {
+py::tuple supcon(const LossArguments& given, const SoftmaxOptions& options, bool bank_wanted) {
     SoftmaxLosses<T> out;
     const int64_t n = given.x.rows();
     py::array_t<double> per_row(n), lse_row(n);
@@ -163,11 +171,12 @@ py::tuple supcon(const LossArguments& given, const SoftmaxOptions& options) {
     given.run([&](const LogitRequest& request) {
         if (request.triangle) return self_softmax_losses<T>(request, options.positives, out);
         softmax_losses<T>(request, options, out);
-        if (!request.upstream) return;
+        if (!request.upstream || !out.gradients.x) return;
         for (int64_t i = 0; i < n * given.x.d(); ++i) out.gradients.x[i] += out.gradients.y[i];
     });
     py::object bank = py::none();
-    if (given.grad && given.y.rows() > n) bank = gradients.y[py::slice(n, given.y.rows(), 1)];
+    if (given.grad && bank_wanted && given.y.rows() > n)
+        bank = gradients.y[py::slice(n, given.y.rows(), 1)];
     return py::make_tuple(per_row, lse_row, gradients.x, bank,
                           gradients.of_scale(given, out.grad_scale));
 }
@@ -175,22 +184,31 @@ py::tuple supcon(const LossArguments& given, const SoftmaxOptions& options) {
 // Rows are x and `second`, columns these and the bank.
 py::tuple bind_supcon(const py::array& x, const py::object& second, const py::object& bank,
                       double scale, const py::object& row_scales, const py::object& labels,
-                      double label_width, bool normalize, bool grad, const py::object& row_upstream,
-                      int workers, const py::object& progress) {
+                      double label_width, bool normalize, bool grad, bool grad_x, bool grad_y,
+                      const py::object& row_upstream, int workers, const py::object& progress) {
     const Source rows = source_of(x, second);
     if (!second.is_none() && !bank.is_none()) {
         throw py::value_error("rows of two arrays have no bank");
     }
     const Source cols = bank.is_none() ? rows : source_of(x, bank);
     const bool triangle = bank.is_none() && row_scales.is_none();
-    const LossArguments given{
-        rows,      cols,     scale, vector_of<double>(row_scales, rows.rows(), "row_scales"),
-        normalize, triangle, grad,  vector_of<double>(row_upstream, rows.rows(), "row_upstream"),
-        workers,   progress};
+    const LossArguments given{rows,
+                              cols,
+                              scale,
+                              vector_of<double>(row_scales, rows.rows(), "row_scales"),
+                              normalize,
+                              triangle,
+                              grad,
+                              grad_x,
+                              grad_x || grad_y,  // rows are columns too
+                              vector_of<double>(row_upstream, rows.rows(), "row_upstream"),
+                              workers,
+                              progress};
     SoftmaxOptions options;
     const double* of_all = vector_of<double>(labels, cols.rows(), "labels");
     options.positives = {nullptr, of_all, of_all, label_width, nullptr, nullptr, nullptr, true};
-    return given.wide() ? supcon<double>(given, options) : supcon<float>(given, options);
+    return given.wide() ? supcon<double>(given, options, grad_y)
+                        : supcon<float>(given, options, grad_y);
 }
 
 template <class T>
@@ -209,8 +227,11 @@ py::tuple bind_pairs(const py::array& x, const std::string& loss, const py::tupl
                      const py::object& row_upstream, int workers, const py::object& progress) {
     const Source rows(view_of(x));
     const LossArguments given{
-        rows,      rows,    1.0,  nullptr,
-        normalize, true,    grad, vector_of<double>(row_upstream, rows.rows(), "row_upstream"),
+        rows,      rows,
+        1.0,       nullptr,
+        normalize, true,
+        grad,      true,
+        true,      vector_of<double>(row_upstream, rows.rows(), "row_upstream"),
         workers,   progress};
     const bool circle = loss == "circle";
     if (!circle && loss != "multi_similarity") throw py::value_error("unknown loss " + loss);
@@ -243,14 +264,16 @@ py::tuple sigmoid(const LossArguments& given, const Positives& positives, double
 py::tuple bind_sigmoid(const py::array& x, const py::array& y, double scale, double bias,
                        const py::object& row_scales, const py::object& row_labels,
                        const py::object& col_labels, int64_t target_offset, bool normalize,
-                       bool grad, const py::object& row_upstream, int workers,
-                       const py::object& progress) {
+                       bool grad, bool grad_x, bool grad_y, const py::object& row_upstream,
+                       int workers, const py::object& progress) {
     const Source from_x(view_of(x)), from_y(view_of(y));
     const int64_t n = from_x.rows(), m = from_y.rows();
-    const LossArguments given{
-        from_x,    from_y,  scale, vector_of<double>(row_scales, n, "row_scales"),
-        normalize, false,   grad,  vector_of<double>(row_upstream, n, "row_upstream"),
-        workers,   progress};
+    const LossArguments given{from_x,    from_y,
+                              scale,     vector_of<double>(row_scales, n, "row_scales"),
+                              normalize, false,
+                              grad,      grad_x,
+                              grad_y,    vector_of<double>(row_upstream, n, "row_upstream"),
+                              workers,   progress};
     Positives positives;
     positives.row_labels = vector_of<double>(row_labels, n, "row_labels");
     positives.col_labels = vector_of<double>(col_labels, m, "col_labels");
@@ -304,12 +327,12 @@ void register_losses(py::module_& m) {
           arg("kept_indptr").none(true), arg("kept_columns").none(true),
           arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
           arg("label_smoothing"), arg("false_negative_margin").none(true), arg("tau_plus"),
-          arg("rows"), arg("cols"), arg("normalize"), arg("grad"), arg("row_upstream"),
-          arg("workers"), arg("progress") = py::none());
+          arg("rows"), arg("cols"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),
+          arg("row_upstream"), arg("workers"), arg("progress") = py::none());
     m.def("supcon_losses", bind_supcon, arg("x"), arg("second").none(true), arg("bank").none(true),
           arg("scale"), py::kw_only(), arg("row_scales").none(true), arg("labels"),
-          arg("label_width"), arg("normalize"), arg("grad"), arg("row_upstream"), arg("workers"),
-          arg("progress") = py::none());
+          arg("label_width"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),
+          arg("row_upstream"), arg("workers"), arg("progress") = py::none());
     m.def("pair_losses", bind_pairs, arg("x"), arg("loss"), arg("parameters"), py::kw_only(),
           arg("labels"), arg("normalize"), arg("grad"), arg("row_upstream"), arg("workers"),
           arg("progress") = py::none());
@@ -318,7 +341,8 @@ void register_losses(py::module_& m) {
     m.def("sigmoid_losses", bind_sigmoid, arg("x"), arg("y"), arg("scale"), arg("bias"),
           py::kw_only(), arg("row_scales").none(true), arg("row_labels").none(true),
           arg("col_labels").none(true), arg("target_offset"), arg("normalize"), arg("grad"),
-          arg("row_upstream"), arg("workers"), arg("progress") = py::none());
+          arg("grad_x"), arg("grad_y"), arg("row_upstream"), arg("workers"),
+          arg("progress") = py::none());
 }
 
 }  // namespace pairtile

@@ -24,7 +24,8 @@ struct LogitRequest {
     double scale_of(int64_t row) const { return row_scales ? row_scales[row] : scale; }
 };
 
-// By the rows of each side as they are; zeroed by the caller. Of a triangle, x alone.
+// By the rows of each side as they are, zeroed by the caller; null where none is wanted, which
+// leaves out a product. Of a triangle both are one.
 template <class T>
 struct LogitGradients {
     T *x, *y;
@@ -92,8 +93,8 @@ class Logits {
     // Gradients by the rows that the logits are of become those by the rows as they are.
     void finish(const LogitGradients<T>& gradients) const {
         if (!request_.normalise) return;
-        through_normalisation(request_.x, gradients.x, request_.control);
-        if (request_.triangle) return;
+        if (gradients.x) through_normalisation(request_.x, gradients.x, request_.control);
+        if (request_.triangle || !gradients.y) return;
         through_normalisation(request_.y, gradients.y, request_.control);
     }
 
@@ -141,9 +142,8 @@ class LogitGradient {
             weights_.weigh(tile, memory.data() + (tile.local_row - block.row) * ld, ld,
                            block.worker, sums);
         });
-        if (!out_.x) return;
-        add_row_products(block, memory.data(), out_.x);
-        add_col_products(block, memory.data(), out_.y);
+        if (out_.x) add_row_products(block, memory.data(), out_.x);
+        if (out_.y) add_col_products(block, memory.data(), out_.y);
     }
 
     void end_blocks() {

@@ -510,6 +510,8 @@ def softmax_losses(
     positive_columns: _Counts | None,
     positive_weights: _Floats | None,
     kept_indptr: _Counts | None,
+    grad_x: bool,
+    grad_y: bool,
     kept_columns: _Counts | None,
     column_logits: _Floats | None,
     margin: float,
@@ -527,6 +529,8 @@ def softmax_losses(
 ) -> tuple[
     _Floats, _Floats | None, _Floats | None, _Array | None, _Array | None, float | _Floats | None
 ]: ...
+    grad_x: bool,
+    grad_y: bool,
 def supcon_losses(
     x: _Array,
     second: _Array | None,
@@ -555,6 +559,8 @@ def pair_losses(
     progress: _Progress = None,
 ) -> tuple[_Floats, _Array | None]: ...
 def row_pulls(
+    grad_x: bool,
+    grad_y: bool,
     x: _Array,
     lengths: _Floats | None,
     one: _Counts,

@@ -74,7 +74,8 @@ def seam(module: Any, x: Any, y: Any, scale: float, **options: Any) -> dict[str,
         ("label_width", "margin", "angular_margin", "label_smoothing", "tau_plus"), 0.0
     )
     given: dict[str, Any] = {
-        "targets": None, "symmetric": False, "normalize": False, "grad": True, "workers": 1,
+        "targets": None, "symmetric": False, "normalize": False, "grad": True, "grad_x": True,
+        "grad_y": True, "workers": 1,
         "rows": True, **unused, **zero,
     }  # fmt: skip
     given |= options

@@ -768,10 +768,77 @@ def test_nothing_but_what_requires_a_gradient_is_differentiated(torch, monkeypat
         mine.clip_loss(x, y, temperature=1.0)
     assert asked == [False, False]
     loss = mine.clip_loss(x, y.detach(), temperature=1.0)
-    assert asked.pop() is True
+    assert asked.pop() == {"x"}
     loss.backward()
     assert x.grad is not None
     assert y.grad is None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_gradient_alone_is_that_among_all(name, torch):
+    """Of a set, of a scale, of weights: the bits do not depend on what else is wanted."""
+    function, tensors = case(name)
+    value = function(*tensors)
+    right = torch.autograd.grad(value, tensors)
+    for at, expected in enumerate(right):
+        given = [one.detach().requires_grad_(i == at) for i, one in enumerate(tensors)]
+        alone = function(*given)
+        assert alone.item() == pytest.approx(value.item(), rel=1e-12)
+        (found,) = torch.autograd.grad(alone, given[at])
+        assert torch.equal(found, expected), at
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize(
+    ("name", "wanted", "asked"),
+    [
+        ("info_nce", "x", (True, True, False)),
+        ("info_nce", "y", (True, False, True)),
+        ("info_nce", "logit_scale", (True, False, False)),
+        ("info_nce", "weights", (False, False, False)),
+        ("clip_loss", "y", (True, False, True)),
+        ("siglip_loss", "x", (True, True, False)),
+        ("siglip_loss", "bias", (True, False, False)),
+        ("supcon_loss", "x", (True, True, False)),
+        ("supcon_loss", "bank", (True, False, True)),
+        ("supcon_loss", "weights", (False, False, False)),
+        ("nt_xent_loss", "y", (True, True, False)),
+        ("nt_xent_loss", "logit_scale", (True, False, False)),
+    ],
+)
+def test_the_backend_computes_no_other_gradient(name, wanted, asked, reduction, torch, monkeypatch):
+    import pairtile.torch as mine
+    from pairtile._backends import choose
+
+    x, y = sets(6, 6, grad=False)
+    given = {"logit_scale": number(1.5, grad=False)}
+    given["weights"] = number(np.linspace(1, 2, 12 if name == "nt_xent_loss" else 6), grad=False)
+    second = {"y": y}
+    if name == "siglip_loss":
+        given["bias"] = number(-1.0, grad=False)
+    if name == "supcon_loss":
+        labels = torch.tensor(LABELS)
+        second = {"labels": labels}
+        given |= {"bank": y, "bank_labels": labels}
+    (x if wanted == "x" else {**second, **given}[wanted]).requires_grad_()
+    module, seen = choose.module(x.numpy(force=True)), []
+
+    class Spy:
+        def __getattr__(self, function):
+            def call(*args, **options):
+                found = getattr(module, function)(*args, **options)
+                if function.endswith("losses"):
+                    seen.append(tuple(options[flag] for flag in ("grad", "grad_x", "grad_y")))
+                    given = sum(np.ndim(one) == 2 for one in found)
+                    assert given == options["grad"] * sum(seen[-1][1:])
+                return found
+
+            return call
+
+    monkeypatch.setattr(choose, "module", lambda *_: Spy())
+    loss = getattr(mine, name)(x, *second.values(), reduction=reduction, **given)
+    loss.sum().backward()
+    assert seen[-1] == asked
 
 
 def test_a_scale_may_be_a_vector_of_one(torch):

@@ -17,6 +17,7 @@ from pairtile._definitions.normalisation import through_normalisation
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
+from pairtile._front.wanted import wants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +144,7 @@ def alignment(
     if n != len(b):
         raise ValueError(f"x has {n} rows and y has {len(b)}; row i of x is paired with row i of y")
     dtype = validate.working_dtype(a, b)
-    by_x, by_y = (np.empty(a.shape, dtype) for _ in range(2)) if grad else (None, None)
+    by_x, by_y = (np.empty(a.shape, dtype) if wants(grad, of) else None for of in ("x", "y"))
     parts = []
     quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
     with reporting(progress, n) as (report,), quiet:
@@ -156,12 +157,14 @@ def alignment(
             difference = one - other
             length, direction = _lengths(difference)
             parts.append(float(np.sum(length**alpha)))
-            if by_x is None or by_y is None:
+            if not grad:
                 continue
             away = np.where(length > 0, length, 1.0)  # equal rows have no direction either
             slope = alpha / n * away ** (alpha - 1)
             pull = slope[:, None] * direction
             for out, side, sign in ((by_x, raw[0], 1.0), (by_y, raw[1], -1.0)):
+                if out is None:
+                    continue
                 by_row = sign * pull
                 out[rows] = through_normalisation(side, by_row) if normalize else by_row
     value = sum(parts) / n

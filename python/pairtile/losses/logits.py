@@ -11,6 +11,7 @@ import numpy as np
 from pairtile._front import scalars, validate
 from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
+from pairtile._front.wanted import Only, wants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,17 +63,28 @@ class Asked:
     """What every loss is asked, validated: sets of rows, and what is done with the losses of rows.
 
     Sets are widened to float64 where float32 could not hold their scores; `dtype` is that of the
-    gradients. None among `given` was not asked for.
+    gradients. None among `given` was not asked for. `grad` says whether there are gradients to
+    compute, of which those by weights take no more than the losses.
     """
 
     given: tuple[Any, ...]
     sets: tuple[Any, ...]
     normalize: bool
-    grad: bool
+    asked_grad: Any
     grad_rows: Floats | None
     weights: Floats | None
     workers: int
     dtype: np.dtype[Any]
+
+    @property
+    def grad(self) -> bool:
+        """Whether the backend has gradients to compute."""
+        by_weights = isinstance(self.asked_grad, Only) and self.asked_grad <= {"weights"}
+        return bool(self.asked_grad) and not by_weights
+
+    def wants(self, *names: str) -> bool:
+        """Whether the gradient of any of these arguments was asked for."""
+        return wants(self.asked_grad, *names)
 
     def seam(self, mean: Mean) -> dict[str, Any]:
         """Arguments that every function of the seam takes."""
@@ -103,7 +115,7 @@ class Asked:
         to_user = validate.like(*self.given)
         loss = mean.loss(validate.host(per_row))
         grad_weights = None
-        if self.grad and self.grad_rows is None:
+        if self.wants("weights") and self.grad_rows is None:
             grad_weights = mean.by_weights(validate.host(per_row), loss)
         return ContrastiveResult(
             loss=loss,
@@ -200,8 +212,8 @@ def asked(
     if dtype == np.float32 and beyond(1.0 if normalize else _largest_product(arrays)):
         arrays = tuple(validate.narrowed(rows, np.float64) for rows in arrays)
     return Asked(
-        tuple(arguments.values()), arrays, bool(normalize), bool(grad), upstream, row_weights,
-        n_workers, dtype,
+        tuple(arguments.values()), arrays, bool(normalize), grad, upstream, row_weights, n_workers,
+        dtype,
     )  # fmt: skip
 
 

@@ -103,7 +103,8 @@ def siglip_loss(
     with reporting(progress, n * m) as (report,):
         per_row, grad_x, grad_y, grad_scale, grad_bias = choose.module(a, b).sigmoid_losses(
             a, b, scale.value, bias, row_scales=scale.by_row, row_labels=of_x, col_labels=of_y,
-            target_offset=offset, **given.seam(mean), progress=report,
+            target_offset=offset, **given.seam(mean), grad_x=given.wants("x"),
+            grad_y=given.wants("y"), progress=report,
         )  # fmt: skip
     return given.result(
         mean, per_row, grad_x=grad_x, grad_y=grad_y, grad_scale=grad_scale, grad_bias=grad_bias

@@ -371,7 +371,8 @@ def _softmax(
             a, b, scale.value, row_scales=scale.by_row, **found.seam(),
             kept_indptr=kept[0], kept_columns=kept[1],
             column_logits=None if logits is None else logits - shared,
-            rows=rows, cols=cols, **options.seam(), **given.seam(mean), progress=reports[-1],
+            rows=rows, cols=cols, **options.seam(), **given.seam(mean),
+            grad_x=given.wants("x"), grad_y=given.wants("y"), progress=reports[-1],
         )  # fmt: skip
     if shared:
         lse_row = lse_row + shared

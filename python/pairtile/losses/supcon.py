@@ -113,7 +113,8 @@ def supcon_loss(
     with reporting(progress, n * len(numbers)) as (report,):
         per_row, lse_row, grad_x, grad_bank, grad_scale = choose.module(a, b).supcon_losses(
             a, None, b, scale.value, row_scales=scale.by_row, labels=numbers, label_width=width,
-            **given.seam(mean), progress=report,
+            **given.seam(mean), grad_x=given.wants("x"), grad_y=given.wants("bank"),
+            progress=report,
         )  # fmt: skip
     return given.result(
         mean, per_row, lse_row=lse_row, grad_x=grad_x, grad_y=grad_bank, grad_scale=grad_scale
@@ -198,7 +199,7 @@ def nt_xent_loss(
         per_row, lse_row, grad_rows_of_both, _, grad_scale = choose.module(a, b).supcon_losses(
             a, b, None, scale.value, row_scales=scale.by_row,
             labels=np.tile(np.arange(n, dtype=np.float64), 2), label_width=0.0,
-            **given.seam(mean), progress=report,
+            **given.seam(mean), grad_x=given.wants("x", "y"), grad_y=False, progress=report,
         )  # fmt: skip
     grad_x = grad_y = None
     if grad_rows_of_both is not None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pairtile._front.differentiable import FUNCTIONS, Differentiable
 from pairtile._front.results import Result
+from pairtile._front.wanted import Only
 from pairtile.kernels.kernel import Kernel, kernel_class
 
 TWICE = (
@@ -113,6 +114,13 @@ def _run(call: Call, tensors: Sequence[Tensor], **more: Any) -> Any:
     return call.function.plain(**given, **call.others, **more)
 
 
+def _asked(call: Call, wanted: Sequence[bool]) -> Any:
+    """What a function is asked for gradients with: losses leave out those that nobody wants."""
+    if call.function.switch != "grad":
+        return True
+    return Only(name for name, want in zip(call.names, wanted, strict=True) if want)
+
+
 def value(call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
     """The value, then the gradients of the wanted tensors."""
     function = call.function
@@ -121,7 +129,7 @@ def value(call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list
         result = _run(call, tensors)
         found = _field(result, function.value) if isinstance(result, Result) else result
         return [_tensor(found, dtype, device)]
-    result = _run(call, tensors, **{function.switch: True})
+    result = _run(call, tensors, **{function.switch: _asked(call, wanted)})
     found = _tensor(_field(result, function.value), dtype, device)
     return [found, *_gradients(call, result, tensors, wanted)]
 
@@ -135,7 +143,7 @@ def row_gradients(
     call: Call, upstream: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]
 ) -> list[Tensor]:
     """Gradients of Σ upstream_i · per_row_i."""
-    result = _run(call, tensors, grad=True, grad_rows=_array("grad_rows", upstream))
+    result = _run(call, tensors, grad=_asked(call, wanted), grad_rows=_array("grad_rows", upstream))
     return list(_gradients(call, result, tensors, wanted))
 
 

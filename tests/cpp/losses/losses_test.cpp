@@ -320,4 +320,44 @@ TEST(pulls_of_pairs_in_any_order) {
     }
 }
 
+// One side's gradient alone has the bits that it has beside the other's.
+TEST(a_gradient_of_one_side_alone) {
+    Random random(76);
+    const Sets sets(random, 70, 110, false);
+    std::vector<int64_t> targets;
+    for (int64_t i = 0; i < sets.n(); ++i) targets.push_back(i);
+    const Positives positives{targets.data()};
+    for (const bool sigmoid : {false, true}) {
+        const auto gradients = [&](bool by_x, bool by_y) {
+            return found_by(sets, true, [&](const LogitRequest& request, Found& found) {
+                const LogitGradients<double> to{by_x ? found.by_x.data() : nullptr,
+                                                by_y ? found.by_y.data() : nullptr};
+                Doubles lse(found.per_row.size());
+                if (sigmoid) {
+                    SigmoidLosses<double> out;
+                    out.per_row = found.per_row.data(), out.gradients = to;
+                    sigmoid_losses<double>(request, positives, -1.0, out);
+                    found.per_row.push_back(out.grad_scale);
+                } else {
+                    SoftmaxOptions options;
+                    options.positives = positives;
+                    SoftmaxLosses<double> out;
+                    out.per_row = found.per_row.data(), out.gradients = to;
+                    out.lse_row = lse.data();
+                    softmax_losses<double>(request, options, out);
+                    found.per_row.push_back(out.grad_scale);
+                }
+            });
+        };
+        const Found both = gradients(true, true);
+        const Doubles none(both.by_x.size(), 0.0), neither(both.by_y.size(), 0.0);
+        for (const int which : {0, 1, 2}) {
+            const Found found = gradients(which == 1, which == 2);
+            CHECK(found.per_row == both.per_row, sigmoid, which);
+            CHECK(found.by_x == (which == 1 ? both.by_x : none), sigmoid, which);
+            CHECK(found.by_y == (which == 2 ? both.by_y : neither), sigmoid, which);
+        }
+    }
+}
+
 }  // namespace

@@ -61,6 +61,8 @@ def softmax_losses(
     cols: bool,
     normalize: bool,
     grad: bool,
+    grad_x: bool,
+    grad_y: bool,
     row_upstream: Shares,
     workers: int,
     progress: Report | None = None,
@@ -79,8 +81,11 @@ def softmax_losses(
         found = _on_tensor_cores(loss, progress)
         if found is None:
             found = _in_float64(loss, progress)
-        for side, name in ((a, "grad_x"), (b, "grad_y")) if normalize and grad else ():
-            _through_normalization(side, found[name])
+        for side, name, wanted in ((a, "grad_x", grad_x), (b, "grad_y", grad_y)):
+            if not wanted:
+                found.pop(name, None)
+            elif normalize and grad:
+                _through_normalization(side, found[name])
         arrays = to_input_namespace(x, *(found.get(name) for name in _ARRAYS))
         return *arrays, found.get("grad_scale")
 

@@ -47,6 +47,14 @@ def gradients(sets: list[Array], by_unit: list[Float64], normalize: bool) -> lis
     return [g.astype(dtype) for g in by_unit]
 
 
+def wanted(
+    sets: list[Array], by_unit: list[Float64], which: list[bool], normalize: bool
+) -> list[Any]:
+    """The same of two sets, None for one whose gradient is not wanted."""
+    found = gradients(sets, by_unit, normalize)
+    return [g if some else None for g, some in zip(found, which, strict=True)]
+
+
 def log_sum_exp(scores: Float64, among: Any = True) -> Float64:
     """Of each row, over the scores among which; −∞ of none."""
     top = level(scores, among)

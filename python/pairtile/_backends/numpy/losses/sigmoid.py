@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pairtile._backends.numpy.losses.rows import chunks, gradients, rows_of
+from pairtile._backends.numpy.losses.rows import chunks, rows_of, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,8 @@ def sigmoid_losses(
     target_offset: int,
     normalize: bool,
     grad: bool,
+    grad_x: bool,
+    grad_y: bool,
     row_upstream: Float64,
     workers: int,
     progress: Callable[[int, int], object] | None = None,
@@ -36,7 +38,7 @@ def sigmoid_losses(
     y64 = rows_of(y, normalize)
     scales = np.full(n, scale) if row_scales is None else row_scales
     per_row, by_scale, grad_bias = np.empty(n), np.zeros(n), 0.0
-    grad_x, grad_y = np.zeros(x.shape), np.zeros(y.shape)
+    by_x, by_y = np.zeros(x.shape), np.zeros(y.shape)
     for rows in chunks(n, max(m, x.shape[1])):
         x64, s, u = rows_of(x[rows], normalize), scales[rows, None], row_upstream[rows, None]
         if row_labels is not None and col_labels is not None:
@@ -51,8 +53,10 @@ def sigmoid_losses(
         if grad:
             # the slope of softplus: e^(t − softplus(t))
             weights = u * sign * np.exp(scores - losses)
-            grad_x[rows] = (s * weights) @ y64
-            grad_y += (s * weights).T @ x64
+            if grad_x:
+                by_x[rows] = (s * weights) @ y64
+            if grad_y:
+                by_y += (s * weights).T @ x64
             by_scale[rows] = np.einsum("ij,ij->i", weights, products)
             grad_bias += float(weights.sum())
         if progress is not None:
@@ -60,4 +64,5 @@ def sigmoid_losses(
     if not grad:
         return per_row, None, None, None, None
     grad_scale = float(by_scale.sum()) if row_scales is None else by_scale
-    return per_row, *gradients([x, y], [grad_x, grad_y], normalize), grad_scale, grad_bias
+    by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], normalize)
+    return per_row, *by_rows, grad_scale, grad_bias

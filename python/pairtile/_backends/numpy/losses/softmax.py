@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pairtile._backends.numpy.losses.rows import chunks, exp_of, gradients, level
+from pairtile._backends.numpy.losses.rows import chunks, exp_of, level, wanted
 from pairtile._backends.numpy.losses.scores import Scores
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def softmax_losses(
     cols: bool,
     normalize: bool,
     grad: bool,
+    grad_x: bool,
+    grad_y: bool,
     row_upstream: Float64,
     workers: int,
     progress: Callable[[int, int], object] | None = None,
@@ -94,7 +96,7 @@ def softmax_losses(
         down.upstream[targets[own]] = row_upstream[own]
     if rows:
         lse_row = np.empty(n)
-    by_scale, grad_x, grad_y = np.zeros(n), np.zeros(x.shape), np.zeros(y.shape)
+    by_scale, by_x, by_y = np.zeros(n), np.zeros(x.shape), np.zeros(y.shape)
     for chunk in parts:
         block = scores.block(chunk)
         weights = np.zeros(block.scores.shape)
@@ -112,15 +114,16 @@ def softmax_losses(
         if grad:
             by_scale[chunk] += np.einsum("ij,ij->i", weights, block.phi)
             weights *= block.scales * block.slope
-            grad_x[chunk] = weights @ scores.y64
-            grad_y += weights.T @ block.x
+            if grad_x:
+                by_x[chunk] = weights @ scores.y64
+            if grad_y:
+                by_y += weights.T @ block.x
         _tell(progress, total - n + chunk.stop, total)
     if not grad:
         return per_row, lse_row, lse_col, None, None, None
     grad_scale = float(by_scale.sum()) if row_scales is None else by_scale
-    return (
-        per_row, lse_row, lse_col, *gradients([x, y], [grad_x, grad_y], normalize), grad_scale
-    )  # fmt: skip
+    by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], normalize)
+    return per_row, lse_row, lse_col, *by_rows, grad_scale
 
 
 def _tell(progress: Callable[[int, int], object] | None, done: int, total: int) -> None:

@@ -26,6 +26,8 @@ def supcon_losses(
     label_width: float,
     normalize: bool,
     grad: bool,
+    grad_x: bool,
+    grad_y: bool,
     row_upstream: Float64,
     workers: int,
     progress: Callable[[int, int], object] | None = None,
@@ -68,6 +70,7 @@ def supcon_losses(
         return per_row, lse_row, None, None, None
     cuts = np.cumsum([len(a) for a in sets])[:-1]
     grads = gradients(sets, np.split(by_candidate, cuts), normalize)
-    grad_bank = None if bank is None else grads.pop()
+    by_bank = None if bank is None else grads.pop()
+    by_rows = np.concatenate(grads) if grad_x else None
     grad_scale = float(by_scale.sum()) if row_scales is None else by_scale
-    return per_row, lse_row, np.concatenate(grads), grad_bank, grad_scale
+    return per_row, lse_row, by_rows, by_bank if grad_y else None, grad_scale
