@@ -1,4 +1,7 @@
 // Softmax and sigmoid losses, those of positives and negatives, and their gradients.
+#include <algorithm>
+#include <cstring>
+
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "losses/pairs.hpp"
@@ -19,8 +22,8 @@ struct LossArguments {
     Source x, y;
     double scale;
     const double* row_scales;
-    bool by_x, by_y;  // whose gradient is wanted, where there are any
     bool normalise, triangle, grad;
+    bool by_x, by_y;  // whose gradient is wanted, where there are any
     const double* upstream;
     int workers;
     const py::object& progress;
@@ -155,6 +158,132 @@ py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
     // the slope of an angle needs digits that float32 products do not have
     const bool wide = given.wide() || angular_margin != 0.0;
     return wide ? softmax<double>(given, options) : softmax<float>(given, options);
+}
+
+// A block of columns, whose rows may have their positives in another one.
+struct BlockArguments {
+    LossArguments given;
+    SoftmaxOptions options;
+
+    bool wide() const { return given.wide() || options.angular_margin != 0.0; }
+};
+
+BlockArguments block_of(const py::array& x, const py::array& y, double scale,
+                        const py::object& targets, const py::object& row_labels,
+                        const py::object& col_labels, const py::object& column_logits,
+                        double margin, double angular_margin, double label_smoothing,
+                        const py::object& false_negative_margin, const py::object& row_limits,
+                        const py::object& col_limits, bool rows, bool cols, bool grad_x,
+                        bool grad_y, int workers, const py::object& progress) {
+    const Source from_x(view_of(x)), from_y(view_of(y));
+    const int64_t n = from_x.rows(), m = from_y.rows();
+    SoftmaxOptions options;
+    options.positives = {vector_of<int64_t>(targets, n, "targets"),
+                         vector_of<double>(row_labels, n, "row_labels"),
+                         vector_of<double>(col_labels, m, "col_labels"),
+                         0.0,
+                         nullptr,
+                         nullptr,
+                         nullptr,
+                         false};
+    options.rows = rows;
+    options.cols = cols;
+    options.margin = margin;
+    options.angular_margin = angular_margin;
+    options.column_logits = vector_of<double>(column_logits, m, "column_logits");
+    options.label_smoothing = label_smoothing;
+    if (!false_negative_margin.is_none()) {
+        options.false_negative_margin = false_negative_margin.cast<double>();
+    }
+    options.row_limits = vector_of<double>(row_limits, n, "row_limits");
+    options.col_limits = vector_of<double>(col_limits, m, "col_limits");
+    return {{from_x, from_y, scale, nullptr, false, false, true, grad_x, grad_y, nullptr, workers,
+             progress},
+            options};
+}
+
+constexpr int64_t state_numbers = 6;
+static_assert(sizeof(SoftmaxState) == state_numbers * sizeof(double));
+
+std::vector<SoftmaxState> states_of(const py::object& given, int64_t n, const char* name) {
+    std::vector<SoftmaxState> states(static_cast<size_t>(n));
+    if (given.is_none()) return {};
+    const auto array = given.cast<py::array_t<double, py::array::c_style>>();
+    if (array.ndim() != 2 || array.shape(0) != n || array.shape(1) != state_numbers) {
+        throw py::value_error(std::string(name) + " must hold six numbers for each row");
+    }
+    std::memcpy(static_cast<void*>(states.data()), array.data(),
+                states.size() * sizeof(SoftmaxState));
+    return states;
+}
+
+py::object array_of(const std::vector<SoftmaxState>& states) {
+    py::array_t<double> out(
+        {static_cast<py::ssize_t>(states.size()), static_cast<py::ssize_t>(state_numbers)});
+    std::memcpy(out.mutable_data(), states.data(), states.size() * sizeof(SoftmaxState));
+    return out;
+}
+
+py::tuple bind_softmax_states(const py::array& x, const py::array& y, double scale,
+                              const py::object& targets, const py::object& row_labels,
+                              const py::object& col_labels, const py::object& column_logits,
+                              double margin, double angular_margin, double label_smoothing,
+                              const py::object& false_negative_margin, const py::object& row_limits,
+                              const py::object& col_limits, bool rows, bool cols, int workers,
+                              const py::object& progress) {
+    const BlockArguments block =
+        block_of(x, y, scale, targets, row_labels, col_labels, column_logits, margin,
+                 angular_margin, label_smoothing, false_negative_margin, row_limits, col_limits,
+                 rows, cols, false, false, workers, progress);
+    std::vector<SoftmaxState> of_rows(static_cast<size_t>(block.given.x.rows()));
+    std::vector<SoftmaxState> of_cols(cols ? static_cast<size_t>(block.given.y.rows()) : 0);
+    py::array_t<double> limits(block.given.x.rows());
+    const SoftmaxStates out{of_rows.data(), of_cols.data(), limits.mutable_data()};
+    block.given.run([&](const LogitRequest& request) {
+        block.wide() ? softmax_states<double>(request, block.options, out)
+                     : softmax_states<float>(request, block.options, out);
+    });
+    return py::make_tuple(array_of(of_rows), cols ? array_of(of_cols) : py::none(), limits);
+}
+
+template <class T>
+py::tuple block_gradients(const BlockArguments& block, const SoftmaxSides& sides) {
+    SoftmaxLosses<T> out;
+    Gradients<T> gradients(block.given);
+    out.gradients = gradients.to;
+    block.given.run([&](const LogitRequest& request) {
+        softmax_gradients<T>(request, block.options, sides, out);
+    });
+    return py::make_tuple(gradients.x, gradients.y, out.grad_scale);
+}
+
+py::tuple bind_softmax_gradients(const py::array& x, const py::array& y, double scale,
+                                 const py::object& targets, const py::object& row_labels,
+                                 const py::object& col_labels, const py::object& column_logits,
+                                 double margin, double angular_margin, double label_smoothing,
+                                 const py::object& false_negative_margin,
+                                 const py::object& row_limits, const py::object& col_limits,
+                                 bool rows, bool cols, const py::object& row_states,
+                                 const py::object& row_weights, const py::object& col_states,
+                                 const py::object& col_weights, bool grad_x, bool grad_y,
+                                 int workers, const py::object& progress) {
+    const BlockArguments block =
+        block_of(x, y, scale, targets, row_labels, col_labels, column_logits, margin,
+                 angular_margin, label_smoothing, false_negative_margin, row_limits, col_limits,
+                 rows, cols, grad_x, grad_y, workers, progress);
+    const int64_t n = block.given.x.rows(), m = block.given.y.rows();
+    const auto of_rows = states_of(row_states, n, "row_states");
+    const auto of_cols = states_of(col_states, m, "col_states");
+    const SoftmaxSides sides{of_rows.data(), of_cols.data(),
+                             vector_of<double>(row_weights, n, "row_weights"),
+                             vector_of<double>(col_weights, m, "col_weights")};
+    if (of_rows.empty() || (rows && !sides.row_weights) ||
+        (cols && (of_cols.empty() || !sides.col_weights || !block.options.positives.targets))) {
+        throw py::value_error(
+            "a side that has a loss needs states, weights and, of columns, targets");
+    }
+    return block.wide() ? block_gradients<double>(block, sides)
+                        : block_gradients<float>(block, sides);
 }
 
 // Of a set with itself and a bank: a row is one of the columns too, and has the gradient of both.
@@ -329,6 +458,20 @@ void register_losses(py::module_& m) {
           arg("label_smoothing"), arg("false_negative_margin").none(true), arg("tau_plus"),
           arg("rows"), arg("cols"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),
           arg("row_upstream"), arg("workers"), arg("progress") = py::none());
+    m.def("softmax_states", bind_softmax_states, arg("x"), arg("y"), arg("scale"), py::kw_only(),
+          arg("targets").none(true), arg("row_labels").none(true), arg("col_labels").none(true),
+          arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
+          arg("label_smoothing"), arg("false_negative_margin").none(true),
+          arg("row_limits").none(true), arg("col_limits").none(true), arg("rows"), arg("cols"),
+          arg("workers"), arg("progress") = py::none());
+    m.def("softmax_gradients", bind_softmax_gradients, arg("x"), arg("y"), arg("scale"),
+          py::kw_only(), arg("targets").none(true), arg("row_labels").none(true),
+          arg("col_labels").none(true), arg("column_logits").none(true), arg("margin"),
+          arg("angular_margin"), arg("label_smoothing"), arg("false_negative_margin").none(true),
+          arg("row_limits").none(true), arg("col_limits").none(true), arg("rows"), arg("cols"),
+          arg("row_states"), arg("row_weights").none(true), arg("col_states").none(true),
+          arg("col_weights").none(true), arg("grad_x"), arg("grad_y"), arg("workers"),
+          arg("progress") = py::none());
     m.def("supcon_losses", bind_supcon, arg("x"), arg("second").none(true), arg("bank").none(true),
           arg("scale"), py::kw_only(), arg("row_scales").none(true), arg("labels"),
           arg("label_width"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),

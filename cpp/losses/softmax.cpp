@@ -3,30 +3,18 @@
 // and columns become losses and what the weights need of them (Finish).
 #include "losses/softmax.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "engine/row_states.hpp"
 #include "losses/softmax_rule.hpp"
 #include "losses/softmax_side.hpp"
-#include "pairtile/fold/log_sum_exp.hpp"
 #include "pairtile/fold/softmax_weight.hpp"
 
 namespace pairtile {
 namespace {
-
-// What a row or a column knows after the forward sweep.
-struct SoftmaxState {
-    LogSumExp all;                       // of the pairs that are not left out
-    double positive = 0.0, share = 0.0;  // Σ w S over its positives, and Σ w
-    double total = 0.0, count = 0.0;     // Σ S over all, and how many; for label smoothing
-
-    void merge(const SoftmaxState& other) {
-        all.merge(other.all);
-        positive += other.positive, share += other.share;
-        total += other.total, count += other.count;
-    }
-};
 
 // Adds what a row of logits sums to without those left out, and how many these are.
 template <class T>
@@ -456,6 +444,37 @@ struct SelfWeights {
     }
 };
 
+template <class T>
+void sweep_forward(const Logits<T>& logits, const SoftmaxOptions& options,
+                   SoftmaxForward<T>& forward) {
+    BlockingLimits limits;
+    limits.state_bytes = int64_t{8} << 20;  // of columns, beside a state of each row and column
+    if (options.cols) limits.state_bytes_per_col = options.label_smoothing > 0.0 ? 32 : 16;
+    logits.sweep(forward, limits);
+}
+
+template <class T>
+void sweep_backward(const LogitRequest& request, const SoftmaxOptions& options,
+                    const Logits<T>& logits, const SoftmaxRule<T>& rule, Softmax<T> of_rows,
+                    Softmax<T> of_cols, SoftmaxLosses<T>& out) {
+    SoftmaxWeights<T> weights(rule, options, out.grad_scales, request.control.workers());
+    weights.row = std::move(of_rows);
+    weights.col = std::move(of_cols);
+    LogitGradient<T, SoftmaxWeights<T>> backward(weights, out.gradients, request.control.workers());
+    logits.sweep(backward);
+    logits.finish(out.gradients);
+    out.grad_scale += backward.sums.by_scale;
+}
+
+// A pair that is the positive of its row and of its column has the weights of both.
+template <class T>
+void join_positives(const SoftmaxOptions& options, size_t row, Softmax<T>& rows,
+                    const Softmax<T>& cols) {
+    const T of_col = cols.positive[static_cast<size_t>(options.positives.targets[row])];
+    rows.positive[row] = options.rows ? rows.positive[row] + of_col : of_col;
+    rows.single[row] = true;
+}
+
 }  // namespace
 
 template <class T>
@@ -466,10 +485,7 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
     const Logits<T> logits(request);
     const SoftmaxRule<T> rule(request, options, logits);
     SoftmaxForward<T> forward(rule, options, n, m, workers);
-    BlockingLimits limits;
-    limits.state_bytes = int64_t{8} << 20;  // of columns, beside a state of each row and column
-    if (options.cols) limits.state_bytes_per_col = options.label_smoothing > 0.0 ? 32 : 16;
-    logits.sweep(forward, limits);
+    sweep_forward(logits, options, forward);
 
     const bool grad = request.upstream != nullptr;
     const double half = options.rows && options.cols ? 0.5 : 1.0;
@@ -500,24 +516,55 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
         SoftmaxState& col = forward.cols[target];
         col.positive = row.positive, col.share = row.share;
         out.per_row[i] += half * of_col(target, col, true, weight);
-        // the pair's weight is that of both sums
-        if (!grad) continue;
-        T& positive = of_row.side.positive[at];
-        positive =
-            options.rows ? positive + of_col.side.positive[target] : of_col.side.positive[target];
-        of_row.side.single[at] = true;
+        if (grad) join_positives(options, at, of_row.side, of_col.side);
     }
     for (size_t j = 0; j < forward.cols.size(); ++j) {
         out.lse_col[j] = forward.cols[j].all.finish();
     }
     if (!grad) return;
-    SoftmaxWeights<T> weights(rule, options, out.grad_scales, workers);
-    weights.row = std::move(of_row.side);
-    weights.col = std::move(of_col.side);
-    LogitGradient<T, SoftmaxWeights<T>> backward(weights, out.gradients, workers);
-    logits.sweep(backward);
-    logits.finish(out.gradients);
-    out.grad_scale += backward.sums.by_scale;
+    sweep_backward(request, options, logits, rule, std::move(of_row.side), std::move(of_col.side),
+                   out);
+}
+
+template <class T>
+void softmax_states(const LogitRequest& request, const SoftmaxOptions& options,
+                    const SoftmaxStates& out) {
+    const Logits<T> logits(request);
+    const SoftmaxRule<T> rule(request, options, logits);
+    SoftmaxForward<T> forward(rule, options, request.x.rows(), request.y.rows(),
+                              request.control.workers());
+    sweep_forward(logits, options, forward);
+    std::copy(forward.rows.begin(), forward.rows.end(), out.rows);
+    if (options.cols) std::copy(forward.cols.begin(), forward.cols.end(), out.cols);
+    const bool found = options.false_negative_margin.has_value();
+    for (int64_t i = 0; i < request.x.rows(); ++i) {
+        out.limits[i] = found ? rule.limit_of(i) : INFINITY;
+    }
+}
+
+template <class T>
+void softmax_gradients(const LogitRequest& request, const SoftmaxOptions& options,
+                       const SoftmaxSides& sides, SoftmaxLosses<T>& out) {
+    const int64_t n = request.x.rows(), m = request.y.rows();
+    const Logits<T> logits(request);
+    const SoftmaxRule<T> rule(request, options, logits);
+    const int64_t* targets = options.positives.targets;
+    Finish<T> of_row(options.label_smoothing, n, true);
+    Finish<T> of_col(options.label_smoothing, options.cols ? m : 0, options.cols);
+    for (int64_t j = 0; options.cols && j < m; ++j) {
+        const SoftmaxState& state = sides.cols[j];
+        if (state.share != 0.0) of_col(static_cast<size_t>(j), state, true, sides.col_weights[j]);
+    }
+    for (int64_t i = 0; i < n; ++i) {
+        const size_t at = static_cast<size_t>(i);
+        const SoftmaxState& state = sides.rows[i];
+        if (state.share == 0.0) continue;
+        const bool single = targets || state.share == 1.0;
+        if (options.rows) of_row(at, state, single, sides.row_weights[i]);
+        if (options.cols && targets[i] >= 0) join_positives(options, at, of_row.side, of_col.side);
+    }
+    sweep_backward(request, options, logits, rule, std::move(of_row.side), std::move(of_col.side),
+                   out);
 }
 
 template <class T>
@@ -549,6 +596,14 @@ template void softmax_losses<float>(const LogitRequest&, const SoftmaxOptions&,
                                     SoftmaxLosses<float>&);
 template void softmax_losses<double>(const LogitRequest&, const SoftmaxOptions&,
                                      SoftmaxLosses<double>&);
+template void softmax_states<float>(const LogitRequest&, const SoftmaxOptions&,
+                                    const SoftmaxStates&);
+template void softmax_states<double>(const LogitRequest&, const SoftmaxOptions&,
+                                     const SoftmaxStates&);
+template void softmax_gradients<float>(const LogitRequest&, const SoftmaxOptions&,
+                                       const SoftmaxSides&, SoftmaxLosses<float>&);
+template void softmax_gradients<double>(const LogitRequest&, const SoftmaxOptions&,
+                                        const SoftmaxSides&, SoftmaxLosses<double>&);
 template void self_softmax_losses<float>(const LogitRequest&, const Positives&,
                                          SoftmaxLosses<float>&);
 template void self_softmax_losses<double>(const LogitRequest&, const Positives&,

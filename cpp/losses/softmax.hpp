@@ -6,6 +6,7 @@
 
 #include "losses/logits.hpp"
 #include "losses/positives.hpp"
+#include "pairtile/fold/log_sum_exp.hpp"
 
 namespace pairtile {
 
@@ -20,6 +21,8 @@ struct SoftmaxOptions {
     const int64_t *kept_indptr = nullptr, *kept_columns = nullptr;
     // only with targets: negatives with C > C of the positive + this are left out
     std::optional<double> false_negative_margin;
+    // in its place, where positives are elsewhere: the largest C that stays, of rows and columns
+    const double *row_limits = nullptr, *col_limits = nullptr;
     double label_smoothing = 0.0;
     double tau_plus = 0.0;  // only with targets, for rows, with nothing left out
 };
@@ -40,6 +43,40 @@ struct SoftmaxLosses {
 template <class T>
 void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
                     SoftmaxLosses<T>& out);
+
+// What is summed over the pairs of a row or a column, a monoid: columns may come in several blocks.
+struct SoftmaxState {
+    LogSumExp all;                       // of the pairs that are not left out
+    double positive = 0.0, share = 0.0;  // Σ w S over its positives, and Σ w
+    double total = 0.0, count = 0.0;     // Σ S over all, and how many; for label smoothing
+
+    void merge(const SoftmaxState& other) {
+        all.merge(other.all);
+        positive += other.positive, share += other.share;
+        total += other.total, count += other.count;
+    }
+};
+
+// Of each row, and of each column where `options.cols`; columns do not know their positives. Not
+// with tau_plus. `limits` are those of false_negative_margin: of a row's sum and of its target's.
+struct SoftmaxStates {
+    SoftmaxState *rows, *cols;
+    double* limits;
+};
+template <class T>
+void softmax_states(const LogitRequest& request, const SoftmaxOptions& options,
+                    const SoftmaxStates& out);
+
+// States over all blocks, of which this may be one, and the weights of the losses that they are of.
+struct SoftmaxSides {
+    const SoftmaxState *rows, *cols;
+    const double *row_weights, *col_weights;
+};
+
+// What the pairs of a block add to the gradients of Σ weight · loss.
+template <class T>
+void softmax_gradients(const LogitRequest& request, const SoftmaxOptions& options,
+                       const SoftmaxSides& sides, SoftmaxLosses<T>& out);
 
 // The same of a triangle: of the rows of one set, none of which is compared with itself; options
 // are its positives, by labels.

@@ -19,6 +19,8 @@ class SoftmaxRule {
         const int64_t n = request.x.rows(), m = request.y.rows();
         if (request.row_scales) scales_ = narrowed<T>(request.row_scales, n);
         if (options.column_logits) column_logits_ = narrowed<T>(options.column_logits, m);
+        if (options.row_limits) row_limits_ = narrowed<T>(options.row_limits, n);
+        if (options.col_limits) col_limits_ = narrowed<T>(options.col_limits, m);
         if (!options.false_negative_margin) return;
         const double margin = *options.false_negative_margin;
         const int64_t* targets = options.positives.targets;
@@ -33,6 +35,13 @@ class SoftmaxRule {
     }
 
     const Positives& positives() const { return options_.positives; }
+
+    // The largest product that stays in the sums of a row, and of its target.
+    double limit_of(int64_t row) const {
+        if (!row_limits_.empty()) return row_limits_[static_cast<size_t>(row)];
+        const int64_t target = col_limits_.empty() ? -1 : options_.positives.targets[row];
+        return target < 0 ? INFINITY : col_limits_[static_cast<size_t>(target)];
+    }
 
     // Whether logits are dot products times one scale, and all pairs are in all sums.
     bool plain() const {

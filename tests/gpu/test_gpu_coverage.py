@@ -43,6 +43,9 @@ REFUSED = {
     "sliced_direction_slopes": ["max_sliced_wasserstein"],
     "sliced_plan": ["expected_sliced_plan"],
     "sliced_plan_distances": ["min_sliced_plan"],
+    # of losses over processes with options, and all of those on the CPU
+    "softmax_gradients": [],
+    "softmax_states": [],
     "supcon_losses": ["supcon_loss", "nt_xent_loss"],
 }
 # Nothing of these depends on where arrays are.

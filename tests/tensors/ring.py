@@ -142,20 +142,112 @@ def more_columns(rank):
 
 def rows_seen(rank):
     """The most rows that a function on arrays is given."""
+    import pairtile.torch.distributed as over
+    from pairtile._backends import choose
+
+    most, plain = [], choose.module
+
+    class Spy:
+        def __init__(self, *arrays):
+            self.module = plain(*arrays)
+
+        def __getattr__(self, name):
+            def call(x, y, *rest, **options):
+                most.append(max(len(x), len(y)))
+                return getattr(self.module, name)(x, y, *rest, **options)
+
+            return call if name.startswith("softmax") else getattr(self.module, name)
+
+    choose.module = Spy
+    local = [mine(v, rank, CUTS["uneven"]).requires_grad_() for v in batch()]
+    over.clip_loss(*local, temperature=1.0)
+    choose.module = plain
+    return max(most)
+
+
+def options_of(name, case, rank, cut):
+    """Keywords of this process, and of one process with all rows, with all that gets gradients."""
+    generator = torch.Generator().manual_seed(5)
+    whole = {}
+    if "weights" in case:
+        whole["weights"] = torch.rand(12, generator=generator, dtype=torch.float64)
+        whole["weights"][3] = 0
+    if "groups" in case:
+        ids = torch.randint(5, (12,), generator=generator)
+        whole["x_groups"] = ids
+        whole["y_groups"] = torch.randint(6, (12,), generator=generator)
+    if "names" in case:
+        whole["x_groups"] = [f"g{i % 5}" for i in range(12)]
+        whole["y_groups"] = ["g1", "g2", "other", "longer than these"] * 3
+    if "logits" in case:
+        logits = 300 + torch.randn(12, generator=generator, dtype=torch.float64)
+        whole["column_logits"] = logits
+    first, last = sum(cut[:rank]), sum(cut[: rank + 1])
+    local = {one: v[first:last] for one, v in whole.items()}
+    numbers = {
+        "smoothing": {"label_smoothing": 0.2},
+        "false": {"false_negative_margin": 0.4},
+        "margin": {"margin": 0.3},
+        "angle": {"angular_margin": 0.4, "normalize": True},
+        "rows": {"direction": "rows"},
+        "columns": {"direction": "columns"},
+    }
+    both = {k: v for word, more in numbers.items() if word in case for k, v in more.items()}
+    return {**local, **both}, {**whole, **both}
+
+
+OPTIONS = {
+    "info_nce": (
+        "weights", "groups", "names", "logits", "smoothing", "false", "margin", "angle",
+        "groups smoothing margin weights", "false smoothing logits weights",
+    ),
+    "clip_loss": (
+        "weights", "rows", "columns", "smoothing", "false", "columns false smoothing",
+        "false smoothing weights",
+    ),
+    "siglip_loss": ("weights", "groups", "names weights"),
+}  # fmt: skip
+
+
+def leaf(value):
+    return value.clone().requires_grad_()
+
+
+def option_case(name, case, cut, rank, dtype, wanted):
+    """Value and gradients beside those of the plain function of all rows, in float64."""
     import pairtile
     import pairtile.torch.distributed as over
 
-    most, plain = [], pairtile.info_nce
-
-    def spy(x, y, **options):
-        most.append(max(len(x), len(y)))
-        return plain(x, y, **options)
-
-    pairtile.info_nce = spy
-    local = [mine(v, rank, CUTS["uneven"]).requires_grad_() for v in batch()]
-    over.clip_loss(*local, temperature=1.0)
-    pairtile.info_nce = plain
-    return max(most)
+    x, y = batch(dtype)
+    local, whole = options_of(name, case, rank, cut)
+    more = {"bias": -0.8} if name == "siglip_loss" else {}
+    right = getattr(pairtile, name)(
+        x.double(), y.double(), logit_scale=1.7, grad=True, **whole, **more
+    )
+    rows = {"x": mine(x, rank, cut), "y": mine(y, rank, cut)}
+    scale = torch.tensor(1.7, dtype=torch.float64)
+    given = {**rows, **{one: v for one, v in local.items() if one == "weights"}, "scale": scale}
+    leaves = {one: leaf(v) for one, v in given.items() if wanted is None or one in wanted}
+    given |= leaves
+    local |= {one: v for one, v in given.items() if one == "weights"}
+    loss = getattr(over, name)(given["x"], given["y"], logit_scale=given["scale"], **local, **more)
+    found = {"value": abs(loss.item() - right.loss) / abs(right.loss)}
+    if loss.requires_grad:
+        loss.backward()
+    for one, got in leaves.items():
+        expected = getattr(right, f"grad_{one}")
+        if one == "scale":
+            dist.all_reduce(got.grad)
+            found[one] = abs(got.grad.item() / size - expected) / abs(expected)
+        elif got.grad is not None or len(got):
+            expected = torch.as_tensor(expected)
+            reach = expected.abs().max()
+            found[one] = float(
+                ((got.grad.double() / size - mine(expected, rank, cut)).abs().max() / reach)
+                if len(got)
+                else 0.0
+            )
+    return found
 
 
 def refusals(rank):
@@ -175,6 +267,10 @@ def refusals(rank):
     tried(x * (float("nan") if rank == 1 else 1), y)
     tried(x[:, : 5 - rank], y[:, : 5 - rank])
     tried(x.float() if rank else x, y.float() if rank else y)
+    tried(x, y, label_smoothing=0.1 * rank)
+    tried(x, y, x_groups=[rank] * (len(x) - (rank == 1)))
+    tried(x, y, x_groups=["a"] * len(x) if rank else [1] * len(x))
+    tried(x, y, weights=torch.zeros(len(x)))
     local = x.clone().requires_grad_()
     loss = over.info_nce(local, y, temperature=1.0)
     (first,) = torch.autograd.grad(loss, local, create_graph=True)
@@ -196,6 +292,7 @@ def work(rank, folder):
         )
         found = {
             "cases": [],
+            "options": [],
             "tower": tower(rank),
             "separate": separate(rank),
             "more columns": more_columns(rank),
@@ -208,6 +305,15 @@ def work(rank, folder):
                     for normalize in (False, True):
                         off = one_case(name, cut, rank, dtype, normalize)
                         found["cases"].append([name, which, str(dtype), normalize, off])
+        for name, cases in OPTIONS.items():
+            for case in cases:
+                for which, cut in CUTS.items():
+                    for dtype in (torch.float32, torch.float64):
+                        off = option_case(name, case, cut, rank, dtype, None)
+                        found["options"].append([name, case, which, str(dtype), off])
+                for wanted in ("x", "y", "scale", ""):
+                    off = option_case(name, case, CUTS["uneven"], rank, torch.float64, wanted)
+                    found["options"].append([name, case, f"only {wanted}", "torch.float64", off])
         dist.destroy_process_group()
     with open(f"{folder}/{rank}.json", "w") as file:
         json.dump(found, file)

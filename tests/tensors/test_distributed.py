@@ -39,6 +39,19 @@ def test_value_and_gradients_are_those_of_one_process(size, name):
 
 
 @sizes
+@pytest.mark.parametrize("name", ["info_nce", "clip_loss", "siglip_loss"])
+def test_options_are_those_of_one_process(size, name):
+    """Whatever the cut, and whichever gradients are wanted."""
+    for one in found(size):
+        cases = [case for case in one["options"] if case[0] == name]
+        assert len(cases) >= 30
+        for _, options, which, dtype, off in cases:
+            for what, error in off.items():
+                limit = 1e-11 if dtype == "torch.float64" else 5e-6
+                assert error < limit, (options, which, dtype, what)
+
+
+@sizes
 def test_averaged_over_processes_gradients_of_a_model_are_those_of_one(size):
     assert all(one["tower"] < 1e-5 for one in found(size))
 
@@ -61,7 +74,7 @@ def test_no_process_sees_more_rows_than_the_largest_batch(size):
 @sizes
 def test_an_error_in_one_process_is_one_in_all(size):
     for rank, one in enumerate(found(size)):
-        bad, columns, dtypes, twice, value = one["refusals"]
+        bad, columns, dtypes, options, groups, kinds, weights, twice, value = one["refusals"]
         if rank == 1:
             assert bad[0] == "ValueError"
             assert "NaN" in bad[1]
@@ -71,5 +84,12 @@ def test_an_error_in_one_process_is_one_in_all(size):
         assert columns[0] == dtypes[0] == "ValueError"
         assert "the ranks differ in columns" in columns[1]
         assert "the ranks differ in float64" in dtypes[1]
+        assert options[0] == "ValueError"
+        assert "the ranks differ in options" in options[1]
+        assert groups[0] == ("ValueError" if rank == 1 else "RuntimeError")
+        assert kinds == ["TypeError", kinds[1]]
+        assert "must be integers in all ranks, or strings" in kinds[1]
+        assert weights[0] == "ValueError"
+        assert "weights sums to 0 over all rows" in weights[1]
         assert "differentiated again" in twice[1]
         assert value == found(size)[0]["refusals"][-1]

@@ -1,284 +1,223 @@
 """Contrastive losses over the rows of all processes, of which each holds its own.
 
-    blocks of y go round the ring -> log-sum-exp of each row over all blocks -> losses of rows
-    they go round once more, each with its gradient -> exact gradients of the mean over all rows
-
-No process ever holds more than two blocks besides its own. What the ring carries is computed by the
-functions on arrays: a block's softmax, weighted by the share that the block has of the whole sum of
-a row, is that part of the softmax over all blocks.
+arguments, checked -> processes agree -> blocks of y round a ring (`ring`, `ring_losses`)
+-> the mean over all rows, its gradients by what each process passed
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-import pairtile
+from pairtile._backends.refusals import not_on_gpu
+from pairtile._front import scalars, validate
+from pairtile._front.threads import resolve_workers
+from pairtile.losses.logits import not_together
 from pairtile.torch.autograd import once, times
+from pairtile.torch.ring import Ring
+from pairtile.torch.ring_losses import Gradients, Options, SigLip, Softmax, SoftmaxOnGpu, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from numpy.typing import NDArray
 
-    Step = Callable[..., tuple[Tensor, list[Tensor] | None]]
+    Floats = NDArray[np.float64]
 
 __all__ = ["clip_loss", "info_nce", "siglip_loss"]
 
 
-class _Ring:
-    """The processes of a group in a circle, and how many rows each has."""
+class _Groups:
+    """Ids of the rows of x and of y in this process."""
 
-    def __init__(self, group: Any) -> None:
-        self.group = dist.group.WORLD if group is None else group
-        self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
-        self._next, self._before = (
-            dist.get_global_rank(self.group, (self.rank + step) % self.size) for step in (1, -1)
-        )
+    def __init__(self, x_groups: Any, y_groups: Any) -> None:
+        self.given = x_groups, y_groups
+        self.ids: list[NDArray[Any]] = []
 
-    def agree(self, x: Tensor, y: Tensor, *, wide: bool, wanted: bool, failed: bool) -> None:
-        """Tell all how many rows there are; an error in one process is one in all."""
-        mine = torch.tensor(
-            [len(x), len(y), x.shape[-1], wide, wanted, failed], dtype=torch.int64, device=x.device
-        )
-        every = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(every, mine, group=self.group)
-        told = [one.tolist() for one in every]
-        self.rows, self.columns, features, wides, wants, fails = zip(*told, strict=True)
-        self.wanted = any(wants)
-        if any(fails):
-            if failed:
-                return
-            raise RuntimeError(f"rank {fails.index(1)} of the group refused its rows, and says why")
-        for what, values in (("columns", features), ("float64 as working dtype", wides)):
-            if len(set(values)) > 1:
-                raise ValueError(f"the ranks differ in {what}: {list(values)}")
-
-    def owner(self, step: int) -> int:
-        """Whose block is here after so many steps."""
-        place: int = (self.rank - step) % self.size
-        return place
-
-    def move(self, tensors: list[Tensor], count: int) -> list[Tensor]:
-        """Send these on, and take as many of `count` rows from the process before."""
-        received = [t.new_empty((count, *t.shape[1:])) for t in tensors]
-        if self.size == 1:
-            return tensors
-        moves = []
-        for out, came in zip(tensors, received, strict=True):
-            if len(out):
-                moves.append(dist.P2POp(dist.isend, out, self._next, self.group))
-            if count:
-                moves.append(dist.P2POp(dist.irecv, came, self._before, self.group))
-        if moves:
-            for work in dist.batch_isend_irecv(moves):
-                work.wait()
-        return received
-
-    def sum(self, value: Tensor) -> Tensor:
-        """The sum over all processes."""
-        dist.all_reduce(value, group=self.group)
-        return value
-
-
-@dataclass
-class _Gradients:
-    """Of Σ u_i · per_row_i, as far as they are known."""
-
-    x: Tensor
-    y: Tensor
-    scale: float = 0.0
-    bias: float = 0.0
-
-    def add(self, found: Any, y: Tensor) -> None:
-        """The gradients of one block, those of its columns to y."""
-        self.x += found.grad_x
-        y += found.grad_y
-        self.scale += float(found.grad_scale)
-        self.bias += float(found.grad_bias or 0.0)
-
-
-# --- one direction of softmax --------------------------------------------------------------------
-
-
-class _Softmax:
-    """Log-softmax of each row over the rows of y in all processes, row i's positive being y_i."""
-
-    def __init__(self, x: Tensor, y: Tensor, options: dict[str, Any]) -> None:
-        self.x, self.y, self.options = x, y, options
-        self.scale = options["logit_scale"]
-        nothing = x.new_empty(0, dtype=torch.float64)
-        self.per_row = self.own = nothing
-        if len(x):
-            own = pairtile.info_nce(x, y, **options)
-            self.per_row, self.own = own.per_row, own.lse_row
-
-    def _other(self, block: Tensor, **more: Any) -> tuple[Any, Tensor]:
-        """Row i against a block without its positive, in whose place the column given is put."""
-        targets = torch.arange(len(self.x)) % len(block)
-        found = pairtile.info_nce(self.x, block, targets=targets, **self.options, **more)
-        return found, targets.to(self.x.device)
-
-    def losses(self, ring: _Ring, columns: tuple[int, ...]) -> Tensor:
-        """Loss of each row."""
-        block = self.y
-        others = torch.full_like(self.own, -torch.inf)
-        self.lse = {}  # of each row over the block that is here after so many steps
-        for step in range(1, ring.size):
-            (block,) = ring.move([block], columns[ring.owner(step)])
-            if len(self.x) and len(block):
-                self.lse[step] = self._other(block)[0].lse_row
-                others = torch.logaddexp(others, self.lse[step])
-        self.whole = torch.logaddexp(self.own, others)
-        # not the difference of two sums: a loss may be far smaller than they are
-        self.per_row = self.per_row + torch.nn.functional.softplus(
-            others - self.own, threshold=torch.inf
-        )
-        return self.per_row
-
-    def gradients(
-        self, ring: _Ring, columns: tuple[int, ...], upstream: float, to: _Gradients
-    ) -> None:
-        """Add the gradients of `upstream` times the losses."""
-        block, by_block = self.y, torch.zeros_like(to.y)
-        for step in range(ring.size):
-            if len(self.x) and len(block):
-                self._add(step, block, by_block, upstream, to)
-            block, by_block = ring.move([block, by_block], columns[ring.owner(step + 1)])
-        to.y += by_block
-
-    def _add(
-        self, step: int, block: Tensor, by_block: Tensor, upstream: float, to: _Gradients
-    ) -> None:
-        if step == 0:
-            share = torch.exp(self.own - self.whole)
-            weights = upstream * share
-            found = pairtile.info_nce(self.x, block, grad=True, grad_rows=weights, **self.options)
-            # the positive counts in full, and not with the block's share
-            rest = upstream * torch.expm1(self.own - self.whole)
-            at = torch.arange(len(self.x), device=self.x.device)
-        else:
-            rest = upstream * torch.exp(self.lse[step] - self.whole)
-            found, at = self._other(block, grad=True, grad_rows=rest)
-        to.add(found, by_block)
-        factor = (self.scale * rest).to(self.x.dtype)[:, None]
-        positives = block[at]
-        to.x += factor * positives
-        by_block.index_add_(0, at, factor * self.x)
-        to.scale += float(rest @ (self.x.double() * positives.double()).sum(1))
-
-
-# --- the losses ----------------------------------------------------------------------------------
-
-
-class _InfoNCE:
-    def __init__(self, x: Tensor, y: Tensor, options: dict[str, Any]) -> None:
-        self.rows = _Softmax(x, y, options)
-
-    def losses(self, ring: _Ring, gradients: _Gradients | None, upstream: float) -> Tensor:
-        per_row = self.rows.losses(ring, ring.columns)
-        if gradients is not None:
-            self.rows.gradients(ring, ring.columns, upstream, gradients)
-        return per_row
-
-
-class _Clip:
-    """Half of one direction and half of the other."""
-
-    def __init__(self, x: Tensor, y: Tensor, options: dict[str, Any]) -> None:
-        if len(x) != len(y):
-            raise ValueError(f"x has {len(x)} rows and y has {len(y)}; they must be paired")
-        self.rows, self.columns = _Softmax(x, y, options), _Softmax(y, x, options)
-
-    def losses(self, ring: _Ring, gradients: _Gradients | None, upstream: float) -> Tensor:
-        per_row = self.rows.losses(ring, ring.columns) + self.columns.losses(ring, ring.rows)
-        if gradients is not None:
-            self.rows.gradients(ring, ring.columns, upstream / 2, gradients)
-            turned = _Gradients(gradients.y, gradients.x)
-            self.columns.gradients(ring, ring.rows, upstream / 2, turned)
-            gradients.scale += turned.scale
-        return per_row / 2
-
-
-class _SigLip:
-    """One trip: the loss of a pair knows of no other pair."""
-
-    def __init__(self, x: Tensor, y: Tensor, options: dict[str, Any]) -> None:
-        self.x, self.y, self.options = x, y, options
-        if len(x):
-            self.per_row = pairtile.siglip_loss(x, y, **options).per_row
-        else:
-            self.per_row = x.new_empty(0, dtype=torch.float64)
-
-    def losses(self, ring: _Ring, gradients: _Gradients | None, upstream: float) -> Tensor:
-        wanted = gradients is not None
-        carried = [self.y, torch.zeros_like(self.y)] if wanted else [self.y]
-        for step in range(ring.size):
-            if len(self.x) and len(carried[0]) and (step or wanted):
-                found = self._block(carried[0], upstream, grad=wanted, own=step == 0)
-                if step:
-                    self.per_row = self.per_row + found.per_row
-                if gradients is not None:
-                    gradients.add(found, carried[1])
-            if wanted or step + 1 < ring.size:
-                carried = ring.move(carried, ring.columns[ring.owner(step + 1)])
-        if gradients is not None:
-            gradients.y += carried[1]
-        return self.per_row
-
-    def _block(self, block: Tensor, upstream: float, *, grad: bool, own: bool) -> Any:
-        more: dict[str, Any] = {}
-        if grad:
-            even = torch.full((len(self.x),), upstream, dtype=torch.float64)
-            more.update(grad=True, grad_rows=even)
-        if not own:  # rows of two groups: all pairs are negative
-            more.update(x_groups=torch.zeros(len(self.x), dtype=torch.int64))
-            more.update(y_groups=torch.ones(len(block), dtype=torch.int64))
-        return pairtile.siglip_loss(self.x, block, **self.options, **more)
+    def check(self, n: int, m: int) -> None:
+        x_groups, y_groups = self.given
+        if x_groups is None:
+            raise ValueError("y_groups needs x_groups")
+        if y_groups is None:
+            if n != m:
+                raise ValueError(f"x_groups needs y_groups: x has {n} rows and y has {m}")
+            y_groups = x_groups
+        parts = (("x_groups", x_groups, "x", n), ("y_groups", y_groups, "y", m))
+        self.ids = [
+            validate.labels(*part) if part[3] else np.zeros(0, dtype=np.int64) for part in parts
+        ]
+        if n and m and len({ids.dtype.kind for ids in self.ids}) > 1:
+            dtypes = " and ".join(str(ids.dtype) for ids in self.ids)
+            raise TypeError(
+                "x_groups and y_groups must all be integers or all be strings, got dtypes " + dtypes
+            )
 
 
 class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, name: str, group: Any, options: dict[str, Any], wanted: bool, *tensors: Tensor
+        ctx: Any,
+        name: str,
+        ring: Ring,
+        options: Options,
+        groups: _Groups | None,
+        names: tuple[str, ...],
+        wanted: tuple[bool, ...],
+        *tensors: Tensor,
     ) -> Tensor:
         x, y, *_ = (t.detach() for t in tensors)
         wide = torch.float64 in (x.dtype, y.dtype)
-        x, y = (t.to(torch.float64 if wide else torch.float32).contiguous() for t in (x, y))
-        ring, loss, error = _Ring(group), None, None
-        names = ("logit_scale", "bias")
-        options |= {n: float(t) for n, t in zip(names, tensors[2:], strict=False)}
+        dtype = torch.float64 if wide else torch.float32
+        x, y = (t.to(dtype).contiguous() for t in (x, y))
+        wants = dict(zip(names, wanted, strict=True))
+        given = dict(zip(names, tensors, strict=True))
+        scale = float(given["scale"])
+        bias = float(given["bias"]) if "bias" in given else 0.0
+        weights, error = None, None
         try:
-            loss = _LOSSES[name](x, y, options)
+            weights = _checked(name, x, y, scale, options, groups, given.get("weights"))
         except (TypeError, ValueError) as found:
             error = found
-        ring.agree(x, y, wide=wide, wanted=wanted, failed=error is not None)
-        if error is not None or loss is None:
-            raise error or RuntimeError(name)
-        total = sum(ring.rows)
-        gradients = _Gradients(torch.zeros_like(x), torch.zeros_like(y)) if ring.wanted else None
-        upstream = ring.size / max(total, 1)
-        per_row = loss.losses(ring, gradients, upstream)
-        ctx.name = f"distributed.{name}"
-        if gradients is not None:
-            numbers = [
-                torch.full_like(t, value, dtype=torch.float64)
-                for t, value in zip(tensors[2:], (gradients.scale, gradients.bias), strict=False)
-            ]
-            ctx.save_for_backward(gradients.x, gradients.y, *numbers)
-        value: Tensor = (ring.sum(per_row.sum()) / max(total, 1)).to(x.dtype)
-        return value
+        ring.agree(
+            x, y, wide=wide,
+            wants=(wants["x"], wants["y"], wants["scale"] or wants.get("bias", False)),
+            options=(name, *options.alike(), "weights" in given), failed=error is not None,
+        )  # fmt: skip
+        if error is not None:
+            raise error
+        if groups is not None:
+            of_x, of_y = ring.numbered(("x_groups", "y_groups"), groups.ids)
+            options.groups = of_x, of_y
+        x, y = _in_range(ring, x, y, scale, abs(bias), options)
+        to = None
+        if any(ring.wants):
+            one_sided = x.is_cpu
+            to = Gradients(
+                torch.zeros_like(x) if wants["x"] or not one_sided else None,
+                torch.zeros_like(y) if wants["y"] or not one_sided else None,
+            )
+        mean = _weighted_mean(name, ring, x, y, scale, bias, options, weights, to)
+        ctx.name, ctx.names = f"distributed.{name}", names
+        by_name = {"x": to and to.x, "y": to and to.y}
+        if to is not None:
+            for one, number in (("scale", to.scale), ("bias", to.bias)):
+                if one in given:
+                    by_name[one] = torch.full_like(given[one], number, dtype=torch.float64)
+        if wants.get("weights"):
+            by_name["weights"] = torch.from_numpy(mean.by_weights)
+        kept = [by_name.get(one) if want else None for one, want in wants.items()]
+        ctx.save_for_backward(*kept)
+        return torch.tensor(mean.loss, dtype=dtype, device=x.device)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
-            scaled: list[Tensor | None] = [*times(upstream, ctx.saved_tensors)]
-        return None, None, None, None, *once(ctx.name, scaled)
+            kept = ctx.saved_tensors
+            scaled = iter(times(upstream, [t for t in kept if t is not None]))
+            found = [None if t is None else next(scaled) for t in kept]
+        return (None,) * 6 + (*once(ctx.name, found),)
 
 
-_LOSSES: dict[str, Any] = {"info_nce": _InfoNCE, "clip_loss": _Clip, "siglip_loss": _SigLip}
+class _Found:
+    """A mean over all rows, and its derivative by the weights of this process's."""
+
+    def __init__(self, loss: float, by_weights: Floats) -> None:
+        self.loss, self.by_weights = loss, by_weights
+
+
+def _weighted_mean(
+    name: str,
+    ring: Ring,
+    x: Tensor,
+    y: Tensor,
+    scale: float,
+    bias: float,
+    options: Options,
+    weights: Floats | None,
+    to: Gradients | None,
+) -> _Found:
+    """Σ w_i ℓ_i / Σ w_i over the rows that count; gradients are times the number of processes."""
+    given = np.ones(len(x)) if weights is None else weights
+    if weights is not None and _total(ring, x, given) == 0:
+        raise ValueError("weights sums to 0 over all rows; weights are divided by their sum")
+    if name == "siglip_loss":
+        if not x.is_cpu:
+            raise NotImplementedError(not_on_gpu("siglip_loss over processes"))
+        counts = np.ones(len(x), dtype=bool)
+        total = _total(ring, x, given)
+        sigmoid = SigLip(x, y, scale, bias, options, ring)
+        per_row = sigmoid.run(given * (ring.size / max(total, 1e-300)), to)
+    else:
+        kind = Softmax if x.is_cpu else SoftmaxOnGpu
+        softmax = kind(x, y, scale, options, ring)
+        per_row, counts = softmax.losses()
+        total = _total(ring, x, given * counts)
+        shares = np.where(counts, given, 0.0) * (ring.size / total if total > 0 else 0.0)
+        if to is not None:
+            softmax.gradients(shares, to)
+    used = counts & (given > 0)  # what does not count may be anything
+    loss = _total(ring, x, given[used] * per_row[used]) / total if total > 0 else 0.0
+    by_weights = np.where(counts, per_row - loss, 0.0) * (ring.size / total if total > 0 else 0.0)
+    return _Found(loss, by_weights)
+
+
+def _total(ring: Ring, x: Tensor, values: Floats) -> float:
+    return float(ring.sum(torch.tensor(float(values.sum()), dtype=torch.float64, device=x.device)))
+
+
+def _checked(
+    name: str,
+    x: Tensor,
+    y: Tensor,
+    scale: float,
+    options: Options,
+    groups: _Groups | None,
+    weights: Tensor | None,
+) -> Floats | None:
+    """Errors of what this process passed; the weights of its rows."""
+    n, m = len(x), len(y)
+    scalars.real("logit_scale", scale, above=0)
+    checked(x, y, options)
+    if groups is not None:
+        groups.check(n, m)
+    elif name == "clip_loss" and n != m:
+        raise ValueError(f"x has {n} rows and y has {m}; they must be paired")
+    elif n > m:
+        raise ValueError(f"x has {n} rows and y has {m}; row i of x is paired with row i of y")
+    if options.column_logits is not None:
+        logits = options.column_logits
+        if logits.shape != (m,):
+            raise ValueError(
+                f"column_logits must have shape ({m},), one per row of y, got {tuple(logits.shape)}"
+            )
+        if m:
+            validate.weights("column_logits", logits, m, signed=True)
+    if weights is None:
+        return None
+    if tuple(weights.shape) != (n,):
+        raise ValueError(f"weights must have shape ({n},), one per row, got {tuple(weights.shape)}")
+    return validate.weights("weights", weights.detach(), n) if n else np.zeros(0)
+
+
+def _in_range(
+    ring: Ring, x: Tensor, y: Tensor, scale: float, more: float, options: Options
+) -> tuple[Tensor, Tensor]:
+    """Rows in float64 where float32 could not hold their scores; logits without what all share."""
+    more += abs(options.margin)
+    extremes = [float(t.abs().max()) if t.numel() else 0.0 for t in (x, y)]
+    logits = options.column_logits
+    if logits is not None:
+        some = logits.double()
+        ends = [some.max(), -some.min()] if len(some) else [torch.tensor(-torch.inf)] * 2
+        top, bottom = (float(v) for v in ring.largest(torch.stack([e.double() for e in ends])))
+        options.column_logits = some - (top - bottom) / 2
+        more += abs(top) + abs(bottom)
+    largest = float(ring.largest(torch.tensor(max(extremes), dtype=torch.float64, device=x.device)))
+    if max(scale, 1.0) * (largest * largest * x.shape[1] + more) + more < 1e37:
+        return x, y
+    return x.double(), y.double()
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -298,7 +237,13 @@ def _whole_mean(
     logit_scale: Any,
     normalize: bool,
     group: Any,
+    workers: int | None,
+    check_finite: bool,
     bias: Any = None,
+    weights: Any = None,
+    x_groups: Any = None,
+    y_groups: Any = None,
+    column_logits: Any = None,
     **options: Any,
 ) -> Tensor:
     for one, rows in (("x_local", x), ("y_local", y)):
@@ -307,19 +252,34 @@ def _whole_mean(
     if (temperature is None) == (logit_scale is None):
         both = "neither" if temperature is None else "both"
         raise ValueError(f"pass exactly one of temperature= and logit_scale=, got {both}")
-    given = [1 / temperature if logit_scale is None else logit_scale]
-    given += [] if bias is None else [bias]
-    numbers = [
-        one if isinstance(one, Tensor) else torch.tensor(one, dtype=torch.float64) for one in given
-    ]
-    for one in numbers:
-        if one.numel() != 1:
+    given = {"scale": 1 / temperature if logit_scale is None else logit_scale}
+    given |= {} if bias is None else {"bias": bias}
+    for one, number in given.items():
+        if not isinstance(number, Tensor):
+            given[one] = number = torch.tensor(number, dtype=torch.float64)
+        if number.numel() != 1:
             raise ValueError(f"{name} over processes takes one temperature and bias, for all rows")
+    if weights is not None:
+        given["weights"] = torch.as_tensor(weights)
+    if column_logits is not None:
+        column_logits = torch.as_tensor(column_logits)
+        if torch.is_grad_enabled() and column_logits.requires_grad:
+            raise ValueError(f"{name} has no gradient by column_logits, which requires one")
+    grouped = x_groups is not None or y_groups is not None
+    asked = Options(
+        grouped=grouped, column_logits=column_logits, workers=resolve_workers(workers),
+        check_finite=check_finite, **options,
+    )  # fmt: skip
     if normalize:
         x, y = _unit(x), _unit(y)
-    tensors = (x, y, *numbers)
-    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    value: Tensor = _Mean.apply(name, group, options, wanted, *tensors)
+    names = ("x", "y", *given)
+    tensors = (x, y, *given.values())
+    recording = torch.is_grad_enabled()
+    wanted = tuple(recording and t.requires_grad for t in tensors)
+    value: Tensor = _Mean.apply(
+        name, Ring(group), asked, _Groups(x_groups, y_groups) if grouped else None, names, wanted,
+        *tensors,
+    )  # fmt: skip
     return value
 
 
@@ -327,10 +287,28 @@ def _whole_mean(
 _mean = torch.compiler.disable(_whole_mean)
 
 
+def _softmax_options(label_smoothing: Any, false_negative_margin: Any) -> dict[str, Any]:
+    margin = false_negative_margin
+    if margin is not None:
+        margin = scalars.real("false_negative_margin", margin)
+    return {
+        "label_smoothing": scalars.real("label_smoothing", label_smoothing, least=0, most=1),
+        "false_negative_margin": margin,
+    }
+
+
 def info_nce(
     x_local: Tensor,
     y_local: Tensor,
     *,
+    x_groups: Any = None,
+    y_groups: Any = None,
+    false_negative_margin: float | None = None,
+    label_smoothing: float = 0.0,
+    margin: float = 0.0,
+    angular_margin: float = 0.0,
+    column_logits: Any = None,
+    weights: Any = None,
     temperature: float | Tensor | None = None,
     logit_scale: float | Tensor | None = None,
     normalize: bool = False,
@@ -349,6 +327,13 @@ def info_nce(
     x_local, y_local : Tensor, shapes (n, d) and (m, d)
         The rows of this process. Row i of x belongs with row i of y; further rows of y are
         negatives for all. Processes may hold different numbers of rows, and none.
+    x_groups, y_groups : array_like of int or str, shapes (n,) and (m,), optional
+        Ids of these rows: the positives of a row are all rows of y of its id, in any process.
+        `y_groups` defaults to `x_groups` where n = m.
+    false_negative_margin, label_smoothing, margin, angular_margin, column_logits
+        As for `pairtile.info_nce`; `column_logits` are of these rows of y.
+    weights : Tensor or array_like, shape (n,), optional
+        Weights of these rows in the mean over all.
     temperature, logit_scale : float or Tensor
         Exactly one of them, of one element and the same in all processes.
     normalize : bool, default False
@@ -369,7 +354,9 @@ def info_nce(
     ------
     TypeError, ValueError
         As from `pairtile.info_nce`, for what this process passed, and where processes differ in
-        columns or dtype.
+        columns, dtype or options; for weights that sum to 0 over all processes.
+    NotImplementedError
+        For options of softmax losses, and for `siglip_loss`, on a GPU.
     RuntimeError
         If another process refused its rows, if a gradient is differentiated again, and from
         `torch.distributed`.
@@ -377,18 +364,28 @@ def info_nce(
     Notes
     -----
     Blocks of y go round a ring, once for the losses and once more, with their gradients, where one
-    is wanted. Memory is that of the local rows, of two blocks with their gradients, and of one
-    number for each local row and process; 2NMd flops for the losses of all rows and 8NMd more for
-    the gradients.
+    is wanted. Memory is that of the local rows and of two blocks with their gradients, and with
+    groups the ids that there are in all processes; 2NMd flops for the losses of all rows and at
+    most 6NMd more for the gradients.
 
     References
     ----------
     Liu, Zaharia and Abbeel, Ring attention with blockwise transformers for near-infinite context
     (2023), for the ring.
     """
+    checks = _softmax_options(label_smoothing, false_negative_margin)
+    margin = scalars.real("margin", margin)
+    angular = scalars.real("angular_margin", angular_margin, least=0, most=math.pi)
+    not_together(margin=margin != 0, angular_margin=angular != 0)
+    grouped = x_groups is not None or y_groups is not None
+    not_together(false_negative_margin=false_negative_margin is not None, x_groups=grouped)
+    if angular and not normalize:
+        raise ValueError("angular_margin needs normalize=True")
     value: Tensor = _mean(
         "info_nce", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
-        normalize=normalize, group=group, workers=workers, check_finite=check_finite,
+        x_groups=x_groups, y_groups=y_groups, margin=margin, angular_margin=angular,
+        column_logits=column_logits, weights=weights, normalize=normalize, group=group,
+        workers=workers, check_finite=check_finite, **checks,
     )  # fmt: skip
     return value
 
@@ -397,6 +394,10 @@ def clip_loss(
     x_local: Tensor,
     y_local: Tensor,
     *,
+    direction: Literal["both", "rows", "columns"] = "both",
+    label_smoothing: float = 0.0,
+    false_negative_margin: float | None = None,
+    weights: Any = None,
     temperature: float | Tensor | None = None,
     logit_scale: float | Tensor | None = None,
     normalize: bool = False,
@@ -410,7 +411,9 @@ def clip_loss(
     ----------
     x_local, y_local : Tensor, both of shape (n, d)
         The paired rows of this process.
-    temperature, logit_scale, normalize, group, workers, check_finite
+    direction, label_smoothing, false_negative_margin
+        As for `pairtile.clip_loss`.
+    weights, temperature, logit_scale, normalize, group, workers, check_finite
         As for `info_nce`.
 
     Returns
@@ -425,15 +428,18 @@ def clip_loss(
 
     Notes
     -----
-    Twice what `info_nce` takes: one ring for each direction.
+    What `info_nce` takes: sums of columns travel with their block.
 
     References
     ----------
     Radford et al., Learning transferable visual models from natural language supervision (2021).
     """
+    scalars.choice("direction", direction, ("both", "rows", "columns"))
     value: Tensor = _mean(
         "clip_loss", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
+        rows=direction != "columns", columns=direction != "rows", weights=weights,
         normalize=normalize, group=group, workers=workers, check_finite=check_finite,
+        **_softmax_options(label_smoothing, false_negative_margin),
     )  # fmt: skip
     return value
 
@@ -443,6 +449,9 @@ def siglip_loss(
     y_local: Tensor,
     *,
     bias: float | Tensor = 0.0,
+    x_groups: Any = None,
+    y_groups: Any = None,
+    weights: Any = None,
     temperature: float | Tensor | None = None,
     logit_scale: float | Tensor | None = None,
     normalize: bool = False,
@@ -458,8 +467,8 @@ def siglip_loss(
         As for `info_nce`.
     bias : float or Tensor, default 0.0
         Added to every score, of one element and the same in all processes.
-    temperature, logit_scale, normalize, group, workers, check_finite
-        As for `info_nce`.
+    x_groups, y_groups, weights, temperature, logit_scale, normalize, group, workers, check_finite
+        As for `info_nce`; a row of a group without a positive counts.
 
     Returns
     -------
@@ -483,7 +492,7 @@ def siglip_loss(
     """
     value: Tensor = _mean(
         "siglip_loss", x_local, y_local, bias=bias, temperature=temperature,
-        logit_scale=logit_scale, normalize=normalize, group=group,
-        workers=workers, check_finite=check_finite,
+        logit_scale=logit_scale, x_groups=x_groups, y_groups=y_groups, weights=weights,
+        normalize=normalize, group=group, workers=workers, check_finite=check_finite,
     )  # fmt: skip
     return value

@@ -52,6 +52,8 @@ from pairtile._backends.cuda.lacking import (
     sliced_direction_slopes,
     sliced_plan,
     sliced_plan_distances,
+    softmax_gradients,
+    softmax_states,
     supcon_losses,
 )
 from pairtile._backends.cuda.memory import device_count, least_memory
@@ -129,7 +131,9 @@ __all__ = [
     "sliced_energy_costs",
     "sliced_plan",
     "sliced_plan_distances",
+    "softmax_gradients",
     "softmax_losses",
+    "softmax_states",
     "stein_label_sums",
     "supcon_losses",
 ]

@@ -50,6 +50,16 @@ def sigmoid_losses(*_: Any, **__: Any) -> tuple[Any, ...]:
     raise NotImplementedError(not_on_gpu("siglip_loss"))
 
 
+def softmax_states(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("a loss over processes with options"))
+
+
+def softmax_gradients(*_: Any, **__: Any) -> tuple[Any, ...]:
+    """Not on a GPU yet."""
+    raise NotImplementedError(not_on_gpu("a loss over processes with options"))
+
+
 def supcon_losses(x: Any, second: Any, *_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     del x

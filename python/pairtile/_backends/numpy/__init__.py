@@ -38,7 +38,9 @@ from pairtile._backends.numpy.losses import (
     pair_losses,
     row_pulls,
     sigmoid_losses,
+    softmax_gradients,
     softmax_losses,
+    softmax_states,
     supcon_losses,
 )
 from pairtile._backends.numpy.maximum import sliced_direction_slopes
@@ -119,7 +121,9 @@ __all__ = [
     "sliced_energy_costs",
     "sliced_plan",
     "sliced_plan_distances",
+    "softmax_gradients",
     "softmax_losses",
+    "softmax_states",
     "stein_label_sums",
     "supcon_losses",
 ]

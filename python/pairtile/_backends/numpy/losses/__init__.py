@@ -4,6 +4,7 @@ In float64 throughout. A pass over the scores folds the losses of the rows, a se
 the weights ∂loss/∂S back.
 """
 
+from pairtile._backends.numpy.losses.blocks import softmax_gradients, softmax_states
 from pairtile._backends.numpy.losses.pairs import pair_losses
 from pairtile._backends.numpy.losses.pulls import row_pulls
 from pairtile._backends.numpy.losses.sigmoid import sigmoid_losses
@@ -14,6 +15,8 @@ __all__ = [
     "pair_losses",
     "row_pulls",
     "sigmoid_losses",
+    "softmax_gradients",
     "softmax_losses",
+    "softmax_states",
     "supcon_losses",
 ]

@@ -54,6 +54,9 @@ class Scores:
     angular_margin: float
     false_negative_margin: float | None
     normalize: bool
+    # in place of what a row's own positive allows, where positives may be elsewhere
+    row_limits: Float64 | None = None
+    col_limits: Float64 | None = None
 
     def __post_init__(self) -> None:
         self.y64 = rows_of(self.y, self.normalize)
@@ -82,6 +85,10 @@ class Scores:
             limit = np.where(own == -np.inf, np.inf, own + self.false_negative_margin)
             in_rows = positive | ~(products > limit[:, None])
             in_cols = positive | ~(products > self.limits)
+        if self.row_limits is not None:
+            in_rows = positive | ~(products > self.row_limits[rows, None])
+        if self.col_limits is not None:
+            in_cols = positive | ~(products > self.col_limits)
         return Block(x64, s, phi, slope, scores, shares, in_rows, in_cols)
 
     def _shares(self, rows: slice) -> Float64:

@@ -1,0 +1,172 @@
+"""A softmax loss over several blocks of columns in plain NumPy: states of one, and its gradients.
+
+States are (max, Σ e^(S − max), Σ S and number of the positives, Σ S and number of all), the last
+two with label smoothing alone; those of the blocks of a row are merged before its loss is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pairtile._backends.numpy.losses.rows import chunks, exp_of, wanted
+from pairtile._backends.numpy.losses.scores import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pairtile._backends.numpy.losses.rows import Array, Float64
+
+    Ints = NDArray[np.int64]
+
+
+def _scores(
+    x: Array,
+    y: Array,
+    scale: float,
+    *,
+    targets: Ints | None,
+    row_labels: Float64 | None,
+    col_labels: Float64 | None,
+    column_logits: Float64 | None,
+    margin: float,
+    angular_margin: float,
+    false_negative_margin: float | None,
+    row_limits: Float64 | None,
+    col_limits: Float64 | None,
+) -> Scores:
+    return Scores(
+        x, y, np.full(len(x), scale), targets, row_labels, col_labels, 0.0, None, None,
+        column_logits, margin, angular_margin, false_negative_margin, False, row_limits, col_limits,
+    )  # fmt: skip
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+def softmax_states(
+    x: Array,
+    y: Array,
+    scale: float,
+    *,
+    label_smoothing: float,
+    rows: bool,
+    cols: bool,
+    workers: int,
+    progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> tuple[Float64, Float64 | None, Float64]:
+    """States of the rows and of the columns, and the largest products that stay in a row's sum."""
+    del workers
+    n, m = len(x), len(y)
+    scores = _scores(x, y, scale, **options)
+    of_rows = np.zeros((n, 6))
+    parts = []
+    for chunk in chunks(n, max(m, x.shape[1])):
+        block = scores.block(chunk)
+        positive = block.shares > 0
+        of_rows[chunk, 0] = -np.inf
+        of_rows[chunk, 2] = np.sum(block.scores, axis=1, where=positive)
+        of_rows[chunk, 3] = positive.sum(axis=1)
+        if rows:
+            of_rows[chunk, :2], of_rows[chunk, 4:] = _sums(
+                block.scores, block.in_rows, smoothed=label_smoothing > 0
+            )
+        if cols:
+            parts.append(_sums(block.scores.T, block.in_cols.T, smoothed=label_smoothing > 0))
+        if progress is not None:
+            progress(chunk.stop, n)
+    of_cols = None
+    if cols:
+        of_cols = np.zeros((m, 6))
+        top = np.max([sums[:, 0] for sums, _ in parts], axis=0)
+        base = np.where(top == -np.inf, 0, top)
+        of_cols[:, 0] = top
+        for sums, totals in parts:
+            of_cols[:, 1] += sums[:, 1] * np.exp(sums[:, 0] - base)
+            of_cols[:, 4:] += totals
+    limits = np.full(n, np.inf)
+    if options["targets"] is not None and options["false_negative_margin"] is not None:
+        own = np.flatnonzero(options["targets"] >= 0)
+        limits[own] = scores.limits[options["targets"][own]]
+    return of_rows, of_cols, limits
+
+
+def _sums(scores: Float64, among: Any, *, smoothed: bool) -> tuple[Float64, Float64]:
+    """Maximum and sum of exponentials of each row, and Σ S with their number."""
+    top = scores.max(axis=1, initial=-np.inf, where=among)
+    exps = exp_of(scores, np.where(top == -np.inf, 0, top), among).sum(axis=1)
+    totals = np.zeros((len(scores), 2))
+    if smoothed:
+        totals[:, 0], totals[:, 1] = np.sum(scores, axis=1, where=among), among.sum(axis=1)
+    return np.column_stack([top, exps]), totals
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+def softmax_gradients(
+    x: Array,
+    y: Array,
+    scale: float,
+    *,
+    label_smoothing: float,
+    rows: bool,
+    cols: bool,
+    row_states: Float64,
+    row_weights: Float64 | None,
+    col_states: Float64 | None,
+    col_weights: Float64 | None,
+    grad_x: bool,
+    grad_y: bool,
+    workers: int,
+    progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> tuple[Any, Any, float]:
+    """What the pairs of a block add to the gradients of Σ weight · loss; states are over all."""
+    del workers
+    n, m = len(x), len(y)
+    scores = _scores(x, y, scale, **options)
+    by_x, by_y, by_scale = np.zeros(x.shape), np.zeros(y.shape), 0.0
+    for chunk in chunks(n, max(m, x.shape[1])):
+        block = scores.block(chunk)
+        positive = block.shares > 0
+        weights = np.zeros(positive.shape)
+        if rows and row_weights is not None:
+            weights += _weights(
+                block.scores, positive, block.in_rows, row_states[chunk], row_weights[chunk],
+                label_smoothing,
+            )  # fmt: skip
+        if cols and col_states is not None and col_weights is not None:
+            of_cols = _weights(
+                block.scores.T, positive.T, block.in_cols.T, col_states, col_weights,
+                label_smoothing,
+            )  # fmt: skip
+            weights += of_cols.T
+        by_scale += float(np.sum(weights * block.phi))
+        weights *= scale * block.slope
+        if grad_x:
+            by_x[chunk] = weights @ scores.y64
+        if grad_y:
+            by_y += weights.T @ block.x
+        if progress is not None:
+            progress(chunk.stop, n)
+    return *wanted([x, y], [by_x, by_y], [grad_x, grad_y], normalize=False), by_scale
+
+
+def _weights(
+    scores: Float64,
+    positive: Any,
+    among: Any,
+    states: Float64,
+    weights: Float64,
+    smoothing: float,
+) -> Float64:
+    """Derivatives by the scores of the losses of their rows."""
+    top, exps, _, share, _, count = states.T
+    some = (share > 0) & (weights != 0)
+    lse = np.where(some, top + np.log(exps), 0)
+    wanted_share = (1 - smoothing) / np.where(some, share, 1)
+    flat = smoothing / np.where(count > 0, count, 1)
+    found = exp_of(scores, lse, among) - wanted_share[:, None] * positive - flat[:, None] * among
+    by_score: Float64 = np.where(some[:, None], weights[:, None] * found, 0)
+    return by_score

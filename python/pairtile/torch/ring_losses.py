@@ -1,0 +1,396 @@
+"""Losses of rows that are spread over the processes of a ring.
+
+    blocks of y go round -> states of rows (and columns), merged block by block -> losses
+    they go round once more, each with its gradient -> exact gradients of the mean over all rows
+
+No process ever holds more than two blocks besides its own. A state of a row is what the engine sums
+of it; merged over all blocks it is that of one process with all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import pairtile
+from pairtile._backends import choose
+from pairtile._backends.refusals import not_on_gpu
+from pairtile._front import validate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pairtile.torch.ring import Ring
+
+    Floats = NDArray[np.float64]
+
+_NONE = (-np.inf, 0.0, 0.0, 0.0, 0.0, 0.0)  # the state of no pair
+
+
+@dataclass
+class Gradients:
+    """Of Σ u_i · per_row_i, as far as they are known; None of what nobody wants."""
+
+    x: Tensor | None
+    y: Tensor | None
+    scale: float = 0.0
+    bias: float = 0.0
+
+
+@dataclass
+class Options:
+    """What a loss over processes is asked besides rows and numbers."""
+
+    rows: bool = True  # which directions of softmax
+    columns: bool = False
+    label_smoothing: float = 0.0
+    false_negative_margin: float | None = None
+    margin: float = 0.0
+    angular_margin: float = 0.0
+    grouped: bool = False
+    column_logits: Tensor | None = None
+    workers: int = 1
+    check_finite: bool = True
+    # of the rows of x and of y, once all processes agree
+    groups: tuple[Floats, Floats] | None = field(default=None, repr=False)
+
+    def plain(self) -> bool:
+        """Whether there is nothing but directions."""
+        return self.alike() == Options(self.rows, self.columns).alike()
+
+    def alike(self) -> tuple[Any, ...]:
+        """What has to be the same in all processes."""
+        return (
+            self.rows, self.columns, self.label_smoothing, self.false_negative_margin, self.margin,
+            self.angular_margin, self.grouped, self.column_logits is not None,
+        )  # fmt: skip
+
+
+# --- softmax -------------------------------------------------------------------------------------
+
+
+def _merged(one: Floats, other: Floats) -> Floats:
+    """States of two sets of pairs as that of both."""
+    both = one + other
+    top = np.maximum(one[:, 0], other[:, 0])
+    base = np.where(top == -np.inf, 0.0, top)
+    both[:, 0] = top
+    both[:, 1] = one[:, 1] * np.exp(one[:, 0] - base) + other[:, 1] * np.exp(other[:, 0] - base)
+    return both
+
+
+def _losses(states: Floats, smoothing: float) -> Floats:
+    """Of each row that has a positive, 0 of the others."""
+    top, exps, positive, share, total, count = states.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = positive / share
+        # not the difference of two sums: a loss may be far smaller than they are
+        losses = (top - mean) + np.log(exps)
+        if smoothing > 0:
+            losses += smoothing * (mean - total / count)
+    return np.where(share > 0, losses, 0.0)
+
+
+class Softmax:
+    """Log-softmax of rows over the columns of all processes, of columns over rows, or both.
+
+    Without groups row i's positive is column i of the same process.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, scale: float, options: Options, ring: Ring) -> None:
+        self.x, self.scale, self.options, self.ring = x, scale, options, ring
+        # what goes round with a block of columns
+        self.block = {"y": y}
+        if options.groups is not None:
+            self.block["col_labels"] = torch.from_numpy(options.groups[1])
+        if options.column_logits is not None:
+            self.block["column_logits"] = options.column_logits.double().contiguous()
+        self.states = np.tile(_NONE, (len(x), 1))
+        self.col_states = np.tile(_NONE, (len(y), 1))
+        self.limits: Floats | None = None
+
+    def _asked(self, step: int, block: dict[str, Tensor]) -> dict[str, Any]:
+        options, n = self.options, len(self.x)
+        targets = row_labels = None
+        if options.groups is not None:
+            row_labels = options.groups[0]
+        else:
+            targets = np.arange(n) if step == 0 else np.full(n, -1)
+        away = step > 0 and options.false_negative_margin is not None
+        given = {
+            "targets": targets,
+            "row_labels": row_labels,
+            "margin": options.margin,
+            "angular_margin": options.angular_margin,
+            "label_smoothing": options.label_smoothing,
+            "false_negative_margin": None if away else options.false_negative_margin,
+            "row_limits": self.limits if away and options.rows else None,
+            "rows": options.rows,
+            "cols": options.columns,
+            "workers": options.workers,
+        }
+        for name in ("col_labels", "column_logits", "col_limits"):
+            given[name] = block[name].numpy() if name in block else None
+        if not (away and options.columns):
+            given["col_limits"] = None
+        return given
+
+    def losses(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Loss of each row, and which of them count."""
+        ring, options = self.ring, self.options
+        travelling = dict(self.block)
+        if options.columns:
+            travelling["states"] = torch.from_numpy(self.col_states)
+            if options.false_negative_margin is not None:
+                travelling["col_limits"] = torch.full((len(self.col_states),), torch.inf).double()
+        for step in range(ring.size):
+            if len(self.x) and len(travelling["y"]):
+                found, of_cols, limits = choose.module(self.x.numpy()).softmax_states(
+                    self.x.numpy(), travelling["y"].numpy(), self.scale,
+                    **self._asked(step, travelling),
+                )  # fmt: skip
+                self.states = _merged(self.states, found)
+                if step == 0 and options.false_negative_margin is not None:
+                    self.limits = limits
+                    if options.columns:
+                        travelling["col_limits"] = torch.from_numpy(limits)
+                if options.columns:
+                    merged = _merged(travelling["states"].numpy(), of_cols)
+                    travelling["states"] = torch.from_numpy(merged)
+            if options.columns or step + 1 < ring.size:
+                travelling = self._moved(travelling, step)
+        share = self.states[:, 3]
+        per_row = np.zeros(len(share))
+        part = 0.5 if options.rows and options.columns else 1.0
+        if options.rows:
+            per_row += part * _losses(self.states, options.label_smoothing)
+        if options.columns:
+            self.col_states = travelling["states"].numpy().copy()
+            self.col_states[:, 2:4] = self.states[:, 2:4]
+            per_row += part * _losses(self.col_states, options.label_smoothing)
+        return per_row, share > 0
+
+    def _moved(self, travelling: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        count = self.ring.columns[self.ring.owner(step + 1)]
+        moved = self.ring.move(list(travelling.values()), count)
+        return dict(zip(travelling, moved, strict=True))
+
+    def gradients(self, upstream: Floats, to: Gradients) -> None:
+        """Add the gradients of Σ upstream · loss."""
+        ring, options = self.ring, self.options
+        half = upstream / 2 if options.rows and options.columns else upstream
+        travelling = dict(self.block)
+        if options.columns:
+            travelling["states"] = torch.from_numpy(self.col_states)
+            travelling["weights"] = torch.from_numpy(half)
+            if self.limits is not None:
+                travelling["col_limits"] = torch.from_numpy(self.limits)
+            elif options.false_negative_margin is not None:
+                travelling["col_limits"] = torch.zeros(len(half), dtype=torch.float64)
+        wants_y = ring.wants[1]
+        if wants_y:
+            travelling["grad_y"] = torch.zeros_like(self.block["y"])
+        for step in range(ring.size):
+            if len(self.x) and len(travelling["y"]):
+                found = choose.module(self.x.numpy()).softmax_gradients(
+                    self.x.numpy(), travelling["y"].numpy(), self.scale,
+                    **self._asked(step, travelling), row_states=self.states, row_weights=half,
+                    col_states=travelling["states"].numpy() if options.columns else None,
+                    col_weights=travelling["weights"].numpy() if options.columns else None,
+                    grad_x=to.x is not None, grad_y=wants_y,
+                )  # fmt: skip
+                if to.x is not None:
+                    to.x += torch.from_numpy(found[0])
+                if wants_y:
+                    travelling["grad_y"] += torch.from_numpy(found[1])
+                to.scale += found[2]
+            if wants_y or step + 1 < ring.size:
+                travelling = self._moved(travelling, step)
+        if to.y is not None:
+            to.y += travelling["grad_y"]
+
+
+# --- softmax on a GPU ----------------------------------------------------------------------------
+
+
+class _Direction:
+    """Log-softmax of each row over the rows of y in all processes, row i's positive being y_i.
+
+    Of the functions on arrays alone, which a GPU serves: a block's softmax, weighted by the share
+    that the block has of the whole sum of a row, is that part of the softmax over all blocks.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, options: dict[str, Any]) -> None:
+        self.x, self.y, self.options = x, y, options
+        self.scale = options["logit_scale"]
+        nothing = x.new_empty(0, dtype=torch.float64)
+        self.per_row = self.own = nothing
+        if len(x):
+            own = pairtile.info_nce(x, y, **options)
+            self.per_row, self.own = own.per_row, own.lse_row
+
+    def _other(self, block: Tensor, **more: Any) -> tuple[Any, Tensor]:
+        """Row i against a block without its positive, in whose place the column given is put."""
+        targets = torch.arange(len(self.x)) % len(block)
+        found = pairtile.info_nce(self.x, block, targets=targets, **self.options, **more)
+        return found, targets.to(self.x.device)
+
+    def losses(self, ring: Ring, columns: tuple[int, ...]) -> Tensor:
+        """Loss of each row."""
+        block = self.y
+        others = torch.full_like(self.own, -torch.inf)
+        self.lse = {}  # of each row over the block that is here after so many steps
+        for step in range(1, ring.size):
+            (block,) = ring.move([block], columns[ring.owner(step)])
+            if len(self.x) and len(block):
+                self.lse[step] = self._other(block)[0].lse_row
+                others = torch.logaddexp(others, self.lse[step])
+        self.whole = torch.logaddexp(self.own, others)
+        # not the difference of two sums: a loss may be far smaller than they are
+        self.per_row = self.per_row + torch.nn.functional.softplus(
+            others - self.own, threshold=torch.inf
+        )
+        return self.per_row
+
+    def gradients(
+        self, ring: Ring, columns: tuple[int, ...], upstream: float, to: Gradients
+    ) -> None:
+        """Add the gradients of `upstream` times the losses."""
+        assert to.y is not None
+        block, by_block = self.y, torch.zeros_like(to.y)
+        for step in range(ring.size):
+            if len(self.x) and len(block):
+                self._add(step, block, by_block, upstream, to)
+            block, by_block = ring.move([block, by_block], columns[ring.owner(step + 1)])
+        to.y += by_block
+
+    def _add(
+        self, step: int, block: Tensor, by_block: Tensor, upstream: float, to: Gradients
+    ) -> None:
+        if step == 0:
+            share = torch.exp(self.own - self.whole)
+            weights = upstream * share
+            found = pairtile.info_nce(self.x, block, grad=True, grad_rows=weights, **self.options)
+            # the positive counts in full, and not with the block's share
+            rest = upstream * torch.expm1(self.own - self.whole)
+            at = torch.arange(len(self.x), device=self.x.device)
+        else:
+            rest = upstream * torch.exp(self.lse[step] - self.whole)
+            found, at = self._other(block, grad=True, grad_rows=rest)
+        factor = (self.scale * rest).to(self.x.dtype)[:, None]
+        positives = block[at]
+        assert to.x is not None
+        to.x += found.grad_x + factor * positives
+        by_block += found.grad_y
+        by_block.index_add_(0, at, factor * self.x)
+        to.scale += float(found.grad_scale)
+        to.scale += float(rest @ (self.x.double() * positives.double()).sum(1))
+
+
+class SoftmaxOnGpu:
+    """The same as `Softmax` of functions that a GPU serves, without options."""
+
+    def __init__(self, x: Tensor, y: Tensor, scale: float, options: Options, ring: Ring) -> None:
+        if not options.plain():
+            raise NotImplementedError(not_on_gpu("a loss over processes with options"))
+        given = {
+            "logit_scale": scale,
+            "workers": options.workers,
+            "check_finite": options.check_finite,
+        }
+        self.ring = ring
+        self.rows = _Direction(x, y, given) if options.rows else None
+        self.columns = _Direction(y, x, given) if options.columns else None
+        self.part = 0.5 if options.rows and options.columns else 1.0
+
+    def losses(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Loss of each row, all of which count."""
+        found = []
+        if self.rows is not None:
+            found.append(self.rows.losses(self.ring, self.ring.columns))
+        if self.columns is not None:
+            found.append(self.columns.losses(self.ring, self.ring.rows))
+        per_row: Floats = self.part * sum(one.cpu().numpy() for one in found)
+        return per_row, np.ones(len(per_row), dtype=bool)
+
+    def gradients(self, upstream: Floats, to: Gradients) -> None:
+        """Add the gradients of the losses, which all have one weight."""
+        weight = self.part * float(upstream[0] if len(upstream) else 0.0)
+        if self.rows is not None:
+            self.rows.gradients(self.ring, self.ring.columns, weight, to)
+        if self.columns is not None:
+            turned = Gradients(to.y, to.x)
+            self.columns.gradients(self.ring, self.ring.rows, weight, turned)
+            to.scale += turned.scale
+
+
+# --- sigmoid -------------------------------------------------------------------------------------
+
+
+class SigLip:
+    """One trip: the loss of a pair knows of no other pair."""
+
+    def __init__(
+        self, x: Tensor, y: Tensor, scale: float, bias: float, options: Options, ring: Ring
+    ) -> None:
+        self.x, self.y, self.numbers = x, y, (scale, bias)
+        self.options, self.ring = options, ring
+
+    def run(self, upstream: Floats, to: Gradients | None) -> Floats:
+        """Losses of the rows; the gradients of Σ upstream · loss are added."""
+        ring, groups = self.ring, self.options.groups
+        per_row = np.zeros(len(self.x))
+        travelling = [self.y] if groups is None else [self.y, torch.from_numpy(groups[1])]
+        back = to is not None and ring.wants[1]
+        if back:
+            travelling.append(torch.zeros_like(self.y))
+        for step in range(ring.size):
+            if len(self.x) and len(travelling[0]):
+                labels = None if groups is None else (groups[0], travelling[1].numpy())
+                found = self._block(step, travelling[0], labels, upstream, to)
+                per_row += found[0]
+                if back:
+                    travelling[-1] += torch.from_numpy(found[2])
+                if to is not None:
+                    if to.x is not None:
+                        to.x += torch.from_numpy(found[1])
+                    to.scale += found[3]
+                    to.bias += found[4]
+            if back or step + 1 < ring.size:
+                travelling = ring.move(travelling, ring.columns[ring.owner(step + 1)])
+        if to is not None and to.y is not None:
+            to.y += travelling[-1]
+        return per_row
+
+    def _block(
+        self,
+        step: int,
+        block: Tensor,
+        labels: tuple[Floats, Floats] | None,
+        upstream: Floats,
+        to: Gradients | None,
+    ) -> tuple[Any, ...]:
+        if labels is None and step:  # rows of two groups: all pairs are negative
+            labels = np.zeros(len(self.x)), np.ones(len(block))
+        of_rows, of_cols = (None, None) if labels is None else labels
+        found: tuple[Any, ...] = choose.module(self.x.numpy()).sigmoid_losses(
+            self.x.numpy(), block.numpy(), *self.numbers, row_scales=None, row_labels=of_rows,
+            col_labels=of_cols, target_offset=0, normalize=False, grad=to is not None,
+            grad_x=to is not None and to.x is not None,
+            grad_y=to is not None and self.ring.wants[1],
+            row_upstream=upstream, workers=self.options.workers,
+        )  # fmt: skip
+        return found
+
+
+def checked(x: Tensor, y: Tensor, options: Options) -> None:
+    """The errors of rows, as functions on arrays have them; a process may have no rows."""
+    for name, rows in (("x", x), ("y", y)):
+        if len(rows):
+            validate.matrix(name, rows, check_finite=options.check_finite, workers=options.workers)
+    if x.shape[1] != y.shape[1]:
+        validate.check_alike("x", x, "y", y)

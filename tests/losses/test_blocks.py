@@ -1,0 +1,196 @@
+"""A softmax loss whose columns come in several blocks: states and gradients of each.
+
+Merged and added over blocks they are what the loss of all columns has; and the engine's are those
+of its twin. What is public of it is tested with `pairtile.torch.distributed`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pairtile as pt
+from backends import forced_tile, on_backend
+from pairtile._backends import choose
+from pairtile._backends import numpy as twin
+from strategies import SEEDS
+
+PLAIN: dict[str, Any] = {
+    "targets": None, "row_labels": None, "col_labels": None, "column_logits": None, "margin": 0.0,
+    "angular_margin": 0.0, "label_smoothing": 0.0, "false_negative_margin": None,
+    "row_limits": None, "col_limits": None, "rows": True, "cols": False, "workers": 2,
+}  # fmt: skip
+OPTIONS = (
+    "", "cols", "both", "labels", "smoothing", "both smoothing", "labels smoothing margin",
+    "margin logits", "limits", "both limits smoothing", "cols limits", "angle",
+)  # fmt: skip
+
+
+def merged(one, other):
+    """By the definition, of sums that are whole."""
+    top = np.maximum(one[:, 0], other[:, 0])
+    base = np.where(np.isinf(top), 0, top)
+    sums = (s[:, 1] * np.exp(s[:, 0] - base) for s in (one, other))
+    return np.column_stack([top, sum(sums), one[:, 2:] + other[:, 2:]])
+
+
+def blocks_of(words, x, y, cuts, rng):
+    """The blocks of y with their options."""
+    n, m = len(x), len(y)
+    common = {
+        "rows": "cols" not in words,
+        "cols": "cols" in words or "both" in words,
+        "label_smoothing": 0.2 if "smoothing" in words else 0.0,
+        "margin": 0.25 if "margin" in words else 0.0,
+        "angular_margin": 0.5 if "angle" in words else 0.0,
+    }
+    by_row, by_col = {}, {}
+    if "labels" in words:
+        by_row["row_labels"] = rng.integers(1 + n // 3, size=n).astype(np.float64)
+        by_col["col_labels"] = rng.integers(1 + n // 3, size=m).astype(np.float64)
+    if "logits" in words:
+        by_col["column_logits"] = rng.normal(size=m)
+    if "limits" in words:
+        by_row["row_limits"], by_col["col_limits"] = rng.normal(size=n), rng.normal(size=m)
+    targets = rng.permutation(m)[:n]
+    for first, last in zip([0, *cuts], [*cuts, m], strict=True):
+        own = np.where((targets >= first) & (targets < last), targets - first, -1)
+        mine = {} if "labels" in words else {"targets": own.astype(np.int64)}
+        cols = {name: v[first:last] for name, v in by_col.items()}
+        yield slice(first, last), {**PLAIN, **common, **by_row, **cols, **mine}
+
+
+def rows_of(n, m, d, words, rng, dtype=np.float64):
+    """On a lattice, on which products are exact and what they decide has no doubt."""
+    x, y = (rng.integers(-4, 5, size=(k, d)) / 4 for k in (n, m))
+    if "angle" in words:
+        x, y = (rng.normal(size=(k, d)) for k in (n, m))
+        x, y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
+    return x.astype(dtype), y.astype(dtype)
+
+
+@pytest.mark.native
+@given(
+    n=st.sampled_from([1, 3, 14, 40]),
+    more=st.sampled_from([0, 1, 33, 90]),
+    d=st.integers(2, 17),
+    words=st.sampled_from(OPTIONS),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    tile=st.sampled_from([(0, 0), (1, 1), (14, 32)]),
+    seed=SEEDS,
+)
+def test_the_engine_agrees_with_its_twin(n, more, d, words, dtype, tile, seed):
+    from pairtile import _native
+
+    rng = np.random.default_rng(seed)
+    m = n + more
+    x, y = rows_of(n, m, d, words, rng, dtype)
+    eps = 3e-6 if dtype == np.float32 else 1e-12
+    for cols, options in blocks_of(words, x, y, [m // 3], rng):
+        if cols.start == cols.stop:
+            continue
+        with forced_tile(*tile):
+            got = _native.softmax_states(x, y[cols], 1.5, **options)
+        right = twin.softmax_states(x, y[cols], 1.5, **options)
+        for mine, expected in zip(got, right, strict=True):
+            assert (mine is None) == (expected is None)
+            if expected is not None:
+                np.testing.assert_allclose(mine, expected, rtol=eps, atol=20 * eps)
+        # positives that are in another block
+        elsewhere = right[0][:, 3] == 0
+        right[0][elsewhere, 2:4] = np.column_stack([right[0][:, 0] - 1, np.ones(n)])[elsewhere]
+        states = {
+            "row_states": right[0], "row_weights": rng.normal(size=n),
+            "col_states": right[1], "col_weights": None,
+        }  # fmt: skip
+        if options["cols"]:
+            states["col_weights"] = rng.normal(size=len(right[1]))
+            right[1][:, 2:4] = np.column_stack([right[1][:, 0] - 1, np.ones(len(right[1]))])
+            own = np.flatnonzero(options["targets"] >= 0)
+            right[1][options["targets"][own], 2:4] = right[0][own, 2:4]
+        both = {}
+        for name, module in (("native", _native), ("twin", twin)):
+            with forced_tile(*tile):
+                both[name] = module.softmax_gradients(
+                    x, y[cols], 1.5, **options, **states, grad_x=True, grad_y=True
+                )
+        for mine, expected in zip(both["native"], both["twin"], strict=True):
+            size = max(1.0, np.abs(expected).max(initial=0))
+            np.testing.assert_allclose(mine, expected, rtol=0, atol=50 * eps * size)
+
+
+@pytest.mark.parametrize("words", [w for w in OPTIONS if "limits" not in w])
+@pytest.mark.parametrize("backend", [pytest.param("native", marks=pytest.mark.native), "numpy"])
+def test_blocks_add_up_to_the_whole(words, backend):
+    """Three blocks, against one call of the public function with the same options."""
+    rng = np.random.default_rng(4)
+    n, m = (30, 30) if "cols" in words or "both" in words else (30, 47)
+    x, y = rows_of(n, m, 7, words, rng)
+    parts = list(blocks_of(words, x, y, [11, 12], rng))
+    upstream = rng.normal(size=n)
+    first = parts[0][1]
+    both = first["rows"] and first["cols"]
+    half = upstream / 2 if both else upstream
+    with on_backend(backend):
+        module = choose.module(x)
+        rows, cols = np.tile([-np.inf, 0, 0, 0, 0, 0], (n, 1)), []
+        for which, options in parts:
+            found, of_cols, _ = module.softmax_states(x, y[which], 1.5, **options)
+            rows = merged(rows, found)
+            cols.append(of_cols)
+        targets = np.full(n, -1)
+        for which, options in parts:
+            if options["targets"] is not None:
+                own = options["targets"]
+                targets = np.where(own >= 0, own + which.start, targets)
+        col_states = col_weights = None
+        if first["cols"]:
+            col_states, col_weights = np.concatenate(cols), np.zeros(m)
+            col_states[targets, 2:4], col_weights[targets] = rows[:, 2:4], half
+        grad_x, grad_y, grad_scale = np.zeros(x.shape), np.zeros(y.shape), 0.0
+        for which, options in parts:
+            more = module.softmax_gradients(
+                x, y[which], 1.5, **options, row_states=rows, row_weights=half,
+                col_states=None if col_states is None else col_states[which],
+                col_weights=None if col_weights is None else col_weights[which],
+                grad_x=True, grad_y=True,
+            )  # fmt: skip
+            grad_x += more[0]
+            grad_y[which] += more[1]
+            grad_scale += more[2]
+        given: dict[str, Any] = {
+            "logit_scale": 1.5, "label_smoothing": first["label_smoothing"], "grad": True,
+            "grad_rows": upstream,
+        }  # fmt: skip
+        order = np.arange(n)
+        if first["cols"]:
+            given["direction"] = "both" if both else "columns"
+            order = np.argsort(targets)  # clip_loss pairs row i with row i
+            given["grad_rows"] = upstream[order]
+            right = pt.clip_loss(x[order], y, **given)
+            right_x = np.empty(x.shape)
+            right_x[order] = right.grad_x
+        else:
+            labels = "labels" in words
+            right = pt.info_nce(
+                x, y, margin=first["margin"], angular_margin=first["angular_margin"],
+                normalize="angle" in words,
+                x_groups=first["row_labels"].astype(int) if labels else None,
+                y_groups=np.concatenate([p["col_labels"] for _, p in parts]).astype(int)
+                if labels else None,
+                column_logits=np.concatenate([p["column_logits"] for _, p in parts])
+                if "logits" in words else None,
+                targets=None if labels else targets, **given,
+            )  # fmt: skip
+            right_x = right.grad_x
+    if first["rows"]:
+        lse = rows[:, 0] + np.log(rows[:, 1])
+        np.testing.assert_allclose(lse[order], right.lse_row, atol=2e-12)
+    if "angle" not in words:  # whose rows go through the normalisation there
+        np.testing.assert_allclose(grad_x, right_x, atol=1e-11)
+        np.testing.assert_allclose(grad_y, right.grad_y, atol=1e-11)
+    assert grad_scale == pytest.approx(right.grad_scale, rel=1e-10)
