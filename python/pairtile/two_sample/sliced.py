@@ -209,7 +209,9 @@ def sliced_test(
         strata = pairs_of_rows(len(a), len(b), groups=groups, strata=strata)
     exchange = Exchange(len(a), len(b), groups, strata)
     draws = scalars.generator(rng)
-    drawn, relabelled = ("gaussian", method) if method in RELABELLED else (method, "permutation")
+    drawn, relabelled = method, "permutation"
+    if drawn == "permutation" or drawn == "random":
+        drawn, relabelled = "gaussian", drawn
     directions = sphere_directions(a.shape[1], n_projections, rng=draws, method=drawn)
     planned = plan(exchange, count, relabelled, draws)
     labels = _Labels(planned.columns, exchange.rows, planned.total)
