@@ -50,6 +50,12 @@ int64_t sort_bytes(int64_t n, int64_t m, bool weighted) {
     return (longer + (bare ? 0 : both)) * static_cast<int64_t>(sizeof(Item)) + levels;
 }
 
+// Whether a list is of keys alone, in the place of the values.
+template <class Item>
+inline constexpr bool is_bare = !requires {
+    Item::row;
+};
+
 // The items of the rows from begin to end: beside the values or, bare keys, in their place.
 template <class T, class Item>
 void fill_list(T* values, int64_t begin, int64_t end, Item* items) {
@@ -102,13 +108,15 @@ std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t 
     return swapped ? std::pair(second, first) : std::pair(first, second);
 }
 
-// By one worker.
+// By one worker. With `keys` they are in the place of the values already.
 template <class T, class Item>
-std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m,
+std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m, bool keys,
                                                  SortBuffers<Item>& mine, const Tick& tick) {
     return sorted_lists(
         x, n, y, m, mine,
-        [](T* values, int64_t size, Item* items) { fill_list(values, 0, size, items); },
+        [keys](T* values, int64_t size, Item* items) {
+            if (!keys) fill_list(values, 0, size, items);
+        },
         [&](Item* items, Item* scratch, int64_t size) {
             return sort_items(items, scratch, size, tick);
         });
@@ -117,12 +125,13 @@ std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t 
 // By all of them.
 template <class T, class Item>
 std::pair<const Item*, const Item*> sorted_lists_together(T* x, int64_t n, T* y, int64_t m,
-                                                          SortBuffers<Item>& mine,
+                                                          bool keys, SortBuffers<Item>& mine,
                                                           Control& control) {
     constexpr int64_t block = 1 << 16;
     return sorted_lists(
         x, n, y, m, mine,
         [&](T* values, int64_t size, Item* items) {
+            if (keys) return;
             parallel_for((size + block - 1) / block, control, [&](int64_t b, int worker) {
                 control.tick(worker);
                 fill_list(values, b * block, std::min(size, (b + 1) * block), items);
@@ -182,11 +191,12 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
     const auto [step, workers] = batches_of<T, Item>(slices, weighted, kept, control);
     Coordinates<T> px(std::min(step, count), n, ops), py(std::min(step, count), m, ops);
     std::vector<SortBuffers<Item>> buffers(static_cast<size_t>(workers));
+    const bool keys = is_bare<Item> && !slices.directions;  // at once, not where values are
     control.expect(count);
     for (int64_t first = 0; first < count; first += step) {
         const Batch<T> batch(slices, first, std::min(step, count - first));
-        batch.project(slices.x, frame, px, control);
-        batch.project(slices.y, frame, py, control);
+        batch.project(slices.x, frame, px, control, keys);
+        batch.project(slices.y, frame, py, control, keys);
         const int64_t lines = std::min(step, count - first);
         const auto reduce_line = [&](int64_t l, const Item* of_x, const Item* of_y, int worker) {
             auto& mine = buffers[static_cast<size_t>(worker)];
@@ -202,14 +212,14 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
         if (lines < control.workers() && std::max(n, m) >= long_list) {
             for (int64_t l = 0; l < lines; ++l) {
                 const auto [of_x, of_y] =
-                    sorted_lists_together(px.of(l), n, py.of(l), m, buffers[0], control);
+                    sorted_lists_together(px.of(l), n, py.of(l), m, keys, buffers[0], control);
                 reduce_line(l, of_x, of_y, 0);
             }
         } else {
             parallel_for(lines, workers, control, [&](int64_t l, int worker) {
                 const auto [of_x, of_y] =
-                    sorted_lists(px.of(l), n, py.of(l), m, buffers[static_cast<size_t>(worker)],
-                                 Tick{control, worker});
+                    sorted_lists(px.of(l), n, py.of(l), m, keys,
+                                 buffers[static_cast<size_t>(worker)], Tick{control, worker});
                 reduce_line(l, of_x, of_y, worker);
             });
         }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "pairtile/slice/key.hpp"
 #include "slices/large_pages.hpp"
 
 namespace pairtile {
@@ -17,14 +18,32 @@ constexpr int64_t share_bytes = int64_t{16} << 20;  // of all these sums
 
 int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
 
+// The value, or its key in the place of it.
+template <bool keys, class T>
+void put(T value, T* out) {
+    if constexpr (keys) {
+        const Key<T> key = key_of_value(value);
+        std::memcpy(out, &key, sizeof key);
+    } else {
+        *out = value;
+    }
+}
+
 // Part of a column of numbers S, which may lie at any address.
-template <class S, class T>
+template <class S, bool keys, class T>
 void copy_column(const Array& rows, int64_t first, int64_t count, int64_t column, T* out) {
     const char* from = rows.data + first * rows.row_stride + column * rows.col_stride;
-    for (int64_t i = 0; i < count; ++i, from += rows.row_stride) {
-        S value;
-        std::memcpy(&value, from, sizeof value);
-        out[i] = static_cast<T>(value);
+    const auto copy = [&](auto stride) {
+        for (int64_t i = 0; i < count; ++i) {
+            S value;
+            std::memcpy(&value, from + i * stride, sizeof value);
+            put<keys>(static_cast<T>(value), out + i);
+        }
+    };
+    if (rows.row_stride == sizeof(S)) {  // several at a time
+        copy(std::integral_constant<int64_t, sizeof(S)>{});
+    } else {
+        copy(rows.row_stride);
     }
 }
 
@@ -65,9 +84,12 @@ Batch<T>::Batch(const Slices& slices, int64_t first, int64_t count)
 }
 
 template <class T>
-void Batch<T>::project(const Array& rows, const Frame& frame, Lines<T> out,
-                       Control& control) const {
-    if (axes_) return pick_columns(rows, out, control);
+void Batch<T>::project(const Array& rows, const Frame& frame, Lines<T> out, Control& control,
+                       bool keys) const {
+    if (axes_) {
+        return keys ? pick_columns<true>(rows, out, control)
+                    : pick_columns<false>(rows, out, control);
+    }
     const int64_t panel_bytes = ops_.cols * d_ * static_cast<int64_t>(sizeof(T));
     const int64_t panels = std::clamp<int64_t>(strip_bytes / panel_bytes, 1, 16);
     const int64_t strip = panels * ops_.cols;
@@ -127,6 +149,7 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Lines<T> out,
 }
 
 template <class T>
+template <bool keys>
 void Batch<T>::pick_columns(const Array& rows, Lines<T> out, Control& control) const {
     Array columns = rows;
     columns.data += first_ * rows.col_stride;
@@ -138,7 +161,7 @@ void Batch<T>::pick_columns(const Array& rows, Lines<T> out, Control& control) c
         for (int64_t i = begin; i < end; i += rows_in_cache) {
             const int64_t count = std::min(rows_in_cache, end - i);
             for (int64_t l = 0; l < count_; ++l) {
-                copy_column<S>(columns, i, count, l, out.values + l * out.ld + i);
+                copy_column<S, keys>(columns, i, count, l, out.values + l * out.ld + i);
             }
         }
     };
@@ -154,7 +177,7 @@ void Batch<T>::pick_columns(const Array& rows, Lines<T> out, Control& control) c
         for (int64_t i = begin; i < end; ++i) {
             columns.read(i, row.data());
             for (int64_t l = 0; l < count_; ++l) {
-                out.values[l * out.ld + i] = static_cast<T>(row[static_cast<size_t>(l)]);
+                put<keys>(static_cast<T>(row[static_cast<size_t>(l)]), out.values + l * out.ld + i);
             }
         }
     });

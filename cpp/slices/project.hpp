@@ -45,11 +45,12 @@ class Batch {
     Batch(const Slices& slices, int64_t first, int64_t count);
 
     // out[l][i] = row i along direction first + l. The bits of a value depend on nothing but its
-    // row and its direction.
-    void project(const Array& rows, const Frame& frame, Lines<T> out, Control& control) const;
-    void project(const Array& rows, const Frame& frame, Coordinates<T>& out,
-                 Control& control) const {
-        project(rows, frame, out.lines(), control);
+    // row and its direction. Along axes the key of the value, if that is what is wanted.
+    void project(const Array& rows, const Frame& frame, Lines<T> out, Control& control,
+                 bool keys = false) const;
+    void project(const Array& rows, const Frame& frame, Coordinates<T>& out, Control& control,
+                 bool keys = false) const {
+        project(rows, frame, out.lines(), control, keys);
     }
     // gradient[i][:] += Σ_l slopes[l][i] · direction first + l
     void pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, Control& control) const;
@@ -59,6 +60,7 @@ class Batch {
                       Control& control) const;
 
   private:
+    template <bool keys>
     void pick_columns(const Array& rows, Lines<T> out, Control& control) const;
 
     const Ops<T>& ops_;

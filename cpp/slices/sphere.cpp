@@ -54,7 +54,7 @@ void circle_distances(const Slices& frames, double p, CirclePlan plan, double* d
             turn(x, x_values, n, tick);
             turn(y, y_values, m, tick);
             const auto [of_x, of_y] =
-                sorted_lists(x, n, y, m, buffers[static_cast<size_t>(worker)], tick);
+                sorted_lists(x, n, y, m, false, buffers[static_cast<size_t>(worker)], tick);
             const Circle<T> circle(decoded(of_x, x_values, n), decoded(of_y, y_values, m), tick);
             distances[first + c] = plan == CirclePlan::exact ? circle.exact(p) : circle.linear();
             control.advance(1);
