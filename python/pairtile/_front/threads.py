@@ -55,9 +55,10 @@ def resolve_workers(workers: int | None, name: str = "workers") -> int:
 
 def allowed_cores() -> int:
     """Cores that this process may use; a share of one counts as one."""
-    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1  # which reads a file
     return math.ceil(min(cores, granted_cores()))
 
 

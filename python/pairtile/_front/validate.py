@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,9 +77,16 @@ def _from_torch(name: str, x: Any) -> Any:
     return x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()
 
 
+@lru_cache(maxsize=64)
+def _name_of(dtype: Any) -> str:
+    """`dtype.name`, which NumPy puts together each time."""
+    name: str = dtype.name
+    return name
+
+
 def _engine_dtype(name: str, dtype: Any) -> Any:
     """What numbers of a dtype become before the engine sees them."""
-    if dtype.name in _ENGINE_DTYPES:
+    if _name_of(dtype) in _ENGINE_DTYPES:
         return dtype
     if dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
@@ -87,7 +95,9 @@ def _engine_dtype(name: str, dtype: Any) -> Any:
 
 def table_of(name: str, x: Any) -> Any:
     """A frame as a `Table` of numbers; what is no frame as it is."""
-    return x if isinstance(x, Table) or not frames.is_frame(x) else frames.table(name, x)
+    if type(x) is np.ndarray or isinstance(x, Table) or not frames.is_frame(x):
+        return x
+    return frames.table(name, x)
 
 
 def names_of(x: Any) -> list[str] | None:
@@ -123,6 +133,8 @@ def array(name: str, x: Any) -> NDArray[Any]:
     float16, bfloat16, int8, uint8, float32 and float64 pass unchanged and uncopied. Other real
     numbers, bool, lists and data frames become float64. Anything else is a TypeError.
     """
+    if type(x) is np.ndarray:
+        return _as_engine_array(name, x)
     x = table_of(name, x)
     if isinstance(x, Table):
         return x.values
@@ -148,6 +160,11 @@ def array(name: str, x: Any) -> NDArray[Any]:
             raise ValueError(f"{name} cannot be made an array: {error}") from None
         if not has_own_dtype and x.dtype.kind in "biuf":
             x = x.astype(np.float64, copy=False)
+    return _as_engine_array(name, x)
+
+
+def _as_engine_array(name: str, x: Any) -> NDArray[Any]:
+    """An array, in host memory or on a device, as one of an engine dtype."""
     if not _is_cupy(x):
         x = guarded(name, np.asarray(x))
     dtype = _engine_dtype(name, x.dtype)
@@ -191,11 +208,12 @@ def matrix(
     to check. Of a `sample`, 1-D is one feature.
     """
     x = table_of(name, x)
-    if blocks and (is_rows(x) or (sparse and is_csr(x))) and choose.backend() != "cuda":
+    in_memory = type(x) is np.ndarray
+    if blocks and not in_memory and _stays_outside(x, sparse) and choose.backend() != "cuda":
         shape = tuple(x.shape)
         _check_shape(name, (*shape, 1) if sample and len(shape) == 1 else shape)
         return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
-    if blocks and sparse and hasattr(x, "tocsr") and not is_csr(x):
+    if blocks and sparse and not in_memory and hasattr(x, "tocsr") and not is_csr(x):
         raise TypeError(
             f"{name} is a sparse {type(x).__name__}; pass {name}.toarray(), or {name}.tocsr() to "
             "metrics cosine and inner_product"
@@ -205,7 +223,7 @@ def matrix(
         a = a[:, None]
     _check_shape(name, a.shape, x)
     # The name, not the kind: bfloat16 is a float whose kind NumPy does not know.
-    if (now or isinstance(x, Table)) and check_finite and "float" in a.dtype.name:
+    if (now or isinstance(x, Table)) and check_finite and "float" in _name_of(a.dtype):
         what, bad = "Inf", -1
         if check_finite == "but NaN":
             bad = first_infinite(a)
@@ -213,6 +231,11 @@ def matrix(
             what, bad = "NaN or Inf", choose.module(a).first_nonfinite(a, workers=workers)
         require_finite(name, bad, what=what, where=_where(x, a, bad, what))
     return a
+
+
+def _stays_outside(x: Any, sparse: bool) -> bool:
+    """Whether a set that may be read block by block is one."""
+    return is_rows(x) or (sparse and is_csr(x))
 
 
 def _where(x: Any, a: NDArray[Any], row: int, what: str) -> str:
@@ -303,7 +326,7 @@ def columns(a: Any, which: NDArray[np.int64]) -> Any:
 
 def working_dtype(*arrays: NDArray[Any]) -> np.dtype[Any]:
     """float64 as soon as one of the validated arrays is float64, else float32."""
-    wide = any(a.dtype.name == "float64" for a in arrays)
+    wide = any(_name_of(a.dtype) == "float64" for a in arrays)
     return np.dtype(np.float64 if wide else np.float32)
 
 
@@ -318,7 +341,9 @@ def like(*inputs: Any) -> Callable[[Any], Any]:
 
     Pass the inputs as the user gave them; apply what is returned to each array result.
     """
-    given = next((x for x in inputs if _is_torch(x) or _is_cupy(x)), None)
+    given = next(
+        (x for x in inputs if type(x) is not np.ndarray and (_is_torch(x) or _is_cupy(x))), None
+    )
     if given is None:
         return lambda result: result
     if _is_cupy(given):
