@@ -25,8 +25,10 @@ bool better_in_place(const Source& queries, const Source& references, const Metr
     if (!of_differences(metric) || queries.d() > longest) return false;
     const Forced forced = forced_screen();
     if (forced != Forced::nothing) return forced == Forced::in_place;
-    // measured: packing pays sooner where rows are short
-    if (queries.rows() > std::min<int64_t>(16, 2 + queries.d() / 2)) return false;
+    // measured: packing pays sooner where rows are short, but for those whose columns are the lanes
+    const int64_t d = queries.d();
+    const int64_t few = d <= direct_dimensions ? 64 : std::min<int64_t>(16, 2 + d / 2);
+    if (queries.rows() > few) return false;
     return in_range(queries, references);
 }
 

@@ -180,8 +180,8 @@ def test_bound_holds_on_adversarial_data(metric, kind, screen):
 @given(
     data=st.data(),
     sets=pairs_of_sets(
-        rows=st.integers(1, 20),
-        other_rows=st.sampled_from([1, 7, 300, 4200]),
+        rows=st.integers(1, 20) | st.integers(60, 70),
+        other_rows=st.sampled_from([1, 7, 255, 256, 257, 300, 515, 4200]),
         features=st.sampled_from([1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 31, 33, 70]),
     ),
 )
@@ -196,6 +196,39 @@ def test_few_queries_equal_twin(metric, screen, data, sets):
     try:
         with forced_tile(*tile):
             assert_same(*native_and_twin(pt.knn, x, y, k, metric=metric, workers=2))
+    finally:
+        _native.set_screen("")
+
+
+FEW_FEATURES = {
+    "normal": lambda x: x,
+    "offset": lambda x: x + 1e8,
+    "denormals": lambda x: 1e-40 * x,
+    "ties": lambda x: np.rint(2 * x) / 3,
+    "gaps": lambda x: np.where(x > 2, np.nan, np.where(x < -2, -np.inf, x)),
+}
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("kind", FEW_FEATURES)
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_few_features_are_compared_as_they_lie(metric, kind, dtype):
+    """Columns are turned 256 at a time, close to one another or with other numbers between."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(29)
+    wide = cast(FEW_FEATURES[kind](rng.normal(size=(580, 6))), dtype)
+    sizes = ((1, 513, 1), (2, 255, 255), (7, 256, 10), (64, 257, 3), (65, 100, 1))
+    _native.set_screen("in_place")
+    try:
+        for d, apart in itertools.product((1, 2, 3, 4), (False, True)):
+            points = wide[:, 1 : 1 + d] if apart else np.ascontiguousarray(wide[:, :d])
+            for n, m, k in sizes:
+                native, twin = native_and_twin(
+                    pt.knn, points[:n], points[n : n + m], k, metric=metric, check_finite=False
+                )
+                assert_same(native, twin)
     finally:
         _native.set_screen("")
 

@@ -1,6 +1,6 @@
 // Cores of rows as they lie in memory, feature after feature: for a few queries, whose references
-// are read once and not worth packing. Features are the lanes; the lanes of four rows are added at
-// once.
+// are read once and not worth packing. Features are the lanes, and those of four rows are added at
+// once; of few features the columns are.
 #pragma once
 
 #include "isa/tile/micro.hpp"
@@ -68,9 +68,61 @@ PAIRTILE_HD void quad_in_place(const T* rows, const T* const* cols, int64_t d, T
     }
 }
 
+// Of d features: a block of columns is turned in L1, once for all rows, in loops that the compiler
+// makes vectors of. Terms are added as sums_of() does, so that the bits are the same.
+template <Core core, int d, class T>
+void tile_of_few_features(const T* rows, int row_count, const T* cols, int64_t stride,
+                          int col_count, T* tile, int64_t ld) {
+    constexpr int block = 256;
+    T turned[d][block];
+    for (int first = 0; first < col_count; first += block) {
+        const int here = col_count - first < block ? col_count - first : block;
+        const T* from = cols + first * stride;
+        const auto turn = [&](int64_t apart) {
+            for (int j = 0; j < here; ++j) {
+                for (int f = 0; f < d; ++f) turned[f][j] = from[j * apart + f];
+            }
+        };
+        if (stride == d) {
+            turn(d);
+        } else {
+            turn(stride);
+        }
+        for (int i = 0; i < row_count; ++i) {
+            T x[4] = {};
+            for (int f = 0; f < d; ++f) x[f] = rows[i * d + f];
+            T* __restrict out = tile + i * ld + first;
+            for (int j = 0; j < here; ++j) {
+                T term[4] = {};
+                for (int f = 0; f < d; ++f) {
+                    const T gap = x[f] - turned[f][j];
+                    term[f] = core == Core::squared_difference ? gap * gap : gap < 0 ? -gap : gap;
+                }
+                out[j] = sizeof(T) == 4 ? (term[0] + term[1]) + (term[2] + term[3])
+                                        : (term[0] + term[2]) + (term[1] + term[3]);
+            }
+        }
+    }
+}
+
 template <Core core, class T>
 void tile_in_place(const T* rows, int row_count, const T* cols, int64_t stride, int col_count,
                    int64_t d, T* tile, int64_t ld) {
+    const auto few = [&]<int features>() {
+        tile_of_few_features<core, features>(rows, row_count, cols, stride, col_count, tile, ld);
+    };
+    switch (d) {
+        case 1:
+            return few.template operator()<1>();
+        case 2:
+            return few.template operator()<2>();
+        case 3:
+            return few.template operator()<3>();
+        case 4:
+            return few.template operator()<4>();
+        default:
+            break;
+    }
     constexpr int quad = 16 / sizeof(T);
     // Columns side by side hide latency. Long ones are left to the processor's prefetching, which
     // follows one of them at a time to the rate of a copy, and two at half of it.
