@@ -26,6 +26,7 @@ struct Vec<float> {
     static Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
     static Reg sub(Reg a, Reg b) { return vsubq_f32(a, b); }
     static Reg max(Reg a, Reg b) { return vmaxq_f32(a, b); }
+    static Reg min(Reg a, Reg b) { return vminnmq_f32(a, b); }
     static Reg abs(Reg a) { return vabsq_f32(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
     static uint32_t cmp_le_mask(Reg a, Reg t) {
@@ -56,6 +57,7 @@ struct Vec<double> {
     static Reg add(Reg a, Reg b) { return vaddq_f64(a, b); }
     static Reg sub(Reg a, Reg b) { return vsubq_f64(a, b); }
     static Reg max(Reg a, Reg b) { return vmaxq_f64(a, b); }
+    static Reg min(Reg a, Reg b) { return vminnmq_f64(a, b); }
     static Reg abs(Reg a) { return vabsq_f64(a); }
     static Reg root(Reg a) { return vsqrtq_f64(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f64(c, a, b); }

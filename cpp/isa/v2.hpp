@@ -26,6 +26,7 @@ struct Vec<float> {
     static Reg add(Reg a, Reg b) { return _mm_add_ps(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm_sub_ps(a, b); }
     static Reg max(Reg a, Reg b) { return _mm_max_ps(a, b); }
+    static Reg min(Reg a, Reg b) { return _mm_min_ps(a, b); }
     static Reg abs(Reg a) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
     static uint32_t cmp_le_mask(Reg a, Reg t) {
@@ -63,6 +64,7 @@ struct Vec<double> {
     static Reg add(Reg a, Reg b) { return _mm_add_pd(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm_max_pd(a, b); }
+    static Reg min(Reg a, Reg b) { return _mm_min_pd(a, b); }
     static Reg abs(Reg a) { return _mm_andnot_pd(_mm_set1_pd(-0.0), a); }
     static Reg root(Reg a) { return _mm_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }

@@ -29,6 +29,7 @@ struct Vec<float> {
     static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
     static Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
+    static Reg min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
     static Reg abs(Reg a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
     static uint32_t cmp_le_mask(Reg a, Reg t) {
@@ -94,6 +95,7 @@ struct Vec<double> {
 
 template <>
 struct Vec<int32_t> {
+    static Reg min(Reg a, Reg b) { return _mm256_min_pd(a, b); }
     using Reg = __m256i;
     static constexpr int lanes = 8;
     static Reg load(const int32_t* p) {

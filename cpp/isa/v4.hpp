@@ -28,6 +28,7 @@ struct Vec<float> {
     static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
     static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
+    static Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
     static Reg abs(Reg a) { return _mm512_abs_ps(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
     static uint32_t cmp_le_mask(Reg a, Reg t) { return _mm512_cmp_ps_mask(a, t, _CMP_LE_OQ); }
@@ -82,6 +83,7 @@ struct Vec<double> {
     static Reg add(Reg a, Reg b) { return _mm512_add_pd(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm512_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm512_max_pd(a, b); }
+    static Reg min(Reg a, Reg b) { return _mm512_min_pd(a, b); }
     static Reg abs(Reg a) { return _mm512_abs_pd(a); }
     static Reg root(Reg a) { return _mm512_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }

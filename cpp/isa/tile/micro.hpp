@@ -244,13 +244,13 @@ void range_of(const T* tile, int64_t ld, int rows, int cols, T* low, T* high) {
     *low = bottom, *high = top;
 }
 
-// Positions that are to be kept: bits_of(values, first) says which of a vector, keep(j) which
-// single.
+// Positions in [from, n) that are to be kept: bits_of(values, first) says which of a vector,
+// keep(j) which single.
 template <class T, class Bits, class Keep>
-PAIRTILE_HD int select(const T* row, int n, int32_t* out, Bits bits_of, Keep keep) {
+PAIRTILE_HD int select(const T* row, int from, int n, int32_t* out, Bits bits_of, Keep keep) {
     using V = Vec<T>;
     int found = 0;
-    int j = 0;
+    int j = from;
     for (; j + Block<T>::cols <= n; j += Block<T>::cols) {
         uint32_t bits = 0;
 #pragma GCC unroll 4
@@ -270,9 +270,22 @@ template <class T>
 int select_below(const T* row, int n, T threshold, int32_t* out) {
     using V = Vec<T>;
     const typename V::Reg limit = V::broadcast(threshold);
-    return select(
-        row, n, out, [=](typename V::Reg v, int) { return V::cmp_le_mask(v, limit); },
-        [=](int j) { return row[j] <= threshold; });
+    const auto some = [=](int from, int to, int32_t* into) {
+        return select(
+            row, from, to, into, [=](typename V::Reg v, int) { return V::cmp_le_mask(v, limit); },
+            [=](int j) { return row[j] <= threshold; });
+    };
+    // most hold none: the least of many says so at once. NaN is not the least of anything.
+    constexpr int at_once = 4 * Block<T>::cols;
+    int found = 0;
+    int j = 0;
+    for (; j + at_once <= n; j += at_once) {
+        typename V::Reg least = V::broadcast(static_cast<T>(__builtin_inf()));
+#pragma GCC unroll 16
+        for (int v = 0; v < at_once; v += V::lanes) least = V::min(V::load(row + j + v), least);
+        if (V::cmp_le_mask(least, limit)) found += some(j, j + at_once, out + found);
+    }
+    return found + some(j, n, out + found);
 }
 
 template <class T>
@@ -280,7 +293,7 @@ int select_between(const T* row, int n, T low, T high, int32_t* out) {
     using V = Vec<T>;
     const typename V::Reg above = V::broadcast(low), limit = V::broadcast(high);
     return select(
-        row, n, out,
+        row, 0, n, out,
         [=](typename V::Reg v, int) {
             return V::cmp_le_mask(v, limit) & ~V::cmp_le_mask(v, above);
         },
@@ -292,7 +305,7 @@ int select_below_each(const T* row, int n, T factor, const T* thresholds, T offs
     using V = Vec<T>;
     const typename V::Reg scale = V::broadcast(factor), shift = V::broadcast(offset);
     return select(
-        row, n, out,
+        row, 0, n, out,
         [=](typename V::Reg v, int first) {
             return V::cmp_le_mask(v, V::fma(scale, V::load(thresholds + first), shift));
         },

@@ -846,10 +846,16 @@ TEST(selections_find_what_a_loop_finds) {
     Random random(7);
     for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
         const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
-        for (int n = 0; n <= 3 * ops.cols + 5; ++n) {
+        for (int n = 0; n <= 9 * ops.cols + 5; n += n < 4 * ops.cols + 5 ? 1 : 7) {
             for (int round = 0; round < 8; ++round) {
-                const std::vector<T> row = values_with_ties<T>(random, n),
-                                     each = values_with_ties<T>(random, n);
+                std::vector<T> row = values_with_ties<T>(random, n),
+                               each = values_with_ties<T>(random, n);
+                // few that are selected among many that are not, or are no numbers
+                for (T& value : row) {
+                    if (round % 2 == 1 && integer(random, 0, 49) > 0) {
+                        value = round % 4 == 1 ? T(100) : nan;
+                    }
+                }
                 std::vector<int32_t> out(static_cast<size_t>(n) + 1, -7);
                 const auto compare = [&](const char* what, int found, auto keep) {
                     std::vector<int32_t> expected;
