@@ -1,6 +1,6 @@
 """The neighbour cases: a grid of dimensions, k and shapes, and single cases beside it.
 
-From 768 dimensions on the sets are smaller, so that the contenders' own copies of the inputs fit
+From 384 dimensions on the sets are smaller, so that the contenders' own copies of the inputs fit
 into memory together and no call takes a minute.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.case import JUDGED, LEAST_ROWS, SEED, Arrays, Case, pairs, squared_distances
 
-DIMENSIONS = (3, 16, 64, 128, 768)
+DIMENSIONS = (3, 16, 64, 128, 384, 768)
 NEIGHBORS = (1, 10, 100)
 SHAPES = {
     "many": (20_000, 100_000),
@@ -30,6 +30,9 @@ WIDE_SHAPES = {
 }
 FEW = 64  # as many queries or fewer stay so many at every scale
 CLUSTERS = 1000
+TREES = ("ckdtree", "kdtree", "balltree")  # enter where there is something for them to leave out
+TREE_DIMENSIONS = 5  # of isotropic rows; beyond, a tree visits most of them
+BRUTE_PAIRS = 5e10  # more of them take a brute-force peer minutes
 LEVELS = 8  # of each one-hot encoded variable
 
 
@@ -46,6 +49,33 @@ def _clustered(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float3
     return x[rng.permutation(rows)]
 
 
+def _uniform(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
+    return rng.random((rows, d), dtype=np.float32)
+
+
+def _mixture(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
+    """Draw from 200 Gaussians whose centres are ten of their widths apart."""
+    centres = np.float32(10) * _gaussian(rng, 200, d)
+    x: NDArray[np.float32] = centres[rng.integers(200, size=rows)]
+    x += _gaussian(rng, rows, d)
+    return x
+
+
+def _sheet(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
+    """Draw from a four-dimensional sheet, turned, with a little noise off it."""
+    x: NDArray[np.float32] = _uniform(rng, rows, 4) @ _gaussian(rng, 4, d)
+    x += np.float32(0.01) * _gaussian(rng, rows, d)
+    return x
+
+
+def _power_law(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
+    """Draw Gaussian rows whose spectrum falls as embeddings' does, not along the axes."""
+    widths = (1 + np.arange(d, dtype=np.float32)) ** np.float32(-0.5)
+    turn = np.linalg.qr(_gaussian(rng, d, d))[0]
+    x: NDArray[np.float32] = (_gaussian(rng, rows, d) * widths) @ turn
+    return x
+
+
 def _one_hot(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
     levels = rng.integers(LEVELS, size=(rows, d // LEVELS))
     return np.eye(LEVELS, dtype=np.float32)[levels].reshape(rows, -1)
@@ -58,6 +88,10 @@ def _bytes(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.uint8]:
 DATA: dict[str, Callable[[np.random.Generator, int, int], NDArray[Any]]] = {
     "float32": _gaussian,
     "clusters with near-duplicates": _clustered,
+    "uniform": _uniform,
+    "200 clusters": _mixture,
+    "sheet": _sheet,
+    "power law": _power_law,
     "one-hot": _one_hot,
     "uint8": _bytes,
 }
@@ -77,10 +111,10 @@ class Knn(Case):
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """A k-d tree enters in few dimensions; in 16, where it takes a minute, only once."""
-        names = ("pairtile", "faiss", "sklearn", "torch")
-        tree = self.d <= 3 or (self.d <= 16 and self.k == 10 and self.shape == "many")
-        return (*names, "kdtree") if tree else names
+        """Trees enter in few dimensions, and where the rows fill fewer than they have."""
+        brute = ("faiss", "sklearn", "torch") if self.n * (self.m or self.n) <= BRUTE_PAIRS else ()
+        trees = self.d <= TREE_DIMENSIONS or self.data in ("200 clusters", "sheet")
+        return ("pairtile", *brute, *(TREES if trees else ()))
 
     def scaled(self, scale: float) -> Self:
         least = max(LEAST_ROWS, 2 * self.source.k)
@@ -160,6 +194,13 @@ class Knn(Case):
             "distance": float(np.max(np.abs(distances[rows] - exact) / unit)),
             "misplaced": float(np.mean(indices[rows] != reference["indices"][:, : self.k])),
         }
+
+
+@dataclass(frozen=True)
+class LargeKnn(Knn):
+    """A search that takes a minute or more, whoever makes it."""
+
+    large = True
 
 
 @dataclass(frozen=True)
@@ -317,7 +358,7 @@ class NearDuplicates(Case):
 
 def grid() -> Iterator[Knn]:
     for shape, d, k in product(SHAPES, DIMENSIONS, NEIGHBORS):
-        n, m = (WIDE_SHAPES if d >= 768 else SHAPES)[shape]
+        n, m = (WIDE_SHAPES if d >= 384 else SHAPES)[shape]
         yield Knn(n, m, d, k, shape)
 
 
@@ -325,6 +366,12 @@ NEIGHBOR_CASES: tuple[Case, ...] = (
     *grid(),
     Knn(5_000, 100_000, 128, k=1000),
     Knn(2_000, 100_000, 1536, k=10),
+    *(Knn(1_000_000, 0, d, k=10, shape="self", data="uniform") for d in (2, 3, 5)),
+    *(Knn(n, 0, 3, k=10, shape="self", data="uniform") for n in (100_000, 300_000, 3_000_000)),
+    LargeKnn(10_000_000, 0, 3, k=10, shape="self", data="uniform"),
+    Knn(200_000, 200_000, 16, k=10, data="200 clusters"),
+    Knn(100_000, 0, 32, k=10, shape="self", data="sheet"),
+    Knn(5_000, 100_000, 768, k=10, data="power law"),
     Knn(10_000, 100_000, 128, k=10, data="one-hot"),
     Knn(10_000, 100_000, 128, k=10, data="uint8"),
     Knn(10_000, 100_000, 128, k=10, data="clusters with near-duplicates"),

@@ -1,7 +1,7 @@
 """Pictures of what was measured, log–log, as SVG.
 
-Of neighbours: time per pair against d and against k. Of contrastive losses: time and peak memory
-against the batch.
+Of neighbours: time per pair against d and against k; of uniform rows among themselves, time against
+their number. Of contrastive losses: time and peak memory against the batch.
 """
 
 from collections.abc import Callable
@@ -15,31 +15,59 @@ from bench.peers import DISTRIBUTIONS
 from bench.summary import Document
 
 D, K = 128, 10  # the dimension of the picture over k, and the k of the one over d
+GROWTH_D = 3
 STYLES: dict[str, dict[str, Any]] = {
     "pairtile": {"color": "#c1272d", "linewidth": 2.5, "marker": "o", "zorder": 3},
     "faiss": {"color": "#0072b2", "marker": "s"},
     "sklearn": {"color": "#e69f00", "marker": "^"},
     "torch": {"color": "#009e73", "marker": "D"},
+    "ckdtree": {"color": "#56b4e9", "marker": "<"},
     "kdtree": {"color": "#9467bd", "marker": "v", "linestyle": ":"},
+    "balltree": {"color": "#cc79a7", "marker": "^", "linestyle": ":"},
     "floor": {"color": "#777777", "linestyle": "--"},
 }
 # Text stays text and ids stay the same: a small file, and no change where nothing changed.
 TEXT: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "pairtile", "font.size": 11}
-LABELS = DISTRIBUTIONS | {"kdtree": "scikit-learn k-d tree", "floor": "sgemm floor"}
+LABELS = DISTRIBUTIONS | {
+    "ckdtree": "SciPy k-d tree",
+    "kdtree": "scikit-learn k-d tree",
+    "balltree": "scikit-learn ball tree",
+    "floor": "sgemm floor",
+}
 
 
 def name(document: Document) -> str:
     """The file that the picture of a document is."""
-    losses = any(case["task"] == "contrastive" for case in document["cases"])
-    return "contrastive.svg" if losses else "knn.svg"
+    cases = document["cases"]
+    if any(case["task"] == "contrastive" for case in cases):
+        return "contrastive.svg"
+    return "growth.svg" if cases and all(map(_is_growth, cases)) else "knn.svg"
 
 
 def draw(document: Document, file: Path) -> None:
-    """Draw the losses of a document if it has any, else its neighbours."""
-    if name(document) == "contrastive.svg":
-        _losses(document, file)
-    else:
-        _neighbors(document, file)
+    """Draw the losses of a document if it has any, else its neighbours.
+
+    A document of nothing but uniform rows among themselves shows how their time grows.
+    """
+    drawings = {"contrastive.svg": _losses, "growth.svg": _growth, "knn.svg": _neighbors}
+    drawings[name(document)](document, file)
+
+
+def _is_growth(case: Document) -> bool:
+    sizes = case["sizes"]
+    return case["task"] == "knn" and sizes["data"] == "uniform" and sizes["m"] == 0
+
+
+def _growth(document: Document, file: Path) -> None:
+    with mpl.rc_context(TEXT):
+        figure = Figure(figsize=(6, 4.6), layout="constrained")
+        axes = figure.subplots()
+        cases = [case for case in document["cases"] if case["sizes"]["d"] == GROWTH_D]
+        k = cases[0]["sizes"]["k"]
+        title = f"{k} nearest of uniform rows among themselves, d = {GROWTH_D}"
+        _panel(axes, title, "n", [case | {"floor": None} for case in cases], _seconds)
+        axes.set(xlabel="rows", ylabel="seconds")
+        _save(figure, axes, file)
 
 
 def _losses(document: Document, file: Path) -> None:

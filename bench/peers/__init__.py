@@ -26,7 +26,9 @@ DISTRIBUTIONS = {
     "dcor": "dcor",
     "prdc": "prdc",
     "pml": "pytorch-metric-learning",
+    "ckdtree": "scipy",
     "kdtree": "scikit-learn",
+    "balltree": "scikit-learn",
     "numpy_serial": "numpy",
     "pairtile_float64": "pairtile",
     "pairtile_cuda": "pairtile",
@@ -35,13 +37,15 @@ DISTRIBUTIONS = {
 MODULES = {
     "pot": "ot",
     "pml": "pytorch_metric_learning",
+    "ckdtree": "scipy",
     "kdtree": "sklearn",
+    "balltree": "sklearn",
     "numpy_serial": "numpy",
     "pairtile_float64": "pairtile",
     "pairtile_cuda": "cupy",
 }
-# Shown beside the others and never "the best peer": another algorithm, fewer threads, or ourselves.
-OUTSIDE = ("kdtree", "numpy_serial", "pairtile_float64", "pairtile_cuda")
+# Shown beside the others and never "the best peer": fewer threads, or ourselves.
+OUTSIDE = ("numpy_serial", "pairtile_float64", "pairtile_cuda")
 # Contender -> its tasks, where it enters only when asked for by name.
 ON_REQUEST = {"pairtile_cuda": ("knn", "hamming", "fidelity", "mmd", "permutation", "energy")}
 

@@ -1,4 +1,4 @@
-"""scikit-learn's k-d tree, in float64: another algorithm, for few dimensions."""
+"""scikit-learn's k-d tree, in float64."""
 
 from collections.abc import Callable
 
@@ -17,8 +17,10 @@ def describe() -> str:
     return distribution_version("kdtree")
 
 
-def knn(case: Knn, arrays: Arrays, threads: int) -> Callable[[], object]:
+def knn(
+    case: Knn, arrays: Arrays, threads: int, algorithm: str = "kd_tree"
+) -> Callable[[], object]:
     queries, reference = float_sets(arrays)
     asked = None if case.self_join else queries  # None leaves each row itself out
-    tree = NearestNeighbors(n_neighbors=case.k, algorithm="kd_tree", n_jobs=threads)
+    tree = NearestNeighbors(n_neighbors=case.k, algorithm=algorithm, n_jobs=threads)
     return lambda: tree.fit(reference).kneighbors(asked)

@@ -62,7 +62,7 @@ def outcomes(load):
     cells = [neighbors.Knn(100, 200, 16, k, "many") for k in (1, 10)]
     single = neighbors.Knn(100, 200, 16, k=10, data="one-hot")
     found = [
-        outcome(cells[0], pairtile=0.1, faiss=0.2, torch=0.9, kdtree=0.01),
+        outcome(cells[0], pairtile=0.1, faiss=0.2, torch=0.9, numpy_serial=0.01),
         outcome(cells[1], pairtile=0.1, faiss=0.9, torch=0.8),
         outcome(single, pairtile=0.4, faiss=0.3),
     ]
@@ -139,7 +139,7 @@ def test_summary(load, outcomes):
     assert "geometric mean over 2 cells of the grid: 4.00." in text
     assert "slower than the best peer in: 100 × 200 rows, d=16, k=10, one-hot (0.75)." in text
     (first,) = (line for line in text.splitlines() if "k=1, float32" in line)
-    # The k-d tree is shown and is not the best peer; 0.1 s are 156 times the floor at 1 GF/s.
+    # NumPy on one thread is shown and is not the best peer; 0.1 s are 156 floors at 1 GF/s.
     assert first.split(" | ")[1:] == [
         "0.64 ms", "100 ms", "200 ms", "900 ms", "10 ms", "faiss", "2.00", "156.25 |",
     ]  # fmt: skip
@@ -153,12 +153,13 @@ def test_slow_contenders_are_called_less_often(outcomes):
             entry.first = {"one_shot": first[entry.contender]}
         return [entry.contender for entry in outcome.due(patience=5.0)]
 
-    everyone = ["pairtile", "faiss", "torch", "kdtree"]
-    assert due(pairtile=0.9, faiss=0.1, torch=0.9, kdtree=0.9) == everyone  # short: all of them
-    assert due(pairtile=9, faiss=2, torch=2.3, kdtree=2.5) == everyone[:3]  # beaten by faiss
-    assert due(pairtile=21, faiss=30, torch=30, kdtree=30) == []
+    everyone = ["pairtile", "faiss", "torch", "numpy_serial"]
+    short = due(pairtile=0.9, faiss=0.1, torch=0.9, numpy_serial=0.9)
+    assert short == everyone
+    assert due(pairtile=9, faiss=2, torch=2.3, numpy_serial=2.5) == everyone[:3]  # beaten by faiss
+    assert due(pairtile=21, faiss=30, torch=30, numpy_serial=30) == []
     outcomes[0].entries[1].times["one_shot"] = [2.0, 3.0]
-    assert due(pairtile=9, faiss=2, torch=2.3, kdtree=2) == ["pairtile", "torch", "kdtree"]
+    assert due(pairtile=9, faiss=2, torch=2.3, numpy_serial=2) == ["pairtile", "torch", "kdtree"]
 
 
 @pytest.mark.oracle("matplotlib")
@@ -189,6 +190,31 @@ def test_picture_of_losses(tmp_path, load):
     picture = (tmp_path / "contrastive.svg").read_text()
     assert "peak memory in MB" in picture
     assert "torch" in picture
+
+
+@pytest.mark.oracle("matplotlib")
+def test_picture_of_growth(tmp_path, load):
+    uniform = {"shape": "self", "data": "uniform", "k": 10, "m": 0}
+    cases = [
+        {
+            "task": "knn",
+            "sizes": uniform | {"n": n, "d": d},
+            "floor": 1e-3,
+            "contenders": [{"contender": name, "median": n * d * 1e-6} for name in names],
+        }
+        for n, d, names in (
+            (100, 3, ("pairtile", "ckdtree")),
+            (900, 3, ("pairtile",)),
+            (900, 5, ()),
+        )
+    ]
+    plot = load("plot")
+    assert plot.name({"cases": cases}) == "growth.svg"
+    assert plot.name({"cases": [*cases, cases[0] | {"task": "near_duplicates"}]}) == "knn.svg"
+    plot.draw({"cases": cases}, tmp_path / "growth.svg")
+    picture = (tmp_path / "growth.svg").read_text()
+    assert "SciPy k-d tree" in picture
+    assert "d = 3" in picture
 
 
 def test_a_contender_that_fails_is_reported():
