@@ -18,18 +18,26 @@ int leaf_columns() {
     return (least + step - 1) / step * step;
 }
 
+// Up to so many features near rows are nearly always few, and more than a sample shows: all rows
+// are put in order, and the first groups tell.
+constexpr int64_t few_dimensions = 6;
+
 // What work costs, in nanoseconds on one thread; the choice asks for ratios alone.
 struct Costs {
-    double pair;           // of a sweep of all tiles
-    double skipping_pair;  // of narrow tiles, in the order of their distance
-    double query;          // its walk, its list
-    double row;            // to put it into the order
-    double column;         // to pack it in that order
+    double pair;            // of a sweep of all tiles
+    double query;           // its list there: k ln(references / k) candidates, as rows lie anyhow
+    double skipping_pair;   // of narrow tiles, in the order of their distance
+    double skipping_query;  // its walk, its list
+    double row;             // to put it into the order
+    double column;          // to pack it in that order
+    static constexpr double order = 1e6;  // what does not grow with the rows
 
-    Costs(int64_t d, int64_t k, int keys)
+    Costs(int64_t d, int64_t references, int64_t k, int keys)
         : pair(0.2 + 0.004 * static_cast<double>(d)),
+          query(2500.0 + 70.0 * static_cast<double>(k) *
+                             std::log1p(static_cast<double>(references) / static_cast<double>(k))),
           skipping_pair(2.7 * pair),
-          query(900.0 + 60.0 * static_cast<double>(k)),
+          skipping_query(900.0 + 130.0 * static_cast<double>(k)),
           row(250.0 + 30.0 * keys),
           column(15.0 + 3.0 * static_cast<double>(d)) {}
 };
@@ -91,8 +99,8 @@ double most_pairs_per_row(const SearchRequest& request, const Costs& costs) {
     const bool ordered = request.index && request.index->order->made();
     const double placed = (ordered ? 0.0 : m) + (request.queries == request.references ? 0.0 : n);
     constexpr double clearly = 0.75;
-    return (clearly * n * m * costs.pair - n * costs.query - placed * costs.row -
-            m * costs.column) /
+    return (clearly * n * (m * costs.pair + costs.query) - n * costs.skipping_query -
+            placed * costs.row - m * costs.column - Costs::order) /
            (n * costs.skipping_pair);
 }
 
@@ -105,7 +113,7 @@ bool may_skip(const SearchRequest& request, int64_t k) {
     }
     if (always(request)) return true;
     if (tile_is_forced() || forced_screen() != Forced::nothing) return false;
-    const Costs costs(request.queries.d(), k, keys_of(request));
+    const Costs costs(request.queries.d(), request.references.rows(), k, keys_of(request));
     return most_pairs_per_row(request, costs) > static_cast<double>(4 * k + 2 * leaf_columns());
 }
 
@@ -122,16 +130,17 @@ std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& 
         const int64_t held = (self ? m : n + m) * Order::bytes_per_row(keys) +
                              m * (8 * screen.formula.words(d) + 32);
         if (control.memory() > 0 && held > control.memory() / 2) return nullptr;
-        const Costs costs(d, k, keys);
+        const Costs costs(d, m, k, keys);
         most_pairs = most_pairs_per_row(request, costs);
-        if (d > direct_dimensions) {  // below, near rows are nearly always few
+        if (d > few_dimensions) {
             // a pilot of so many rows may take this share of the search
             constexpr double share = 0.008;
-            const double brute = static_cast<double>(n) * static_cast<double>(m) * costs.pair;
+            const double brute =
+                static_cast<double>(n) * (static_cast<double>(m) * costs.pair + costs.query);
             int64_t sample = 1 << 14;
             const auto cost = [&](int64_t of) {
                 const double some = static_cast<double>(of);
-                return some * (costs.query + costs.row + some * costs.skipping_pair);
+                return some * (costs.skipping_query + costs.row + some * costs.skipping_pair);
             };
             while (sample >= 1024 && (cost(sample) > share * brute || 4 * sample > m)) sample /= 2;
             if (sample < 1024) return nullptr;

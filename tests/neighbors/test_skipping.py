@@ -270,11 +270,13 @@ def clustered(rng, n):
     ("make", "most"),
     [
         (lambda rng: rng.random((25_000, 3)).astype(np.float32), 0.05),
+        (lambda rng: rng.random((3_000, 3)).astype(np.float32), 0.2),
+        (lambda rng: rng.random((20_000, 6)), 0.3),
         (lambda rng: rng.random((40_000, 4)), 0.1),
         (lambda rng: sheet(rng, 60_000), 0.1),
         (lambda rng: clustered(rng, 60_000), 0.1),
     ],
-    ids=["cube", "cube of four", "sheet", "clusters"],
+    ids=["cube", "small cube", "cube of six", "cube of four", "sheet", "clusters"],
 )
 def test_chosen_where_it_pays(make, most):
     from pairtile import _native
@@ -289,7 +291,7 @@ def test_chosen_where_it_pays(make, most):
     [
         lambda rng: rng.standard_normal((20_000, 32), dtype=np.float32),
         lambda rng: np.full((25_000, 3), 0.1, np.float32),  # no tile is farther than another
-        lambda rng: rng.random((900, 2)).astype(np.float32),
+        lambda rng: rng.random((600, 2)).astype(np.float32),
     ],
     ids=["isotropic", "all equal", "small"],
 )
@@ -299,6 +301,14 @@ def test_not_chosen_where_it_does_not(make):
     x = make(np.random.default_rng(0))
     computed = _native.computed_pairs(x, None, 3, "euclidean", workers=2)
     assert computed >= len(x) * (len(x) - 1) // 2
+
+
+def test_chosen_for_many_neighbors_of_few_features():
+    """Their lists cost a sweep of all tiles more than the pairs do."""
+    from pairtile import _native
+
+    x = np.random.default_rng(0).standard_normal((20_000, 3), dtype=np.float32)
+    assert _native.computed_pairs(x, None, 100, "euclidean", workers=2) < 0.25 * len(x) ** 2
 
 
 def test_an_order_that_does_not_fit_is_not_made():
