@@ -598,3 +598,20 @@ def test_the_engine_and_its_twin_agree_under_control(control, dtype):
         assert pt.sliced_wasserstein(
             x, y, control=control, rng=0, workers=workers
         ) == pt.sliced_wasserstein(x, y, control=control, rng=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_without_mass_may_be_infinite(dtype):
+    """Of a caller who does not have them looked for: they weigh nothing in moments either."""
+    x, y = (s.astype(dtype) for s in sets(60, 50, 4))
+    weights = np.ones(60)
+    weights[::7] = 0
+    options: dict[str, Any] = {
+        "control": "moments", "method": "gaussian", "rng": 0, "full": True, "check_finite": False,
+    }  # fmt: skip
+    expected = pt.sliced_wasserstein(x[weights > 0], y, **options)
+    x[::7] = np.inf
+    found = pt.sliced_wasserstein(x, y, x_weights=weights, **options)
+    assert found.control == expected.control == "moments"
+    assert found.value == pytest.approx(expected.value, rel=1e-5 if dtype == np.float32 else 1e-12)
+    assert found.standard_error == pytest.approx(expected.standard_error, rel=1e-3)

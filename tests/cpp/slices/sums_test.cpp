@@ -119,6 +119,25 @@ TEST(cost_and_moments_in_one_pass) {
     });
 }
 
+// What has no mass may be of any size, infinite too, at either end of the line.
+TEST(moments_of_a_line_leave_out_rows_without_mass) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    const std::vector<float> values{-infinity, -3, 1, 2, 1e30f, infinity};
+    const std::vector<double> weights{0, 1, 2, 1, 0, 0};
+    std::vector<Ranked<float>> items;
+    for (size_t i = 0; i < values.size(); ++i) {
+        items.push_back({key_of_value(values[i]), static_cast<uint32_t>(i)});
+    }
+    Sorted<float, Ranked<float>> line{items.data(), static_cast<int64_t>(items.size()),
+                                      weights.data()};
+    std::vector<double> levels(values.size());
+    line.fill_levels(levels.data());
+    line.levels = levels.data();
+    const LineMoments found = moments_of(line);
+    CHECK(found.mean == 0.25, found.mean);
+    CHECK(found.variance == 15.0 / 4 - 0.0625, found.variance);
+}
+
 // Whatever the instruction set, the number of workers and how rows are stored.
 TEST(column_moments_have_the_same_bits) {
     Random random(3);
