@@ -52,7 +52,7 @@ class Sliced(Case):
 
     family = "sliced"
     task = "sliced"
-    contenders = ("pairtile", "pot", "numpy", "torch")
+    contenders: ClassVar[tuple[str, ...]] = ("pairtile", "pot", "numpy", "torch")
     tolerances: ClassVar = {"relative": 1e-5}
     gradient: ClassVar[bool] = False
 
@@ -118,6 +118,56 @@ class SlicedGradient(Sliced):
             for found, right in zip(gradients, exact, strict=True)
         )
         return super().errors(value, reference) | {"gradient": worst}
+
+
+class SlicedControl(Sliced):
+    """The distance over directions that are drawn, under control by their moments.
+
+    Everybody draws directions of their own: what they leave of an error is below the tolerance
+    under control, and far above it without.
+    """
+
+    task = "sliced_control"
+    contenders = ("pairtile", "numpy")
+    tolerances: ClassVar = {"relative": 2e-2}
+
+    @property
+    def title(self) -> str:
+        return f"{super().title}, control variates"
+
+    def reference(self, arrays: Arrays) -> Arrays:
+        x, y = arrays["x"].astype(np.float64), arrays["y"].astype(np.float64)
+        met = even_pieces(self.n, self.m)
+        costs, moments = [], []
+        for direction in arrays["directions"].T.astype(np.float64):
+            along_x, along_y = np.sort(x @ direction), np.sort(y @ direction)
+            costs.append(np.sum(met.mass * (along_x[met.of_x] - along_y[met.of_y]) ** 2))
+            moments.append([(along_x.mean() - along_y.mean()) ** 2, along_x.var(), along_y.var()])
+        return {"value": controlled(np.array(costs), np.array(moments), x, y)}
+
+
+def controlled(
+    costs: NDArray[Any], moments: NDArray[Any], x: NDArray[Any], y: NDArray[Any]
+) -> NDArray[np.float64]:
+    """The root of the mean cost, less what the moments of each line explain of its error."""
+    shift = x.mean(axis=0, dtype=np.float64) - y.mean(axis=0, dtype=np.float64)
+    spreads = (float(s.var(axis=0, dtype=np.float64).sum()) for s in (x, y))
+    known = np.array([shift @ shift, *spreads]) / x.shape[1]
+    means = moments.mean(axis=0)
+    slopes, *_ = np.linalg.lstsq(moments - means, costs - costs.mean(), rcond=None)
+    value: NDArray[np.float64] = np.sqrt(costs.mean() - (means - known) @ slopes)
+    return value
+
+
+class SlicedFiles(Sliced):
+    """The distance of samples that are in files, mapped to memory and not read before."""
+
+    task = "sliced_files"
+    contenders = ("pairtile", "numpy")
+
+    @property
+    def title(self) -> str:
+        return f"{super().title}, from files"
 
 
 @dataclass(frozen=True)
@@ -205,6 +255,8 @@ SLICED_CASES: tuple[Case, ...] = (
     Sliced(100_000, 70_000, 64, directions=128),
     Sliced(100_000, 100_000, 64, directions=128, weighted=True),
     SlicedGradient(100_000, 100_000, 64, directions=128),
+    SlicedControl(100_000, 100_000, 64, directions=128),
+    SlicedFiles(1_000_000, 1_000_000, 64, directions=64),
     Columns(10_000_000, 10_000_000, 1),
     Columns(10_000, 10_000, 1_000),
     MaxSliced(2_000, 2_000, 32),

@@ -13,6 +13,12 @@ would be too large or slower, in place where that is the idiom, but with its pub
 """
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Contender -> the distribution pip installs for it.
 DISTRIBUTIONS = {
@@ -48,6 +54,17 @@ MODULES = {
 OUTSIDE = ("numpy_serial", "pairtile_float64", "pairtile_cuda")
 # Contender -> its tasks, where it enters only when asked for by name.
 ON_REQUEST = {"pairtile_cuda": ("knn", "hamming", "fidelity", "mmd", "permutation", "energy")}
+
+
+def in_files(*arrays: NDArray[Any]) -> tuple[list[NDArray[Any]], TemporaryDirectory[str]]:
+    """The same arrays mapped from files, and their folder, which goes when nobody holds it."""
+    folder = TemporaryDirectory()
+    maps = []
+    for at, array in enumerate(arrays):
+        file = Path(folder.name, f"{at}.npy")
+        np.save(file, array)
+        maps.append(np.load(file, mmap_mode="r"))
+    return maps, folder
 
 
 def distribution_version(contender: str) -> str:

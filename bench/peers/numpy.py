@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,20 @@ from numpy.typing import NDArray
 from bench.case import Arrays
 from bench.cases import Aggregated, Permutation
 from bench.neighbors import NearDuplicates
-from bench.peers import distribution_version
-from bench.slices import Columns, MaxSliced, Pieces, Sliced, even_pieces, weighted_pieces
+from bench.peers import distribution_version, in_files
+from bench.slices import (
+    Columns,
+    MaxSliced,
+    Pieces,
+    Sliced,
+    SlicedControl,
+    SlicedFiles,
+    controlled,
+    even_pieces,
+    weighted_pieces,
+)
+
+_FILE_ROWS = 1 << 14  # of a file, projected at a time
 
 
 def start(threads: int) -> None:
@@ -191,6 +204,65 @@ def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
             return value
         back = directions.T / np.float32(value * n_lines)
         return value, along_x.T @ back, -(along_y.T @ back)
+
+    return call
+
+
+def sliced_control(case: SlicedControl, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """As `sliced`, with the means and variances of all lines, and least squares at the end."""
+    x, y, directions = arrays["x"], arrays["y"], arrays["directions"]
+
+    def lines(along_x: NDArray[Any], along_y: NDArray[Any], pieces: Pieces) -> NDArray[Any]:
+        means = [along.mean(axis=1, dtype=np.float64) for along in (along_x, along_y)]
+        spreads = [along.var(axis=1, dtype=np.float64) for along in (along_x, along_y)]
+        along_x.sort(axis=1)
+        along_y.sort(axis=1)
+        gaps = along_x.take(pieces.of_x, axis=1) - along_y.take(pieces.of_y, axis=1)
+        costs = np.square(gaps, out=gaps) @ pieces.mass
+        return np.stack([costs, (means[0] - means[1]) ** 2, *spreads], axis=1)
+
+    def call() -> object:
+        along_x, along_y = directions.T @ x.T, directions.T @ y.T
+        pieces = even_pieces(len(x), len(y))
+        with ThreadPoolExecutor(threads) as pool:
+            parts = pool.map(
+                lambda some: lines(along_x[some], along_y[some], pieces),
+                _spans(directions.shape[1], threads),
+            )
+            table = np.concatenate(list(parts))
+        return controlled(table[:, 0], table[:, 1:], x, y)
+
+    return call
+
+
+def sliced_files(case: SlicedFiles, arrays: Arrays, threads: int) -> Callable[[], object]:
+    """As `sliced`, of rows that are projected a block at a time."""
+    (x, y), folder = in_files(arrays["x"], arrays["y"])
+    directions = arrays["directions"]
+
+    def along(rows: NDArray[Any]) -> NDArray[Any]:
+        found = np.empty((directions.shape[1], len(rows)), rows.dtype)
+        for first in range(0, len(rows), _FILE_ROWS):
+            some = slice(first, first + _FILE_ROWS)
+            np.matmul(directions.T, rows[some].T, out=found[:, some])
+        return found
+
+    def costs(along_x: NDArray[Any], along_y: NDArray[Any], even: Pieces) -> float:
+        along_x.sort(axis=1)
+        along_y.sort(axis=1)
+        gaps = along_x.take(even.of_x, axis=1) - along_y.take(even.of_y, axis=1)
+        return float((np.square(gaps, out=gaps) @ even.mass).sum())
+
+    def call() -> object:
+        assert Path(folder.name).is_dir()
+        along_x, along_y = along(x), along(y)
+        even = even_pieces(len(x), len(y))
+        n_lines = directions.shape[1]
+        with ThreadPoolExecutor(threads) as pool:
+            parts = pool.map(
+                lambda some: costs(along_x[some], along_y[some], even), _spans(n_lines, threads)
+            )
+            return float(np.sqrt(sum(parts) / n_lines))
 
     return call
 

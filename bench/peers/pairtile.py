@@ -2,12 +2,13 @@
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import pairtile as pt
-from bench.case import Arrays
+from bench.case import SEED, Arrays
 from bench.cases import (
     Aggregated,
     Clip,
@@ -20,8 +21,8 @@ from bench.cases import (
     Triplet,
 )
 from bench.neighbors import Fidelity, Hamming, Knn, NearDuplicates
-from bench.peers import distribution_version
-from bench.slices import Columns, MaxSliced, Sliced
+from bench.peers import distribution_version, in_files
+from bench.slices import Columns, MaxSliced, Sliced, SlicedControl, SlicedFiles
 
 
 def start(threads: int) -> None:
@@ -125,6 +126,24 @@ def sliced(case: Sliced, arrays: Arrays, threads: int) -> Callable[[], object]:
     def call() -> object:
         found = pt.sliced_wasserstein(x, y, p=2, return_gradient=True, **options)
         return found.value, found.grad_x, found.grad_y
+
+    return call
+
+
+def sliced_control(case: SlicedControl, arrays: Arrays, threads: int) -> Callable[[], object]:
+    x, y = arrays["x"], arrays["y"]
+    return lambda: pt.sliced_wasserstein(
+        x, y, n_projections=case.directions, method="gaussian", control="moments", rng=SEED,
+        workers=threads,
+    )  # fmt: skip
+
+
+def sliced_files(case: SlicedFiles, arrays: Arrays, threads: int) -> Callable[[], object]:
+    (x, y), folder = in_files(arrays["x"], arrays["y"])
+
+    def call() -> object:
+        assert Path(folder.name).is_dir()
+        return pt.sliced_wasserstein(x, y, directions=arrays["directions"], workers=threads)
 
     return call
 

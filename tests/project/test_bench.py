@@ -99,6 +99,8 @@ def test_every_family_runs_and_is_right(tmp_path, cases):
         "permutation",
         "aggregated",
         "sliced",
+        "sliced_control",
+        "sliced_files",
         "columns",
         "max_sliced",
     }
