@@ -303,6 +303,18 @@ def test_rows_without_mass_may_be_of_any_size(dtype, p):
     assert pt.sliced_wasserstein(Stored(x), Stored(y), **options) == pytest.approx(kept, rel=1e-6)
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("call", [pt.sliced_wasserstein, pt.wasserstein_1d])
+def test_rows_that_decide_the_centre_may_all_be_without_mass(call):
+    x, y = sets(6000, 300, 4)
+    weights = np.ones(6000)
+    weights[choose.host_module().centre_rows(6000, 4)] = 0
+    assert weights.any()
+    options = {"rng": 0, "n_projections": 6} if call is pt.sliced_wasserstein else {}
+    expected, found = both(call, 1e3 + x, 1e3 + y, x_weights=weights, **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 # --- memory -------------------------------------------------------------------------------------
 
 
