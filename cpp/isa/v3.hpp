@@ -79,6 +79,7 @@ struct Vec<double> {
     static Reg add(Reg a, Reg b) { return _mm256_add_pd(a, b); }
     static Reg sub(Reg a, Reg b) { return _mm256_sub_pd(a, b); }
     static Reg max(Reg a, Reg b) { return _mm256_max_pd(a, b); }
+    static Reg min(Reg a, Reg b) { return _mm256_min_pd(a, b); }
     static Reg abs(Reg a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
     static Reg root(Reg a) { return _mm256_sqrt_pd(a); }
     static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
@@ -95,7 +96,6 @@ struct Vec<double> {
 
 template <>
 struct Vec<int32_t> {
-    static Reg min(Reg a, Reg b) { return _mm256_min_pd(a, b); }
     using Reg = __m256i;
     static constexpr int lanes = 8;
     static Reg load(const int32_t* p) {
