@@ -10,6 +10,10 @@
 namespace pairtile {
 namespace {
 
+// Whether a loop started this thread. A loop within one of its blocks has a worker 0 as well, which
+// must not ask the outside world: the calling thread may be asking at the same time.
+thread_local bool helping = false;
+
 // Joins whatever was started, also when a thread could not be started or the caller throws.
 class JoiningThreads {
   public:
@@ -58,6 +62,7 @@ void Control::fit_workers(int64_t bytes_per_worker) {
 }
 
 void Control::poll_if_due() {
+    if (helping) return;
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ < std::chrono::milliseconds(50)) return;
     last_ = now;
@@ -88,7 +93,10 @@ void parallel_for(int64_t blocks, int workers, Control& control,
         const int64_t helpers = std::min<int64_t>(workers, blocks) - 1;
         for (int64_t worker = 1; worker <= helpers; ++worker) {
             try {
-                threads.start([&work, worker] { work(static_cast<int>(worker)); });
+                threads.start([&work, worker] {
+                    helping = true;
+                    work(static_cast<int>(worker));
+                });
             } catch (const std::system_error&) {
                 break;  // no more threads to be had: those that run do the work
             }

@@ -1,5 +1,6 @@
 // parallel_for and parallel_grid: everything once, in the promised order, and out again on errors.
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -50,6 +51,34 @@ TEST(one_worker_is_the_calling_thread_in_order) {
         seen.push_back(block);
     });
     for (int64_t i = 0; i < 20; ++i) CHECK(seen[static_cast<size_t>(i)] == i);
+}
+
+TEST(only_the_calling_thread_asks_the_outside_world) {
+    // a loop within a block has a worker 0 too, which is the calling thread in one block alone
+    const auto caller = std::this_thread::get_id();
+    std::atomic<int> asked{0}, elsewhere{0};
+    Control control(
+        [&](int64_t, int64_t) {
+            ++asked;
+            elsewhere += std::this_thread::get_id() != caller;
+        },
+        2);
+    std::atomic<bool> helped{false};
+    const auto wait = std::chrono::milliseconds(60);  // beyond the time between two questions
+    parallel_for(2, control, [&](int64_t, int) {
+        if (std::this_thread::get_id() == caller) {
+            for (int k = 0; k < 500 && !helped; ++k) std::this_thread::sleep_for(wait / 6);
+        } else {
+            std::this_thread::sleep_for(wait);
+            parallel_for(3, 1, control, [&](int64_t, int worker) { control.tick(worker); });
+            helped = true;
+        }
+    });
+    CHECK(helped);
+    CHECK(elsewhere == 0, elsewhere.load());
+    std::this_thread::sleep_for(wait);
+    parallel_for(1, 1, control, [](int64_t, int) {});
+    CHECK(asked > 0);
 }
 
 TEST(the_first_exception_comes_out_and_stops_the_rest) {
