@@ -444,13 +444,20 @@ struct SelfWeights {
     }
 };
 
+// Of rows and of columns, and nothing else that the sweep held.
+struct States {
+    std::vector<SoftmaxState> rows, cols;
+};
 template <class T>
-void sweep_forward(const Logits<T>& logits, const SoftmaxOptions& options,
-                   SoftmaxForward<T>& forward) {
+States sweep_forward(const LogitRequest& request, const Logits<T>& logits,
+                     const SoftmaxRule<T>& rule, const SoftmaxOptions& options) {
+    SoftmaxForward<T> forward(rule, options, request.x.rows(), request.y.rows(),
+                              request.control.workers());
     BlockingLimits limits;
     limits.state_bytes = int64_t{8} << 20;  // of columns, beside a state of each row and column
     if (options.cols) limits.state_bytes_per_col = options.label_smoothing > 0.0 ? 32 : 16;
     logits.sweep(forward, limits);
+    return {std::move(forward.rows), std::move(forward.cols)};
 }
 
 template <class T>
@@ -481,11 +488,9 @@ template <class T>
 void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
                     SoftmaxLosses<T>& out) {
     const int64_t n = request.x.rows(), m = request.y.rows();
-    const int workers = request.control.workers();
     const Logits<T> logits(request);
     const SoftmaxRule<T> rule(request, options, logits);
-    SoftmaxForward<T> forward(rule, options, n, m, workers);
-    sweep_forward(logits, options, forward);
+    States states = sweep_forward(request, logits, rule, options);
 
     const bool grad = request.upstream != nullptr;
     const double half = options.rows && options.cols ? 0.5 : 1.0;
@@ -494,7 +499,7 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
     const Positives& positives = options.positives;
     for (int64_t i = 0; i < n; ++i) {
         const size_t at = static_cast<size_t>(i);
-        const SoftmaxState& row = forward.rows[at];
+        const SoftmaxState& row = states.rows[at];
         if (options.rows) out.lse_row[i] = row.all.finish();
         out.per_row[i] = 0.0;
         if (row.share == 0.0) continue;
@@ -513,15 +518,16 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
         if (options.rows) out.per_row[i] = half * of_row(at, row, single, weight);
         if (!options.cols) continue;
         const size_t target = static_cast<size_t>(positives.targets[i]);
-        SoftmaxState& col = forward.cols[target];
+        SoftmaxState& col = states.cols[target];
         col.positive = row.positive, col.share = row.share;
         out.per_row[i] += half * of_col(target, col, true, weight);
         if (grad) join_positives(options, at, of_row.side, of_col.side);
     }
-    for (size_t j = 0; j < forward.cols.size(); ++j) {
-        out.lse_col[j] = forward.cols[j].all.finish();
+    for (size_t j = 0; j < states.cols.size(); ++j) {
+        out.lse_col[j] = states.cols[j].all.finish();
     }
     if (!grad) return;
+    states = {};
     sweep_backward(request, options, logits, rule, std::move(of_row.side), std::move(of_col.side),
                    out);
 }
@@ -531,11 +537,9 @@ void softmax_states(const LogitRequest& request, const SoftmaxOptions& options,
                     const SoftmaxStates& out) {
     const Logits<T> logits(request);
     const SoftmaxRule<T> rule(request, options, logits);
-    SoftmaxForward<T> forward(rule, options, request.x.rows(), request.y.rows(),
-                              request.control.workers());
-    sweep_forward(logits, options, forward);
-    std::copy(forward.rows.begin(), forward.rows.end(), out.rows);
-    if (options.cols) std::copy(forward.cols.begin(), forward.cols.end(), out.cols);
+    const States states = sweep_forward(request, logits, rule, options);
+    std::copy(states.rows.begin(), states.rows.end(), out.rows);
+    if (options.cols) std::copy(states.cols.begin(), states.cols.end(), out.cols);
     const bool found = options.false_negative_margin.has_value();
     for (int64_t i = 0; i < request.x.rows(); ++i) {
         out.limits[i] = found ? rule.limit_of(i) : INFINITY;
