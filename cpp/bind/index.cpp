@@ -6,7 +6,7 @@
 namespace pairtile {
 namespace {
 
-constexpr const char* packing_names[] = {"int8", "bfloat16", "float32", "float64"};
+constexpr const char* packing_names[] = {"int8", "int16", "bfloat16", "float32", "float64"};
 
 // Blocks are handed out and taken back as views; `blocks` are keyed as the fields of Panels.
 template <class T>

@@ -25,7 +25,7 @@ template <class T>
 struct Panels {
     int64_t first = 0, count = 0;
     int width = 0;
-    int64_t d = 0;                  // features, or words of bfloat16, int8 or bits
+    int64_t d = 0;                  // features, or words of bfloat16, int8, int16 or bits
     Buffer<T> data;                 // [panel][feature][width]
     Buffer<T> norms;                // per point; padded with zeros to whole panels
     Buffer<NormBound> norm_bounds;  // per point: √(Σ x²), Σ|x| or max|x|, and that of the residual
@@ -160,8 +160,8 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
             return pack_turned<S>(ops, source, first, count, frame, formula, side, at, out);
         }
     }
-    const bool int8 = formula.core == Core::dot_int8;
-    const bool coarse = int8 || formula.core == Core::dot_bfloat16;
+    const bool int8 = formula.core == Core::dot_int8, int16 = formula.core == Core::dot_int16;
+    const bool coarse = int8 || int16 || formula.core == Core::dot_bfloat16;
     // a row of zeros has no direction: its distance is a convention, not an argument
     const bool zeros_differ = source.normalised() && formula.add_norms;
     Buffer<S> copy(side.width * d);
@@ -183,9 +183,13 @@ void pack_panels(const Ops<T>& ops, const Source& source, int64_t first, int64_t
             pack_with_nan(rows, here, d, side.width, panel);
             std::fill(norms, norms + here, 0.0);
         } else if constexpr (sizeof(S) == 4) {
-            pack(ops.pack_float32, int8 ? ops.pack_int8_float32 : ops.pack_bfloat16_float32);
+            pack(ops.pack_float32, int8    ? ops.pack_int8_float32
+                                   : int16 ? ops.pack_int16_float32
+                                           : ops.pack_bfloat16_float32);
         } else {
-            pack(ops.pack_float64, int8 ? ops.pack_int8_float64 : ops.pack_bfloat16_float64);
+            pack(ops.pack_float64, int8    ? ops.pack_int8_float64
+                                   : int16 ? ops.pack_int16_float64
+                                           : ops.pack_bfloat16_float64);
         }
         if (side.with_features) pack_features(ops, rows, here, d, frame, at + from, out);
         const auto apart = [&](int i) {
@@ -275,7 +279,7 @@ template <class T>
 void fill_bias(const TileFormula& formula, Panels<T>& cols) {
     const Core core = formula.core;
     if (core != Core::dot && core != Core::short_dot && core != Core::dot_bfloat16 &&
-        core != Core::dot_int8) {
+        core != Core::dot_int8 && core != Core::dot_int16) {
         return;
     }
     const int64_t padded = (cols.count + cols.width - 1) / cols.width * cols.width;

@@ -13,7 +13,7 @@
 namespace pairtile {
 namespace {
 
-constexpr const char* forcible[] = {"",        "in_place", "int8",   "bfloat16",
+constexpr const char* forcible[] = {"",        "in_place", "int8",   "int16",          "bfloat16",
                                     "float32", "float64",  "prefix", "prefix_bfloat16"};
 std::atomic<Forced> forced_now{Forced::nothing};  // also while other threads search
 
@@ -90,10 +90,15 @@ class AmbiguousShare {
         double norm, largest;
     };
     // What packing leaves of a row where rounding errors are spread evenly: of bfloat16 a share of
-    // its norm, of int8 a share of its largest number for each feature.
+    // its norm, of int8 a share of its largest number for each feature, of int16 of that or its
+    // norm.
     NormBound bound_of(const TileFormula& formula, const Size& row) const {
         if (formula.core == Core::dot_bfloat16) return {row.norm, 0x1p-10 * row.norm};
         if (formula.core == Core::dot_int8) return {row.norm, row.largest / 440.0 * root_d_};
+        if (formula.core == Core::dot_int16) {
+            const double step = std::max(row.largest / 32766.0, row.norm / 45000.0);
+            return {row.norm, 0.289 * step * root_d_};
+        }
         return {row.norm, 0.0};
     }
     static constexpr int64_t sample_queries = 8, sample_references = 2048;
@@ -311,11 +316,11 @@ struct Costs {
     double keeping(double unsettled) const { return 1000.0 * unsettled * std::max(0.0, met); }
     double rescoring(double share) const { return share * (8.0 * d + 4000.0); }
     double packing_as(Packing as) const {
-        if (as == Packing::bfloat16 || as == Packing::int8) return packed == as ? 0.0 : packing * d;
-        return packed && packed != as ? packing * d : 0.0;
+        const bool coarse = as < Packing::float32;
+        return packed == as || !(coarse || packed) ? 0.0 : packing * d;
     }
     static double rate(Packing as) {
-        constexpr double rates[] = {0.25, 0.5, 1.0, 2.0};
+        constexpr double rates[] = {0.25, 0.6, 0.5, 1.0, 2.0};
         return rates[static_cast<int>(as)];
     }
     double all_pairs(Packing as, double share, double unsettled) const {
@@ -433,7 +438,7 @@ ScreenPlan forced_prefix(const Question& asked, const Framed& framed, Packing pa
 }  // namespace
 
 const char* name_of(Packing packing) {
-    constexpr const char* names[] = {"int8", "bfloat16", "float32", "float64"};
+    constexpr const char* names[] = {"int8", "int16", "bfloat16", "float32", "float64"};
     return names[static_cast<int>(packing)];
 }
 
@@ -458,10 +463,13 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
     const bool has_coarse = isa().f32.pack_bfloat16_float64 && framed.float32.core == Core::dot;
     const bool has_int8 =
         isa().f32.pack_int8_float64 && framed.float32.core == Core::dot && d <= int8_features;
+    const bool has_int16 =
+        isa().f32.pack_int16_float64 && framed.float32.core == Core::dot && d <= int16_features;
     const Forced forced = forced_screen();
     if (forced != Forced::nothing && !framed.float32.exact()) {
         if (forced == Forced::float64) return only(Packing::float64, "forced");
         if (forced == Forced::int8 && has_int8) return only(Packing::int8, "forced");
+        if (forced == Forced::int16 && has_int16) return only(Packing::int16, "forced");
         const bool coarse =
             (forced == Forced::bfloat16 || forced == Forced::prefix_bfloat16) && has_coarse;
         const Packing packing = coarse ? Packing::bfloat16 : Packing::float32;
@@ -510,6 +518,7 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
     weigh(Packing::float64);
     if (has_coarse && d >= worth_packing) weigh(Packing::bfloat16);
     if (has_int8 && d >= worth_packing) weigh(Packing::int8);
+    if (has_int16 && d >= worth_packing) weigh(Packing::int16);
     weigh_prefix(asked, framed, costs, has_coarse, control, plan);
     if (plan.prefix) plan.unsettled = 0;
     return plan;

@@ -13,7 +13,7 @@
 namespace pairtile {
 
 // What panels hold.
-enum class Packing { int8, bfloat16, float32, float64 };
+enum class Packing { int8, int16, bfloat16, float32, float64 };
 const char* name_of(Packing packing);
 
 // A frame, and what tiles of either type say in it: what a plan is made from.
@@ -27,6 +27,7 @@ struct Framed {
         TileFormula formula = packing == Packing::float64 ? float64 : float32;
         if (packing == Packing::bfloat16) formula.core = Core::dot_bfloat16;
         if (packing == Packing::int8) formula.core = Core::dot_int8;
+        if (packing == Packing::int16) formula.core = Core::dot_int16;
         return formula;
     }
 };
@@ -62,10 +63,21 @@ struct ScreenPlan {
 
 ScreenPlan choose_plan(const Question& question, const Framed& framed, Control& control);
 
-// Tests force "float32", "float64", "bfloat16", "int8", "in_place", "prefix" or "prefix_bfloat16"
+// Tests force "float32", "float64", "bfloat16", "int8", "int16", "in_place", "prefix" or
+// "prefix_bfloat16"
 // on default-precision searches; "" = choose.
 void force_screen(const std::string& name);
-enum class Forced { nothing, in_place, int8, bfloat16, float32, float64, prefix, prefix_bfloat16 };
+enum class Forced {
+    nothing,
+    in_place,
+    int8,
+    int16,
+    bfloat16,
+    float32,
+    float64,
+    prefix,
+    prefix_bfloat16
+};
 Forced forced_screen();
 
 }  // namespace pairtile

@@ -13,8 +13,8 @@ namespace pairtile {
 
 struct Prefix;
 
-// Norm of a row, and of what packing it to bfloat16 or int8 left out (0 otherwise); or bounds of
-// several.
+// Norm of a row, and of what packing it to bfloat16, int8 or int16 left out (0 otherwise); or
+// bounds of several.
 struct NormBound {
     double norm = 0.0, residual = 0.0;
 };
@@ -62,6 +62,7 @@ struct TileFormula {
         if (prefix) d = prefix_numbers;
         if (core == Core::dot_bfloat16) return (d + 1) / 2;
         if (core == Core::dot_int8) return (d + 3) / 4 + int8_tail;
+        if (core == Core::dot_int16) return (d + 1) / 2 + int16_tail;
         return core == Core::differing_bits ? (d + 3) / 4 : d;
     }
     // Whether the error of a pair is much a matter of its very column, not of the panel's worst.

@@ -8,13 +8,14 @@
 #include PT_ISA_HEADER(PAIRTILE_ISA)
 #include "isa/columns.hpp"
 
-#include "isa/tile/int8.hpp"
+#include "isa/tile/whole.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 extern const Int8Ops int8_ops;
-constinit const Int8Ops int8_ops = {isa_name, core_tile_int8, pack_int8<float>, pack_int8<double>};
+constinit const Int8Ops int8_ops = {isa_name, core_tile_whole<Bytes>, pack_whole<int8_t, float>,
+                                    pack_whole<int8_t, double>};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

@@ -17,8 +17,8 @@
 #include "isa/tile/pack_panel.hpp"
 #include "isa/tile/row_statistics.hpp"
 #include "isa/tile/tile.hpp"
-#ifdef PT_HAS_INT8
-#include "isa/tile/int8.hpp"
+#if defined(PT_HAS_INT8) || defined(PT_HAS_INT16)
+#include "isa/tile/whole.hpp"
 #endif
 
 namespace pairtile {
@@ -74,9 +74,16 @@ constexpr Ops<T> table() {
 #endif
 #ifdef PT_HAS_INT8
     if constexpr (sizeof(T) == 4) {
-        ops.core[static_cast<int>(Core::dot_int8)] = core_tile_int8;
-        ops.pack_int8_float32 = pack_int8<float>;
-        ops.pack_int8_float64 = pack_int8<double>;
+        ops.core[static_cast<int>(Core::dot_int8)] = core_tile_whole<Bytes>;
+        ops.pack_int8_float32 = pack_whole<int8_t, float>;
+        ops.pack_int8_float64 = pack_whole<int8_t, double>;
+    }
+#endif
+#ifdef PT_HAS_INT16
+    if constexpr (sizeof(T) == 4) {
+        ops.core[static_cast<int>(Core::dot_int16)] = core_tile_whole<Shorts>;
+        ops.pack_int16_float32 = pack_whole<int16_t, float>;
+        ops.pack_int16_float64 = pack_whole<int16_t, double>;
     }
 #endif
     if constexpr (sizeof(T) == 8) {

@@ -14,10 +14,10 @@
 namespace pairtile {
 
 // The number a micro-kernel computes for a pair of packed rows. short_dot is the dot product with
-// its sum cut more often, for less rounding. dot_bfloat16 and dot_int8 read panels of words of two
-// bfloat16 or four int8 each and exist only where the hardware multiplies them faster;
-// differing_bits reads words of 32 bits. All three exist for float alone. With `canonical` the tile
-// holds the canonical values of a metric that has none of the others.
+// its sum cut more often, for less rounding. dot_bfloat16, dot_int8 and dot_int16 read panels of
+// words of two bfloat16, four int8 or two int16 each and exist only where the hardware multiplies
+// them faster; differing_bits reads words of 32 bits. All four exist for float alone. With
+// `canonical` the tile holds the canonical values of a metric that has none of the others.
 enum class Core : int {
     dot,
     short_dot,
@@ -26,10 +26,11 @@ enum class Core : int {
     largest_difference,
     dot_bfloat16,
     dot_int8,
+    dot_int16,
     differing_bits,
     canonical
 };
-constexpr int core_count = 8;
+constexpr int core_count = 9;
 
 // Which norm of a packed row goes with a core: Σ x², Σ |x|, max |x|.
 enum class Norm : int { squares, absolutes, largest };
@@ -41,6 +42,9 @@ constexpr int64_t short_feature_block = 64;  // of short_dot
 // A row of int8 is q·s: words of four q, then its tail, the word of s and that of −128 Σ q. Rows of
 // more features than these could leave an int32.
 constexpr int64_t int8_tail = 2, int8_features = 127 << 10;
+// The same of words of two int16, whose tail is s alone. A row of q is no longer than 45,000 before
+// they are rounded, which makes it up to √d/2 longer: products of two rows fit an int32.
+constexpr int64_t int16_tail = 1, int16_features = 1 << 20;
 
 // The table of a function that has one polynomial for each octave.
 constexpr int octaves = 16, octave_degree = 8;
@@ -109,9 +113,11 @@ struct Ops {
                                   T* panel, double* norms, double* residuals);
     PackCoarseFn<float> pack_bfloat16_float32;
     PackCoarseFn<double> pack_bfloat16_float64;
-    // Likewise as int8, each row on a scale of its own, which takes the factor.
+    // Likewise as int8 or int16, each row on a scale of its own, which takes the factor.
     PackCoarseFn<float> pack_int8_float32;
     PackCoarseFn<double> pack_int8_float64;
+    PackCoarseFn<float> pack_int16_float32;
+    PackCoarseFn<double> pack_int16_float64;
 
     // The same of `count` rows of words of 32 bits, as they are; norms[i] counts the bits set. Null
     // for float64.

@@ -8,6 +8,8 @@ PanelShape panel_shape(Packing packing, int64_t d) {
     switch (packing) {
         case Packing::int8:
             return {(d + 3) / 4 + int8_tail, isa().f32.pack_int8_float64 ? isa().f32.cols : 0};
+        case Packing::int16:
+            return {(d + 1) / 2 + int16_tail, isa().f32.pack_int16_float64 ? isa().f32.cols : 0};
         case Packing::bfloat16:
             return {(d + 1) / 2, isa().f32.pack_bfloat16_float64 ? isa().f32.cols : 0};
         case Packing::float32:

@@ -15,7 +15,7 @@ namespace pairtile {
 struct Index {
     Frame frame;
     Packing packing = Packing::float32;
-    Panels<float> narrow;  // int8, bfloat16 or float32, else
+    Panels<float> narrow;  // int8, int16, bfloat16 or float32, else
     Panels<double> wide;   // float64
     std::shared_ptr<KeptOrder> order = std::make_shared<KeptOrder>();
 

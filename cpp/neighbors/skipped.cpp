@@ -154,7 +154,7 @@ std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& 
     KeptOrder* kept = request.index ? request.index->order.get() : nullptr;
     auto skipping = skip_tiles(screen, request.metric, leaf_columns(), kept, control);
     if (!skipping) return nullptr;
-    const bool coarse = screen.packing == Packing::int8 || screen.packing == Packing::bfloat16;
+    const bool coarse = screen.packing < Packing::float32;
     if (coarse && forced_screen() == Forced::nothing) {
         // few pairs are computed, nearly all of them near: what a coarse screen leaves to be
         // confirmed takes longer than it saves

@@ -141,7 +141,8 @@ def test_many_pairs_near_the_threshold(metric, kind):
 
 @pytest.mark.native
 @pytest.mark.parametrize(
-    "screen", ["in_place", "prefix", "prefix_bfloat16", "int8", "bfloat16", "float32", "float64"]
+    "screen",
+    ["in_place", "prefix", "prefix_bfloat16", "int8", "int16", "bfloat16", "float32", "float64"],
 )
 @pytest.mark.parametrize("kind", ["normal", "near_ties", "lattice", "falling_spectrum"])
 def test_every_screen_finds_the_same_pairs(kind, screen):

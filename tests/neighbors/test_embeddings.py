@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.native
 
-SCREENS = st.sampled_from(["", "int8", "bfloat16", "float32", "float64"])
+SCREENS = st.sampled_from(["", "int8", "int16", "bfloat16", "float32", "float64"])
 TILES = st.sampled_from([(0, 0), (1, 1), (14, 32), (50, 70)])
 
 

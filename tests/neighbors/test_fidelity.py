@@ -256,7 +256,9 @@ def test_realism_takes_the_dtype_of_its_inputs():
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("screen", ["", "float32", "int8", "bfloat16", "float64", "prefix"])
+@pytest.mark.parametrize(
+    "screen", ["", "float32", "int8", "int16", "bfloat16", "float64", "prefix"]
+)
 @pytest.mark.parametrize("metric", DISTANCES)
 @given(data=st.data(), sets=pairs_of_sets(rows=st.integers(2, 70)))
 def test_realism_equals_twin(metric, screen, data, sets):

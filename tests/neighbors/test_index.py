@@ -23,7 +23,7 @@ from metrics import BIT_METRICS, DISTANCES, METRICS, PLAIN_METRICS, named
 from processes import run_python
 from strategies import DTYPES, KINDS, cast, pairs_of_sets
 
-SCREENS = ["", "float32", "float64", "bfloat16", "int8", "prefix"]
+SCREENS = ["", "float32", "float64", "bfloat16", "int8", "int16", "prefix"]
 
 
 def assert_same(ours, theirs):
@@ -224,7 +224,7 @@ def test_packs_are_used(force_screen):
     """Searches read the panels, not the references."""
     x, y = sets(6)
     expected = pt.knn(x, y).indices
-    for screen in ("float32", "float64", "bfloat16", "int8"):
+    for screen in ("float32", "float64", "bfloat16", "int8", "int16"):
         force_screen(screen)
         index = pt.NeighborIndex(y)
         index._index.pack["blocks"]["data"][:] = 0

@@ -370,7 +370,9 @@ def test_gower_names_rows_without_a_common_feature():
 @pytest.mark.native
 @pytest.mark.parametrize("offset", [0.0, 1e6, -3e9])
 @pytest.mark.parametrize("metric", MAPPED)
-@pytest.mark.parametrize("screen", ["float32", "int8", "bfloat16", "float64", "prefix", ""])
+@pytest.mark.parametrize(
+    "screen", ["float32", "int8", "int16", "bfloat16", "float64", "prefix", ""]
+)
 def test_mapped_rows_far_from_the_origin(metric, offset, screen):
     """Columns whose scales are 10¹⁰ apart, weighted to count alike, far away; near-ties."""
     from pairtile import _native

@@ -154,7 +154,9 @@ ADVERSARIAL = {
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("screen", ["int8", "bfloat16", "float32", "float64", "in_place", "prefix"])
+@pytest.mark.parametrize(
+    "screen", ["int8", "int16", "bfloat16", "float32", "float64", "in_place", "prefix"]
+)
 @pytest.mark.parametrize("kind", ADVERSARIAL)
 @pytest.mark.parametrize(
     "metric", ["euclidean", "cosine", "inner_product", "manhattan", "chebyshev"]
@@ -566,7 +568,7 @@ def test_halved_self_join_has_the_bits_of_all_tiles(metric, precision):
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("screen", ["int8", "bfloat16", "float32", "float64", "prefix"])
+@pytest.mark.parametrize("screen", ["int8", "int16", "bfloat16", "float32", "float64", "prefix"])
 def test_large_self_join_has_the_bits_of_a_search_of_two_sets(screen):
     """Large enough that `plan` halves it; ids exclude a row's own index in the other search."""
     from pairtile import _native

@@ -50,6 +50,25 @@ def test_reasons_name_what_was_weighed():
 
 
 @pytest.mark.native
+def test_words_of_16_bits_screen_where_they_are_multiplied_faster():
+    from pairtile import _native
+
+    y = rows(20_000, 128)
+    reasons = pt.NeighborIndex(y).plan(rows(4000, 128, 1), 5).reasons
+    has_words = _native.isa() in ("v3", "v3-vnni")
+    assert any("in int16: a cost of" in reason for reason in reasons) == has_words
+    assert (reasons[0] == "tiles of int16") == (_native.isa() == "v3")
+    # what bytes cannot tell apart
+    centres = rows(16, 128, 2)[np.random.default_rng(3).integers(16, size=20_000)]
+    near = centres + np.float32(0.1) * y
+    reasons = pt.NeighborIndex(near).plan(near[:4000], 5).reasons
+    assert (reasons[0] == "tiles of int16") == has_words
+    # what they cannot tell apart, either
+    near = centres + np.float32(0.01) * y
+    assert pt.NeighborIndex(near).plan(near[:4000], 5).reasons[0] == "tiles of float32"
+
+
+@pytest.mark.native
 def test_bytes_screen_where_they_are_multiplied_and_tell_enough():
     from pairtile import _native
 

@@ -194,7 +194,7 @@ void check_pairs(const Screen& screen, const TileFormula& formula, const Metric&
             formula.add_norms ? right.norms[j] : static_cast<T>(formula.constant_bias);
     }
     const bool biased = formula.core == Core::dot || formula.core == Core::dot_bfloat16 ||
-                        formula.core == Core::dot_int8;
+                        formula.core == Core::dot_int8 || formula.core == Core::dot_int16;
     Canonical canonical(metric, rows, cols);
     int64_t bounded = 0;
     for (int64_t row = 0; row < rows.rows(); row += ops.rows) {
@@ -281,6 +281,10 @@ void check_metric(MetricId id, Kind kind, int64_t d, const std::string& isa_name
     if (isa().f32.pack_int8_float64 && !formula.exact()) {
         formula.core = Core::dot_int8;
         check_pairs<float>(narrow, formula, metric, rows, cols, ordinary, what + " as int8");
+    }
+    if (isa().f32.pack_int16_float64 && !formula.exact()) {
+        formula.core = Core::dot_int16;
+        check_pairs<float>(narrow, formula, metric, rows, cols, ordinary, what + " as int16");
     }
     if (!isa().f32.pack_bfloat16_float64) return;
     if (formula.exact() && narrow.frame.largest > 256) return;  // which bfloat16 does not hold

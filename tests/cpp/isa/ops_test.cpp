@@ -294,48 +294,70 @@ TEST(products_of_bfloat16) {
     }
 }
 
-// Words of four int8, those beyond d zero, feature by feature, `width` rows of which `count` are
-// there, and their tails.
-std::vector<float> panel_of_bytes(const std::vector<int8_t>& rows, int count, int64_t d, int width,
+// What is different of whole numbers of 8 and of 16 bits.
+template <class Code>
+struct Whole {
+    static constexpr bool bytes = sizeof(Code) == 1;
+    static constexpr Core core = bytes ? Core::dot_int8 : Core::dot_int16;
+    static constexpr int64_t per_word = 4 / static_cast<int64_t>(sizeof(Code));
+    static constexpr int64_t tail = bytes ? int8_tail : int16_tail;
+    static int64_t words(int64_t d) { return (d + per_word - 1) / per_word; }
+    template <class S>
+    static auto packer(const Ops<float>& ops) {
+        if constexpr (sizeof(S) == 4) return bytes ? ops.pack_int8_float32 : ops.pack_int16_float32;
+        if constexpr (sizeof(S) == 8) return bytes ? ops.pack_int8_float64 : ops.pack_int16_float64;
+    }
+    static bool expected(const std::string& isa) {
+        if (bytes) return isa == "v3-vnni" || isa == "v4-vnni" || isa == "v4-bf16";
+        return isa == "v3" || isa == "v3-vnni";
+    }
+};
+
+// Words of them, those beyond d zero, feature by feature, `width` rows of which `count` are there,
+// and their tails.
+template <class Code>
+std::vector<float> panel_of_codes(const std::vector<Code>& rows, int count, int64_t d, int width,
                                   const std::vector<float>& scales) {
-    const int64_t words = (d + 3) / 4;
-    std::vector<float> panel(static_cast<size_t>((words + int8_tail) * width));
+    constexpr int64_t per_word = Whole<Code>::per_word;
+    const int64_t words = Whole<Code>::words(d);
+    std::vector<float> panel(static_cast<size_t>((words + Whole<Code>::tail) * width));
     for (int i = 0; i < count; ++i) {
         int32_t total = 0;
         for (int64_t f = 0; f < words; ++f) {
-            int8_t four[4] = {};
-            for (int64_t l = 0; l < 4 && 4 * f + l < d; ++l) {
-                four[l] = rows[static_cast<size_t>(i * d + 4 * f + l)];
-                total += four[l];
+            Code word[per_word] = {};
+            for (int64_t l = 0; l < per_word && per_word * f + l < d; ++l) {
+                word[l] = rows[static_cast<size_t>(i * d + per_word * f + l)];
+                total += word[l];
             }
-            std::memcpy(&panel[static_cast<size_t>(f * width + i)], four, 4);
+            std::memcpy(&panel[static_cast<size_t>(f * width + i)], word, 4);
         }
         panel[static_cast<size_t>(words * width + i)] = scales[static_cast<size_t>(i)];
+        if (!Whole<Code>::bytes) continue;
         const auto start = static_cast<int32_t>(-128 * int64_t{total});
         std::memcpy(&panel[static_cast<size_t>((words + 1) * width + i)], &start, 4);
     }
     return panel;
 }
 
-TEST(products_of_bytes_are_whole_numbers_times_two_scales) {
+template <class Code>
+void check_products_of_codes() {
     Random random(5);
     int64_t seen = 0;
     for (const IsaOps* isa : supported_isas()) {
         const Ops<float>& ops = isa->f32;
-        const auto core = ops.core[static_cast<int>(Core::dot_int8)];
+        const auto core = ops.core[static_cast<int>(Whole<Code>::core)];
         const std::string name = isa->name;
-        CHECK((core != nullptr) == (name == "v3-vnni" || name == "v4-vnni" || name == "v4-bf16"),
-              name);
-        CHECK((core == nullptr) == (ops.pack_int8_float64 == nullptr), name);
-        CHECK((core == nullptr) == (ops.pack_int8_float32 == nullptr), name);
-        CHECK(isa->f64.core[static_cast<int>(Core::dot_int8)] == nullptr);
+        CHECK((core != nullptr) == Whole<Code>::expected(name), name);
+        CHECK((core == nullptr) == (Whole<Code>::template packer<float>(ops) == nullptr), name);
+        CHECK((core == nullptr) == (Whole<Code>::template packer<double>(ops) == nullptr), name);
+        CHECK(isa->f64.core[static_cast<int>(Whole<Code>::core)] == nullptr);
         if (!core) continue;
         const auto check = [&](int64_t d, int panels, bool with_bias, auto draw_x, auto draw_y) {
             const int rows = ops.rows - 1, cols = panels * ops.cols;
-            const int64_t words = (d + 3) / 4 + int8_tail, ld = cols + 3;
-            std::vector<int8_t> x(static_cast<size_t>(rows * d)), y(static_cast<size_t>(cols * d));
-            for (int8_t& value : x) value = static_cast<int8_t>(draw_x());
-            for (int8_t& value : y) value = static_cast<int8_t>(draw_y());
+            const int64_t words = Whole<Code>::words(d) + Whole<Code>::tail, ld = cols + 3;
+            std::vector<Code> x(static_cast<size_t>(rows * d)), y(static_cast<size_t>(cols * d));
+            for (Code& value : x) value = static_cast<Code>(draw_x());
+            for (Code& value : y) value = static_cast<Code>(draw_y());
             std::vector<float> row_scales, col_scales, bias;
             for (int i = 0; i < rows; ++i)
                 row_scales.push_back(std::ldexp(-1.0f, static_cast<int>(integer(random, -9, 9))));
@@ -343,14 +365,14 @@ TEST(products_of_bytes_are_whole_numbers_times_two_scales) {
                 col_scales.push_back(std::ldexp(1.0f, static_cast<int>(integer(random, -9, 9))));
                 bias.push_back(static_cast<float>(integer(random, -9, 9)));
             }
-            const auto a = panel_of_bytes(x, rows, d, ops.rows, row_scales);
+            const auto a = panel_of_codes(x, rows, d, ops.rows, row_scales);
             std::vector<float> b;
             for (int p = 0; p < panels; ++p) {
-                const std::vector<int8_t> points(y.begin() + p * ops.cols * d,
-                                                 y.begin() + (p + 1) * ops.cols * d);
+                const std::vector<Code> points(y.begin() + p * ops.cols * d,
+                                               y.begin() + (p + 1) * ops.cols * d);
                 const std::vector<float> scales(col_scales.begin() + p * ops.cols,
                                                 col_scales.begin() + (p + 1) * ops.cols);
-                const auto panel = panel_of_bytes(points, ops.cols, d, ops.cols, scales);
+                const auto panel = panel_of_codes(points, ops.cols, d, ops.cols, scales);
                 b.insert(b.end(), panel.begin(), panel.end());
             }
             const float untouched = 12345.0f;
@@ -366,8 +388,8 @@ TEST(products_of_bytes_are_whole_numbers_times_two_scales) {
                     }
                     int64_t sum = 0;  // of a row that is padding it is 0
                     for (int64_t f = 0; i < rows && f < d; ++f)
-                        sum +=
-                            x[static_cast<size_t>(i * d + f)] * y[static_cast<size_t>(j * d + f)];
+                        sum += int64_t{x[static_cast<size_t>(i * d + f)]} *
+                               y[static_cast<size_t>(j * d + f)];
                     const double scale =
                         i < rows ? static_cast<double>(row_scales[static_cast<size_t>(i)]) : 0.0;
                     const double product = scale *
@@ -380,33 +402,46 @@ TEST(products_of_bytes_are_whole_numbers_times_two_scales) {
                 }
             }
         };
-        const auto any = [&] { return integer(random, -128, 127); };
-        const auto ends = [&] { return integer(random, 0, 1) ? 127 : -128; };
+        // codes as large as their sums allow
+        const auto most = [](int64_t d) {
+            if (Whole<Code>::bytes) return int64_t{127};
+            return std::min<int64_t>(32766, static_cast<int64_t>(45500.0 / std::sqrt(d)));
+        };
         for (const int64_t d : dimensions) {
+            const int64_t high = most(d), low = Whole<Code>::bytes ? -128 : -high;
+            const auto any = [&] { return integer(random, low, high); };
+            const auto ends = [&] { return integer(random, 0, 1) ? high : low; };
             for (const int panels : {1, 2, 3}) {
                 check(d, panels, panels % 2 == 1, any, any);
                 check(d, panels, panels % 2 == 0, ends, ends);
             }
         }
-        for (const int x : {-128, -127, 127}) {  // all alike, for the largest sums that there are
-            for (const int y : {-128, -127, 127}) {
-                const auto of_x = [=] { return x; };
-                const auto of_y = [=] { return y; };
-                check(67, 1, true, of_x, of_y);
-                check(4099, 1, false, of_x, of_y);
-                if (x != -128 && y != -128) check(int8_features, 1, false, of_x, of_y);
+        for (const int64_t d : {int64_t{67}, int64_t{4099}, int64_t{127} << 10}) {
+            // all alike, for the largest sums that there are
+            const int64_t high = most(d), low = Whole<Code>::bytes && d < 5000 ? -128 : -high;
+            for (const int64_t x : {low, -high, high}) {
+                for (const int64_t y : {low, -high, high}) {
+                    check(
+                        d, 1, d == 67, [=] { return x; }, [=] { return y; });
+                }
             }
         }
     }
-    CHECK(seen > 0 || supported_isas().back()->f32.pack_int8_float64 == nullptr);
+    CHECK(seen > 0 || !Whole<Code>::expected(supported_isas().back()->name));
 }
 
-template <class S>
-void check_packed_bytes(const IsaOps& isa, bool columns, int64_t d, Random& random) {
+TEST(products_of_bytes_are_whole_numbers_times_two_scales) { check_products_of_codes<int8_t>(); }
+TEST(products_of_16_bits_are_whole_numbers_times_two_scales) { check_products_of_codes<int16_t>(); }
+
+template <class Code, class S>
+void check_packed_codes(const IsaOps& isa, bool columns, int64_t d, Random& random) {
+    constexpr bool bytes = Whole<Code>::bytes;
+    constexpr int64_t per_word = Whole<Code>::per_word;
     const Ops<float>& ops = isa.f32;
+    // rows of panels that are too narrow for every kind of row are left out
     const int width = columns ? ops.cols : ops.rows, count = width - 2;
     const double factor = columns ? 1.0 : -2.0, scale = 0.25;
-    const int64_t stride = d + 3, words = (d + 3) / 4;
+    const int64_t stride = d + 3, words = Whole<Code>::words(d);
     std::vector<S> rows = normals<S>(random, count * stride);
     std::vector<double> centre(static_cast<size_t>(d));
     for (double& c : centre) c = static_cast<double>(static_cast<float>(normal(random)));
@@ -416,45 +451,47 @@ void check_packed_bytes(const IsaOps& isa, bool columns, int64_t d, Random& rand
     for (int64_t f = 0; f < d; ++f) {
         at(1, f) = static_cast<S>(centre[static_cast<size_t>(f)]);      // zero in the frame
         at(3, f) = static_cast<S>(centre[static_cast<size_t>(f)] + 2);  // constant there
-        at(4, f) *= static_cast<S>(1e-3);
+        if (count > 4) at(4, f) *= static_cast<S>(1e-3);
     }
     at(2, d / 2) = std::numeric_limits<S>::quiet_NaN();
-    at(4, d - 1) = static_cast<S>(-1e6);
-    at(5, 0) = static_cast<S>(1e30);  // beyond the range
-    at(6, 0) = std::numeric_limits<S>::infinity();
-    std::vector<float> panel(static_cast<size_t>((words + int8_tail) * width), 5.0f);
+    if (count > 6) {
+        at(4, d - 1) = static_cast<S>(-1e6);
+        at(5, 0) = static_cast<S>(1e30);  // beyond the range
+        at(6, 0) = std::numeric_limits<S>::infinity();
+    }
+    std::vector<float> panel(static_cast<size_t>((words + Whole<Code>::tail) * width), 5.0f);
     std::vector<double> norms(static_cast<size_t>(width)), residuals(norms.size());
-    const auto pack = [&] {
-        if constexpr (sizeof(S) == 4) return ops.pack_int8_float32;
-        if constexpr (sizeof(S) == 8) return ops.pack_int8_float64;
-    }();
+    const auto pack = Whole<Code>::template packer<S>(ops);
     pack(rows.data(), stride, count, d, centre.data(), scale, factor, width, panel.data(),
          norms.data(), residuals.data());
     const auto word = [&](int64_t f, int i) { return panel[static_cast<size_t>(f * width + i)]; };
     for (int i = 0; i < width; ++i) {
         const auto u = static_cast<size_t>(i);
         const float kept_scale = word(words, i);
-        int32_t start;
-        const float start_word = word(words + 1, i);
-        std::memcpy(&start, &start_word, 4);
+        int32_t start = 0;
+        if (bytes) {
+            const float start_word = word(words + 1, i);
+            std::memcpy(&start, &start_word, 4);
+        }
         const bool empty = i >= count || i == 1 || i == 2 || i == 5 || i == 6;
-        if (i == 2 || i == 6) {
+        if (i < count && (i == 2 || i == 6)) {
             CHECK(std::isnan(norms[u]) && std::isnan(residuals[u]) && std::isnan(kept_scale),
                   isa.name, i);
-        } else if (i == 5) {
+        } else if (i < count && i == 5) {
             CHECK(norms[u] == infinity && residuals[u] == infinity && kept_scale == 0.0f, isa.name);
         } else if (empty) {
             CHECK(kept_scale == 0.0f && start == 0, isa.name, i);
         }
         int32_t total = 0;
-        double norm = 0.0, residual = 0.0, largest = 0.0;
+        double norm = 0.0, residual = 0.0, largest = 0.0, length = 0.0;
         const double step = static_cast<double>(kept_scale) / factor;
-        for (int64_t f = 0; f < 4 * words; ++f) {
-            int8_t four[4];
-            const float bytes = word(f / 4, i);
-            std::memcpy(four, &bytes, 4);
-            const int8_t code = four[f % 4];
+        for (int64_t f = 0; f < per_word * words; ++f) {
+            Code codes[per_word];
+            const float one = word(f / per_word, i);
+            std::memcpy(codes, &one, 4);
+            const Code code = codes[f % per_word];
             total += code;
+            length += static_cast<double>(code) * static_cast<double>(code);
             if (empty || f >= d) {
                 CHECK(code == 0, isa.name, i, f);
                 continue;
@@ -465,33 +502,41 @@ void check_packed_bytes(const IsaOps& isa, bool columns, int64_t d, Random& rand
                                            static_cast<float>(centre[static_cast<size_t>(f)])) *
                                           static_cast<float>(scale))
                     : (static_cast<double>(at(i, f)) - centre[static_cast<size_t>(f)]) * scale;
-            CHECK(std::fabs(exact - step * code) <= 0.50001 * step, isa.name, i, f, exact, step);
+            const double half = bytes ? 0.50001 : 0.51;  // the quotient is rounded, too
+            CHECK(std::fabs(exact - step * code) <= half * step, isa.name, i, f, exact, step);
             largest = std::max(largest, std::fabs(exact));
             norm += exact * exact;
             residual += (exact - step * code) * (exact - step * code);
         }
         if (i >= count) continue;
-        CHECK(start == -128 * total, isa.name, i);
+        // products of two such rows fit 32 bits
+        CHECK(bytes || length <= 2147483647.0, isa.name, i, length);
+        if (bytes) CHECK(start == -128 * total, isa.name, i);
         if (empty && i != 1) continue;
-        CHECK(std::fabs(step - largest / 127) <= 1e-6 * step, isa.name, i);
+        const double expected =
+            bytes ? largest / 127 : std::max(largest / 32766, std::sqrt(norm) / 45000);
+        CHECK(std::fabs(step - expected) <= 1e-6 * step, isa.name, i);
         CHECK(std::fabs(norms[u] - norm) <= 1e-12 * norm, isa.name, i);
         CHECK(std::fabs(residuals[u] - residual) <= 1e-9 * residual, isa.name, i);
     }
 }
 
-TEST(rows_become_bytes) {
+template <class Code>
+void check_rows_become_codes() {
     Random random(6);
     for (const IsaOps* isa : supported_isas()) {
-        if (!isa->f32.pack_int8_float64) continue;
+        if (!Whole<Code>::template packer<double>(isa->f32)) continue;
         for (const int64_t d : dimensions) {
             for (const bool columns : {false, true}) {
-                if (!columns && isa->f32.rows < 9) continue;  // fewer than there are kinds of row
-                check_packed_bytes<float>(*isa, columns, d, random);
-                check_packed_bytes<double>(*isa, columns, d, random);
+                check_packed_codes<Code, float>(*isa, columns, d, random);
+                check_packed_codes<Code, double>(*isa, columns, d, random);
             }
         }
     }
 }
+
+TEST(rows_become_bytes) { check_rows_become_codes<int8_t>(); }
+TEST(rows_become_16_bits) { check_rows_become_codes<int16_t>(); }
 
 // `count` rows of words, every fourth without a bit and every fifth with all of them.
 std::vector<uint32_t> bit_rows(Random& random, int count, int64_t words) {

@@ -1,5 +1,5 @@
-// Rows as bytes: packing, and the micro-kernel of their dot products. A row x, in the frame,
-// becomes s·q with s = max|x|/127 and whole numbers q; sums of products of q are exact.
+// Rows as whole numbers of 8 or 16 bits: packing, and the micro-kernels of their dot products. A
+// row x, in the frame, becomes s·q with whole numbers q; sums of products of q are exact.
 #pragma once
 
 #include "isa/tile/micro.hpp"
@@ -8,37 +8,43 @@
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
-// tile = s_i t_j Σ p q + bias_j. The hardware multiplies unsigned bytes by signed ones: columns
-// take 128 more, and sums begin with −128 Σ p of their row. They are right whatever overflows on
-// the way.
-void core_tile_int8(const float* row_panel, const float* col_panels, int64_t words, int panels,
-                    const float* bias, float* tile, int64_t ld) {
+// tile = s_i t_j Σ p q + bias_j. The hardware multiplies unsigned bytes by signed ones: columns of
+// such Words take 128 more, and sums begin with −128 Σ p of their row. They are right whatever
+// overflows on the way.
+template <class Words>
+void core_tile_whole(const float* row_panel, const float* col_panels, int64_t words, int panels,
+                     const float* bias, float* tile, int64_t ld) {
     using V = Vec<float>;
+    using Sum = typename Words::Reg;
     constexpr int rows = Block<float>::rows, vectors = Block<float>::vectors;
     constexpr int cols = Block<float>::cols;
-    const int64_t k = words - int8_tail;
+    constexpr bool bytes = requires(Sum x) { Words::raised(x); };
+    const int64_t k = words - (bytes ? int8_tail : int16_tail);
     const float* scales = row_panel + k * rows;
     for (int p = 0; p < panels; ++p) {
-        Bytes::Reg sum[rows][vectors];
+        Sum sum[rows][vectors];
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-            for (int v = 0; v < vectors; ++v) sum[i][v] = Bytes::broadcast(scales[rows + i]);
+            for (int v = 0; v < vectors; ++v) {
+                sum[i][v] = Words::broadcast(bytes ? scales[rows + i] : 0.0f);
+            }
         }
         const float* x = row_panel;
         const float* y = col_panels + p * words * cols;
         for (int64_t f = 0; f < k; ++f) {
-            Bytes::Reg raised[vectors];
+            Sum others[vectors];
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; ++v) {
-                raised[v] = Bytes::raised(Bytes::load(y + v * V::lanes));
+                others[v] = Words::load(y + v * V::lanes);
+                if constexpr (bytes) others[v] = Words::raised(others[v]);
             }
 #pragma GCC unroll 16
             for (int i = 0; i < rows; ++i) {
-                const Bytes::Reg word = Bytes::broadcast(x[i]);
+                const Sum word = Words::broadcast(x[i]);
 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; ++v) {
-                    sum[i][v] = Bytes::dot(raised[v], word, sum[i][v]);
+                    sum[i][v] = Words::dot(others[v], word, sum[i][v]);
                 }
             }
             x += rows;
@@ -51,7 +57,7 @@ void core_tile_int8(const float* row_panel, const float* col_panels, int64_t wor
             const typename V::Reg start = bias ? V::load(bias + at) : V::broadcast(0.0f);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; ++i) {
-                const typename V::Reg product = Bytes::times(scale, sum[i][v]);
+                const typename V::Reg product = Words::times(scale, sum[i][v]);
                 V::store(tile + i * ld + at, V::fma(V::broadcast(scales[i]), product, start));
             }
         }
@@ -62,18 +68,26 @@ void core_tile_int8(const float* row_panel, const float* col_panels, int64_t wor
 PAIRTILE_HD float to_whole(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 PAIRTILE_HD double to_whole(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
 
-// As pack_bfloat16, but a row's largest number is found first.
-template <class S>
-void pack_int8(const S* rows, int64_t stride, int count, int64_t d, const double* centre,
-               double scale, double factor, int width, float* panel, double* norms,
-               double* residuals) {
+// The largest code, and the length of a row of codes before they are rounded: the sum of the
+// products of two rows fits 32 bits. That of bytes does by their number (int8_features).
+template <class Code>
+constexpr double largest_code = sizeof(Code) == 1 ? 127 : 32766;
+template <class Code>
+constexpr double longest_code = sizeof(Code) == 1 ? __builtin_inf() : 45000;
+
+// As pack_bfloat16, but a row's largest number and length are found first.
+template <class Code, class S>
+void pack_whole(const S* rows, int64_t stride, int count, int64_t d, const double* centre,
+                double scale, double factor, int width, float* panel, double* norms,
+                double* residuals) {
     constexpr int64_t block = 128;
     constexpr int most =
         Block<float>::cols > Block<float>::rows ? Block<float>::cols : Block<float>::rows;
     constexpr double least = 0x1p-100;  // what is smaller counts as zero
+    constexpr int per_word = 4 / sizeof(Code);
     using Real = Shift<S, float>;
     const Real unit = static_cast<Real>(scale);
-    const int64_t k = (d + 3) / 4;
+    const int64_t k = (d + per_word - 1) / per_word;
     Real c[block];
     const auto centre_of = [&](int64_t first, int64_t n) {
         for (int64_t j = 0; j < n; ++j) c[j] = static_cast<Real>(centre[first + j]);
@@ -115,15 +129,20 @@ void pack_int8(const S* rows, int64_t stride, int count, int64_t d, const double
         Real top = 0;
         for (int l = 0; l < norm_lanes; ++l) top = largest[i][l] > top ? largest[i][l] : top;
         if (static_cast<double>(top) < least) continue;
-        step[i] = static_cast<float>(top / Real(127));
+        step[i] = static_cast<float>(top / Real(largest_code<Code>));
+        if constexpr (sizeof(Code) == 2) {
+            const auto least_step =
+                static_cast<float>(__builtin_sqrt(norms[i]) / longest_code<Code>);
+            step[i] = least_step > step[i] ? least_step : step[i];
+        }
         inverse[i] = Real(1) / static_cast<Real>(step[i]);
     }
 
-    float words[most][block / 4];
+    float words[most][block / per_word];
     double residual[most][norm_lanes] = {};
     int32_t total[most] = {};
     for (int i = 0; i < width; ++i) {
-        for (int64_t f = 0; f < block / 4; ++f) words[i][f] = 0.0f;
+        for (int64_t f = 0; f < block / per_word; ++f) words[i][f] = 0.0f;
     }
     for (int64_t first = 0; first < d; first += block) {
         const int64_t n = d - first < block ? d - first : block;
@@ -134,7 +153,7 @@ void pack_int8(const S* rows, int64_t stride, int count, int64_t d, const double
             const double s = static_cast<double>(step[i]);
             const Real of_one = inverse[i];
             Real kept[block];
-            int8_t codes[block];
+            Code codes[block];
             double lost[norm_lanes];
             for (int l = 0; l < norm_lanes; ++l) lost[l] = residual[i][l];
             for (int64_t j = 0; j < n; ++j) {
@@ -155,13 +174,14 @@ void pack_int8(const S* rows, int64_t stride, int count, int64_t d, const double
             for (int64_t f = 0; f < n; ++f) {
                 const auto code = static_cast<int32_t>(kept[f]);
                 sum += code;
-                codes[f] = static_cast<int8_t>(code);
+                codes[f] = static_cast<Code>(code);
             }
             total[i] += sum;
             for (int64_t f = n; f < block; ++f) codes[f] = 0;
             __builtin_memcpy(words[i], codes, sizeof codes);
         }
-        transpose(&words[0][0], block / 4, (n + 3) / 4, width, panel + first / 4 * width);
+        transpose(&words[0][0], block / per_word, (n + per_word - 1) / per_word, width,
+                  panel + first / per_word * width);
     }
     for (int i = 0; i < width; ++i) {
         float tail = 0.0f;
@@ -169,11 +189,11 @@ void pack_int8(const S* rows, int64_t stride, int count, int64_t d, const double
         if (i < count) {
             const bool nan = norms[i] != norms[i];
             tail = nan ? static_cast<float>(norms[i]) : static_cast<float>(factor) * step[i];
-            start = -128 * total[i];
+            if (sizeof(Code) == 1) start = -128 * total[i];
             residuals[i] = step[i] == 0.0f ? norms[i] : merge_lanes<Norm::squares>(residual[i]);
         }
         panel[k * width + i] = tail;
-        panel[(k + 1) * width + i] = bits_as<float>(start);
+        if (sizeof(Code) == 1) panel[(k + 1) * width + i] = bits_as<float>(start);
     }
 }
 
