@@ -16,23 +16,42 @@ struct Found {
 };
 static_assert(sizeof(Found) == sizeof(Findings));
 
-__global__ void __launch_bounds__(block_threads) survey_elements(Array array, Found* found) {
+// How threads go along the lines of an array, its rows or its columns, whichever lie together:
+// 2^shift of them beside each other on one, so that no index is divided.
+struct Lines {
+    int64_t count, length;
+    int shift;
+};
+
+__global__ void __launch_bounds__(block_threads)
+    survey_elements(const __grid_constant__ Array array, const __grid_constant__ Lines lines,
+                    Found* found) {
     __shared__ Found block;
     if (threadIdx.x == 0) block = {~0ull, 0ull};
     __syncthreads();
-    const bool row_major = array.row_major();
-    const int64_t count = array.rows * array.cols;
-    const int64_t step = int64_t{gridDim.x} * block_threads;
+    const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+    const int64_t beside = int64_t{1} << lines.shift;
+    const int64_t first = (thread & (beside - 1)) + blockIdx.y * beside;
+    const int64_t stride = beside * gridDim.y;
+    const int64_t step = int64_t{gridDim.x} * block_threads >> lines.shift;
     Found mine = {~0ull, 0ull};
-    for (int64_t e = int64_t{blockIdx.x} * block_threads + threadIdx.x; e < count; e += step) {
-        const int64_t i = row_major ? e / array.cols : e % array.rows;
-        const int64_t j = row_major ? e % array.cols : e / array.rows;
+    const auto look_at = [&](int64_t i, int64_t j) {
         const double size = fabs(element<double>(array, i, j));
         if (!(size < INFINITY)) {
             const auto row = static_cast<unsigned long long>(i);
             if (row < mine.first_bad) mine.first_bad = row;
         } else if (bits_as<unsigned long long>(size) > mine.largest) {
             mine.largest = bits_as<unsigned long long>(size);
+        }
+    };
+    const bool row_major = array.row_major();
+    for (int64_t line = thread >> lines.shift; line < lines.count; line += step) {
+        for (int64_t at = first; at < lines.length; at += stride) {
+            if (row_major) {
+                look_at(line, at);
+            } else {
+                look_at(at, line);
+            }
         }
     }
     atomicMin(&block.first_bad, mine.first_bad);
@@ -119,9 +138,16 @@ void survey(const Array& array, Findings* findings, cudaStream_t stream) {
     auto* found = reinterpret_cast<Found*>(findings);
     check(cudaMemsetAsync(&found->first_bad, 0xff, sizeof found->first_bad, stream), "memset");
     check(cudaMemsetAsync(&found->largest, 0, sizeof found->largest, stream), "memset");
-    const int64_t blocks = divided_up(array.rows * array.cols, block_threads);
-    const auto grid = static_cast<unsigned>(std::min(blocks, wanted_blocks));
-    launch("survey", survey_elements, grid, block_threads, stream, array, found);
+    Lines lines =
+        array.row_major() ? Lines{array.rows, array.cols, 0} : Lines{array.cols, array.rows, 0};
+    while (1 << lines.shift < std::min<int64_t>(lines.length, block_threads)) ++lines.shift;
+    const int64_t blocks =
+        std::min(divided_up(lines.count << lines.shift, block_threads), wanted_blocks);
+    // few long lines are cut, each piece long enough for some elements of a thread
+    const int64_t pieces = std::min(divided_up(lines.length, int64_t{4} << lines.shift),
+                                    std::max<int64_t>(1, wanted_blocks / blocks));
+    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(pieces));
+    launch("survey", survey_elements, grid, block_threads, stream, array, lines, found);
 }
 
 void row_scales(const Array& array, bool centred, RowScale* scales, cudaStream_t stream) {

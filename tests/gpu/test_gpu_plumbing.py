@@ -511,3 +511,24 @@ def test_host_arrays_stay_where_they_are_under_the_cuda_backend() -> None:
     x = data(20, 5, "float32")
     with on_backend("cuda"), pytest.raises(TypeError, match="queries is on none"):
         pt.knn(x, k=3, devices=[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("layout", ["rows", "columns", "reversed", "vector"])
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (3, 300), (5, 3000), (3000, 3), (40, 33)])
+def test_bad_rows_are_found_in_any_shape(cupy: Any, n: int, d: int, layout: str) -> None:
+    """Every element is looked at, whichever lie together, and the first bad row is named."""
+    from pairtile._backends import cuda as gpu
+
+    x = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+    as_laid = {
+        "rows": lambda a: a, "columns": lambda a: a.T.copy().T,
+        "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1], "vector": lambda a: a[:, :1],
+    }[layout]  # fmt: skip
+    assert gpu.first_nonfinite(as_laid(cupy.asarray(x)), workers=1) == -1
+    last = 1 if layout == "vector" else d
+    for row, column in ((n - 1, last - 1), (n // 2, 0), (n // 2, last // 2), (0, last - 1)):
+        bad = x.copy()
+        bad[row, column] = np.inf
+        bad[n - 1, last - 1] = np.nan
+        assert gpu.first_nonfinite(as_laid(cupy.asarray(bad)), workers=1) == row
