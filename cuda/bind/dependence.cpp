@@ -45,6 +45,26 @@ void bind_gradient(const Sets& sets, const Kernels& kernels, const Range& rows, 
     kernel_gradient(gradient, terms_of(kernels), stream_on(where));
 }
 
+// Weights and sums are of the first kernel alone, as above: all 1, and not wanted.
+void bind_joint_gradient(const Sets& sets, const Kernels& kernels, const Weighed& beside,
+                         Address by_row, const Range& rows, bool diagonal, const Pair& weights,
+                         const Memory& memory, Address sums, Address by_rows, Address by_directions,
+                         const Where& where) {
+    const Gradient gradient = {
+        .sweep = sweep_of(sets, rows, no_states),
+        .itself = true,
+        .diagonal = diagonal,
+        .weights = {at<const double>(weights.first), at<const double>(weights.second)},
+        .memory = memory_of(memory),
+        .sums = at<double>(sums),
+        .by_rows = at<double>(by_rows),
+        .by_directions = at<double>(by_directions)};
+    const KernelBeside second = {.sweep = sweep_of(std::get<0>(beside), rows, no_states),
+                                 .terms = terms_of(std::get<1>(beside)),
+                                 .by_row = at<const double>(by_row)};
+    joint_kernel_gradient(gradient, terms_of(kernels), second, stream_on(where));
+}
+
 void bind_gradient_through_normalization(const View& rows, Address scales, Address by_directions,
                                          Address by_rows, const Where& where) {
     gradient_through_normalization(array_of(rows), at<const RowScale>(scales),
@@ -125,6 +145,9 @@ void bind_dependence(py::module_& m) {
     m.def("kernel_gradient", bind_gradient, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
           arg("itself"), arg("diagonal"), arg("weights"), arg("memory"), arg("sums"),
           arg("by_rows"), arg("by_directions"), arg("where"), Released());
+    m.def("joint_kernel_gradient", bind_joint_gradient, py::kw_only(), arg("sets"), arg("kernels"),
+          arg("beside"), arg("by_row"), arg("rows"), arg("diagonal"), arg("weights"), arg("memory"),
+          arg("sums"), arg("by_rows"), arg("by_directions"), arg("where"), Released());
     m.def("gradient_through_normalization", bind_gradient_through_normalization, Released());
     m.def("joint_kernel_sums", bind_joint_sums, py::kw_only(), arg("x"), arg("y"), arg("rows"),
           arg("orders"), arg("memory"), arg("x_rows"), arg("y_rows"), arg("numbers"), arg("totals"),

@@ -12,5 +12,6 @@ void bind_kernels(py::module_& m);
 void bind_slices(py::module_& m);
 void bind_dependence(py::module_& m);
 void bind_losses(py::module_& m);
+void bind_loss_blocks(py::module_& m);
 
 }  // namespace pairtile::gpu

@@ -11,11 +11,14 @@
 #include "kernels/moments.hpp"
 #include "kernels/sums.hpp"
 #include "losses/wide.hpp"
+#include "neighbors/farthest.hpp"
 #include "neighbors/fidelity.hpp"
+#include "neighbors/histogram.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
 #include "neighbors/quantile.hpp"
 #include "neighbors/radius.hpp"
+#include "neighbors/ranks.hpp"
 
 namespace pairtile::gpu {
 namespace {
@@ -34,6 +37,9 @@ constexpr std::pair<const char*, Needs> all_needs[] = {
     {"blocks", {blocks_state_bytes, std::numeric_limits<int64_t>::max()}},
     {"radius", {radius_state_bytes, radius_least_width}},
     {"pairwise", {pairwise_state_bytes, pairwise_least_width}},
+    {"farthest", {farthest_state_bytes, farthest_least_width}},
+    {"histogram", {histogram_state_bytes, histogram_least_width}},
+    {"ranks", {ranks_state_bytes, ranks_least_width}},
     {"fidelity", {fidelity_state_bytes, fidelity_least_width}},
     {"sums", {sums_state_bytes, sums_least_width}},
     {"contraction", {contraction_state_bytes, contraction_least_width}},
@@ -140,4 +146,5 @@ PYBIND11_MODULE(_cuda, m) {
     bind_slices(m);
     bind_dependence(m);
     bind_losses(m);
+    bind_loss_blocks(m);
 }

@@ -1,11 +1,14 @@
 // Neighbours, radii, distances and fidelity.
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
+#include "neighbors/farthest.hpp"
 #include "neighbors/fidelity.hpp"
+#include "neighbors/histogram.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/pairwise.hpp"
 #include "neighbors/quantile.hpp"
 #include "neighbors/radius.hpp"
+#include "neighbors/ranks.hpp"
 #include "neighbors/screened_knn.hpp"
 #include "neighbors/screened_radius.hpp"
 
@@ -45,12 +48,14 @@ Predicate predicate_of(bool exclude_self, bool same_group, const Pair& groups, c
 void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64_t k,
               bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
               const Pair& ticks, Address reference_mask, Address workspace, int64_t limit,
-              bool wide_distances, Address distances, Address indices, const Where& where) {
+              bool wide_distances, bool ordered, Address distances, Address indices,
+              const Where& where) {
     Search search;
     search.sweep = sweep_of(sets, rows, needs_of("knn", k).within(limit));
     search.metric = metric_of(measure, sets);
     search.k = k;
     search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
+    search.ordered = ordered;
     search.lists = at<Neighbor>(workspace);
     search.lengths = reinterpret_cast<int64_t*>(search.lists +
                                                 search.sweep.rows * search.sweep.cut.segments * k);
@@ -123,11 +128,11 @@ void bind_screened_decision(const Sets& sets, const Measure& measure, const Pack
 }
 
 Within within_of(const Sets& sets, const Measure& measure, const Range& rows, bool exclude_self,
-                 bool closed, bool wide_distances) {
+                 bool closed, bool wide_distances, bool negated) {
     return {sweep_of(sets, rows, needs_of("radius")),
             metric_of(measure, sets),
             exclude_self,
-            {closed, !wide_distances}};
+            {closed, !wide_distances, negated}};
 }
 
 // Radii, and the counts per query and per reference of what is inside them.
@@ -139,10 +144,11 @@ RadiusCounts counts_of(const Counts& counts) {
 }
 
 void bind_radius_counts(const Sets& sets, const Measure& measure, const Range& rows,
-                        bool exclude_self, bool closed, bool wide_distances,
+                        bool exclude_self, bool closed, bool wide_distances, bool negated,
                         const Counts& by_query_radii, const Counts& by_reference_radii,
                         const Where& where) {
-    const Within within = within_of(sets, measure, rows, exclude_self, closed, wide_distances);
+    const Within within =
+        within_of(sets, measure, rows, exclude_self, closed, wide_distances, negated);
     radius_counts(within, counts_of(by_query_radii), counts_of(by_reference_radii),
                   stream_on(where));
 }
@@ -180,10 +186,11 @@ void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const
 }
 
 void bind_radius_neighbors(const Sets& sets, const Measure& measure, const Range& rows,
-                           bool exclude_self, bool closed, bool wide_distances, Address radii,
-                           Address indptr, Address next, Address indices, Address values,
-                           Address distances, const Where& where) {
-    const Within within = within_of(sets, measure, rows, exclude_self, closed, wide_distances);
+                           bool exclude_self, bool closed, bool wide_distances, bool negated,
+                           Address radii, Address indptr, Address next, Address indices,
+                           Address values, Address distances, const Where& where) {
+    const Within within =
+        within_of(sets, measure, rows, exclude_self, closed, wide_distances, negated);
     const RadiusRows found = {at<const int64_t>(indptr), at<int64_t>(next), at<int64_t>(indices),
                               at<double>(values)};
     const cudaStream_t stream = stream_on(where);
@@ -216,6 +223,50 @@ void bind_distance_products(const Sets& sets, const Measure& measure, const Rang
     const Products products = {sweep_of(sets, rows, needs_of("fidelity")), metric_of(measure, sets),
                                radius, at<Product>(workspace)};
     distance_products(products, at<double>(of_queries), stream_on(where));
+}
+
+void bind_farthest_of_group(const Sets& sets, const Measure& measure, const Range& rows,
+                            Address groups, Address workspace, Address values, Address indices,
+                            const Where& where) {
+    const FarthestSearch search = {.sweep = sweep_of(sets, rows, needs_of("farthest")),
+                                   .metric = metric_of(measure, sets),
+                                   .groups = at<const int64_t>(groups),
+                                   .states = at<FarthestRow>(workspace)};
+    farthest_of_group(search, at<double>(values), at<int64_t>(indices), stream_on(where));
+}
+
+// Of ascending limits, how many bins they make, counts of pairs within groups and between them.
+using BinsTold = std::tuple<Address, int64_t, Address, Address>;
+
+void bind_group_histogram(const Sets& sets, const Measure& measure, const Range& rows,
+                          Address groups, const BinsTold& told, const Where& where) {
+    const auto& [limits, bins, same, different] = told;
+    const GroupHistogram histogram = {.sweep = sweep_of(sets, rows, needs_of("histogram"), true),
+                                      .metric = metric_of(measure, sets),
+                                      .groups = at<const int64_t>(groups),
+                                      .limits = at<const double>(limits),
+                                      .bins = bins,
+                                      .same = at<int64_t>(same),
+                                      .different = at<int64_t>(different)};
+    group_histogram(histogram, stream_on(where));
+}
+
+void bind_ranks(const Sets& sets, const Measure& measure, const Range& rows, Address own,
+                Address targets, Address before, const Where& where) {
+    const RankSearch search = {.sweep = sweep_of(sets, rows, needs_of("ranks")),
+                               .metric = metric_of(measure, sets),
+                               .own = at<const double>(own),
+                               .targets = at<const int64_t>(targets),
+                               .before = at<int64_t>(before)};
+    ranks(search, stream_on(where));
+}
+
+void bind_paired_values(const Sets& sets, const Measure& measure, const Range& rows, Address own,
+                        const Where& where) {
+    RankSearch search{};
+    search.sweep = sweep_of(sets, rows, needs_of("ranks"));
+    search.metric = metric_of(measure, sets);
+    paired_values(search, at<double>(own), stream_on(where));
 }
 
 // The lowest and the highest key inside; what is kept, and how many there is room for.
@@ -253,7 +304,7 @@ void bind_neighbors(py::module_& m) {
     m.def("knn", bind_knn, py::kw_only(), arg("sets"), arg("measure"), arg("rows"), arg("k"),
           arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"), arg("ticks"),
           arg("reference_mask"), arg("workspace"), arg("limit"), arg("wide_distances"),
-          arg("distances"), arg("indices"), arg("where"), Released());
+          arg("ordered") = false, arg("distances"), arg("indices"), arg("where"), Released());
     m.attr("screened_most_k") = screened_most_k;
     m.attr("candidate_bytes") = sizeof(Candidate);
     m.def("screened_segments", screened_segments, arg("rows"), arg("references"),
@@ -270,7 +321,8 @@ void bind_neighbors(py::module_& m) {
           arg("indices"), arg("where"), Released());
     m.def("radius_counts", bind_radius_counts, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),
-          arg("by_query_radii"), arg("by_reference_radii"), arg("where"), Released());
+          arg("negated") = false, arg("by_query_radii"), arg("by_reference_radii"), arg("where"),
+          Released());
     m.attr("radius_limits_bytes") = sizeof(RadiusLimits);
     m.def("screened_radius_counts", bind_screened_radius_counts, py::kw_only(), arg("sets"),
           arg("measure"), arg("packed"), arg("exact"), arg("findings"), arg("exclude_self"),
@@ -278,9 +330,9 @@ void bind_neighbors(py::module_& m) {
           arg("limits"), arg("decided"), arg("most_decided"), arg("path"), arg("where"),
           Released());
     m.def("radius_neighbors", bind_radius_neighbors, py::kw_only(), arg("sets"), arg("measure"),
-          arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"), arg("radii"),
-          arg("indptr"), arg("next"), arg("indices"), arg("values"), arg("distances"), arg("where"),
-          Released());
+          arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),
+          arg("negated") = false, arg("radii"), arg("indptr"), arg("next"), arg("indices"),
+          arg("values"), arg("distances"), arg("where"), Released());
     m.def("pairwise_distances", bind_pairwise_distances, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("wide_distances"), arg("distances"), arg("where"),
           Released());
@@ -290,6 +342,15 @@ void bind_neighbors(py::module_& m) {
     m.def("distance_products", bind_distance_products, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("radius"), arg("workspace"), arg("of_queries"), arg("where"),
           Released());
+    m.def("farthest_of_group", bind_farthest_of_group, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("groups"), arg("workspace"), arg("values"), arg("indices"), arg("where"),
+          Released());
+    m.def("group_histogram", bind_group_histogram, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("groups"), arg("bins"), arg("where"), Released());
+    m.def("ranks", bind_ranks, py::kw_only(), arg("sets"), arg("measure"), arg("rows"), arg("own"),
+          arg("targets"), arg("before"), arg("where"), Released());
+    m.def("paired_values", bind_paired_values, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("own"), arg("where"), Released());
     m.attr("quantile_cells") = quantile_cells;
     m.attr("tally_bytes") = sizeof(pairtile::gpu::Tally);
     m.def("count_distances", bind_count_distances, py::kw_only(), arg("sets"), arg("measure"),

@@ -99,6 +99,22 @@ void hold_slopes(const Held& held, const Gradient& gradient, const Terms& terms,
     }
 }
 
+// Of a block of l: adds b_i + b_j, and takes the pair of a row with itself out if so said.
+__global__ void __launch_bounds__(block_threads)
+    add_row_numbers(const __grid_constant__ Held held, const double* by_row) {
+    const int64_t row = int64_t{blockIdx.y} * block_threads + threadIdx.x, j = blockIdx.x;
+    if (row >= held.sweep.rows) return;
+    const int64_t query = held.sweep.first_row + row, reference = held.first_reference + j;
+    double& at = held.at(j, row);
+    at = held.exclude_self && query == reference ? 0.0 : at + (by_row[query] + by_row[reference]);
+}
+
+__global__ void __launch_bounds__(block_threads)
+    multiply_held(double* values, const double* beside, int64_t count) {
+    const int64_t at = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+    if (at < count) values[at] *= beside[at];
+}
+
 Terms terms_reading(const Terms& terms, Argument argument) {
     Terms some;
     for (const KernelTerm& term : terms) {
@@ -136,14 +152,24 @@ __global__ void __launch_bounds__(block_threads)
     }
 }
 
-}  // namespace
+// l(y_i, y_j) + b_i + b_j of a block of pairs, in the second block of the memory.
+const double* hold_beside(const KernelBeside& beside, int64_t first, const Gradient& gradient,
+                          cudaStream_t stream) {
+    const Held held = block_of(beside.sweep, first, !gradient.diagonal, gradient.memory, 1);
+    hold_values(held, beside.terms, 0.0, stream);
+    const dim3 grid(static_cast<unsigned>(held.sweep.references.rows), thread_per_row(held.sweep));
+    launch("numbers of rows", add_row_numbers, grid, block_threads, stream, held, beside.by_row);
+    return held.values;
+}
 
-void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t stream) {
+void add_gradient(const Gradient& gradient, const Terms& terms, const KernelBeside* beside,
+                  cudaStream_t stream) {
     const Sweep& sweep = gradient.sweep;
     const int64_t features = sweep.queries.cols;
-    double* partial = gradient.memory.block(1);
+    double* partial = gradient.memory.block(beside ? 2 : 1);
     for (int64_t first = 0; first < sweep.references.rows;
          first += held_width(sweep.rows, gradient.memory.pairs)) {
+        const double* weights = beside ? hold_beside(*beside, first, gradient, stream) : nullptr;
         for (const auto& [argument, chain, factor] : rules) {
             const Terms some = terms_reading(terms, argument);
             if (some.empty()) continue;
@@ -152,6 +178,12 @@ void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t 
             const Held held = for_kernel(block_of(sweep, first, no_diagonal, gradient.memory),
                                          some.front().kernel);
             hold_slopes(held, gradient, some, partial, stream);
+            if (weights) {
+                const int64_t count = held.sweep.rows * held.sweep.references.rows;
+                launch("weights of slopes", multiply_held,
+                       static_cast<unsigned>(divided_up(count, block_threads)), block_threads,
+                       stream, held.values, weights, count);
+            }
             double* out = argument == Argument::cosine ? gradient.by_directions : gradient.by_rows;
             out += sweep.first_row * features;
             for (int64_t f = 0; f < features; f += contraction_width) {
@@ -162,6 +194,17 @@ void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t 
             }
         }
     }
+}
+
+}  // namespace
+
+void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t stream) {
+    add_gradient(gradient, terms, nullptr, stream);
+}
+
+void joint_kernel_gradient(const Gradient& gradient, const Terms& terms, const KernelBeside& beside,
+                           cudaStream_t stream) {
+    add_gradient(gradient, terms, &beside, stream);
 }
 
 void gradient_through_normalization(const Array& rows, const RowScale* scales,

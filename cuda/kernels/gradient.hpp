@@ -27,6 +27,18 @@ struct Gradient {
 // of Σ_ij v_i w_j k(x_i, y_j) by row i, added. Everything in float64.
 void kernel_gradient(const Gradient& gradient, const Terms& terms, cudaStream_t stream);
 
+// A second kernel over the same pairs: slopes are multiplied by l(y_i, y_j) + b_i + b_j.
+struct KernelBeside {
+    Sweep sweep;  // of all references
+    Terms terms;
+    const double* by_row;
+};
+
+// The derivative of Σ_ij v_i w_j k(x_i, x_j) (l(y_i, y_j) + b_i + b_j) by row i, as row i of the
+// first argument, added; and the same sums as above. The memory has room for two blocks.
+void joint_kernel_gradient(const Gradient& gradient, const Terms& terms, const KernelBeside& beside,
+                           cudaStream_t stream);
+
 // From the derivative by x/‖x‖, added to that by x: what points along the row is lost. A zero row
 // gets nothing.
 void gradient_through_normalization(const Array& rows, const RowScale* scales,

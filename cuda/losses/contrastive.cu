@@ -754,9 +754,13 @@ void softmax_weights(const SoftmaxWeights& weights, TensorPath path, cudaStream_
     });
 }
 
+void product_block(const WeightProduct& product, TensorPath path, cudaStream_t stream) {
+    run_tensor<WriteProducts>("weight product", path, product.sweep, product, stream);
+}
+
 void weight_product(const WeightProduct& product, double factor, float* out, TensorPath path,
                     cudaStream_t stream) {
-    run_tensor<WriteProducts>("weight product", path, product.sweep, product, stream);
+    product_block(product, path, stream);
     launch("weight sums", add_products,
            blocks_for(product.sweep.rows.rows * product.sweep.cols.rows), block_threads, stream,
            product, factor, out);

@@ -67,6 +67,9 @@ struct WeightProduct {
 void weight_product(const WeightProduct& product, double factor, float* out, TensorPath path,
                     cudaStream_t stream);
 
+// The products alone, into `partial`.
+void product_block(const WeightProduct& product, TensorPath path, cudaStream_t stream);
+
 // How many pieces the features of such a sweep are cut into: enough for every multiprocessor, and
 // none longer than `most` features.
 int64_t product_splits(int64_t rows, int64_t cols, int64_t features, int64_t most);

@@ -83,7 +83,9 @@ __global__ void __launch_bounds__(block_threads, 4)
     const int64_t row = search.sweep.first_row + local;
     for (int64_t c = 0; c < k; ++c) {
         const Neighbor one = c < length ? lists[c] : Neighbor{INFINITY, -1};
-        distances[row * k + c] = static_cast<D>(distance_of(search.metric, one.value));
+        const double ordered = c < length ? one.value : NAN;
+        distances[row * k + c] =
+            static_cast<D>(search.ordered ? ordered : distance_of(search.metric, one.value));
         indices[row * k + c] = one.index;
     }
 }

@@ -17,6 +17,7 @@ struct Search {
     // One sorted list of k and its length for each query of the sweep and each segment.
     Neighbor* lists;
     int64_t* lengths;
+    bool ordered = false;  // ordered values in place of distances, NaN where there is no neighbour
 };
 
 // Of one (query, segment), and the least width of a segment: a narrow one would mostly keep what

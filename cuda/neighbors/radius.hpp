@@ -10,11 +10,13 @@ namespace pairtile::gpu {
 
 // How a distance is compared with a radius: as it would be returned.
 struct Ball {
-    bool closed;  // a pair exactly at the radius is inside
-    bool narrow;  // distances are rounded to float32, as radii are
+    bool closed;           // a pair exactly at the radius is inside
+    bool narrow;           // distances are rounded to float32, as radii are
+    bool negated = false;  // the largest come first: their negatives are compared
 
     // False for NaN.
     PAIRTILE_HD bool holds(double distance, double radius) const {
+        if (negated) distance = -distance;
         if (narrow) distance = static_cast<float>(distance);
         return closed ? distance <= radius : distance < radius;
     }

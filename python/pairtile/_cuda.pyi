@@ -37,6 +37,15 @@ _Packed = tuple[int, int, int, int, int, int]  # slices, norms, residuals, rows,
 # factor, factors of both, targets, first of both; whether bounded, and the offset
 _Logits = tuple[float, int, int, int, _Range, bool, float]
 
+# of a loss: whether in float64, products and their pitch, rows, columns, factors of both, weights
+_Block = tuple[bool, int, int, _Range, _Range, _Pair, int]
+# targets, labels of both, their width, a sparse matrix, whether rows are the first columns
+_Positives = tuple[int, _Pair, float, tuple[int, int, int], bool]
+# column logits, margins, kept columns, limits of both
+_Options = tuple[_Positives, int, float, float, _Pair, _Pair]
+_RowTerms = tuple[float, int, int, int]  # scale; scales, shares, derivatives of rows
+_PairLoss = tuple[str, Sequence[float], _Positives, float]
+
 __version__: str
 scale_bytes: int
 log_sum_bytes: int
@@ -50,6 +59,12 @@ held_state_numbers: int
 permuted_parts: int
 softmax_column_bytes: int
 softmax_side_bytes: int
+tile_columns: int
+softmax_state_bytes: int
+softmax_terms_bytes: int
+pair_extremes_bytes: int
+pair_state_bytes: int
+pair_terms_bytes: int
 screened_most_k: int
 findings_bytes: int
 candidate_bytes: int
@@ -84,6 +99,7 @@ def knn(
     workspace: int,
     limit: int,
     wide_distances: bool,
+    ordered: bool = False,
     distances: int,
     indices: int,
     where: _Where,
@@ -96,6 +112,7 @@ def radius_counts(
     exclude_self: bool,
     closed: bool,
     wide_distances: bool,
+    negated: bool = False,
     by_query_radii: _Counts,
     by_reference_radii: _Counts,
     where: _Where,
@@ -108,6 +125,7 @@ def radius_neighbors(
     exclude_self: bool,
     closed: bool,
     wide_distances: bool,
+    negated: bool = False,
     radii: int,
     indptr: int,
     next: int,
@@ -145,6 +163,39 @@ def distance_products(
     workspace: int,
     of_queries: int,
     where: _Where,
+) -> None: ...
+def farthest_of_group(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    groups: int,
+    workspace: int,
+    values: int,
+    indices: int,
+    where: _Where,
+) -> None: ...
+def group_histogram(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    groups: int,
+    bins: tuple[int, int, int, int],  # limits, how many bins, counts within and between groups
+    where: _Where,
+) -> None: ...
+def ranks(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    own: int,
+    targets: int,
+    before: int,
+    where: _Where,
+) -> None: ...
+def paired_values(
+    *, sets: _Sets, measure: _Measure, rows: _Range, own: int, where: _Where
 ) -> None: ...
 def count_distances(
     *,
@@ -368,6 +419,21 @@ def kernel_gradient(
     by_directions: int,
     where: _Where,
 ) -> None: ...
+def joint_kernel_gradient(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    beside: _Space,
+    by_row: int,
+    rows: _Range,
+    diagonal: bool,
+    weights: _Pair,
+    memory: _Memory,
+    sums: int,
+    by_rows: int,
+    by_directions: int,
+    where: _Where,
+) -> None: ...
 def gradient_through_normalization(
     rows: _View, scales: int, by_directions: int, by_rows: int, where: _Where, /
 ) -> None: ...
@@ -459,6 +525,71 @@ def weight_product(
     out: int,
     path: str,
     where: _Where,
+) -> None: ...
+def dot_block(rows: _Packed, cols: _Packed, dots: int, path: str, where: _Where, /) -> None: ...
+def wide_block(sets: _Sets, rows: _Range, dots: int, pitch: int, where: _Where, /) -> None: ...
+def wide_weight_product(
+    *,
+    weights: int,
+    steps: _Range,
+    rows: int,
+    others: _View,
+    scales: int,
+    factor: float,
+    out: int,
+    where: _Where,
+) -> None: ...
+def softmax_limits(
+    block: _Block, targets: int, margin: float, limits: _Pair, where: _Where, /
+) -> None: ...
+def softmax_states(
+    block: _Block, options: _Options, rows: _RowTerms, states: _Pair, where: _Where, /
+) -> None: ...
+def softmax_empty(states: int, count: int, where: _Where, /) -> None: ...
+def softmax_loss_end(
+    *,
+    count: int,
+    states: int,
+    part: float,
+    whole_weights: bool,
+    smoothing: float,
+    among: _Range,
+    tau_plus: float,
+    rows: _RowTerms,
+    more: _Pair,
+    out: tuple[int, int, int],
+    where: _Where,
+) -> None: ...
+def softmax_block_weights(
+    block: _Block, options: _Options, rows: _RowTerms, terms: _Pair, where: _Where, /
+) -> None: ...
+def sigmoid_losses(
+    block: _Block,
+    positives: _Positives,
+    rows: _RowTerms,
+    bias: float,
+    losses: int,
+    by_bias: int,
+    where: _Where,
+    /,
+) -> None: ...
+def pair_begin(extremes: int, states: int, count: int, where: _Where, /) -> None: ...
+def pair_extremes(block: _Block, rule: _PairLoss, extremes: int, where: _Where, /) -> None: ...
+def pair_states(
+    block: _Block, rule: _PairLoss, extremes: int, states: int, where: _Where, /
+) -> None: ...
+def pair_losses_end(
+    rule: _PairLoss,
+    states: int,
+    count: int,
+    shares: int,
+    losses: int,
+    terms: int,
+    where: _Where,
+    /,
+) -> None: ...
+def pair_block_weights(
+    block: _Block, rule: _PairLoss, extremes: int, terms: int, where: _Where, /
 ) -> None: ...
 def wide_softmax_sums(
     *,

@@ -412,3 +412,40 @@ def test_same_bits_every_time_and_on_any_stream(cupy: Any, gpu: Any) -> None:
         second = results_of_all(gpu, x, y, labels)
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize("name", TERMS)
+def test_joint_gradients_of_every_kernel(gpu: Any, cupy: Any, name: str, diagonal: bool) -> None:
+    """Rows that change places with others, a kernel of two terms beside, and the diagonal."""
+    terms = [(1.0, name, TERMS[name]), (0.5, "gaussian", (0.2,))]
+    beside = [(0.7, "laplace", (0.3,)), (-0.4, "linear", ())]
+    for n, d, e in ((1, 1, 1), (33, 65, 3), (150, 5, 70)):
+        x, y = data(n, d, "float32"), data(n, e, "float64", seed=1)
+        numbers = np.random.default_rng(n).normal(size=n)
+        options: dict[str, Any] = {"diagonal": diagonal, "workers": 1}
+        for x_terms, y_terms in ((terms, beside), (terms[:1], terms)):
+            found = gpu.joint_kernel_gradient(
+                cupy.asarray(x), cupy.asarray(y), x_terms, y_terms, numbers, **options
+            )
+            wanted = twin.joint_kernel_gradient(x, y, x_terms, y_terms, numbers, **options)
+            close([found.get()], [wanted])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("function", [pt.hsic, pt.cka])
+def test_gradients_of_hsic_and_cka(cupy: Any, function: Any, estimator: str) -> None:
+    x, y = data(70, 5, "float32"), data(70, 3, "float64", seed=1)
+    y[:, :3] += x[:, :3]
+    options: dict[str, Any] = {"estimator": estimator, "return_gradient": True}
+    found = function(cupy.asarray(x), cupy.asarray(y), **options)
+    wanted = function(x, y, **options)
+    assert found.value == pytest.approx(wanted.value, rel=1e-9)
+    assert found.grad_x.dtype == "float32"
+    for ours, right, eps in (
+        (found.grad_x, wanted.grad_x, 1e-6), (found.grad_y, wanted.grad_y, 1e-10),
+    ):  # fmt: skip
+        assert isinstance(ours, cupy.ndarray)
+        np.testing.assert_allclose(ours.get(), right, atol=eps * np.abs(right).max())

@@ -117,12 +117,11 @@ def alignment(
     TypeError, ValueError
         For input that is not real numbers, 2-D, not empty and finite; for different numbers of
         rows or of columns; for α that is not positive.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----
-    O(n d) operations in float64; memory is the gradients and a few rows.
+    O(n d) operations in float64; memory is the gradients and a few rows. Arrays on a GPU are
+    fetched a few rows at a time.
 
     References
     ----------
@@ -139,7 +138,6 @@ def alignment(
     a, b = validate.pair(
         "x", x, "y", y, check_finite=check_finite, workers=resolve_workers(workers)
     )
-    validate.host_only("alignment", a, b)
     n = len(a)
     if n != len(b):
         raise ValueError(f"x has {n} rows and y has {len(b)}; row i of x is paired with row i of y")
@@ -152,7 +150,7 @@ def alignment(
             rows = slice(start, start + _ROWS)
             if report is not None:
                 report(start, n)
-            raw = [np.ascontiguousarray(side[rows], dtype=np.float64) for side in (a, b)]
+            raw = [_wide(side[rows]) for side in (a, b)]
             one, other = (normalised(side) for side in raw) if normalize else raw
             difference = one - other
             length, direction = _lengths(difference)
@@ -172,6 +170,11 @@ def alignment(
         return value
     to_user = validate.like(x, y)
     return value, to_user(by_x), to_user(by_y)
+
+
+def _wide(rows: Any) -> Floats:
+    """A few rows in float64, from wherever they are."""
+    return np.ascontiguousarray(validate.host(rows), dtype=np.float64)
 
 
 def _lengths(rows: Floats) -> tuple[Floats, Floats]:
@@ -250,8 +253,6 @@ def uniformity(
     TypeError, ValueError
         For input that is not real numbers, 2-D, not empty and finite; for a single row; for t that
         is not positive.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----
@@ -260,7 +261,8 @@ def uniformity(
     far the rows lie apart; the value is -inf, with a gradient of zeros, only where all
     t‖x_i - x_j‖² are beyond float64. The gradient is computed in float64 where the mean is below
     e⁻¹²; where it is below e⁻⁵⁰⁰, from the distances of a block of rows at a time, which takes
-    longer.
+    longer. On a GPU sums over pairs run there, normalisation and what follows from the sums on
+    the host.
 
     References
     ----------
@@ -276,12 +278,11 @@ def uniformity(
     t = scalars.real("t", t, above=0)
     n_workers = resolve_workers(workers)
     a = validate.matrix("x", x, check_finite=check_finite, workers=n_workers)
-    validate.host_only("uniformity", a)
     n = len(a)
     if n < 2:
         raise ValueError("uniformity is of pairs of rows, and x has a single row")
     dtype = validate.working_dtype(a)
-    rows = _by_blocks(a, dtype, normalised) if normalize else a
+    rows = validate.like(a)(_by_blocks(a, dtype, normalised)) if normalize else a
     terms: list[Term] = [(1.0, "gaussian", (t,))]
     module = choose.module(rows)
     with reporting(progress, n * n, n * n if grad else 0) as (first, second):
@@ -290,7 +291,7 @@ def uniformity(
             precision="default", workers=n_workers, progress=first,
         )  # fmt: skip
         with np.errstate(under="ignore", invalid="ignore"):
-            total = float(np.logaddexp.reduce(logs))
+            total = float(np.logaddexp.reduce(validate.host(logs)))
         value = total - math.log(n) - math.log(n - 1)
         if not grad:
             return value
@@ -300,6 +301,7 @@ def uniformity(
                 precision="default" if value > _SMALL else "float64",
                 workers=n_workers, progress=second,
             )  # fmt: skip
+            sums, pull = validate.host(sums), validate.host(pull)
             gradient = _over(pull, 2.0, float(np.sum(sums)))
         elif not math.isfinite(value):
             gradient = np.full(a.shape, 0.0 if value == -math.inf else math.nan)
@@ -317,7 +319,7 @@ def _by_blocks(
     out = np.empty(a.shape, dtype)
     for start in range(0, len(a), _ROWS):
         rows = slice(start, start + _ROWS)
-        block = np.ascontiguousarray(a[rows], dtype=np.float64)
+        block = _wide(a[rows])
         out[rows] = validate.narrowed(of(block, *(other[rows] for other in others)), dtype)
     return out
 
@@ -334,12 +336,12 @@ def _of_nearest(
         x, None, 1, "sqeuclidean", dtype="ordered", precision="default", workers=workers
     )
     least = float(nearest.min())
-    wide = np.ascontiguousarray(x, dtype=np.float64)
+    wide = _wide(x)
     gradient, mass = np.zeros(x.shape), 0.0
     for start in range(0, n, _ROWS):
         block = x[start : start + _ROWS]
-        squares = module.pairwise_distances(
-            block, x, "sqeuclidean", dtype="float64", workers=workers
+        squares = validate.host(
+            module.pairwise_distances(block, x, "sqeuclidean", dtype="float64", workers=workers)
         )
         squares[np.arange(len(block)), np.arange(start, start + len(block))] = np.inf
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):

@@ -108,8 +108,6 @@ def similarity_histogram(
     TypeError, ValueError
         For input that is not real numbers, 2-D, not empty and finite; for labels of another
         length than x, or that are neither integers nor strings; for less than one bin.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----
@@ -131,7 +129,6 @@ def similarity_histogram(
     bins = scalars.count("bins", bins)
     n_workers = resolve_workers(workers)
     a = validate.matrix("x", x, check_finite=check_finite, workers=n_workers)
-    validate.host_only("similarity_histogram", a)
     n = len(a)
     (codes,) = names.numbered(("labels", labels, "x", n))
     edges = np.linspace(-1.0, 1.0, bins + 1)
@@ -142,7 +139,9 @@ def similarity_histogram(
         )  # fmt: skip
     to_user = validate.like(x)
     # the nearest come first in bins of distances, and last in those of similarities
-    same, different = (np.ascontiguousarray(counts[..., ::-1]) for counts in (same, different))
+    same, different = (
+        np.ascontiguousarray(validate.host(counts)[..., ::-1]) for counts in (same, different)
+    )
     return SimilarityHistogram(to_user(edges), to_user(same), to_user(different))
 
 
@@ -202,8 +201,6 @@ def retrieval_metrics(
         For input that is not real numbers, 2-D, not empty and finite; for different numbers of
         columns; targets out of range, of the wrong length or not integers; more rows in x than in
         y without targets; k that is not at least 1.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----
@@ -224,7 +221,6 @@ def retrieval_metrics(
         raise ValueError("k is an empty sequence; give at least one number of ranks")
     n_workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=n_workers)
-    validate.host_only("retrieval_metrics", a)
     n, m = len(a), len(b)
     of = positives.by_target(targets, None, n, m).targets
     assert of is not None
@@ -233,6 +229,7 @@ def retrieval_metrics(
             a, b, "cosine" if normalize else "inner_product", of,
             workers=n_workers, progress=report,
         )  # fmt: skip
+    among_y, among_x = validate.host(among_y), validate.host(among_x)
     first, precision = _by_target(of, among_x)
     return Retrieval(
         {one: (_mean(among_y <= one), _mean(first <= one)) for one in ks},

@@ -124,7 +124,7 @@ class Asked:
             lse_col=to_user(lse_col),
             grad_x=to_user(self._rounded(grad_x)),
             grad_y=to_user(self._rounded(grad_y)),
-            grad_scale=to_user(grad_scale) if np.ndim(grad_scale) else _number(grad_scale),
+            grad_scale=to_user(grad_scale) if _by_row(grad_scale) else _number(grad_scale),
             grad_bias=_number(grad_bias),
             grad_weights=to_user(grad_weights),
         )
@@ -133,6 +133,11 @@ class Asked:
         if gradient is None or gradient.dtype == self.dtype:
             return gradient
         return validate.narrowed(gradient, self.dtype)
+
+
+def _by_row(value: Any) -> bool:
+    """Whether it is an array, of either memory, and no number."""
+    return getattr(value, "ndim", 0) > 0
 
 
 def _number(value: Any) -> float | None:

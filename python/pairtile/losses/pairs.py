@@ -67,8 +67,6 @@ def circle_loss(
     TypeError, ValueError
         As `info_nce`; for labels of another length than x, or that are neither integers nor
         strings; for a margin that is not finite or a gamma that is not positive.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----
@@ -148,8 +146,6 @@ def multi_similarity_loss(
         As `info_nce`; for labels of another length than x, or that are neither integers nor
         strings; for alpha or beta that are not positive, a base that is not finite, or mining that
         is not a bool.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----

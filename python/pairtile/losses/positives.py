@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import not_on_gpu
 from pairtile._definitions.metrics import normalised
 from pairtile._front import scalars, validate
 from pairtile.losses import labels
@@ -158,17 +157,17 @@ def largest_negatives(
     progress: Any,
 ) -> tuple[Ints, Ints]:
     """Row pointers and columns of the q largest negatives of each row, in order of the columns."""
-    if not validate.in_host_memory(x, y):
-        raise NotImplementedError(not_on_gpu("info_nce with top_negatives"))
     n, m = len(x), len(y)
     metric = "cosine" if normalize else "inner_product"
     if column_logits is not None:
         # s x·y + c orders a row as (x, 1/s)·(y, c) does
-        x64, y64 = (rows.astype(np.float64) for rows in (x, y))
+        to_device = validate.like(x)
+        x64, y64 = (validate.host(rows).astype(np.float64) for rows in (x, y))
         if normalize:
             x64, y64 = normalised(x64), normalised(y64)
         inverse = np.broadcast_to(1 / np.asarray(scales), n)
-        x, y = np.column_stack([x64, inverse]), np.column_stack([y64, column_logits])
+        x = to_device(np.column_stack([x64, inverse]))
+        y = to_device(np.column_stack([y64, column_logits]))
         metric = "inner_product"
     found, lengths = np.empty((n, min(q, m)), dtype=np.int64), np.zeros(n, dtype=np.int64)
     for rows, more in _of_like_number(positives, n):

@@ -64,8 +64,6 @@ def siglip_loss(
     ------
     TypeError, ValueError
         As `info_nce`, and for a bias that is not a finite number.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----

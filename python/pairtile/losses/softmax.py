@@ -134,8 +134,6 @@ def info_nce(
         all 0; options out of range, or two that exclude each other: several ways of naming
         positives, `margin` and `angular_margin`, `tau_plus` or `false_negative_margin` with several
         positives, with `top_negatives` or with one another, `tau_plus` with `label_smoothing`.
-    NotImplementedError
-        For arrays on a GPU and any option but `targets`, `weights` and those below them.
 
     Notes
     -----
@@ -240,8 +238,6 @@ def clip_loss(
     ------
     TypeError, ValueError
         As `info_nce`, and for rows of x without a partner in y.
-    NotImplementedError
-        For arrays on a GPU and any option but `weights` and those below it.
 
     Notes
     -----

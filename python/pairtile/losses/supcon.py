@@ -67,8 +67,6 @@ def supcon_loss(
         As `info_nce`; for labels of another length than their rows, that are neither all integers
         nor all strings, or no finite real numbers with `label_width`; one of `bank` and
         `bank_labels` without the other.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----
@@ -163,8 +161,6 @@ def nt_xent_loss(
     ------
     TypeError, ValueError
         As `info_nce`, and for different numbers of rows.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----

@@ -9,7 +9,7 @@ pairs of the triplets, both of whose rows it reaches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -96,8 +96,6 @@ def triplet_loss(
     TypeError, ValueError
         For input that is not real numbers, 2-D, not empty and finite; for labels of another
         length than x, or that are neither integers nor strings; for an unknown mining or metric.
-    NotImplementedError
-        For arrays on a GPU.
 
     Notes
     -----
@@ -106,7 +104,8 @@ def triplet_loss(
     2c²d for the positives of a class of c rows, and O(n d) for the gradient. "semi_hard" takes 2n²d
     flops, a search among the anchor's positives for each pair, and O(d) for each pair of an anchor
     and a positive, in its gradient too. Neither holds more than tiles of distances and a part of
-    the triplets. The gradient of a distance of 0 is 0.
+    the triplets. The gradient of a distance of 0 is 0. On a GPU "batch_hard" finds its triplets
+    there; those of "semi_hard", losses and gradients are computed on the host.
 
     References
     ----------
@@ -130,14 +129,14 @@ def triplet_loss(
         workers=workers, check_finite=check_finite,
     )  # fmt: skip
     (a,) = given.sets
-    validate.host_only("triplet_loss", a)
     n, d = a.shape
     (codes,) = names.numbered(("labels", labels, "x", n))
     sizes = np.bincount(codes)
     counts = (sizes[codes] > 1) & (sizes[codes] < n)
     mean = given.mean(counts)
     upstream = given.seam(mean)["row_upstream"]
-    measured = _Measured.of(a, measured_by, given.normalize)
+    rows, a = a, validate.host(a) if not validate.in_host_memory(a) else a
+    measured = _Measured.of(a, measured_by, given.normalize).searched_as(rows, a)
     gradient = None
     if given.grad:
         # one sum of each row's pulls, or a sum of such sums
@@ -188,6 +187,14 @@ class _Measured:
             return _Measured(a, "cosine", True, a, lengths, factor, root, slope, 1.0)
         unit = normalised(np.ascontiguousarray(a, dtype=np.float64))
         return _Measured(unit, "sqeuclidean", True, a, lengths, 1.0, root, slope, 1.0)
+
+    def searched_as(self, given: Any, host: Any) -> _Measured:
+        """The same, searched where the rows were given, of which `host` is a copy."""
+        if given is host:
+            return self
+        if self.searched is host:
+            return replace(self, searched=given)
+        return replace(self, searched=validate.like(given)(self.searched))
 
     def distances(self, ordered: Floats) -> tuple[Floats, Floats]:
         """Distances, and what the difference of two rows is multiplied with in their gradients."""
@@ -253,12 +260,14 @@ def _hardest(
             query_groups=codes, reference_groups=codes, group_rule="different",
             workers=workers, progress=report,
         )  # fmt: skip
+        far, negative = validate.host(far), validate.host(negative)
         near, positive = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
         for rows, report in zip(classes, others, strict=True):
             values, found = module.farthest_of_group(
-                a[rows], measured.metric, codes[rows],
+                validate.taken(a, rows), measured.metric, codes[rows],
                 workers=workers, progress=report,
             )  # fmt: skip
+            values, found = validate.host(values), validate.host(found)
             near[rows] = values
             positive[rows] = np.where(found < 0, -1, rows[found])
     yield _triplets(

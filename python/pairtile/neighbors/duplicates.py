@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.rows import Rows
 from pairtile._definitions.metrics import METRICS, finish
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.categories import coded
@@ -225,7 +226,8 @@ def near_duplicates(
     Returns
     -------
     NearDuplicates
-        ``(i, j, similarity)``, sorted by (i, j). Torch tensors in, torch tensors out.
+        ``(i, j, similarity)``, sorted by (i, j). Torch tensors in, torch tensors out; likewise
+        CuPy.
 
     Raises
     ------
@@ -234,8 +236,6 @@ def near_duplicates(
     ValueError
         If threshold is not finite, negative for a distance or beyond ±1 for cosine, or as in
         `knn`.
-    NotImplementedError
-        For arrays on a CUDA device.
 
     Notes
     -----
@@ -296,6 +296,12 @@ def _pairs(
             memory_limit=memory_limit,
             progress=report,
         )
+    return _found(measure, i, j, ordered)
+
+
+def _found(measure: Measure, *pairs: Any) -> NearDuplicates:
+    """Pairs in host memory, from what a backend found."""
+    i, j, ordered = map(validate.host, pairs)
     return NearDuplicates(i, j, _similarity(measure, ordered))
 
 
@@ -343,8 +349,6 @@ def deduplicate(
     ValueError
         If `keep` is another word, or scores are not one finite number for each row; or as in
         `near_duplicates`.
-    NotImplementedError
-        For arrays on a CUDA device.
 
     Notes
     -----
@@ -438,7 +442,7 @@ def _medoids(rule: _Rule, group: Counts, memory_limit: int) -> NDArray[np.bool_]
         return keep
     members = together[np.argsort(group[together], kind="stable")]
     indptr = np.concatenate([[0], np.cumsum(sizes[sizes > 1])])
-    options = {"memory_limit": memory_limit} if not isinstance(rule.x, np.ndarray) else {}
+    options = {"memory_limit": memory_limit} if isinstance(rule.x, Rows) else {}
     medoids = choose.module(rule.x).group_medoids(
         rule.x,
         rule.measure.name,
@@ -579,8 +583,6 @@ def top_pairs(
     ------
     TypeError, ValueError
         If n is no integer or out of range, or as in `knn`.
-    NotImplementedError
-        For arrays on a CUDA device.
 
     Notes
     -----
@@ -615,5 +617,4 @@ def top_pairs(
             memory_limit=limit,
             progress=report,
         )
-    found = NearDuplicates(i, j, _similarity(measure, ordered))
-    return NearDuplicates(*map(validate.like(x), found))
+    return NearDuplicates(*map(validate.like(x), _found(measure, i, j, ordered)))

@@ -59,7 +59,6 @@ def with_gradient(
     """`hsic` or `cka` with its gradients."""
     a, b = paired_rows(x, y, asked)
     estimator, threads = asked.estimator, asked.workers
-    validate.host_only(f"{name} with return_gradient=True", a, b)
     n, dtypes = len(a), [validate.working_dtype(side) for side in (a, b)]
     (a,), x_scaled, x_unit = in_range(x_kernel, a)
     (b,), y_scaled, y_unit = in_range(y_kernel, b)
@@ -74,11 +73,13 @@ def with_gradient(
 
         def pull(rows: Any, terms: Any, beside: Any, weights: Any, side: Side) -> Floats:
             factor, by_row = centred_weights(estimator, side)
-            found: Floats = choose.module(rows, beside).joint_kernel_gradient(
+            found = choose.module(rows, beside).joint_kernel_gradient(
                 rows, beside, terms, weights, by_row, diagonal=estimator == "biased",
                 workers=threads, progress=next(of_pairs),
             )  # fmt: skip
-            return 2 * factor * found  # K is symmetric: x_i is in row i and in column i
+            return (
+                2 * factor * validate.host(found)
+            )  # K is symmetric: x_i is in row i and in column i
 
         grad_x = pull(a, x_terms, b, y_terms, sums.y)
         grad_y = pull(b, y_terms, a, x_terms, sums.x)

@@ -12,11 +12,24 @@ built and CuPy is installed.
 """
 
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
-from pairtile._backends.cuda.contrastive import softmax_losses
 from pairtile._backends.cuda.dependence import (
+    joint_kernel_gradient,
     joint_kernel_sums,
     line_products,
     permuted_kernel_products,
+)
+from pairtile._backends.cuda.duplicates import (
+    connected_rows,
+    group_medoids,
+    keep_first,
+    nearest_pairs,
+    pairs_within,
+)
+from pairtile._backends.cuda.embeddings import (
+    distance_histogram,
+    farthest_of_group,
+    next_beyond,
+    pair_ranks,
 )
 from pairtile._backends.cuda.fidelity import distance_products, largest_radius_ratios
 from pairtile._backends.cuda.gradient import kernel_gradient
@@ -31,29 +44,22 @@ from pairtile._backends.cuda.lacking import (
     centre_rows,
     circle_distances,
     column_statistics,
-    connected_rows,
-    distance_histogram,
-    farthest_of_group,
-    group_medoids,
-    joint_kernel_gradient,
-    keep_first,
     largest_offset,
     least_line_memory,
     line_centre,
-    nearest_pairs,
-    next_beyond,
-    pair_losses,
-    pair_ranks,
-    pairs_within,
     partial_masses,
     project_rows,
-    row_pulls,
-    sigmoid_losses,
     sliced_direction_slopes,
     sliced_plan,
     sliced_plan_distances,
     softmax_gradients,
     softmax_states,
+)
+from pairtile._backends.cuda.losses import (
+    pair_losses,
+    row_pulls,
+    sigmoid_losses,
+    softmax_losses,
     supcon_losses,
 )
 from pairtile._backends.cuda.memory import device_count, least_memory

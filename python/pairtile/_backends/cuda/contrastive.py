@@ -14,7 +14,6 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
-from pairtile._backends.cuda.lacking import refuse_options
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
@@ -56,8 +55,7 @@ def softmax_losses(
     y: Any,
     scale: float,
     *,
-    targets: NDArray[np.int64] | None,
-    rows: bool,
+    targets: NDArray[np.int64],
     cols: bool,
     normalize: bool,
     grad: bool,
@@ -66,12 +64,14 @@ def softmax_losses(
     row_upstream: Shares,
     workers: int,
     progress: Report | None = None,
-    **options: Any,
 ) -> tuple[Any, ...]:
-    """InfoNCE or CLIP losses of the rows, and gradients of the sum of u_i times loss i."""
+    """InfoNCE or CLIP losses of the rows, and gradients of the sum of u_i times loss i.
+
+    Every row has a target; with columns, row i has column i of as many. What has other options is
+    left to `losses`.
+    """
     del workers
-    own = targets is not None and np.array_equal(targets, np.arange(len(x)))
-    refuse_options(targets, rows=rows, cols=cols, square=own and len(x) == len(y), **options)
+    own = np.array_equal(targets, np.arange(len(x)))
     with device_of(x, y):
         a = Rows(x)
         b = a if y is x else Rows(y)
@@ -190,7 +190,7 @@ def _padded(n: int) -> int:
     return -(-n // _cuda.rows_together) * _cuda.rows_together
 
 
-class _Side:
+class Side:
     """One of the sets in parts of bfloat16, packed chunk by chunk, or once where it is small.
 
     Where rows are normalised, they are packed divided by a power of two, and `factors` are what is
@@ -277,7 +277,7 @@ class _Side:
 class _Tensor:
     """A loss on tensor cores."""
 
-    def __init__(self, loss: _Loss, x: _Side, y: _Side) -> None:
+    def __init__(self, loss: _Loss, x: Side, y: Side) -> None:
         self.loss, self.x, self.y = loss, x, y
         self.path = _cuda.tensor_path(cupy.cuda.Device().id, path)
         parts = max(x.needed, y.needed)
@@ -458,9 +458,9 @@ def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | N
         or _cuda.tensor_path(cupy.cuda.Device().id, path) == "none"
     ):
         return None
-    left = _Side(x, loss.scales[0])
+    left = Side(x, loss.scales[0])
     # what is packed chunk by chunk is good until the next chunk, so that each side has its own
-    right = left if y is x and left.small else _Side(y, loss.scales[1])
+    right = left if y is x and left.small else Side(y, loss.scales[1])
     if not (left.serves and right.serves and loss.scale * left.norm * right.norm < _LARGE):
         return None
     tensor = _Tensor(loss, left, right)

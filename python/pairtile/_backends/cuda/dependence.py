@@ -14,8 +14,10 @@ from pairtile._backends.cuda.memory import (
     addresses,
     current_stream,
     device_of,
+    float64,
     held_memory,
     in_launches,
+    to_input_namespace,
     upload,
 )
 
@@ -91,6 +93,55 @@ def joint_kernel_sums(
             )
         found = totals.get()
         return found[:orders], x_rows.get(), y_rows.get(), float(found[-2]), float(found[-1])
+
+
+def joint_kernel_gradient(
+    x: Any,
+    y: Any,
+    x_terms: Sequence[Term],
+    y_terms: Sequence[Term],
+    by_row: Floats,
+    *,
+    diagonal: bool,
+    workers: int,
+    progress: Report | None = None,
+) -> Any:
+    """Sum over j of l(y_i, y_j) + b_i + b_j times the derivative of k(x_i, x_j) by x_i.
+
+    Over i != j unless `diagonal`, which only kernels of the dot product notice. In float64.
+    """
+    del workers
+    with device_of(x, y):
+        of_x, of_y = _Space(x, x_terms, 0.0), _Space(y, y_terms, 0.0)
+        sets = of_x.arguments[0]
+        n, d = of_x.rows.n, of_x.rows.d
+        ones, sums = (cupy.full(n, value, dtype=cupy.float64) for value in (1.0, 0.0))
+        numbers = float64(by_row)
+        by_rows = cupy.zeros((n, d), dtype=cupy.float64)
+        by_directions = cupy.zeros_like(by_rows) if sets[2][0] else None
+        batches = _cuda.held_batches(n, n, 2 * of_x.work + of_y.work)
+        _held, memory = held_memory(batches, n, blocks=2)
+        for batch in in_launches(batches, progress):
+            _cuda.joint_kernel_gradient(
+                sets=sets,
+                kernels=x_terms,
+                beside=of_y.arguments,
+                by_row=address(numbers),
+                rows=batch,
+                diagonal=diagonal,
+                weights=addresses((ones, ones)),
+                memory=memory,
+                sums=address(sums),
+                by_rows=address(by_rows),
+                by_directions=address(by_directions),
+                where=current_stream(),
+            )
+        if by_directions is not None:
+            _cuda.gradient_through_normalization(
+                of_x.rows.view, sets[2][0], address(by_directions), address(by_rows),
+                current_stream(),
+            )  # fmt: skip
+        return to_input_namespace(x, by_rows)[0]
 
 
 def permuted_kernel_products(

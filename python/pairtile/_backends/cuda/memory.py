@@ -123,8 +123,8 @@ def to_input_namespace(x: Any, *results: Any) -> tuple[Any, ...]:
 class Rows:
     """A matrix in device memory, and what `_cuda` is told about it."""
 
-    def __init__(self, x: Any) -> None:
-        self.dtype = x.dtype.name
+    def __init__(self, x: Any, dtype: str | None = None) -> None:
+        self.dtype = dtype or x.dtype.name  # of memory that may be plain bits
         memory = upload(x) if isinstance(x, np.ndarray) else cupy.asarray(x)
         if any(step % memory.itemsize for step in (address(memory), *memory.strides)):
             memory = memory.copy()  # a load must be aligned

@@ -116,11 +116,38 @@ class PairOfSets:
         other.q, other.r, other.scales = self.r, self.q, self.scales[::-1]
         return other
 
+    def taken(self, queries: Any, references: Any) -> PairOfSets:
+        """The same of some rows of either set, by their numbers; None: of all."""
+        other = copy(self)
+        other.itself = False
+        sides = zip((self.q, self.r), self.scales, (queries, references), strict=True)
+        (other.q, of_q), (other.r, of_r) = (_taken(*side) for side in sides)
+        other.scales = of_q, of_r
+        return other
+
+    def of_rows(self, first: int, stop: int) -> PairOfSets:
+        """The same of the queries [first, stop), where they are."""
+        other = copy(self)
+        other.q = Rows(self.q.memory[first:stop], self.q.dtype)
+        if self.scales[0] is not None:
+            size = _cuda.scale_bytes
+            other.scales = self.scales[0][size * first : size * stop], self.scales[1]
+        return other
+
     def batches(self, statistic: str, k: int = 0, limit: int = 0) -> list[tuple[int, int]]:
         """Query rows of each launch, by what a pair costs in features of a plain metric."""
         metric, d = self._measure[0], self.q.d
         work = d * d if metric == "mahalanobis" else d if METRICS[metric].plain else 16 * d
         return _cuda.batches(statistic, self.q.n, self.r.n, work, k, limit)
+
+
+def _taken(rows: Rows, scales: Any, which: Any) -> tuple[Rows, Any]:
+    if which is None:
+        return rows, scales
+    some = Rows(rows.memory[which], rows.dtype)
+    if scales is not None:
+        scales = scales.reshape(rows.n, _cuda.scale_bytes)[which].ravel()
+    return some, scales
 
 
 def knn_plan(
@@ -168,6 +195,10 @@ def knn(
     Every value is the canonical one, whatever the precision. `earlier` takes the place of times.
     """
     del workers
+    ordered = dtype == "ordered"
+    if ordered:
+        dtype = "float64"
+        metric = "sqeuclidean" if metric == "euclidean" else metric
     if earlier:
         reference_times = np.arange(len(queries))
         query_times = reference_times - 1
@@ -194,11 +225,15 @@ def knn(
         distances = cupy.empty((q.n, k), dtype=dtype)
         indices = cupy.empty((q.n, k), dtype=cupy.int64)
         wide = dtype == "float64"
+        # as whose distances the ordered values are returned, but for where there is none
         if (
             precision != "float64"
+            and not (ordered and metric == "inner_product")
             and screened.serves(metric, k, q, r)
             and screened.knn(join, k, predicate, wide, distances, indices, limit, progress)
         ):
+            if ordered:
+                distances = cupy.where(indices < 0, np.nan, distances)
             return to_input_namespace(queries, distances, indices)
         batches = join.batches("knn", k, limit)
         lists = workspace("knn", batches, r.n, k=k, limit=limit)
@@ -211,6 +246,7 @@ def knn(
                 workspace=address(lists),
                 limit=limit,
                 wide_distances=wide,
+                ordered=ordered,
                 distances=address(distances),
                 indices=address(indices),
                 where=current_stream(),
@@ -232,6 +268,8 @@ def _count(
     limit: int,
     progress: Report | None,
     total: int | None = None,
+    *,
+    negated: bool = False,
 ) -> None:
     """Add to the counts of each side, of queries and of references, those inside its radii.
 
@@ -255,7 +293,62 @@ def _count(
             if counts is not None:
                 counts.fill(0)
     for batch in in_launches(join.batches("radius"), progress, 0, total):
-        _cuda.radius_counts(**arguments, rows=batch, where=current_stream())
+        _cuda.radius_counts(**arguments, negated=negated, rows=batch, where=current_stream())
+
+
+def radius_counts_of(
+    join: PairOfSets, radii: Any, negated: bool, limit: int, progress: Report | None
+) -> tuple[Any, Any]:
+    """Pairs within the radii of the queries, per query and per reference.
+
+    Distances are not rounded; `negated`, the negatives of products are compared.
+    """
+    sides = [(_zeros(join.q.n), None if join.itself else _zeros(join.r.n)), (None, None)]
+    _count(join, [radii, None], sides, True, "float64", limit, progress, negated=negated)
+    return sides[0]
+
+
+def inside(
+    join: PairOfSets,
+    radii: Any,
+    *,
+    closed: bool = True,
+    dtype: str = "float64",
+    limit: int = 0,
+    negated: bool = False,
+    progress: Report | None = None,
+) -> tuple[Any, Any, Any, Any]:
+    """CSR of the references inside each query's radius: ordered values, and distances."""
+    n = join.q.n
+    options = {
+        **join.arguments,
+        "exclude_self": join.itself,
+        "closed": closed,
+        "negated": negated,
+        "wide_distances": dtype == "float64",
+    }
+    indptr = _zeros(n + 1)
+    sides = [(indptr[1:], None), (None, None)]
+    _count(join, [radii, None], sides, closed, dtype, limit, progress, 2 * n, negated=negated)
+    indptr = cupy.cumsum(indptr)
+    total = int(indptr[-1])
+    indices = cupy.empty(total, dtype=cupy.int64)
+    values = cupy.empty(total, dtype=cupy.float64)
+    distances = cupy.empty(total, dtype=dtype)
+    following = indptr.copy()
+    for batch in in_launches(join.batches("radius"), progress, n, 2 * n):
+        _cuda.radius_neighbors(
+            **options,
+            rows=batch,
+            radii=address(radii),
+            indptr=address(indptr),
+            next=address(following),
+            indices=address(indices),
+            values=address(values),
+            distances=address(distances),
+            where=current_stream(),
+        )
+    return indptr, indices, values, distances
 
 
 def radius_counts(
@@ -300,6 +393,7 @@ def radius_neighbors(
     *,
     closed: bool,
     dtype: str,
+    ordered: bool = False,
     metric_params: Params = None,
     index: Index | None = None,
     workers: int,
@@ -311,38 +405,12 @@ def radius_neighbors(
     limit = workspace_within(memory_limit, queries.shape[1], 0)
     with device_of(queries, reference, radii, _memory_of(index), limited=True):
         join = PairOfSets(queries, reference, metric, metric_params, index)
-        n = join.q.n
-        own = float64(radii)
-        options = {
-            **join.arguments,
-            "exclude_self": join.itself,
-            "closed": closed,
-            "wide_distances": dtype == "float64",
-        }
-        batches = join.batches("radius")
-        indptr = _zeros(n + 1)
-        counts = indptr[1:]
-        sides = [(counts, None), (None, None)]
-        _count(join, [own, None], sides, closed, dtype, limit, progress, 2 * n)
-        indptr = cupy.cumsum(indptr)
-        total = int(indptr[-1])
-        indices = cupy.empty(total, dtype=cupy.int64)
-        values = cupy.empty(total, dtype=cupy.float64)
-        distances = cupy.empty(total, dtype=dtype)
-        following = indptr.copy()
-        for batch in in_launches(batches, progress, n, 2 * n):
-            _cuda.radius_neighbors(
-                **options,
-                rows=batch,
-                radii=address(own),
-                indptr=address(indptr),
-                next=address(following),
-                indices=address(indices),
-                values=address(values),
-                distances=address(distances),
-                where=current_stream(),
-            )
-        found: tuple[Any, Any, Any] = to_input_namespace(queries, indptr, indices, distances)
+        indptr, indices, values, distances = inside(
+            join, float64(radii), closed=closed, dtype=dtype, limit=limit, progress=progress
+        )
+        found: tuple[Any, Any, Any] = to_input_namespace(
+            queries, indptr, indices, values if ordered else distances
+        )
         return found
 
 

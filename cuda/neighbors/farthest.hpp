@@ -1,0 +1,40 @@
+// The farthest other row of the same group: the hardest positive of a triplet.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "engine/sweep.hpp"
+
+namespace pairtile::gpu {
+
+// The largest ordered value, of equal ones the first; NaN is none.
+struct FarthestRow {
+    double value = -INFINITY;
+    int64_t index = -1;
+
+    PAIRTILE_HD void push(double other, int64_t at) {
+        if (index < 0 ? other == other : other > value || (other == value && at < index)) {
+            value = other;
+            index = at;
+        }
+    }
+    PAIRTILE_HD void merge(const FarthestRow& other) {
+        if (other.index >= 0) push(other.value, other.index);
+    }
+};
+
+struct FarthestSearch {
+    Sweep sweep;  // of one set and itself
+    Metric metric;
+    const int64_t* groups;
+    FarthestRow* states;
+};
+
+constexpr int64_t farthest_state_bytes = slots * int64_t{sizeof(FarthestRow)};
+constexpr int64_t farthest_least_width = 256;
+
+// Ordered values and indices of the rows of the sweep; NaN and −1 where there is none.
+void farthest_of_group(const FarthestSearch& search, double* values, int64_t* indices,
+                       cudaStream_t stream);
+
+}  // namespace pairtile::gpu

@@ -1,0 +1,219 @@
+"""Every contrastive loss and option on the GPU, against formulas on the whole matrix in float64."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pairtile as pt
+from loss_cases import CASES
+from loss_oracle import Wanted
+
+pytestmark = pytest.mark.gpu
+
+FIELDS = (
+    "lse_row", "lse_col", "grad_x", "grad_y", "grad_scale", "grad_bias", "grad_weights"
+)  # fmt: skip
+# Of losses, and of gradients, whose weights are in two parts of bfloat16 where there are no others.
+EPS = {"float32": (4e-6, 2e-5), "float64": (1e-12, 1e-12), "float16": (4e-6, 4e-3)}
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture
+def cupy() -> Any:
+    return pytest.importorskip("cupy", exc_type=ImportError)
+
+
+@pytest.fixture
+def blocks(cupy: Any, monkeypatch: Any) -> Any:
+    """Blocks of 256 rows and columns, and which cores compute them."""
+    from pairtile._backends.cuda import contrastive, loss_blocks
+
+    def choose(path: str, side: int = 256) -> None:
+        monkeypatch.setattr(contrastive, "path", path)
+        monkeypatch.setattr(loss_blocks, "height", side)
+        monkeypatch.setattr(loss_blocks, "width", side)
+
+    choose("wgmma")
+    return choose
+
+
+def sets(case: Any, n: int, more: int, d: int, seed: int, dtype: Any) -> Any:
+    """x and y on a lattice, on which products are exact and what they decide has no doubt."""
+    rng = np.random.default_rng(seed)
+    m = case.rows_of_y(n, more)
+    x, y = (rng.integers(-4, 5, size=(rows, d)) / 4 for rows in (n, m))
+    options = case.options(rng, n, 0 if case.y == "none" else m)
+    return x.astype(dtype), None if case.y == "none" else y.astype(dtype), options
+
+
+def common(case: Any, n: int, d: int, kind: str) -> dict[str, Any]:
+    rng = np.random.default_rng(n)
+    rows = case.losses(n)
+    options: dict[str, Any] = {}
+    if case.scaled:
+        options["logit_scale"] = 2.0 / np.sqrt(d)
+        if kind == "by row":
+            options["logit_scale"] = options["logit_scale"] * (0.5 + rng.random(rows))
+    if kind == "weights":
+        options["weights"] = rng.random(rows) + 0.1
+    if kind == "upstream":
+        options["grad_rows"] = rng.normal(size=rows)
+    return options
+
+
+def host(value: Any) -> Any:
+    return value.get() if hasattr(value, "get") else value
+
+
+def check(got: Any, right: Wanted, eps: tuple[float, float], grad: bool = True) -> None:
+    atol = eps[0] * (1 + right.size)
+    np.testing.assert_allclose(host(got.per_row), right.per_row, rtol=eps[0], atol=atol)
+    assert got.loss == pytest.approx(right.loss, rel=eps[0], abs=atol)
+    for name in FIELDS:
+        mine, expected = host(getattr(got, name)), right.fields.get(name)
+        if expected is None or (not grad and not name.startswith("lse")):
+            assert mine is None, name
+        elif name.startswith("lse"):
+            np.testing.assert_allclose(mine, expected, rtol=eps[0], atol=atol, err_msg=name)
+        else:
+            assert np.shape(mine) == np.shape(expected)
+            bound = eps[1] * (1 + right.size) * np.max(right.terms[name]) + 1e-300
+            np.testing.assert_allclose(mine, expected, rtol=0, atol=bound, err_msg=name)
+
+
+def call(cupy: Any, case: Any, x: Any, y: Any, **options: Any) -> Any:
+    return case.call(cupy.asarray(x), None if y is None else cupy.asarray(y), **options)
+
+
+def compare(
+    cupy: Any, name: str, shape: Any, dtype: str, kind: str, normalize: bool, seed: int = 3
+) -> Any:
+    case = CASES[name]
+    n, more, d = shape
+    while True:  # until nothing that is decided by a comparison is in doubt
+        x, y, options = sets(case, n, more, d, seed, dtype)
+        options |= common(case, n, d, kind) | {"normalize": normalize}
+        right = case.wanted(x, y, **options)
+        if right.gap > 1e-4:
+            break
+        seed += 1
+    got = call(cupy, case, x, y, grad=True, **options)
+    assert host(got.grad_x).dtype == ("float64" if dtype == "float64" else "float32")
+    check(got, right, EPS[dtype])
+    return x, y, options, right, got
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_and_gradients_are_their_formulas(
+    blocks: Any, cupy: Any, name: str, dtype: str
+) -> None:
+    place = list(CASES).index(name)
+    kind = ("mean", "weights", "upstream", "by row")[(place + (dtype == "float64")) % 4]
+    x, y, options, right, got = compare(
+        cupy, name, (37, 30, 9), dtype, kind, place % 2 == 0, seed=place
+    )
+    options.pop("grad_rows", None)
+    without = call(cupy, CASES[name], x, y, **options)
+    check(without, right, EPS[dtype], grad=False)
+    np.testing.assert_array_equal(host(without.per_row), host(got.per_row))
+
+
+@every_case
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("path", ["wgmma", "mma", "none"])
+def test_several_blocks(blocks: Any, cupy: Any, path: str, normalize: bool, name: str) -> None:
+    blocks(path)
+    case = CASES[name]
+    x, y, options, _, got = compare(cupy, name, (260, 40, 20), "float32", "by row", normalize)
+    again = call(cupy, case, x, y, grad=True, **options)
+    for field in ("per_row", *FIELDS):
+        np.testing.assert_array_equal(host(getattr(again, field)), host(getattr(got, field)))
+
+
+@pytest.mark.parametrize("name", ["siglip_loss", "supcon_loss bank", "nt_xent_loss", "circle_loss"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8", "uint8"])
+def test_every_dtype(blocks: Any, cupy: Any, name: str, dtype: str) -> None:
+    """The same numbers in float32; bfloat16 arrays are in host memory, for CuPy lacks them."""
+    import ml_dtypes
+
+    case = CASES[name]
+    x, y, options = sets(case, 40, 13, 5, 2, "float32")
+    x = np.abs(x * 4)
+    y = None if y is None else np.abs(y * 4)
+    options |= common(case, 40, 5, "mean")
+    if "float" in dtype:
+        x, y = x / 4, None if y is None else y / 4
+    else:
+        options |= {"normalize": True}
+    wide = call(cupy, case, x, y, grad=True, **options)
+    kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    x, y = x.astype(kind), None if y is None else y.astype(kind)
+    if dtype == "bfloat16":
+        pt.set_backend("cuda")
+        try:
+            got = case.call(x, y, grad=True, **options)
+        finally:
+            pt.set_backend("auto")
+    else:
+        got = call(cupy, case, x, y, grad=True, **options)
+    np.testing.assert_allclose(host(got.per_row), host(wide.per_row), rtol=1e-6, atol=1e-6)
+    largest = np.abs(host(wide.grad_x)).max()
+    np.testing.assert_allclose(host(got.grad_x), host(wide.grad_x), atol=1e-2 * largest)
+
+
+@pytest.mark.parametrize("name", ["info_nce groups", "clip_loss target_offset", "siglip_loss"])
+@pytest.mark.parametrize("path", ["wgmma", "none"])
+def test_small_losses_keep_their_digits(blocks: Any, cupy: Any, path: str, name: str) -> None:
+    blocks(path)
+    n = 40
+    x = cupy.asarray(np.eye(n, dtype=np.float32))
+    for lead in (5.0, 12.0, 30.0):
+        options: dict[str, Any] = {"logit_scale": lead}
+        if name == "siglip_loss":
+            found = pt.siglip_loss(x, x, bias=-lead / 2, **options)
+            right = n * np.log1p(np.exp(-lead / 2))
+        elif name == "info_nce groups":
+            names = np.arange(n)
+            found = pt.info_nce(x, x, x_groups=names, y_groups=names, **options)
+            right = np.log1p((n - 1) * np.exp(-lead))
+        else:
+            found = pt.clip_loss(x, x, false_negative_margin=1.0, **options)
+            right = np.log1p((n - 1) * np.exp(-lead))
+        np.testing.assert_allclose(found.per_row.get(), np.full(n, right), rtol=1e-5)
+
+
+@pytest.mark.parametrize("path", ["wgmma", "none"])
+@pytest.mark.parametrize("loss", ["info_nce", "siglip_loss", "supcon_loss", "circle_loss"])
+def test_a_bad_row_is_never_a_good_loss(blocks: Any, cupy: Any, loss: str, path: str) -> None:
+    blocks(path)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 3)).astype(np.float32)
+    x[2, 1] = np.nan
+    a = cupy.asarray(x)
+    labels = np.arange(8) // 2
+    options = {"check_finite": False} | ({} if loss == "circle_loss" else {"temperature": 1.0})
+    second = labels if loss in ("supcon_loss", "circle_loss") else a
+    if loss == "info_nce":
+        options["tau_plus"] = 0.1
+    got = getattr(pt, loss)(a, second, **options)
+    assert np.isnan(got.per_row.get()).all()
+    assert np.isnan(got.loss)
+
+
+def test_progress_counts_every_sweep(blocks: Any, cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = cupy.asarray(rng.normal(size=(300, 5)).astype(np.float32))
+    y = cupy.asarray(rng.normal(size=(270, 5)).astype(np.float32))
+    for grad in (False, True):
+        calls: list[tuple[int, int]] = []
+
+        def tell(done: int, total: int, calls: Any = calls) -> None:
+            calls.append((done, total))
+
+        pt.clip_loss(y, x, temperature=1.0, false_negative_margin=0.1, grad=grad, progress=tell)
+        done = [at / total for at, total in calls]
+        assert done == sorted(done)
+        assert done[-1] == 1.0
+        assert len(done) > 4
