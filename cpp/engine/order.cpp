@@ -56,6 +56,7 @@ class Splitter {
 
     void split_all(const Part& part, Control& control, int worker) {
         if (is_leaf(part)) return finish(part);
+        if (part.count <= near && !is_near_) return split_near(part, control, worker);
         if (part.count > ticking) control.tick(worker);
         const auto [left, right] = split(part);
         split_all(left, control, worker);
@@ -71,6 +72,28 @@ class Splitter {
 
   private:
     static constexpr int64_t ticking = 4096, looks = 256;
+    // rows whose keys fit the cache, if they lie side by side
+    static constexpr int64_t near = 8192;
+
+    // The same of a copy, whose rows are numbered anew.
+    void split_near(const Part& part, Control& control, int worker) {
+        Buffer<float> keys(part.count * per_row_);
+        std::vector<uint64_t> entries(static_cast<size_t>(part.count));
+        std::vector<uint32_t> rows(entries.size());
+        for (int64_t i = 0; i < part.count; ++i) {
+            const auto at = static_cast<size_t>(i);
+            rows[at] = row_of(entries_[static_cast<size_t>(part.first + i)]);
+            entries[at] = at;
+            std::copy_n(keys_of(part.first + i), per_row_, keys.data() + i * per_row_);
+        }
+        Splitter copy(keys.data(), per_row_, leaf_, entries);
+        copy.is_near_ = true;
+        copy.split_all({0, part.count}, control, worker);
+        for (int64_t i = 0; i < part.count; ++i) {
+            entries_[static_cast<size_t>(part.first + i)] =
+                rows[row_of(entries[static_cast<size_t>(i)])];
+        }
+    }
 
     const float* keys_of(int64_t place) const {
         return keys_ + int64_t{row_of(entries_[static_cast<size_t>(place)])} * per_row_;
@@ -106,6 +129,7 @@ class Splitter {
 
     const float* keys_;
     int per_row_, leaf_;
+    bool is_near_ = false;
     std::vector<uint64_t>& entries_;
 };
 

@@ -295,7 +295,7 @@ class TopK {
     T first_bound(const T* values, int cols, double norm, double error) const {
         constexpr T none = std::numeric_limits<T>::infinity();
         const int64_t wanted = k_ + (predicate_.exclude_self ? 1 : 0);
-        if (in_order_ || formula_.prefix || !predicate_.admits_others() || 4 * wanted > cols)
+        if (in_order_ || formula_.prefix || !predicate_.admits_others() || 2 * wanted > cols)
             return none;
         if (ops_.count_below(values, cols, std::numeric_limits<T>::max()) < cols) return none;
         const double value = norm + static_cast<double>(cut_at(ops_, values, cols, wanted));
@@ -386,7 +386,10 @@ class TopK {
                 static_cast<uint32_t>(one.index)};
     }
 
-    static bool earlier(const Neighbor& a, const Neighbor& b) { return a.before(b); }
+    // As a type of its own, which sorts compile into themselves.
+    static constexpr auto earlier = [](const Neighbor& a, const Neighbor& b) {
+        return a.before(b);
+    };
 
     // Appends the canonical values of candidates. An infinite product less another has no place in
     // an order.
