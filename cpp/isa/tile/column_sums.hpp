@@ -3,37 +3,12 @@
 
 #include <cstdint>
 
+#include "isa/tile/column_lanes.hpp"
 #include "pairtile/config.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
-#if defined(__AVX512F__)
-constexpr int column_lanes = 8;
-#elif defined(__AVX__)
-constexpr int column_lanes = 4;
-#else
-constexpr int column_lanes = 2;
-#endif
-
-// Neighbouring columns in one register, read as they are stored.
-template <class S>
-struct ColumnLanes {
-    typedef double Wide __attribute__((vector_size(column_lanes * sizeof(double))));
-    typedef S Stored __attribute__((vector_size(column_lanes * sizeof(S))));
-    static constexpr int lanes = column_lanes;
-    static Wide wide(const S* at) {
-        Stored stored;
-        __builtin_memcpy(&stored, at, sizeof stored);
-        return __builtin_convertvector(stored, Wide);
-    }
-    static Wide load(const double* at) {
-        Wide wide;
-        __builtin_memcpy(&wide, at, sizeof wide);
-        return wide;
-    }
-    static void store(double* at, Wide wide) { __builtin_memcpy(at, &wide, sizeof wide); }
-};
 template <class S>
 struct OneColumn {
     typedef double Wide;
