@@ -54,8 +54,8 @@ def draw(document: Document, file: Path) -> None:
 
 
 def _is_growth(case: Document) -> bool:
-    sizes = case["sizes"]
-    return case["task"] == "knn" and sizes["data"] == "uniform" and sizes["m"] == 0
+    sizes: Document = case["sizes"]
+    return bool(case["task"] == "knn" and sizes["data"] == "uniform" and sizes["m"] == 0)
 
 
 def _growth(document: Document, file: Path) -> None:
