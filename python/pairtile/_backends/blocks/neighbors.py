@@ -13,6 +13,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._backends.blocks.reading import load, within
+from pairtile._backends.pairs import first_of, no_pairs, together
 from pairtile._backends.refusals import require_finite
 from pairtile._backends.rows import Rows, spans
 from pairtile._definitions.metrics import finish
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._backends.pairs import Pairs
     from pairtile._definitions.metrics import Params
     from pairtile._front.progress import Report
 
     Set = NDArray[Any] | Rows
     Counts = NDArray[np.int64]
-    Pairs = tuple[Counts, Counts, NDArray[np.float64]]
     Visit = Callable[[slice, slice, NDArray[Any], NDArray[Any] | None, Report | None], None]
 
 __all__ = [
@@ -371,18 +372,13 @@ def pairs_within(
         )
         parts.append((i + rows.start, j + cols.start, values))
         if cols.stop == len(x if y is None else y):
-            i, j, values = _together(parts)
+            i, j, values = together(parts)
             order = np.argsort(i, kind="stable")  # blocks of columns came in ascending order
             of_rows.append((i[order], j[order], values[order]))
             parts.clear()
 
     _sweep(x, y, cut, workers, progress, visit, "all" if y is not None else "later")
-    return _together(of_rows)
-
-
-def _together(parts: list[Pairs]) -> Pairs:
-    i, j, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return i, j, values
+    return together(of_rows)
 
 
 def nearest_pairs(
@@ -399,7 +395,7 @@ def nearest_pairs(
     """The first pairs by (value, i, j), in order; with y None of those of i < j."""
     cut = _cut(x, y, memory_limit, merged=0)
     find = choose.module().nearest_pairs
-    best: Pairs = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    best = no_pairs()
 
     def visit(
         rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
@@ -418,9 +414,7 @@ def nearest_pairs(
             memory_limit=cut.engine,
             progress=report,
         )
-        i, j, values = _together([best, (i + rows.start, j + cols.start, values)])
-        order = np.lexsort((j, i, values))[:count]
-        best = i[order], j[order], values[order]
+        best = first_of([best, (i + rows.start, j + cols.start, values)], count)
 
     _sweep(x, y, cut, workers, progress, visit, "all" if y is not None else "later")
     return best

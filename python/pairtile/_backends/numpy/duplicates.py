@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.numpy.neighbors import BLOCK, least_memory, ordered_of_finite, widen
+from pairtile._backends.pairs import first_of, no_pairs, together
 from pairtile._backends.refusals import require_memory
 from pairtile._backends.rows import spans
 from pairtile._definitions.metrics import METRICS, finish
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pairtile._backends.pairs import Pairs
+
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
-    Pairs = tuple[Counts, Counts, Floats]
     Params = dict[str, Any] | None
     Report = Callable[[int, int], object]
 
@@ -49,11 +51,6 @@ def _blocks_within(
             progress(rows.stop, len(x))
 
 
-def _together(parts: list[Pairs]) -> Pairs:
-    i, j, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return i, j, values
-
-
 def pairs_within(
     x: NDArray[Any],
     y: NDArray[Any] | None,
@@ -69,7 +66,7 @@ def pairs_within(
     del workers
     require_memory(memory_limit, least_memory(x.shape[1], 0))
     found = _blocks_within(x, y, metric, metric_params, [limit], progress)
-    i, j, values = _together(list(found))
+    i, j, values = together(list(found))
     order = np.lexsort((j, i))
     return i[order], j[order], values[order]
 
@@ -88,16 +85,13 @@ def nearest_pairs(
     """The first pairs by (value, i, j), in order; with y None of those of i < j."""
     del workers
     require_memory(memory_limit, least_memory(x.shape[1], 0))
-    nothing = np.zeros(0, np.int64)
-    best: Pairs = nothing, nothing, np.zeros(0)
+    best = no_pairs()
     limit = [math.inf]
     for some in _blocks_within(x, y, metric, metric_params, limit, progress):
         if not len(some[0]):
             continue
-        i, j, values = _together([best, some])
-        order = np.lexsort((j, i, values))[:count]
-        best = i[order], j[order], values[order]
-        if len(order) == count:
+        best = first_of([best, some], count)
+        if len(best[0]) == count:
             limit[0] = best[2][-1]
     return best
 
