@@ -1,7 +1,13 @@
 // A packed reference set as an object of Python: made from an array, or from the blocks of a file.
 #include "neighbors/index.hpp"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "neighbors/skipped.hpp"
 
 namespace pairtile {
 namespace {
@@ -26,6 +32,33 @@ py::dict blocks_of(const Panels<T>& panels, const py::object& owner) {
     return blocks;
 }
 
+// What is held of an order, beside its blocks; None where no search has made one.
+py::object order_of(const Index& index, py::dict& blocks, const py::object& owner) {
+    std::shared_ptr<const Order> order;  // never replaced: the index keeps it
+    KeyRule rule;
+    {
+        // who makes one meanwhile asks for the GIL
+        const py::gil_scoped_release release;
+        const std::lock_guard guard(index.order->lock);
+        order = index.order->order;
+        rule = index.order->rule;
+    }
+    if (!order || order->empty()) return py::none();
+    const auto view = [&](const auto* numbers, int64_t size) {
+        using Element = std::remove_cvref_t<decltype(*numbers)>;
+        return py::array_t<Element>(static_cast<py::ssize_t>(size), numbers, owner);
+    };
+    blocks["order_rows"] = view(order->rows(), order->count());
+    blocks["order_keys"] = view(order->keys(), order->count() * order->keys_per_row());
+    blocks["order_boxes"] = view(order->boxes(), order->box_numbers());
+    py::dict facts;
+    facts["leaf"] = order->leaf();
+    facts["features"] = rule.features;
+    facts["centre"] = rule.centre;
+    facts["scale"] = rule.scale;
+    return facts;
+}
+
 py::dict pack_of(const py::object& self) {
     const auto& index = self.cast<const Index&>();
     const Frame& frame = index.frame;
@@ -43,6 +76,7 @@ py::dict pack_of(const py::object& self) {
     pack["largest_square"] = frame.largest_square;
     pack["has_zero_row"] = frame.has_zero_row;
     pack["extreme"] = frame.extreme;
+    if (py::object order = order_of(index, blocks, self); !order.is_none()) pack["order"] = order;
     pack["blocks"] = blocks;
     return pack;
 }
@@ -70,9 +104,44 @@ void view_panels(const py::dict& blocks, int64_t rows, const PanelShape& shape, 
         reinterpret_cast<const NormBound*>(block<double>(blocks, "extents", 2 * panels)), panels);
 }
 
+// The order of a pack in place, if this processor would make one of such leaves.
+void view_order(const py::dict& pack, int64_t rows, int64_t d, const Metric& metric,
+                KeptOrder& kept) {
+    const auto facts = pack["order"].cast<py::dict>();
+    const int leaf = leaf_columns();
+    if (facts["leaf"].cast<int>() != leaf) return;
+    KeyRule rule;
+    rule.gaps = gaps_of(metric);
+    rule.features = facts["features"].cast<std::vector<int64_t>>();
+    rule.centre = facts["centre"].cast<std::vector<double>>();
+    rule.scale = facts["scale"].cast<double>();
+    if (!has_gaps(metric) || rule.gaps == Gaps::powers || !rule.fits(d)) {
+        throw py::value_error("there is no such order of its rows");
+    }
+    const auto blocks = pack["blocks"].cast<py::dict>();
+    const int keys = rule.count();
+    kept.order = std::make_shared<const Order>(
+        block<int64_t>(blocks, "order_rows", rows),
+        block<float>(blocks, "order_keys", rows * keys),
+        block<float>(blocks, "order_boxes", Order::box_numbers_of(rows, leaf, keys)), rows, keys,
+        leaf);
+    kept.metric = metric.id;
+    kept.rule = std::move(rule);
+    kept.checked = false;
+}
+
+// ValueError unless the order is that of these rows.
+void verify_order(Source rows, const Metric& metric, KeptOrder& kept, int workers) {
+    rows.read_as(metric.traits().reading);
+    bool right = false;
+    run_released(py::none(), workers,
+                 [&](Control& control) { right = kept.order->is_of(rows, kept.rule, control); });
+    if (!right) throw py::value_error("its order is not one of its rows");
+    kept.checked = true;
+}
+
 // The panels of a pack in place, if this processor would pack them so.
-std::unique_ptr<Index> view_of_pack(const py::dict& pack, int64_t rows, int64_t d) {
-    auto index = std::make_unique<Index>();
+bool view_pack(const py::dict& pack, int64_t rows, int64_t d, Index* index) {
     const auto name = pack["packing"].cast<std::string>();
     const auto which = std::find(std::begin(packing_names), std::end(packing_names), name);
     if (which == std::end(packing_names)) {
@@ -80,7 +149,7 @@ std::unique_ptr<Index> view_of_pack(const py::dict& pack, int64_t rows, int64_t 
     }
     index->packing = static_cast<Packing>(which - std::begin(packing_names));
     const PanelShape shape = panel_shape(index->packing, d);
-    if (shape.width == 0 || shape.width != pack["width"].cast<int64_t>()) return nullptr;
+    if (shape.width == 0 || shape.width != pack["width"].cast<int64_t>()) return false;
     const auto blocks = pack["blocks"].cast<py::dict>();
     const double* centre = block<double>(blocks, "centre", d);
     index->frame.centre.assign(centre, centre + d);
@@ -96,26 +165,38 @@ std::unique_ptr<Index> view_of_pack(const py::dict& pack, int64_t rows, int64_t 
     } else {
         view_panels(blocks, rows, shape, index->narrow);
     }
-    return index;
+    return true;
 }
 
+// With `verify` what a pack says of the order of the references is compared with them.
 std::unique_ptr<Index> make_index(const py::array& reference, const std::string& metric,
-                                  const std::string& precision, const py::object& pack,
+                                  const std::string& precision, const py::object& pack, bool verify,
                                   int workers) {
     const Array rows = view_of(reference);
-    if (!pack.is_none()) {
-        try {
-            auto index = view_of_pack(pack.cast<py::dict>(), rows.rows, rows.cols);
-            if (index) return index;
-        } catch (const py::cast_error& error) {
-            throw py::value_error(std::string("not a pack: ") + error.what());
-        }
-    }
     const Metric id = metric_of(metric);
     const Precision wanted = precision_of(precision);
     auto index = std::make_unique<Index>();
-    run_released(py::none(), workers,
-                 [&](Control& control) { *index = pack_index(Source(rows), id, wanted, control); });
+    bool packed = false;
+    if (!pack.is_none()) {
+        try {
+            const auto given = pack.cast<py::dict>();
+            packed = view_pack(given, rows.rows, rows.cols, index.get());
+            if (given.contains("order")) {
+                view_order(given, rows.rows, rows.cols, id, *index->order);
+            }
+        } catch (const py::cast_error& error) {
+            throw py::value_error(std::string("not a pack: ") + error.what());
+        }
+        if (verify && index->order->order) {
+            verify_order(Source(rows), id, *index->order, workers);
+        }
+    }
+    if (packed) return index;
+    run_released(py::none(), workers, [&](Control& control) {
+        auto order = std::move(index->order);
+        *index = pack_index(Source(rows), id, wanted, control);
+        index->order = std::move(order);
+    });
     return index;
 }
 
@@ -125,7 +206,8 @@ void register_index(py::module_& m) {
     using py::arg;
     py::class_<Index>(m, "Index")
         .def(py::init(&make_index), arg("reference"), arg("metric"), py::kw_only(),
-             arg("precision"), arg("pack") = py::none(), arg("workers"), py::keep_alive<1, 5>())
+             arg("precision"), arg("pack") = py::none(), arg("verify") = true, arg("workers"),
+             py::keep_alive<1, 5>())
         .def_property_readonly("pack", pack_of);
 }
 

@@ -138,14 +138,15 @@ py::tuple bind_knn_plan(const py::array& queries, const Optional& reference, int
 // The work of a search, for benchmarks and tests: the pairs it computed, and those that its screen
 // left to be confirmed.
 KnnWork work_of_knn(const py::array& queries, const Optional& reference, int64_t k,
-                    const std::string& metric, int workers) {
+                    const std::string& metric, const Index* index, int workers) {
     const Source q(view_of(queries));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     Predicate predicate;
     predicate.exclude_self = reference.is_none();
     std::vector<float> distances(static_cast<size_t>(q.rows() * k));
     std::vector<int64_t> indices(distances.size());
-    const SearchRequest request{q, r, metric_of(metric, py::none(), q.d())};
+    const SearchRequest request{q, r, metric_of(metric, py::none(), q.d()), Precision::standard,
+                                check_index(index, r)};
     KnnWork work{};
     run_released(py::none(), workers, [&](Control& control) {
         work = knn<float>(request, k, predicate, control, distances.data(), indices.data());
@@ -155,12 +156,12 @@ KnnWork work_of_knn(const py::array& queries, const Optional& reference, int64_t
 
 int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference, int64_t k,
                             const std::string& metric, int workers) {
-    return work_of_knn(queries, reference, k, metric, workers).rescored;
+    return work_of_knn(queries, reference, k, metric, nullptr, workers).rescored;
 }
 
 int64_t bind_computed_pairs(const py::array& queries, const Optional& reference, int64_t k,
-                            const std::string& metric, int workers) {
-    return work_of_knn(queries, reference, k, metric, workers).computed;
+                            const std::string& metric, const Index* index, int workers) {
+    return work_of_knn(queries, reference, k, metric, index, workers).computed;
 }
 
 // The same of counting the neighbours within one radius.
@@ -181,8 +182,8 @@ int64_t bind_computed_pairs_within(const py::array& queries, const Optional& ref
 }
 
 int64_t bind_finished_pairs(const py::array& queries, const Optional& reference, int64_t k,
-                            const std::string& metric, int workers) {
-    return work_of_knn(queries, reference, k, metric, workers).finished;
+                            const std::string& metric, const Index* index, int workers) {
+    return work_of_knn(queries, reference, k, metric, index, workers).finished;
 }
 
 template <class D>
@@ -478,11 +479,11 @@ void register_neighbors(py::module_& m) {
     m.def("rescored_pairs", bind_rescored_pairs, arg("queries"), arg("reference").none(true),
           arg("k"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("computed_pairs", bind_computed_pairs, arg("queries"), arg("reference").none(true),
-          arg("k"), arg("metric"), py::kw_only(), arg("workers"));
+          arg("k"), arg("metric"), py::kw_only(), arg("index") = py::none(), arg("workers"));
     m.def("computed_pairs_within", bind_computed_pairs_within, arg("queries"),
           arg("reference").none(true), arg("radius"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("finished_pairs", bind_finished_pairs, arg("queries"), arg("reference").none(true),
-          arg("k"), arg("metric"), py::kw_only(), arg("workers"));
+          arg("k"), arg("metric"), py::kw_only(), arg("index") = py::none(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
           py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),

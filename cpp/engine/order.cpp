@@ -12,6 +12,8 @@
 namespace pairtile {
 namespace {
 
+constexpr int64_t rows_per_block = 4096;
+
 // Keys beyond are taken as this, which moves no two of them apart: squares of gaps stay in range.
 constexpr double largest_key = 1e18;
 // Exponents of powers whose roundings gap_rounding holds.
@@ -174,23 +176,36 @@ bool has_gaps(const Metric& metric) {
     return false;
 }
 
+Gaps gaps_of(const Metric& metric) {
+    switch (metric.traits().quantity) {
+        case Quantity::squared_distance:
+            return Gaps::squares;
+        case Quantity::absolute_differences:
+            return Gaps::sum;
+        case Quantity::largest_difference:
+            return Gaps::largest;
+        default:
+            return Gaps::powers;
+    }
+}
+
+bool KeyRule::fits(int64_t d) const {
+    if (features.empty() || features.size() > most_keys || centre.size() != features.size() ||
+        !(scale > 0.0) || !(scale < INFINITY)) {
+        return false;
+    }
+    for (size_t j = 0; j < features.size(); ++j) {
+        const auto twice = std::count(features.begin(), features.end(), features[j]) > 1;
+        if (features[j] < 0 || features[j] >= d || twice || !std::isfinite(centre[j])) return false;
+    }
+    return true;
+}
+
 KeyRule key_rule(const Source& rows, const Source& cols, const Metric& metric) {
     KeyRule rule;
     if (!has_gaps(metric)) return rule;
-    switch (metric.traits().quantity) {
-        case Quantity::squared_distance:
-            rule.gaps = Gaps::squares;
-            break;
-        case Quantity::absolute_differences:
-            rule.gaps = Gaps::sum;
-            break;
-        case Quantity::largest_difference:
-            rule.gaps = Gaps::largest;
-            break;
-        default:
-            rule.gaps = Gaps::powers;
-            rule.power = metric.params.p;
-    }
+    rule.gaps = gaps_of(metric);
+    if (rule.gaps == Gaps::powers) rule.power = metric.params.p;
     const Frame frame = sample_frame(rows, cols, true);
     if (frame.extreme) return rule;
     rule.scale = frame.scale;
@@ -201,10 +216,22 @@ KeyRule key_rule(const Source& rows, const Source& cols, const Metric& metric) {
     return rule;
 }
 
+namespace {
+
+// The keys of a row.
+void keys_of(const std::vector<double>& row, const KeyRule& rule, float* out) {
+    for (size_t j = 0; j < rule.features.size(); ++j) {
+        const double key =
+            (row[static_cast<size_t>(rule.features[j])] - rule.centre[j]) * rule.scale;
+        out[j] = static_cast<float>(std::clamp(key, -largest_key, largest_key));
+    }
+}
+
+}  // namespace
+
 // Whether every row is finite.
 bool Order::read_keys(const Source& source, const KeyRule& rule, Control& control,
                       Buffer<float>& keys) const {
-    constexpr int64_t rows_per_block = 4096;
     const int64_t n = source.rows(), d = source.d();
     std::atomic<bool> finite{true};
     parallel_for((n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int) {
@@ -216,13 +243,7 @@ bool Order::read_keys(const Source& source, const KeyRule& rule, Control& contro
                 finite = false;
                 return;
             }
-            for (int j = 0; j < keys_; ++j) {
-                const auto at = static_cast<size_t>(j);
-                const double key =
-                    (row[static_cast<size_t>(rule.features[at])] - rule.centre[at]) * rule.scale;
-                keys[i * keys_ + j] =
-                    static_cast<float>(std::clamp(key, -largest_key, largest_key));
-            }
+            keys_of(row, rule, keys.data() + i * keys_);
         }
     });
     return finite;
@@ -258,18 +279,79 @@ Order::Order(const Source& source, const KeyRule& rule, int leaf, Control& contr
     parallel_for(static_cast<int64_t>(parts.size()), control, [&](int64_t i, int worker) {
         splitter.split_all(parts[static_cast<size_t>(i)], control, worker);
     });
-    rows_.resize(static_cast<size_t>(n));
+    count_ = n;
+    rows_.reserve(n);
     of_rows_.reserve(n * keys_);
-    constexpr int64_t rows_per_block = 4096;
     parallel_for((n + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int) {
         const int64_t end = std::min(n, (block + 1) * rows_per_block);
         for (int64_t i = block * rows_per_block; i < end; ++i) {
             const int64_t row = row_of(entries[static_cast<size_t>(i)]);
-            rows_[static_cast<size_t>(i)] = row;
+            rows_[i] = row;
             std::copy_n(keys.data() + row * keys_, keys_, of_rows_.data() + i * keys_);
         }
     });
-    make_boxes(control);
+    box_numbers_ = lay_out(leaves(), keys_, levels_);
+    boxes_.reserve(box_numbers_);
+    make_boxes(boxes_.data(), control);
+}
+
+Order::Order(const int64_t* rows, const float* keys, const float* boxes, int64_t count,
+             int keys_per_row, int leaf)
+    : leaf_(leaf),
+      keys_(keys_per_row),
+      count_(count),
+      rows_(Buffer<int64_t>::view(rows, count)),
+      of_rows_(Buffer<float>::view(keys, count * keys_per_row)) {
+    box_numbers_ = lay_out(leaves(), keys_, levels_);
+    boxes_ = Buffer<float>::view(boxes, box_numbers_);
+}
+
+bool Order::is_permutation() const {
+    std::vector<bool> seen(static_cast<size_t>(count_));
+    for (int64_t i = 0; i < count_; ++i) {
+        const int64_t row = rows_[i];
+        if (row < 0 || row >= count_ || seen[static_cast<size_t>(row)]) return false;
+        seen[static_cast<size_t>(row)] = true;
+    }
+    return true;
+}
+
+bool Order::is_of(const Source& source, const KeyRule& rule, Control& control) const {
+    if (count_ != source.rows() || keys_ != rule.count() || !is_permutation()) return false;
+    const int64_t d = source.d();
+    std::atomic<bool> same{true};
+    parallel_for((count_ + rows_per_block - 1) / rows_per_block, control, [&](int64_t block, int) {
+        std::vector<double> row(static_cast<size_t>(d));
+        float keys[most_keys];
+        const int64_t end = std::min(count_, (block + 1) * rows_per_block);
+        for (int64_t i = block * rows_per_block; i < end && same; ++i) {
+            source.read(rows_[i], row.data());
+            keys_of(row, rule, keys);
+            // what is not finite has no keys, and is in no order
+            if (!all_finite(row.data(), d) ||
+                !std::equal(keys, keys + keys_, of_rows_.data() + i * keys_)) {
+                same = false;
+            }
+        }
+    });
+    if (!same) return false;
+    Buffer<float> boxes(box_numbers_);
+    make_boxes(boxes.data(), control);
+    return std::equal(boxes.data(), boxes.data() + box_numbers_, boxes_.data());
+}
+
+int64_t Order::lay_out(int64_t leaves, int keys_per_row, std::vector<Level>& levels) {
+    int64_t numbers = 0;
+    for (int64_t nodes = leaves;; nodes = (nodes + fan_out - 1) / fan_out) {
+        levels.push_back({nodes, numbers});
+        numbers += (nodes + fan_out - 1) / fan_out * 2 * fan_out * keys_per_row;
+        if (nodes <= fan_out) return numbers;
+    }
+}
+
+int64_t Order::box_numbers_of(int64_t count, int leaf, int keys_per_row) {
+    std::vector<Level> levels;
+    return lay_out((count + leaf - 1) / leaf, keys_per_row, levels);
 }
 
 Box Order::box_of(int64_t first, int64_t count) const {
@@ -290,47 +372,37 @@ Box Order::box_of(int64_t first, int64_t count) const {
     return box;
 }
 
-void Order::put(Level& level, int64_t node, const Box& box) const {
-    float* block = level.boxes.data() + node / fan_out * 2 * fan_out * keys_;
+void Order::put(const Level& level, int64_t node, const Box& box, float* boxes) const {
+    float* block = boxes + level.first + node / fan_out * 2 * fan_out * keys_;
     for (int j = 0; j < keys_; ++j) {
         block[(2 * j) * fan_out + node % fan_out] = box.low[j];
         block[(2 * j + 1) * fan_out + node % fan_out] = box.high[j];
     }
 }
 
-void Order::make_boxes(Control& control) {
-    const auto begin = [&](int64_t nodes) {
-        Level level;
-        level.nodes = nodes;
-        const int64_t blocks = (nodes + fan_out - 1) / fan_out;
-        level.boxes.reserve(blocks * 2 * fan_out * keys_);
-        std::fill_n(level.boxes.data(), blocks * 2 * fan_out * keys_, 0.0f);
-        return level;
-    };
-    levels_.push_back(begin(leaves()));
+void Order::make_boxes(float* boxes, Control& control) const {
+    std::fill_n(boxes, box_numbers_, 0.0f);
     constexpr int64_t leaves_per_block = 256;
     parallel_for(
         (leaves() + leaves_per_block - 1) / leaves_per_block, control, [&](int64_t block, int) {
             const int64_t end = std::min(leaves(), (block + 1) * leaves_per_block);
             for (int64_t i = block * leaves_per_block; i < end; ++i) {
                 const int64_t first = i * leaf_;
-                put(levels_[0], i, box_of(first, std::min<int64_t>(leaf_, count() - first)));
+                put(levels_[0], i, box_of(first, std::min<int64_t>(leaf_, count() - first)), boxes);
             }
         });
-    while (levels_.back().nodes > fan_out) {
-        const Level& below = levels_.back();
-        Level level = begin((below.nodes + fan_out - 1) / fan_out);
+    for (size_t at = 1; at < levels_.size(); ++at) {
+        const Level &level = levels_[at], &below = levels_[at - 1];
         for (int64_t node = 0; node < level.nodes; ++node) {
             const int64_t here = std::min<int64_t>(fan_out, below.nodes - node * fan_out);
-            const float* block = below.boxes.data() + node * 2 * fan_out * keys_;
+            const float* block = boxes + below.first + node * 2 * fan_out * keys_;
             Box box;
             for (int j = 0; j < keys_; ++j, block += 2 * fan_out) {
                 box.low[j] = *std::min_element(block, block + here);
                 box.high[j] = *std::max_element(block + fan_out, block + fan_out + here);
             }
-            put(level, node, box);
+            put(level, node, box, boxes);
         }
-        levels_.push_back(std::move(level));
     }
 }
 

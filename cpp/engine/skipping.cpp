@@ -48,6 +48,11 @@ std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric,
             kept->order = std::make_shared<const Order>(screen.cols, kept->rule, leaf, control);
         }
         if (kept->metric != metric.id) return nullptr;
+        if (!kept->checked && !kept->order->is_permutation()) {
+            throw std::invalid_argument(
+                "the file of the index is damaged: its order is not one of its rows");
+        }
+        kept->checked = true;
         rule = kept->rule;
         col_order = kept->order;
     } else {

@@ -27,12 +27,14 @@ struct Skipping {
     float largest_gaps(double reach) const;
 };
 
-// The order of references that many searches share: the first that it helps makes it.
+// The order of references that many searches share: the first that it helps makes it, or it is that
+// of a file.
 struct KeptOrder {
     std::mutex lock;
     MetricId metric = MetricId::count;
     KeyRule rule;
     std::shared_ptr<const Order> order;
+    bool checked = true;  // that its rows are a permutation; else the first search does it
 
     bool made() {
         const std::lock_guard guard(lock);

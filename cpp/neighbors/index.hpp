@@ -3,7 +3,7 @@
 //
 // The frame suits any queries: a row out of its range is known to be so and is confirmed by
 // canonical values. Nothing here changes after packing but the order that some searches want, which
-// is made once: any number of threads search at once.
+// is made once, or comes with the panels from a file: any number of threads search at once.
 #pragma once
 
 #include "engine/pack.hpp"

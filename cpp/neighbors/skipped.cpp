@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "engine/blocking.hpp"
 #include "engine/isa.hpp"
@@ -10,13 +11,6 @@
 
 namespace pairtile {
 namespace {
-
-// Columns of a tile: whole panels of any type.
-int leaf_columns() {
-    constexpr int least = 32;
-    const int step = std::max(isa().f32.cols, isa().f64.cols);
-    return (least + step - 1) / step * step;
-}
 
 // Up to so many features near rows are nearly always few, and more than a sample shows: all rows
 // are put in order, and the first groups tell.
@@ -50,6 +44,12 @@ std::vector<int64_t> some_rows(int64_t rows, int64_t count) {
 }
 
 }  // namespace
+
+int leaf_columns() {
+    constexpr int least = 32;
+    const int step = std::max(isa().f32.cols, isa().f64.cols);
+    return (least + step - 1) / step * step;
+}
 
 double expected_pairs_per_row(int64_t queries, int64_t references, bool self, int64_t sample,
                               const Pilot& pilot, Control& control) {
@@ -129,7 +129,12 @@ std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& 
     if (!always(request)) {
         const int64_t held = (self ? m : n + m) * Order::bytes_per_row(keys) +
                              m * (8 * screen.formula.words(d) + 32);
-        if (control.memory() > 0 && held > control.memory() / 2) return nullptr;
+        if (control.memory() > 0 && held > control.memory() / 2) {
+            screen.plan.reasons.push_back("no order of rows: it would take " +
+                                          std::to_string((held + 999'999) / 1'000'000) +
+                                          " MB, more than half of memory_limit");
+            return nullptr;
+        }
         const Costs costs(d, m, k, keys);
         most_pairs = most_pairs_per_row(request, costs);
         if (d > few_dimensions) {

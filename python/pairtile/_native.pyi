@@ -43,13 +43,25 @@ def rescored_pairs(
     queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
 ) -> int: ...
 def computed_pairs(
-    queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
+    queries: _Array,
+    reference: _Array | None,
+    k: int,
+    metric: str,
+    *,
+    index: Index | None = None,
+    workers: int,
 ) -> int: ...
 def computed_pairs_within(
     queries: _Array, reference: _Array | None, radius: float, metric: str, *, workers: int
 ) -> int: ...
 def finished_pairs(
-    queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
+    queries: _Array,
+    reference: _Array | None,
+    k: int,
+    metric: str,
+    *,
+    index: Index | None = None,
+    workers: int,
 ) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
 
@@ -61,7 +73,9 @@ class Index:
     """References packed once; passed to searches with the same reference and metric.
 
     `pack` holds the panels as views and what they depend on, for another process of the same
-    instruction set to take over; any other packs anew. None where there is nothing packed.
+    instruction set to take over; any other packs anew. None where there is nothing packed. It holds
+    the order of rows too, where one has been made (`knn_plan` makes it); with `verify` an order that
+    is taken over is compared with the rows, ValueError if it is not theirs.
     """
 
     def __init__(
@@ -71,6 +85,7 @@ class Index:
         *,
         precision: str,
         pack: dict[str, Any] | None = None,
+        verify: bool = True,
         workers: int,
     ) -> None: ...
     @property

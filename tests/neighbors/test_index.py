@@ -1,5 +1,7 @@
 """Packed references: the results of the functions bit for bit, from any thread, process, file."""
 
+import base64
+import contextlib
 import copy
 import json
 import multiprocessing
@@ -558,10 +560,12 @@ def test_not_an_index(saved):
 
 def test_another_version(saved):
     data = bytearray(saved.read_bytes())
-    data[8] = 7
-    saved.write_bytes(data)
-    with pytest.raises(ValueError, match=r"a\.index has format version 7; this pairtile reads"):
-        pt.NeighborIndex.load(saved)
+    for version, how in ((1, "build"), (2, "build"), (4, "it is of a later pairtile")):
+        data[8] = version
+        saved.write_bytes(data)
+        message = rf"a\.index has format version {version}; this pairtile reads version 3: {how}"
+        with pytest.raises(ValueError, match=message):
+            pt.NeighborIndex.load(saved)
 
 
 def test_every_flipped_byte_of_the_header(saved):
@@ -703,11 +707,250 @@ def test_damage_that_nobody_looked_for_crashes_nothing(tmp_path, integral):
     """)
 
 
-def test_a_file_of_version_1(saved):
-    """Without checksums of numbers, as written before version 2."""
-    expected = pt.NeighborIndex.load(saved).knn(k=3)
-    rewrite(saved, lambda header: header.pop("checksums"))
-    data = bytearray(saved.read_bytes())
-    data[8] = 1
-    saved.write_bytes(data)
-    assert_same(pt.NeighborIndex.load(saved).knn(k=3), expected)
+# Written by version 2, before the order of rows was in the file: `[[0.0], [1.0], [5.0]]`.
+OLD_FILE = """
+eNq1kEFOwzAQRS3EgiULDhBlXaEmLVHKhrDjDlVVTZ1JY9V1iu2oQFWp1+A0sIarsOAIeJxSVIQELTCLJPPz33i+ZyC0FRIP
+GGMv7nF1yHzdz5+fFqHIw/MgbH9TYSsIp2i14OTGmkuRI6gPeTgDDVPj/i6WTpxp5MKISpE9xwJqacnMK1lPFdlULSUZgU8I
+8h9CjclfyApsJyb/XOS2dFqUuMZwkEjNadt1CrSu5q4tQBp0glAWxxqkk6yuSZGgx2isEzoeWfdDc12Dpkk9L5dghneoq2Ez
+bw3jjdU4xfcDKNVIVnziM4YaC9SoOPout7cz3KyedGl1U4LX+p1WEA2cUBWFQVom7cQ0LQcLX9BN8A0dJdtsLyFWVbq57J3g
+XtJeNslQWfP95lEriLcGRO24SxO44/UPokef6DRderxEd4+1T9APR2dxlEejNBwsg/8s9if1etG8T7IdoEfGVg+MZdl+Z64c
+t3LnHl/uv/dR9svg2Rvwxds/
+"""
+
+
+def test_a_file_of_an_earlier_version_is_refused(tmp_path):
+    path = tmp_path / "old.index"
+    path.write_bytes(zlib.decompress(base64.b64decode(OLD_FILE)))
+    for verify in (True, False):
+        with pytest.raises(ValueError, match=r"old\.index has format version 2; .*: build the"):
+            pt.NeighborIndex.load(path, verify=verify)
+
+
+# --- the order of rows in the file -----------------------------------------------------------
+
+ORDER = ("order_rows", "order_keys", "order_boxes")
+
+
+@contextlib.contextmanager
+def tiles_skipped():
+    from pairtile import _native
+
+    _native.set_skipping("always")
+    try:
+        yield _native
+    finally:
+        _native.set_skipping("")
+
+
+@pytest.fixture
+def skipping():
+    with tiles_skipped() as native:
+        yield native
+
+
+def near_rows(n=900, d=3, seed=20):
+    return np.random.default_rng(seed).random((n, d)).astype(np.float32)
+
+
+def saved_with_order(path, rows=None):
+    """Of a search that leaves out tiles, whether it pays or not."""
+    index = pt.NeighborIndex(near_rows() if rows is None else rows)
+    index.save(path)
+    return index
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
+@given(points=pairs_of_sets())
+def test_the_order_of_a_file_changes_no_bit(metric, points, tmp_path_factory):
+    x, y = (p.array for p in points)
+    path = tmp_path_factory.mktemp("order") / "a.index"
+    with tiles_skipped():
+        index = pt.NeighborIndex(y, metric=metric)
+        index.save(path)
+        for one in (index, pt.NeighborIndex.load(path), pt.NeighborIndex.load(path, verify=False)):
+            assert_serves(one, x, y, min(3, len(y)))
+
+
+@pytest.mark.native
+def test_a_file_brings_its_order(tmp_path, skipping):
+    """The same pairs are computed, and so the order is the same; nothing is sorted again."""
+    x = near_rows(20_000)
+    index = saved_with_order(tmp_path / "a.index", x)
+    loaded = pt.NeighborIndex.load(tmp_path / "a.index")
+    blocks = loaded._index.pack["blocks"]
+    start, size = loaded._rows.ctypes.data, (tmp_path / "a.index").stat().st_size
+    for name in ORDER:
+        assert start < blocks[name].ctypes.data < start + size
+        np.testing.assert_array_equal(blocks[name], index._index.pack["blocks"][name])
+    plain = pt.knn(x, k=5)
+    count = skipping.computed_pairs(x, None, 10, "euclidean", workers=1)
+    assert 20 * len(x) < count < 700 * len(x)
+    for one in (index, loaded, pickle.loads(pickle.dumps(index)), copy.deepcopy(loaded)):
+        for workers in (1, 2):
+            pairs = skipping.computed_pairs(
+                one._rows, None, 10, "euclidean", index=one._index, workers=workers
+            )
+            assert pairs == count
+        assert_same(one.knn(k=5), plain)
+
+
+@pytest.mark.native
+def test_the_order_is_in_the_file_where_it_pays(tmp_path):
+    from pairtile import _native
+
+    x = near_rows(25_000)
+    pt.NeighborIndex(x).save(tmp_path / "near.index")
+    loaded = pt.NeighborIndex.load(tmp_path / "near.index")
+    assert set(ORDER) < set(loaded._index.pack["blocks"])
+    computed = _native.computed_pairs(
+        loaded._rows, None, 5, "euclidean", index=loaded._index, workers=2
+    )
+    assert computed < 0.05 * len(x) ** 2
+    far = np.random.default_rng(1).normal(size=(4000, 32)).astype(np.float32)
+    for rows in (far, x[:1], x[:2]):
+        pt.NeighborIndex(rows).save(tmp_path / "far.index")
+        loaded = pt.NeighborIndex.load(tmp_path / "far.index")
+        assert not set(ORDER) & set(loaded._index.pack["blocks"])
+
+
+def forge(path, block, change):
+    """Change the numbers of a block in a way that no checksum betrays."""
+    data = bytearray(path.read_bytes())
+    length = PREAMBLE.unpack_from(data)[2]
+    entry = json.loads(data[PREAMBLE.size : PREAMBLE.size + length])["blocks"][block]
+    numbers = np.frombuffer(
+        data, entry["dtype"], offset=entry["offset"], count=np.prod(entry["shape"])
+    )
+    change(numbers)
+    path.write_bytes(data)
+    start, chunk = PREAMBLE.size + length, 1 << 24
+    parts = [data[at : at + chunk] for at in range(start, len(data), chunk)]
+    rewrite(path, _set(["checksums"], [f"{zlib.crc32(part):08x}" for part in parts]))
+
+
+BAD_ORDERS = {
+    "order_rows": [-1, 900, 1 << 40, -(1 << 62), 0],
+    "order_keys": [np.nan, np.inf, -np.inf, 1e30, 7.0],
+    "order_boxes": [np.nan, np.inf, -np.inf, 1e30, 7.0],
+}
+
+
+@pytest.mark.native
+@given(data=st.data())
+def test_an_order_is_not_trusted(data, tmp_path_factory):
+    """What is wrong in it is found, or does no worse than change results: no page is lost."""
+    path = tmp_path_factory.mktemp("order") / "a.index"
+    block = data.draw(st.sampled_from(ORDER), label="block")
+    bad = data.draw(st.sampled_from(BAD_ORDERS[block]), label="number")
+    many = data.draw(st.sampled_from([1, 2, 50]), label="many")
+    seed = data.draw(st.integers(0, 99), label="seed")
+
+    def change(numbers):
+        at = np.random.default_rng(seed).choice(len(numbers), many, replace=False)
+        if bad == 0:  # a row that has its place already
+            at = at[numbers[at] != 0]
+        numbers[at] = bad
+
+    with tiles_skipped():
+        saved_with_order(path)
+        before = path.read_bytes()
+        forge(path, block, change)
+        if path.read_bytes() == before:
+            return
+        with pytest.raises(ValueError, match=r"a\.index is damaged: its order is not one of its"):
+            pt.NeighborIndex.load(path)
+        loaded = pt.NeighborIndex.load(path, verify=False)
+        for search in (
+            lambda: loaded.knn(k=3).indices,
+            lambda: loaded.knn(near_rows(40), 3).indices,
+            lambda: loaded.radius_neighbors(radius=0.1).indices,
+        ):
+            if block == "order_rows":
+                with pytest.raises(ValueError, match="index is damaged: its order is not one of"):
+                    search()
+            else:
+                found = search()
+                assert len(found) == 0 or (found.min() >= -1 and found.max() < 900)
+
+
+@pytest.mark.native
+def test_boxes_that_are_too_small_are_found(tmp_path, skipping):
+    """By a last bit: a box must hold its rows as they are rounded."""
+    path = tmp_path / "a.index"
+    for by in (1, -1):
+        saved_with_order(path)
+
+        def change(boxes, by=by):
+            boxes[5] = np.nextafter(boxes[5], np.float32(by * np.inf))
+
+        forge(path, "order_boxes", change)
+        with pytest.raises(ValueError, match="its order is not one of its rows"):
+            pt.NeighborIndex.load(path)
+
+
+BAD_RULES = {
+    "no mapping": _set(["pack", "order"], 3),
+    "no leaf": lambda h: h["pack"]["order"].pop("leaf"),
+    "leaf no number": _set(["pack", "order", "leaf"], "a"),
+    "feature beyond": _set(["pack", "order", "features"], [0, 1, 3]),
+    "feature negative": _set(["pack", "order", "features"], [-1, 1, 2]),
+    "feature twice": _set(["pack", "order", "features"], [0, 1, 1]),
+    "feature no number": _set(["pack", "order", "features"], [0, 1, "a"]),
+    "fewer features": _set(["pack", "order", "features"], [0, 1]),
+    "no features": lambda h: h["pack"]["order"].update(features=[], centre=[]),
+    "fewer centres": _set(["pack", "order", "centre"], [0.5]),
+    "centre not finite": _set(["pack", "order", "centre"], [0.5, np.nan, 0.5]),
+    "scale": _set(["pack", "order", "scale"], 0.0),
+    "scale not finite": _set(["pack", "order", "scale"], np.inf),
+    "no rows": lambda h: h["blocks"].pop("order_rows"),
+    "no keys": lambda h: h["blocks"].pop("order_keys"),
+    "no boxes": lambda h: h["blocks"].pop("order_boxes"),
+    "rows of another type": lambda h: h["blocks"].update(order_rows=h["blocks"]["order_keys"]),
+    "short boxes": lambda h: h["blocks"].update(order_boxes=h["blocks"]["norms"]),
+    "metric without boxes": _set(["metric"], "inner_product"),
+}
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("what", BAD_RULES)
+def test_rules_of_orders_are_not_trusted(tmp_path, skipping, what):
+    path = tmp_path / "a.index"
+    saved_with_order(path)
+    rewrite(path, BAD_RULES[what])
+    for verify in (True, False):
+        with pytest.raises(ValueError, match=r"a\.index is damaged"):
+            pt.NeighborIndex.load(path, verify=verify)
+
+
+@pytest.mark.native
+def test_another_rule_is_found(tmp_path, skipping):
+    for where, value in ((["features"], [1, 0, 2]), (["scale"], 0.125)):
+        saved_with_order(tmp_path / "a.index")
+        rewrite(tmp_path / "a.index", _set(["pack", "order", *where], value))
+        with pytest.raises(ValueError, match="its order is not one of its rows"):
+            pt.NeighborIndex.load(tmp_path / "a.index")
+
+
+@pytest.mark.native
+def test_an_order_of_other_leaves_is_made_anew(tmp_path, skipping):
+    """As a processor with wider panels makes it."""
+    index = saved_with_order(tmp_path / "a.index")
+    rewrite(tmp_path / "a.index", _set(["pack", "order", "leaf"], 96))
+    loaded = pt.NeighborIndex.load(tmp_path / "a.index")
+    assert "order_rows" not in loaded._index.pack["blocks"]
+    assert_same(loaded.knn(k=4), index.knn(k=4))
+    assert "order_rows" in loaded._index.pack["blocks"]
+
+
+@pytest.mark.native
+def test_saving_while_an_order_is_made(tmp_path, skipping):
+    """Who makes it asks for the interpreter meanwhile, which who saves must not hold."""
+    x = near_rows(40_000)
+    for _ in range(3):
+        index = pt.NeighborIndex(x)
+        thread = threading.Thread(target=index.knn, kwargs={"k": 2, "progress": lambda *_: None})
+        thread.start()
+        index.save(tmp_path / "a.index")
+        thread.join()
+        assert "order_rows" in pt.NeighborIndex.load(tmp_path / "a.index")._index.pack["blocks"]

@@ -316,7 +316,15 @@ def test_an_order_that_does_not_fit_is_not_made():
 
     x = np.random.default_rng(0).random((25_000, 3)).astype(np.float32)
     plain = pt.knn(x, k=5)
-    assert_same(pt.knn(x, k=5, memory_limit=_native.least_memory(3, 5)), plain)
+    least = _native.least_memory(3, 5)
+    assert_same(pt.knn(x, k=5, memory_limit=least), plain)
+    for limit, strategy in ((least, "all pairs"), (1 << 30, "near tiles"), (0, "near tiles")):
+        found, _, reasons = _native.knn_plan(
+            x, None, 5, "euclidean", precision="default", workers=2, memory_limit=limit
+        )
+        assert found == strategy
+        why = "no order of rows: it would take 3 MB, more than half of memory_limit"
+        assert (why in reasons) == (limit == least)
 
 
 # --- of an index -------------------------------------------------------------------------------

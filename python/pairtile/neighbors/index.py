@@ -136,6 +136,7 @@ class NeighborIndex:
         precision: str,
         workers: int,
         pack: dict[str, Any] | None = None,
+        verify: bool = True,
     ) -> None:
         self.shape: tuple[int, int] = rows.shape
         self.metric = metric
@@ -151,7 +152,12 @@ class NeighborIndex:
         self._index = None
         if METRICS[self._measure.name].plain:
             self._index = self._backend.Index(
-                rows, self._measure.name, precision=precision, pack=pack, workers=workers
+                rows,
+                self._measure.name,
+                precision=precision,
+                pack=pack,
+                verify=verify,
+                workers=workers,
             )
 
     def __len__(self) -> int:
@@ -529,10 +535,11 @@ class NeighborIndex:
     # --- files and pickles -------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write references and packed rows to one file, for `load`.
+        """Write references, packed rows and their order to one file, for `load`.
 
         It appears under its name when it is complete; an index that another process has loaded
-        from there before stays intact.
+        from there before stays intact. The order of rows by which searches leave out tiles too far
+        away is made before, where a search of the references among themselves would want it.
 
         Parameters
         ----------
@@ -555,11 +562,28 @@ class NeighborIndex:
             "columns": self._columns,
         }
         rows: Any = self._rows
+        self._prepare()
         blocks = {"reference": rows if validate.in_host_memory(rows) else rows.get()}
         if self._index is not None and self._index.pack is not None:
             facts["pack"] = dict(self._index.pack)
             blocks.update(facts["pack"].pop("blocks"))
         index_file.write(path, facts, blocks)
+
+    def _prepare(self) -> None:
+        """Has the engine make what a search of the references among themselves would."""
+        if self._index is None or self._index.pack is None or len(self) == 1:
+            return
+        self._backend.knn_plan(
+            self._rows,
+            None,
+            min(10, len(self) - 1),
+            self._measure.name,
+            precision=self.precision,
+            metric_params=self._measure.params,
+            index=self._index,
+            workers=resolve_workers(None),
+        )
+        mapped.check(*self._mapped)
 
     @classmethod
     def load(
@@ -569,8 +593,7 @@ class NeighborIndex:
 
         The file is read once, against its checksums, and mapped. Packed rows
         that this processor would lay out in another way (other block widths, no products of bytes
-        or bfloat16) are
-        packed anew in memory from the references, with the same results.
+        or bfloat16) are packed anew in memory from the references, with the same results.
 
         Parameters
         ----------
@@ -581,7 +604,8 @@ class NeighborIndex:
             Threads that verify the file, and that pack the references anew.
         verify : bool, default True
             False checks the header alone and takes the numbers as they are: pages then come in
-            when a search first needs them. Files of format version 1 have no checksums of numbers.
+            when a search first needs them. True also compares the order of rows, where the file
+            has one, with the rows.
 
         Returns
         -------
@@ -591,7 +615,8 @@ class NeighborIndex:
         Raises
         ------
         ValueError
-            If the file is not an index, of another format version, truncated or damaged.
+            If the file is not an index, of another format version (build it again then), truncated
+            or damaged.
         OSError
             If it cannot be read.
         ImportError
@@ -621,6 +646,7 @@ class NeighborIndex:
                 facts["precision"],
                 workers,
                 pack,
+                verify,
             )
             index._columns = facts.get("columns")
             if index._columns is not None and len(index._columns) != rows.shape[1]:

@@ -6,7 +6,9 @@
 
 Nothing a file says is believed: lengths and offsets are checked against its size before they are
 used, and all that follows the header against a CRC-32 of every 16 MB, unless the caller does
-without. Files of version 1 have no such checksums.
+without. Blocks that are needed are the references; the panels of their rows, and the order of rows
+with its boxes, are there where the index had them. Version 3 came with the order: files of earlier
+ones are refused.
 """
 
 from __future__ import annotations
@@ -30,12 +32,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC = b"pairtile"
-VERSION = 2
-_READ = (1, VERSION)
+VERSION = 3
 _PREAMBLE = struct.Struct("<8sIIQI")
 _ALIGNMENT = 64
 _CHUNK = 1 << 24  # bytes converted at a time
-_DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
+_DTYPES = ("float16", "bfloat16", "int8", "uint8", "int64", "float32", "float64")
 
 
 def _aligned(offset: int) -> int:
@@ -122,10 +123,10 @@ def read(
         if len(preamble) < _PREAMBLE.size:
             raise ValueError(f"{path} is truncated: it ends after {size} bytes")
         _, version, length, expected, checksum = _PREAMBLE.unpack(preamble)
-        if version not in _READ:
+        if version != VERSION:
+            how = "build the index again" if version < VERSION else "it is of a later pairtile"
             raise ValueError(
-                f"{path} has format version {version}; this pairtile reads "
-                f"versions {_READ[0]} to {VERSION}"
+                f"{path} has format version {version}; this pairtile reads version {VERSION}: {how}"
             )
         if size < expected:
             raise ValueError(f"{path} is truncated: it has {size} bytes of {expected}")
@@ -140,7 +141,7 @@ def read(
             checksums = facts.pop("checksums", [])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path} is damaged: {error}") from None
-        if verify and version > 1:
+        if verify:
             _verify(path, file, _PREAMBLE.size + length, size, checksums, workers)
     try:
         return facts, {name: _view(memory, **entry) for name, entry in entries.items()}

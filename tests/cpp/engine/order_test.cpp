@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "check.hpp"
 #include "engine/skipping.hpp"
@@ -125,6 +126,80 @@ TEST(order_and_boxes) {
             }
         }
     }
+}
+
+// What a file holds of an order is the order; what is not that of the rows is told.
+TEST(order_in_memory_of_others) {
+    std::mt19937_64 rng(4);
+    for (const int64_t n : {1, 33, 600}) {
+        const Rows rows = rows_of(n, 3, 0, rng);
+        const Source source = rows.source();
+        Control control({}, 2);
+        const KeyRule rule = key_rule(source, source, {MetricId::euclidean, {}});
+        CHECK(rule.fits(3) && !rule.fits(2));
+        const Order made(source, rule, 32, control);
+        const auto copy = [](const auto* from, int64_t count) {
+            return std::vector(from, from + count);
+        };
+        auto places = copy(made.rows(), n);
+        auto keys = copy(made.keys(), n * made.keys_per_row());
+        auto boxes = copy(made.boxes(), made.box_numbers());
+        CHECK(made.box_numbers() == Order::box_numbers_of(n, 32, 3));
+        const Order same(places.data(), keys.data(), boxes.data(), n, 3, 32);
+        CHECK(same.levels() == made.levels() && same.is_of(source, rule, control));
+        for (int level = 0; level < made.levels(); ++level) {
+            const int64_t blocks = (made.nodes(level) + fan_out - 1) / fan_out;
+            for (int64_t block = 0; block < blocks; ++block) {
+                CHECK(std::equal(made.block(level, block), made.block(level, block) + 6 * fan_out,
+                                 same.block(level, block)));
+            }
+        }
+        const auto spoiled = [&](auto& number, auto value) {
+            const auto before = std::exchange(number, value);
+            const bool right = same.is_of(source, rule, control);
+            number = before;
+            return !right;
+        };
+        for (int64_t i = 0; i < n; i += 13) {
+            const auto at = static_cast<size_t>(i);
+            CHECK(spoiled(places[at], n) && spoiled(places[at], int64_t{-1}), i);
+            if (n > 1) CHECK(spoiled(places[at], places[at] == 0 ? 1 : places[at] - 1), i);
+            CHECK(spoiled(keys[3 * at + 1], keys[3 * at + 1] + 1.0f), i);
+            CHECK(spoiled(keys[3 * at], NAN), i);
+        }
+        for (size_t i = 0; i < boxes.size(); i += 7) {
+            CHECK(spoiled(boxes[i], NAN) && spoiled(boxes[i], boxes[i] + 0.5f), i);
+        }
+        CHECK(same.is_permutation() && same.is_of(source, rule, control));
+        if (n > 1) {  // a permutation, but of other rows
+            std::swap(places[0], places[1]);
+            CHECK(same.is_permutation() && !same.is_of(source, rule, control));
+        }
+    }
+}
+
+TEST(rules_of_keys) {
+    const KeyRule good{Gaps::squares, 1.0, {2, 0}, {0.5, -1.0}, 4.0};
+    CHECK(good.fits(3));
+    const auto bad = [&](auto change) {
+        KeyRule rule = good;
+        change(rule);
+        return !rule.fits(3);
+    };
+    CHECK(bad([](KeyRule& rule) { rule.features[0] = 3; }));
+    CHECK(bad([](KeyRule& rule) { rule.features[0] = -1; }));
+    CHECK(bad([](KeyRule& rule) { rule.features[0] = 0; }));  // a gap would count twice
+    CHECK(bad([](KeyRule& rule) { rule.features.clear(), rule.centre.clear(); }));
+    CHECK(bad([](KeyRule& rule) { rule.centre.pop_back(); }));
+    CHECK(bad([](KeyRule& rule) { rule.centre[1] = NAN; }));
+    for (const double scale : {0.0, -1.0, static_cast<double>(INFINITY), std::nan("")}) {
+        CHECK(bad([&](KeyRule& rule) { rule.scale = scale; }), scale);
+    }
+    KeyRule many = good;
+    many.features.resize(most_keys + 1);
+    std::iota(many.features.begin(), many.features.end(), 0);
+    many.centre.assign(many.features.size(), 0.0);
+    CHECK(!many.fits(100));
 }
 
 TEST(order_does_not_depend_on_workers) {

@@ -53,9 +53,10 @@ class Index:
         *,
         precision: str,
         pack: dict[str, Any] | None = None,
+        verify: bool = True,
         workers: int,
     ) -> None:
-        del precision, pack, workers
+        del precision, pack, verify, workers
         with device_of(reference):
             self.rows = Rows(reference)
             self.scales = _scales(metric, self.rows)

@@ -73,6 +73,7 @@ class Index:
         *,
         precision: str,
         pack: dict[str, Any] | None = None,
+        verify: bool = True,
         workers: int,
     ) -> None:
         pass
