@@ -115,20 +115,23 @@ class PrefixSample {
   public:
     static constexpr int64_t queries = 32, most_references = 4096, step = 16;
 
-    PrefixSample(const Question& asked, const Framed& framed, int64_t references)
+    PrefixSample(const Question& asked, const Framed& framed, int64_t references, int64_t most)
         : asked_(asked),
           framed_(framed),
+          most_(most),
           queries_(sample_rows(framed.rows, framed.frame, queries)),
           references_(sample_rows(framed.cols, framed.frame, references)) {}
 
     static int64_t most_kept(int64_t d) { return std::min<int64_t>(128, d / 2) / step * step; }
-    // What looking takes, in features of pairs: products at a rate that was measured to be a part
-    // of the micro-kernel's.
-    static double work(double d, double rows) {
+    // What looking at so many coordinates takes, in features of pairs: products at a rate that was
+    // measured to be a part of the micro-kernel's. Directions that are there already are not
+    // sought.
+    static double work(double d, double rows, int64_t coordinates, bool turned) {
         constexpr double slower = 3.5;
-        const double most = static_cast<double>(most_kept(static_cast<int64_t>(d)));
-        return slower * (0.5 * rows * d * d + 4.0 * d * d * most + 16.0 * most * most * d +
-                         rows * d * (most + 2.0 * static_cast<double>(queries)));
+        const double most = static_cast<double>(coordinates);
+        const double seeking = 0.5 * rows * d * d + 4.0 * d * d * most + 16.0 * most * most * d;
+        return slower *
+               ((turned ? 0.0 : seeking) + rows * d * (most + 2.0 * static_cast<double>(queries)));
     }
     static int64_t bytes(int64_t d, int64_t rows) {
         return 4 * (2 * rows * (d + most_kept(d)) + 2 * d * d + 6 * d * most_kept(d));
@@ -139,8 +142,9 @@ class PrefixSample {
 
     void look(Control& control) {
         const Ops<float>& ops = isa().f32;
-        const int64_t d = references_.d, most = most_kept(d);
-        directions_ = principal_directions(half_of(references_), most, control);
+        const int64_t d = references_.d, most = most_;
+        directions_ = asked_.rotation ? asked_.rotation->directions
+                                      : principal_directions(half_of(references_), most, control);
         const auto prefix = Prefix::of(directions_, d, most, 0);
         lost_ = prefix->lost_kept;
         const int64_t width = prefix->directions;
@@ -171,12 +175,14 @@ class PrefixSample {
     double left(int64_t kept, bool coarse) const {
         return left_[2 * static_cast<size_t>(kept / step) + (coarse ? 1 : 0)];
     }
-    std::shared_ptr<const Prefix> prefix(int64_t kept, int64_t more) const {
-        return Prefix::of(directions_, references_.d, kept, more);
-    }
-
-    std::shared_ptr<const Prefix> guess(int64_t kept) const {
-        return Prefix::of(directions_, references_.d, kept, 0, true);
+    std::shared_ptr<const Rotation> rotation(Packing packing, int64_t kept, int64_t more,
+                                             int64_t guess) const {
+        auto rotation = std::make_shared<Rotation>();
+        rotation->directions = directions_;
+        rotation->packing = packing;
+        rotation->prefix = Prefix::of(directions_, references_.d, kept, more);
+        rotation->guess = Prefix::of(directions_, references_.d, guess, 0, true);
+        return rotation;
     }
 
   private:
@@ -272,6 +278,7 @@ class PrefixSample {
 
     const Question& asked_;
     const Framed& framed_;
+    int64_t most_;  // coordinates
     SampledRows queries_, references_;
     std::vector<double> directions_;
     double lost_ = 0.0;
@@ -298,12 +305,14 @@ ScreenPlan only(Packing packing, std::string why) {
 // a reference, at about the work of 64 pairs more for bfloat16; and of the rescoring of what the
 // screen cannot decide, at the work of 8 features each plus the fetching of a row.
 struct Costs {
-    double d, queries, references, neighbors, packing, met;
+    double d, queries, served, references, neighbors, packing, met;
     std::optional<Packing> packed;
 
     explicit Costs(const Question& asked)
         : d(static_cast<double>(asked.queries.d())),
           queries(static_cast<double>(asked.queries.rows())),
+          served(asked.served > 0 && !asked.rotation ? static_cast<double>(asked.served)
+                                                     : std::min(queries, queries_at_once)),
           references(static_cast<double>(asked.references.rows())),
           neighbors(asked.limit ? 0.0 : static_cast<double>(asked.k)),
           packing(64.0 / static_cast<double>(asked.queries.rows())),
@@ -327,29 +336,36 @@ struct Costs {
         return rate(as) * d + packing_as(as) + rescoring(share) + keeping(unsettled);
     }
 
-    // Rows are turned, references anew for so many queries at a time. Tiles hold one number more
-    // than the coordinates, and each of their pairs is compared; `hit` is what it takes to look at
-    // one that they leave, and features take more outside of the micro-kernel, of whole rows most,
-    // which come from farther away.
+    // Rows are turned, references anew for so many queries at a time unless they are kept for later
+    // ones, or there already. Tiles hold one number more than the coordinates, and each of their
+    // pairs is compared; `hit` is what it takes to look at one that they leave, and features take
+    // more outside of the micro-kernel, of whole rows most, which come from farther away.
     static constexpr double compare = 8.0, hit = 600.0, single = 6.0, single_whole = 4.0;
     static constexpr double queries_at_once = 8192.0;
-    double turning(double coordinates) const {
-        const double at_once = std::min(queries, queries_at_once);
-        return d * (coordinates + 16.0) * (1.0 / at_once + 1.0 / references);
+    double turning(double coordinates, bool turned) const {
+        const double of_references = turned ? 0.0 : 1.0 / served;
+        return d * (coordinates + 16.0) * (of_references + 1.0 / references);
     }
     // A sweep of a few coordinates that guesses the k best, and their distances.
     static constexpr int64_t guess = 16;
-    double guessing(Packing as) const {
-        return rate(as) * (guess + 1) + 2.0 * compare + turning(guess) +
+    double guessing(Packing as, bool turned) const {
+        return rate(as) * (guess + 1) + 2.0 * compare + turning(guess, turned) +
                (1.5 * neighbors + 8.0) * rescoring(1.0) / references;
     }
-    double by_prefix(Packing as, double kept, double more, double left, double left_after) const {
-        double cost = rate(as) * (kept + 1.0) + compare + turning(kept + more) + left * hit;
-        if (neighbors > 0.0) cost += guessing(as);
+    double by_prefix(Packing as, double kept, double more, double left, double left_after,
+                     bool turned) const {
+        double cost = rate(as) * (kept + 1.0) + compare + turning(kept + more, turned) + left * hit;
+        if (neighbors > 0.0) cost += guessing(as, turned);
         if (more > 0.0) cost += left * single * (more + 2.0);
         return cost + left_after * (single_whole * d + hit);
     }
 };
+
+// Tiles hold lower bounds by this rotation.
+void take_rotation(const Question& asked, const Rotation& rotation, ScreenPlan& plan) {
+    plan.prefix = rotation.prefix;
+    if (!asked.limit) plan.guess = rotation.guess;  // limits are known
+}
 
 // Whether lower bounds decide for less than the plan so far; takes what is best if so. Asking must
 // not cost much where the answer is no: rows that spread over most of their dimensions, of which a
@@ -357,19 +373,26 @@ struct Costs {
 void weigh_prefix(const Question& asked, const Framed& framed, const Costs& costs, bool has_coarse,
                   Control& control, ScreenPlan& plan) {
     constexpr int64_t fewest = 48, longest = 4096;  // features
-    constexpr int64_t fewest_rows = 1024;
     constexpr double worth_asking = 0.03, worth_changing = 0.95, spread_out = 0.5;
     const int64_t d = asked.queries.d();
     if (!asked.finishes || framed.float32.core != Core::dot || d < fewest || d > longest) return;
-    const double budget = worth_asking * costs.queries * costs.references * plan.cost;
-    int64_t rows = PrefixSample::most_references;
-    while (rows > fewest_rows && PrefixSample::work(costs.d, static_cast<double>(rows)) > budget) {
-        rows /= 2;
-    }
-    if (PrefixSample::work(costs.d, static_cast<double>(rows)) > budget) {
+    const Rotation* turned = asked.rotation;
+    // of those that are turned so few that no search is too small to ask
+    const int64_t fewest_rows = turned ? 256 : 1024;
+    const double asking = std::max(costs.queries, static_cast<double>(asked.unasked));
+    const double budget = worth_asking * asking * costs.references * plan.cost;
+    int64_t rows = PrefixSample::most_references, most = PrefixSample::most_kept(d);
+    if (turned) most = std::min<int64_t>(most, static_cast<int64_t>(turned->directions.size()) / d);
+    const auto affordable = [&] {
+        return PrefixSample::work(costs.d, static_cast<double>(rows), most, turned) <= budget;
+    };
+    while (rows > fewest_rows && !affordable()) rows /= 2;
+    if (turned && !affordable()) most = turned->prefix->kept + turned->prefix->more;
+    if (!affordable()) {
         plan.reasons.emplace_back("no prefix: asking a sample would cost more than 3 %");
         return;
     }
+    plan.asked = true;
     if (const int64_t bytes = PrefixSample::bytes(d, rows), limit = control.memory();
         limit > 0 && bytes > limit / 4) {
         plan.reasons.push_back(
@@ -378,8 +401,8 @@ void weigh_prefix(const Question& asked, const Framed& framed, const Costs& cost
                  1e-6 * static_cast<double>(bytes)));
         return;
     }
-    PrefixSample sample(asked, framed, rows);
-    const double spread = sample.spread();
+    PrefixSample sample(asked, framed, rows, most);
+    const double spread = turned ? 0.0 : sample.spread();
     if (spread > spread_out * costs.d) {
         plan.reasons.push_back(text("no prefix: rows spread over about %.0f of %.0f directions",
                                     std::min(spread, costs.d), costs.d));
@@ -390,9 +413,9 @@ void weigh_prefix(const Question& asked, const Framed& framed, const Costs& cost
         double cost = INFINITY, left = 1.0, left_after = 1.0;
         int64_t kept = 0, more = 0;
         Packing packing = Packing::float32;
+        bool turned = false;  // the references are
     } best;
     constexpr int64_t step = PrefixSample::step;
-    const int64_t most = PrefixSample::most_kept(d);
     for (const Packing as : {Packing::float32, Packing::bfloat16}) {
         const bool coarse = as == Packing::bfloat16;
         if (coarse && !has_coarse) continue;
@@ -400,9 +423,11 @@ void weigh_prefix(const Question& asked, const Framed& framed, const Costs& cost
             for (int64_t more = 0; kept + more <= most; more += step) {
                 const double left = sample.left(kept, coarse);
                 const double after = more > 0 ? sample.left(kept + more, coarse) : left;
+                const bool there = turned && turned->packing == as &&
+                                   turned->prefix->kept == kept && turned->prefix->more == more;
                 const double cost = costs.by_prefix(as, static_cast<double>(kept),
-                                                    static_cast<double>(more), left, after);
-                if (cost < best.cost) best = {cost, left, after, kept, more, as};
+                                                    static_cast<double>(more), left, after, there);
+                if (cost < best.cost) best = {cost, left, after, kept, more, as, there};
             }
         }
     }
@@ -417,8 +442,12 @@ void weigh_prefix(const Question& asked, const Framed& framed, const Costs& cost
     plan.packing = best.packing;
     plan.cost = best.cost;
     plan.full_pairs = best.left_after;
-    plan.prefix = sample.prefix(best.kept, best.more);
-    if (!asked.limit) plan.guess = sample.guess(Costs::guess);
+    if (best.turned) {
+        plan.reasons.emplace_back("the references are turned already");
+        return take_rotation(asked, *turned, plan);
+    }
+    plan.rotation = sample.rotation(best.packing, best.kept, best.more, Costs::guess);
+    take_rotation(asked, *plan.rotation, plan);
 }
 
 // A prefix of a quarter of the features and an eighth more, whether it pays or not.
@@ -426,12 +455,19 @@ ScreenPlan forced_prefix(const Question& asked, const Framed& framed, Packing pa
                          Control& control) {
     ScreenPlan plan = only(packing, "forced");
     const int64_t d = framed.cols.d(), kept = std::max<int64_t>(1, d / 4), more = d / 8;
+    if (const Rotation* turned = asked.rotation; turned && turned->packing == packing) {
+        take_rotation(asked, *turned, plan);
+        return plan;
+    }
     const SampledRows sample =
         sample_rows(framed.cols, framed.frame, PrefixSample::most_references / 2);
-    const auto directions = principal_directions(sample, kept + more, control);
-    plan.prefix = Prefix::of(directions, d, kept, more);
-    if (!asked.limit)
-        plan.guess = Prefix::of(directions, d, std::max<int64_t>(1, kept / 2), 0, true);
+    auto rotation = std::make_shared<Rotation>();
+    rotation->directions = principal_directions(sample, kept + more, control);
+    rotation->packing = packing;
+    rotation->prefix = Prefix::of(rotation->directions, d, kept, more);
+    rotation->guess = Prefix::of(rotation->directions, d, std::max<int64_t>(1, kept / 2), 0, true);
+    plan.rotation = rotation;
+    take_rotation(asked, *rotation, plan);
     return plan;
 }
 

@@ -32,6 +32,14 @@ struct Framed {
     }
 };
 
+// A rotation, and what is made of its directions: a prefix of so many, and a shorter one that
+// guesses.
+struct Rotation {
+    std::vector<double> directions;  // orthonormal, [direction][d]
+    Packing packing = Packing::float32;
+    std::shared_ptr<const Prefix> prefix, guess;
+};
+
 // What is to be planned. Queries and references are read as the metric wants them.
 struct Question {
     const Source &queries, &references;
@@ -41,6 +49,10 @@ struct Question {
     std::optional<Packing> packed = {};  // the references are packed so already
     bool finishes = false;               // whether tiles may hold lower bounds
     std::optional<double> limit = {};    // of ordered values, in place of the k-th
+    const Rotation* rotation = nullptr;  // by which the references are turned already
+    // Queries, these among them, that a rotation kept for later searches serves, and those of them
+    // since a sample has last been asked; 0: it serves these alone.
+    int64_t served = 0, unasked = 0;
 };
 
 // The answer, and what was weighed. Costs are of one pair, in features at float32's rate of the
@@ -56,6 +68,8 @@ struct ScreenPlan {
     // a shorter one, by which the k best are guessed before: their distances bound those of the k
     // best from the first tile on
     std::shared_ptr<const Prefix> guess;
+    std::shared_ptr<const Rotation> rotation;  // that both are of, if it is not the question's
+    bool asked = false;                        // a sample, for a prefix
     std::vector<std::string> reasons;
 
     std::string strategy() const;

@@ -124,16 +124,25 @@ Screen screen_by(const Question& asked, const Framed& framed, Control& control) 
     Screen screen{framed.rows,    framed.cols, framed.map,
                   framed.frame,   packing,     framed.formula_of(packing),
                   std::move(plan)};
-    if (const Prefix* prefix = screen.plan.prefix.get()) {
-        screen.formula.prefix = prefix;
-        screen.formula.prefix_numbers = prefix->kept + 1;
-    }
+    if (screen.plan.prefix) screen.formula = by_prefix(screen.formula, *screen.plan.prefix);
     const bool has_canonical = asked.metric.on_bits() || screen.formula.core == Core::canonical;
     if (asked.precision == Precision::fast && !has_canonical) screen.formula.take_as_exact();
     return screen;
 }
 
 }  // namespace
+
+TileFormula by_prefix(TileFormula formula, const Prefix& prefix) {
+    formula.prefix = &prefix;
+    formula.prefix_numbers = prefix.kept + 1;
+    return formula;
+}
+
+TileFormula by_guess(const TileFormula& formula, const Prefix& guess) {
+    TileFormula guessing = by_prefix(formula, guess);
+    guessing.take_as_exact();
+    return guessing;
+}
 
 Screen choose_screen(const Question& asked, Control& control) {
     return screen_by(asked, in_chosen_frame(asked.queries, asked.references, asked.metric, control),

@@ -27,6 +27,11 @@ Screen choose_screen(const Question& question, Control& control);
 // The same for references that are packed already, as the question says, in a frame of their own.
 Screen choose_screen_of_packed(const Question& question, const Frame& frame, Control& control);
 
+// The formula of tiles of lower bounds from this prefix.
+TileFormula by_prefix(TileFormula formula, const Prefix& prefix);
+// That of tiles which guess by it: taken for the values.
+TileFormula by_guess(const TileFormula& formula, const Prefix& guess);
+
 // The smallest T not below the value.
 template <class T>
 T rounded_up(double value) {

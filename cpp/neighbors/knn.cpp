@@ -124,9 +124,7 @@ std::vector<T> guessed_bounds(const Screened& screened, int64_t k, const Predica
     if (!screened.screen.plan.guess) return {};
     const SearchRequest& request = screened.request;
     Screen screen = screened.screen;
-    screen.formula.prefix = screen.plan.guess.get();
-    screen.formula.prefix_numbers = screen.plan.guess->kept + 1;
-    screen.formula.take_as_exact();
+    screen.formula = by_guess(screen.formula, *screen.plan.guess);
     const double unit = screen.formula.unit;
     const int64_t few = k + k / 2 + 8;
     std::vector<T> bounds(static_cast<size_t>(request.queries.rows()),

@@ -187,7 +187,9 @@ auto search(SearchRequest request, const ScreenFor& wanted, Control& control, co
     question.limit = wanted.limit;
     if (index) {
         question.packed = index->packing;
+        if (question.finishes) index->turned->tell(question);
         screen = choose_screen_of_packed(question, index->frame, control);
+        if (question.finishes) index->turned->answer(question, *screen, control);
     } else if (!in_place) {
         screen = choose_screen(question, control);
     }

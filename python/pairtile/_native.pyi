@@ -73,9 +73,9 @@ class Index:
     """References packed once; passed to searches with the same reference and metric.
 
     `pack` holds the panels as views and what they depend on, for another process of the same
-    instruction set to take over; any other packs anew. None where there is nothing packed. It holds
-    the order of rows too, where one has been made (`knn_plan` makes it); with `verify` an order that
-    is taken over is compared with the rows, ValueError if it is not theirs.
+    instruction set to take over; any other packs anew. None where there is nothing packed. It has
+    the order of rows and the turned rows too, where a search (or `knn_plan`) has made them. With
+    `verify` an order that is taken over is compared with the rows: ValueError if it is not theirs.
     """
 
     def __init__(

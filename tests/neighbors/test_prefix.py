@@ -1,5 +1,10 @@
 """Lower bounds from a few coordinates of rotated rows: the same neighbours, and few pairs left."""
 
+import copy
+import json
+import pickle
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -217,3 +222,225 @@ def test_no_rotation_beyond_the_memory():
     assert pairs == len(x) * len(y)
     assert any("memory_limit" in reason for reason in reasons)
     assert_same(pt.knn(x, y, 10, memory_limit="8MB"), pt.knn(x, y, 10))
+
+
+# --- of an index -----------------------------------------------------------------------------
+
+TURNED = ("directions", "turned_data", "turned_norms", "turned_extents", "turned_whole")
+TURNED = (*TURNED, "turned_more", "guess_data", "guess_norms", "guess_extents")
+
+
+def test_an_index_turns_its_references_once(force_screen):
+    x, y = power_law(300, 128), power_law(6000, 128, seed=2)
+    expected = pt.knn(x, y, 5)
+    for screen in PREFIXES:
+        force_screen(screen)
+        index = pt.NeighborIndex(y)
+        assert not set(TURNED) & set(index._index.pack["blocks"])
+        assert_same(index.knn(x, 5), expected)
+        blocks = index._index.pack["blocks"]
+        assert set(TURNED) < set(blocks)
+        start = {name: blocks[name].ctypes.data for name in TURNED}
+        assert_same(index.knn(x, 5), expected)
+        assert_same(index.knn(k=3), pt.knn(y, k=3))
+        radius = float(np.median(expected.distances))
+        np.testing.assert_array_equal(index.radius_count(x, radius), pt.radius_count(x, y, radius))
+        blocks = index._index.pack["blocks"]
+        assert start == {name: blocks[name].ctypes.data for name in TURNED}
+
+
+@pytest.mark.parametrize(
+    ("block", "factor"), [("turned_data", -1), ("turned_whole", -1), ("turned_more", 100)]
+)
+def test_searches_read_the_turned_references(block, factor, force_screen):
+    x, y = power_law(300, 128), power_law(6000, 128, seed=2)
+    expected = pt.knn(x, y, 5).indices
+    force_screen("prefix")
+    index = pt.NeighborIndex(y)
+    index.knn(x, 5)
+    numbers = index._index.pack["blocks"][block]
+    numbers *= factor
+    assert (index.knn(x, 5).indices != expected).any()
+
+
+def test_guesses_read_the_turned_references(force_screen):
+    """They decide how many pairs are finished, not which rows are neighbours."""
+    from pairtile import _native
+
+    x, y = power_law(300, 128), power_law(6000, 128, seed=2)
+    force_screen("prefix")
+    index = pt.NeighborIndex(y)
+
+    def finished():
+        return _native.finished_pairs(x, y, 5, "euclidean", index=index._index, workers=1)
+
+    before = finished()
+    assert finished() == before
+    index._index.pack["blocks"]["guess_data"][:] *= -1
+    assert finished() > before
+
+
+@pytest.mark.parametrize("screen", PREFIXES)
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
+def test_a_file_brings_the_turned_references(screen, metric, tmp_path, force_screen):
+    from pairtile import _native
+
+    x, y = power_law(300, 100), power_law(3000, 100, seed=2)
+    expected = pt.knn(x, y, 5, metric=metric)
+    force_screen(screen)
+    index = pt.NeighborIndex(y, metric=metric)
+    index.save(tmp_path / "a.index")
+    loaded = pt.NeighborIndex.load(tmp_path / "a.index")
+    blocks, made = loaded._index.pack["blocks"], index._index.pack["blocks"]
+    start, size = loaded._rows.ctypes.data, (tmp_path / "a.index").stat().st_size
+    for name in TURNED:
+        assert start < blocks[name].ctypes.data < start + size or name == "directions"
+        np.testing.assert_array_equal(blocks[name], made[name])
+    counts = set()
+    for one in (index, loaded, pickle.loads(pickle.dumps(index)), copy.deepcopy(loaded)):
+        assert_same(one.knn(x, 5), expected)
+        counts.add(_native.finished_pairs(x, y, 5, metric, index=one._index, workers=1))
+    assert len(counts) == 1
+    assert 5 * len(x) <= counts.pop() < 0.1 * len(x) * len(y)
+
+
+def test_many_searches_are_worth_a_rotation():
+    """None of them alone: as if all queries so far came at once."""
+    x, y = many_rows()
+    index = pt.NeighborIndex(y)
+    strategies = [index.plan(x[:120], 10).strategy for _ in range(150)]
+    assert strategies[0] == "all pairs"
+    assert strategies[-1] == "prefix"
+    assert "the references are turned already" in index.plan(x[:120], 10).reasons
+    assert_same(index.knn(x[:120]), pt.knn(x[:120], y))
+    alone = pt.NeighborIndex(y[:30])  # too few pairs, however often
+    assert {alone.plan(x[:120], 10).strategy for _ in range(40)} == {"all pairs"}
+
+
+def test_a_saved_index_has_its_references_turned_where_it_pays(tmp_path):
+    x, y = many_rows()
+    pt.NeighborIndex(y).save(tmp_path / "a.index")
+    loaded = pt.NeighborIndex.load(tmp_path / "a.index")
+    plan = loaded.plan(x[:500], 10)
+    assert plan.strategy == "prefix"
+    assert "the references are turned already" in plan.reasons
+    spread = np.random.default_rng(0).normal(size=(5000, 64)).astype(np.float32)
+    pt.NeighborIndex(spread).save(tmp_path / "a.index")
+    assert "rotation" not in pt.NeighborIndex.load(tmp_path / "a.index")._index.pack
+
+
+def test_turned_references_beyond_the_memory_are_not_kept(force_screen):
+    from pairtile import _native
+
+    x, y = power_law(300, 128), power_law(6000, 128, seed=2)
+    force_screen("prefix")
+    index = pt.NeighborIndex(y)
+    for limit in (8 << 20, 1 << 30):
+        call = {"precision": "default", "workers": 2, "index": index._index}
+        *_, reasons = _native.knn_plan(x, y, 5, "euclidean", memory_limit=limit, **call)
+        why = [reason for reason in reasons if "turned references are not kept" in reason]
+        assert len(why) == (limit == 8 << 20)
+        assert all(reason.endswith(" MB, more than half of memory_limit") for reason in why)
+        assert ("rotation" in index._index.pack) == (limit == 1 << 30)
+
+
+def aligned(block):
+    """As the memory of a file lies."""
+    room = np.empty(block.nbytes + 64, np.uint8)
+    copy = room[-room.ctypes.data % 64 :][: block.nbytes].view(block.dtype)
+    copy[:] = block.ravel()
+    return copy
+
+
+def scale_directions(pack, factor):
+    pack["blocks"]["directions"] = aligned(factor * pack["blocks"]["directions"])
+
+
+def unlinked(pack):
+    """The same, to be changed."""
+    blocks = {name: aligned(block) for name, block in pack["blocks"].items()}
+    return {**pack, "rotation": dict(pack["rotation"]), "blocks": blocks}
+
+
+BAD_ROTATIONS = {
+    "no mapping": lambda p: p.update(rotation=3),
+    "packing": lambda p: p["rotation"].update(packing="int8"),
+    "unknown packing": lambda p: p["rotation"].update(packing="int4"),
+    "nothing kept": lambda p: p["rotation"].update(kept=0),
+    "too much kept": lambda p: p["rotation"].update(kept=1 << 40),
+    "fewer kept": lambda p: p["rotation"].update(kept=p["rotation"]["kept"] - 1),
+    "more": lambda p: p["rotation"].update(more=p["rotation"]["more"] + 16),
+    "negative more": lambda p: p["rotation"].update(more=-1),
+    "guess": lambda p: p["rotation"].update(guess=0),
+    "kept no number": lambda p: p["rotation"].update(kept="a"),
+    "no width": lambda p: p["rotation"].pop("width"),
+    "fewer directions": lambda p: p["blocks"].update(
+        directions=aligned(p["blocks"]["directions"][:128])
+    ),
+    "not orthonormal": lambda p: scale_directions(p, 1.01),
+    "not finite": lambda p: scale_directions(p, np.nan),
+    **{f"no {name}": lambda p, name=name: p["blocks"].pop(name) for name in TURNED},
+    **{
+        f"short {name}": lambda p, name=name: p["blocks"].update({name: p["blocks"]["centre"]})
+        for name in TURNED
+    },
+}
+
+
+@pytest.mark.parametrize("what", BAD_ROTATIONS)
+def test_rotations_are_not_trusted(what, force_screen):
+    from pairtile import _native
+
+    y = power_law(600, 128)
+    force_screen("prefix")
+    index = pt.NeighborIndex(y)
+    index.knn(k=3)
+    pack = unlinked(index._index.pack)
+    call = {"precision": "default", "workers": 1}
+    assert "rotation" in _native.Index(y, "euclidean", pack=pack, **call).pack
+    BAD_ROTATIONS[what](pack)
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        _native.Index(y, "euclidean", pack=pack, **call)
+
+
+def test_turned_references_of_other_panels_are_made_anew(force_screen):
+    from pairtile import _native
+
+    y = power_law(600, 128)
+    force_screen("prefix")
+    index = pt.NeighborIndex(y)
+    index.knn(k=3)
+    pack = unlinked(index._index.pack)
+    pack["rotation"]["width"] = 1
+    again = _native.Index(y, "euclidean", pack=pack, precision="default", workers=1)
+    assert "rotation" not in again.pack
+    assert_same(index.knn(k=4), pt.knn(y, k=4, precision="float64"))
+
+
+def test_damage_of_turned_references_crashes_nothing(tmp_path, force_screen):
+    """Any neighbours, or an error, of a file that nobody verified."""
+    y = power_law(600, 64)
+    path = tmp_path / "a.index"
+    force_screen("prefix")
+    pt.NeighborIndex(y).save(path)
+    data = path.read_bytes()
+    length = struct.unpack_from("<8sIIQI", data)[2]
+    rng = np.random.default_rng(0)
+    entries = json.loads(data[28 : 28 + length])["blocks"]
+    for name in TURNED:
+        size = np.prod(entries[name]["shape"]) * np.dtype(entries[name]["dtype"]).itemsize
+        for bad in (b"\xff" * 4, b"\x00\x00\x80\x7f", b"\xff\xff\x7f\x7f" * 2):
+            at = entries[name]["offset"] + int(rng.integers(size - 8)) // 4 * 4
+            path.write_bytes(data[:at] + bad + data[at + len(bad) :])
+            with pytest.raises(ValueError, match="do not match their checksum"):
+                pt.NeighborIndex.load(path)
+            try:
+                loaded = pt.NeighborIndex.load(path, verify=False)
+            except ValueError:
+                assert name == "directions"
+                continue
+            found = loaded.knn(k=5).indices
+            assert found.min() >= -1
+            assert found.max() < 600
+            loaded.knn(y[:30], 5)
+            loaded.radius_count(radius=1.0)

@@ -81,7 +81,11 @@ class NeighborIndex:
     queries on it; from a file they come back in host memory.
 
     Memory: 1 (bytes), 2 (bfloat16), 4 or 8 bytes per packed number, beside the references
-    themselves. What was packed never changes, so calls need no lock. A search whose queries make
+    themselves. What was packed never changes, so calls need no lock. Two things come later, made
+    by the first search that they help, or by `save`, and shared by all after it: an order of the
+    rows, by which tiles too far away are left out (16 bytes and up to 64 more per row), and the
+    references turned by a rotation, of which a few coordinates decide (4 bytes per number and 4 per
+    coordinate of each row; `plan` says how many). A search whose queries make
     another precision worthwhile packs the references anew for itself, in blocks, as `knn` does.
 
     Pickling an index pickles its references and packs them again; one that was loaded from a file
@@ -538,8 +542,8 @@ class NeighborIndex:
         """Write references, packed rows and their order to one file, for `load`.
 
         It appears under its name when it is complete; an index that another process has loaded
-        from there before stays intact. The order of rows by which searches leave out tiles too far
-        away is made before, where a search of the references among themselves would want it.
+        from there before stays intact. What searches of the references among themselves would want,
+        an order of rows or a rotation, is made before and written too.
 
         Parameters
         ----------
