@@ -357,7 +357,7 @@ py::tuple bind_nearest_pairs(const py::array& x, const Optional& y, int64_t coun
     numbered(rows, cols);
     std::vector<FoundPair> found;
     const auto find = [&](Control& control) {
-        found = nearest_pairs(request, y.is_none(), count, control);
+        found = nearest_pairs(request, y.is_none(), count, control).pairs;
     };
     run_released(progress, workers, find, memory_limit);
     const auto size = static_cast<py::ssize_t>(found.size());
@@ -370,6 +370,19 @@ py::tuple bind_nearest_pairs(const py::array& x, const Optional& y, int64_t coun
         values.mutable_data()[at] = pair.value;
     }
     return py::make_tuple(i, j, values);
+}
+
+// How many pairs that computed.
+int64_t bind_computed_of_nearest(const py::array& x, const Optional& y, int64_t count,
+                                 const std::string& metric, int workers) {
+    const Source rows(view_of(x));
+    const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
+    const SearchRequest request{rows, cols, metric_of(metric, py::none(), rows.d())};
+    int64_t computed = 0;
+    run_released(py::none(), workers, [&](Control& control) {
+        computed = nearest_pairs(request, y.is_none(), count, control).computed;
+    });
+    return computed;
 }
 
 // Pairs i < j of so many rows.
@@ -502,6 +515,8 @@ void register_neighbors(py::module_& m) {
     m.def("pairs_within", bind_pairs_within, arg("x"), arg("y").none(true), arg("metric"),
           arg("limit"), py::kw_only(), arg("metric_params") = py::none(), arg("workers"),
           arg("memory_limit") = 0, arg("progress") = py::none());
+    m.def("computed_of_nearest", bind_computed_of_nearest, arg("x"), arg("y").none(true),
+          arg("count"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("nearest_pairs", bind_nearest_pairs, arg("x"), arg("y").none(true), arg("count"),
           arg("metric"), py::kw_only(), arg("metric_params") = py::none(), arg("workers"),
           arg("memory_limit") = 0, arg("progress") = py::none());

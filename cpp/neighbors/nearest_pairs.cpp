@@ -1,6 +1,7 @@
 // Threads collect what is not above the bound by themselves and hand it over now and then; the
 // selection lowers the bound. Which pairs it drops depends on the threads, but it drops none before
-// which it does not hold enough others: the result depends on the pairs alone.
+// which it does not hold enough others: the result depends on the pairs alone. Where tiles are
+// skipped, that bound is how far every row reaches.
 #include "neighbors/nearest_pairs.hpp"
 
 #include <algorithm>
@@ -74,6 +75,8 @@ class NearestPairs {
         : pairs_(search),
           finish_(search),
           itself_(itself),
+          row_at_(search.query_order()),
+          col_at_(search.reference_order()),
           least_(search.metric().largest_first() ? -INFINITY : 0.0),
           at_a_time_(static_cast<size_t>(std::clamp<int64_t>(count / 4, 64, 4096))),
           selection_(selection),
@@ -82,16 +85,23 @@ class NearestPairs {
     void begin_rows(const Panels<T>&, int64_t) {}
     void end_rows(const Panels<T>&) {}
 
+    void begin_groups(int, int64_t) {}
+    void begin_group(const Task&) {}
+    void end_group(const Task&) {}
+    double reach(const Task&, int64_t, int64_t) const {
+        return pairs_.formula.unit * selection_.bound().value;
+    }
+
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         const TileFormula& formula = pairs_.formula;
         std::vector<int32_t>& hits = pairs_.hits(tile, task.worker);
         std::vector<FoundPair>& found = found_[static_cast<size_t>(task.worker)].pairs;
         for (int i = 0; i < tile.rows; ++i) {
-            const int64_t row = tile.row + i;
+            const int64_t place = tile.row + i;
             const int64_t past =
-                itself_ ? std::clamp<int64_t>(row + 1 - tile.col, 0, tile.cols) : 0;
+                itself_ ? std::clamp<int64_t>(place + 1 - tile.col, 0, tile.cols) : 0;
             Selection::Bound bound = selection_.bound();
-            if (past == tile.cols || is_after(least_, row, bound)) continue;
+            if (past == tile.cols || is_after(least_, first_row_of(place), bound)) continue;
             const double norm = pairs_.norm(rows, tile.local_row + i);
             double error = pairs_.error(tile, rows, tile.local_row + i);
             const T* values = tile.data + i * tile.ld + past;
@@ -108,13 +118,14 @@ class NearestPairs {
             }
             const T* in_full = finish_.values(task.worker);
             for (int h = 0; h < count; ++h) {
-                const int64_t j = hits[static_cast<size_t>(h)], col = tile.col + past + j;
+                const int64_t j = hits[static_cast<size_t>(h)];
+                const auto [row, col, places] = pair_at(place, tile.col + past + j);
                 const double value = norm + static_cast<double>(finishing ? in_full[h] : values[j]);
                 const double low = value - formula.error_at(value, error);
                 if (is_after(std::max(low, least_), row, {formula.unit * bound.value, bound.row})) {
                     continue;
                 }
-                const double canonical = pairs_.canonical(row, col, task.worker);
+                const double canonical = pairs_.canonical(places.row, places.col, task.worker);
                 if (!(canonical == canonical) || is_after(canonical, row, bound)) continue;
                 found.push_back(
                     {static_cast<uint32_t>(row), static_cast<uint32_t>(col), canonical});
@@ -134,6 +145,27 @@ class NearestPairs {
         std::vector<FoundPair> pairs;
     };
 
+    // No pair of what is at this place is of an earlier row.
+    int64_t first_row_of(int64_t place) const {
+        if (!row_at_) return place;
+        return itself_ ? 0 : row_at_[place];
+    }
+
+    // The rows of a pair, of a set with itself the smaller one first, and where they are.
+    struct Places {
+        int64_t row, col;
+    };
+    struct Pair {
+        int64_t row, col;
+        Places places;
+    };
+    Pair pair_at(int64_t row_place, int64_t col_place) const {
+        const int64_t row = row_at_ ? row_at_[row_place] : row_place;
+        const int64_t col = col_at_ ? col_at_[col_place] : col_place;
+        if (itself_ && row > col) return {col, row, {col_place, row_place}};
+        return {row, col, {row_place, col_place}};
+    }
+
     static bool is_after(double value, int64_t row, const Selection::Bound& bound) {
         return value > bound.value || (value == bound.value && row > bound.row);
     }
@@ -141,27 +173,62 @@ class NearestPairs {
     PairFilter<T> pairs_;
     Finish<T> finish_;
     bool itself_;
-    double least_;  // that a value can be
+    const int64_t *row_at_, *col_at_;  // of each place, null where rows are as they were given
+    double least_;                     // that a value can be
     size_t at_a_time_;
     Selection& selection_;
     std::vector<Found> found_;
 };
 
-}  // namespace
-
-std::vector<FoundPair> nearest_pairs(const SearchRequest& request, bool itself, int64_t count,
-                                     Control& control) {
-    Selection selection(count);
+// What the k of neighbours is here.
+int64_t typical_k(const SearchRequest& request, int64_t count) {
     const int64_t typical = std::max<int64_t>(1, count / request.queries.rows());
-    const ScreenFor wanted{
-        .k = std::min(typical, request.references.rows()), .in_place = true, .finishes = true};
-    search(request, wanted, control, [&]<class T>(const Screened& screened) {
+    return std::min(typical, request.references.rows());
+}
+
+// With tiles skipped where that is chosen; −1 pairs computed where nothing was found.
+NearestPairsFound find_near(const SearchRequest& request, bool itself, int64_t count,
+                            Control& control) {
+    ScreenFor wanted{.k = typical_k(request, count)};
+    wanted.pilot = [&](const std::vector<int64_t>& queries, const std::vector<int64_t>& references,
+                       Control& own) {
+        // as many as there may be within the same distance
+        const double share = static_cast<double>(queries.size()) *
+                             static_cast<double>(references.size()) /
+                             (static_cast<double>(request.queries.rows()) *
+                              static_cast<double>(request.references.rows()));
+        const auto some = static_cast<int64_t>(std::ceil(share * static_cast<double>(count)));
+        return find_near(request.of_some(queries, references), itself, some, own).computed;
+    };
+    if (!may_skip(request, wanted.k)) return {{}, -1};
+    const auto body = [&]<class T>(const Screened& screened) -> NearestPairsFound {
+        if (!screened.skipping) return {{}, -1};
+        Selection selection(count);
         const Search<T> search(screened, {.triangle = itself});
         NearestPairs<T> fold(search, itself, count, selection);
-        search.run(fold);
+        const int64_t computed = search.run_near(fold);
+        if (computed < 0) return {{}, -1};
         fold.finish();
+        return {selection.finish(), computed};
+    };
+    return search(request, wanted, control, body);
+}
+
+}  // namespace
+
+NearestPairsFound nearest_pairs(const SearchRequest& request, bool itself, int64_t count,
+                                Control& control) {
+    NearestPairsFound near = find_near(request, itself, count, control);
+    if (near.computed >= 0) return near;
+    const ScreenFor wanted{.k = typical_k(request, count), .in_place = true, .finishes = true};
+    return search(request, wanted, control, [&]<class T>(const Screened& screened) {
+        Selection selection(count);
+        const Search<T> search(screened, {.triangle = itself});
+        NearestPairs<T> fold(search, itself, count, selection);
+        const int64_t computed = search.run(fold);
+        fold.finish();
+        return NearestPairsFound{selection.finish(), computed};
     });
-    return selection.finish();
 }
 
 }  // namespace pairtile

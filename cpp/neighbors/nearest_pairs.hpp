@@ -9,8 +9,13 @@
 
 namespace pairtile {
 
-// So many of them, in order; fewer where there are no more. Of a set with itself pairs of i < j.
-std::vector<FoundPair> nearest_pairs(const SearchRequest& request, bool itself, int64_t count,
-                                     Control& control);
+struct NearestPairsFound {
+    std::vector<FoundPair> pairs;  // in order
+    int64_t computed;              // of how many pairs the distance was computed
+};
+
+// So many of them; fewer where there are no more. Of a set with itself pairs of i < j.
+NearestPairsFound nearest_pairs(const SearchRequest& request, bool itself, int64_t count,
+                                Control& control);
 
 }  // namespace pairtile

@@ -63,6 +63,9 @@ def finished_pairs(
     index: Index | None = None,
     workers: int,
 ) -> int: ...
+def computed_of_nearest(
+    x: _Array, y: _Array | None, count: int, metric: str, *, workers: int
+) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
 
 class WatchedRange:

@@ -4,6 +4,7 @@ Which numbers are compared, and that they are right, is `test_metrics`; here eve
 distance of `pairwise_distances` in float64, and what follows from them is found by plain loops.
 """
 
+import contextlib
 import math
 import pickle
 
@@ -562,3 +563,107 @@ def test_radius_neighbors_of_a_set_with_itself(metric, uniform):
         distances = found.distances[found.indptr[i] : found.indptr[i + 1]]
         np.testing.assert_array_equal(distances, every[i, mine])
         assert (np.diff(distances) >= 0).all()
+
+
+# --- the most similar pairs, where tiles are skipped ---------------------------------------------
+
+
+@contextlib.contextmanager
+def tiles_skipped(how="always"):
+    from pairtile import _native
+
+    _native.set_skipping(how)
+    try:
+        yield _native
+    finally:
+        _native.set_skipping("")
+
+
+BOUNDED = ("chebyshev", "correlation", "cosine", "euclidean", "mahalanobis", "manhattan")
+BOUNDED = (*BOUNDED, "minkowski", "sqeuclidean", "weuclidean")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("metric", BOUNDED)
+@given(data=st.data(), points=point_sets(rows=st.sampled_from([2, 31, 33, 64, 97, 300])))
+def test_top_pairs_of_near_tiles_have_the_bits_of_the_twin(metric, data, points):
+    x = points.array[:, :40]
+    n = len(x)
+    most = n * (n - 1) // 2
+    count = data.draw(st.one_of(st.integers(1, min(most, 40)), st.just(most)), label="count")
+    workers = data.draw(st.integers(1, 3), label="workers")
+    with tiles_skipped():
+        native, twin = native_and_twin(pt.top_pairs, x, count, workers=workers, **named(metric, x))
+    assert_pairs(native, *twin)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 300, 20_000])
+def test_top_pairs_of_near_tiles(kind, count):
+    x = KINDS[kind](np.random.default_rng(3), 450, 5).astype(np.float32)
+    for metric in ("cosine", "sqeuclidean", "manhattan"):
+        with tiles_skipped("never"):
+            plain = pt.top_pairs(x, count, metric=metric)
+        with tiles_skipped():
+            for workers in (1, 3):
+                assert_pairs(pt.top_pairs(x, count, metric=metric, workers=workers), *plain)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("count", [1, 40, 300, 1500])
+def test_ties_of_one_row_whose_columns_come_last_first(count, workers):
+    """All as far from one row, in an order from the last to the first: a tie in the row of the last
+    pair so far may still come before it."""
+    y = np.stack([np.ones(2000), np.linspace(1, -1, 2000)], axis=1).astype(np.float32)
+    call = {"metric_params": None, "workers": workers}
+    with tiles_skipped() as native:
+        i, j, values = native.nearest_pairs(np.zeros((1, 2)), y, count, "chebyshev", **call)
+    np.testing.assert_array_equal(i, np.zeros(count))
+    np.testing.assert_array_equal(j, np.arange(count))
+    np.testing.assert_array_equal(values, np.ones(count))
+
+
+@pytest.mark.native
+@given(seed=SEEDS, side=st.integers(12, 40), count=st.integers(1, 400))
+def test_ties_of_top_pairs_in_any_order(seed, side, count):
+    """Rows of a lattice, shuffled: columns of a row come in the order of their nearness, and the
+    last pair that counts is one of many of its value and its row."""
+    lattice = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
+    x = np.random.default_rng(seed).permutation(lattice).astype(np.float32) / 3
+    with tiles_skipped():
+        native, twin = native_and_twin(pt.top_pairs, x, count, metric="euclidean", workers=1)
+    assert_pairs(native, *twin)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(("d", "most"), [(2, 40), (3, 150), (5, 1200)])
+def test_top_pairs_compute_few(d, most):
+    """Of each row with those near it: a bound that stops falling is right, and useless."""
+    x = np.random.default_rng(0).random((20_000, d)).astype(np.float32)
+    for count in (1, 100):
+        with tiles_skipped() as native:
+            computed = native.computed_of_nearest(x, None, count, "euclidean", workers=1)
+            assert 16 * len(x) * 0.9 < computed < len(x) * most
+            also = native.computed_of_nearest(x[::2], x[1::2], count, "euclidean", workers=1)
+            assert also < len(x) * most
+        with tiles_skipped("never") as native:
+            every = native.computed_of_nearest(x, None, count, "euclidean", workers=1)
+            assert every >= len(x) * (len(x) - 1) // 2
+
+
+@pytest.mark.native
+def test_top_pairs_skip_tiles_where_it_pays():
+    from pairtile import _native
+
+    rng = np.random.default_rng(1)
+    near, far = rng.random((30_000, 3)), rng.normal(size=(6000, 32))
+    assert _native.computed_of_nearest(near, None, 50, "euclidean", workers=2) < 0.01 * 30_000**2
+    far = far.astype(np.float32)
+    assert _native.computed_of_nearest(far, None, 50, "euclidean", workers=2) >= 6000 * 5999 // 2
+    near[5] = np.nan
+    options = {"metric": "euclidean", "check_finite": False}
+    with tiles_skipped():
+        native, twin = native_and_twin(pt.top_pairs, near[:900], 9, **options)
+    assert_pairs(native, *twin)

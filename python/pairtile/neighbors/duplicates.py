@@ -586,9 +586,10 @@ def top_pairs(
 
     Notes
     -----
-    One sweep, O(rows² d) operations, with one bound for all pairs that falls as nearer ones are
-    found; memory beyond inputs is O(tiles + n). The order is that of canonical float64 distances,
-    as in `knn`: similarities that are equal when rounded need not have ascending rows.
+    One sweep, O(rows² d) operations at most, with one bound for all pairs that falls as nearer ones
+    are found; tiles of rows that are farther apart are left out, where there are such. Memory
+    beyond inputs is O(tiles + n). The order is that of canonical float64 distances, as in `knn`:
+    similarities that are equal when rounded need not have ascending rows.
 
     Examples
     --------
