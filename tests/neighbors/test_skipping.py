@@ -201,6 +201,23 @@ def test_radius_counts_of_hard_data(kind, metric):
     assert_same_counts(x[::2], x[1::2], radius=float(radii[3]), metric=metric)
 
 
+@pytest.mark.parametrize("kind", ["clusters", "grid of three", "one outlier"])
+def test_radii_of_their_own(kind):
+    """Of rows that share a tile some reach much farther than others."""
+    rng = np.random.default_rng(7)
+    x = HARD[kind](rng)
+    radii = pt.kth_distance(x, k=5) * rng.choice([0.1, 1.0, 3.0], len(x))
+    counts = assert_same_counts(x, radius=radii)
+    assert len(set(counts.tolist())) > 5
+    with skipping("never"):
+        plain = pt.radius_neighbors(x, radius=radii)
+    with skipping("always"):
+        found = pt.radius_neighbors(x, radius=radii)
+    for one, other in zip(found, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(np.diff(found.indptr), counts)
+
+
 def test_fidelity_of_generated_rows():
     """Radii of their own on both sides, counted both ways."""
     rng = np.random.default_rng(6)
