@@ -308,13 +308,13 @@ def test_many_searches_are_worth_a_rotation():
     """None of them alone: as if all queries so far came at once."""
     x, y = many_rows()
     index = pt.NeighborIndex(y)
-    strategies = [index.plan(x[:120], 10).strategy for _ in range(150)]
+    strategies = [index.plan(x[:500], 10).strategy for _ in range(40)]
     assert strategies[0] == "all pairs"
     assert strategies[-1] == "prefix"
-    assert "the references are turned already" in index.plan(x[:120], 10).reasons
-    assert_same(index.knn(x[:120]), pt.knn(x[:120], y))
+    assert "the references are turned already" in index.plan(x[:500], 10).reasons
+    assert_same(index.knn(x[:500]), pt.knn(x[:500], y))
     alone = pt.NeighborIndex(y[:30])  # too few pairs, however often
-    assert {alone.plan(x[:120], 10).strategy for _ in range(40)} == {"all pairs"}
+    assert {alone.plan(x[:500], 10).strategy for _ in range(40)} == {"all pairs"}
 
 
 def test_a_saved_index_has_its_references_turned_where_it_pays(tmp_path):
