@@ -504,7 +504,9 @@ def test_relabellings_are_drawn_on_demand(statistic):
     drawn = pt.sliced_test(x, y, method="random", **options)
     assert (drawn.null, drawn.n_permutations) == ("permutation", 999)
     assert drawn.statistic == every.statistic
-    assert set(drawn.null_distribution) <= set(every.null_distribution)
+    # one of them all, but for the order of sums
+    gaps = np.abs(drawn.null_distribution[:, None] - every.null_distribution).min(axis=1)
+    assert gaps.max() <= 1e-12 * every.null_distribution.max()
     assert abs(drawn.pvalue - every.pvalue) < 0.06
 
 
