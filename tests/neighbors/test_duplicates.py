@@ -428,16 +428,17 @@ class Stored:
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "inner_product"])
 @pytest.mark.parametrize("cut", [(1, 1), (7, 11), (40, 40), (300, 300)])
 def test_stored_rows_have_the_results_of_those_in_memory(backend, metric, cut):
-    x = KINDS["repeated"](np.random.default_rng(5), 90, 6).astype(np.float32)
-    x[45:] += np.float32(0.1) * RNG.normal(size=(45, 6)).astype(np.float32)
-    y = x[30:70] * np.float32(1.25)
+    n = 30 if cut == (1, 1) else 90  # a call per pair
+    x = KINDS["repeated"](np.random.default_rng(5), n, 6).astype(np.float32)
+    x[n // 2 :] += np.float32(0.1) * RNG.normal(size=(n - n // 2, 6)).astype(np.float32)
+    y = x[n // 3 : n - n // 4] * np.float32(1.25)
     every = similarities(x, metric)
     threshold = float(np.quantile(every, 0.9 if metric in SIMILAR else 0.1, method="nearest"))
     calls = [
         lambda x, y: pt.near_duplicates(x, threshold=threshold, metric=metric),
         lambda x, y: pt.near_duplicates(x, y, threshold=threshold, metric=metric),
         lambda x, y: pt.top_pairs(x, 50, metric=metric),
-        lambda x, y: pt.top_pairs(x, 90 * 89 // 2, metric=metric),
+        lambda x, y: pt.top_pairs(x, n * (n - 1) // 2, metric=metric),
         lambda x, y: pt.max_similarity(x, metric=metric),
         lambda x, y: pt.max_similarity(x, y, metric=metric),
         lambda x, y: pt.max_similarity(x, metric=metric, earlier_only=True),
