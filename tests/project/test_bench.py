@@ -115,8 +115,9 @@ def test_a_part_of_the_grid_runs_and_its_table_is_remade(tmp_path):
     files = [tmp_path / "many.json", tmp_path / "self.json"]
     for file in files:
         done = bench(
-            "knn", "--only", "d=16", "k=1,10", f"shape={file.stem}", "--scale=0.001", "--repeat=1",
-            "--contenders=pairtile", f"--json={file}", f"--markdown={file.with_suffix('.md')}",
+            "knn", "--only", "d=16", "k=1,10", f"shape={file.stem}", "data=float32",
+            "--scale=0.001", "--repeat=1", "--contenders=pairtile", f"--json={file}",
+            f"--markdown={file.with_suffix('.md')}",
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         sizes = [case["sizes"] for case in json.loads(file.read_text())["cases"]]
@@ -161,7 +162,11 @@ def test_slow_contenders_are_called_less_often(outcomes):
     assert due(pairtile=9, faiss=2, torch=2.3, numpy_serial=2.5) == everyone[:3]  # beaten by faiss
     assert due(pairtile=21, faiss=30, torch=30, numpy_serial=30) == []
     outcomes[0].entries[1].times["one_shot"] = [2.0, 3.0]
-    assert due(pairtile=9, faiss=2, torch=2.3, numpy_serial=2) == ["pairtile", "torch", "kdtree"]
+    assert due(pairtile=9, faiss=2, torch=2.3, numpy_serial=2) == [
+        "pairtile",
+        "torch",
+        "numpy_serial",
+    ]
 
 
 @pytest.mark.oracle("matplotlib")
@@ -279,6 +284,8 @@ def test_wrong_answers_are_over_tolerance(cases):
                 [(loss, *gradients)],
                 [(loss * 1.01, *gradients), (loss, *gradients * 1.01)],
             )
+        elif case.task == "sliced_control":  # everybody draws directions of their own
+            right, wrong = [reference["value"]], [reference["value"] * 1.03]
         else:
             right, wrong = [reference["value"]], [reference["value"] * 1.01]
         assert all(judged(case, result, reference) for result in right), case.title
