@@ -69,8 +69,12 @@ def _sheet(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
 
 
 def _power_law(rng: np.random.Generator, rows: int, d: int) -> NDArray[np.float32]:
-    """Draw Gaussian rows whose spectrum falls as embeddings' does, not along the axes."""
-    widths = (1 + np.arange(d, dtype=np.float32)) ** np.float32(-0.5)
+    """Draw Gaussian rows whose spectrum falls as a power, not along the axes.
+
+    At d=768 the first 64 coordinates of turned rows leave about two of a hundred pairs, where they
+    leave a third of those of the embeddings of sentences, and the first 128 four.
+    """
+    widths = (1 + np.arange(d, dtype=np.float32)) ** np.float32(-2 / 3)
     turn = np.linalg.qr(_gaussian(rng, d, d))[0]
     x: NDArray[np.float32] = (_gaussian(rng, rows, d) * widths) @ turn
     return x
