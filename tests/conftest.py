@@ -56,12 +56,12 @@ def _no_gpu() -> str | None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("GPU tests on slow machines")
+    group = parser.getgroup("slow machines")
     group.addoption(
-        "--gpu-sample",
+        "--sample",
         type=int,
         metavar="N",
-        help="of each test function marked gpu, run N sets of parameters, spread evenly",
+        help="of each test function that is chosen, run N sets of parameters, spread evenly",
     )
     parser.getgroup("skips").addoption(
         "--expected-skips",
@@ -80,14 +80,14 @@ def pytest_configure(config: pytest.Config) -> None:
         importlib.import_module("cupy").cuda.set_allocator(None)
 
 
+@pytest.hookimpl(trylast=True)  # of what -m and -k leave
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    sample = config.getoption("--gpu-sample")
+    sample = config.getoption("--sample")
     if sample is None:
         return
     by_function: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("gpu"):
-            by_function.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        by_function.setdefault(item.nodeid.partition("[")[0], []).append(item)
     left_out: set[pytest.Item] = set()
     for group in by_function.values():
         left_out |= set(group) - {group[i * len(group) // sample] for i in range(sample)}

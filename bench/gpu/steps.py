@@ -17,7 +17,7 @@ PYTEST = ["-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"]
 PYTEST += ["--ignore=tests/gpu/test_gpu_bench.py"]  # which rehearses what is running
 # One parameter set of each test function, and no pool, in which an access beyond an array would
 # mostly hit another one of ours.
-PART = ["--gpu-sample=1", "--no-memory-pool"]
+PART = ["--sample=1", "--no-memory-pool"]
 SANITIZERS = ("memcheck", "racecheck")
 SHARES = {"tests": 0.25, "memcheck": 0.12, "racecheck": 0.12}  # of the budget, at most
 REPORTED = re.compile(r"^=========\s+(Invalid|Misaligned|Error|Race|Potential|Barrier)", re.M)

@@ -318,7 +318,7 @@ def test_gpu_run_takes_every_step_within_its_share(gpu):
     assert sum(steps.SHARES.values()) < 0.6  # most of the time is for what is timed
     for tool in steps.SANITIZERS:
         assert commands[tool][:3] == ["compute-sanitizer", "--tool", tool]
-        assert "--gpu-sample=1" in commands[tool]
+        assert "--sample=1" in commands[tool]
 
 
 def test_gpu_steps_tell_what_became_of_them(gpu):

@@ -1,6 +1,7 @@
-"""A skip that .ci/run does not expect is a failure."""
+"""What tests/conftest.py adds to pytest: skips that fail, and samples of sets of parameters."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,16 +40,41 @@ def test_oracle_that_is_there():
     ],
 )
 def test_what_is_not_expected_fails(options, counts, tmp_path):
-    (tmp_path / "test_cases.py").write_text(CASES)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = oracle\n")
+    said = _pytest(tmp_path, CASES, options)
+    assert f"{counts} in " in said, said
+    assert ("unexpected skip" in said) == ("failed" in counts)
+
+
+@pytest.mark.host
+def test_a_sample_is_of_what_is_chosen(tmp_path):
+    text = """
+import pytest
+
+CHOSEN = [*range(50), *(pytest.param(i, marks=pytest.mark.oracle) for i in range(50, 90))]
+
+@pytest.mark.parametrize("i", CHOSEN)
+def test_many(i):
+    print(f"set {i}.")
+
+def test_one():
+    pass
+"""
+    said = _pytest(tmp_path, text, ["--sample=5", "-s", "-m", "not oracle"])
+    assert "6 passed, 85 deselected in " in said, said
+    assert re.findall(r"set (\d+)\.", said) == ["0", "10", "20", "30", "40"]
+
+
+def _pytest(folder: Path, text: str, options: list[str]) -> str:
+    """Return what pytest says of this test file, with the project's conftest.py."""
+    (folder / "test_cases.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = oracle\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "-q", *options, str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-p", "conftest", "-q", *options, str(folder)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
         | {"PYTEST_ADDOPTS": "-p no:cacheprovider"},
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert f"{counts} in " in done.stdout, done.stdout
-    assert ("unexpected skip" in done.stdout) == ("failed" in counts)
+    return done.stdout
