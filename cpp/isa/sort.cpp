@@ -17,6 +17,7 @@ inline namespace PAIRTILE_ISA {
 template <class K>
 constexpr SortOps<K> sort_ops = {most_sorted<K>,
                                  sort_few<K>,
+                                 pivot_of<K>,
                                  partition<K>,
                                  add_moments<K>,
                                  add_costs<AbsoluteCost, K>,

@@ -21,11 +21,10 @@ struct SortOps {
     int few;  // keys that `sort_few` takes at most
     // sorted = the n keys in order; the two may be one
     void (*sort_few)(const K* keys, int n, K* sorted);
-    // Keys <= pivot to the front of `keys`, the others to the back of `other`; both hold n, and
-    // what is between is overwritten. A call takes the keys from begin to end, `low` being what the
-    // call before it returned: how many are at the front.
-    int64_t (*partition)(K* keys, int64_t begin, int64_t end, int64_t n, K pivot, K* other,
-                         int64_t low);
+    // One of n > few keys, near the middle of them.
+    K (*pivot)(const K* keys, int64_t n);
+    // Keys <= pivot to the front, the others behind them; how many the former are.
+    int64_t (*partition)(K* keys, int64_t n, K pivot);
 
     // Add Σ v and Σ v² of values v, less the middle, to the sums of line_lanes lanes. Of the calls
     // that a line takes all but the last have whole lanes.

@@ -20,6 +20,7 @@
 namespace pairtile {
 
 inline constexpr int64_t batch_bytes = int64_t{40} << 20;  // projections held at a time
+inline constexpr int64_t list_worth_a_thread = 1 << 13;    // of its own
 inline constexpr int64_t least_batch = 8;  // directions for the threads, however many the rows
 
 // How many directions are projected together. The number of workers has no say: gradients are added
@@ -56,17 +57,21 @@ inline constexpr bool is_bare = !requires {
     Item::row;
 };
 
-// The items of the rows from begin to end: beside the values or, bare keys, in their place.
+// The items of these values: beside them or, bare keys, in their place.
 template <class T, class Item>
-void fill_list(T* values, int64_t begin, int64_t end, Item* items) {
-    for (int64_t i = begin; i < end; ++i) {
-        if constexpr (requires { Item::row; }) {
-            items[i] = Item(key_of_value(values[i]), static_cast<uint32_t>(i));
-        } else {
-            const Item item{key_of_value(values[i])};
-            std::memcpy(values + i, &item, sizeof item);
+void fill_list(T* values, int64_t size, Item* items, const Tick& tick) {
+    constexpr int64_t block = 1 << 16;
+    tick.for_each((size + block - 1) / block, [&](int64_t b, const Tick&) {
+        const int64_t end = std::min(size, (b + 1) * block);
+        for (int64_t i = b * block; i < end; ++i) {
+            if constexpr (requires { Item::row; }) {
+                items[i] = Item(key_of_value(values[i]), static_cast<uint32_t>(i));
+            } else {
+                const Item item{key_of_value(values[i])};
+                std::memcpy(values + i, &item, sizeof item);
+            }
         }
-    }
+    });
 }
 
 // Where the list of these values goes.
@@ -89,57 +94,41 @@ const double* filled_levels(const Side& side, Buffer<double>& memory) {
     return memory.data();
 }
 
-// Both lists of a direction, sorted. Of the longer one's two places one is free for the other.
-// fill(values, size, items) makes a list, sort(items, scratch, size) sorts it.
-template <class T, class Item, class Fill, class Sort>
-std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m,
-                                                 SortBuffers<Item>& mine, const Fill& fill,
-                                                 const Sort& sort) {
+// Both lists of a direction, sorted. Of the longer one's two places one is free for the other. With
+// `keys` they are in the place of the values already.
+template <class T, class Item>
+std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m, bool keys,
+                                                 SortBuffers<Item>& mine, const Tick& tick) {
     Item *longer = place_of_list(x, n, mine.x), *shorter = place_of_list(y, m, mine.y);
-    fill(x, n, longer);
-    fill(y, m, shorter);
+    if (!keys) {
+        fill_list(x, n, longer, tick);
+        fill_list(y, m, shorter, tick);
+    }
     const bool swapped = m > n;
     if (swapped) std::swap(longer, shorter);
     mine.scratch.reserve(std::max(n, m));
     ask_for_large_pages(mine.scratch.data(), std::max(n, m));
     Item* spare = mine.scratch.data();
-    const Item* first = sort(longer, spare, std::max(n, m));
-    const Item* second = sort(shorter, first == longer ? spare : longer, std::min(n, m));
+    const Item* first = sort_items(longer, spare, std::max(n, m), tick);
+    const Item* second =
+        sort_items(shorter, first == longer ? spare : longer, std::min(n, m), tick);
     return swapped ? std::pair(second, first) : std::pair(first, second);
 }
 
-// By one worker. With `keys` they are in the place of the values already.
+// The same of lists that are sorted where they are, one by one worker and one by another.
 template <class T, class Item>
-std::pair<const Item*, const Item*> sorted_lists(T* x, int64_t n, T* y, int64_t m, bool keys,
-                                                 SortBuffers<Item>& mine, const Tick& tick) {
-    return sorted_lists(
-        x, n, y, m, mine,
-        [keys](T* values, int64_t size, Item* items) {
-            if (!keys) fill_list(values, 0, size, items);
-        },
-        [&](Item* items, Item* scratch, int64_t size) {
-            return sort_items(items, scratch, size, tick);
-        });
-}
-
-// By all of them.
-template <class T, class Item>
-std::pair<const Item*, const Item*> sorted_lists_together(T* x, int64_t n, T* y, int64_t m,
-                                                          bool keys, SortBuffers<Item>& mine,
-                                                          Control& control) {
-    constexpr int64_t block = 1 << 16;
-    return sorted_lists(
-        x, n, y, m, mine,
-        [&](T* values, int64_t size, Item* items) {
-            if (keys) return;
-            parallel_for((size + block - 1) / block, control, [&](int64_t b, int worker) {
-                control.tick(worker);
-                fill_list(values, b * block, std::min(size, (b + 1) * block), items);
-            });
-        },
-        [&](Item* items, Item* scratch, int64_t size) {
-            return sort_items_together(items, scratch, size, control);
-        });
+std::pair<const Item*, const Item*> lists_sorted_apart(T* x, int64_t n, T* y, int64_t m, bool keys,
+                                                       SortBuffers<Item>& mine, Control& control) {
+    Item *of_x = place_of_list(x, n, mine.x), *of_y = place_of_list(y, m, mine.y);
+    parallel_for(2, control, [&](int64_t side, int worker) {
+        const Tick tick{control, worker};
+        T* values = side == 0 ? x : y;
+        Item* items = side == 0 ? of_x : of_y;
+        const int64_t size = side == 0 ? n : m;
+        if (!keys) fill_list(values, size, items, tick);
+        sort_items(items, static_cast<Item*>(nullptr), size, tick);
+    });
+    return {of_x, of_y};
 }
 
 // Turns the two sorted lists of one direction into its cost. When gradients are asked for, it also
@@ -198,29 +187,37 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
         batch.project(slices.x, frame, px, control, keys);
         batch.project(slices.y, frame, py, control, keys);
         const int64_t lines = std::min(step, count - first);
-        const auto reduce_line = [&](int64_t l, const Item* of_x, const Item* of_y, int worker) {
-            auto& mine = buffers[static_cast<size_t>(worker)];
-            Sorted<T, Item> x{of_x, n, x_weights}, y{of_y, m, y_weights};
+        const auto reduce_line = [&](int64_t l, const std::pair<const Item*, const Item*>& lists,
+                                     SortBuffers<Item>& mine, const Tick& tick) {
+            Sorted<T, Item> x{lists.first, n, x_weights}, y{lists.second, m, y_weights};
             if (weighted) {
                 x.levels = filled_levels(x, mine.x_levels);
                 y.levels = filled_levels(y, mine.y_levels);
             }
-            costs[first + l] = reduce(x, y, first + l, px.of(l), py.of(l), Tick{control, worker});
+            costs[first + l] = reduce(x, y, first + l, px.of(l), py.of(l), tick);
             control.advance(1);
         };
-        // so few long lines that workers would be idle: all of them work on each
-        if (lines < control.workers() && std::max(n, m) >= long_list) {
+        // so few lines that workers would be idle: all of them work on each
+        const bool few = lines < control.workers();
+        if (few && std::max(n, m) >= long_list) {
+            const Tick tick{control, 0, true};
             for (int64_t l = 0; l < lines; ++l) {
-                const auto [of_x, of_y] =
-                    sorted_lists_together(px.of(l), n, py.of(l), m, keys, buffers[0], control);
-                reduce_line(l, of_x, of_y, 0);
+                const auto lists = sorted_lists(px.of(l), n, py.of(l), m, keys, buffers[0], tick);
+                reduce_line(l, lists, buffers[0], tick);
+            }
+        } else if (few && is_number<Item> && std::min(n, m) >= list_worth_a_thread) {
+            const Tick tick{control, 0};
+            for (int64_t l = 0; l < lines; ++l) {
+                const auto lists =
+                    lists_sorted_apart(px.of(l), n, py.of(l), m, keys, buffers[0], control);
+                reduce_line(l, lists, buffers[0], tick);
             }
         } else {
             parallel_for(lines, workers, control, [&](int64_t l, int worker) {
-                const auto [of_x, of_y] =
-                    sorted_lists(px.of(l), n, py.of(l), m, keys,
-                                 buffers[static_cast<size_t>(worker)], Tick{control, worker});
-                reduce_line(l, of_x, of_y, worker);
+                auto& mine = buffers[static_cast<size_t>(worker)];
+                const Tick tick{control, worker};
+                const auto lists = sorted_lists(px.of(l), n, py.of(l), m, keys, mine, tick);
+                reduce_line(l, lists, mine, tick);
             });
         }
         if (gradients.x) {

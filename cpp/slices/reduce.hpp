@@ -9,9 +9,11 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "pairtile/slice/cost.hpp"
 #include "pairtile/slice/lanes.hpp"
@@ -104,6 +106,8 @@ void couple(const X& x, const Y& y, const Tick& tick, Visit&& visit) {
     }
 }
 
+inline constexpr int64_t line_stretch = 1 << 16;  // of lines, with a sum of its own
+
 // Of lanes that are overwritten.
 inline double sum_of_lanes(double* lane) {
     for (int half = line_lanes / 2; half; half /= 2) {
@@ -130,23 +134,24 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
         });
         return sum;
     }
-    double lane[line_lanes] = {};
-    constexpr int64_t stretch = 1 << 16;
-    for (int64_t from = 0; from < x.size; from += stretch) {
-        tick();
-        const int64_t end = std::min(x.size, from + stretch);
+    const int64_t stretches = (x.size + line_stretch - 1) / line_stretch;
+    std::vector<double> sums(static_cast<size_t>(stretches));
+    tick.for_each(stretches, [&](int64_t s, const Tick&) {
+        double lane[line_lanes] = {};
+        const int64_t from = s * line_stretch, count = std::min(line_stretch, x.size - from);
         if constexpr (std::is_same_v<Item, Bare<T>> && !std::is_same_v<Cost, PowerCost>) {
             const SortOps<Key<T>>& ops = sort_ops<Key<T>>();
             const auto add =
                 std::is_same_v<Cost, SquaredCost> ? ops.add_squares : ops.add_differences;
-            add(&x.items[from].key, &y.items[from].key, end - from, lane);
+            add(&x.items[from].key, &y.items[from].key, count, lane);
         } else {
-            in_lanes(end - from, [&](int l, int64_t i) {
+            in_lanes(count, [&](int l, int64_t i) {
                 lane[l] += cost.value(x.value(from + i) - y.value(from + i));
             });
         }
-    }
-    return sum_of_lanes(lane) / static_cast<double>(x.size);
+        sums[static_cast<size_t>(s)] = sum_of_lanes(lane);
+    });
+    return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(x.size);
 }
 
 // factor · ∂W_p^p/∂(projected row), written for every row of both sets.
@@ -301,18 +306,19 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
         if (x.size == y.size) {  // all of them in one pass
             MiddleSums sums_x = sums_from_middle(x), sums_y = sums_from_middle(y);
             sums_x.weight[0] = sums_y.weight[0] = static_cast<double>(x.size);
-            double lane[line_lanes] = {};
-            const SquareSums sums{lane, sums_x.side(), sums_y.side()};
-            constexpr int64_t stretch = 1 << 16;
-            for (int64_t from = 0; from < x.size; from += stretch) {
+            double sum = 0;
+            for (int64_t from = 0; from < x.size; from += line_stretch) {
                 tick();
-                const int64_t count = std::min(stretch, x.size - from);
+                double lane[line_lanes] = {};
+                const SquareSums sums{lane, sums_x.side(), sums_y.side()};
+                const int64_t count = std::min(line_stretch, x.size - from);
                 sort_ops<Key<T>>().add_squares_and_moments(&x.items[from].key, &y.items[from].key,
                                                            count, sums);
+                sum += sum_of_lanes(lane);
             }
             of_x = sums_x.moments();
             of_y = sums_y.moments();
-            return sum_of_lanes(lane) / static_cast<double>(x.size);
+            return sum / static_cast<double>(x.size);
         }
     }
     of_x = moments_of(x);

@@ -1,5 +1,6 @@
 #include "slices/sort.hpp"
 
+#include <algorithm>
 #include <string_view>
 
 #include "isa/sort_ops.hpp"
@@ -44,6 +45,9 @@ template <>
 const SortOps<uint64_t>& sort_ops<uint64_t>() {
     return sort_tables_of(isa().name).of_64_bits;
 }
+
+void sort_by_comparing(uint32_t* keys, int64_t n) { std::sort(keys, keys + n); }
+void sort_by_comparing(uint64_t* keys, int64_t n) { std::sort(keys, keys + n); }
 
 template <>
 ColumnSums<float> column_sums_of<float>() {

@@ -26,10 +26,11 @@ struct KeyVec<uint32_t> {
     // is room for all lanes at `low`. (Compressed in registers: into memory it is slow on Zen 4.)
     static int split(Reg a, Reg pivot, uint32_t* low, uint32_t* high) {
         const __mmask16 below = _mm512_cmple_epu32_mask(a, pivot);
-        const int count = __builtin_popcount(below), rest = lanes - count;
+        const int count = __builtin_popcount(below);
         store(low, _mm512_maskz_compress_epi32(below, a));
-        _mm512_mask_storeu_epi32(high - rest, static_cast<__mmask16>((1u << rest) - 1),
-                                 _mm512_maskz_compress_epi32(static_cast<__mmask16>(~below), a));
+        _mm512_mask_storeu_epi32(high - lanes + count,
+                                 static_cast<__mmask16>(((1u << lanes) - 1) >> count),
+                                 _mm512_maskz_compress_epi32(_knot_mask16(below), a));
         return count;
     }
 };
@@ -47,10 +48,11 @@ struct KeyVec<uint64_t> {
     static Reg max(Reg a, Reg b) { return (Reg)((Keys)a < (Keys)b ? (Keys)b : (Keys)a); }
     static int split(Reg a, Reg pivot, uint64_t* low, uint64_t* high) {
         const __mmask8 below = _mm512_cmple_epu64_mask(a, pivot);
-        const int count = __builtin_popcount(below), rest = lanes - count;
+        const int count = __builtin_popcount(below);
         store(low, _mm512_maskz_compress_epi64(below, a));
-        _mm512_mask_storeu_epi64(high - rest, static_cast<__mmask8>((1u << rest) - 1),
-                                 _mm512_maskz_compress_epi64(static_cast<__mmask8>(~below), a));
+        _mm512_mask_storeu_epi64(high - lanes + count,
+                                 static_cast<__mmask8>(((1u << lanes) - 1) >> count),
+                                 _mm512_maskz_compress_epi64(_knot_mask8(below), a));
         return count;
     }
 };

@@ -6,6 +6,8 @@
 // two. What is then sorted column by column is transposed.
 #pragma once
 
+#include <algorithm>
+
 #include "isa/sort_ops.hpp"
 
 namespace pairtile {
@@ -55,7 +57,6 @@ struct KeyMatrix {
     using L = KeyLanes<K>;
     using Reg = typename V::Reg;
     static constexpr int lanes = V::lanes, size = rows * lanes;
-    static_assert(rows >= lanes);
 
     Reg row[rows];
 
@@ -129,6 +130,17 @@ struct KeyMatrix {
             bitonic_lanes<apart / 2>();
         }
     }
+    // the lanes of one row
+    template <int width>
+    [[gnu::always_inline]] void sort_lanes() {
+        static_assert(rows == 1);
+        if constexpr (width <= lanes) {
+            const Reg a = row[0], b = L::pick(a, a, [](int c) { return c ^ (width - 1); });
+            row[0] = by_half<width / 2>(V::min(a, b), V::max(a, b));
+            bitonic_lanes<width / 4>();
+            sort_lanes<2 * width>();
+        }
+    }
     template <int from, int apart>
     [[gnu::always_inline]] void bitonic_group() {
         if constexpr (from < rows) {
@@ -153,30 +165,42 @@ struct KeyMatrix {
         }
     }
 
-    // blocks of `lanes` rows, each transposed by itself
+    // blocks of `lanes` rows, each transposed by itself; fewer rows change places with as many
+    // groups of lanes, and the lanes that came from different rows then with each other
+    static constexpr int group = rows < lanes ? lanes / rows : 1;
     template <int apart, int i>
     [[gnu::always_inline]] void transpose_step() {
         if constexpr (i < rows) {
             if constexpr ((i & apart) == 0) {
+                constexpr int across = apart * group;
                 const Reg a = row[i], b = row[i + apart];
-                row[i] = L::pick(a, b, [](int c) { return c & apart ? lanes + (c ^ apart) : c; });
+                row[i] = L::pick(a, b, [](int c) { return c & across ? lanes + (c ^ across) : c; });
                 row[i + apart] =
-                    L::pick(a, b, [](int c) { return c & apart ? lanes + c : c ^ apart; });
+                    L::pick(a, b, [](int c) { return c & across ? lanes + c : c ^ across; });
             }
             transpose_step<apart, i + 1>();
         }
     }
+    template <int i>
+    [[gnu::always_inline]] void transpose_lanes() {
+        if constexpr (group > 1 && i < rows) {
+            row[i] = L::pick(row[i], row[i], [](int c) { return c % rows * group + c / rows; });
+            transpose_lanes<i + 1>();
+        }
+    }
     template <int apart>
     [[gnu::always_inline]] void transpose() {
-        if constexpr (apart < lanes) {
+        if constexpr (apart * group < lanes) {
             transpose_step<apart, 0>();
             transpose<2 * apart>();
+        } else {
+            transpose_lanes<0>();
         }
     }
 
     // The register of sorted keys number `part`, after the transposition.
     static constexpr int row_of(int part) {
-        constexpr int blocks = rows / lanes;
+        constexpr int blocks = rows < lanes ? 1 : rows / lanes;
         return part % blocks * lanes + part / blocks;
     }
 
@@ -227,30 +251,83 @@ constexpr int most_sorted = sort_rows* KeyVec<K>::lanes;
 
 template <class K>
 void sort_few(const K* keys, int n, K* sorted) {
-    constexpr int lanes = KeyVec<K>::lanes;
-    if constexpr (lanes <= sort_rows / 2) {
-        if (n <= most_sorted<K> / 2) return sort_matrix<K, sort_rows / 2>(keys, n, sorted);
-    }
+    if (n <= most_sorted<K> / 4) return sort_matrix<K, sort_rows / 4>(keys, n, sorted);
+    if (n <= most_sorted<K> / 2) return sort_matrix<K, sort_rows / 2>(keys, n, sorted);
     sort_matrix<K, sort_rows>(keys, n, sorted);
 }
 
-// The keys from begin to end, of n; what came before them left `low` keys at the front.
+// Of seven rows in places far apart the middle key of each column, and of these the middle one.
 template <class K>
-int64_t partition(K* keys, int64_t begin, int64_t end, int64_t n, K pivot, K* other, int64_t low) {
+K pivot_of(const K* keys, int64_t n) {
     using V = KeyVec<K>;
+    constexpr int lanes = V::lanes;
+    KeyMatrix<K, 8> matrix;
+    const int64_t step = (n - lanes) / 6;
+    for (int i = 0; i < 7; ++i) matrix.row[i] = V::flip(V::load(keys + i * step));
+    matrix.row[7] = V::flip(V::broadcast(~K(0)));
+    matrix.template sort_columns<0, 8>();
+    KeyMatrix<K, 1> middle;
+    middle.row[0] = matrix.row[3];
+    middle.template sort_lanes<2>();
+    alignas(64) K sorted[lanes];
+    V::store(sorted, V::flip(middle.row[0]));
+    return sorted[lanes / 2];
+}
+
+// Keys <= pivot to the front, in place; how many they are. Two stretches at both ends are held in
+// registers, so that there is room for what is written, and the next one comes from the end with
+// less room: at most all of it is written to either end.
+template <class K>
+int64_t partition(K* keys, int64_t n, K pivot) {
+    using V = KeyVec<K>;
+    constexpr int lanes = V::lanes, held = sort_rows / 2;
+    if (n < sort_rows * lanes) {
+        sort_few(keys, static_cast<int>(n), keys);
+        int64_t low = 0;
+        for (int64_t i = 0; i < n; ++i) low += keys[i] <= pivot;
+        return low;
+    }
     const auto above = V::flip(V::broadcast(pivot));
-    int64_t i = begin;
-    // i − low keys have gone to the back of `other`
-    for (; i + V::lanes <= end; i += V::lanes) {
-        low += V::split(V::load(keys + i), above, keys + low, other + (n - i) + low);
+    const int rest = static_cast<int>(n % lanes);
+    K *low = keys, *high = keys + n - rest;  // the ends of what is written
+    alignas(64) K last[lanes];
+    for (int c = 0; c < lanes; ++c) last[c] = c < rest ? keys[n - rest + c] : ~K(0);
+
+    const K *front = keys + held * lanes, *back = high - held * lanes;  // of what is not read
+    typename V::Reg first[2 * held];
+    for (int i = 0; i < held; ++i) {
+        first[i] = V::load(keys + i * lanes);
+        first[held + i] = V::load(back + i * lanes);
     }
-    for (; i < end; ++i) {
-        const K key = keys[i];
-        keys[low] = key;
-        other[n - i + low - 1] = key;
-        low += key <= pivot;
+    const auto put = [&](typename V::Reg a) {
+        const int count = V::split(a, above, low, high);
+        low += count;
+        high += count - lanes;
+    };
+    const auto next = [&](int64_t size) {
+        const bool from_back = high - back < front - low;
+        back -= from_back ? size : 0;
+        const K* from = from_back ? back : front;
+        front += from_back ? 0 : size;
+        return from;
+    };
+    while (back - front >= held * lanes) {
+        const K* from = next(held * lanes);
+        typename V::Reg some[held];
+        for (int i = 0; i < held; ++i) some[i] = V::load(from + i * lanes);
+        for (int i = 0; i < held; ++i) put(some[i]);
     }
-    return low;
+    while (front < back) put(V::load(next(lanes)));
+    for (int i = 0; i < 2 * held; ++i) put(first[i]);
+    alignas(64) K parted[lanes];
+    const int count = std::min(V::split(V::load(last), above, parted, parted + lanes), rest);
+    K* end = keys + n - rest;
+    for (int c = count; c < rest; ++c) end[c] = parted[c];
+    for (int c = 0; c < count; ++c) {  // a larger key makes room
+        end[c] = low[c];
+        low[c] = parted[c];
+    }
+    return low - keys + count;
 }
 
 }  // namespace PAIRTILE_ISA

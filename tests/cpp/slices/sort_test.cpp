@@ -112,30 +112,23 @@ TEST(networks_sort_zeros_and_ones) {
     });
 }
 
-// In two calls, of which the first ends anywhere.
 template <class K>
 void check_partition(const std::string& isa, Random& random, int64_t n, K pivot, K largest) {
     const std::vector<K> keys = random_keys<K>(random, n, largest);
-    Guarded<K> front(keys), back(std::vector<K>(keys.size(), 0));
-    const int64_t middle = integer(random, 0, n);
-    const auto& partition = sort_ops<K>().partition;
-    const int64_t some = partition(front.data(), 0, middle, n, pivot, back.data(), 0);
-    const int64_t low = partition(front.data(), middle, n, n, pivot, back.data(), some);
-    CHECK(low == std::count_if(keys.begin(), keys.end(), [&](K key) { return key <= pivot; }), isa,
-          n, pivot);
-    CHECK(front.intact() && back.intact(), isa, n);
-    std::vector<K> both(front.data(), front.data() + low);
-    CHECK(std::all_of(both.begin(), both.end(), [&](K key) { return key <= pivot; }), isa, n);
-    const std::vector<K> rest(back.data() + low, back.data() + n);
-    CHECK(std::all_of(rest.begin(), rest.end(), [&](K key) { return key > pivot; }), isa, n);
-    both.insert(both.end(), rest.begin(), rest.end());
-    CHECK(sorted(both) == sorted(keys), isa, n);
+    Guarded<K> list(keys);
+    const int64_t low = sort_ops<K>().partition(list.data(), n, pivot);
+    const auto below = [pivot](K key) { return key <= pivot; };
+    CHECK(low == std::count_if(keys.begin(), keys.end(), below), isa, n, pivot);
+    CHECK(list.intact(), isa, n);
+    CHECK(std::all_of(list.data(), list.data() + low, below), isa, n);
+    CHECK(std::none_of(list.data() + low, list.data() + n, below), isa, n);
+    CHECK(sorted(list.keys()) == sorted(keys), isa, n);
 }
 
 TEST(partition_sends_keys_to_both_ends) {
     Random random(2);
     for_each_isa([&](const std::string& isa) {
-        for (int64_t n = 0; n <= 300; ++n) {
+        for (int64_t n = 0; n <= 700; ++n) {
             const auto any32 = random_keys<uint32_t>(random, 1)[0];
             const auto any64 = random_keys<uint64_t>(random, 1)[0];
             check_partition<uint32_t>(isa + " 32", random, n, any32, ~0u);
@@ -147,6 +140,30 @@ TEST(partition_sends_keys_to_both_ends) {
             check_partition<uint64_t>(isa + " 64", random, n, ~0ull, ~0ull);
             check_partition<uint64_t>(isa + " 64", random, n, 0, ~0ull);
         }
+    });
+}
+
+template <class K>
+void check_pivot(const std::string& isa, Random& random) {
+    const SortOps<K>& ops = sort_ops<K>();
+    for (const int64_t n : {int64_t{ops.few} + 1, int64_t{1000}, int64_t{100000}}) {
+        for (const bool in_order : {false, true}) {
+            std::vector<K> keys = random_keys<K>(random, n);
+            if (in_order) keys = sorted(keys);
+            const K pivot = ops.pivot(keys.data(), n);
+            CHECK(std::count(keys.begin(), keys.end(), pivot) > 0, isa, n);
+            const auto low =
+                std::count_if(keys.begin(), keys.end(), [pivot](K key) { return key <= pivot; });
+            CHECK(low > n / 8 && low < n - n / 8, isa, n, low, in_order);
+        }
+    }
+}
+
+TEST(pivots_are_keys_near_the_middle) {
+    Random random(8);
+    for_each_isa([&](const std::string& isa) {
+        check_pivot<uint32_t>(isa + " 32", random);
+        check_pivot<uint64_t>(isa + " 64", random);
     });
 }
 
@@ -248,19 +265,17 @@ TEST(lists_of_every_shape_are_sorted_and_ties_keep_their_order) {
     });
 }
 
-TEST(bad_pivots_end_in_a_sort_by_digits) {
+TEST(bad_pivots_end_in_a_sort_by_comparing) {
     Random random(5);
     Control control(no_poll);
     const Tick tick{control, 0};
     for_each_isa([&](const std::string& isa) {
         for (int depth = 0; depth < 5; ++depth) {
-            for (const bool home : {true, false}) {
-                const auto keys = random_keys<uint64_t>(random, 5000);
-                Guarded<uint64_t> from(keys), other(std::vector<uint64_t>(keys.size(), 0));
-                Quicksort<uint64_t>(tick).sort(from.data(), other.data(), 5000, home, depth);
-                CHECK((home ? from : other).keys() == sorted(keys), isa, depth, home);
-                CHECK(from.intact() && other.intact(), isa, depth, home);
-            }
+            const auto keys = random_keys<uint64_t>(random, 5000);
+            Guarded<uint64_t> list(keys);
+            Quicksort<uint64_t>(tick).sort(list.data(), 5000, depth);
+            CHECK(list.keys() == sorted(keys), isa, depth);
+            CHECK(list.intact(), isa, depth);
         }
     });
 }
@@ -273,8 +288,8 @@ void check_together(std::vector<Item> items, const std::string& what) {
     for (const int workers : {1, 3}) {
         std::vector<Item> list = items, scratch(items.size());
         Control control(no_poll, workers);
-        const Item* got = sort_items_together(list.data(), scratch.data(),
-                                              static_cast<int64_t>(list.size()), control);
+        const Item* got = sort_items(list.data(), scratch.data(), static_cast<int64_t>(list.size()),
+                                     Tick{control, 0, true});
         CHECK(std::equal(wanted.begin(), wanted.end(), got, same<Item>), what, workers);
     }
 }
@@ -296,11 +311,11 @@ TEST(a_sort_stops_when_it_is_told_to) {
     const auto keys = random_keys<uint32_t>(random, 1 << 20);
     Control control(no_poll);
     const Tick tick{control, 0};
-    std::vector<uint32_t> from = keys, other(keys.size());
+    std::vector<uint32_t> list = keys;
     control.stop();
     bool stopped = false;
     try {
-        Quicksort<uint32_t>(tick).sort(from.data(), other.data(), 1 << 20);
+        Quicksort<uint32_t>(tick).sort(list.data(), 1 << 20);
     } catch (const Control::Stopped&) {
         stopped = true;
     }
