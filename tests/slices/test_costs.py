@@ -129,3 +129,28 @@ def test_slopes_of_mass_over_many_batches_have_the_same_bits():
     for which in (3, 4):
         np.testing.assert_allclose(first[which], some[0][which] + some[1][which], rtol=1e-9)
     np.testing.assert_array_equal(first[5], np.concatenate([one[5] for one in some]))
+
+
+@pytest.mark.parametrize("p", [1, 2, 2.5])
+@pytest.mark.parametrize("sizes", [(7, 7), (40_000, 40_000), (300_000, 300_000), (5, 9)])
+def test_what_is_not_finite_is_found_with_its_row(sizes, p):
+    rng = np.random.default_rng(len(sizes))
+    for bad in (np.nan, np.inf, -np.inf):
+        x, y = (rng.standard_normal(size) for size in sizes)
+        y[3] = bad
+        with pytest.raises(ValueError, match="y contains NaN or Inf; the first bad row is 3"):
+            pt.wasserstein_1d(x, y, p=p)
+        x[2] = bad
+        with pytest.raises(ValueError, match="x contains NaN or Inf; the first bad row is 2"):
+            pt.wasserstein_1d(np.stack([x, x], axis=1), np.stack([y, y], axis=1), p=p)
+
+
+def test_sums_of_long_lines_have_the_same_bits_for_any_workers():
+    rng = np.random.default_rng(2)
+    for size in (9_000, 300_000):
+        x, y = rng.standard_normal((2, size)).astype(np.float32)
+        for p in (1, 2, 3):
+            found = {pt.wasserstein_1d(x, y, p=p, workers=workers) for workers in (1, 2, 3)}
+            assert len(found) == 1
+            exact = np.mean(np.abs(np.sort(x).astype(float) - np.sort(y)) ** p) ** (1 / p)
+            np.testing.assert_allclose(found.pop(), exact, rtol=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from pairtile.slices.reach import InReach, out_of_reach
 from pairtile.slices.results import SlicedResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 
@@ -98,9 +101,12 @@ def wasserstein_1d(
         raise ValueError("p=inf has no gradient: the largest distance that mass is moved jumps")
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
+    # in the engine no distance is finite of points that are not, so most calls need no look at them
+    shows = p < math.inf and x_weights is None and y_weights is None and not return_gradient
+    on_sight = shows and choose.backend() == "native" and type(a) is type(b) is np.ndarray
     a, b = validate.pair(
-        "x", a, "y", b, check_finite=check_finite, workers=workers, sample=True, blocks=blocks,
-        sparse=False,
+        "x", a, "y", b, check_finite=check_finite and not on_sight, workers=workers, sample=True,
+        blocks=blocks, sparse=False,
     )  # fmt: skip
     weights = (
         row_weights("x_weights", x_weights, len(a)),
@@ -108,7 +114,8 @@ def wasserstein_1d(
     )
     if not return_gradient:
         with reporting(progress, a.shape[1] * steps_of(a, b)) as (report,):
-            distances = _distances(a, b, p, *weights, workers, limit, report)
+            suspects = {"x": a, "y": b} if check_finite and on_sight else {}
+            distances = _distances(a, b, p, *weights, workers, limit, report, suspects)
         return float(distances[0]) if one_column else validate.like(x, y)(distances)
 
     by_mass = x_weights is not None or y_weights is not None
@@ -125,8 +132,10 @@ def wasserstein_1d(
 
 
 def _distances(
-    a: Any, b: Any, p: float, wa: Any, wb: Any, workers: int, limit: int, report: Any
-) -> NDArray[np.float64]:
+    a: Any, b: Any, p: float, wa: Any, wb: Any, workers: int, limit: int, report: Any,
+    suspects: Mapping[str, Any] = MappingProxyType({}),
+) -> NDArray[np.float64]:  # fmt: skip
+    """W_p of the columns; ValueError if one is not finite and neither are suspects."""
     streamed = isinstance(a, Rows) or isinstance(b, Rows)
     if p == math.inf and not streamed:
         return InReach(a, b, None, p, wa, wb, workers).distances
@@ -138,9 +147,14 @@ def _distances(
         found: NDArray[np.float64] = costs
         return found
     lost = out_of_reach(costs, p)
+    some = np.flatnonzero(lost)
+    if p == 1 and not len(some):
+        return np.asarray(costs)
+    if len(some):
+        for name, suspect in suspects.items():
+            validate.matrix(name, suspect, workers=workers)
     with np.errstate(over="ignore", invalid="ignore"):
         distances: NDArray[np.float64] = costs ** (1 / p)
-    some = np.flatnonzero(lost)
     # column by column where all of them may be more than memory holds
     at_once = 1 if streamed else max(1, len(some))
     for which in (some[i : i + at_once] for i in range(0, len(some), at_once)):
