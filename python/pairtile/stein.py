@@ -175,7 +175,7 @@ def _gradients(
     n, features = a.shape
     report = iter(reports)
     ones, zeros = np.ones(n), np.zeros(n)
-    wide = np.asarray(s, dtype=np.float64)
+    wide = validate.host(s).astype(np.float64)
     squares: list[Term] = [(-1.0, "energy", (2.0,))]
 
     def pull(of: list[Term]) -> Floats:
@@ -183,19 +183,19 @@ def _gradients(
             a, None, of, ones, None, diagonal=False, precision="float64",
             workers=workers, progress=next(report),
         )[2]  # fmt: skip
-        return found
+        return validate.host(found)
 
     def weighted(of: list[Term], beside: Any, weights: list[Term]) -> Floats:
         found: Floats = module.joint_kernel_gradient(
             a, beside, of, weights, zeros, diagonal=False, workers=workers, progress=next(report)
         )
-        return found
+        return validate.host(found)
 
     def products(of: list[Term], v: Floats) -> Floats:
         found: Floats = module.kernel_matvec(
             a, a, v, of, precision="float64", workers=workers, progress=next(report)
         )
-        return found
+        return validate.host(found)
 
     first = [one for term in terms for one in derivative(term)]
     # d² k'' as products with d², which the rule for a product differentiates, and as kernels
@@ -208,7 +208,7 @@ def _gradients(
         of_scores -= diagonal(a, terms)[:, None] * wide
     of_rows = weighted(terms, s, [(1.0, "linear", ())])
     # r and t in units in which they are of one size, so that little cancels
-    points = np.asarray(a, dtype=np.float64)
+    points = validate.host(a).astype(np.float64)
     points, unit = _balanced(points - points.mean(axis=0), wide - wide.mean(axis=0))
     shifts = wide / unit
     minus = weighted(first, np.hstack([points, shifts]), squares)
@@ -233,7 +233,6 @@ def _with_gradient(
 ) -> SteinGradient:
     a, s = _rows_and_scores(x, scores, kernel, asked)
     estimator, threads = asked.estimator, asked.workers
-    validate.host_only("kernel_stein_discrepancy with return_gradient=True", a, s)
     n = len(a)
     with reporting(asked.progress, *median_sizes(kernel, n), *[n * n] * 11) as reports:
         *medians, of_value = reports[:-10]
@@ -330,7 +329,7 @@ def kernel_stein_discrepancy(
     estimator : {"biased", "unbiased"}
         Mean over all pairs (a V-statistic, never negative), or over i ≠ j (a U-statistic).
     return_gradient : bool, default False
-        Return a `SteinGradient`, for arrays in host memory; a median counts as a constant.
+        Return a `SteinGradient`; a median counts as a constant.
     workers, check_finite, progress
         As in `knn`.
 

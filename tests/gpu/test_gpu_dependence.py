@@ -191,6 +191,31 @@ def test_stein_kernel_far_from_the_origin(gpu: Any) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        pt.InverseMultiquadric(c="median"),
+        pt.Matern(1.3, nu=2.5),
+        pt.Gaussian(0.7) + pt.RationalQuadratic(1.0),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_stein(cupy: Any, kernel: Any, dtype: str) -> None:
+    x, scores = data(45, 3, dtype), data(45, 3, "float32", 1)
+    for estimator in ("biased", "unbiased"):
+        options: dict[str, Any] = {"kernel": kernel, "estimator": estimator}
+        wanted = pt.kernel_stein_discrepancy(x, scores, return_gradient=True, **options)
+        found = pt.kernel_stein_discrepancy(
+            cupy.asarray(x), cupy.asarray(scores), return_gradient=True, **options
+        )
+        assert found.value == pytest.approx(wanted.value, rel=1e-10)
+        assert isinstance(found.grad_x, cupy.ndarray)
+        rtol = 1e-10 if dtype == "float64" else 1e-6
+        close(host(found[1:2]), wanted[1:2], rtol)
+        close(host(found[2:]), wanted[2:], 1e-6)
+
+
+@pytest.mark.gpu
 def test_public_stein(cupy: Any) -> None:
     x = data(60, 3, "float32")
     a = cupy.asarray(x)
