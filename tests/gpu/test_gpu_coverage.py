@@ -21,9 +21,6 @@ REFUSED = {
     "sliced_direction_slopes": ["max_sliced_wasserstein"],
     "sliced_plan": ["expected_sliced_plan"],
     "sliced_plan_distances": ["min_sliced_plan"],
-    # of losses over processes with options, and all of those on the CPU
-    "softmax_gradients": [],
-    "softmax_states": [],
 }
 # Nothing of these depends on where arrays are.
 SETTINGS = {"backend", "set_backend", "set_num_threads", "show_config", "sphere_directions"}

@@ -8,6 +8,7 @@ import pytest
 import pairtile as pt
 from loss_cases import CASES
 from loss_oracle import Wanted
+from pairtile._backends import numpy as twin
 
 pytestmark = pytest.mark.gpu
 
@@ -217,3 +218,78 @@ def test_progress_counts_every_sweep(blocks: Any, cupy: Any) -> None:
         assert done == sorted(done)
         assert done[-1] == 1.0
         assert len(done) > 4
+
+
+# What a block of columns is asked, all of which are of one loss: where positives are, and options.
+ROWS_ONLY: dict[str, Any] = {
+    "targets": None, "row_labels": None, "col_labels": None, "column_logits": None, "margin": 0.0,
+    "angular_margin": 0.0, "label_smoothing": 0.0, "false_negative_margin": None,
+    "row_limits": None, "col_limits": None, "rows": True, "cols": False, "workers": 1,
+}  # fmt: skip
+
+
+def asked(word: str, n: int, m: int) -> dict[str, Any]:
+    rng = np.random.default_rng(n)
+    targets = np.where(np.arange(n) % 5 == 0, -1, rng.permutation(max(n, m))[:n] % m)
+    more: dict[str, Any] = {
+        "targets": {"rows": True},
+        "labels": {
+            "targets": None,
+            "row_labels": rng.integers(0, 4, n) * 1.0,
+            "col_labels": rng.integers(0, 5, m) * 1.0,
+            "label_smoothing": 0.1,
+        },
+        "logits": {"column_logits": rng.normal(size=m), "margin": 0.2},
+        "angle": {"angular_margin": 0.3},
+        "own limits": {"targets": np.arange(n), "false_negative_margin": 0.1, "cols": True},
+        "limits": {
+            "row_limits": rng.normal(size=n), "col_limits": rng.normal(size=m), "cols": True,
+            "targets": np.full(n, -1),
+        },
+        "both": {"targets": np.arange(n), "cols": True, "label_smoothing": 0.2},
+        "columns": {"targets": np.arange(n), "rows": False, "cols": True},
+    }[word]  # fmt: skip
+    return {**ROWS_ONLY, "targets": targets, **more}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "word", ["targets", "labels", "logits", "angle", "own limits", "limits", "both", "columns"]
+)
+def test_states_and_gradients_of_a_block(blocks: Any, word: str, dtype: str) -> None:
+    """Of rows whose positives may be elsewhere, against the NumPy twin."""
+    from pairtile._backends import cuda
+
+    blocks("wgmma")
+    n, m, d = 70, 300, 9
+    rng = np.random.default_rng(1)
+    x, y = (rng.integers(-4, 5, size=(rows, d)) / 4 for rows in (n, m))
+    if word == "angle":
+        x, y = (z / np.linalg.norm(z + 0.1, axis=1, keepdims=True) for z in (x, y))
+    x, y = x.astype(dtype), y.astype(dtype)
+    options = asked(word, n, m)
+    found = cuda.softmax_states(x, y, 1.5, **options)
+    wanted = twin.softmax_states(x, y, 1.5, **options)
+    eps = 1e-5 if dtype == "float32" else 1e-11
+    for a, b in zip(found, wanted, strict=True):
+        assert (a is None) == (b is None)
+        if b is not None:
+            np.testing.assert_allclose(a, b, rtol=eps, atol=20 * eps)
+    of_rows, of_cols, _ = wanted
+    for states in (of_rows, of_cols):
+        if states is not None:  # positives that are in another block
+            away = states[:, 3] == 0
+            states[away, 2], states[away, 3] = states[away, 0] - 1, 1
+    states = {
+        "row_states": of_rows, "row_weights": rng.normal(size=n), "col_states": of_cols,
+        "col_weights": None if of_cols is None else rng.normal(size=m),
+    }  # fmt: skip
+    for sides in ((True, True), (False, True)):
+        told = {**options, **states, "grad_x": sides[0], "grad_y": sides[1]}
+        found = cuda.softmax_gradients(x, y, 1.5, **told)
+        wanted = twin.softmax_gradients(x, y, 1.5, **told)
+        for a, b in zip(found, wanted, strict=True):
+            assert (a is None) == (b is None)
+            if b is not None:
+                size = max(1.0, float(np.abs(b).max()))
+                np.testing.assert_allclose(a, b, rtol=0, atol=50 * eps * size)

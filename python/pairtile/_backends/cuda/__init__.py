@@ -52,9 +52,8 @@ from pairtile._backends.cuda.lacking import (
     sliced_direction_slopes,
     sliced_plan,
     sliced_plan_distances,
-    softmax_gradients,
-    softmax_states,
 )
+from pairtile._backends.cuda.loss_states import softmax_gradients, softmax_states
 from pairtile._backends.cuda.losses import (
     pair_losses,
     row_pulls,

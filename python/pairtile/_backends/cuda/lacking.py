@@ -7,16 +7,6 @@ from typing import Any
 from pairtile._backends.refusals import not_on_gpu
 
 
-def softmax_states(*_: Any, **__: Any) -> tuple[Any, ...]:
-    """Not on a GPU yet."""
-    raise NotImplementedError(not_on_gpu("a loss over processes with options"))
-
-
-def softmax_gradients(*_: Any, **__: Any) -> tuple[Any, ...]:
-    """Not on a GPU yet."""
-    raise NotImplementedError(not_on_gpu("a loss over processes with options"))
-
-
 def sliced_direction_slopes(*_: Any, **__: Any) -> tuple[Any, ...]:
     """Not on a GPU yet."""
     raise NotImplementedError(not_on_gpu("max_sliced_wasserstein"))

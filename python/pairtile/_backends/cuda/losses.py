@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
-class _Positives:
+class Positives:
     """Which pairs belong together, in device memory."""
 
     def __init__(
@@ -55,7 +55,7 @@ class _Positives:
         self.told = (at[0], (at[1], at[2]), width, (at[3], at[4], at[5]), itself)
 
 
-class _RowTerms:
+class RowTerms:
     """What rows are multiplied by, how they count, and their derivatives by the scale."""
 
     def __init__(
@@ -134,10 +134,10 @@ def softmax_losses(
     with device_of(x, y):
         a = Rows(x)
         b = a if y is x else Rows(y)
-        loss = _Softmax(
+        loss = Softmax(
             Products(a, b, scale, normalize=normalize, grad=grad, sides=(grad_x, grad_y)),
-            _RowTerms(a.n, scale, row_scales, row_upstream if grad else None),
-            _Positives(
+            RowTerms(a.n, scale, row_scales, row_upstream if grad else None),
+            Positives(
                 targets=targets,
                 labels=(row_labels, col_labels),
                 width=label_width,
@@ -161,14 +161,14 @@ def _like(x: Any, value: Any) -> Any:
     return to_input_namespace(x, value)[0] if hasattr(value, "shape") else value
 
 
-class _Softmax:
+class Softmax:
     """What a softmax loss is asked."""
 
     def __init__(
         self,
         products: Products,
-        rows: _RowTerms,
-        positives: _Positives,
+        rows: RowTerms,
+        positives: Positives,
         *,
         targets: Ints | None = None,
         kept: tuple[Ints | None, Ints | None] = (None, None),
@@ -186,10 +186,11 @@ class _Softmax:
         self._margins = margins
         self._smoothing, self._tau = smoothing, tau_plus
         self._sides = sides
-        self._limits: tuple[Any, Any] = (None, None)
+        self.limits: tuple[Any, Any] = (None, None)  # of rows and of columns
 
-    def _options(self) -> tuple[Any, ...]:
-        kept, limits = addresses(self._kept), addresses(self._limits)
+    def options(self) -> tuple[Any, ...]:
+        """As `_cuda` is told."""
+        kept, limits = addresses(self._kept), addresses(self.limits)
         return (
             self._positives.told, address(self._logits), *self._margins, kept, limits,
         )  # fmt: skip
@@ -204,25 +205,29 @@ class _Softmax:
         sweeps = (false_negative_margin is not None) + 1 + 3 * grad
         pace = Pace(progress, sweeps * n * m)
         if false_negative_margin is not None:
-            self._find_limits(false_negative_margin, pace)
-        states = _states(n, self._sides[0]), _states(m, self._sides[1])
+            self.find_limits(false_negative_margin, pace)
+        of_rows, of_cols = (
+            empty_states(count) if wanted else None
+            for count, wanted in zip((n, m), self._sides, strict=True)
+        )
+        states = of_rows, of_cols
         for block in products.blocks(pace):
             _cuda.softmax_states(
-                block.told, self._options(), self.rows.told(), addresses(states),
+                block.told, self.options(), self.rows.told(), addresses(states),
                 current_stream(),
             )  # fmt: skip
         losses, log_sums, terms = self._end(states, upstream)
         if grad:
             for block in products.blocks(pace):
                 _cuda.softmax_block_weights(
-                    block.told, self._options(), self.rows.told(), addresses(terms),
+                    block.told, self.options(), self.rows.told(), addresses(terms),
                     current_stream(),
                 )  # fmt: skip
                 products.add(block, self.rows.unit)
                 pace.add(2 * (block.rows[1] - block.rows[0]) * (block.cols[1] - block.cols[0]))
         return losses, *log_sums
 
-    def _find_limits(self, margin: float, pace: Pace) -> None:
+    def find_limits(self, margin: float, pace: Pace) -> None:
         """Dot products of rows with their targets, plus the margin."""
         assert self._targets is not None
         products = self.products
@@ -230,11 +235,11 @@ class _Softmax:
             cupy.full(rows.n, np.inf, dtype=cupy.float64) if wanted else None
             for rows, wanted in zip((products.x, products.y), self._sides, strict=True)
         )
-        self._limits = of_rows, of_cols
+        self.limits = of_rows, of_cols
         targets = upload(self._targets)
         for block in products.blocks(pace, products.holding(self._targets)):
             _cuda.softmax_limits(
-                block.told, address(targets), margin, addresses(self._limits),
+                block.told, address(targets), margin, addresses(self.limits),
                 current_stream(),
             )  # fmt: skip
 
@@ -286,9 +291,8 @@ class _Softmax:
         return per_row, log_sums, (terms[0], terms[1])
 
 
-def _states(count: int, wanted: bool) -> Any:
-    if not wanted:
-        return None
+def empty_states(count: int) -> Any:
+    """States of no pairs."""
     states = cupy.empty(count * _cuda.softmax_state_bytes, dtype=cupy.uint8)
     _cuda.softmax_empty(address(states), count, current_stream())
     return states
@@ -317,10 +321,10 @@ def supcon_losses(
         rows = _together(x, second)
         candidates = rows if bank is None else _together(x, second, bank)
         n = rows.n
-        loss = _Softmax(
+        loss = Softmax(
             Products(rows, candidates, scale, normalize=normalize, grad=grad),
-            _RowTerms(n, scale, row_scales, row_upstream if grad else None),
-            _Positives(labels=(labels[:n], labels), width=label_width, itself=True),
+            RowTerms(n, scale, row_scales, row_upstream if grad else None),
+            Positives(labels=(labels[:n], labels), width=label_width, itself=True),
         )
         per_row, lse_row, _ = loss.run(row_upstream, None, progress)
         of_rows = of_bank = None
@@ -379,8 +383,8 @@ def sigmoid_losses(
         a = Rows(x)
         b = a if y is x else Rows(y)
         products = Products(a, b, scale, normalize=normalize, grad=grad, sides=(grad_x, grad_y))
-        rows = _RowTerms(n, scale, row_scales, row_upstream if grad else None)
-        positives = _Positives(targets=targets, labels=(row_labels, col_labels))
+        rows = RowTerms(n, scale, row_scales, row_upstream if grad else None)
+        positives = Positives(targets=targets, labels=(row_labels, col_labels))
         per_row = cupy.zeros(n, dtype=cupy.float64)
         by_bias = cupy.zeros(n, dtype=cupy.float64) if grad else None
         pace = Pace(progress, n * b.n)
@@ -417,8 +421,8 @@ def pair_losses(
     with device_of(x):
         a = Rows(x)
         products = Products(a, a, 1.0, normalize=normalize, grad=grad)
-        rows = _RowTerms(a.n, 1.0, None, row_upstream if grad else None)
-        positives = _Positives(labels=(labels, labels), itself=True)
+        rows = RowTerms(a.n, 1.0, None, row_upstream if grad else None)
+        positives = Positives(labels=(labels, labels), itself=True)
         rule = loss, list(parameters[:3]), positives.told, mining
         pace = Pace(progress, ((mining >= 0) + 1 + 3 * grad) * a.n * a.n)
         extremes = _bytes(a.n, _cuda.pair_extremes_bytes if mining >= 0 else 0)
