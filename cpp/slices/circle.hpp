@@ -15,6 +15,7 @@
 
 #include "engine/compensated.hpp"
 #include "pairtile/slice/cost.hpp"
+#include "pairtile/slice/shift.hpp"
 #include "slices/sort.hpp"
 
 namespace pairtile {
@@ -104,30 +105,10 @@ class Circle {
     }
 
   private:
-    // The least shift, in units of mass, beyond which the cost does not fall.
+    // In units of mass: a turn off, all of Y is behind X or ahead of it.
     template <class Cost>
     int64_t best_shift(const Cost& cost) const {
-        // a turn off, all of Y is behind X or ahead of it
-        int64_t low = -mass_, high = mass_;
-        double falls = slope(cost, low), rises = slope(cost, high);
-        if (falls >= 0) return low;
-        for (bool halve = false; high - low > 1;) {
-            const int64_t width = high - low;
-            int64_t at = low + width / 2;
-            if (!halve) {  // where a straight slope would be 0
-                const double share = falls / (falls - rises);
-                at = low + static_cast<int64_t>(share * static_cast<double>(width));
-                at = std::clamp(at, low + 1, high - 1);
-            }
-            const double found = slope(cost, at);
-            if (found < 0) {
-                low = at, falls = found;
-            } else {
-                high = at, rises = found;
-            }
-            halve = high - low > width / 2;
-        }
-        return high;
+        return least_shift(mass_, [&](int64_t shift) { return slope(cost, shift); });
     }
 
     // Of the cost, from this shift to the next: each point of y takes mass from the one before it.

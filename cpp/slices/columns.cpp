@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pairtile/slice/column.hpp"
 #include "slices/pipeline.hpp"
 
 namespace pairtile {
@@ -21,12 +22,7 @@ struct Column {
     double scaled(Key<T> key) const { return scale * static_cast<double>(value_of_key<T>(key)); }
     double value(int64_t i) const { return scaled(items[i].key); }
     double quantile(double level) const {
-        const double place = level * static_cast<double>(size - 1);
-        const int64_t below = std::min(static_cast<int64_t>(place), size - 1);
-        const double low = value(below), high = value(std::min(below + 1, size - 1));
-        const double part = place - static_cast<double>(below);
-        // from the nearer end, so that a level that is nearly there is not past it
-        return part < 0.5 ? low + (high - low) * part : high - (high - low) * (1 - part);
+        return column_quantile(size, level, [this](int64_t i) { return value(i); });
     }
 };
 
@@ -38,10 +34,7 @@ double scale_of(const Sorted<T, Bare<T>>& x, const Sorted<T, Bare<T>>& y) {
             largest = std::max(largest, std::fabs(side->value(end)));
         }
     }
-    if (!std::isfinite(largest)) return 1.0;
-    int exponent = 0;
-    std::frexp(largest, &exponent);
-    return std::ldexp(1.0, -std::clamp(exponent, -1000, 1022));
+    return scale_near_one(largest);
 }
 
 // Sums over the walk from the smallest value of both columns to the largest. `height` is F − G in

@@ -6,18 +6,24 @@
 namespace pairtile::gpu {
 namespace {
 
-// rows of both sets, features, slices; float64, rows beside the keys, weights, gradients
-using Plan = std::tuple<int64_t, int64_t, int64_t, int64_t, bool, bool, bool, bool>;
+// rows of both sets, features, slices; float64, rows beside the keys, weights, gradients; bytes of
+// each row along each line, and of all, 0 being what is usual
+using Plan =
+    std::tuple<int64_t, int64_t, int64_t, int64_t, bool, bool, bool, bool, int64_t, int64_t>;
 using Axes = std::tuple<Address, int64_t, Address, double>;    // directions, slices, centre, scale
 using Listed = std::pair<Address, Address>;                    // keys, rows beside them
 using Lists = std::tuple<int64_t, Address, Address, Address>;  // rows, keys, beside, levels
 
 Slicing slicing_of(const Plan& plan) {
-    const auto& [n, m, d, slices, wide, ranked, weighted, gradient] = plan;
+    const auto& [n, m, d, slices, wide, ranked, weighted, gradient, beside, limit] = plan;
     if (std::max(n, m) > INT32_MAX) {
         throw std::length_error("sliced statistics take at most 2^31 - 1 rows on a GPU");
     }
-    return {n, m, d, slices, wide, ranked, weighted, gradient};
+    return {n,        m,
+            d,        slices,
+            wide,     ranked,
+            weighted, gradient,
+            beside,   limit ? std::min(limit, workspace_limit) : workspace_limit};
 }
 
 std::vector<Range> slice_batches(const Plan& plan) {
@@ -29,6 +35,8 @@ std::vector<Range> slice_batches(const Plan& plan) {
     }
     return batches;
 }
+
+int64_t slice_least(const Plan& plan) { return least_bytes(slicing_of(plan)); }
 
 int64_t slice_spares(const Plan& plan, int64_t in_batch) {
     return spare_lists(slicing_of(plan), in_batch);
@@ -81,6 +89,23 @@ void bind_pull_back(Address slopes, int64_t rows, int64_t d, const Axes& axes, c
     } else {
         pull_back_slices(at<const float>(slopes), rows, d, lines_of<float>(axes, batch),
                          at<float>(gradient), stream);
+    }
+}
+
+int64_t turn_segments(int64_t rows, int64_t d, int64_t count) {
+    return TurnSegments(rows, d, count).segments;
+}
+
+void bind_turn(const View& rows, Address slopes, const Axes& axes, const Range& batch, bool wide,
+               Address partial, Address out, const Where& where) {
+    const cudaStream_t stream = stream_on(where);
+    auto *some = at<double>(partial), *to = at<double>(out);
+    if (wide) {
+        turn_slices(array_of(rows), at<const double>(slopes), lines_of<double>(axes, batch), some,
+                    to, stream);
+    } else {
+        turn_slices(array_of(rows), at<const float>(slopes), lines_of<float>(axes, batch), some, to,
+                    stream);
     }
 }
 
@@ -161,13 +186,64 @@ void bind_energy_slopes(const Lists& own, const Lists& other, int64_t count, boo
     }
 }
 
+// numbers, columns of all batches, levels and how many, quantiles
+using Columns = std::tuple<Address, int64_t, Address, int64_t, Address>;
+
+void bind_column_statistics(const Lists& x, const Lists& y, int64_t count, bool wide,
+                            Address partial, const Columns& out, const Where& where) {
+    const auto& [numbers, columns, levels, level_count, quantiles] = out;
+    const ColumnNumbers to = {at<double>(numbers), columns, at<const double>(levels), level_count,
+                              at<double>(quantiles)};
+    const auto go = wide ? column_statistics<double> : column_statistics<float>;
+    go(lists_of(x), lists_of(y), count, at<double>(partial), to, stream_on(where));
+}
+
+// places of each list; rows of x, of y, mass, squares
+using Listing = std::tuple<int64_t, Address, Address, Address, Address>;
+
+Pieces pieces_of(const Listing& listing) {
+    const auto& [of_list, rows, columns, mass, squares] = listing;
+    return {of_list, at<uint32_t>(rows), at<uint32_t>(columns), at<double>(mass),
+            at<double>(squares)};
+}
+
+void bind_list_pieces(const Lists& x, const Lists& y, int64_t count, const Listing& out,
+                      const Where& where) {
+    list_pieces(lists_of(x), lists_of(y), count, pieces_of(out), stream_on(where));
+}
+
+void bind_pay_pieces(const View& x, const View& y, const Listing& pieces, int64_t count, double p,
+                     Address partial, Address tops, Address costs, const Where& where) {
+    pay_pieces(array_of(x), array_of(y), pieces_of(pieces), count, p, at<double>(partial),
+               at<double>(tops), at<double>(costs), stream_on(where));
+}
+
+void bind_total_runs(Address starts, int64_t runs, Address mass, Address totals,
+                     const Where& where) {
+    total_runs(at<const int64_t>(starts), runs, at<const double>(mass), at<double>(totals),
+               stream_on(where));
+}
+
+void bind_angles(Address keys, int64_t rows, int64_t count, bool wide, const Where& where) {
+    const auto go = wide ? turn_into_angles<double> : turn_into_angles<float>;
+    go(at<void>(keys), rows, count, stream_on(where));
+}
+
+void bind_circles(const Lists& x, const Lists& y, int64_t count, bool wide, double p, bool linear,
+                  Address distances, const Where& where) {
+    const auto go = wide ? circle_distances<double> : circle_distances<float>;
+    go(lists_of(x), lists_of(y), count, p, linear, at<double>(distances), stream_on(where));
+}
+
 }  // namespace
 
 void bind_slices(py::module_& m) {
     using py::arg;
     m.attr("slice_share") = wide_share;
+    m.attr("column_partials") = column_partials;
     m.def("slice_stride", stride_of);
     m.def("slice_batches", slice_batches);
+    m.def("slice_least", slice_least);
     m.def("slice_spares", slice_spares);
     m.def("slice_lanes", slice_lanes);
     m.def("slice_centre", bind_centre, Released());
@@ -176,6 +252,9 @@ void bind_slices(py::module_& m) {
     m.def("pull_back_slices", bind_pull_back, py::kw_only(), arg("slopes"), arg("rows"),
           arg("features"), arg("axes"), arg("batch"), arg("wide"), arg("gradient"), arg("where"),
           Released());
+    m.def("turn_segments", turn_segments);
+    m.def("turn_slices", bind_turn, py::kw_only(), arg("rows"), arg("slopes"), arg("axes"),
+          arg("batch"), arg("wide"), arg("partial"), arg("out"), arg("where"), Released());
     m.def("sort_scratch", bind_sort_scratch, py::kw_only(), arg("rows"), arg("count"),
           arg("slices"), arg("wide"), arg("ranked"), arg("where"), Released());
     m.def("sort_slices", bind_sort, py::kw_only(), arg("rows"), arg("count"), arg("slices"),
@@ -192,6 +271,19 @@ void bind_slices(py::module_& m) {
           arg("wide"), arg("partial"), arg("costs"), arg("where"), Released());
     m.def("energy_slopes", bind_energy_slopes, py::kw_only(), arg("own"), arg("other"),
           arg("count"), arg("wide"), arg("factor"), arg("slopes"), arg("where"), Released());
+    m.def("column_statistics", bind_column_statistics, py::kw_only(), arg("x"), arg("y"),
+          arg("count"), arg("wide"), arg("partial"), arg("out"), arg("where"), Released());
+    m.def("list_pieces", bind_list_pieces, py::kw_only(), arg("x"), arg("y"), arg("count"),
+          arg("out"), arg("where"), Released());
+    m.def("pay_pieces", bind_pay_pieces, py::kw_only(), arg("x"), arg("y"), arg("pieces"),
+          arg("count"), arg("p"), arg("partial"), arg("tops"), arg("costs"), arg("where"),
+          Released());
+    m.def("total_runs", bind_total_runs, py::kw_only(), arg("starts"), arg("runs"), arg("mass"),
+          arg("totals"), arg("where"), Released());
+    m.def("turn_into_angles", bind_angles, py::kw_only(), arg("keys"), arg("rows"), arg("count"),
+          arg("wide"), arg("where"), Released());
+    m.def("circle_distances", bind_circles, py::kw_only(), arg("x"), arg("y"), arg("count"),
+          arg("wide"), arg("p"), arg("linear"), arg("distances"), arg("where"), Released());
 }
 
 }  // namespace pairtile::gpu

@@ -9,8 +9,6 @@
 
 namespace pairtile::gpu {
 
-constexpr int product_rows = 128;
-constexpr int product_cols = 64;
 constexpr int product_depth = 16;
 constexpr int row_loads = product_rows * product_depth / block_threads;
 constexpr int col_loads = product_cols * product_depth / block_threads;
@@ -78,6 +76,12 @@ struct Strip {
             there = place < left ? loads : 0;
         }
     }
+    // Across, of the first one, and from one to the next.
+    __device__ int place() const {
+        const int thread = static_cast<int>(threadIdx.x);
+        return deep_hop == 0 ? thread / product_depth : thread % across;
+    }
+    __device__ int place_hop() const { return deep_hop == 0 ? block_threads / product_depth : 0; }
     // How many of them are there where this much of the depth is left.
     __device__ int limit(int64_t depth_left) const {
         if (deep_hop == 0) return deep < depth_left ? there : 0;

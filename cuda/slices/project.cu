@@ -1,24 +1,33 @@
-// Onto the lines and back: two matrix products, or transposed copies where the lines are the axes.
+// Onto the lines and back, to the rows or to the lines themselves: matrix products, or transposed
+// copies where the lines are the axes.
 #include "pairtile/slice/key.hpp"
 #include "slices/product.cuh"
 
 namespace pairtile::gpu {
 namespace {
 
-// Zeros beyond the last row and the last feature.
-template <class T>
-struct CentredRows {
+// Rows of the array across, features deep, or the other way round, less the centre; zeros beyond
+// the last of either.
+template <class T, bool features_deep>
+struct Centred {
     RowStrip strip;
     int64_t left;
-    const T* centre;
+    const T* centre;  // of the first number
+    int centre_hop;   // from one to the next
     T scale;
     Dtype dtype;
 
-    __device__ CentredRows(const Array& array, const Lines<T>& lines, int64_t first)
-        : strip(array.data + first * array.row_stride, array.row_stride, array.col_stride,
-                array.rows - first, array.row_major()),
-          left(array.cols),
-          centre(lines.centre + strip.deep),
+    // From row and feature `first` on.
+    __device__ Centred(const Array& array, const Lines<T>& lines, int64_t first_row,
+                       int64_t first_feature)
+        : strip(array.data + first_row * array.row_stride + first_feature * array.col_stride,
+                features_deep ? array.row_stride : array.col_stride,
+                features_deep ? array.col_stride : array.row_stride,
+                features_deep ? array.rows - first_row : array.cols - first_feature,
+                array.row_major() == features_deep),
+          left(features_deep ? array.cols - first_feature : array.rows - first_row),
+          centre(lines.centre + first_feature + (features_deep ? strip.deep : strip.place())),
+          centre_hop(features_deep ? strip.deep_hop : strip.place_hop()),
           scale(static_cast<T>(lines.scale)),
           dtype(array.dtype) {}
 
@@ -30,7 +39,7 @@ struct CentredRows {
             values[l] = T(0);
             if (l < limit) {
                 const Array one = {strip.at + l * strip.hop, 1, 1, 0, 0, known};
-                values[l] = element<T>(one, 0, 0) * scale - centre[l * strip.deep_hop];
+                values[l] = element<T>(one, 0, 0) * scale - centre[l * centre_hop];
             }
         }
     }
@@ -58,7 +67,7 @@ struct CentredRows {
         }
         left -= product_depth;
         strip.at += product_depth * strip.stride;
-        centre += product_depth;
+        if constexpr (features_deep) centre += product_depth;
     }
 };
 
@@ -69,7 +78,7 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     const int64_t tiles = (lines.count + product_cols - 1) / product_cols;
     const int64_t first_row = int64_t{blockIdx.x} / tiles * product_rows;
     const int64_t first_line = int64_t{blockIdx.x} % tiles * product_cols;
-    const CentredRows<T> left(array, lines, first_row);
+    const Centred<T, true> left(array, lines, first_row, 0);
     const PlainCols<T> right = {ColStrip(lines.directions + lines.first + first_line, sizeof(T),
                                          lines.slices * sizeof(T), lines.count - first_line, false),
                                 array.cols};
@@ -123,6 +132,47 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
                 if (feature + q < d) out[q] += four.of[q];
             }
         });
+}
+
+// The rows of a segment, times what each gives along the lines: partial[segment][line][feature].
+template <class T>
+__global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
+    turn_lines(Array array, const T* slopes, int64_t stride, Lines<T> lines, int64_t segment_rows,
+               double* partial) {
+    const int64_t of_lines = (lines.count + product_cols - 1) / product_cols;
+    const int64_t tiles = (array.cols + product_rows - 1) / product_rows * of_lines;
+    const int64_t segment = int64_t{blockIdx.x} / tiles, tile = int64_t{blockIdx.x} % tiles;
+    const int64_t first_feature = tile / of_lines * product_rows;
+    const int64_t first_line = tile % of_lines * product_cols;
+    const int64_t first_row = segment * segment_rows;
+    Array some = array;
+    if (some.rows > first_row + segment_rows) some.rows = first_row + segment_rows;
+    const Centred<T, false> left(some, lines, first_row, first_feature);
+    const PlainCols<T> right = {
+        ColStrip(slopes + first_line * stride + first_row, stride * sizeof(T), sizeof(T),
+                 lines.count - first_line, true),
+        left.left};
+    double* const out = partial + segment * lines.count * array.cols;
+    product_tile<T, sizeof(T) == 4, false>(
+        left.left, left, right, [&](int row, int col, const Four<T>& four) {
+            const int64_t feature = first_feature + row, line = first_line + col;
+            if (line >= lines.count) return;
+#pragma unroll
+            for (int q = 0; q < 4; ++q) {
+                if (feature + q < array.cols) out[line * array.cols + feature + q] = four.of[q];
+            }
+        });
+}
+
+// out += factor · the sum over segments
+__global__ void __launch_bounds__(block_threads)
+    add_segments(const double* partial, int64_t segments, int64_t numbers, double factor,
+                 double* out) {
+    const int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+    if (i >= numbers) return;
+    double sum = 0.0;
+    for (int64_t s = 0; s < segments; ++s) sum += partial[s * numbers + i];
+    out[i] += factor * sum;
 }
 
 // Columns become lists, and slopes columns, by way of 32 × 32 numbers in shared memory.
@@ -215,11 +265,26 @@ void pull_back_slices(const T* slopes, int64_t rows, int64_t d, const Lines<T>& 
            block_threads, stream, slopes, rows, stride, d, lines, gradient);
 }
 
-#define PT_INSTANTIATE(T)                                                              \
-    template void project_slices<T>(const Array&, const Lines<T>&, void*, uint32_t*,   \
-                                    cudaStream_t);                                     \
-    template void pull_back_slices<T>(const T*, int64_t, int64_t, const Lines<T>&, T*, \
-                                      cudaStream_t);
+template <class T>
+void turn_slices(const Array& rows, const T* slopes, const Lines<T>& lines, double* partial,
+                 double* out, cudaStream_t stream) {
+    const TurnSegments cut(rows.rows, rows.cols, lines.count);
+    const int64_t numbers = rows.cols * lines.count;
+    launch("turn_slices", turn_lines<T>,
+           static_cast<unsigned>(cut.segments * divided_up(rows.cols, product_rows) *
+                                 divided_up(lines.count, product_cols)),
+           block_threads, stream, rows, slopes, stride_of(rows.rows), lines, cut.rows, partial);
+    launch("turn_slices", add_segments, static_cast<unsigned>(divided_up(numbers, block_threads)),
+           block_threads, stream, partial, cut.segments, numbers, 1.0 / lines.scale, out);
+}
+
+#define PT_INSTANTIATE(T)                                                                   \
+    template void project_slices<T>(const Array&, const Lines<T>&, void*, uint32_t*,        \
+                                    cudaStream_t);                                          \
+    template void pull_back_slices<T>(const T*, int64_t, int64_t, const Lines<T>&, T*,      \
+                                      cudaStream_t);                                        \
+    template void turn_slices<T>(const Array&, const T*, const Lines<T>&, double*, double*, \
+                                 cudaStream_t);
 PT_INSTANTIATE(float)
 PT_INSTANTIATE(double)
 #undef PT_INSTANTIATE

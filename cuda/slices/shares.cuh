@@ -45,6 +45,33 @@ __device__ inline double block_total(double value) {
     return total;
 }
 
+// The largest of numbers that are not negative, 0 without any, valid in thread 0; NaN is left out.
+__device__ inline double block_largest(double value) {
+    __shared__ double of_warps[block_threads / 32];
+#pragma unroll
+    for (int distance = 16; distance; distance /= 2) {
+        value = fmax(value, __shfl_xor_sync(all_lanes, value, distance));
+    }
+    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
+    __syncthreads();
+    double largest = 0.0;
+    if (threadIdx.x == 0) {
+        for (const double one : of_warps) largest = fmax(largest, one);
+    }
+    __syncthreads();
+    return largest;
+}
+
+// What thread 0 has, in all threads.
+__device__ inline double for_all(double value) {
+    __shared__ double shared;
+    if (threadIdx.x == 0) shared = value;
+    __syncthreads();
+    const double found = shared;
+    __syncthreads();
+    return found;
+}
+
 // First place in [low, high] of which `holds` is not true, high if there is none; it is true up to
 // there and false from there on.
 template <class Holds>

@@ -6,11 +6,10 @@
 #include "pairtile/slice/cost.hpp"
 #include "pairtile/slice/key.hpp"
 #include "slices/merge.cuh"
+#include "slices/pieces.cuh"
 
 namespace pairtile::gpu {
 namespace {
-
-constexpr double quantum = 0x1p-62;  // the share of all mass that one of them is
 
 template <class T>
 __device__ double value_at(const Key<T>* keys, int64_t i) {
@@ -35,8 +34,6 @@ __global__ void __launch_bounds__(block_threads)
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// Piece k of samples of two sizes begins where k steps of the two quantile functions are behind it:
-// i of x, which come at the multiples of m, and j of y, at the multiples of n; x first.
 template <class T, class Cost>
 __global__ void __launch_bounds__(block_threads)
     even_costs(const Key<T>* x, const Key<T>* y, int64_t n, int64_t m, int64_t x_stride,
@@ -44,23 +41,16 @@ __global__ void __launch_bounds__(block_threads)
     const Part part(shares);
     const Key<T>* own = x + part.list * x_stride;
     const Key<T>* other = y + part.list * y_stride;
-    const double of_x = static_cast<double>(n) / static_cast<double>(n + m);
+    const EvenPieces pieces(n, m);
     double sum = 0.0;
 #pragma unroll 2
     for (int s = 0; s < share / block_threads; ++s) {
         const int64_t k = part.index * share + s * block_threads + threadIdx.x;
         if (k >= n + m) break;
-        auto i = static_cast<int64_t>(static_cast<double>(k) * of_x);  // off by one at most
-        if (i > k) i = k;
-        while (i > 0 && i * m > (k - i + 1) * n) --i;
-        while ((k - i) * n >= (i + 1) * m) ++i;
-        const int64_t j = k - i;
-        if (i >= n || j >= m) continue;
-        const int64_t begin = i * m > j * n ? i * m : j * n;
-        const int64_t end = (i + 1) * m < (j + 1) * n ? (i + 1) * m : (j + 1) * n;
-        if (end > begin) {
-            const double mass = static_cast<double>(end - begin);
-            sum += mass * cost.value(value_at<T>(own, i) - value_at<T>(other, j));
+        const EvenPiece piece = pieces.at(k);
+        if (piece.mass > 0) {
+            const double mass = static_cast<double>(piece.mass);
+            sum += mass * cost.value(value_at<T>(own, piece.i) - value_at<T>(other, piece.j));
         }
     }
     sum = block_total(sum);

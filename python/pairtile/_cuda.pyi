@@ -25,10 +25,13 @@ _Measure = tuple[str, float, int, int, int, int]
 _Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
 _Table = tuple[int, bool, int, int]
-# rows of both sets, features, slices; float64, rows beside the keys, weights, gradients
-_SlicePlan = tuple[int, int, int, int, bool, bool, bool, bool]
+# rows of both sets, features, slices; float64, rows beside the keys, weights, gradients; bytes of
+# each row along each line, and of all
+_SlicePlan = tuple[int, int, int, int, bool, bool, bool, bool, int, int]
 _Axes = tuple[int, int, int, float]  # directions, slices, centre, scale
 _Lists = tuple[int, int, int, int]  # rows, keys, rows beside the keys, levels
+_Columns = tuple[int, int, int, int, int]  # numbers, columns, levels and how many, quantiles
+_Pieces = tuple[int, int, int, int, int]  # places of a list; rows of x, of y, mass, squares
 _Memory = tuple[int, int]
 _Space = tuple[_Sets, Sequence[_Kernel], float]
 
@@ -51,6 +54,7 @@ scale_bytes: int
 log_sum_bytes: int
 contraction_width: int
 slice_share: int
+column_partials: int
 most_terms: int
 quantile_cells: int
 tally_bytes: int
@@ -325,6 +329,7 @@ def column_totals(
 ) -> None: ...
 def slice_stride(rows: int, /) -> int: ...
 def slice_batches(plan: _SlicePlan, /) -> list[_Range]: ...
+def slice_least(plan: _SlicePlan, /) -> int: ...
 def slice_spares(plan: _SlicePlan, in_batch: int, /) -> int: ...
 def slice_lanes(plan: _SlicePlan, in_batch: int, /) -> int: ...
 def slice_centre(
@@ -342,6 +347,18 @@ def pull_back_slices(
     batch: _Range,
     wide: bool,
     gradient: int,
+    where: _Where,
+) -> None: ...
+def turn_segments(rows: int, features: int, count: int, /) -> int: ...
+def turn_slices(
+    *,
+    rows: _View,
+    slopes: int,
+    axes: _Axes,
+    batch: _Range,
+    wide: bool,
+    partial: int,
+    out: int,
     where: _Where,
 ) -> None: ...
 def sort_scratch(
@@ -402,6 +419,42 @@ def energy_slopes(
     wide: bool,
     factor: float,
     slopes: int,
+    where: _Where,
+) -> None: ...
+def column_statistics(
+    *,
+    x: _Lists,
+    y: _Lists,
+    count: int,
+    wide: bool,
+    partial: int,
+    out: _Columns,
+    where: _Where,
+) -> None: ...
+def list_pieces(*, x: _Lists, y: _Lists, count: int, out: _Pieces, where: _Where) -> None: ...
+def pay_pieces(
+    *,
+    x: _View,
+    y: _View,
+    pieces: _Pieces,
+    count: int,
+    p: float,
+    partial: int,
+    tops: int,
+    costs: int,
+    where: _Where,
+) -> None: ...
+def total_runs(*, starts: int, runs: int, mass: int, totals: int, where: _Where) -> None: ...
+def turn_into_angles(*, keys: int, rows: int, count: int, wide: bool, where: _Where) -> None: ...
+def circle_distances(
+    *,
+    x: _Lists,
+    y: _Lists,
+    count: int,
+    wide: bool,
+    p: float,
+    linear: bool,
+    distances: int,
     where: _Where,
 ) -> None: ...
 def held_batches(rows: int, references: int, work: int) -> list[_Range]: ...

@@ -93,7 +93,7 @@ def test_batches_cover_the_slices_within_the_workspace(n: int, d: int) -> None:
             (True, True, True, True),
         ):
             m = 2 * n
-            plan = n, m, d, slices, wide, ranked, weighted, gradient
+            plan = n, m, d, slices, wide, ranked, weighted, gradient, 0, 0
             batches = cuda.slice_batches(plan)
             starts, stops = zip(*batches, strict=True)
             assert starts[0] == 0
@@ -105,9 +105,13 @@ def test_batches_cover_the_slices_within_the_workspace(n: int, d: int) -> None:
             longest = cuda.slice_stride(m)
             used = lists * longest * item + step * longest * (16 * weighted + key * gradient)
             assert used <= 1 << 28 or step == 1
+            least = cuda.slice_least(plan)
+            bounded = (*plan[:-1], least)
+            assert cuda.slice_batches(bounded)[0] == (0, 1)
+            assert cuda.slice_lanes(bounded, 1) == cuda.slice_spares(bounded, 1) == 1
             assert 1 <= cuda.slice_lanes(plan, step) <= cuda.slice_spares(plan, step)
     with pytest.raises(ValueError, match="at most 2\\^31 - 1 rows"):
-        cuda.slice_batches((2**31, 1, 1, 1, False, False, False, False))
+        cuda.slice_batches((2**31, 1, 1, 1, False, False, False, False, 0, 0))
 
 
 # --- With a GPU -----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import Finite, first_infinite, not_on_gpu, require_finite
+from pairtile._backends.refusals import Finite, first_infinite, require_finite
 from pairtile._backends.rows import Rows, is_csr, is_rows
 from pairtile._front import frames, scalars
 from pairtile._front.frames import Table
@@ -196,6 +196,7 @@ def matrix(
     check_finite: Finite = True,
     workers: int = 1,
     blocks: bool = False,
+    cuda_blocks: bool = False,
     sparse: bool = True,
     now: bool = True,
     sample: bool = False,
@@ -203,13 +204,14 @@ def matrix(
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
     With `blocks`, a set that is not in memory, or `sparse`, stays so, as `Rows` that are checked
-    when read; except under the CUDA backend, which takes sets whole. `metrics.resolve` refuses
-    sparse ones of other metrics. With `now=False`, what is in memory is left to the backend's knn
-    to check. Of a `sample`, 1-D is one feature.
+    when read; under the CUDA backend, which takes sets whole, only with `cuda_blocks`.
+    `metrics.resolve` refuses sparse ones of other metrics. With `now=False`, what is in memory is
+    left to the backend's knn to check. Of a `sample`, 1-D is one feature.
     """
     x = table_of(name, x)
     in_memory = type(x) is np.ndarray
-    if blocks and not in_memory and _stays_outside(x, sparse) and choose.backend() != "cuda":
+    outside = blocks and not in_memory and _stays_outside(x, sparse)
+    if outside and (cuda_blocks or choose.backend() != "cuda"):
         shape = tuple(x.shape)
         _check_shape(name, (*shape, 1) if sample and len(shape) == 1 else shape)
         return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
@@ -304,12 +306,6 @@ def near_one(*arrays: Any) -> tuple[list[Any], float]:
 def in_host_memory(*arrays: Any) -> bool:
     """Whether none of the validated arrays is on a CUDA device."""
     return not any(_is_cupy(a) for a in arrays)
-
-
-def host_only(function: str, *arrays: Any) -> None:
-    """NotImplementedError that names a function of host arrays, given one on a CUDA device."""
-    if not in_host_memory(*arrays):
-        raise NotImplementedError(not_on_gpu(function))
 
 
 def taken(a: Any, rows: NDArray[np.int64]) -> Any:

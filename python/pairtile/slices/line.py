@@ -88,7 +88,7 @@ def wasserstein_1d(
     """
     x, y = validate.aligned("x", x, "y", y)
     # gradients are as large as their samples, which may as well be read whole
-    blocks = not return_gradient and choose.backend() != "cuda"
+    blocks = not return_gradient
     a, b = (s if blocks and is_rows(s) else validate.array(n, s) for n, s in (("x", x), ("y", y)))
     dimensions = len(a.shape)
     if dimensions != len(b.shape):
@@ -106,7 +106,7 @@ def wasserstein_1d(
     on_sight = shows and choose.backend() == "native" and type(a) is type(b) is np.ndarray
     a, b = validate.pair(
         "x", a, "y", b, check_finite=check_finite and not on_sight, workers=workers, sample=True,
-        blocks=blocks, sparse=False,
+        blocks=blocks, cuda_blocks=True, sparse=False,
     )  # fmt: skip
     weights = (
         row_weights("x_weights", x_weights, len(a)),

@@ -177,8 +177,6 @@ def max_sliced_wasserstein(
     ------
     TypeError, ValueError
         As `sliced_wasserstein`, and for n_restarts or max_iter < 1 and tol < 0.
-    NotImplementedError
-        For arrays on a CUDA device.
 
     Notes
     -----

@@ -60,8 +60,6 @@ def partial_wasserstein_1d(
     TypeError, ValueError
         For input that is not real numbers, empty, not finite, or of different numbers of
         columns; for a mass outside of (0, 1]; for p < 1 or infinite.
-    NotImplementedError
-        For arrays on a CUDA device.
 
     Notes
     -----
@@ -87,11 +85,10 @@ def partial_wasserstein_1d(
     p = scalars.real("p", p, least=1)
     workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
-    validate.host_only("partial_wasserstein_1d", a, b)
     found = np.empty(a.shape[1])
     with reporting(progress, a.shape[1]) as (report,):
         for j in range(len(found)):
-            u, v = (np.sort(s[:, j].astype(np.float64)) for s in (a, b))
+            u, v = (np.sort(validate.host(s[:, j]).astype(np.float64)) for s in (a, b))
             found[j] = _of_sorted(u, v, share, p, workers)
             if report is not None:
                 report(j + 1, len(found))

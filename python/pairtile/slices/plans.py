@@ -142,8 +142,6 @@ def min_sliced_plan(
         As `sliced_wasserstein`.
     ImportError
         For Sobol directions without SciPy.
-    NotImplementedError
-        For arrays on a CUDA device.
 
     Notes
     -----
@@ -219,7 +217,7 @@ def expected_sliced_plan(
 
     Raises
     ------
-    TypeError, ValueError, ImportError, NotImplementedError
+    TypeError, ValueError, ImportError
         As `min_sliced_plan`.
 
     Notes

@@ -68,8 +68,6 @@ def sliced_wasserstein_sphere(
         For input that is not real numbers, 2-D, not empty and finite; for different numbers of
         columns, or one; rows whose length is not 1 within 1e-5 (in float64 1e-10, in float16 1e-3,
         in bfloat16 1e-2); p < 1, or p ≠ 2 with "linear"; an unknown method.
-    NotImplementedError
-        For CUDA arrays.
 
     Notes
     -----

@@ -12,6 +12,7 @@ built and CuPy is installed.
 """
 
 import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell missing from broken
+from pairtile._backends.cuda.columns import column_statistics
 from pairtile._backends.cuda.dependence import (
     joint_kernel_gradient,
     joint_kernel_sums,
@@ -40,19 +41,6 @@ from pairtile._backends.cuda.kernels import (
     kernel_row_sums,
     kernel_total,
 )
-from pairtile._backends.cuda.lacking import (
-    centre_rows,
-    circle_distances,
-    column_statistics,
-    largest_offset,
-    least_line_memory,
-    line_centre,
-    partial_masses,
-    project_rows,
-    sliced_direction_slopes,
-    sliced_plan,
-    sliced_plan_distances,
-)
 from pairtile._backends.cuda.loss_states import softmax_gradients, softmax_states
 from pairtile._backends.cuda.losses import (
     pair_losses,
@@ -61,6 +49,7 @@ from pairtile._backends.cuda.losses import (
     softmax_losses,
     supcon_losses,
 )
+from pairtile._backends.cuda.maximum import sliced_direction_slopes
 from pairtile._backends.cuda.memory import device_count, least_memory
 from pairtile._backends.cuda.moments import kernel_moments, kernel_subset_sums
 from pairtile._backends.cuda.neighbors import (
@@ -72,13 +61,21 @@ from pairtile._backends.cuda.neighbors import (
     radius_counts,
     radius_neighbors,
 )
+from pairtile._backends.cuda.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.cuda.quantile import distance_quantile
 from pairtile._backends.cuda.slices import (
+    centre_rows,
     column_moments,
+    largest_offset,
+    least_line_memory,
+    line_centre,
+    partial_masses,
+    project_rows,
     relabelled_line_costs,
     sliced_costs,
     sliced_energy_costs,
 )
+from pairtile._backends.cuda.sphere import circle_distances
 from pairtile._backends.cuda.stein import stein_label_sums
 from pairtile._cuda import architectures
 

@@ -8,7 +8,12 @@ import cupy
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.cuda.memory import device_of, to_input_namespace, workspace_within
+from pairtile._backends.cuda.memory import (
+    device_of,
+    stable_order,
+    to_input_namespace,
+    workspace_within,
+)
 from pairtile._backends.cuda.neighbors import PairOfSets, inside, knn, radius_counts_of
 from pairtile._definitions.metrics import METRICS, finish
 
@@ -142,19 +147,9 @@ def nearest_pairs(
             # sorts keep the order of what is equal; rows come in order
             order = cupy.argsort(i * m + j)
             i, j, values = i[order], j[order], values[order]
-            order = _stable(values)[:count]
+            order = stable_order(values)[:count]
             best = i[order], j[order], values[order]
         return to_input_namespace(x, *best)
-
-
-def _stable(values: Any) -> Any:
-    """The order of the values, equal ones as they come."""
-    order = cupy.argsort(values)
-    ascending = values[order]
-    # runs of equal values, each in the order of its places
-    starts = cupy.concatenate([cupy.zeros(1, cupy.int64), ascending[1:] != ascending[:-1]])
-    runs = cupy.cumsum(starts.astype(cupy.int64))
-    return order[cupy.argsort(runs * len(values) + order)]
 
 
 def _together(counts: Counts, most: int) -> list[tuple[int, int]]:

@@ -113,6 +113,16 @@ def float64(a: Any) -> Any:
     return None if a is None else cupy.asarray(a, dtype=cupy.float64, order="C")
 
 
+def stable_order(values: Any) -> Any:
+    """The order of the values, equal ones as they come."""
+    order = cupy.argsort(values)
+    ascending = values[order]
+    # runs of equal values, each in the order of its places
+    starts = cupy.concatenate([cupy.zeros(1, cupy.int64), ascending[1:] != ascending[:-1]])
+    runs = cupy.cumsum(starts.astype(cupy.int64))
+    return order[cupy.argsort(runs * len(values) + order)]
+
+
 def to_input_namespace(x: Any, *results: Any) -> tuple[Any, ...]:
     """The results as the kind of array that x is."""
     if not isinstance(x, np.ndarray):

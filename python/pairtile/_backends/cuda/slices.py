@@ -25,7 +25,6 @@ from pairtile._backends.cuda.memory import (
     to_input_namespace,
     upload,
 )
-from pairtile._backends.refusals import not_on_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,11 +63,21 @@ def _frame_scale(largest: float, wide: bool) -> float:
     return math.ldexp(1.0, max(-most, min(most, -math.frexp(largest)[1])))
 
 
-class _Lines:
+class Lines:
     """Two sets, the lines that they are projected on, and the memory for a batch of those."""
 
     def __init__(
-        self, x: Any, y: Any, directions: Any, *, weighted: bool = False, gradient: bool
+        self,
+        x: Any,
+        y: Any,
+        directions: Any,
+        *,
+        weighted: bool = False,
+        gradient: bool = False,
+        ranked: bool = False,
+        beside: int = 0,
+        centred: bool = True,
+        memory_limit: int = 0,
     ) -> None:
         self.sets = Rows(x), Rows(y)
         x_rows, y_rows = self.sets
@@ -77,16 +86,26 @@ class _Lines:
         self.dtype = np.dtype(np.float64 if self.wide else np.float32)
         self.slices = self.d if directions is None else directions.shape[1]
         self.costs = cupy.empty(self.slices, dtype=cupy.float64)
-        self._ranked = weighted or gradient
-        plan = x_rows.n, y_rows.n, self.d, self.slices, self.wide, self._ranked, weighted, gradient
-        self.batches = _cuda.slice_batches(plan)
+        self._ranked = ranked or weighted or gradient
+        plan = (
+            x_rows.n, y_rows.n, self.d, self.slices, self.wide, self._ranked, weighted, gradient,
+            beside, memory_limit,
+        )  # fmt: skip
+        least = _cuda.slice_least(plan)
+        if 0 < memory_limit < least:
+            raise ValueError(
+                f"memory_limit={memory_limit} is too small: one direction needs at least {least} "
+                "bytes beside inputs and results"
+            )
+        self.batches = self._cut(plan)
         self.unit = 1.0
         self._directions = self._centre = None
         if directions is not None:
+            self._directions = upload(self._along(directions).astype(self.dtype))
+            self._centre = cupy.zeros(self.d, dtype=self.dtype)
+        if directions is not None and centred:
             scale = _frame_scale(max(rows.survey()[1] for rows in self.sets), self.wide)
             self.unit = 1 / scale
-            self._directions = upload(directions.astype(self.dtype))
-            self._centre = cupy.empty(self.d, dtype=self.dtype)
             _cuda.slice_centre(
                 x_rows.view,
                 y_rows.view,
@@ -111,10 +130,15 @@ class _Lines:
         self._side = [cupy.cuda.Stream(non_blocking=True) for _ in range(lanes) if lanes > 1]
         self._scratch_bytes = self._bytes_to_sort(step)
         self._scratch = cupy.empty(lanes * self._scratch_bytes, dtype=cupy.uint8)
-        self.gradients = [
-            cupy.zeros((rows.n, self.d), dtype=self.dtype) if gradient else None
-            for rows in self.sets
-        ]
+        self.gradients: list[Any] = [None, None]
+
+    def _cut(self, plan: tuple[Any, ...]) -> list[tuple[int, int]]:
+        """The lines of each batch."""
+        return _cuda.slice_batches(plan)
+
+    def _along(self, directions: NDArray[Any]) -> NDArray[Any]:
+        """The directions in the order of the lines."""
+        return directions
 
     def _buffer(self, items: int) -> Buffer:
         keys = cupy.empty(items, dtype=cupy.uint64 if self.wide else cupy.uint32)
@@ -141,16 +165,22 @@ class _Lines:
             yield batch, [self._sort(s, batch, quanta and quanta[s]) for s in (0, 1)]
 
     def _sort(self, which: int, batch: tuple[int, int], quanta: Any) -> Told:
-        rows, count = self.sets[which], batch[1] - batch[0]
-        lists = self._buffers[which]
+        self._project(which, batch)
+        return self._order(which, batch[1] - batch[0], quanta)
+
+    def _project(self, which: int, batch: tuple[int, int]) -> None:
         _cuda.project_slices(
-            rows=rows.view,
+            rows=self.sets[which].view,
             axes=self._axes,
             batch=batch,
             wide=self.wide,
-            out=addresses(lists),
+            out=addresses(self._buffers[which]),
             where=current_stream(),
         )
+
+    def _order(self, which: int, count: int, quanta: Any) -> Told:
+        """Sorts the first lists of a set."""
+        rows, lists = self.sets[which], self._buffers[which]
         moved = _cuda.sort_slices(
             rows=rows.n,
             count=count,
@@ -186,6 +216,8 @@ class _Lines:
         slopes_of: Callable[[Told, Told, int], None],
     ) -> None:
         """slopes_of(own, other, slopes) writes the derivatives along the lines of the batch."""
+        if self.gradients[0] is None:
+            self.gradients = [cupy.zeros((rows.n, self.d), self.dtype) for rows in self.sets]
         for rows, own, other, gradient in zip(
             self.sets, lists, lists[::-1], self.gradients, strict=True
         ):
@@ -198,6 +230,30 @@ class _Lines:
                 batch=batch,
                 wide=self.wide,
                 gradient=address(gradient),
+                where=current_stream(),
+            )
+
+    def add_turns(
+        self,
+        batch: tuple[int, int],
+        lists: list[Told],
+        slopes_of: Callable[[Told, Told, int], None],
+        turns: Any,
+    ) -> None:
+        """The same derivatives by the directions, added to `turns`, (slices, d)."""
+        count = batch[1] - batch[0]
+        for rows, own, other in zip(self.sets, lists, lists[::-1], strict=True):
+            slopes_of(own, other, address(self._slopes))
+            segments = _cuda.turn_segments(rows.n, self.d, count)
+            partial = cupy.empty(segments * count * self.d, dtype=cupy.float64)
+            _cuda.turn_slices(
+                rows=rows.view,
+                slopes=address(self._slopes),
+                axes=self._axes,
+                batch=batch,
+                wide=self.wide,
+                partial=address(partial),
+                out=address(turns) + turns.itemsize * self.d * batch[0],
                 where=current_stream(),
             )
 
@@ -216,9 +272,7 @@ class _Lines:
         start = line * _cuda.slice_stride(n)
         sorted_keys, rows = self._buffers[which]
         keys = sorted_keys[start : start + n]
-        sign = keys.dtype.type(1 << (8 * keys.itemsize - 1))
-        bits = cupy.where(keys >= sign, keys ^ sign, ~keys)
-        values = bits.view(self.dtype).astype(cupy.float64)
+        values = _values(keys, self.dtype).astype(cupy.float64)
         weights = cupy.full(n, 1 / n) if share is None else share[rows[start : start + n]]
         middle = values[n // 2]
         values = values - middle
@@ -231,9 +285,68 @@ class _Lines:
         return address(self.costs) + first * int(self.costs.itemsize)
 
 
-def _no_limit(memory_limit: int) -> None:
-    if memory_limit:
-        raise NotImplementedError(not_on_gpu("memory_limit= of sliced transport"))
+class Transport:
+    """W_p^p along lines, and its slopes by the projections of the rows."""
+
+    def __init__(
+        self,
+        lines: Lines,
+        p: float,
+        weights: tuple[Floats | None, Floats | None],
+        shares: Floats | None = None,
+    ) -> None:
+        self._lines, self._p = lines, p
+        self._unit = np.float64(lines.unit)
+        factors = np.ones(lines.slices) if shares is None else shares
+        self._factors = upload(factors * self._unit ** (p - 1))
+        self._quanta = quanta_of(lines.sets, weights)
+
+    def batches(self, progress: Report | None) -> Iterator[tuple[tuple[int, int], list[Told]]]:
+        """Each batch, the costs of its lines computed, and its two sorted sets."""
+        lines = self._lines
+        for batch, lists in lines.sorted(self._quanta, progress):
+            _cuda.transport_costs(
+                x=lists[0],
+                y=lists[1],
+                count=batch[1] - batch[0],
+                wide=lines.wide,
+                p=self._p,
+                partial=address(lines.partial),
+                costs=lines.costs_from(batch[0]),
+                where=current_stream(),
+            )
+            yield batch, lists
+
+    def slopes(self, batch: tuple[int, int]) -> Callable[[Told, Told, int], None]:
+        """What writes the derivatives by the projections of one set, times the shares."""
+
+        def of(own: Told, other: Told, slopes: int) -> None:
+            _cuda.transport_slopes(
+                own=own,
+                other=other,
+                count=batch[1] - batch[0],
+                wide=self._lines.wide,
+                p=self._p,
+                factors=address(self._factors) + 8 * batch[0],
+                slopes=slopes,
+                where=current_stream(),
+            )
+
+        return of
+
+    def costs(self) -> Floats:
+        """Of all lines, in the units of the data."""
+        costs: Floats = self._lines.costs.get() * self._unit**self._p
+        return costs
+
+
+def quanta_of(
+    sets: tuple[Rows, Rows], weights: tuple[Floats | None, Floats | None]
+) -> tuple[Any, ...] | None:
+    """What the rows of both sets weigh; None where all of a set weigh the same in both."""
+    if weights[0] is None and weights[1] is None:
+        return None
+    return tuple(upload(_quanta(w, rows.n)) for w, rows in zip(weights, sets, strict=True))
 
 
 def sliced_costs(
@@ -253,7 +366,12 @@ def sliced_costs(
     memory_limit: int = 0,
 ) -> tuple[Floats, Any, Any, Floats | None, Floats | None, Floats | None]:
     """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
-    _no_limit(memory_limit)
+    if p == math.inf:  # the largest difference: no sum, and asked for where powers are lost
+        on_host: tuple[Floats, Any, Any, Any, Any, Any] = choose.host_module().sliced_costs(
+            cupy.asnumpy(x), cupy.asnumpy(y), directions, p, x_weights, y_weights, gradient=False,
+            direction_weights=None, workers=workers, memory_limit=memory_limit,
+        )  # fmt: skip
+        return on_host
     by_weights = None, None
     if weight_gradient:  # in host memory, where weights and their gradients are
         _, _, _, *by_weights, _ = choose.host_module().sliced_costs(
@@ -262,49 +380,18 @@ def sliced_costs(
         )  # fmt: skip
     with device_of(x, y), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         weighted = x_weights is not None or y_weights is not None
-        lines = _Lines(x, y, directions, weighted=weighted, gradient=gradient)
-        quanta = None
-        if weighted:
-            quanta = tuple(
-                upload(_quanta(w, rows.n))
-                for w, rows in zip((x_weights, y_weights), lines.sets, strict=True)
-            )
-        unit = np.float64(lines.unit)
-        shares = np.ones(lines.slices) if direction_weights is None else direction_weights
-        factors = upload(shares * unit ** (p - 1)) if gradient else None
+        lines = Lines(
+            x, y, directions, weighted=weighted, gradient=gradient, memory_limit=memory_limit
+        )
+        transport = Transport(lines, p, (x_weights, y_weights), direction_weights)
         of_lines = np.empty((lines.slices, 4)) if moments else None
-        for batch, lists in lines.sorted(quanta, progress):
-            first, count = batch[0], batch[1] - batch[0]
-            _cuda.transport_costs(
-                x=lists[0],
-                y=lists[1],
-                count=count,
-                wide=lines.wide,
-                p=p,
-                partial=address(lines.partial),
-                costs=lines.costs_from(first),
-                where=current_stream(),
-            )
-
-            def slopes_of(
-                own: Told, other: Told, slopes: int, first: int = first, count: int = count
-            ) -> None:
-                _cuda.transport_slopes(
-                    own=own,
-                    other=other,
-                    count=count,
-                    wide=lines.wide,
-                    p=p,
-                    factors=address(factors) + 8 * first,
-                    slopes=slopes,
-                    where=current_stream(),
-                )
-
+        for batch, lists in transport.batches(progress):
             if gradient:
-                lines.add_gradients(batch, lists, slopes_of)
+                lines.add_gradients(batch, lists, transport.slopes(batch))
             if of_lines is not None:
-                of_lines[first : first + count] = lines.moments(count, (x_weights, y_weights))
-        costs: Floats = lines.costs.get() * unit**p
+                count = batch[1] - batch[0]
+                of_lines[slice(*batch)] = lines.moments(count, (x_weights, y_weights))
+        costs = transport.costs()
         return costs, *to_input_namespace(x, *lines.gradients), *by_weights, of_lines
 
 
@@ -319,10 +406,9 @@ def sliced_energy_costs(
     memory_limit: int = 0,
 ) -> tuple[Floats, Any, Any]:
     """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
-    _no_limit(memory_limit)
     del workers
     with device_of(x, y):
-        lines = _Lines(x, y, directions, gradient=gradient)
+        lines = Lines(x, y, directions, gradient=gradient, memory_limit=memory_limit)
         for batch, lists in lines.sorted(None, progress):
             first, count = batch[0], batch[1] - batch[0]
             _cuda.slice_energies(
@@ -367,6 +453,63 @@ def relabelled_line_costs(
         lines, bits, sizes, energy=energy, p=p, workers=workers, progress=progress
     )
     return found
+
+
+def partial_masses(x: Floats, y: Floats, share: float, p: float) -> tuple[Floats, Floats]:
+    """What moves of each point when a share of all mass does: in host memory, where they are."""
+    found: tuple[Floats, Floats] = choose.host_module().partial_masses(x, y, share, p)
+    return found
+
+
+def least_line_memory(n: int, m: int, *, wide: bool, weighted: bool) -> int:
+    """What either cost takes at least of n and m values along one axis, in bytes beside them."""
+    plan = n, m, 1, 1, wide, weighted, weighted, False, 0, 0
+    return _cuda.slice_least(plan)
+
+
+def centre_rows(n: int, d: int) -> NDArray[np.int64]:
+    """The rows that decide about which point others are projected; they are read on the host."""
+    found: NDArray[np.int64] = choose.host_module().centre_rows(n, d)
+    return found
+
+
+def line_centre(x: Any, y: Any) -> Floats:
+    """The point that rows are projected about, from those rows."""
+    found: Floats = choose.host_module().line_centre(x, y)
+    return found
+
+
+def largest_offset(x: Any, centre: Floats, *, workers: int) -> float:
+    """The largest absolute value of x − centre, while the block is in host memory."""
+    found: float = choose.host_module().largest_offset(x, centre, workers=workers)
+    return found
+
+
+def project_rows(
+    x: Any, directions: Any, centre: Floats, scale: float, out: NDArray[Any], *, workers: int
+) -> None:
+    """Out (directions, rows) of (x − centre)·scale along each direction, in host memory."""
+    del workers
+    with device_of(x):
+        rows, dtype = Rows(x), out.dtype
+        along = upload(directions.astype(dtype))
+        about = upload((centre * scale).astype(dtype))
+        keys = cupy.empty((out.shape[0], _cuda.slice_stride(rows.n)), dtype=f"u{dtype.itemsize}")
+        _cuda.project_slices(
+            rows=rows.view,
+            axes=(address(along), out.shape[0], address(about), scale),
+            batch=(0, out.shape[0]),
+            wide=dtype == np.float64,
+            out=(address(keys), 0),
+            where=current_stream(),
+        )
+        out[:] = _values(keys[:, : rows.n].get(), dtype)
+
+
+def _values(keys: Any, dtype: Any) -> Any:
+    """The numbers that sort as these keys do."""
+    sign = keys.dtype.type(1 << (8 * keys.itemsize - 1))
+    return np.where(keys >= sign, keys ^ sign, ~keys).view(dtype)
 
 
 def column_moments(x: Any, weights: Floats | None, *, workers: int) -> tuple[Floats, Floats]:
