@@ -171,6 +171,7 @@ def cases() -> dict[str, Any]:
         "clip": cells.Clip("", 256, 256, 64),
         "siglip": cells.SigLip("", 256, 256, 64),
         "sliced": cells.Sliced("", 2048, 2048, 64, directions=16),
+        "columns": cells.Columns("", 2048, 2048, 16),
     }
 
 
@@ -194,8 +195,8 @@ def counted(name: str) -> Iterator[tuple[str, ...]]:
     """Run a case in a process of its own; return a row per kernel."""
     case = cases()[name]
     number = float(case.n * (case.m or case.n))
-    if case.task == "sliced":
-        number = float((case.n + case.m) * case.directions)
+    if case.task in ("sliced", "columns"):
+        number = float((case.n + case.m) * getattr(case, "directions", case.d))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "profile.json"
         profile = {"GPUSIM_PROFILE": "1", "GPUSIM_PROFILE_JSON": str(file)}
@@ -245,11 +246,11 @@ frame and spilled registers per thread.
 COUNTS = """## Counts and estimates of a simulator
 
 Small fixed cases of float32 rows, run in a simulator of the CUDA runtime that counts instructions
-of PTX. Per pair of rows, n·m of them (per key for sliced): instructions are warp instructions times
-32 lanes, idle ones included; tensor, multiply-adds of tensor cores; shared, wavefronts of shared
-memory; memory, bytes moved in sectors. The last two columns are an ESTIMATE by the simulator: work
-divided by the peak rate of an H200 for that resource alone, a lower bound on its time, never a
-measurement. Sizes are far too small to fill a GPU.
+of PTX. Per pair of rows, n·m of them (per key for sliced and columns): instructions are warp
+instructions times 32 lanes, idle ones included; tensor, multiply-adds of tensor cores; shared,
+wavefronts of shared memory; memory, bytes moved in sectors. The last two columns are an ESTIMATE
+by the simulator: work divided by the peak rate of an H200 for that resource alone, a lower bound on
+its time, never a measurement. Sizes are far too small to fill a GPU.
 """
 
 

@@ -296,6 +296,39 @@ class Sliced(Cell):
 
 
 @dataclass(frozen=True)
+class Columns(Cell):
+    """How both samples differ in each column; Wasserstein distances alone are judged."""
+
+    task = "columns"
+    tolerances: ClassVar = {"relative": 1e-5}
+
+    @property
+    def title(self) -> str:
+        return f"statistics of columns, {self.n:,} + {self.m:,}, d={self.d}"
+
+    @property
+    def flops(self) -> float:
+        """Count a multiply-add for each number; the sort is priced by what it moves."""
+        return 2.0 * (self.n + self.m) * self.d
+
+    @property
+    def moved(self) -> float:
+        """Count each key as written, read and written by every radix pass, and read."""
+        return (3 + 2 * RADIX_PASSES) * super().moved
+
+    def prepare(self, inputs: Inputs) -> Callable[[], Any]:
+        return lambda: pt.column_statistics(inputs["x"], inputs["y"])[1:3]
+
+    def errors(self, result: Any, inputs: Inputs, library: Library) -> dict[str, float]:
+        exact = plain.columns(library, *(library.wide(inputs[name]) for name in "xy"))
+        worst = 0.0
+        for both in zip(result, exact, strict=True):
+            found, wanted = map(library.host, both)
+            worst = max(worst, float(np.max(np.abs(found - wanted) / wanted)))
+        return {"relative": worst}
+
+
+@dataclass(frozen=True)
 class Clip(Cell):
     """The contrastive loss of CLIP with its gradients: unit rows, bfloat16 where there is torch."""
 
@@ -372,6 +405,7 @@ CELLS: tuple[Cell, ...] = (
     Mmd("mmd-100k-fast", 100_000, 100_000, 64, precision="fast"),
     Clip("clip-32k", 32_768, 32_768, 512),
     Sliced("sliced-1m", 1_000_000, 1_000_000, 64, directions=128),
+    Columns("columns-1m", 1_000_000, 1_000_000, 64),
     Knn("knn-d768", 100_000, 0, 768, k=10),
     Knn("knn-k100", 100_000, 0, 128, k=100),
     Knn("knn-k2048", 20_000, 100_000, 128, k=2048),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.gpu import plain
-from bench.gpu.cells import Cell, Clip, Inputs, Knn, Mmd, Permutation, SigLip, Sliced
+from bench.gpu.cells import Cell, Clip, Columns, Inputs, Knn, Mmd, Permutation, SigLip, Sliced
 from bench.gpu.library import Cupy, Library, Torch, torch_on_gpu
 
 Call = Callable[[], Any]
@@ -48,6 +48,8 @@ class WholeArrays(Peer):
             case Sliced():
                 directions = library.asarray(inputs["directions"])
                 return lambda: plain.sliced(library, x, y, directions)
+            case Columns():
+                return lambda: plain.columns(library, x, y)
         if cell.task == "energy":
             return lambda: plain.energy(library, x, y)
         return None

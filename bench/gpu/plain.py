@@ -130,6 +130,15 @@ def sliced(library: Library, x: Any, y: Any, directions: Any) -> float:
     return float(np.sqrt(cost / (len(x) * directions.shape[1])))
 
 
+def columns(library: Library, x: Any, y: Any) -> tuple[Any, Any]:
+    """W₁ and W₂ of each column, samples of one size."""
+    gaps = library.sorted(x.T)
+    gaps -= library.sorted(y.T)
+    first = library.sum(abs(gaps), 1) / len(x)
+    gaps *= gaps
+    return first, library.sqrt(library.sum(gaps, 1) / len(x))
+
+
 def clip(library: Library, x: Any, y: Any, scale: float, rows: NDArray[np.int64]) -> dict[str, Any]:
     """The loss over all pairs and the gradients at some rows. Rows have length 1.
 
