@@ -220,6 +220,42 @@ def test_progress_counts_every_sweep(blocks: Any, cupy: Any) -> None:
         assert len(done) > 4
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_among_themselves_take_half_of_the_blocks(
+    blocks: Any, dtype: str, monkeypatch: Any
+) -> None:
+    """Each block above the diagonal stands for its transpose, forward and backward."""
+    from pairtile import _cuda
+
+    name = "wide_block" if dtype == "float64" else "dot_block"
+    computed: list[int] = []
+    product = getattr(_cuda, name)
+    monkeypatch.setattr(_cuda, name, lambda *told: computed.append(1) or product(*told))
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(600, 7)).astype(dtype), rng.integers(0, 9, 600)
+    options: dict[str, Any] = {"logit_scale": 0.7, "grad": True}
+    wanted = pt.supcon_loss(x, labels, **options)
+    chosen = pt.backend()
+    pt.set_backend("cuda")
+    told: list[tuple[int, int]] = []
+    try:
+        if dtype == "float64":
+            blocks("none")
+        report = lambda done, total: told.append((done, total))  # noqa: E731
+        found = pt.supcon_loss(x, labels, progress=report, **options)
+        # the scale of each row is its own: (i, j) is not (j, i) then
+        pt.supcon_loss(x, labels, **{**options, "logit_scale": np.full(600, 0.7)})
+    finally:
+        pt.set_backend(chosen)
+    assert len(computed) == 2 * 6 + 2 * 9
+    assert told[-1][0] == told[-1][1]
+    loss, gradient = EPS[dtype]
+    np.testing.assert_allclose(found.per_row, wanted.per_row, rtol=loss, atol=loss)
+    assert found.grad_scale == pytest.approx(wanted.grad_scale, rel=gradient)
+    size = float(np.abs(wanted.grad_x).max())
+    np.testing.assert_allclose(found.grad_x, wanted.grad_x, rtol=0, atol=gradient * size)
+
+
 # What a block of columns is asked, all of which are of one loss: where positives are, and options.
 ROWS_ONLY: dict[str, Any] = {
     "targets": None, "row_labels": None, "col_labels": None, "column_logits": None, "margin": 0.0,

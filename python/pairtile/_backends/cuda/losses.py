@@ -26,6 +26,7 @@ from pairtile._backends.cuda.memory import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pairtile._backends.cuda.loss_blocks import Which
     from pairtile._front.progress import Report
 
     Floats = NDArray[np.float64]
@@ -48,7 +49,7 @@ class Positives:
             targets = None
         if sparse[0] is not None:
             targets, labels = None, (None, None)
-        self.whole = sparse[0] is None
+        self.whole, self.itself = sparse[0] is None, itself
         memory = [upload(part) for part in (targets, *labels, *sparse)]
         self.memory = memory
         at = [address(part) for part in memory]
@@ -180,6 +181,7 @@ class Softmax:
     ) -> None:
         self.products, self.rows = products, rows
         self._positives = positives
+        self._mutual = positives.itself and column_logits is None and sides == (True, False)
         self._targets = targets
         self._kept = upload(kept[0]), upload(kept[1])
         self._logits = float64(column_logits)
@@ -206,26 +208,43 @@ class Softmax:
         pace = Pace(progress, sweeps * n * m)
         if false_negative_margin is not None:
             self.find_limits(false_negative_margin, pace)
+        once = self._triangle()
         of_rows, of_cols = (
             empty_states(count) if wanted else None
             for count, wanted in zip((n, m), self._sides, strict=True)
         )
-        states = of_rows, of_cols
-        for block in products.blocks(pace):
+        for block in products.blocks(pace, once):
+            mirrored = once is not None and block.rows != block.cols
             _cuda.softmax_states(
-                block.told, self.options(), self.rows.told(), addresses(states),
-                current_stream(),
+                block.told, self.options(), self.rows.told(),
+                addresses((of_rows, of_rows if mirrored else of_cols)), current_stream(),
             )  # fmt: skip
-        losses, log_sums, terms = self._end(states, upstream)
+        losses, log_sums, terms = self._end((of_rows, of_cols), upstream)
         if grad:
-            for block in products.blocks(pace):
+            for block in products.blocks(pace, once):
+                mirrored = once is not None and block.rows != block.cols
                 _cuda.softmax_block_weights(
-                    block.told, self.options(), self.rows.told(), addresses(terms),
-                    current_stream(),
+                    block.told, self.options(), self.rows.told(),
+                    addresses((terms[0], terms[0] if mirrored else terms[1])), current_stream(),
                 )  # fmt: skip
                 products.add(block, self.rows.unit)
-                pace.add(2 * (block.rows[1] - block.rows[0]) * (block.cols[1] - block.cols[0]))
+                pairs = (block.rows[1] - block.rows[0]) * (block.cols[1] - block.cols[0])
+                pace.add((4 if mirrored else 2) * pairs)
         return losses, *log_sums
+
+    def _triangle(self) -> Which | None:
+        """The blocks on and above the diagonal, where each stands for its transpose as well.
+
+        That is where rows are compared with themselves, both ways alike: a block's columns are
+        rows then, and what is folded of a column is of that row.
+        """
+        products = self.products
+        if not self._mutual or self.rows.scales is not None:
+            return None
+        if products.x is not products.y or products.shape[0] != products.shape[1]:
+            return None
+        count = -(-products.x.n // products.shape[0])
+        return np.triu(np.ones((count, count), dtype=np.bool_))
 
     def find_limits(self, margin: float, pace: Pace) -> None:
         """Dot products of rows with their targets, plus the margin."""
