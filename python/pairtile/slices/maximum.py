@@ -48,6 +48,7 @@ _NARROW = 10  # features up to which others near the best point are looked at
 _APART = 1e-2  # the angle within which the lower one of two climbs ends
 _AROUND = 1.0, 1e-4  # how far from the best point of all climbs others are looked for
 _DENSE = 256  # features up to which a climb remembers curvature as a matrix
+_SMALL = 1 << 20  # multiplications and sorted values of a round that are not worth threads
 
 
 class _MaxSliced(NamedTuple):
@@ -92,8 +93,10 @@ class _Samples:
 
     def slopes(self, along: Floats, report: Any) -> tuple[Floats, Floats]:
         """W_p^p along each direction, and its derivatives by it: (L,) and (d, L)."""
+        work = along.shape[1] * sum(map(len, self.sets)) * (len(along) + 64)
+        workers = 1 if work < _SMALL else self._workers
         found: tuple[Floats, Floats] = self._backend.sliced_direction_slopes(
-            *self.sets, along, self.p, *self._weights, workers=self._workers, progress=report
+            *self.sets, along, self.p, *self._weights, workers=workers, progress=report
         )
         return found
 
@@ -235,14 +238,19 @@ def max_sliced_wasserstein(
 
 def _starts(some: _Samples, candidates: Floats, count: int) -> Floats:
     """The best candidates, (R, d), first those without a better one among their neighbours."""
-    dim = len(candidates)
+    least = candidates.shape[1] - 1 - min(2 * (len(candidates) - 1), 16)  # so many, and itself
     distances = some.distances(candidates)
-    near = np.abs(candidates.T @ candidates)
-    least = len(near) - 1 - min(2 * (dim - 1), 16)  # so many neighbours, and itself
-    is_near = near >= np.partition(near, least, axis=1)[:, least, None]
-    passed = (is_near & (distances > distances[:, None])).any(axis=1)
-    order = np.lexsort((-distances, passed))
-    return candidates.T[order[:count]]
+    order = np.argsort(-distances, kind="stable")
+    free = passed = order[:0]
+    for high in (order[: 4 * count], order):  # of all only if few of the highest are free
+        near = np.abs(candidates[:, high].T @ candidates)
+        is_near = near >= np.partition(near, least, axis=1)[:, least, None]
+        below = (is_near & (distances > distances[high, None])).any(axis=1)
+        free, passed = high[~below], high[below]
+        if len(free) >= count:
+            break
+    starts: Floats = candidates.T[np.concatenate([free, passed])[:count]]
+    return starts
 
 
 def _around(best: Floats, generator: np.random.Generator) -> Floats:
@@ -394,10 +402,10 @@ class _Curvature:
         inverse[fresh] *= (product / _dots(fall, fall))[fresh, None, None]
         self._fresh[which] = False
         image = np.einsum("rij,rj->ri", inverse, fall)
-        both = image[:, :, None] * (taken / product[:, None])[:, None, :]
-        weight = (1 + _dots(fall, image) / product) / product
-        inverse += (weight[:, None] * taken)[:, :, None] * taken[:, None, :]
-        memory[which] = inverse - both - both.transpose(0, 2, 1)
+        weight = (1 + _dots(fall, image) / product) / 2
+        half = (weight[:, None] * taken - image) / product[:, None]
+        inverse += np.stack([half, taken], axis=2) @ np.stack([taken, half], axis=1)
+        memory[which] = inverse
 
 
 def _from_last(slopes: Floats, taken: Floats, fall: Floats, product: Floats) -> Floats:
