@@ -98,6 +98,18 @@ def test_the_joint_test_is_the_public_one(test):
         assert found.test.kernel == expected.kernel
 
 
+def test_sliced_relabellings_may_be_drawn_where_all_could_be_looked_at():
+    x, y = np.random.default_rng(0).normal(size=(2, 4, 2))
+    for method in ("permutation", "random"):
+        found = pt.drift(x, y, test="sliced", method=method, rng=3, n_permutations=999).test
+        encoded = pt.encode(x, y)
+        expected = pt.sliced_test(
+            encoded.reference, encoded.current, method=method, rng=3, n_permutations=999
+        )
+        assert found.pvalue == expected.pvalue
+        assert (len(found.null_distribution) < 80) == (method == "permutation")
+
+
 def test_more_than_5000_rows_exchange_bins_in_random_order():
     """Rows sorted by a column would make bins that are unlike each other, and the test blind."""
     rng = np.random.default_rng(0)
@@ -373,7 +385,7 @@ def test_columns_and_drop_choose():
         ({"test": "ks"}, "unknown test 'ks'"),
         ({"alpha": 0}, "alpha must be above 0 and below 1, got 0"),
         ({"alpha": 1}, "alpha must be above 0 and below 1, got 1"),
-        ({"test": "sliced", "method": "gaussian"}, "'sliced' has the method 'permutation' alone"),
+        ({"test": "sliced", "method": "gaussian"}, "the methods 'permutation' and 'random'"),
         ({"missing": "ignore"}, "unknown missing"),
         ({"standardize": "yes"}, "standardize must be 'auto', True or False"),
         ({"max_rows": 1}, "max_rows must be at least 2"),

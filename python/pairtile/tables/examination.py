@@ -357,9 +357,10 @@ def joint_test(
         if options.method is not None:
             common["method"] = options.method
         if test == "sliced":
-            if common.pop("method", "permutation") != "permutation":
+            if options.method not in (None, "permutation", "random"):
                 raise ValueError(
-                    f"test='sliced' has the method 'permutation' alone, got {options.method!r}"
+                    "test='sliced' has the methods 'permutation' and 'random', got "
+                    f"{options.method!r}"
                 )
             return sliced_test(x, y, **common)
         if min(len(x), len(y)) < 2:
