@@ -631,6 +631,38 @@ def test_columns_are_read_once_for_a_batch(call):
     assert told[-1] == (4 * 9010, 4 * 9010)
 
 
+@pytest.mark.native
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("name", ["sliced_costs", "column_statistics"])
+def test_lines_of_columns_and_what_sorts_them_share_the_limit(name, monkeypatch):
+    """And progress goes on from batch to batch: rows once as they are read, once sorted."""
+    x, y = sets(9000, 10, 4)
+    n, given, told = 9010, [], []
+    engine = choose.module()
+    whole = getattr(engine, name)
+
+    def spied(a, b, *arguments, memory_limit, progress, **options):
+        progress(1, 1)
+        given.append((a.nbytes + b.nbytes, memory_limit))
+        return whole(a, b, *arguments, memory_limit=memory_limit, progress=None, **options)
+
+    monkeypatch.setattr(engine, name, spied)
+    limit = 3 * 4 * n
+    arguments = (np.linspace(0, 1, 3),) if name == "column_statistics" else (None, 1.0, None, None)
+    options = {} if name == "column_statistics" else {"gradient": False, "direction_weights": None}
+    getattr(streamed, name)(
+        streamed.Rows("x", Stored(x), x.dtype, check_finite=True), y, *arguments, workers=1,
+        memory_limit=limit, progress=lambda *now: told.append(now), **options,
+    )  # fmt: skip
+    assert len(given) > 1
+    for lines, engines in given:
+        assert 0 < engines <= limit - lines
+    done = [now for now, _ in told]
+    assert done == sorted(set(done))
+    assert told[-1] == (2 * 4 * n, 2 * 4 * n)
+    assert {total for _, total in told} == {2 * 4 * n}
+
+
 @pytest.mark.parametrize("call", [pt.wasserstein_1d, pt.column_statistics])
 def test_the_least_limit_of_columns_is_named_and_works(call):
     x, y = sets(3000, 2000, 4)
