@@ -108,7 +108,7 @@ def test_public_column_statistics(cupy: Any) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("n", "m", "d", "count"),
-    [(1, 1, 1, 1), (1, 300, 2, 67), (257, 257, 3, 3), (40, 30, 130, 67), (2500, 90, 7, 1)],
+    [(1, 1, 1, 1), (1, 300, 2, 3), (257, 257, 3, 3), (40, 30, 130, 67), (2500, 90, 7, 1)],
 )
 def test_slopes_by_directions(gpu: Any, n: int, m: int, d: int, count: int, dtype: str) -> None:
     x, y = data(n, d, "float64"), data(m, d, "float64", 1)
@@ -150,13 +150,14 @@ def test_max_sliced(cupy: Any, dtype: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(maximum, "_CANDIDATES", 24)
     x, y = data(90, 4, dtype), 2 * data(70, 4, dtype, 1)
     y[:, 1] += 3
-    for options in ({}, {"p": 1.5, "x_weights": weights(90, 1)}):
-        kw: dict[str, Any] = {"rng": 0, "n_restarts": 1, "max_iter": 6, **options}
-        wanted = pt.max_sliced_wasserstein(x, y, **kw)
-        found = pt.max_sliced_wasserstein(cupy.asarray(x), cupy.asarray(y), **kw)
-        assert isinstance(found.direction, cupy.ndarray)
-        assert found.value == pytest.approx(wanted.value, rel=1e-5)
-        assert np.abs(found.direction.get() @ wanted.direction) == pytest.approx(1, rel=1e-4)
+    kw: dict[str, Any] = {"rng": 0, "n_restarts": 1, "max_iter": 4}
+    if dtype == "float64":
+        kw |= {"p": 1.5, "x_weights": weights(90, 1)}
+    wanted = pt.max_sliced_wasserstein(x, y, **kw)
+    found = pt.max_sliced_wasserstein(cupy.asarray(x), cupy.asarray(y), **kw)
+    assert isinstance(found.direction, cupy.ndarray)
+    assert found.value == pytest.approx(wanted.value, rel=1e-5)
+    assert np.abs(found.direction.get() @ wanted.direction) == pytest.approx(1, rel=1e-4)
 
 
 # --- Plans ----------------------------------------------------------------------------------------
