@@ -14,11 +14,12 @@ namespace {
 
 constexpr int64_t scan_rows = 1024;
 
-// Calls visit(row) for the finite rows among at most `most` rows at a fixed stride of both sources.
+// Calls visit(row) for the finite rows among at most `most` rows at a fixed stride of both sources,
+// or of the one that both are.
 template <class Visit>
 void visit_sample(const Source& x, const Source& y, int64_t most, Visit visit) {
     std::vector<double> row(static_cast<size_t>(x.d()));
-    const int64_t rows = x.rows() + y.rows();
+    const int64_t rows = x.rows() + (x == y ? 0 : y.rows());
     const int64_t step = std::max<int64_t>(1, (rows + most - 1) / most);
     for (int64_t i = 0; i < rows; i += step) {
         if (i < x.rows()) {

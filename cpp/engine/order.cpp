@@ -258,12 +258,14 @@ Order::Order(const Source& source, const KeyRule& rule, int leaf, Control& contr
     std::vector<uint64_t> entries(static_cast<size_t>(n));
     std::iota(entries.begin(), entries.end(), uint64_t{0});
     Splitter splitter(keys.data(), keys_, leaf_, entries);
-    // one level after another while there are few parts, then each part for itself
+    // one level after another while there are few parts, then each part for itself; a few rows are
+    // in order before a thread has started
     constexpr size_t enough = 64;
+    constexpr int64_t few = 4096;
     std::vector<Part> parts{{0, n}};
-    while (parts.size() < enough && !std::all_of(parts.begin(), parts.end(), [&](const Part& one) {
-               return splitter.is_leaf(one);
-           })) {
+    while (n > few && parts.size() < enough &&
+           !std::all_of(parts.begin(), parts.end(),
+                        [&](const Part& one) { return splitter.is_leaf(one); })) {
         std::vector<std::pair<Part, Part>> halves(parts.size());
         parallel_for(static_cast<int64_t>(parts.size()), control, [&](int64_t i, int) {
             const Part& part = parts[static_cast<size_t>(i)];

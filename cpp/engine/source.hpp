@@ -137,8 +137,13 @@ bool is_zero(const S* row, int64_t d) {
 // x·0 is 0 for every finite x and NaN otherwise; lanes let the compiler vectorise the sum.
 template <class S>
 bool all_finite(const S* row, int64_t d) {
-    S lane[16] = {};
     int64_t j = 0;
+    if (d < 16) {
+        S sum = 0;
+        for (; j < d; ++j) sum += row[j] * S(0);
+        return sum == S(0);
+    }
+    S lane[16] = {};
     for (; j + 16 <= d; j += 16) {
         for (int l = 0; l < 16; ++l) lane[l] += row[j + l] * S(0);
     }
