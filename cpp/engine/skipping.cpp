@@ -6,6 +6,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "engine/isa.hpp"
+
 namespace pairtile {
 namespace {
 
@@ -29,12 +31,14 @@ float Skipping::largest_gaps(double reach) const {
     return rounded_up<float>(gaps * (1.0 + 2.0 * gap_rounding) + gap_underflow);
 }
 
-std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric, int leaf,
+namespace {
+
+std::unique_ptr<Skipping> skip_tiles(const Source& rows, const Source& cols,
+                                     const TileFormula& formula, const Metric& metric, int leaf,
                                      KeptOrder* kept, Control& control) {
-    const TileFormula& formula = screen.formula;
-    const int64_t d = screen.rows.d();
-    if (screen.frame.extreme || d > most_features || screen.rows.rows() == 0 ||
-        std::max(screen.rows.rows(), screen.cols.rows()) > int64_t{0xffffffff}) {
+    const int64_t d = rows.d();
+    if (d > most_features || rows.rows() == 0 ||
+        std::max(rows.rows(), cols.rows()) > int64_t{0xffffffff}) {
         return nullptr;
     }
     std::shared_ptr<const Order> col_order;
@@ -43,9 +47,9 @@ std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric,
         const std::lock_guard guard(kept->lock);
         if (!kept->order) {
             kept->metric = metric.id;
-            kept->rule = key_rule(screen.cols, screen.cols, metric);
+            kept->rule = key_rule(cols, cols, metric);
             if (kept->rule.count() == 0) return nullptr;
-            kept->order = std::make_shared<const Order>(screen.cols, kept->rule, leaf, control);
+            kept->order = std::make_shared<const Order>(cols, kept->rule, leaf, control);
         }
         if (kept->metric != metric.id) return nullptr;
         if (!kept->checked && !kept->order->is_permutation()) {
@@ -56,11 +60,11 @@ std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric,
         rule = kept->rule;
         col_order = kept->order;
     } else {
-        rule = key_rule(screen.rows, screen.cols, metric);
+        rule = key_rule(rows, cols, metric);
     }
     if (rule.count() == 0) return nullptr;
-    auto skipping = std::make_unique<Skipping>(Skipping{
-        rule, screen.rows, screen.cols, nullptr, nullptr, 1.0, 0.0, formula.mapping, INFINITY});
+    auto skipping = std::make_unique<Skipping>(
+        Skipping{rule, rows, cols, nullptr, nullptr, 1.0, 0.0, formula.mapping, INFINITY});
     double per_scale = rule.scale;
     if (rule.gaps == Gaps::squares) per_scale *= rule.scale;
     if (rule.gaps == Gaps::powers) per_scale = std::pow(rule.scale, rule.power);
@@ -68,17 +72,41 @@ std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric,
     // what vanishes from float64 in a canonical value
     skipping->floor = formula.unit * static_cast<double>(d + 8) * 0x1p-1074;
     if (!(skipping->unit > 0.0) || !(skipping->unit < INFINITY)) return nullptr;
-    if (!col_order) {
-        col_order = std::make_shared<const Order>(screen.cols, rule, leaf, control);
-    }
+    if (!col_order) col_order = std::make_shared<const Order>(cols, rule, leaf, control);
     skipping->col_order = col_order;
-    skipping->row_order = screen.rows == screen.cols
-                              ? col_order
-                              : std::make_shared<const Order>(screen.rows, rule, leaf, control);
+    skipping->row_order =
+        rows == cols ? col_order : std::make_shared<const Order>(rows, rule, leaf, control);
     if (skipping->row_order->empty() || skipping->col_order->empty()) return nullptr;
     skipping->rows.take(skipping->row_order->rows(), skipping->row_order->count());
     skipping->cols.take(skipping->col_order->rows(), skipping->col_order->count());
     return skipping;
+}
+
+}  // namespace
+
+int leaf_columns() {
+    constexpr int least = 32;
+    const int step = std::max(isa().f32.cols, isa().f64.cols);
+    return (least + step - 1) / step * step;
+}
+
+std::vector<int64_t> some_rows(int64_t rows, int64_t count) {
+    std::vector<int64_t> some;
+    for (int64_t i = 0; i < count; ++i) some.push_back(i * rows / count);
+    return some;
+}
+
+std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric, int leaf,
+                                     KeptOrder* kept, Control& control) {
+    if (screen.frame.extreme) return nullptr;
+    return skip_tiles(screen.rows, screen.cols, screen.formula, metric, leaf, kept, control);
+}
+
+std::unique_ptr<Skipping> skip_tiles(const Source& rows, const Source& cols, double unit,
+                                     const Metric& metric, int leaf, Control& control) {
+    TileFormula formula;
+    formula.unit = unit;
+    return skip_tiles(rows, cols, formula, metric, leaf, nullptr, control);
 }
 
 void force_skipping(const std::string& name) {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/order.hpp"
 #include "engine/screen.hpp"
@@ -27,6 +28,12 @@ struct Skipping {
     float largest_gaps(double reach) const;
 };
 
+// Columns of a tile where tiles are skipped, and so rows of a leaf: whole panels of any type.
+int leaf_columns();
+
+// Some of the rows, at a fixed stride: who asks what skipping would leave out orders these alone.
+std::vector<int64_t> some_rows(int64_t rows, int64_t count);
+
 // The order of references that many searches share: the first that it helps makes it, or it is that
 // of a file.
 struct KeptOrder {
@@ -46,6 +53,9 @@ struct KeptOrder {
 // that of the columns, if there is such a thing.
 std::unique_ptr<Skipping> skip_tiles(const Screen& screen, const Metric& metric, int leaf,
                                      KeptOrder* kept, Control& control);
+// The same for tiles of values that carry this factor, of rows that no screen is chosen for.
+std::unique_ptr<Skipping> skip_tiles(const Source& rows, const Source& cols, double unit,
+                                     const Metric& metric, int leaf, Control& control);
 
 // Tests force "always" (where there is a bound) or "never"; "" = choose.
 void force_skipping(const std::string& name);

@@ -2,11 +2,14 @@
 // bring the rows into a frame, choose the type of the tiles, and sweep over the pairs with a fold.
 #pragma once
 
+#include <algorithm>
+#include <optional>
 #include <type_traits>
 
 #include "engine/contraction.hpp"
 #include "engine/diagonal.hpp"
 #include "kernels/evaluate.hpp"
+#include "kernels/skipped.hpp"
 
 namespace pairtile {
 
@@ -44,13 +47,69 @@ void sweep_kernel(KernelEvaluator<T>& map, const KernelRequest& request, MakeFol
     if constexpr (requires { fold.finish(); }) fold.finish();
 }
 
+// A fold that takes rows and columns in the places of their orders, group by group of near rows
+// (engine/nearest.hpp). What it has is its result only if its finish() follows.
+template <class Fold>
+concept NearFold = requires(Fold& fold, const Skipping& skipping) {
+    fold.take_places(skipping);
+};
+
+// What such a fold says where every row has a state of its own, whichever group it is of.
+template <class T>
+class NearRows {
+  public:
+    void begin_groups(int, int64_t) {}
+    void begin_group(const Task&) {}
+    void end_group(const Task&) {}
+    double reach(const Task&, int64_t, int64_t) const { return reach_; }
+
+  protected:
+    explicit NearRows(const KernelEvaluator<T>& map) : reach_(map.vanishes()) {}
+
+  private:
+    double reach_;
+};
+
+// The same sweep without the tiles in which the kernel has vanished, if there are enough of them.
+// Returns how many pairs were left out; nothing, if nothing has been done.
+template <class T, class MakeFold>
+std::optional<int64_t> sweep_near(const KernelEvaluator<T>& of_all, const KernelRequest& request,
+                                  MakeFold make_fold) {
+    const KernelFrame& from = of_all.from();
+    Control& control = request.control;
+    const auto skipping = skip_vanished(from, of_all.vanishes(), request.triangle, control);
+    if (!skipping) return std::nullopt;
+    KernelFrame placed = from;
+    placed.x = skipping->rows;
+    placed.y = skipping->cols;
+    KernelEvaluator<T> map(placed, request.precision, control.workers(), request.accuracy);
+    const Sweep<T> sweep = map.sweep({}, request.triangle, control);
+    const int64_t n = placed.x.rows(), m = placed.y.rows();
+    control.expect(n * m);
+    auto fold = make_fold(map, sweep.blocking);
+    fold.take_places(*skipping);
+    const int64_t computed = run_nearest(sweep, *skipping, skipping->most_pairs_per_row, fold);
+    if (computed < 0) return std::nullopt;
+    fold.finish();
+    // tiles on the diagonal hold more than the pairs of a triangle
+    return std::max<int64_t>(0, (request.triangle ? n * (n - 1) / 2 : n * m) - computed);
+}
+
 // The same for each group of terms. A make_fold that takes evaluators of float64 alone has no other
-// tiles.
+// tiles. Returns how many pairs were left out.
 template <class MakeFold>
-void for_each_kernel_group(const KernelRequest& request, MakeFold make_fold) {
+int64_t for_each_kernel_group(const KernelRequest& request, MakeFold make_fold) {
+    int64_t left_out = 0;
     const auto sweep_with = [&]<class T>(const KernelFrame& from, T) {
         KernelEvaluator<T> map(from, request.precision, request.control.workers(),
                                request.accuracy);
+        using Fold = std::invoke_result_t<MakeFold, KernelEvaluator<T>&, const Blocking&>;
+        if constexpr (NearFold<Fold>) {
+            if (const auto pairs = sweep_near(map, request, make_fold)) {
+                left_out += *pairs;
+                return;
+            }
+        }
         sweep_kernel(map, request, make_fold);
     };
     for_each_argument(request.terms, [&](const std::vector<KernelTerm>& group, Argument argument) {
@@ -60,6 +119,7 @@ void for_each_kernel_group(const KernelRequest& request, MakeFold make_fold) {
         }
         sweep_with(from, 0.0);
     });
+    return left_out;
 }
 
 }  // namespace pairtile

@@ -23,6 +23,24 @@ double stein_recompute_below(const KernelTerm& term, double error, double tolera
     });
 }
 
+double vanishes_beyond(const std::vector<KernelTerm>& terms, double share) {
+    double largest = 0.0, beyond = 0.0;
+    for (const KernelTerm& term : terms) largest = std::max(largest, std::fabs(term.weight));
+    for (const KernelTerm& term : terms) {
+        const double own = share * largest / static_cast<double>(terms.size());
+        if (std::fabs(term.weight) <= own) continue;
+        beyond = std::max(
+            beyond, of_kernel(term.kernel, [&]<class Kernel>() {
+                if constexpr (requires { Kernel::vanishes_beyond(term.params, 0.5); }) {
+                    return Kernel::vanishes_beyond(term.params, own / std::fabs(term.weight));
+                } else {
+                    return static_cast<double>(INFINITY);
+                }
+            }));
+    }
+    return beyond;
+}
+
 KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,
                          Argument read, Control& control, bool scaled)
     : x(rows), y(cols), argument(read), terms(std::move(wanted)) {

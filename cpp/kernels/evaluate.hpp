@@ -27,6 +27,15 @@ double recompute_below(const KernelTerm& term, double error, double tolerance, d
 // The same of what a Stein kernel is made of, for kernels where that is steeper; else -1.
 double stein_recompute_below(const KernelTerm& term, double error, double tolerance);
 
+// Beyond which argument of packed rows the terms together, all of which read one, are below this
+// share of the largest weight; infinite where one of them falls too slowly.
+double vanishes_beyond(const std::vector<KernelTerm>& terms, double share);
+
+// The share below which a kernel has vanished: a sum may leave the pair out. Far less than a value
+// may miss, so that many of them are less than one may.
+template <class T>
+constexpr double vanished_share = 0x1p-24 * kernel_tolerance<T>;
+
 // What must be accurate about a tile: kernel values beside the largest one, every logarithm, or
 // derivatives besides.
 enum class Accuracy { of_values, of_logarithms, of_derivatives };
@@ -147,6 +156,8 @@ class KernelEvaluator {
     }
 
     double factor() const { return largest_weight_; }
+    // The argument of packed rows beyond which pairs may be left out.
+    double vanishes() const { return vanishes_beyond(from_.terms, vanished_share<T>); }
     const KernelFrame& from() const { return from_; }
 
     // Completed arguments -> logarithms of one term's kernel values without its weight, times a

@@ -3,6 +3,7 @@
 #include "kernels/matvec.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "kernels/driver.hpp"
 #include "kernels/sums.hpp"
@@ -13,7 +14,8 @@ namespace {
 // V as right operands of products: [column panel][row][ops.cols].
 class PackedColumns {
   public:
-    PackedColumns(const double* v, int64_t rows, int64_t cols)
+    // `order`: the row at each place, null where they are as they are.
+    PackedColumns(const double* v, int64_t rows, int64_t cols, const int64_t* order = nullptr)
         : width_(ops_of<double>(isa()).cols), rows_(rows) {
         const int64_t panels = (cols + width_ - 1) / width_;
         data_.reserve(panels * rows * width_);
@@ -21,7 +23,7 @@ class PackedColumns {
             const int64_t here = std::min(width_, cols - p * width_);
             for (int64_t i = 0; i < rows; ++i) {
                 double* to = data_.data() + (p * rows + i) * width_;
-                std::copy_n(v + i * cols + p * width_, here, to);
+                std::copy_n(v + (order ? order[i] : i) * cols + p * width_, here, to);
                 std::fill(to + here, to + width_, 0.0);
             }
         }
@@ -37,12 +39,18 @@ class PackedColumns {
 
 // One state of c numbers per row and segment.
 template <class T>
-class Matvec {
+class Matvec : public NearRows<T> {
   public:
-    Matvec(KernelEvaluator<T>& map, const PackedColumns& right, int64_t c, const Blocking& blocking,
-           int workers, double* out)
-        : map_(map), right_(right), c_(c), ld_(blocking.strip), out_(out) {
-        blocks_.resize(static_cast<size_t>(workers));
+    Matvec(KernelEvaluator<T>& map, const double* v, const PackedColumns& right, int64_t c,
+           const Blocking& blocking, int workers, double* out)
+        : NearRows<T>(map),
+          map_(map),
+          v_(v),
+          right_(&right),
+          c_(c),
+          ld_(blocking.strip),
+          out_(out),
+          blocks_(static_cast<size_t>(workers)) {
         for (Buffer<double>& block : blocks_) block.reserve(blocking.row_block * ld_);
     }
 
@@ -55,25 +63,17 @@ class Matvec {
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         const T* values = map_.values(tile, rows, task.worker);
         double* block = blocks_[static_cast<size_t>(task.worker)].data();
-        const int64_t at = tile.local_row - task.first_row;
+        const int64_t at = order_ ? 0 : tile.local_row - task.first_row;
         for (int i = 0; i < tile.rows; ++i) {
-            std::copy_n(values + i * ld_, tile.cols, block + (at + i) * ld_);
+            std::copy_n(values + i * tile.ld, tile.cols, block + (at + i) * ld_);
         }
+        if (order_) add(block, tile.rows, tile.col, tile.cols, partial_.data() + tile.row * c_);
     }
 
     void strip(const Task& task, const Panels<T>&, const Panels<T>& cols, int64_t col,
                int64_t width) {
-        const Ops<double>& ops = ops_of<double>(isa());
-        const double* block = blocks_[static_cast<size_t>(task.worker)].data();
-        double* state = partial_.data() + (task.segment * row_count_ + task.first_row) * c_;
-        for (int64_t f = 0; f < c_; f += ops.cols) {
-            const int here = static_cast<int>(std::min<int64_t>(ops.cols, c_ - f));
-            const double* right = right_.panel(cols.first + col, f);
-            for (int64_t i = 0; i < task.rows; i += ops.rows) {
-                ops.product(static_cast<int>(std::min<int64_t>(ops.rows, task.rows - i)), here,
-                            width, block + i * ld_, ld_, 1, right, state + i * c_ + f, c_);
-            }
-        }
+        add(blocks_[static_cast<size_t>(task.worker)].data(), task.rows, cols.first + col, width,
+            partial_.data() + (task.segment * row_count_ + task.first_row) * c_);
     }
 
     void end_rows(const Panels<T>& rows) {
@@ -85,13 +85,50 @@ class Matvec {
         }
     }
 
+    // Where tiles are left out, each is multiplied at once.
+    void take_places(const Skipping& skipping) {
+        const Order &rows = *skipping.row_order, &cols = *skipping.col_order;
+        order_ = rows.rows();
+        placed_.emplace(v_, cols.count(), c_, cols.rows());
+        right_ = &*placed_;
+        ld_ = cols.leaf();
+        for (Buffer<double>& block : blocks_) block.reserve(ops_of<T>(isa()).rows * ld_);
+        partial_.assign(static_cast<size_t>(rows.count() * c_), 0.0);
+    }
+    void finish() {
+        if (!order_) return;
+        const int64_t rows = static_cast<int64_t>(partial_.size()) / c_;
+        for (int64_t i = 0; i < rows; ++i) {
+            double* to = out_ + order_[i] * c_;
+            for (int64_t f = 0; f < c_; ++f) {
+                to[f] += map_.factor() * partial_[static_cast<size_t>(i * c_ + f)];
+            }
+        }
+    }
+
   private:
+    // Values of some rows and columns times those of V, added to the rows' states.
+    void add(const double* values, int64_t rows, int64_t col, int64_t width, double* states) {
+        const Ops<double>& ops = ops_of<double>(isa());
+        for (int64_t f = 0; f < c_; f += ops.cols) {
+            const int here = static_cast<int>(std::min<int64_t>(ops.cols, c_ - f));
+            const double* right = right_->panel(col, f);
+            for (int64_t i = 0; i < rows; i += ops.rows) {
+                ops.product(static_cast<int>(std::min<int64_t>(ops.rows, rows - i)), here, width,
+                            values + i * ld_, ld_, 1, right, states + i * c_ + f, c_);
+            }
+        }
+    }
+
     KernelEvaluator<T>& map_;
-    const PackedColumns& right_;
+    const double* v_;
+    const PackedColumns* right_;
+    std::optional<PackedColumns> placed_;  // V in places
     int64_t c_, ld_, segments_ = 1, row_count_ = 0;
     double* out_;
     std::vector<Buffer<double>> blocks_;  // values of the rows of a task, one strip wide
     std::vector<double> partial_;
+    const int64_t* order_ = nullptr;  // the row at each place, where tiles are left out
 };
 
 }  // namespace
@@ -100,7 +137,8 @@ void kernel_matvec(const Source& x, const Source& y, const double* v, int64_t c,
                    const std::vector<KernelTerm>& terms, Precision precision, Control& control,
                    double* out) {
     if (c == 1) {
-        return kernel_row_sums(x, y, terms, v, precision, control, out);
+        kernel_row_sums(x, y, terms, v, precision, control, out);
+        return;
     }
     std::fill_n(out, x.rows() * c, 0.0);
     const PackedColumns right(v, y.rows(), c);
@@ -108,7 +146,7 @@ void kernel_matvec(const Source& x, const Source& y, const double* v, int64_t c,
     request.limits.state_bytes_per_row = c * static_cast<int64_t>(sizeof(double));
     request.limits.states_bytes = int64_t{64} << 20;
     for_each_kernel_group(request, [&]<class T>(KernelEvaluator<T>& map, const Blocking& blocking) {
-        return Matvec<T>(map, right, c, blocking, control.workers(), out);
+        return Matvec<T>(map, v, right, c, blocking, control.workers(), out);
     });
 }
 

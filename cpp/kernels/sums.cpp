@@ -12,10 +12,10 @@ namespace {
 
 // Row sums of kernel values: one state per row and segment.
 template <class T>
-class RowSums {
+class RowSums : public NearRows<T> {
   public:
     RowSums(KernelEvaluator<T>& map, bool triangle, const double* weights, double* sums)
-        : map_(map), triangle_(triangle), weights_(weights), sums_(sums) {}
+        : NearRows<T>(map), map_(map), triangle_(triangle), weights_(weights), sums_(sums) {}
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
         partial_.begin(rows.count, segments);
@@ -28,7 +28,11 @@ class RowSums {
         ops_of<T>(isa()).row_sums(values, tile.ld, tile.rows, tile.cols,
                                   weights_ ? weights_ + tile.col : nullptr, sums);
         for (int i = 0; i < tile.rows; ++i) {
-            partial_.at(tile.local_row + i, task.segment) += sums[i];
+            if (rows_) {
+                near_[static_cast<size_t>(tile.row + i)] += sums[i];
+            } else {
+                partial_.at(tile.local_row + i, task.segment) += sums[i];
+            }
         }
     }
 
@@ -38,12 +42,28 @@ class RowSums {
         }
     }
 
+    // Where tiles are left out, a row is of one group.
+    void take_places(const Skipping& skipping) {
+        rows_ = skipping.row_order->rows();
+        near_.assign(static_cast<size_t>(skipping.row_order->count()), 0.0);
+        if (!weights_) return;
+        for (int64_t j = 0; j < skipping.col_order->count(); ++j) {
+            placed_weights_.push_back(weights_[skipping.col_order->rows()[j]]);
+        }
+        weights_ = placed_weights_.data();
+    }
+    void finish() {
+        for (size_t i = 0; i < near_.size(); ++i) sums_[rows_[i]] += map_.factor() * near_[i];
+    }
+
   private:
     KernelEvaluator<T>& map_;
     bool triangle_;
     const double* weights_;
     double* sums_;
     RowStates<double> partial_;
+    const int64_t* rows_ = nullptr;              // at each place, where tiles are left out
+    std::vector<double> near_, placed_weights_;  // in their places
 };
 
 // Sums of kernel values by row and by column, and the sum of their squares, in one sweep.
@@ -89,14 +109,14 @@ class Moments {
     double& squares_;
 };
 
-void row_sums_of(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                 bool triangle, const double* weights, Precision precision, Control& control,
-                 double* sums) {
+int64_t row_sums_of(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
+                    bool triangle, const double* weights, Precision precision, Control& control,
+                    double* sums) {
     std::fill(sums, sums + x.rows(), 0.0);
-    for_each_kernel_group({x, y, terms, precision, control, triangle},
-                          [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
-                              return RowSums<T>(map, triangle, weights, sums);
-                          });
+    return for_each_kernel_group({x, y, terms, precision, control, triangle},
+                                 [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
+                                     return RowSums<T>(map, triangle, weights, sums);
+                                 });
 }
 
 double weighted_total(const std::vector<double>& sums, const double* weights) {
@@ -107,9 +127,10 @@ double weighted_total(const std::vector<double>& sums, const double* weights) {
 
 }  // namespace
 
-void kernel_row_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                     const double* weights, Precision precision, Control& control, double* sums) {
-    row_sums_of(x, y, terms, false, weights, precision, control, sums);
+int64_t kernel_row_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
+                        const double* weights, Precision precision, Control& control,
+                        double* sums) {
+    return row_sums_of(x, y, terms, false, weights, precision, control, sums);
 }
 
 double kernel_total(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,

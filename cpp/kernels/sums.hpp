@@ -8,9 +8,10 @@
 
 namespace pairtile {
 
-// sums[i] = Σ_j w_j k(x_i, y_j). `weights` may be null.
-void kernel_row_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
-                     const double* weights, Precision precision, Control& control, double* sums);
+// sums[i] = Σ_j w_j k(x_i, y_j). `weights` may be null. Returns how many pairs were left out, as
+// the kernel has vanished there.
+int64_t kernel_row_sums(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,
+                        const double* weights, Precision precision, Control& control, double* sums);
 
 // Σ v_i w_j k(x_i, y_j).
 double kernel_total(const Source& x, const Source& y, const std::vector<KernelTerm>& terms,

@@ -36,20 +36,7 @@ struct Costs {
           column(15.0 + 3.0 * static_cast<double>(d)) {}
 };
 
-// Rows at a fixed stride.
-std::vector<int64_t> some_rows(int64_t rows, int64_t count) {
-    std::vector<int64_t> some;
-    for (int64_t i = 0; i < count; ++i) some.push_back(i * rows / count);
-    return some;
-}
-
 }  // namespace
-
-int leaf_columns() {
-    constexpr int least = 32;
-    const int step = std::max(isa().f32.cols, isa().f64.cols);
-    return (least + step - 1) / step * step;
-}
 
 double expected_pairs_per_row(int64_t queries, int64_t references, bool self, int64_t sample,
                               const Pilot& pilot, Control& control) {

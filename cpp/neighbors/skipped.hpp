@@ -14,9 +14,6 @@ namespace pairtile {
 using Pilot = std::function<int64_t(const std::vector<int64_t>& queries,
                                     const std::vector<int64_t>& references, Control& control)>;
 
-// Columns of a tile where tiles are skipped, and so rows of a leaf: whole panels of any type.
-int leaf_columns();
-
 // Whether a search is of the kind and size that could skip tiles, for whoever must know it before
 // its screen is chosen.
 bool may_skip(const SearchRequest& request, int64_t k);

@@ -31,6 +31,7 @@ struct Gaussian {
         (void)weight;
         p[0] /= scale;
     }
+    static double vanishes_beyond(const double* p, double share) { return -std::log(share) / p[0]; }
     static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is γ e^{−γ s}
         (void)reach;

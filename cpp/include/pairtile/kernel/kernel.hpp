@@ -18,6 +18,10 @@
 //   share_of_error(p, e, t)     what an argument error e moves, as a share of the value at t; of
 //                               kernels of products, of which no pair is computed again
 //   tabulated                   exp(−p[0] t): a sum of several is read from one table
+//   vanishes_beyond(p, share)   the argument beyond which no value is above this share, less than
+//   1,
+//                               of the largest; of kernels that fall so fast that it is soon
+//                               reached
 // Parameters are at most three numbers p[], in the order of the list in registry.hpp's headers.
 #pragma once
 
@@ -41,6 +45,16 @@ template <class T>
 struct SteinTerms {
     T value, slope, curvature;
 };
+
+// The x beyond which e^{growth(x) − x} is below a share, growth rising ever slower from 0 on, by no
+// more than x/2 + 1/2: every step comes nearer to it, from above.
+template <class Growth>
+double where_tail_is(double share, Growth growth) {
+    const double logarithm = -std::log(share);
+    double x = 2.0 * logarithm + 1.0;
+    for (int step = 0; step < 32; ++step) x = logarithm + growth(x);
+    return x;
+}
 
 inline namespace PAIRTILE_ISA {
 

@@ -27,6 +27,10 @@ struct Laplace {
         (void)weight;
         p[0] /= std::sqrt(scale);
     }
+    static double vanishes_beyond(const double* p, double share) {
+        const double distance = -std::log(share) / p[0];
+        return distance * distance;
+    }
     static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is γ e^{−γ d} / 2d with d = √s: bounded once by its pole, once by its tail
         (void)reach;

@@ -25,6 +25,7 @@ struct LaplaceL1 {
         (void)weight;
         p[0] /= scale;
     }
+    static double vanishes_beyond(const double* p, double share) { return -std::log(share) / p[0]; }
     static double recompute_below(const double* p, double error, double tolerance, double reach) {
         (void)reach;
         const double shift = p[0] * error;

@@ -32,6 +32,10 @@ struct Matern32 {
         (void)weight;
         p[0] /= std::sqrt(scale);
     }
+    static double vanishes_beyond(const double* p, double share) {
+        const double distance = where_tail_is(share, [](double x) { return std::log1p(x); }) / p[0];
+        return distance * distance;
+    }
     static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is r²/2 e^{−r d}
         (void)reach;

@@ -35,6 +35,11 @@ struct Matern52 {
         (void)weight;
         p[0] /= std::sqrt(scale);
     }
+    static double vanishes_beyond(const double* p, double share) {
+        const double distance =
+            where_tail_is(share, [](double x) { return std::log1p(x + x * x / 3.0); }) / p[0];
+        return distance * distance;
+    }
     static double recompute_below(const double* p, double error, double tolerance, double reach) {
         // the slope is r²/6 (1 + r d) e^{−r d} <= r²/4 e^{−r d/2}
         (void)reach;

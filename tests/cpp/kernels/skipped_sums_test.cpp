@@ -1,0 +1,181 @@
+// Kernel sums that leave out tiles in which the kernel has vanished: how many, and that it is
+// nothing that could be seen.
+#include <cmath>
+
+#include "check.hpp"
+#include "engine/isa.hpp"
+#include "engine/skipping.hpp"
+#include "kernels/sums.hpp"
+
+namespace {
+
+using namespace check;
+using namespace pairtile;
+
+const auto ignore = [](int64_t, int64_t) {};
+
+template <class T>
+struct Rows {
+    int64_t d;
+    std::vector<T> values;
+
+    int64_t count() const { return static_cast<int64_t>(values.size()) / d; }
+    const T* row(int64_t i) const { return values.data() + i * d; }
+    Source source() const {
+        constexpr int64_t size = sizeof(T);
+        return Source(Array{reinterpret_cast<const char*>(values.data()), count(), d, d * size,
+                            size, size == 4 ? Dtype::float32 : Dtype::float64, false});
+    }
+};
+
+template <class T>
+Rows<T> uniforms(Random& random, int64_t n, int64_t d, double side = 1.0) {
+    Rows<T> rows{d, {}};
+    for (int64_t i = 0; i < n * d; ++i) rows.values.push_back(T(uniform(random, 0.0, side)));
+    return rows;
+}
+
+struct Forced {
+    explicit Forced(const char* how) { force_skipping(how); }
+    ~Forced() { force_skipping(""); }
+};
+
+// The kernels that vanish, of a reach of about 0.3 in float32.
+double kernel_value(const KernelTerm& term, double squares, double absolutes) {
+    const double x = term.params[0] * std::sqrt(squares);
+    switch (term.kernel) {
+        case KernelId::gaussian:
+            return std::exp(-term.params[0] * squares);
+        case KernelId::laplace:
+            return std::exp(-x);
+        case KernelId::laplace_l1:
+            return std::exp(-term.params[0] * absolutes);
+        case KernelId::matern32:
+            return (1.0 + x) * std::exp(-x);
+        default:
+            return (1.0 + x + x * x / 3.0) * std::exp(-x);
+    }
+}
+const std::vector<std::vector<KernelTerm>> kernels = {
+    {{1.0, KernelId::gaussian, {400.0}}},
+    {{1.0, KernelId::laplace, {100.0}}},
+    {{1.0, KernelId::laplace_l1, {100.0}}},
+    {{1.0, KernelId::matern32, {110.0}}},
+    {{1.0, KernelId::matern52, {120.0}}},
+    {{0.5, KernelId::gaussian, {800.0}},
+     {2.0, KernelId::gaussian, {300.0}},
+     {0.1, KernelId::laplace_l1, {90.0}}},
+};
+
+template <class T>
+void check_sums(const Rows<T>& x, const Rows<T>& y, const std::vector<KernelTerm>& terms,
+                const std::vector<double>& weights, double tolerance) {
+    double largest = 0.0;
+    for (const KernelTerm& term : terms) largest += term.weight;
+    std::vector<double> got(static_cast<size_t>(x.count())), again(got);
+    for (const int workers : {1, 3}) {
+        Control control(ignore, workers);
+        const Forced forced("always");
+        const int64_t left_out =
+            kernel_row_sums(x.source(), y.source(), terms, weights.data(), Precision::standard,
+                            control, workers == 1 ? got.data() : again.data());
+        CHECK(left_out > x.count() * y.count() / 3, x.count(), y.count(), left_out);
+    }
+    CHECK(got == again);
+    for (int64_t i = 0; i < x.count(); ++i) {
+        double exact = 0.0, near = 0.0;
+        for (int64_t j = 0; j < y.count(); ++j) {
+            double squares = 0.0, absolutes = 0.0, value = 0.0;
+            for (int64_t f = 0; f < x.d; ++f) {
+                const double difference = double(x.row(i)[f]) - double(y.row(j)[f]);
+                squares += difference * difference;
+                absolutes += std::fabs(difference);
+            }
+            for (const KernelTerm& term : terms) {
+                value += term.weight * kernel_value(term, squares, absolutes);
+            }
+            const double weight = weights[static_cast<size_t>(j)];
+            exact += weight * value;
+            if (value > 1e-15) near += std::fabs(weight);
+        }
+        // each pair within reach misses a share of the largest value; the others are nothing
+        const double error = std::fabs(got[static_cast<size_t>(i)] - exact);
+        CHECK(error <= tolerance * largest * (near + 1e-3), i, error, near, exact);
+    }
+}
+
+TEST(sums_without_vanished_tiles) {
+    Random random(5);
+    for (const auto& terms : kernels) {
+        for (const int64_t d : {1, 2, 5}) {
+            const double side = d == 5 ? 8.0 : 4.0;
+            const int64_t n = d == 5 ? 290 : 321, m = 513;
+            const std::vector<double> weights = normals<double>(random, m);
+            check_sums(uniforms<float>(random, n, d, side), uniforms<float>(random, m, d, side),
+                       terms, weights, 2e-6);
+            check_sums(uniforms<double>(random, n, d, side), uniforms<double>(random, m, d, side),
+                       terms, weights, 1e-12);
+        }
+    }
+}
+
+// Rows of a few places that are far apart: values are 0 or 1, and so sums are whole numbers.
+TEST(sums_of_copies_are_exact) {
+    Random random(6);
+    for (const int64_t n : {1, 31, 32, 33, 255, 700}) {
+        Rows<float> x{2, {}}, y{2, {}};
+        std::vector<double> of_place(40), weights;
+        for (int64_t i = 0; i < n; ++i) {
+            const auto place = static_cast<float>(integer(random, 0, 39));
+            x.values.insert(x.values.end(), {place, 10.0f - place});
+        }
+        for (int64_t j = 0; j < 2 * n; ++j) {
+            const int64_t place = integer(random, 0, 39), weight = integer(random, -3, 9);
+            y.values.insert(y.values.end(),
+                            {static_cast<float>(place), 10.0f - static_cast<float>(place)});
+            weights.push_back(static_cast<double>(weight));
+            of_place[static_cast<size_t>(place)] += static_cast<double>(weight);
+        }
+        const std::vector<KernelTerm> terms = {{2.0, KernelId::gaussian, {500.0}}};
+        std::vector<double> sums(static_cast<size_t>(n));
+        double total = 0.0, copies = 0.0;
+        {
+            Control control(ignore, 2);
+            const Forced forced("always");
+            kernel_row_sums(x.source(), y.source(), terms, weights.data(), Precision::standard,
+                            control, sums.data());
+            total = kernel_self_total(x.source(), terms, nullptr, Precision::standard, control);
+        }
+        for (int64_t i = 0; i < n; ++i) {
+            const auto place = static_cast<size_t>(x.row(i)[0]);
+            CHECK(sums[static_cast<size_t>(i)] == 2.0 * of_place[place], n, i);
+            for (int64_t j = 0; j < n; ++j) copies += i != j && x.row(i)[0] == x.row(j)[0];
+        }
+        CHECK(total == 2.0 * copies, n, total, copies);
+    }
+}
+
+// What is chosen of itself, and how much of it: of one bandwidth nearly all tiles are left out, of
+// another none, nor of a kernel that never vanishes.
+TEST(vanished_tiles_are_left_out_where_they_are_many) {
+    constexpr int64_t n = 8000;
+    Random random(7);
+    const Rows<float> x = uniforms<float>(random, n, 2), y = uniforms<float>(random, n, 2);
+    const auto left_out = [&](const KernelTerm& term) {
+        Control control(ignore, 2);
+        std::vector<double> sums(static_cast<size_t>(n));
+        const int64_t pairs = kernel_row_sums(x.source(), y.source(), {term}, nullptr,
+                                              Precision::standard, control, sums.data());
+        return static_cast<double>(pairs) / static_cast<double>(n * n);
+    };
+    const auto gamma = [](double bandwidth) { return 0.5 / (bandwidth * bandwidth); };
+    // a circle of the radius where exp(−γ s) is 10⁻¹³, and what tiles take more
+    const double narrow = left_out({1.0, KernelId::gaussian, {gamma(0.01)}});
+    CHECK(narrow > 0.93 && narrow < 0.99, narrow);
+    const double wider = left_out({1.0, KernelId::gaussian, {gamma(0.03)}});
+    CHECK(wider > 0.7 && wider < 0.9, wider);
+    CHECK(left_out({1.0, KernelId::gaussian, {gamma(0.2)}}) == 0.0);
+    CHECK(left_out({1.0, KernelId::cauchy, {gamma(0.001)}}) == 0.0);
+}
+
+}  // namespace
