@@ -18,14 +18,14 @@ extern const IsaOps isa_ops;
 namespace v4 {
 extern const IsaOps isa_ops;
 }
-namespace v4_bf16 {
-extern const IsaOps isa_ops;
-}
 namespace v3_vnni {
-extern const Int8Ops int8_ops;
+void add_to(IsaOps& ops);
 }
 namespace v4_vnni {
-extern const Int8Ops int8_ops;
+void add_to(IsaOps& ops);
+}
+namespace v4_bf16 {
+void add_to(IsaOps& ops);
 }
 #elif defined(__aarch64__)
 namespace neon {
@@ -38,6 +38,11 @@ namespace {
 const IsaOps* chosen = nullptr;
 
 #if defined(__x86_64__)
+IsaOps with(IsaOps ops, void (*add_to)(IsaOps&)) {
+    add_to(ops);
+    return ops;
+}
+
 // AVX-VNNI, for which __builtin_cpu_supports has no name that all compilers know; its registers are
 // those of AVX2.
 bool has_avx_vnni() {
@@ -61,15 +66,16 @@ std::vector<const IsaOps*> supported_isas() {
     if (has_v2) found.push_back(&v2::isa_ops);
     if (has_v3) found.push_back(&v3::isa_ops);
     if (has_v3 && has_avx_vnni()) {
-        static const IsaOps v3_vnni = v3_vnni::int8_ops.added_to(v3::isa_ops);
+        static const IsaOps v3_vnni = with(v3::isa_ops, v3_vnni::add_to);
         found.push_back(&v3_vnni);
     }
     if (has_v4) found.push_back(&v4::isa_ops);
     if (has_v4 && __builtin_cpu_supports("avx512vnni")) {
-        static const IsaOps v4_vnni = v4_vnni::int8_ops.added_to(v4::isa_ops);
+        static const IsaOps v4_vnni = with(v4::isa_ops, v4_vnni::add_to);
         found.push_back(&v4_vnni);
         if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vpopcntdq")) {
-            found.push_back(&v4_bf16::isa_ops);
+            static const IsaOps v4_bf16 = with(v4::isa_ops, v4_bf16::add_to);
+            found.push_back(&v4_bf16);
         }
     }
 #elif defined(__aarch64__)

@@ -17,7 +17,7 @@
 #include "isa/tile/pack_panel.hpp"
 #include "isa/tile/row_statistics.hpp"
 #include "isa/tile/tile.hpp"
-#if defined(PT_HAS_INT8) || defined(PT_HAS_INT16)
+#ifdef PT_HAS_INT16
 #include "isa/tile/whole.hpp"
 #endif
 
@@ -65,20 +65,6 @@ constexpr Ops<T> table() {
         tile_in_place<Core::squared_difference, T>;
     ops.in_place[static_cast<int>(Core::absolute_difference)] =
         tile_in_place<Core::absolute_difference, T>;
-#ifdef PT_HAS_BFLOAT16
-    if constexpr (sizeof(T) == 4) {
-        ops.core[static_cast<int>(Core::dot_bfloat16)] = core_tile<Core::dot_bfloat16, T>;
-        ops.pack_bfloat16_float32 = pack_bfloat16<float, T>;
-        ops.pack_bfloat16_float64 = pack_bfloat16<double, T>;
-    }
-#endif
-#ifdef PT_HAS_INT8
-    if constexpr (sizeof(T) == 4) {
-        ops.core[static_cast<int>(Core::dot_int8)] = core_tile_whole<Bytes>;
-        ops.pack_int8_float32 = pack_whole<int8_t, float>;
-        ops.pack_int8_float64 = pack_whole<int8_t, double>;
-    }
-#endif
 #ifdef PT_HAS_INT16
     if constexpr (sizeof(T) == 4) {
         ops.core[static_cast<int>(Core::dot_int16)] = core_tile_whole<Shorts>;

@@ -271,22 +271,6 @@ struct IsaOps {
     void (*normalise)(double* row, int64_t d, bool centred);
 };
 
-// What an instruction set adds that multiplies bytes and is otherwise another.
-struct Int8Ops {
-    const char* name;
-    Ops<float>::CoreFn core;
-    Ops<float>::PackCoarseFn<float> pack_float32;
-    Ops<float>::PackCoarseFn<double> pack_float64;
-
-    IsaOps added_to(IsaOps other) const {
-        other.name = name;
-        other.f32.core[static_cast<int>(Core::dot_int8)] = core;
-        other.f32.pack_int8_float32 = pack_float32;
-        other.f32.pack_int8_float64 = pack_float64;
-        return other;
-    }
-};
-
 template <class T>
 const Ops<T>& ops_of(const IsaOps& isa);
 template <>

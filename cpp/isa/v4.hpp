@@ -37,7 +37,7 @@ struct Vec<float> {
         return _mm512_permutexvar_ps((__m512i)at, load(of));
     }
 
-#ifdef __AVX512VPOPCNTDQ__
+#ifdef PT_COUNTS_BITS
     // bits that differ, counted per lane
     static constexpr int bit_words = 256;
     static Reg count_differing(Reg a, Reg b, Reg sum) {

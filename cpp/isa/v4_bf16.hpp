@@ -5,6 +5,7 @@
 #define PT_EXTENDED
 #define PT_HAS_BFLOAT16
 #define PT_HAS_INT8
+#define PT_COUNTS_BITS
 #include "isa/v4.hpp"
 
 namespace pairtile {
