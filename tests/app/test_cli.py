@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import os
 import signal
 import subprocess
@@ -344,7 +345,7 @@ def test_demo_says_no_drift_then_drift(capsys):
     assert "no drift: " in first
     assert "DRIFT: " not in first
     assert "DRIFT: " in second
-    assert err == ""
+    assert re.sub(r"pairtile: .* left\s*", "", err) == ""  # progress, where it is slow
 
 
 def test_demo_as_json_and_subsampled(capsys):

@@ -80,6 +80,7 @@ def block_values(k: Any, x: Floats, y: Floats, size: int) -> Floats:
     )
 
 
+@pytest.mark.native  # two billion pairs
 def test_blocks_that_are_taken_unasked_are_no_larger_than_1024():
     rng = np.random.default_rng(12)
     x, y = rng.normal(size=(2, 1100**2, 1)).astype(np.float32)
