@@ -46,18 +46,36 @@ class Logits {
 
     template <class Fold>
     void sweep(Fold& fold, const BlockingLimits& limits = {}) const {
-        const Ops<T>& ops = ops_of<T>(isa());
-        const int64_t d = x_.d();
         Blocking blocking;
         if constexpr (ContractionFold<Fold, T>) {
-            blocking = contraction_blocking(ops, x_.rows(), y_.rows(), d, request_.triangle);
+            blocking = contraction();
         } else {
-            blocking = choose_blocking(ops, x_.rows(), y_.rows(), d, limits);
+            blocking = choose_blocking(ops_of<T>(isa()), x_.rows(), y_.rows(), x_.d(), limits);
         }
         const Sweep<T> sweep{
             x_, y_, frame_, TileFormula{}, blocking, request_.triangle, request_.control};
         expect(sweep);
         run(sweep, fold);
+    }
+
+    // Whether there are so few pairs that their tiles can be kept from one sweep to the next.
+    bool can_keep() const {
+        return pairtile::can_keep<T>(contraction(), x_.rows(), y_.rows(), x_.d());
+    }
+    // Two sweeps, the second a contraction of the tiles as the first leaves them; or the first
+    // alone.
+    template <class First, class Between, class Second>
+    void sweep_kept(First& first, Between between, Second& second) const {
+        const Sweep<T> sweep = few();
+        expect(sweep);
+        expect(sweep);
+        run_kept(sweep, first, between, second);
+    }
+    template <class First>
+    void sweep_first(First& first) const {
+        const Sweep<T> sweep = few();
+        expect(sweep);
+        run_first(sweep, first);
     }
 
     // visit(i, dot product) of each row and the column that `targets` names for it, the first one
@@ -99,6 +117,14 @@ class Logits {
     }
 
   private:
+    Blocking contraction() const {
+        return contraction_blocking(ops_of<T>(isa()), x_.rows(), y_.rows(), x_.d(),
+                                    request_.triangle);
+    }
+    Sweep<T> few() const {
+        return {x_, y_, frame_, TileFormula{}, contraction(), request_.triangle, request_.control};
+    }
+
     const LogitRequest& request_;
     Source x_, y_;
     Frame frame_;

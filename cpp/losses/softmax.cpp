@@ -292,6 +292,7 @@ class SoftmaxWeights {
           memory_(static_cast<size_t>(workers)) {}
 
     Softmax<T> row, col;
+    bool scaled = false;  // tiles that the forward sweep left: logits, where the rule is plain
 
     void weigh(const Tile<T>& tile, T* out, int64_t ld, int worker, LogitSums& sums) {
         if (rule_.plain() && row.flat.empty() && col.flat.empty()) {
@@ -305,7 +306,7 @@ class SoftmaxWeights {
     void weigh_plain(const Tile<T>& tile, T* out, int64_t ld, LogitSums& sums) {
         const Ops<T>& ops = ops_of<T>(isa());
         const T scale = rule_.scale_of(0);
-        ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale);
+        if (!scaled) ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale);
         ops.softmax_weights(tile.data, tile.ld, tile.rows, tile.cols,
                             row.from(static_cast<size_t>(tile.row)),
                             col.from(static_cast<size_t>(tile.col)), out, ld);
@@ -412,13 +413,16 @@ struct SelfWeights {
     const Positives& positives;
     T scale;
     Softmax<T> side;
+    bool scaled = false;  // tiles as the forward sweep left them
 
     void weigh(const Tile<T>& tile, T* out, int64_t ld, int, LogitSums& sums) const {
         const Ops<T>& ops = ops_of<T>(isa());
         const size_t row = static_cast<size_t>(tile.row), col = static_cast<size_t>(tile.col);
-        ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale);
-        // what is below the diagonal weighs nothing, and adds nothing to the sums
-        leave_out_lower(tile, tile.data, tile.ld);
+        if (!scaled) {
+            ops.scale(tile.data, tile.ld, tile.rows, tile.cols, scale);
+            // what is below the diagonal weighs nothing, and adds nothing to the sums
+            leave_out_lower(tile, tile.data, tile.ld);
+        }
         ops.softmax_weights(tile.data, tile.ld, tile.rows, tile.cols, side.from(row),
                             side.from(col), out, ld);
         for (int i = 0; i < tile.rows; ++i) {
@@ -450,9 +454,13 @@ struct States {
 };
 template <class T>
 States sweep_forward(const LogitRequest& request, const Logits<T>& logits,
-                     const SoftmaxRule<T>& rule, const SoftmaxOptions& options) {
+                     const SoftmaxRule<T>& rule, const SoftmaxOptions& options, bool few = false) {
     SoftmaxForward<T> forward(rule, options, request.x.rows(), request.y.rows(),
                               request.control.workers());
+    if (few) {
+        logits.sweep_first(forward);
+        return {std::move(forward.rows), std::move(forward.cols)};
+    }
     BlockingLimits limits;
     limits.state_bytes = int64_t{8} << 20;  // of columns, beside a state of each row and column
     if (options.cols) limits.state_bytes_per_col = options.label_smoothing > 0.0 ? 32 : 16;
@@ -461,14 +469,37 @@ States sweep_forward(const LogitRequest& request, const Logits<T>& logits,
 }
 
 template <class T>
+struct Sides {
+    Softmax<T> rows, cols;
+};
+template <class T>
 void sweep_backward(const LogitRequest& request, const SoftmaxOptions& options,
-                    const Logits<T>& logits, const SoftmaxRule<T>& rule, Softmax<T> of_rows,
-                    Softmax<T> of_cols, SoftmaxLosses<T>& out) {
+                    const Logits<T>& logits, const SoftmaxRule<T>& rule, Sides<T> sides,
+                    SoftmaxLosses<T>& out) {
     SoftmaxWeights<T> weights(rule, options, out.grad_scales, request.control.workers());
-    weights.row = std::move(of_rows);
-    weights.col = std::move(of_cols);
+    weights.row = std::move(sides.rows);
+    weights.col = std::move(sides.cols);
     LogitGradient<T, SoftmaxWeights<T>> backward(weights, out.gradients, request.control.workers());
     logits.sweep(backward);
+    logits.finish(out.gradients);
+    out.grad_scale += backward.sums.by_scale;
+}
+
+// Both sweeps over so few pairs that tiles are kept; finish(states) gives the sides.
+template <class T, class ToSides>
+void sweep_both(const LogitRequest& request, const SoftmaxOptions& options, const Logits<T>& logits,
+                const SoftmaxRule<T>& rule, ToSides finish, SoftmaxLosses<T>& out) {
+    const int workers = request.control.workers();
+    SoftmaxForward<T> forward(rule, options, request.x.rows(), request.y.rows(), workers);
+    SoftmaxWeights<T> weights(rule, options, out.grad_scales, workers);
+    weights.scaled = true;
+    LogitGradient<T, SoftmaxWeights<T>> backward(weights, out.gradients, workers);
+    const auto between = [&] {
+        Sides<T> sides = finish({std::move(forward.rows), std::move(forward.cols)});
+        weights.row = std::move(sides.rows);
+        weights.col = std::move(sides.cols);
+    };
+    logits.sweep_kept(forward, between, backward);
     logits.finish(out.gradients);
     out.grad_scale += backward.sums.by_scale;
 }
@@ -482,6 +513,12 @@ void join_positives(const SoftmaxOptions& options, size_t row, Softmax<T>& rows,
     rows.single[row] = true;
 }
 
+// Whether the forward sweep leaves tiles from which the backward one can go on.
+template <class T>
+bool leaves_tiles(const SoftmaxRule<T>& rule, const SoftmaxOptions& options) {
+    return !rule.plain() || (options.label_smoothing == 0.0 && options.tau_plus == 0.0);
+}
+
 }  // namespace
 
 template <class T>
@@ -490,46 +527,48 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
     const int64_t n = request.x.rows(), m = request.y.rows();
     const Logits<T> logits(request);
     const SoftmaxRule<T> rule(request, options, logits);
-    States states = sweep_forward(request, logits, rule, options);
-
     const bool grad = request.upstream != nullptr;
     const double half = options.rows && options.cols ? 0.5 : 1.0;
-    Finish<T> of_row(options.label_smoothing, n, grad);
-    Finish<T> of_col(options.label_smoothing, options.cols ? m : 0, grad && options.cols);
     const Positives& positives = options.positives;
-    for (int64_t i = 0; i < n; ++i) {
-        const size_t at = static_cast<size_t>(i);
-        const SoftmaxState& row = states.rows[at];
-        if (options.rows) out.lse_row[i] = row.all.finish();
-        out.per_row[i] = 0.0;
-        if (row.share == 0.0) continue;
-        const double weight = grad ? half * request.upstream[i] : 0.0;
-        if (options.tau_plus > 0.0) {
-            double by_scale = 0.0;
-            out.per_row[i] = finish_debiased(row, options.tau_plus, static_cast<double>(m - 1),
-                                             request.scale_of(i), weight, at, of_row.side,
-                                             out.lse_row[i], by_scale);
-            (out.grad_scales ? out.grad_scales[i] : out.grad_scale) += by_scale;
-            continue;
+    const auto finish = [&](States states) -> Sides<T> {
+        Finish<T> of_row(options.label_smoothing, n, grad);
+        Finish<T> of_col(options.label_smoothing, options.cols ? m : 0, grad && options.cols);
+        for (int64_t i = 0; i < n; ++i) {
+            const size_t at = static_cast<size_t>(i);
+            const SoftmaxState& row = states.rows[at];
+            if (options.rows) out.lse_row[i] = row.all.finish();
+            out.per_row[i] = 0.0;
+            if (row.share == 0.0) continue;
+            const double weight = grad ? half * request.upstream[i] : 0.0;
+            if (options.tau_plus > 0.0) {
+                double by_scale = 0.0;
+                out.per_row[i] = finish_debiased(row, options.tau_plus, static_cast<double>(m - 1),
+                                                 request.scale_of(i), weight, at, of_row.side,
+                                                 out.lse_row[i], by_scale);
+                (out.grad_scales ? out.grad_scales[i] : out.grad_scale) += by_scale;
+                continue;
+            }
+            const bool single =
+                positives.targets ||
+                (positives.indptr ? positives.indptr[i + 1] - positives.indptr[i] == 1
+                                  : row.share == 1.0);
+            if (options.rows) out.per_row[i] = half * of_row(at, row, single, weight);
+            if (!options.cols) continue;
+            const size_t target = static_cast<size_t>(positives.targets[i]);
+            SoftmaxState& col = states.cols[target];
+            col.positive = row.positive, col.share = row.share;
+            out.per_row[i] += half * of_col(target, col, true, weight);
+            if (grad) join_positives(options, at, of_row.side, of_col.side);
         }
-        const bool single = positives.targets ||
-                            (positives.indptr ? positives.indptr[i + 1] - positives.indptr[i] == 1
-                                              : row.share == 1.0);
-        if (options.rows) out.per_row[i] = half * of_row(at, row, single, weight);
-        if (!options.cols) continue;
-        const size_t target = static_cast<size_t>(positives.targets[i]);
-        SoftmaxState& col = states.cols[target];
-        col.positive = row.positive, col.share = row.share;
-        out.per_row[i] += half * of_col(target, col, true, weight);
-        if (grad) join_positives(options, at, of_row.side, of_col.side);
-    }
-    for (size_t j = 0; j < states.cols.size(); ++j) {
-        out.lse_col[j] = states.cols[j].all.finish();
-    }
-    if (!grad) return;
-    states = {};
-    sweep_backward(request, options, logits, rule, std::move(of_row.side), std::move(of_col.side),
-                   out);
+        for (size_t j = 0; j < states.cols.size(); ++j) {
+            out.lse_col[j] = states.cols[j].all.finish();
+        }
+        return {std::move(of_row.side), std::move(of_col.side)};
+    };
+    const bool few = leaves_tiles(rule, options) && logits.can_keep();
+    if (grad && few) return sweep_both(request, options, logits, rule, finish, out);
+    Sides<T> sides = finish(sweep_forward(request, logits, rule, options, few));
+    if (grad) sweep_backward(request, options, logits, rule, std::move(sides), out);
 }
 
 template <class T>
@@ -567,8 +606,8 @@ void softmax_gradients(const LogitRequest& request, const SoftmaxOptions& option
         if (options.rows) of_row(at, state, single, sides.row_weights[i]);
         if (options.cols && targets[i] >= 0) join_positives(options, at, of_row.side, of_col.side);
     }
-    sweep_backward(request, options, logits, rule, std::move(of_row.side), std::move(of_col.side),
-                   out);
+    sweep_backward<T>(request, options, logits, rule,
+                      {std::move(of_row.side), std::move(of_col.side)}, out);
 }
 
 template <class T>
@@ -578,20 +617,29 @@ void self_softmax_losses(const LogitRequest& request, const Positives& positives
     const bool grad = request.upstream != nullptr;
     const Logits<T> logits(request);
     SelfForward<T> forward(positives, request.scale, n);
-    logits.sweep(forward);
     Finish<T> finish(0.0, n, grad);
-    for (int64_t i = 0; i < n; ++i) {
-        const size_t at = static_cast<size_t>(i);
-        const SoftmaxState state = forward.state(at);
-        out.lse_row[i] = state.all.finish();
-        out.per_row[i] = state.share == 0.0 ? 0.0
-                                            : finish(at, state, state.share == 1.0,
-                                                     grad ? request.upstream[i] : 0.0);
-    }
-    if (!grad) return;
-    SelfWeights<T> weights{positives, static_cast<T>(request.scale), std::move(finish.side)};
+    SelfWeights<T> weights{positives, static_cast<T>(request.scale), {}};
+    const auto between = [&] {
+        for (int64_t i = 0; i < n; ++i) {
+            const size_t at = static_cast<size_t>(i);
+            const SoftmaxState state = forward.state(at);
+            out.lse_row[i] = state.all.finish();
+            out.per_row[i] = state.share == 0.0 ? 0.0
+                                                : finish(at, state, state.share == 1.0,
+                                                         grad ? request.upstream[i] : 0.0);
+        }
+        weights.side = std::move(finish.side);
+    };
     LogitGradient<T, SelfWeights<T>> backward(weights, out.gradients, request.control.workers());
-    logits.sweep(backward);
+    weights.scaled = grad && logits.can_keep();
+    if (weights.scaled) {
+        logits.sweep_kept(forward, between, backward);
+    } else {
+        logits.sweep(forward);
+        between();
+        if (!grad) return;
+        logits.sweep(backward);
+    }
     logits.finish(out.gradients);
     out.grad_scale = backward.sums.by_scale;
 }

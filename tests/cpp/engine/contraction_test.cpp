@@ -114,6 +114,66 @@ TEST(a_contraction_multiplies_both_ways) {
     }
 }
 
+// A first sweep that leaves twice the products behind, after it has seen each of them.
+template <class T>
+struct Doubles {
+    std::vector<uint8_t> seen;
+    int64_t m;
+    int begun = 0, ended = 0;
+
+    void begin_rows(const Panels<T>&, int64_t segments) { begun += segments == 1; }
+    void begin_cols(const Panels<T>&, int64_t row_blocks) { begun += row_blocks == 1; }
+    void end_cols(const Panels<T>&, int64_t) { ++ended; }
+    void end_rows(const Panels<T>&) { ++ended; }
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>&, const Panels<T>&) {
+        CHECK(task.segment == 0 && task.row_block == 0);
+        for (int i = 0; i < tile.rows; ++i) {
+            for (int j = 0; j < tile.cols; ++j) {
+                ++seen[static_cast<size_t>((tile.row + i) * m + tile.col + j)];
+                tile.data[i * tile.ld + j] *= 2;
+            }
+        }
+    }
+};
+
+TEST(tiles_are_kept_from_one_sweep_to_the_next) {
+    choose_isa("");
+    Random random(32);
+    constexpr int64_t sizes[][2] = {{1, 1}, {15, 700}, {300, 33}, {530, 257}};
+    for (const auto& [n, m] : sizes) {
+        const int64_t d = 9;
+        const auto x = whole(random, n * d), y = whole(random, m * d);
+        const Source rows = source_of(x, d), cols = source_of(y, d);
+        Control control(ignore, 3);
+        const Frame frame = raw_frame(d);
+        const Blocking blocking = contraction_blocking(ops_of<float>(isa()), n, m, d);
+        const Sweep<float> sweep{rows, cols, frame, TileFormula{}, blocking, false, control};
+        CHECK(can_keep<float>(blocking, n, m, d));
+        Doubles<float> first{std::vector<uint8_t>(static_cast<size_t>(n * m)), m};
+        Products<float> kept(n, m, d, 3), plain(n, m, d, 3);
+        run_kept(
+            sweep, first, [&] { CHECK(first.ended == 2); }, kept);
+        run(sweep, plain);
+        run_first(sweep, first);
+        CHECK(first.begun == 4 && first.ended == 4);
+        for (const uint8_t times : first.seen) CHECK(times == 2, n, m);
+        for (size_t i = 0; i < x.size(); ++i) CHECK(kept.by_row[i] == 2 * plain.by_row[i], n, m);
+        for (size_t i = 0; i < y.size(); ++i) CHECK(kept.by_col[i] == 2 * plain.by_col[i], n, m);
+    }
+}
+
+TEST(only_few_tiles_are_kept) {
+    const auto fits = [](int64_t n, int64_t m, int64_t d) {
+        return can_keep<float>(contraction_blocking(isa().f32, n, m, d), n, m, d);
+    };
+    CHECK(fits(2048, 2048, 512));
+    CHECK(!fits(2600, 2600, 512));
+    CHECK(!fits(4096, 1024, 2048));  // more rows than are packed at a time
+    CHECK(!fits(1, int64_t{2} << 20, 1));
+    CHECK(fits(1008, 1024, 64));
+    CHECK(!fits(1200, 1200, 64));
+}
+
 // The same of a triangle: W is symmetric, 0 on the diagonal, and met once for each pair.
 template <class T>
 struct HalfProducts {
