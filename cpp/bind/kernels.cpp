@@ -149,7 +149,8 @@ py::array_t<double> bind_subset_sums(const py::array& x, const py::array& y, con
 
 py::tuple bind_gradient(const py::array& x, const py::object& y, const std::vector<Term>& terms,
                         const py::object& x_weights, const py::object& y_weights, bool diagonal,
-                        const std::string& precision, int workers, const py::object& progress) {
+                        bool grad_x, bool grad_y, const std::string& precision, int workers,
+                        const py::object& progress) {
     const Source rows(view_of(x));
     const bool itself = y.is_none();
     const Source cols = itself ? rows : Source(view_of(y.cast<py::array>()));
@@ -159,13 +160,19 @@ py::tuple bind_gradient(const py::array& x, const py::object& y, const std::vect
     const double* w = itself ? v : vector_of<double>(y_weights, cols.rows(), "y_weights");
     const int64_t m = itself ? 0 : cols.rows();
     auto row_sums = zeros<double>({rows.rows()}), col_sums = zeros<double>({m});
-    auto grad_x = zeros<double>({rows.rows(), rows.d()}), grad_y = zeros<double>({m, rows.d()});
-    const KernelGradient out{row_sums.mutable_data(), col_sums.mutable_data(),
-                             grad_x.mutable_data(), grad_y.mutable_data()};
+    KernelGradient out{row_sums.mutable_data(), col_sums.mutable_data(), nullptr, nullptr};
+    const auto wanted_of = [&](bool is, int64_t count, double*& data) -> py::object {
+        if (!is) return py::none();
+        auto array = zeros<double>({count, rows.d()});
+        data = array.mutable_data();
+        return array;
+    };
+    const py::object by_x = wanted_of(grad_x, rows.rows(), out.grad_x);
+    const py::object by_y = wanted_of(grad_y, m, out.grad_y);
     run_released(progress, workers, [&](Control& control) {
         kernel_gradient(rows, cols, itself, diagonal, kernel, v, w, wanted, control, out);
     });
-    return py::make_tuple(row_sums, col_sums, grad_x, grad_y);
+    return py::make_tuple(row_sums, col_sums, by_x, by_y);
 }
 
 using Words = py::array_t<uint64_t, py::array::c_style>;
@@ -261,7 +268,8 @@ void register_kernels(py::module_& m) {
           arg("workers"), arg("progress") = py::none());
     m.def("kernel_gradient", bind_gradient, arg("x"), arg("y").none(true), arg("terms"),
           arg("x_weights"), arg("y_weights").none(true), py::kw_only(), arg("diagonal"),
-          arg("precision"), arg("workers"), arg("progress") = py::none());
+          arg("grad_x") = true, arg("grad_y") = true, arg("precision"), arg("workers"),
+          arg("progress") = py::none());
     m.def("kernel_label_sums", bind_label_sums, arg("x"), arg("y"), arg("labels").noconvert(),
           arg("kernels"), py::kw_only(), arg("paired"), arg("quanta") = std::vector<double>{},
           arg("workers"), arg("progress") = py::none());

@@ -42,13 +42,15 @@ struct Request {
 // The gradients of a call, where they are asked for.
 template <class T>
 struct PointArrays {
-    PointArrays(const Slices& slices, bool wanted) {
-        if (!wanted) return;
-        py::array_t<T> of_x = zeros<T>({slices.x.rows, slices.x.cols});
-        py::array_t<T> of_y = zeros<T>({slices.y.rows, slices.y.cols});
-        gradients = {of_x.mutable_data(), of_y.mutable_data()};
-        x = of_x;
-        y = of_y;
+    PointArrays(const Slices& slices, bool by_x, bool by_y) {
+        const auto wanted = [](bool is, const Array& rows, T*& data) -> py::object {
+            if (!is) return py::none();
+            py::array_t<T> array = zeros<T>({rows.rows, rows.cols});
+            data = array.mutable_data();
+            return array;
+        };
+        x = wanted(by_x, slices.x, gradients.x);
+        y = wanted(by_y, slices.y, gradients.y);
     }
 
     py::object x = py::none(), y = py::none();
@@ -63,8 +65,9 @@ auto in_working_dtype(const Request& request, const Compute& compute) {
 
 py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& directions, double p,
                      const py::object& x_weights, const py::object& y_weights, bool gradient,
-                     bool weight_gradient, bool moments, const py::object& direction_weights,
-                     int workers, const py::object& progress, int64_t memory_limit) {
+                     bool grad_x, bool grad_y, bool weight_gradient, bool moments,
+                     const py::object& direction_weights, int workers, const py::object& progress,
+                     int64_t memory_limit) {
     const Request request(x, y, directions);
     const Slices& slices = request.slices;
     const int64_t count = slices.count();
@@ -73,7 +76,7 @@ py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& d
                               vector_of<double>(direction_weights, count, "direction_weights")};
     return in_working_dtype(request, [&]<class T>(T) {
         py::array_t<double> costs(count);
-        const PointArrays<T> points(slices, gradient);
+        const PointArrays<T> points(slices, gradient && grad_x, gradient && grad_y);
         TransportResults<T> results{costs.mutable_data(), points.gradients};
         const auto wanted = [](bool is, std::vector<int64_t> shape, double*& data) -> py::object {
             if (!is) return py::none();
@@ -98,12 +101,12 @@ py::tuple bind_costs(const py::array& x, const py::array& y, const py::object& d
 }
 
 py::tuple bind_energy_costs(const py::array& x, const py::array& y, const py::object& directions,
-                            bool gradient, int workers, const py::object& progress,
-                            int64_t memory_limit) {
+                            bool gradient, bool grad_x, bool grad_y, int workers,
+                            const py::object& progress, int64_t memory_limit) {
     const Request request(x, y, directions);
     return in_working_dtype(request, [&]<class T>(T) {
         py::array_t<double> costs(request.slices.count());
-        const PointArrays<T> points(request.slices, gradient);
+        const PointArrays<T> points(request.slices, gradient && grad_x, gradient && grad_y);
         double* out = costs.mutable_data();
         run_released(
             progress, workers,
@@ -301,12 +304,13 @@ void register_slices(py::module_& m) {
     using py::arg;
     m.def("sliced_costs", bind_costs, arg("x"), arg("y"), arg("directions").none(true), arg("p"),
           arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(), arg("gradient"),
-          arg("weight_gradient") = false, arg("moments") = false,
-          arg("direction_weights").none(true), arg("workers"), arg("progress") = py::none(),
-          arg("memory_limit") = 0);
-    m.def("sliced_energy_costs", bind_energy_costs, arg("x"), arg("y"),
-          arg("directions").none(true), py::kw_only(), arg("gradient"), arg("workers"),
+          arg("grad_x") = true, arg("grad_y") = true, arg("weight_gradient") = false,
+          arg("moments") = false, arg("direction_weights").none(true), arg("workers"),
           arg("progress") = py::none(), arg("memory_limit") = 0);
+    m.def("sliced_energy_costs", bind_energy_costs, arg("x"), arg("y"),
+          arg("directions").none(true), py::kw_only(), arg("gradient"), arg("grad_x") = true,
+          arg("grad_y") = true, arg("workers"), arg("progress") = py::none(),
+          arg("memory_limit") = 0);
     m.def("sliced_direction_slopes", bind_direction_slopes, arg("x"), arg("y"), arg("directions"),
           arg("p"), arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
           arg("workers"), arg("progress") = py::none());

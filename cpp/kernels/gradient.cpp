@@ -168,12 +168,16 @@ class GradientFold {
           pair_weights_(pair_weights),
           memory_(static_cast<size_t>(request.control.workers())) {
         rows_.shrink_unit(lift_of(from_, map_.factor()));
+        if (itself) out_.grad_y = nullptr;
         if (from_.argument != Argument::cosine) return;
-        by_x_.resize(static_cast<size_t>(from_.x.rows() * from_.x.d()));
-        by_y_.resize(itself ? 0 : static_cast<size_t>(from_.y.rows() * from_.y.d()));
-        out_.grad_x = by_x_.data();
-        out_.grad_y = by_y_.data();
-        add_to_ = out;
+        add_to_ = out_;
+        const auto aside = [](double*& to, std::vector<double>& memory, const Source& of) {
+            if (!to) return;
+            memory.resize(static_cast<size_t>(of.rows() * of.d()));
+            to = memory.data();
+        };
+        aside(out_.grad_x, by_x_, from_.x);
+        aside(out_.grad_y, by_y_, from_.y);
     }
 
     void block(const PairBlock<T>& block) {
@@ -191,6 +195,7 @@ class GradientFold {
         block.for_each_tile([&](const Tile<T>& tile) {
             const int64_t i = tile.local_row - row;
             add_values(tile, map_.values(tile, rows, block.worker));
+            if (!out_.grad_x && !out_.grad_y) return;
             T* slopes = mine.slopes.data() + i * ld;
             map_.slopes(tile, slopes, ld);
             if constexpr (sizeof(T) == 8) weigh(tile, slopes, ld, block.worker, mine);
@@ -201,13 +206,16 @@ class GradientFold {
             ops.row_sums(slopes, ld, tile.rows, tile.cols, nullptr, mine.row_sums.data() + i);
             ops.col_sums(slopes, ld, tile.rows, tile.cols, nullptr, mine.col_sums.data());
         });
+        if (!out_.grad_x && !out_.grad_y) return;
         if (from_.argument == Argument::l1_distance) {
             add_signs(block, mine.slopes.data());
             return;
         }
-        add_products(height, width, ld, 1, rows, row, cols, col, mine.row_sums,
-                     out_.grad_x + (rows.first + row) * from_.x.d(), mine);
-        if (itself_) return;
+        if (out_.grad_x) {
+            add_products(height, width, ld, 1, rows, row, cols, col, mine.row_sums,
+                         out_.grad_x + (rows.first + row) * from_.x.d(), mine);
+        }
+        if (!out_.grad_y) return;
         add_products(width, height, 1, ld, cols, col, rows, row, mine.col_sums,
                      out_.grad_y + (cols.first + col) * from_.x.d(), mine);
     }
@@ -219,8 +227,8 @@ class GradientFold {
             through_normalisation(rows, by_unit.data(), request_.control);
             for (size_t i = 0; i < by_unit.size(); ++i) to[i] += by_unit[i];
         };
-        add(request_.x, by_x_, add_to_.grad_x);
-        if (!itself_) add(request_.y, by_y_, add_to_.grad_y);
+        if (add_to_.grad_x) add(request_.x, by_x_, add_to_.grad_x);
+        if (add_to_.grad_y) add(request_.y, by_y_, add_to_.grad_y);
     }
 
   private:
@@ -302,8 +310,8 @@ class GradientFold {
                 if (pair_weights_) factor *= mine.pair_weights.data()[i * tile.ld + at];
                 for (int64_t f = 0; f < d; ++f) {
                     const double part = factor * mine.y[static_cast<size_t>(f)];
-                    out_.grad_x[row * d + f] += part;
-                    if (!itself_) out_.grad_y[col * d + f] -= part;
+                    if (out_.grad_x) out_.grad_x[row * d + f] += part;
+                    if (out_.grad_y) out_.grad_y[col * d + f] -= part;
                 }
             }
         }
@@ -357,10 +365,10 @@ class GradientFold {
                                                : mine < other ? -static_cast<double>(part)
                                                               : 0.0;
                     total += signed_part;
-                    if (!itself_)
+                    if (out_.grad_y)
                         out_.grad_y[(cols.first + col + j) * d + f] -= factor * signed_part;
                 }
-                out_.grad_x[(rows.first + row + i) * d + f] += factor * total;
+                if (out_.grad_x) out_.grad_x[(rows.first + row + i) * d + f] += factor * total;
             }
         }
     }

@@ -12,8 +12,8 @@ namespace pairtile {
 struct KernelGradient {
     double* row_sums;  // Σ_j w_j k(x_i, y_j) = ∂S/∂v_i
     double* col_sums;  // Σ_i v_i k(x_i, y_j) = ∂S/∂w_j
-    double* grad_x;    // ∂S/∂x_i, n × d
-    double* grad_y;    // ∂S/∂y_j, m × d
+    double* grad_x;    // ∂S/∂x_i, n × d; null where it is not wanted
+    double* grad_y;    // ∂S/∂y_j, m × d; likewise
 };
 
 // `itself`: y is x, w is v and i != j; only row_sums and grad_x are filled, and grad_x is half of

@@ -220,10 +220,8 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
                 reduce_line(l, lists, mine, tick);
             });
         }
-        if (gradients.x) {
-            batch.pull_back(slices.x, px, gradients.x, control);
-            batch.pull_back(slices.y, py, gradients.y, control);
-        }
+        if (gradients.x) batch.pull_back(slices.x, px, gradients.x, control);
+        if (gradients.y) batch.pull_back(slices.y, py, gradients.y, control);
         if (gradients.directions) {
             double* out = gradients.directions + first * slices.x.cols;
             batch.add_products(slices.x, frame, px, out, control);

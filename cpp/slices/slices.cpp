@@ -71,7 +71,7 @@ void transport_by(const Slices& slices, const Cost& of, const Transport& transpo
             results.gradients, control, reduce, done, kept);
     };
     if constexpr (requires { cost.slope(0.0); }) {
-        const bool by_projections = results.gradients.x || results.gradients.directions;
+        const bool by_projections = results.gradients.by_points() || results.gradients.directions;
         const bool by_weights = results.x_weight_slopes;
         if (by_projections || by_weights) {
             const bool summed = by_weights && slices.directions;  // over the directions of a batch
@@ -136,7 +136,7 @@ void energy_slices(const Slices& slices, double* costs, PointGradients<T> gradie
     const auto go = [&]<class Item>(const Reduce<T, Item>& reduce) {
         run(slices, frame, nullptr, nullptr, costs, gradients, control, reduce);
     };
-    if (gradients.x) {
+    if (gradients.by_points()) {
         go(Reduce<T, Ranked<T>>(
             [&](const auto& x, const auto& y, int64_t, T* x_slopes, T* y_slopes, const Tick& tick) {
                 return unit * energy_slopes(x, y, share, x_slopes, y_slopes, tick);

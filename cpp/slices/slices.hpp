@@ -28,6 +28,8 @@ struct PointGradients {
     T* x = nullptr;
     T* y = nullptr;
     double* directions = nullptr;
+
+    bool by_points() const { return x || y; }
 };
 
 // What transport is asked about. Null row weights are equal ones; null direction weights are ones.

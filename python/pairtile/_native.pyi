@@ -301,10 +301,12 @@ def kernel_gradient(
     y_weights: _Floats | None,
     *,
     diagonal: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     precision: str,
     workers: int,
     progress: _Progress = None,
-) -> tuple[_Floats, _Floats, _Floats, _Floats]: ...
+) -> tuple[_Floats, _Floats, _Floats | None, _Floats | None]: ...
 def kernel_row_sums(
     z: _Array,
     y: _Array,
@@ -412,6 +414,8 @@ def sliced_costs(
     y_weights: _Floats | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     weight_gradient: bool = False,
     moments: bool = False,
     direction_weights: _Floats | None,
@@ -447,6 +451,8 @@ def sliced_energy_costs(
     directions: _Array | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     workers: int,
     progress: _Progress = None,
     memory_limit: int = 0,

@@ -21,6 +21,7 @@ from pairtile._front import scalars, validate
 from pairtile._front.options import options
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
+from pairtile._front.wanted import wants
 from pairtile.kernels.kernel import (
     InverseMultiquadric,
     Kernel,
@@ -158,10 +159,11 @@ def _gradients(
     terms: list[Term],
     *,
     estimator: str,
+    wanted: tuple[bool, bool],
     workers: int,
     reports: Sequence[Any],
-) -> tuple[Floats, Floats]:
-    """Derivatives of the mean Stein kernel by rows, and by scores.
+) -> tuple[Floats | None, Floats | None]:
+    """Derivatives of the mean Stein kernel by rows, and by scores, those of them that are wanted.
 
     With r = x_i − x_j, t = s_i − s_j, and ∂ the derivative by x_i of a kernel of d² = ‖r‖², for
     example ∂k = 2 r k',
@@ -203,9 +205,15 @@ def _gradients(
     second = [one for term in by_squares for one in curvature(term)[0]]
     plain = [one for term in terms for one in curvature(term)[1]]
 
-    of_scores = products(terms, wide) - pull(terms)
-    if estimator == "unbiased":
-        of_scores -= diagonal(a, terms)[:, None] * wide
+    factor = 2 / (n * n if estimator == "biased" else n * (n - 1))
+    of_scores = None
+    if wanted[1]:
+        of_scores = products(terms, wide) - pull(terms)
+        if estimator == "unbiased":
+            of_scores -= diagonal(a, terms)[:, None] * wide
+        of_scores *= factor
+    if not wanted[0]:
+        return None, of_scores
     of_rows = weighted(terms, s, [(1.0, "linear", ())])
     # r and t in units in which they are of one size, so that little cancels
     points = validate.host(a).astype(np.float64)
@@ -221,8 +229,7 @@ def _gradients(
         of_rows -= 4 * weighted(second, a, squares)
     if plain:
         of_rows -= 4 * pull(plain)
-    factor = 2 / (n * n if estimator == "biased" else n * (n - 1))
-    return factor * of_rows, factor * of_scores
+    return factor * of_rows, of_scores
 
 
 def _with_gradient(
@@ -230,6 +237,7 @@ def _with_gradient(
     scores: ArrayLike,
     kernel: Kernel,
     asked: Options,
+    wanted: Any,
 ) -> SteinGradient:
     a, s = _rows_and_scores(x, scores, kernel, asked)
     estimator, threads = asked.estimator, asked.workers
@@ -242,15 +250,24 @@ def _with_gradient(
             a, s, labels, terms, workers=threads, progress=of_value
         )
         by_rows, by_scores = _gradients(
-            a, s, terms, estimator=estimator, workers=threads, reports=reports[-10:]
-        )
+            a, s, terms, estimator=estimator,
+            wanted=(wants(wanted, "x"), wants(wanted, "scores")),
+            workers=threads, reports=reports[-10:],
+        )  # fmt: skip
     value = total + _sum_of_diagonal(s, terms) if estimator == "biased" else total
     value /= n * n if estimator == "biased" else n * (n - 1)
     to_user = validate.like(x, scores)
+
+    def leaves(rows: ArrayLike, gradient: Floats | None, like: Any) -> Any:
+        if gradient is None:
+            return None
+        narrow = validate.narrowed(gradient, validate.working_dtype(like))
+        return to_user(validate.as_given(rows, narrow))
+
     return SteinGradient(
         float(not_below_zero(value, estimator, kernel)),
-        to_user(validate.as_given(x, validate.narrowed(by_rows, validate.working_dtype(a)))),
-        to_user(validate.as_given(scores, validate.narrowed(by_scores, validate.working_dtype(s)))),
+        leaves(x, by_rows, a),
+        leaves(scores, by_scores, s),
     )
 
 
@@ -368,7 +385,7 @@ def kernel_stein_discrepancy(
     """
     chosen, asked = as_kernel(kernel), options(estimator, workers, check_finite, progress)
     if return_gradient:
-        return _with_gradient(x, scores, chosen, asked)
+        return _with_gradient(x, scores, chosen, asked, return_gradient)
     value = _stein_sums(x, scores, chosen, asked, lambda n: iter(()), 0).values[0]
     return float(not_below_zero(value, estimator, chosen))
 

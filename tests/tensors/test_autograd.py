@@ -841,6 +841,63 @@ def test_the_backend_computes_no_other_gradient(name, wanted, asked, reduction, 
     assert seen[-1] == asked
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted", "gradients"),
+    [  # by which of its sets each call of the backend has gradients; a set by itself is x to it
+        ("mmd", "x", ["x", "", "x"]),
+        ("mmd", "y", ["", "x", "y"]),
+        ("mmd", "x_weights", ["", "", ""]),
+        ("energy_distance", "x", ["x", "", "x"]),
+        ("hsic", "x", ["x"]),
+        ("hsic", "y", ["x"]),
+        ("cka", "y", ["x", "x"]),
+        ("kernel_stein_discrepancy", "scores", ["x"]),
+        ("sliced_wasserstein", "x", ["x"]),
+        ("sliced_wasserstein", "y", ["y"]),
+        ("sliced_wasserstein", "y_weights", [""]),
+        ("sliced_energy", "y", ["y"]),
+        ("wasserstein_1d", "y", ["y"]),
+        ("wasserstein_1d", "x_weights", [""]),
+    ],
+)
+def test_statistics_compute_no_other_gradient(name, wanted, gradients, torch, monkeypatch):
+    import pairtile.torch as mine
+    from pairtile._backends import choose
+
+    x, y = sets(6, 6, grad=False)
+    second = "scores" if name == "kernel_stein_discrepancy" else "y"
+    given = {"x": x, second: y}
+    if wanted.endswith("weights"):
+        given[wanted] = number(np.linspace(1, 2, 6), grad=False)
+    given[wanted].requires_grad_()
+    module, seen = choose.module(x.numpy(force=True)), []
+    by_rows = {
+        "kernel_gradient": slice(2, 4),
+        "joint_kernel_gradient": slice(0, 1),
+        "sliced_costs": slice(1, 3),
+        "sliced_energy_costs": slice(1, 3),
+    }
+
+    class Spy:
+        def __getattr__(self, function):
+            def call(*args, **options):
+                found = getattr(module, function)(*args, **options)
+                if function in by_rows:
+                    each = (found if isinstance(found, tuple) else (found,))[by_rows[function]]
+                    sides = zip("xy", each, strict=False)
+                    seen.append("".join(side for side, g in sides if g is not None and len(g)))
+                return found
+
+            return call
+
+    monkeypatch.setattr(choose, "module", lambda *_: Spy())
+    monkeypatch.setattr(choose, "over", lambda *_: Spy())
+    rows = {one: given.pop(one) for one in ("x", second)}
+    options = {"n_projections": 4, "rng": 0} if name.startswith("sliced") else {}
+    getattr(mine, name)(*rows.values(), **given, **options).sum().backward()
+    assert seen == gradients
+
+
 def test_a_scale_may_be_a_vector_of_one(torch):
     import pairtile.torch as mine
 

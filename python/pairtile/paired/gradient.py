@@ -15,6 +15,7 @@ from pairtile._backends import choose
 from pairtile._front import validate
 from pairtile._front.progress import reporting
 from pairtile._front.results import Result
+from pairtile._front.wanted import wants
 from pairtile.kernels.kernel import in_range, median_sizes, not_below_zero, resolve
 from pairtile.paired.arguments import invariant, paired_rows
 from pairtile.paired.centring import centred_product, centred_weights, correlation, variance
@@ -55,15 +56,17 @@ def with_gradient(
     x_kernel: Kernel,
     y_kernel: Kernel,
     asked: Options,
+    wanted: Any,
 ) -> DependenceGradient:
-    """`hsic` or `cka` with its gradients."""
+    """`hsic` or `cka` with its gradients, those of them that are wanted."""
     a, b = paired_rows(x, y, asked)
     estimator, threads = asked.estimator, asked.workers
     n, dtypes = len(a), [validate.working_dtype(side) for side in (a, b)]
     (a,), x_scaled, x_unit = in_range(x_kernel, a)
     (b,), y_scaled, y_unit = in_range(y_kernel, b)
     medians = [median_sizes(kernel, n) for kernel in (x_scaled, y_scaled)]
-    pairs = [n * n] * (3 if name == "hsic" else 5)
+    by_x, by_y = (wants(wanted, side) for side in "xy")
+    pairs = [n * n] * (1 + (by_x + by_y) * (1 if name == "hsic" else 2))
     with reporting(asked.progress, *medians[0], *medians[1], *pairs) as reports:
         of_x, of_y = len(medians[0]), len(medians[0]) + len(medians[1])
         x_terms = invariant(resolve(x_scaled, a, None, workers=threads, reports=reports[:of_x]))
@@ -81,8 +84,8 @@ def with_gradient(
                 2 * factor * validate.host(found)
             )  # K is symmetric: x_i is in row i and in column i
 
-        grad_x = pull(a, x_terms, b, y_terms, sums.y)
-        grad_y = pull(b, y_terms, a, x_terms, sums.x)
+        grad_x = pull(a, x_terms, b, y_terms, sums.y) if by_x else None
+        grad_y = pull(b, y_terms, a, x_terms, sums.x) if by_y else None
         if name == "hsic":
             value = centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
             value = float(not_below_zero(value, estimator, x_kernel, y_kernel))
@@ -90,15 +93,24 @@ def with_gradient(
             value = correlation(estimator, sums)
             of_x_alone, of_y_alone = (variance(estimator, side) for side in (sums.x, sums.y))
             size = math.sqrt(of_x_alone) * math.sqrt(of_y_alone)
-            if size > 0:
-                own = pull(a, x_terms, a, x_terms, sums.x), pull(b, y_terms, b, y_terms, sums.y)
-                grad_x = grad_x / size - value / of_x_alone * own[0]
-                grad_y = grad_y / size - value / of_y_alone * own[1]
-            else:
-                grad_x, grad_y = np.zeros(a.shape), np.zeros(b.shape)
+
+            def shared(gradient: Any, of: Any, side: Side, alone: float) -> Any:
+                if gradient is None:
+                    return None
+                if size <= 0:
+                    return np.zeros(gradient.shape)
+                rows, terms = of
+                return gradient / size - value / alone * pull(rows, terms, rows, terms, side)
+
+            grad_x = shared(grad_x, (a, x_terms), sums.x, of_x_alone)
+            grad_y = shared(grad_y, (b, y_terms), sums.y, of_y_alone)
     to_user = validate.like(x, y)
+
+    def leaves(rows: ArrayLike, gradient: Floats | None, unit: float, dtype: Any) -> Any:
+        if gradient is None:
+            return None
+        return to_user(validate.as_given(rows, validate.narrowed(gradient / unit, dtype)))
+
     return DependenceGradient(
-        value,
-        to_user(validate.as_given(x, validate.narrowed(grad_x / x_unit, dtypes[0]))),
-        to_user(validate.as_given(y, validate.narrowed(grad_y / y_unit, dtypes[1]))),
+        value, leaves(x, grad_x, x_unit, dtypes[0]), leaves(y, grad_y, y_unit, dtypes[1])
     )

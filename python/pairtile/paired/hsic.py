@@ -121,7 +121,7 @@ def hsic(
     kernels = as_kernel(x_kernel, "x_kernel"), as_kernel(y_kernel, "y_kernel")
     asked = options(estimator, workers, check_finite, progress)
     if return_gradient:
-        return with_gradient("hsic", x, y, *kernels, asked)
+        return with_gradient("hsic", x, y, *kernels, asked, return_gradient)
     sums = joint_sums(x, y, *kernels, asked)
     value = centred_product(estimator, float(sums.products[0]), sums.x, sums.y)
     return float(in_unit(not_below_zero(value, estimator, *kernels), sums.unit))
@@ -228,6 +228,6 @@ def cka(
     kernels = as_kernel(x_kernel, "x_kernel"), as_kernel(y_kernel, "y_kernel")
     asked = options(estimator, workers, check_finite, progress)
     if return_gradient:
-        return with_gradient("cka", x, y, *kernels, asked)
+        return with_gradient("cka", x, y, *kernels, asked, return_gradient)
     sums = joint_sums(x, y, *kernels, asked)
     return correlation(estimator, sums)

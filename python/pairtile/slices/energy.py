@@ -12,6 +12,7 @@ from pairtile._backends.rows import steps_of
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
+from pairtile._front.wanted import wants
 from pairtile.slices.directions import chosen_directions
 from pairtile.slices.mean import standard_error
 from pairtile.slices.results import SlicedResult
@@ -160,7 +161,8 @@ def sliced_energy(
     )
     with reporting(progress, along.shape[1] * steps_of(a, b)) as (report,):
         costs, grad_x, grad_y = choose.module(a, b).sliced_energy_costs(
-            a, b, along, gradient=return_gradient, workers=workers, progress=report,
+            a, b, along, gradient=bool(return_gradient), grad_x=wants(return_gradient, "x"),
+            grad_y=wants(return_gradient, "y"), workers=workers, progress=report,
             memory_limit=limit,
         )  # fmt: skip
     factor = energy_factor(dim)

@@ -13,6 +13,7 @@ from pairtile._backends.rows import Rows, is_rows, steps_of
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
+from pairtile._front.wanted import wants
 from pairtile.slices.reach import InReach, out_of_reach
 from pairtile.slices.results import SlicedResult
 
@@ -118,12 +119,17 @@ def wasserstein_1d(
             distances = _distances(a, b, p, *weights, workers, limit, report, suspects)
         return float(distances[0]) if one_column else validate.like(x, y)(distances)
 
-    by_mass = x_weights is not None or y_weights is not None
+    by_mass = wants(return_gradient, "x_weights", "y_weights") and not (
+        x_weights is None and y_weights is None
+    )
     d = a.shape[1]
     with reporting(progress, *([d, d] if p > 2 else [d])) as reports:
-        found = _gradients(a, b, p, *weights, by_mass, workers, limit, reports)
+        found = _gradients(a, b, p, *weights, return_gradient, by_mass, workers, limit, reports)
     distances, *by_points, of_x, of_y = found
-    gradients = [*by_points, by_weights(x_weights, of_x), by_weights(y_weights, of_y)]
+    of_weights = (
+        by_weights(w if by_mass else None, g) for w, g in ((x_weights, of_x), (y_weights, of_y))
+    )
+    gradients = [*by_points, *of_weights]
     to_user = validate.like(x, y)
     if one_column:
         gradients = [None if g is None else g[:, 0] for g in gradients]
@@ -165,8 +171,8 @@ def _distances(
 
 
 def _gradients(
-    a: Any, b: Any, p: float, wa: Any, wb: Any, by_mass: bool, workers: int, limit: int,
-    reports: Any,
+    a: Any, b: Any, p: float, wa: Any, wb: Any, asked: Any, by_mass: bool, workers: int,
+    limit: int, reports: Any,
 ) -> list[Any]:  # fmt: skip
     """Distances of the columns; their gradients by x, by y, and by shares of mass, d × n, d × m."""
     # d W / d W^p = W^(1 − p) / p. Derivatives of W^p leave the backend in the working dtype, where
@@ -179,7 +185,8 @@ def _gradients(
             reached = ~out_of_reach(distances**p, p)
             shares = np.where(reached, distances ** (1 - p) / p, 0.0)
         costs, *gradients, _ = choose.module(a, b).sliced_costs(
-            a, b, None, p, wa, wb, gradient=True, weight_gradient=by_mass,
+            a, b, None, p, wa, wb, gradient=wants(asked, "x", "y"), grad_x=wants(asked, "x"),
+            grad_y=wants(asked, "y"), weight_gradient=by_mass,
             direction_weights=shares, workers=workers, progress=reports[-1], memory_limit=limit,
         )  # fmt: skip
         lost = out_of_reach(costs, p)
@@ -187,7 +194,8 @@ def _gradients(
             distances = costs ** (1 / p)
             factors = np.where(lost, 0.0, distances ** (1 - p) / p)
             for gradient in gradients[:2]:
-                gradient *= validate.like(gradient)(factors)
+                if gradient is not None:
+                    gradient *= validate.like(gradient)(factors)
             for gradient in gradients[2:] if by_mass else []:
                 gradient *= factors[:, None]
     if lost.any():
@@ -199,8 +207,9 @@ def _gradients(
         distances[lost] = apart.distances
         found = apart.gradients_by_column(by_mass)
         for gradient, right in zip(gradients[:2], found[:2], strict=True):
-            like = validate.like(gradient)
-            gradient[:, like(some)] = like(right)
+            if gradient is not None:
+                like = validate.like(gradient)
+                gradient[:, like(some)] = like(right)
         for gradient, right in zip(gradients[2:], found[2:], strict=True):
             if by_mass:
                 gradient[lost] = right

@@ -13,6 +13,7 @@ from pairtile._backends.rows import steps_of
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
+from pairtile._front.wanted import wants
 from pairtile.slices import controls
 from pairtile.slices.directions import chosen_directions
 from pairtile.slices.line import by_weights, row_weights
@@ -273,6 +274,7 @@ def sliced_wasserstein(
         used = applied = None
     weights = equal if applied is None else applied.weights
     weighted = x_weights is not None or y_weights is not None
+    by_mass = weighted and wants(return_gradient, "x_weights", "y_weights")
     backend, dtype = choose.module(a, b), validate.working_dtype(a, b)
     # Derivatives of the costs leave the backend in the working dtype, where their size, a distance
     # to the power p − 1, may not fit. The distance along the first direction tells that size, and
@@ -292,8 +294,9 @@ def sliced_wasserstein(
     while True:
         with reporting(progress, n_slices * steps_of(a, b)) as (report,):
             costs, *grads, moments = backend.sliced_costs(
-                a, b, along, p, wa, wb, gradient=return_gradient,
-                weight_gradient=return_gradient and weighted,
+                a, b, along, p, wa, wb, gradient=wants(return_gradient, "x", "y"),
+                grad_x=wants(return_gradient, "x"), grad_y=wants(return_gradient, "y"),
+                weight_gradient=by_mass,
                 moments=used == "moments", direction_weights=weights * power(unit, 1 - p),
                 workers=workers, progress=report, memory_limit=limit,
             )  # fmt: skip
@@ -355,8 +358,8 @@ def sliced_wasserstein(
         error,
         leaves(validate.as_given(x, grad_x)),
         leaves(validate.as_given(y, grad_y)),
-        leaves(by_weights(x_weights if return_gradient else None, of_x)),
-        leaves(by_weights(y_weights if return_gradient else None, of_y)),
+        leaves(by_weights(x_weights if by_mass else None, of_x)),
+        leaves(by_weights(y_weights if by_mass else None, of_y)),
         used,
     )
 

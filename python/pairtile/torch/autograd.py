@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ TWICE = (
 _NARROW = (torch.float16, torch.bfloat16, torch.float32, torch.int8, torch.uint8)
 _KERNEL = "kernel"  # what the parts of one begin with
 _SCALARS = ("temperature", "logit_scale", "bias")
+_NOTHING = nullcontext()
 
 
 class Call(NamedTuple):
@@ -53,15 +55,17 @@ def _dtype(call: Call, tensors: Sequence[Tensor]) -> torch.dtype:
 
 
 def _value_shape(call: Call, tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    rows = tensors[call.names.index(call.function.rows[0])] if call.function.by_column else None
-    return call.function.value_shape(() if rows is None else tuple(rows.shape))
+    if not call.function.by_column:
+        return ()
+    rows = tensors[call.names.index(call.function.rows[0])]
+    return call.function.value_shape(tuple(rows.shape))
 
 
 def _array(name: str, tensor: Tensor) -> Any:
     """What a function on arrays gets: memory that is shared on the CPU, the tensor on a GPU."""
-    tensor = tensor.detach()
     if name in _SCALARS and tensor.numel() == 1:
-        return float(tensor)
+        return tensor.item()
+    tensor = tensor.detach()
     if tensor.layout == torch.sparse_csr:
         parts = tensor.crow_indices(), tensor.col_indices(), tensor.values()
         return tuple(_array(name, part.cpu()) for part in parts)
@@ -76,7 +80,8 @@ def _tensor(found: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     if isinstance(found, np.ndarray):
         found = torch.from_numpy(found)
     elif not isinstance(found, torch.Tensor):
-        return torch.tensor(found, dtype=dtype, device=device)
+        # which takes half as long as torch.tensor
+        return torch.scalar_tensor(float(found), dtype=dtype, device=device)
     same = found.dtype == dtype and found.device == device
     moved: Tensor = found if same else found.to(device, dtype)
     return moved
@@ -103,7 +108,9 @@ def _gradients(call: Call, result: Any, tensors: Sequence[Tensor], wanted: Seque
         gradient = _tensor(0.0 if found is None else found, _wide(tensor), tensor.device)
         if name == "temperature":  # the result has it by 1 / temperature
             gradient = -gradient / tensor.detach() ** 2
-        shape = call.function.gradient_shape(name, tuple(tensor.shape), of_value)
+        shape: tuple[int, ...] = tensor.shape
+        if of_value:
+            shape = call.function.gradient_shape(name, shape, of_value)
         if gradient.shape != shape:  # a number for a tensor of one, or 0 for all entries
             gradient = gradient.expand(shape).clone()
         yield gradient
@@ -114,11 +121,9 @@ def _run(call: Call, tensors: Sequence[Tensor], **more: Any) -> Any:
     return call.function.plain(**given, **call.others, **more)
 
 
-def _asked(call: Call, wanted: Sequence[bool]) -> Any:
-    """What a function is asked for gradients with: losses leave out those that nobody wants."""
-    if call.function.switch != "grad":
-        return True
-    return Only(name for name, want in zip(call.names, wanted, strict=True) if want)
+def _asked(call: Call, wanted: Sequence[bool]) -> Only:
+    """What a function is asked for gradients with: it may leave out those that nobody wants."""
+    return Only([name for name, want in zip(call.names, wanted, strict=True) if want])
 
 
 def value(call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
@@ -150,6 +155,11 @@ def row_gradients(
 # --- eager ---------------------------------------------------------------------------------------
 
 
+def unrecorded() -> AbstractContextManager[None]:
+    """Of a backward pass, which is recorded only where a graph of the gradients is wanted."""
+    return torch.no_grad() if torch.is_grad_enabled() else _NOTHING
+
+
 def once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
     """The gradients; while a graph of them is made, such that differentiating them is an error."""
     if not torch.is_grad_enabled():
@@ -160,7 +170,7 @@ def once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
 
 def times(upstream: Tensor, gradients: Sequence[Tensor]) -> list[Tensor]:
     """The gradients, scaled; those of a loss that is the last, whose upstream is 1, as they are."""
-    if upstream.device.type == "cpu" and upstream.item() == 1.0:
+    if upstream.is_cpu and upstream.item() == 1.0:
         return list(gradients)
     return [upstream * gradient for gradient in gradients]
 
@@ -192,7 +202,7 @@ class _Value(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
+        with unrecorded():
             if upstream.ndim:
                 scaled = _pulled(ctx.call, upstream, ctx.saved_tensors, ctx.wanted)
             else:
@@ -209,7 +219,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
+        with unrecorded():
             found = row_gradients(ctx.call, upstream, ctx.saved_tensors, ctx.wanted)
         return None, None, *once(ctx.call.function.name, spread(found, ctx.wanted))
 

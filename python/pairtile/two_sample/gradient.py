@@ -14,6 +14,7 @@ import numpy as np
 
 from pairtile._front import validate
 from pairtile._front.results import Result
+from pairtile._front.wanted import wants
 from pairtile.kernels.kernel import diagonal
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class _Within(NamedTuple):
     """Estimate of E k(X, X') and its derivatives; those by weights are by unit weights."""
 
     value: float
-    by_rows: Floats
+    by_rows: Floats | None
     by_weights: Floats
 
 
@@ -77,20 +78,25 @@ def _within(
     terms: list[Term],
     *,
     estimator: str,
+    by_rows: bool,
     **options: Any,
 ) -> _Within:
     biased = estimator == "biased"
     of_rows, _, pull, _ = module.kernel_gradient(
-        x, None, terms, w, None, diagonal=biased, **options
+        x, None, terms, w, None, diagonal=biased, grad_x=by_rows, grad_y=False, **options
     )
     sums = validate.host(of_rows)
     if biased:
         sums = sums + w * diagonal(x, terms)
         value = float(w @ sums)
-        return _Within(value, 2 * pull, 2 * (sums - value))
+        return _Within(value, _times(2, pull), 2 * (sums - value))
     pairs = pairs_between(name, w)
     value = float(w @ sums) / pairs
-    return _Within(value, 2 / pairs * pull, 2 / pairs * (sums - value * (1 - w)))
+    return _Within(value, _times(2 / pairs, pull), 2 / pairs * (sums - value * (1 - w)))
+
+
+def _times(factor: float, gradient: Any) -> Any:
+    return None if gradient is None else factor * gradient
 
 
 def statistic_with_gradient(
@@ -103,15 +109,21 @@ def statistic_with_gradient(
     *,
     estimator: str,
     squared: bool,
+    asked: Any,
     reports: Sequence[Report | None],
     **options: Any,
 ) -> MMDGradient:
-    """Value and gradients for weights that sum to 1, in float64."""
+    """Value and gradients for weights that sum to 1, in float64; by rows where `asked` has them."""
     of_x, of_y, of_both = reports
-    within_x = _within(module, "x", x, v, terms, estimator=estimator, progress=of_x, **options)
-    within_y = _within(module, "y", y, w, terms, estimator=estimator, progress=of_y, **options)
+    by_x, by_y = (wants(asked, name) for name in "xy")
+    within_x = _within(
+        module, "x", x, v, terms, estimator=estimator, by_rows=by_x, progress=of_x, **options
+    )
+    within_y = _within(
+        module, "y", y, w, terms, estimator=estimator, by_rows=by_y, progress=of_y, **options
+    )
     near_x, near_y, pull_x, pull_y = module.kernel_gradient(
-        x, y, terms, v, w, diagonal=False, progress=of_both, **options
+        x, y, terms, v, w, diagonal=False, grad_x=by_x, grad_y=by_y, progress=of_both, **options
     )
     near_x, near_y = validate.host(near_x), validate.host(near_y)
     between = float(v @ near_x)
@@ -122,8 +134,8 @@ def statistic_with_gradient(
         factor = 1 / (2 * value) if value > 0 else 0.0
     return MMDGradient(
         value,
-        factor * (within_x.by_rows - 2 * pull_x),
-        factor * (within_y.by_rows - 2 * pull_y),
+        None if within_x.by_rows is None else factor * (within_x.by_rows - 2 * pull_x),
+        None if within_y.by_rows is None else factor * (within_y.by_rows - 2 * pull_y),
         factor * (within_x.by_weights - 2 * (near_x - between)),
         factor * (within_y.by_weights - 2 * (near_y - between)),
     )

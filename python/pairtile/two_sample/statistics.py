@@ -140,14 +140,21 @@ def _statistic(
                 terms,
                 estimator=estimator,
                 squared=squared,
+                asked=return_gradient,
                 reports=(of_x, of_y, of_both),
                 **options,
             )
             to_user, dtype = validate.like(x, y), validate.working_dtype(a, b)
+
+            def leaves(rows: ArrayLike, gradient: Any) -> Any:
+                if gradient is None:
+                    return None
+                return to_user(validate.as_given(rows, validate.narrowed(gradient / unit, dtype)))
+
             return MMDGradient(
                 not_below_zero(found.value, estimator, kernel),
-                to_user(validate.as_given(x, validate.narrowed(found.grad_x / unit, dtype))),
-                to_user(validate.as_given(y, validate.narrowed(found.grad_y / unit, dtype))),
+                leaves(x, found.grad_x),
+                leaves(y, found.grad_y),
                 to_user(found.grad_x_weights / _total(x_weights, n)),
                 to_user(found.grad_y_weights / _total(y_weights, m)),
             )

@@ -225,6 +225,8 @@ def sliced_costs(
     y_weights: Floats | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     weight_gradient: bool = False,
     moments: bool = False,
     direction_weights: Floats | None,
@@ -233,7 +235,7 @@ def sliced_costs(
     memory_limit: int = 0,
 ) -> tuple[Floats, None, None, None, None, Floats | None]:
     """W_p^p of each projection, and its moments; rows that are not held have no gradient."""
-    del direction_weights
+    del direction_weights, grad_x, grad_y
     _no_gradient(gradient or weight_gradient)
     lines = _Lines(
         x, y, directions, (x_weights, y_weights), workers=workers, memory_limit=memory_limit,
@@ -262,11 +264,14 @@ def sliced_energy_costs(
     directions: NDArray[Any] | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     workers: int,
     progress: Report | None = None,
     memory_limit: int = 0,
 ) -> tuple[Floats, None, None]:
     """Energy distance of each projection; rows that are not held have no gradient."""
+    del grad_x, grad_y
     _no_gradient(gradient)
     lines = _Lines(
         x, y, directions, (None, None), workers=workers, memory_limit=memory_limit,

@@ -38,6 +38,8 @@ def kernel_gradient(
     y_weights: NDArray[np.float64] | None,
     *,
     diagonal: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     precision: str,
     workers: int,
     progress: Report | None = None,
@@ -45,9 +47,10 @@ def kernel_gradient(
     """Row and column sums of k(x_i, y_j), weighted, and the gradients of the weighted sum.
 
     y None: over i != j of x, the gradient halved (i = j counts in it with `diagonal`, which only
-    kernels of the dot product notice), and nothing for y. Everything in float64.
+    kernels of the dot product notice), and nothing for y. Everything in float64. What is not
+    wanted comes along with the sums.
     """
-    del precision, workers
+    del precision, workers, grad_x, grad_y
     with device_of(x, y):
         rows, v = Rows(x), float64(x_weights)
         if y is None:

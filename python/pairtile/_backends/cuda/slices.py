@@ -358,6 +358,8 @@ def sliced_costs(
     y_weights: Floats | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     weight_gradient: bool = False,
     moments: bool = False,
     direction_weights: Floats | None,
@@ -366,6 +368,7 @@ def sliced_costs(
     memory_limit: int = 0,
 ) -> tuple[Floats, Any, Any, Floats | None, Floats | None, Floats | None]:
     """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
+    del grad_x, grad_y  # both come together
     if p == math.inf:  # the largest difference: no sum, and asked for where powers are lost
         on_host: tuple[Floats, Any, Any, Any, Any, Any] = choose.host_module().sliced_costs(
             cupy.asnumpy(x), cupy.asnumpy(y), directions, p, x_weights, y_weights, gradient=False,
@@ -401,12 +404,14 @@ def sliced_energy_costs(
     directions: NDArray[Any] | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     workers: int,
     progress: Report | None = None,
     memory_limit: int = 0,
 ) -> tuple[Floats, Any, Any]:
     """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
-    del workers
+    del workers, grad_x, grad_y  # both gradients come together
     with device_of(x, y):
         lines = Lines(x, y, directions, gradient=gradient, memory_limit=memory_limit)
         for batch, lists in lines.sorted(None, progress):

@@ -53,11 +53,13 @@ def kernel_gradient(
     y_weights: Floats | None,
     *,
     diagonal: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     precision: str,
     workers: int,
     progress: Report | None = None,
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Row and column sums of k(x_i, y_j), weighted, and the gradients of the weighted sum.
+) -> tuple[Floats, Floats, Floats | None, Floats | None]:
+    """Row and column sums of k(x_i, y_j), weighted, and the wanted gradients of the weighted sum.
 
     y None: over i != j of x, the gradient halved (i = j counts in it with `diagonal`, which only
     kernels of the dot product notice), and nothing for y.
@@ -66,7 +68,8 @@ def kernel_gradient(
     itself = y is None
     y, w = (x, x_weights) if y is None or y_weights is None else (y, y_weights)
     row_sums, col_sums = np.zeros(len(x)), np.zeros(len(y))
-    grad_x, grad_y = np.zeros(x.shape), np.zeros(y.shape)
+    by_x = np.zeros(x.shape) if grad_x else None
+    by_y = np.zeros(y[:0].shape if itself else y.shape) if grad_y else None
     for rows in spans(len(x)):
         a, v = widen(x, rows), x_weights[rows]
         for cols in spans(len(y)):
@@ -80,16 +83,13 @@ def kernel_gradient(
             row_sums[rows] += k @ w[cols]
             col_sums[cols] += v @ k
             for weight, name, params in terms:
-                grad_x[rows] += weight * _pull(a, b, products, name, params)
-                if not itself:
-                    grad_y[cols] += weight * _pull(b, a, products.T, name, params)
+                if by_x is not None:
+                    by_x[rows] += weight * _pull(a, b, products, name, params)
+                if by_y is not None and not itself:
+                    by_y[cols] += weight * _pull(b, a, products.T, name, params)
         if progress is not None:
             progress(rows.stop, len(x))
-    return (
-        (row_sums, col_sums[:0], grad_x, grad_y[:0])
-        if itself
-        else (row_sums, col_sums, grad_x, grad_y)
-    )
+    return row_sums, col_sums[:0] if itself else col_sums, by_x, by_y
 
 
 def joint_kernel_gradient(

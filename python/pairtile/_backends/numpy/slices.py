@@ -26,6 +26,8 @@ def sliced_costs(
     y_weights: Float64 | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     weight_gradient: bool = False,
     moments: bool = False,
     direction_weights: Float64 | None,
@@ -41,7 +43,7 @@ def sliced_costs(
     """
     costs = np.empty(_n_slices(x, directions))
     weights = np.ones(len(costs)) if direction_weights is None else direction_weights
-    grad_x, grad_y = _zero_gradients(x, y, gradient)
+    by_point = _zero_gradients(x, y, gradient and grad_x, gradient and grad_y)
     of_weights = None
     if weight_gradient:
         of_weights = [np.zeros((len(costs) if directions is None else 1, len(s))) for s in (x, y)]
@@ -85,14 +87,14 @@ def sliced_costs(
                     line = slice_ if directions is None else 0
                     total[line, order] += weights[slice_] * _potential(p, *ends)
         with np.errstate(over="ignore", invalid="ignore"):  # who asks sees it by the costs
-            _pull_back(grad_x, slopes_x * weights[batch], directions, batch)
-            _pull_back(grad_y, slopes_y * weights[batch], directions, batch)
+            for by, slopes in zip(by_point, (slopes_x, slopes_y), strict=True):
+                _pull_back(by, slopes * weights[batch], directions, batch)
         if progress is not None:
             progress(batch.stop, len(costs))
     by_x, by_y = of_weights or (None, None)
     if directions is not None and by_x is not None and by_y is not None:
         by_x, by_y = by_x[0], by_y[0]
-    return costs, *_in_working_dtype(x, y, grad_x, grad_y), by_x, by_y, of_lines
+    return costs, *_in_working_dtype(x, y, *by_point), by_x, by_y, of_lines
 
 
 def sliced_energy_costs(
@@ -101,6 +103,8 @@ def sliced_energy_costs(
     directions: Array | None,
     *,
     gradient: bool,
+    grad_x: bool = True,
+    grad_y: bool = True,
     workers: int,
     progress: Progress = None,
     memory_limit: int = 0,
@@ -108,7 +112,7 @@ def sliced_energy_costs(
     """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
     n, m = len(x), len(y)
     costs = np.empty(_n_slices(x, directions))
-    grad_x, grad_y = _zero_gradients(x, y, gradient)
+    by_point = _zero_gradients(x, y, gradient and grad_x, gradient and grad_y)
     for batch in _batches(len(costs), n + m, memory_limit):
         px, py = _project(x, directions, batch), _project(y, directions, batch)
         slopes_x, slopes_y = np.zeros_like(px), np.zeros_like(py)
@@ -123,11 +127,11 @@ def sliced_energy_costs(
                     slopes[:, column] = (
                         2.0 / len(own) * (_mean_sign(other, at) - _mean_sign(own, at))
                     )
-        _pull_back(grad_x, slopes_x / len(costs), directions, batch)
-        _pull_back(grad_y, slopes_y / len(costs), directions, batch)
+        for by, slopes in zip(by_point, (slopes_x, slopes_y), strict=True):
+            _pull_back(by, slopes / len(costs), directions, batch)
         if progress is not None:
             progress(batch.stop, len(costs))
-    return costs, *_in_working_dtype(x, y, grad_x, grad_y)
+    return costs, *_in_working_dtype(x, y, *by_point)
 
 
 def least_line_memory(n: int, m: int, *, wide: bool, weighted: bool) -> int:
@@ -322,9 +326,9 @@ def _mean_sign(sorted_values: Float64, at: Float64) -> Float64:
 
 
 def _zero_gradients(
-    x: Array, y: Array, gradient: bool
-) -> tuple[Float64, Float64] | tuple[None, None]:
-    return (np.zeros(x.shape), np.zeros(y.shape)) if gradient else (None, None)
+    x: Array, y: Array, by_x: bool, by_y: bool
+) -> tuple[Float64 | None, Float64 | None]:
+    return np.zeros(x.shape) if by_x else None, np.zeros(y.shape) if by_y else None
 
 
 def _pull_back(
@@ -343,8 +347,10 @@ def _pull_back(
 def _in_working_dtype(
     x: Array, y: Array, grad_x: Float64 | None, grad_y: Float64 | None
 ) -> tuple[Array | None, Array | None]:
-    if grad_x is None or grad_y is None:
-        return None, None
     # Any byte order may arrive, so float64 is told by its size.
     dtype = np.float64 if 8 in (x.dtype.itemsize, y.dtype.itemsize) else np.float32
-    return grad_x.astype(dtype), grad_y.astype(dtype)
+
+    def narrow(gradient: Float64 | None) -> Array | None:
+        return None if gradient is None else gradient.astype(dtype)
+
+    return narrow(grad_x), narrow(grad_y)
