@@ -169,23 +169,32 @@ struct BlockArguments {
 };
 
 BlockArguments block_of(const py::array& x, const py::array& y, double scale,
-                        const py::object& targets, const py::object& row_labels,
-                        const py::object& col_labels, const py::object& column_logits,
+                        const py::object& row_scales, const py::object& targets,
+                        const py::object& row_labels, const py::object& col_labels,
+                        const py::object& positive_indptr, const py::object& positive_columns,
+                        const py::object& positive_weights, const py::object& kept_indptr,
+                        const py::object& kept_columns, const py::object& column_logits,
                         double margin, double angular_margin, double label_smoothing,
-                        const py::object& false_negative_margin, const py::object& row_limits,
-                        const py::object& col_limits, bool rows, bool cols, bool grad_x,
-                        bool grad_y, int workers, const py::object& progress) {
+                        double tau_plus, const py::object& false_negative_margin,
+                        const py::object& row_limits, const py::object& col_limits, bool rows,
+                        bool cols, bool grad_x, bool grad_y, int workers,
+                        const py::object& progress) {
     const Source from_x(view_of(x)), from_y(view_of(y));
     const int64_t n = from_x.rows(), m = from_y.rows();
+    const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
+    const Sparse kept(kept_indptr, kept_columns, n, m, "kept columns");
     SoftmaxOptions options;
     options.positives = {vector_of<int64_t>(targets, n, "targets"),
                          vector_of<double>(row_labels, n, "row_labels"),
                          vector_of<double>(col_labels, m, "col_labels"),
                          0.0,
-                         nullptr,
-                         nullptr,
-                         nullptr,
+                         positive.indptr,
+                         positive.columns,
+                         vector_of<double>(positive_weights, positive.entries, "positive_weights"),
                          false};
+    options.kept_indptr = kept.indptr;
+    options.kept_columns = kept.columns;
+    options.tau_plus = tau_plus;
     options.rows = rows;
     options.cols = cols;
     options.margin = margin;
@@ -197,7 +206,8 @@ BlockArguments block_of(const py::array& x, const py::array& y, double scale,
     }
     options.row_limits = vector_of<double>(row_limits, n, "row_limits");
     options.col_limits = vector_of<double>(col_limits, m, "col_limits");
-    return {{from_x, from_y, scale, nullptr, false, false, true, grad_x, grad_y, nullptr, workers,
+    const double* scales = vector_of<double>(row_scales, n, "row_scales");
+    return {{from_x, from_y, scale, scales, false, false, true, grad_x, grad_y, nullptr, workers,
              progress},
             options};
 }
@@ -225,16 +235,20 @@ py::object array_of(const std::vector<SoftmaxState>& states) {
 }
 
 py::tuple bind_softmax_states(const py::array& x, const py::array& y, double scale,
-                              const py::object& targets, const py::object& row_labels,
-                              const py::object& col_labels, const py::object& column_logits,
+                              const py::object& row_scales, const py::object& targets,
+                              const py::object& row_labels, const py::object& col_labels,
+                              const py::object& positive_indptr, const py::object& positive_columns,
+                              const py::object& positive_weights, const py::object& kept_indptr,
+                              const py::object& kept_columns, const py::object& column_logits,
                               double margin, double angular_margin, double label_smoothing,
-                              const py::object& false_negative_margin, const py::object& row_limits,
-                              const py::object& col_limits, bool rows, bool cols, int workers,
-                              const py::object& progress) {
+                              double tau_plus, const py::object& false_negative_margin,
+                              const py::object& row_limits, const py::object& col_limits, bool rows,
+                              bool cols, int workers, const py::object& progress) {
     const BlockArguments block =
-        block_of(x, y, scale, targets, row_labels, col_labels, column_logits, margin,
-                 angular_margin, label_smoothing, false_negative_margin, row_limits, col_limits,
-                 rows, cols, false, false, workers, progress);
+        block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
+                 positive_columns, positive_weights, kept_indptr, kept_columns, column_logits,
+                 margin, angular_margin, label_smoothing, tau_plus, false_negative_margin,
+                 row_limits, col_limits, rows, cols, false, false, workers, progress);
     std::vector<SoftmaxState> of_rows(static_cast<size_t>(block.given.x.rows()));
     std::vector<SoftmaxState> of_cols(cols ? static_cast<size_t>(block.given.y.rows()) : 0);
     py::array_t<double> limits(block.given.x.rows());
@@ -251,32 +265,37 @@ py::tuple block_gradients(const BlockArguments& block, const SoftmaxSides& sides
     SoftmaxLosses<T> out;
     Gradients<T> gradients(block.given);
     out.gradients = gradients.to;
+    out.grad_scales = gradients.by_scales;
     block.given.run([&](const LogitRequest& request) {
         softmax_gradients<T>(request, block.options, sides, out);
     });
-    return py::make_tuple(gradients.x, gradients.y, out.grad_scale);
+    return py::make_tuple(gradients.x, gradients.y,
+                          gradients.of_scale(block.given, out.grad_scale));
 }
 
-py::tuple bind_softmax_gradients(const py::array& x, const py::array& y, double scale,
-                                 const py::object& targets, const py::object& row_labels,
-                                 const py::object& col_labels, const py::object& column_logits,
-                                 double margin, double angular_margin, double label_smoothing,
-                                 const py::object& false_negative_margin,
-                                 const py::object& row_limits, const py::object& col_limits,
-                                 bool rows, bool cols, const py::object& row_states,
-                                 const py::object& row_weights, const py::object& col_states,
-                                 const py::object& col_weights, bool grad_x, bool grad_y,
-                                 int workers, const py::object& progress) {
+py::tuple bind_softmax_gradients(
+    const py::array& x, const py::array& y, double scale, const py::object& row_scales,
+    const py::object& targets, const py::object& row_labels, const py::object& col_labels,
+    const py::object& positive_indptr, const py::object& positive_columns,
+    const py::object& positive_weights, const py::object& kept_indptr,
+    const py::object& kept_columns, const py::object& column_logits, double margin,
+    double angular_margin, double label_smoothing, double tau_plus,
+    const py::object& false_negative_margin, const py::object& row_limits,
+    const py::object& col_limits, bool rows, bool cols, int64_t negatives,
+    const py::object& row_states, const py::object& row_weights, const py::object& col_states,
+    const py::object& col_weights, bool grad_x, bool grad_y, int workers,
+    const py::object& progress) {
     const BlockArguments block =
-        block_of(x, y, scale, targets, row_labels, col_labels, column_logits, margin,
-                 angular_margin, label_smoothing, false_negative_margin, row_limits, col_limits,
-                 rows, cols, grad_x, grad_y, workers, progress);
+        block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
+                 positive_columns, positive_weights, kept_indptr, kept_columns, column_logits,
+                 margin, angular_margin, label_smoothing, tau_plus, false_negative_margin,
+                 row_limits, col_limits, rows, cols, grad_x, grad_y, workers, progress);
     const int64_t n = block.given.x.rows(), m = block.given.y.rows();
     const auto of_rows = states_of(row_states, n, "row_states");
     const auto of_cols = states_of(col_states, m, "col_states");
     const SoftmaxSides sides{of_rows.data(), of_cols.data(),
                              vector_of<double>(row_weights, n, "row_weights"),
-                             vector_of<double>(col_weights, m, "col_weights")};
+                             vector_of<double>(col_weights, m, "col_weights"), negatives};
     if (of_rows.empty() || (rows && !sides.row_weights) ||
         (cols && (of_cols.empty() || !sides.col_weights || !block.options.positives.targets))) {
         throw py::value_error(
@@ -459,16 +478,23 @@ void register_losses(py::module_& m) {
           arg("rows"), arg("cols"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),
           arg("row_upstream"), arg("workers"), arg("progress") = py::none());
     m.def("softmax_states", bind_softmax_states, arg("x"), arg("y"), arg("scale"), py::kw_only(),
-          arg("targets").none(true), arg("row_labels").none(true), arg("col_labels").none(true),
+          arg("row_scales") = py::none(), arg("targets").none(true), arg("row_labels").none(true),
+          arg("col_labels").none(true), arg("positive_indptr") = py::none(),
+          arg("positive_columns") = py::none(), arg("positive_weights") = py::none(),
+          arg("kept_indptr") = py::none(), arg("kept_columns") = py::none(),
           arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
-          arg("label_smoothing"), arg("false_negative_margin").none(true),
+          arg("label_smoothing"), arg("tau_plus") = 0.0, arg("false_negative_margin").none(true),
           arg("row_limits").none(true), arg("col_limits").none(true), arg("rows"), arg("cols"),
           arg("workers"), arg("progress") = py::none());
     m.def("softmax_gradients", bind_softmax_gradients, arg("x"), arg("y"), arg("scale"),
-          py::kw_only(), arg("targets").none(true), arg("row_labels").none(true),
-          arg("col_labels").none(true), arg("column_logits").none(true), arg("margin"),
-          arg("angular_margin"), arg("label_smoothing"), arg("false_negative_margin").none(true),
-          arg("row_limits").none(true), arg("col_limits").none(true), arg("rows"), arg("cols"),
+          py::kw_only(), arg("row_scales") = py::none(), arg("targets").none(true),
+          arg("row_labels").none(true), arg("col_labels").none(true),
+          arg("positive_indptr") = py::none(), arg("positive_columns") = py::none(),
+          arg("positive_weights") = py::none(), arg("kept_indptr") = py::none(),
+          arg("kept_columns") = py::none(), arg("column_logits").none(true), arg("margin"),
+          arg("angular_margin"), arg("label_smoothing"), arg("tau_plus") = 0.0,
+          arg("false_negative_margin").none(true), arg("row_limits").none(true),
+          arg("col_limits").none(true), arg("rows"), arg("cols"), arg("negatives") = 0,
           arg("row_states"), arg("row_weights").none(true), arg("col_states").none(true),
           arg("col_weights").none(true), arg("grad_x"), arg("grad_y"), arg("workers"),
           arg("progress") = py::none());

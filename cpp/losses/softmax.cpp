@@ -220,6 +220,13 @@ struct Softmax : SoftmaxVectors<T> {
     }
 };
 
+// Whether a row has one positive; of a matrix whose other columns are elsewhere, its whole weight.
+inline bool is_single(const Positives& positives, int64_t row, const SoftmaxState& state) {
+    if (!positives.indptr) return state.share == 1.0;
+    const int64_t first = positives.indptr[row];
+    return positives.indptr[row + 1] - first == 1 && positives.weights[first] == 1.0;
+}
+
 // The loss of a state, and its softmax for a weight of the loss.
 template <class T>
 class Finish {
@@ -548,10 +555,7 @@ void softmax_losses(const LogitRequest& request, const SoftmaxOptions& options,
                 (out.grad_scales ? out.grad_scales[i] : out.grad_scale) += by_scale;
                 continue;
             }
-            const bool single =
-                positives.targets ||
-                (positives.indptr ? positives.indptr[i + 1] - positives.indptr[i] == 1
-                                  : row.share == 1.0);
+            const bool single = positives.targets || is_single(positives, i, row);
             if (options.rows) out.per_row[i] = half * of_row(at, row, single, weight);
             if (!options.cols) continue;
             const size_t target = static_cast<size_t>(positives.targets[i]);
@@ -591,7 +595,8 @@ void softmax_gradients(const LogitRequest& request, const SoftmaxOptions& option
     const int64_t n = request.x.rows(), m = request.y.rows();
     const Logits<T> logits(request);
     const SoftmaxRule<T> rule(request, options, logits);
-    const int64_t* targets = options.positives.targets;
+    const Positives& positives = options.positives;
+    const int64_t* targets = positives.targets;
     Finish<T> of_row(options.label_smoothing, n, true);
     Finish<T> of_col(options.label_smoothing, options.cols ? m : 0, options.cols);
     for (int64_t j = 0; options.cols && j < m; ++j) {
@@ -602,7 +607,16 @@ void softmax_gradients(const LogitRequest& request, const SoftmaxOptions& option
         const size_t at = static_cast<size_t>(i);
         const SoftmaxState& state = sides.rows[i];
         if (state.share == 0.0) continue;
-        const bool single = targets || state.share == 1.0;
+        if (options.tau_plus > 0.0) {
+            double lse = 0.0, by_scale = 0.0;
+            finish_debiased(state, options.tau_plus, static_cast<double>(sides.negatives),
+                            request.scale_of(i), sides.row_weights[i], at, of_row.side, lse,
+                            by_scale);
+            if (targets[i] < 0) continue;  // once for all blocks
+            (out.grad_scales ? out.grad_scales[i] : out.grad_scale) += by_scale;
+            continue;
+        }
+        const bool single = targets || is_single(positives, i, state);
         if (options.rows) of_row(at, state, single, sides.row_weights[i]);
         if (options.cols && targets[i] >= 0) join_positives(options, at, of_row.side, of_col.side);
     }

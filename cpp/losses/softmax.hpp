@@ -57,8 +57,9 @@ struct SoftmaxState {
     }
 };
 
-// Of each row, and of each column where `options.cols`; columns do not know their positives. Not
-// with tau_plus. `limits` are those of false_negative_margin: of a row's sum and of its target's.
+// Of each row, and of each column where `options.cols`; columns do not know their positives. With
+// tau_plus a row's sum lacks its positive. `limits` are those of false_negative_margin: of a row's
+// sum and of its target's.
 struct SoftmaxStates {
     SoftmaxState *rows, *cols;
     double* limits;
@@ -71,6 +72,7 @@ void softmax_states(const LogitRequest& request, const SoftmaxOptions& options,
 struct SoftmaxSides {
     const SoftmaxState *rows, *cols;
     const double *row_weights, *col_weights;
+    int64_t negatives = 0;  // of a row in all blocks, with tau_plus
 };
 
 // What the pairs of a block add to the gradients of Σ weight · loss.

@@ -182,8 +182,20 @@ def options_of(name, case, rank, cut):
     if "logits" in case:
         logits = 300 + torch.randn(12, generator=generator, dtype=torch.float64)
         whole["column_logits"] = logits
+    if "targets" in case:
+        whole["targets"] = torch.randint(12, (12,), generator=generator)
+        whole["targets"][[3, 8]] = -7
+    if "scales" in case:
+        whole["logit_scale"] = 1 + torch.rand(12, generator=generator, dtype=torch.float64)
     first, last = sum(cut[:rank]), sum(cut[: rank + 1])
     local = {one: v[first:last] for one, v in whole.items()}
+    if "sparse" in case:
+        chosen = torch.rand((12, 12), generator=generator, dtype=torch.float64)
+        chosen = torch.where(chosen < 0.2, 1 + chosen, 0)
+        whole["positive_weights"], local["positive_weights"] = (
+            tuple(part.numpy() for part in (m.crow_indices(), m.col_indices(), m.values()))
+            for m in (chosen.to_sparse_csr(), chosen[first:last].to_sparse_csr())
+        )
     numbers = {
         "smoothing": {"label_smoothing": 0.2},
         "false": {"false_negative_margin": 0.4},
@@ -191,6 +203,11 @@ def options_of(name, case, rank, cut):
         "angle": {"angular_margin": 0.4, "normalize": True},
         "rows": {"direction": "rows"},
         "columns": {"direction": "columns"},
+        "targets": {"ignore_index": -7},
+        "debiased": {"tau_plus": 0.15},
+        "heavily": {"tau_plus": 0.9},
+        "top": {"top_negatives": 3},
+        "most": {"top_negatives": 11},
     }
     both = {k: v for word, more in numbers.items() if word in case for k, v in more.items()}
     return {**local, **both}, {**whole, **both}
@@ -199,13 +216,16 @@ def options_of(name, case, rank, cut):
 OPTIONS = {
     "info_nce": (
         "weights", "groups", "names", "logits", "smoothing", "false", "margin", "angle",
-        "groups smoothing margin weights", "false smoothing logits weights",
+        "groups smoothing margin weights", "false smoothing logits weights", "targets",
+        "targets smoothing weights scales", "debiased", "heavily", "debiased targets logits scales",
+        "scales", "sparse", "sparse margin scales weights", "top", "top targets logits scales",
+        "top groups", "top sparse smoothing", "most",
     ),
     "clip_loss": (
         "weights", "rows", "columns", "smoothing", "false", "columns false smoothing",
-        "false smoothing weights",
+        "false smoothing weights", "scales", "scales columns smoothing",
     ),
-    "siglip_loss": ("weights", "groups", "names weights"),
+    "siglip_loss": ("weights", "groups", "names weights", "scales groups"),
 }  # fmt: skip
 
 
@@ -222,10 +242,10 @@ def option_case(name, case, cut, rank, dtype, wanted):
     local, whole = options_of(name, case, rank, cut)
     more = {"bias": -0.8} if name == "siglip_loss" else {}
     right = getattr(pairtile, name)(
-        x.double(), y.double(), logit_scale=1.7, grad=True, **whole, **more
+        x.double(), y.double(), grad=True, **{"logit_scale": 1.7, **whole, **more}
     )
     rows = {"x": mine(x, rank, cut), "y": mine(y, rank, cut)}
-    scale = torch.tensor(1.7, dtype=torch.float64)
+    scale = local.pop("logit_scale", torch.tensor(1.7, dtype=torch.float64))
     given = {**rows, **{one: v for one, v in local.items() if one == "weights"}, "scale": scale}
     leaves = {one: leaf(v) for one, v in given.items() if wanted is None or one in wanted}
     given |= leaves
@@ -236,7 +256,7 @@ def option_case(name, case, cut, rank, dtype, wanted):
         loss.backward()
     for one, got in leaves.items():
         expected = getattr(right, f"grad_{one}")
-        if one == "scale":
+        if one == "scale" and not got.ndim:
             dist.all_reduce(got.grad)
             found[one] = abs(got.grad.item() / size - expected) / abs(expected)
         elif got.grad is not None or len(got):

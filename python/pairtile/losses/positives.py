@@ -158,6 +158,42 @@ def largest_negatives(
 ) -> tuple[Ints, Ints]:
     """Row pointers and columns of the q largest negatives of each row, in order of the columns."""
     n, m = len(x), len(y)
+    found, lengths = np.empty((n, min(q, m)), dtype=np.int64), np.zeros(n, dtype=np.int64)
+    for rows, _, indices in negatives_by_size(
+        x, y, q, positives, scales=scales, column_logits=column_logits, normalize=normalize,
+        dtype=validate.working_dtype(x, y).name, workers=workers, progress=progress,
+    ):  # fmt: skip
+        # in the order of their columns
+        indices = np.sort(np.where(indices < 0, m, indices), axis=1)[:, : found.shape[1]]
+        found[rows, : indices.shape[1]] = indices
+        lengths[rows] = (indices < m).sum(axis=1)
+    return compressed(found, lengths)
+
+
+def compressed(columns: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Row pointers and columns of rows that begin with so many of them."""
+    held = columns[np.arange(columns.shape[1]) < lengths[:, None]]
+    return np.insert(np.cumsum(lengths), 0, 0), held
+
+
+def negatives_by_size(
+    x: Any,
+    y: Any,
+    q: int,
+    positives: Positives,
+    *,
+    scales: Floats | float,
+    column_logits: Floats | None,
+    normalize: bool,
+    dtype: str,
+    workers: int,
+    progress: Any,
+) -> Iterator[tuple[Ints, Floats, Ints]]:
+    """Of some rows at a time, what orders the scores of a row, and the columns: the largest first.
+
+    The q largest negatives; in other places of a row the column is −1.
+    """
+    n, m = len(x), len(y)
     metric = "cosine" if normalize else "inner_product"
     if column_logits is not None:
         # s x·y + c orders a row as (x, 1/s)·(y, c) does
@@ -169,7 +205,6 @@ def largest_negatives(
         x = to_device(np.column_stack([x64, inverse]))
         y = to_device(np.column_stack([y64, column_logits]))
         metric = "inner_product"
-    found, lengths = np.empty((n, min(q, m)), dtype=np.int64), np.zeros(n, dtype=np.int64)
     for rows, more in _of_like_number(positives, n):
         of_x = x if len(rows) == n else validate.taken(x, rows)
         predicates = {}
@@ -179,18 +214,14 @@ def largest_negatives(
                 "reference_groups": positives.groups[1],
                 "group_rule": "different",
             }
-        _, indices = choose.module(x, y).knn(
-            of_x, y, min(q + more, m), metric, dtype=validate.working_dtype(x, y).name,
-            precision="default", workers=workers, progress=progress, **predicates,
+        sizes, indices = choose.module(x, y).knn(
+            of_x, y, min(q + more, m), metric, dtype=dtype, precision="default",
+            workers=workers, progress=progress, **predicates,
         )  # fmt: skip
-        indices = validate.host(indices)
+        sizes, indices = validate.host(sizes), validate.host(indices)
         kept = (indices >= 0) & ~_positive(positives, rows, indices, m)
         kept &= np.cumsum(kept, axis=1) <= q
-        # those that are kept come first, in the order of their columns
-        indices = np.sort(np.where(kept, indices, m), axis=1)[:, : found.shape[1]]
-        found[rows, : indices.shape[1]], lengths[rows] = indices, kept.sum(axis=1)
-    columns = found[np.arange(found.shape[1]) < lengths[:, None]]
-    return np.insert(np.cumsum(lengths), 0, 0), columns
+        yield rows, sizes, np.where(kept, indices, -1)
 
 
 def _of_like_number(positives: Positives, n: int) -> Iterator[tuple[Ints, int]]:

@@ -162,18 +162,11 @@ def info_nce(
     grouped = x_groups is not None or y_groups is not None
     weighted = positive_weights is not None
     not_together(targets=targets is not None, x_groups=grouped, positive_weights=weighted)
-    options = _Options(
-        column_logits=column_logits,
-        margin=scalars.real("margin", margin),
-        angular_margin=scalars.real("angular_margin", angular_margin, least=0, most=math.pi),
-        label_smoothing=scalars.real("label_smoothing", label_smoothing, least=0, most=1),
-        false_negative_margin=_maybe(scalars.real, "false_negative_margin", false_negative_margin),
-        tau_plus=scalars.real("tau_plus", tau_plus, least=0),
-        top_negatives=_maybe(scalars.count, "top_negatives", top_negatives),
-    )
-    options.check(x_groups=grouped, positive_weights=weighted)
-    if options.angular_margin and not normalize:
-        raise ValueError("angular_margin needs normalize=True")
+    options = Options.of(
+        label_smoothing, false_negative_margin, margin=margin, angular_margin=angular_margin,
+        tau_plus=tau_plus, top_negatives=top_negatives,
+    )  # fmt: skip
+    options.check(normalize=normalize, x_groups=grouped, positive_weights=weighted)
 
     def find(n: int, m: int) -> Positives:
         if weighted:
@@ -182,7 +175,7 @@ def info_nce(
         return found or positives.by_target(targets, ignore_index, n, m)
 
     return _softmax(
-        x, y, scale, find, options, rows=True, cols=False, weights=weights,
+        x, y, scale, find, options, column_logits, rows=True, cols=False, weights=weights,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
@@ -257,12 +250,9 @@ def clip_loss(
     """
     scale = scale_of(temperature, logit_scale)
     scalars.choice("direction", direction, ("both", "rows", "columns"))
-    options = _Options(
-        label_smoothing=scalars.real("label_smoothing", label_smoothing, least=0, most=1),
-        false_negative_margin=_maybe(scalars.real, "false_negative_margin", false_negative_margin),
-    )
+    options = Options.of(label_smoothing, false_negative_margin)
     return _softmax(
-        x, y, scale, lambda n, m: positives.paired(n, m, target_offset), options,
+        x, y, scale, lambda n, m: positives.paired(n, m, target_offset), options, None,
         rows=direction != "columns", cols=direction != "rows", weights=weights,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
@@ -281,19 +271,40 @@ def _maybe(read: Callable[[str, Any], Number], name: str, value: Any) -> Number 
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """What changes the scores of positives, or which scores are in the sums."""
 
     label_smoothing: float
     false_negative_margin: float | None
-    column_logits: Any = None
-    margin: float = 0.0
-    angular_margin: float = 0.0
-    tau_plus: float = 0.0
-    top_negatives: int | None = None
+    margin: float
+    angular_margin: float
+    tau_plus: float
+    top_negatives: int | None
 
-    def check(self, **several: bool) -> None:
+    @staticmethod
+    def of(
+        label_smoothing: Any,
+        false_negative_margin: Any,
+        *,
+        margin: Any = 0.0,
+        angular_margin: Any = 0.0,
+        tau_plus: Any = 0.0,
+        top_negatives: Any = None,
+    ) -> Options:
+        """As they were given, each by itself checked."""
+        return Options(
+            scalars.real("label_smoothing", label_smoothing, least=0, most=1),
+            _maybe(scalars.real, "false_negative_margin", false_negative_margin),
+            scalars.real("margin", margin),
+            scalars.real("angular_margin", angular_margin, least=0, most=math.pi),
+            scalars.real("tau_plus", tau_plus, least=0),
+            _maybe(scalars.count, "top_negatives", top_negatives),
+        )
+
+    def check(self, *, normalize: bool, **several: bool) -> None:
         """ValueError naming two options that exclude each other; `several` positives, how."""
+        if self.angular_margin and not normalize:
+            raise ValueError("angular_margin needs normalize=True")
         not_together(margin=self.margin != 0, angular_margin=self.angular_margin != 0)
         if self.tau_plus >= 1:
             raise ValueError(f"tau_plus must be below 1, got {self.tau_plus}")
@@ -327,7 +338,8 @@ def _softmax(
     y: Any,
     scale: Scale,
     find: Callable[[int, int], Positives],
-    options: _Options,
+    options: Options,
+    column_logits: Any,
     *,
     rows: bool,
     cols: bool,
@@ -335,8 +347,8 @@ def _softmax(
     **common: Any,
 ) -> ContrastiveResult:
     logits = None
-    if options.column_logits is not None:
-        logits = _logits(options.column_logits)
+    if column_logits is not None:
+        logits = _logits(column_logits)
     largest = abs(options.margin) + (0.0 if logits is None else float(np.abs(logits).max()))
     given = asked({"x": x, "y": y}, beyond=scale.beyond_float32(largest), **common)
     a, b = given.sets

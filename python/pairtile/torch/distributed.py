@@ -6,7 +6,7 @@ arguments, checked -> processes agree -> blocks of y round a ring (`ring`, `ring
 
 from __future__ import annotations
 
-import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,8 +16,9 @@ from torch import Tensor
 from pairtile._backends.refusals import not_on_gpu
 from pairtile._front import scalars, validate
 from pairtile._front.threads import resolve_workers
-from pairtile.losses.logits import not_together
-from pairtile.torch.autograd import once, times
+from pairtile.losses import positives, softmax
+from pairtile.losses.logits import not_together, scale_of
+from pairtile.torch.autograd import once, times, unrecorded
 from pairtile.torch.ring import Ring
 from pairtile.torch.ring_losses import Gradients, Options, SigLip, Softmax, SoftmaxOnGpu, checked
 
@@ -55,6 +56,22 @@ class _Groups:
             )
 
 
+class _Positives:
+    """What names positives by their number among the rows of y of all processes."""
+
+    def __init__(self, targets: Any, ignore_index: Any, weights: Any) -> None:
+        self.targets, self.ignore_index, self.weights = targets, ignore_index, weights
+
+    def tell(self, options: Options, n: int, m: int) -> None:
+        """Into the options, checked: of n rows here and m columns in all processes."""
+        if self.weights is not None:
+            options.sparse = positives.by_weights(self.weights, n, m).sparse
+        elif not n:
+            options.targets = np.zeros(0, dtype=np.int64)
+        else:
+            options.targets = positives.by_target(self.targets, self.ignore_index, n, m).targets
+
+
 class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -63,6 +80,7 @@ class _Mean(torch.autograd.Function):
         ring: Ring,
         options: Options,
         groups: _Groups | None,
+        named: _Positives | None,
         names: tuple[str, ...],
         wanted: tuple[bool, ...],
         *tensors: Tensor,
@@ -73,23 +91,36 @@ class _Mean(torch.autograd.Function):
         x, y = (t.to(dtype).contiguous() for t in (x, y))
         wants = dict(zip(names, wanted, strict=True))
         given = dict(zip(names, tensors, strict=True))
-        scale = float(given["scale"])
+        scales = given["scale"]
+        by_row = None if scales.shape == (1,) == (len(x),) else scales.numel() != 1
+        scale = scales.detach().double().cpu().numpy()
+        if by_row is False:
+            scale = float(scale)
         bias = float(given["bias"]) if "bias" in given else 0.0
         weights, error = None, None
         try:
-            weights = _checked(name, x, y, scale, options, groups, given.get("weights"))
+            weights = _checked(name, x, y, scale, options, groups, named, given.get("weights"))
         except (TypeError, ValueError) as found:
             error = found
         ring.agree(
             x, y, wide=wide,
             wants=(wants["x"], wants["y"], wants["scale"] or wants.get("bias", False)),
-            options=(name, *options.alike(), "weights" in given), failed=error is not None,
+            by_row=by_row, options=(name, *options.alike(), "weights" in given),
+            failed=error is not None,
         )  # fmt: skip
         if error is not None:
             raise error
         if groups is not None:
             of_x, of_y = ring.numbered(("x_groups", "y_groups"), groups.ids)
             options.groups = of_x, of_y
+        if named is not None:
+            try:
+                named.tell(options, len(x), sum(ring.columns))
+            except (TypeError, ValueError) as found:
+                error = found
+            ring.check(error, x.device)
+        if by_row is None and not ring.by_row:
+            scale = float(scale[0])
         x, y = _in_range(ring, x, y, scale, abs(bias), options)
         to = None
         if any(ring.wants):
@@ -104,7 +135,8 @@ class _Mean(torch.autograd.Function):
         if to is not None:
             for one, number in (("scale", to.scale), ("bias", to.bias)):
                 if one in given:
-                    by_name[one] = torch.full_like(given[one], number, dtype=torch.float64)
+                    value = torch.as_tensor(number, dtype=torch.float64, device=given[one].device)
+                    by_name[one] = value.expand(given[one].shape).clone()
         if wants.get("weights"):
             by_name["weights"] = torch.from_numpy(mean.by_weights)
         kept = [by_name.get(one) if want else None for one, want in wants.items()]
@@ -113,11 +145,11 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
+        with unrecorded():
             kept = ctx.saved_tensors
             scaled = iter(times(upstream, [t for t in kept if t is not None]))
             found = [None if t is None else next(scaled) for t in kept]
-        return (None,) * 6 + (*once(ctx.name, found),)
+        return (None,) * 7 + (*once(ctx.name, found),)
 
 
 class _Found:
@@ -132,7 +164,7 @@ def _weighted_mean(
     ring: Ring,
     x: Tensor,
     y: Tensor,
-    scale: float,
+    scale: Any,
     bias: float,
     options: Options,
     weights: Floats | None,
@@ -171,17 +203,29 @@ def _checked(
     name: str,
     x: Tensor,
     y: Tensor,
-    scale: float,
+    scale: Any,
     options: Options,
     groups: _Groups | None,
+    named: _Positives | None,
     weights: Tensor | None,
 ) -> Floats | None:
     """Errors of what this process passed; the weights of its rows."""
     n, m = len(x), len(y)
-    scalars.real("logit_scale", scale, above=0)
+    if isinstance(scale, np.ndarray):
+        if scale.shape != (n,):
+            raise ValueError(
+                f"temperature and logit_scale must be a number, or have shape ({n},), one per row, "
+                f"got {scale.shape}"
+            )
+        if n:
+            scale_of(None, scale)
+    else:
+        scalars.real("logit_scale", scale, above=0)
     checked(x, y, options)
     if groups is not None:
         groups.check(n, m)
+    elif named is not None:
+        pass  # once it is known how many columns there are
     elif name == "clip_loss" and n != m:
         raise ValueError(f"x has {n} rows and y has {m}; they must be paired")
     elif n > m:
@@ -202,7 +246,7 @@ def _checked(
 
 
 def _in_range(
-    ring: Ring, x: Tensor, y: Tensor, scale: float, more: float, options: Options
+    ring: Ring, x: Tensor, y: Tensor, scale: Any, more: float, options: Options
 ) -> tuple[Tensor, Tensor]:
     """Rows in float64 where float32 could not hold their scores; logits without what all share."""
     more += abs(options.margin)
@@ -212,10 +256,12 @@ def _in_range(
         some = logits.double()
         ends = [some.max(), -some.min()] if len(some) else [torch.tensor(-torch.inf)] * 2
         top, bottom = (float(v) for v in ring.largest(torch.stack([e.double() for e in ends])))
-        options.column_logits = some - (top - bottom) / 2
+        if not options.tau_plus:  # whose floor knows what all share
+            options.column_logits = some - (top - bottom) / 2
         more += abs(top) + abs(bottom)
-    largest = float(ring.largest(torch.tensor(max(extremes), dtype=torch.float64, device=x.device)))
-    if max(scale, 1.0) * (largest * largest * x.shape[1] + more) + more < 1e37:
+    both = torch.tensor([max(extremes), float(np.max(scale, initial=1.0))], dtype=torch.float64)
+    largest, scale = ring.largest(both.to(x.device)).tolist()
+    if scale * (largest * largest * x.shape[1] + more) + more < 1e37:
         return x, y
     return x.double(), y.double()
 
@@ -243,6 +289,9 @@ def _whole_mean(
     weights: Any = None,
     x_groups: Any = None,
     y_groups: Any = None,
+    targets: Any = None,
+    ignore_index: int | None = None,
+    positive_weights: Any = None,
     column_logits: Any = None,
     **options: Any,
 ) -> Tensor:
@@ -252,13 +301,15 @@ def _whole_mean(
     if (temperature is None) == (logit_scale is None):
         both = "neither" if temperature is None else "both"
         raise ValueError(f"pass exactly one of temperature= and logit_scale=, got {both}")
-    given = {"scale": 1 / temperature if logit_scale is None else logit_scale}
-    given |= {} if bias is None else {"bias": bias}
-    for one, number in given.items():
-        if not isinstance(number, Tensor):
-            given[one] = number = torch.tensor(number, dtype=torch.float64)
-        if number.numel() != 1:
-            raise ValueError(f"{name} over processes takes one temperature and bias, for all rows")
+    given = {"scale": 1 / _number(temperature) if logit_scale is None else _number(logit_scale)}
+    given |= {} if bias is None else {"bias": _number(bias)}
+    if given["scale"].numel() != 1 and given["scale"].ndim != 1:
+        shape = tuple(given["scale"].shape)
+        raise ValueError(
+            f"temperature and logit_scale must be a number or have one entry per row, got {shape}"
+        )
+    if bias is not None and given["bias"].numel() != 1:
+        raise ValueError(f"{name} takes one bias, for all rows")
     if weights is not None:
         given["weights"] = torch.as_tensor(weights)
     if column_logits is not None:
@@ -266,9 +317,20 @@ def _whole_mean(
         if torch.is_grad_enabled() and column_logits.requires_grad:
             raise ValueError(f"{name} has no gradient by column_logits, which requires one")
     grouped = x_groups is not None or y_groups is not None
+    if ignore_index is not None and targets is None:
+        raise ValueError("ignore_index needs targets")
+    how = {
+        "x_groups": grouped,
+        "targets": targets is not None,
+        "positive_weights": positive_weights is not None,
+    }
+    named = None
+    if how["targets"] or how["positive_weights"]:
+        named = _Positives(targets, ignore_index, positive_weights)
     asked = Options(
-        grouped=grouped, column_logits=column_logits, workers=resolve_workers(workers),
-        check_finite=check_finite, **options,
+        positives=next((word for word, used in how.items() if used), ""),
+        column_logits=column_logits, workers=resolve_workers(workers), check_finite=check_finite,
+        **options,
     )  # fmt: skip
     if normalize:
         x, y = _unit(x), _unit(y)
@@ -277,37 +339,37 @@ def _whole_mean(
     recording = torch.is_grad_enabled()
     wanted = tuple(recording and t.requires_grad for t in tensors)
     value: Tensor = _Mean.apply(
-        name, Ring(group), asked, _Groups(x_groups, y_groups) if grouped else None, names, wanted,
-        *tensors,
+        name, Ring(group), asked, _Groups(x_groups, y_groups) if grouped else None, named, names,
+        wanted, *tensors,
     )  # fmt: skip
     return value
+
+
+def _number(value: Any) -> Tensor:
+    """Of a number, or of one for each row."""
+    return value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
 
 
 # A graph of `torch.compile` breaks here: processes wait for each other.
 _mean = torch.compiler.disable(_whole_mean)
 
 
-def _softmax_options(label_smoothing: Any, false_negative_margin: Any) -> dict[str, Any]:
-    margin = false_negative_margin
-    if margin is not None:
-        margin = scalars.real("false_negative_margin", margin)
-    return {
-        "label_smoothing": scalars.real("label_smoothing", label_smoothing, least=0, most=1),
-        "false_negative_margin": margin,
-    }
-
-
 def info_nce(
     x_local: Tensor,
     y_local: Tensor,
     *,
+    targets: Any = None,
     x_groups: Any = None,
     y_groups: Any = None,
+    ignore_index: int | None = None,
     false_negative_margin: float | None = None,
     label_smoothing: float = 0.0,
+    tau_plus: float = 0.0,
     margin: float = 0.0,
-    angular_margin: float = 0.0,
     column_logits: Any = None,
+    top_negatives: int | None = None,
+    angular_margin: float = 0.0,
+    positive_weights: Any = None,
     weights: Any = None,
     temperature: float | Tensor | None = None,
     logit_scale: float | Tensor | None = None,
@@ -327,15 +389,25 @@ def info_nce(
     x_local, y_local : Tensor, shapes (n, d) and (m, d)
         The rows of this process. Row i of x belongs with row i of y; further rows of y are
         negatives for all. Processes may hold different numbers of rows, and none.
+    targets : array_like of int, shape (n,), optional
+        Rows of y that belong with these of x, in any process: they count over all, those of the
+        first process first. In all processes or in none.
     x_groups, y_groups : array_like of int or str, shapes (n,) and (m,), optional
         Ids of these rows: the positives of a row are all rows of y of its id, in any process.
         `y_groups` defaults to `x_groups` where n = m.
-    false_negative_margin, label_smoothing, margin, angular_margin, column_logits
-        As for `pairtile.info_nce`; `column_logits` are of these rows of y.
+    ignore_index : int, optional
+        Rows whose target it is have loss 0 and leave the mean.
+    false_negative_margin, label_smoothing, tau_plus, margin, angular_margin, top_negatives
+        As for `pairtile.info_nce`. Not `false_negative_margin` with `targets`: it has to know the
+        positive before any other pair.
+    column_logits : array_like, shape (m,), optional
+        As for `pairtile.info_nce`, of these rows of y.
+    positive_weights : sparse matrix of shape (n, M), or (indptr, indices, data), optional
+        As for `pairtile.info_nce`, of the M rows of y of all processes. In all of them or in none.
     weights : Tensor or array_like, shape (n,), optional
         Weights of these rows in the mean over all.
-    temperature, logit_scale : float or Tensor
-        Exactly one of them, of one element and the same in all processes.
+    temperature, logit_scale : float, or Tensor of one element or shape (n,)
+        Exactly one of them, the same in all processes or one for each row.
     normalize : bool, default False
         Divide each row by its Euclidean length first; gradients go through the division.
     group : ProcessGroup, optional
@@ -364,28 +436,31 @@ def info_nce(
     Notes
     -----
     Blocks of y go round a ring, once for the losses and once more, with their gradients, where one
-    is wanted. Memory is that of the local rows and of two blocks with their gradients, and with
-    groups the ids that there are in all processes; 2NMd flops for the losses of all rows and at
-    most 6NMd more for the gradients.
+    is wanted; for `top_negatives` once before. Memory is that of the local rows and of two blocks
+    with their gradients, and with groups the ids that there are in all processes; 2NMd flops for
+    the losses of all rows and at most 6NMd more for the gradients.
 
     References
     ----------
     Liu, Zaharia and Abbeel, Ring attention with blockwise transformers for near-infinite context
     (2023), for the ring.
     """
-    checks = _softmax_options(label_smoothing, false_negative_margin)
-    margin = scalars.real("margin", margin)
-    angular = scalars.real("angular_margin", angular_margin, least=0, most=math.pi)
-    not_together(margin=margin != 0, angular_margin=angular != 0)
-    grouped = x_groups is not None or y_groups is not None
-    not_together(false_negative_margin=false_negative_margin is not None, x_groups=grouped)
-    if angular and not normalize:
-        raise ValueError("angular_margin needs normalize=True")
+    grouped, weighted = x_groups is not None or y_groups is not None, positive_weights is not None
+    not_together(targets=targets is not None, x_groups=grouped, positive_weights=weighted)
+    not_together(
+        false_negative_margin=false_negative_margin is not None, targets=targets is not None
+    )
+    options = softmax.Options.of(
+        label_smoothing, false_negative_margin, margin=margin, angular_margin=angular_margin,
+        tau_plus=tau_plus, top_negatives=top_negatives,
+    )  # fmt: skip
+    options.check(normalize=normalize, x_groups=grouped, positive_weights=weighted)
     value: Tensor = _mean(
         "info_nce", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
-        x_groups=x_groups, y_groups=y_groups, margin=margin, angular_margin=angular,
-        column_logits=column_logits, weights=weights, normalize=normalize, group=group,
-        workers=workers, check_finite=check_finite, **checks,
+        targets=targets, ignore_index=ignore_index, x_groups=x_groups, y_groups=y_groups,
+        positive_weights=positive_weights, column_logits=column_logits, weights=weights,
+        normalize=normalize, group=group, workers=workers, check_finite=check_finite,
+        **asdict(options),
     )  # fmt: skip
     return value
 
@@ -439,7 +514,7 @@ def clip_loss(
         "clip_loss", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
         rows=direction != "columns", columns=direction != "rows", weights=weights,
         normalize=normalize, group=group, workers=workers, check_finite=check_finite,
-        **_softmax_options(label_smoothing, false_negative_margin),
+        **asdict(softmax.Options.of(label_smoothing, false_negative_margin)),
     )  # fmt: skip
     return value
 

@@ -25,11 +25,14 @@ class Ring:
         Rows of x and of y that each process has, once they agree.
     wants : tuple of bool
         Whether any process wants the gradients by x, by y, and by numbers.
+    by_row : bool
+        Whether each row has a temperature of its own.
     """
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
     wants: tuple[bool, ...]
+    by_row: bool
 
     def __init__(self, group: Any) -> None:
         self.group = dist.group.WORLD if group is None else group
@@ -45,29 +48,54 @@ class Ring:
         *,
         wide: bool,
         wants: tuple[bool, bool, bool],
+        by_row: bool | None,
         options: Any,
         failed: bool,
     ) -> None:
-        """Tell all how many rows there are; an error in one process is one in all."""
+        """Tell all how many rows there are; an error in one process is one in all.
+
+        `by_row` is None where this process cannot tell: a temperature of one row.
+        """
+        alike = zlib.crc32(repr(options).encode())
+        shape = {None: 0, False: 1, True: 2}[by_row]
         mine = torch.tensor(
-            [len(x), len(y), x.shape[-1], wide, zlib.crc32(repr(options).encode()), failed, *wants],
+            [len(x), len(y), x.shape[-1], wide, alike, failed, shape, *wants],
             dtype=torch.int64,
             device=x.device,
         )
         every = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(every, mine, group=self.group)
         told = [one.tolist() for one in every]
-        self.rows, self.columns, features, wides, marks, fails, *wanted = zip(*told, strict=True)
+        self.rows, self.columns, features, wides, marks, fails, shapes, *wanted = zip(
+            *told, strict=True
+        )
         self.wants = tuple(any(some) for some in wanted)
+        self.by_row = 2 in shapes
         if any(fails):
             if failed:
                 return
-            raise RuntimeError(f"rank {fails.index(1)} of the group refused its rows, and says why")
+            self._refused(fails)
         for what, values in (("columns", features), ("float64 as working dtype", wides)):
             if len(set(values)) > 1:
                 raise ValueError(f"the ranks differ in {what}: {list(values)}")
         if len(set(marks)) > 1:
             raise ValueError(f"the ranks differ in options; this one has {options}")
+        if {1, 2} <= set(shapes):
+            raise ValueError("the ranks differ in whether each row has a temperature of its own")
+
+    def _refused(self, fails: Any) -> None:
+        raise RuntimeError(f"rank {fails.index(1)} of the group refused its rows, and says why")
+
+    def check(self, error: Exception | None, device: torch.device) -> None:
+        """An error that one process found once they agreed, in all of them."""
+        mine = torch.tensor(int(error is not None), device=device)
+        every = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(every, mine, group=self.group)
+        if error is not None:
+            raise error
+        fails = [int(one) for one in every]
+        if any(fails):
+            self._refused(fails)
 
     def owner(self, step: int) -> int:
         """Whose block is here after so many steps."""

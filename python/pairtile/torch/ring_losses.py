@@ -19,7 +19,9 @@ from torch import Tensor
 import pairtile
 from pairtile._backends import choose
 from pairtile._backends.refusals import not_on_gpu
+from pairtile._definitions.debiased import debiased
 from pairtile._front import validate
+from pairtile.losses.positives import Positives, compressed, negatives_by_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +29,14 @@ if TYPE_CHECKING:
     from pairtile.torch.ring import Ring
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Sparse = tuple[Ints, Ints, Floats]
 
 _NONE = (-np.inf, 0.0, 0.0, 0.0, 0.0, 0.0)  # the state of no pair
+_FAR = np.iinfo(np.int64).max  # the column of none
+_SPARSE = (
+    "positive_indptr", "positive_columns", "positive_weights", "kept_indptr", "kept_columns",
+)  # fmt: skip
 
 
 @dataclass
@@ -37,7 +45,7 @@ class Gradients:
 
     x: Tensor | None
     y: Tensor | None
-    scale: float = 0.0
+    scale: Any = 0.0  # of the rows, where each has its own
     bias: float = 0.0
 
 
@@ -51,12 +59,16 @@ class Options:
     false_negative_margin: float | None = None
     margin: float = 0.0
     angular_margin: float = 0.0
-    grouped: bool = False
+    tau_plus: float = 0.0
+    top_negatives: int | None = None
+    positives: str = ""  # the keyword that names them
     column_logits: Tensor | None = None
     workers: int = 1
     check_finite: bool = True
-    # of the rows of x and of y, once all processes agree
+    # of the rows of x and of y, once all processes agree; columns count from 0 over all processes
     groups: tuple[Floats, Floats] | None = field(default=None, repr=False)
+    targets: Ints | None = field(default=None, repr=False)
+    sparse: Sparse | None = field(default=None, repr=False)
 
     def plain(self) -> bool:
         """Whether there is nothing but directions."""
@@ -66,7 +78,8 @@ class Options:
         """What has to be the same in all processes."""
         return (
             self.rows, self.columns, self.label_smoothing, self.false_negative_margin, self.margin,
-            self.angular_margin, self.grouped, self.column_logits is not None,
+            self.angular_margin, self.tau_plus, self.top_negatives, self.positives,
+            self.column_logits is not None,
         )  # fmt: skip
 
 
@@ -95,14 +108,51 @@ def _losses(states: Floats, smoothing: float) -> Floats:
     return np.where(share > 0, losses, 0.0)
 
 
+def _within(sparse: Sparse, first: int, count: int) -> Sparse:
+    """The columns of a block, which count from 0 there."""
+    indptr, columns, weights = sparse
+    here = (columns >= first) & (columns < first + count)
+    before = np.zeros(len(here) + 1, dtype=np.int64)
+    np.cumsum(here, out=before[1:])
+    return before[indptr], columns[here] - first, weights[here]
+
+
+class _Largest:
+    """The q largest negatives of each row among the blocks that were here: columns over all."""
+
+    def __init__(self, n: int, q: int) -> None:
+        self.sizes = np.full((n, q), -np.inf)
+        self.columns = np.full((n, q), _FAR)
+
+    def add(self, rows: Ints, sizes: Floats, columns: Ints) -> None:
+        """Of some rows; columns that are −1 are none."""
+        sizes = np.hstack([self.sizes[rows], np.where(columns < 0, -np.inf, sizes)])
+        columns = np.hstack([self.columns[rows], np.where(columns < 0, _FAR, columns)])
+        # ties in favour of the smaller column; what is none comes last
+        order = np.lexsort((columns, -sizes))[:, : self.columns.shape[1]]
+        self.sizes[rows] = np.take_along_axis(sizes, order, axis=1)
+        self.columns[rows] = np.take_along_axis(columns, order, axis=1)
+
+    def kept(self, first: int, count: int) -> tuple[Ints, Ints]:
+        """Row pointers and columns of a block."""
+        here = (self.columns >= first) & (self.columns < first + count)
+        columns = np.sort(np.where(here, self.columns - first, count), axis=1)
+        return compressed(columns, here.sum(axis=1))
+
+
 class Softmax:
     """Log-softmax of rows over the columns of all processes, of columns over rows, or both.
 
-    Without groups row i's positive is column i of the same process.
+    Where the options do not say otherwise, row i's positive is column i of the same process.
     """
 
-    def __init__(self, x: Tensor, y: Tensor, scale: float, options: Options, ring: Ring) -> None:
-        self.x, self.scale, self.options, self.ring = x, scale, options, ring
+    def __init__(self, x: Tensor, y: Tensor, scale: Any, options: Options, ring: Ring) -> None:
+        self.x, self.options, self.ring = x, options, ring
+        self.scales = scale if isinstance(scale, np.ndarray) else None
+        self.scale = float(np.max(scale, initial=1.0)) if self.scales is not None else scale
+        self.targets = options.targets
+        if self.targets is None and not options.positives:
+            self.targets = self._first(0) + np.arange(len(x))
         # what goes round with a block of columns
         self.block = {"y": y}
         if options.groups is not None:
@@ -112,21 +162,38 @@ class Softmax:
         self.states = np.tile(_NONE, (len(x), 1))
         self.col_states = np.tile(_NONE, (len(y), 1))
         self.limits: Floats | None = None
+        self.largest: _Largest | None = None
+
+    def _first(self, step: int) -> int:
+        """How many columns come before those that are here after so many steps."""
+        return sum(self.ring.columns[: self.ring.owner(step)])
+
+    def _positives(self, step: int, count: int) -> tuple[Ints | None, Any]:
+        """Targets among the columns that are here, or their part of the matrix of positives."""
+        first = self._first(step)
+        if self.options.sparse is not None:
+            return None, _within(self.options.sparse, first, count)
+        if self.targets is None:
+            return None, (None, None, None)
+        here = (self.targets >= first) & (self.targets < first + count)
+        return np.where(here, self.targets - first, -1), (None, None, None)
 
     def _asked(self, step: int, block: dict[str, Tensor]) -> dict[str, Any]:
-        options, n = self.options, len(self.x)
-        targets = row_labels = None
-        if options.groups is not None:
-            row_labels = options.groups[0]
-        else:
-            targets = np.arange(n) if step == 0 else np.full(n, -1)
+        options, count = self.options, len(block["y"])
+        targets, sparse = self._positives(step, count)
+        kept: tuple[Any, Any] = (None, None)
+        if self.largest is not None:
+            kept = self.largest.kept(self._first(step), count)
         away = step > 0 and options.false_negative_margin is not None
         given = {
+            "row_scales": self.scales,
             "targets": targets,
-            "row_labels": row_labels,
+            "row_labels": None if options.groups is None else options.groups[0],
+            **dict(zip(_SPARSE, (*sparse, *kept), strict=True)),
             "margin": options.margin,
             "angular_margin": options.angular_margin,
             "label_smoothing": options.label_smoothing,
+            "tau_plus": options.tau_plus,
             "false_negative_margin": None if away else options.false_negative_margin,
             "row_limits": self.limits if away and options.rows else None,
             "rows": options.rows,
@@ -142,6 +209,7 @@ class Softmax:
     def losses(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Loss of each row, and which of them count."""
         ring, options = self.ring, self.options
+        self._find_largest()
         travelling = dict(self.block)
         if options.columns:
             travelling["states"] = torch.from_numpy(self.col_states)
@@ -166,13 +234,49 @@ class Softmax:
         share = self.states[:, 3]
         per_row = np.zeros(len(share))
         part = 0.5 if options.rows and options.columns else 1.0
-        if options.rows:
+        if options.tau_plus > 0:
+            scales = self.scale if self.scales is None else self.scales
+            found = debiased(self.states, options.tau_plus, self._negatives(), scales)
+            per_row = np.where(share > 0, found.losses, 0.0)
+        elif options.rows:
             per_row += part * _losses(self.states, options.label_smoothing)
         if options.columns:
             self.col_states = travelling["states"].numpy().copy()
             self.col_states[:, 2:4] = self.states[:, 2:4]
             per_row += part * _losses(self.col_states, options.label_smoothing)
         return per_row, share > 0
+
+    def _negatives(self) -> int:
+        """Of a row, in all processes."""
+        return sum(self.ring.columns) - 1
+
+    def _find_largest(self) -> None:
+        """Blocks go round for the largest negatives, where no others are in the sums."""
+        ring, options = self.ring, self.options
+        if options.top_negatives is None or options.top_negatives >= sum(ring.columns):
+            return
+        self.largest = _Largest(len(self.x), options.top_negatives)
+        travelling = dict(self.block)
+        for step in range(ring.size):
+            count = len(travelling["y"])
+            if len(self.x) and count:
+                targets, sparse = self._positives(step, count)
+                groups = None
+                if options.groups is not None:
+                    of_cols: Floats = travelling["col_labels"].numpy()
+                    groups = options.groups[0].astype(np.int64), of_cols.astype(np.int64)
+                logits = travelling.get("column_logits")
+                for rows, sizes, columns in negatives_by_size(
+                    self.x.numpy(), travelling["y"].numpy(), min(options.top_negatives, count),
+                    Positives(np.ones(len(self.x), dtype=bool), targets, groups, sparse),
+                    scales=self.scale if self.scales is None else self.scales,
+                    column_logits=None if logits is None else logits.numpy(), normalize=False,
+                    dtype="float64", workers=options.workers, progress=None,
+                ):  # fmt: skip
+                    first = self._first(step)
+                    self.largest.add(rows, sizes, np.where(columns < 0, -1, first + columns))
+            if step + 1 < ring.size:
+                travelling = self._moved(travelling, step)
 
     def _moved(self, travelling: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         count = self.ring.columns[self.ring.owner(step + 1)]
@@ -198,7 +302,8 @@ class Softmax:
             if len(self.x) and len(travelling["y"]):
                 found = choose.module(self.x.numpy()).softmax_gradients(
                     self.x.numpy(), travelling["y"].numpy(), self.scale,
-                    **self._asked(step, travelling), row_states=self.states, row_weights=half,
+                    **self._asked(step, travelling), negatives=self._negatives(),
+                    row_states=self.states, row_weights=half,
                     col_states=travelling["states"].numpy() if options.columns else None,
                     col_weights=travelling["weights"].numpy() if options.columns else None,
                     grad_x=to.x is not None, grad_y=wants_y,
@@ -294,8 +399,8 @@ class _Direction:
 class SoftmaxOnGpu:
     """The same as `Softmax` of functions that a GPU serves, without options."""
 
-    def __init__(self, x: Tensor, y: Tensor, scale: float, options: Options, ring: Ring) -> None:
-        if not options.plain():
+    def __init__(self, x: Tensor, y: Tensor, scale: Any, options: Options, ring: Ring) -> None:
+        if not options.plain() or isinstance(scale, np.ndarray):
             raise NotImplementedError(not_on_gpu("a loss over processes with options"))
         given = {
             "logit_scale": scale,
@@ -335,9 +440,10 @@ class SigLip:
     """One trip: the loss of a pair knows of no other pair."""
 
     def __init__(
-        self, x: Tensor, y: Tensor, scale: float, bias: float, options: Options, ring: Ring
+        self, x: Tensor, y: Tensor, scale: Any, bias: float, options: Options, ring: Ring
     ) -> None:
-        self.x, self.y, self.numbers = x, y, (scale, bias)
+        self.scales = scale if isinstance(scale, np.ndarray) else None
+        self.x, self.y, self.numbers = x, y, (0.0 if self.scales is not None else scale, bias)
         self.options, self.ring = options, ring
 
     def run(self, upstream: Floats, to: Gradients | None) -> Floats:
@@ -378,9 +484,9 @@ class SigLip:
             labels = np.zeros(len(self.x)), np.ones(len(block))
         of_rows, of_cols = (None, None) if labels is None else labels
         found: tuple[Any, ...] = choose.module(self.x.numpy()).sigmoid_losses(
-            self.x.numpy(), block.numpy(), *self.numbers, row_scales=None, row_labels=of_rows,
-            col_labels=of_cols, target_offset=0, normalize=False, grad=to is not None,
-            grad_x=to is not None and to.x is not None,
+            self.x.numpy(), block.numpy(), *self.numbers, row_scales=self.scales,
+            row_labels=of_rows, col_labels=of_cols, target_offset=0, normalize=False,
+            grad=to is not None, grad_x=to is not None and to.x is not None,
             grad_y=to is not None and self.ring.wants[1],
             row_upstream=upstream, workers=self.options.workers,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 States are (max, Σ e^(S − max), Σ S and number of the positives, Σ S and number of all), the last
 two with label smoothing alone; those of the blocks of a row are merged before its loss is known.
+With tau_plus the sum of a row lacks its positive.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.numpy.losses.rows import chunks, exp_of, wanted
-from pairtile._backends.numpy.losses.scores import Scores
+from pairtile._backends.numpy.losses.scores import Scores, given
+from pairtile._definitions.debiased import debiased
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pairtile._backends.numpy.losses.rows import Array, Float64
+    from pairtile._backends.numpy.losses.scores import Block
 
     Ints = NDArray[np.int64]
 
@@ -28,9 +31,15 @@ def _scores(
     y: Array,
     scale: float,
     *,
+    row_scales: Float64 | None = None,
     targets: Ints | None,
     row_labels: Float64 | None,
     col_labels: Float64 | None,
+    positive_indptr: Ints | None = None,
+    positive_columns: Ints | None = None,
+    positive_weights: Float64 | None = None,
+    kept_indptr: Ints | None = None,
+    kept_columns: Ints | None = None,
     column_logits: Float64 | None,
     margin: float,
     angular_margin: float,
@@ -39,7 +48,10 @@ def _scores(
     col_limits: Float64 | None,
 ) -> Scores:
     return Scores(
-        x, y, np.full(len(x), scale), targets, row_labels, col_labels, 0.0, None, None,
+        x, y, np.full(len(x), scale) if row_scales is None else row_scales,
+        targets, row_labels, col_labels, 0.0,
+        given(positive_indptr, positive_columns, positive_weights),
+        given(kept_indptr, kept_columns),
         column_logits, margin, angular_margin, false_negative_margin, False, row_limits, col_limits,
     )  # fmt: skip
 
@@ -51,6 +63,7 @@ def softmax_states(
     scale: float,
     *,
     label_smoothing: float,
+    tau_plus: float = 0.0,
     rows: bool,
     cols: bool,
     workers: int,
@@ -67,11 +80,14 @@ def softmax_states(
         block = scores.block(chunk)
         positive = block.shares > 0
         of_rows[chunk, 0] = -np.inf
-        of_rows[chunk, 2] = np.sum(block.scores, axis=1, where=positive)
-        of_rows[chunk, 3] = positive.sum(axis=1)
+        shares = _shares(block, options)
+        of_rows[chunk, 2] = np.sum(shares * block.scores, axis=1, where=positive)
+        of_rows[chunk, 3] = shares.sum(axis=1)
         if rows:
             of_rows[chunk, :2], of_rows[chunk, 4:] = _sums(
-                block.scores, block.in_rows, smoothed=label_smoothing > 0
+                block.scores,
+                block.in_rows & ~positive if tau_plus > 0 else block.in_rows,
+                smoothed=label_smoothing > 0,
             )
         if cols:
             parts.append(_sums(block.scores.T, block.in_cols.T, smoothed=label_smoothing > 0))
@@ -110,8 +126,10 @@ def softmax_gradients(
     scale: float,
     *,
     label_smoothing: float,
+    tau_plus: float = 0.0,
     rows: bool,
     cols: bool,
+    negatives: int = 0,
     row_states: Float64,
     row_weights: Float64 | None,
     col_states: Float64 | None,
@@ -121,20 +139,28 @@ def softmax_gradients(
     workers: int,
     progress: Callable[[int, int], object] | None = None,
     **options: Any,
-) -> tuple[Any, Any, float]:
+) -> tuple[Any, Any, Any]:
     """What the pairs of a block add to the gradients of Σ weight · loss; states are over all."""
     del workers
     n, m = len(x), len(y)
     scores = _scores(x, y, scale, **options)
-    by_x, by_y, by_scale = np.zeros(x.shape), np.zeros(y.shape), 0.0
+    by_x, by_y, by_scale = np.zeros(x.shape), np.zeros(y.shape), np.zeros(n)
     for chunk in chunks(n, max(m, x.shape[1])):
         block = scores.block(chunk)
         positive = block.shares > 0
         weights = np.zeros(positive.shape)
-        if rows and row_weights is not None:
+        if tau_plus > 0 and row_weights is not None:
+            some = row_states[chunk, 3] > 0
+            found = debiased(row_states[chunk], tau_plus, negatives, scores.scales[chunk])
+            u = np.where(some, row_weights[chunk], 0)
+            exps = exp_of(block.scores, found.level, ~positive) * found.share[:, None]
+            by_score = np.where(positive, found.of_own[:, None], exps)
+            weights += np.where(some[:, None], u[:, None] * by_score, 0)
+            by_scale[chunk] += np.where(positive.any(axis=1), u * found.by_scale, 0)
+        elif rows and row_weights is not None:
             weights += _weights(
-                block.scores, positive, block.in_rows, row_states[chunk], row_weights[chunk],
-                label_smoothing,
+                block.scores, _shares(block, options), block.in_rows, row_states[chunk],
+                row_weights[chunk], label_smoothing,
             )  # fmt: skip
         if cols and col_states is not None and col_weights is not None:
             of_cols = _weights(
@@ -142,20 +168,28 @@ def softmax_gradients(
                 label_smoothing,
             )  # fmt: skip
             weights += of_cols.T
-        by_scale += float(np.sum(weights * block.phi))
-        weights *= scale * block.slope
+        by_scale[chunk] += np.sum(weights * block.phi, axis=1)
+        weights *= block.scales * block.slope
         if grad_x:
             by_x[chunk] = weights @ scores.y64
         if grad_y:
             by_y += weights.T @ block.x
         if progress is not None:
             progress(chunk.stop, n)
-    return *wanted([x, y], [by_x, by_y], [grad_x, grad_y], normalize=False), by_scale
+    by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], normalize=False)
+    return *by_rows, float(by_scale.sum()) if options.get("row_scales") is None else by_scale
+
+
+def _shares(block: Block, options: dict[str, Any]) -> Float64:
+    """Of a matrix its weights, else 1 for each positive: how many there are is not known here."""
+    if options.get("positive_indptr") is not None:
+        return block.shares
+    return (block.shares > 0).astype(np.float64)
 
 
 def _weights(
     scores: Float64,
-    positive: Any,
+    shares: Any,
     among: Any,
     states: Float64,
     weights: Float64,
@@ -167,6 +201,6 @@ def _weights(
     lse = np.where(some, top + np.log(exps), 0)
     wanted_share = (1 - smoothing) / np.where(some, share, 1)
     flat = smoothing / np.where(count > 0, count, 1)
-    found = exp_of(scores, lse, among) - wanted_share[:, None] * positive - flat[:, None] * among
+    found = exp_of(scores, lse, among) - wanted_share[:, None] * shares - flat[:, None] * among
     by_score: Float64 = np.where(some[:, None], weights[:, None] * found, 0)
     return by_score

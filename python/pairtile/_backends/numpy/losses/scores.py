@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Block(NamedTuple):
     shares: Float64
     in_rows: Mask
     in_cols: Mask
+
+
+def given(*parts: Any) -> Any:
+    """The parts of a sparse matrix; None where there is none."""
+    return None if parts[0] is None else parts
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends.numpy.losses.rows import chunks, exp_of, level, wanted
-from pairtile._backends.numpy.losses.scores import Scores
+from pairtile._backends.numpy.losses.scores import Scores, given
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,17 +66,11 @@ def softmax_losses(
     Per row, log-sum-exps of rows and of columns, gradients by x, y and the scales.
     """
     n, m = len(x), len(y)
-    positives = kept = None
-    if positive_indptr is not None:
-        assert positive_columns is not None
-        assert positive_weights is not None
-        positives = positive_indptr, positive_columns, positive_weights
-    if kept_indptr is not None:
-        assert kept_columns is not None
-        kept = kept_indptr, kept_columns
     scores = Scores(
         x, y, np.full(n, scale) if row_scales is None else row_scales,
-        targets, row_labels, col_labels, label_width, positives, kept,
+        targets, row_labels, col_labels, label_width,
+        given(positive_indptr, positive_columns, positive_weights),
+        given(kept_indptr, kept_columns),
         column_logits, margin, angular_margin, false_negative_margin, normalize,
     )  # fmt: skip
     parts = list(chunks(n, max(m, x.shape[1])))
