@@ -1182,7 +1182,9 @@ void check_stein(const Ops<double>& ops, const std::string& isa, const Formula& 
         for (int i = 0; i < rows; ++i) {
             CHECK(std::isfinite(out.at(i, 0)), isa, static_cast<int>(formula.id));
             for (int j = 1; j < cols; ++j) {
-                const long double at = squares.at(i, j), step = 1e-3L * at;
+                const long double at = squares.at(i, j);
+                // differences of small numbers are rounded most
+                const long double step = (at < 1.0L ? 2e-3L : 1e-3L) * at;
                 const auto k = [&](int steps) {
                     return formula.value(at + steps * step, formula.params);
                 };
