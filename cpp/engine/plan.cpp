@@ -497,6 +497,7 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
     }
     if (asked.precision == Precision::fast) return only(Packing::float32, "precision=\"fast\"");
     const bool has_coarse = isa().f32.pack_bfloat16_float64 && framed.float32.core == Core::dot;
+    const bool weighs_coarse = has_coarse && isa().bfloat16_pays;
     const bool has_int8 =
         isa().f32.pack_int8_float64 && framed.float32.core == Core::dot && d <= int8_features;
     const bool has_int16 =
@@ -521,7 +522,7 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
         const char* why = "whole numbers, exact as they are packed";
         if (packed == Packing::float64) return only(Packing::float64, why);
         // bfloat16 is as exact where it holds every number
-        const bool coarse_too = has_coarse && d >= worth_packing &&
+        const bool coarse_too = weighs_coarse && d >= worth_packing &&
                                 framed.frame.largest <= bfloat16_integers &&
                                 packed != Packing::float32;
         return only(coarse_too ? Packing::bfloat16 : Packing::float32, why);
@@ -552,10 +553,10 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
     };
     weigh(Packing::float32);
     weigh(Packing::float64);
-    if (has_coarse && d >= worth_packing) weigh(Packing::bfloat16);
+    if (weighs_coarse && d >= worth_packing) weigh(Packing::bfloat16);
     if (has_int8 && d >= worth_packing) weigh(Packing::int8);
     if (has_int16 && d >= worth_packing) weigh(Packing::int16);
-    weigh_prefix(asked, framed, costs, has_coarse, control, plan);
+    weigh_prefix(asked, framed, costs, weighs_coarse, control, plan);
     if (plan.prefix) plan.unsettled = 0;
     return plan;
 }
