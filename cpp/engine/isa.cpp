@@ -74,8 +74,10 @@ std::vector<const IsaOps*> supported_isas() {
         static const IsaOps v4_vnni = with(v4::isa_ops, v4_vnni::add_to);
         found.push_back(&v4_vnni);
         if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vpopcntdq")) {
-            static IsaOps v4_bf16 = with(v4::isa_ops, v4_bf16::add_to);
-            v4_bf16.bfloat16_pays = __builtin_cpu_is("amd");
+            static const IsaOps v4_bf16 = with(v4::isa_ops, [](IsaOps& ops) {
+                v4_bf16::add_to(ops);
+                ops.bfloat16_pays = __builtin_cpu_is("amd");
+            });
             found.push_back(&v4_bf16);
         }
     }

@@ -639,7 +639,7 @@ def test_ties_of_top_pairs_in_any_order(seed, side, count):
 
 
 @pytest.mark.native
-@pytest.mark.parametrize(("d", "most"), [(2, 40), (3, 150), (5, 1200)])
+@pytest.mark.parametrize(("d", "most"), [(2, 48), (3, 150), (5, 1200)])
 def test_top_pairs_compute_few(d, most):
     """Of each row with those near it: a bound that stops falling is right, and useless."""
     x = np.random.default_rng(0).random((20_000, d)).astype(np.float32)

@@ -188,13 +188,14 @@ def test_few_pairs_are_finished(force_screen):
 
 # So many rows that asking pays, whatever else the processor has to screen with.
 def many_rows():
-    return power_law(8000, 256), power_law(40000, 256, seed=2)
+    """Of so few directions that a prefix is worth more than bytes, however fast these are."""
+    return power_law(8000, 384, exponent=1.5), power_law(40000, 384, seed=2, exponent=1.5)
 
 
 def test_the_plan_says_what_is_done():
     from pairtile import _native
 
-    x, y = many_rows()
+    x, y = power_law(8000, 256), power_law(40000, 256, seed=2)
     plan = pt.NeighborIndex(y).plan(x, 10)
     assert plan.strategy == "prefix"
     assert any(reason.startswith("a prefix of ") for reason in plan.reasons)

@@ -192,7 +192,7 @@ def test_calls_share_no_state_but_what_is_atomic(build_tree: Path) -> None:
                 shared.add(line.rsplit("::", 1)[1])
     # of watched memory maps: slots of atomics, and under the lock the handler that ours came before
     watched = {"slots", "lock", "before", "page"}
-    tables = {"v3_vnni", "v4_vnni"}  # of instruction sets, made once
+    tables = {"v3_vnni", "v4_vnni", "v4_bf16"}  # of instruction sets, made once
     assert shared == {"chosen", "forced_rows", "forced_cols", "forced_now"} | tables | watched
 
 
