@@ -82,9 +82,10 @@ def test_batches_of_columns_change_nothing(gpu: Any, monkeypatch: pytest.MonkeyP
     whole = gpu.column_statistics(x, y, LEVELS, workers=1)
     monkeypatch.setattr(gpu._cuda, "slice_batches", lambda plan: [(0, 3), (3, 4), (4, plan[3])])
     told: list[tuple[int, int]] = []
-    report = lambda done, total: told.append((done, total))  # noqa: E731
     for a, b in zip(
-        gpu.column_statistics(x, y, LEVELS, workers=1, progress=report), whole, strict=True
+        gpu.column_statistics(x, y, LEVELS, workers=1, progress=lambda *now: told.append(now)),
+        whole,
+        strict=True,
     ):
         np.testing.assert_array_equal(a, b)
     assert told == [(3, 5), (4, 5), (5, 5)]
@@ -248,8 +249,15 @@ def test_circles_in_batches(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             gpu._cuda, "slice_batches", lambda plan, step=step: [(0, step), (step, plan[3])][:1]
         )
         told: list[tuple[int, int]] = []
-        report = lambda done, total: told.append((done, total))  # noqa: B023, E731
-        found = gpu.circle_distances(x, y, frames, 2.0, linear=False, workers=1, progress=report)
+        found = gpu.circle_distances(
+            x,
+            y,
+            frames,
+            2.0,
+            linear=False,
+            workers=1,
+            progress=lambda *now, told=told: told.append(now),
+        )
         np.testing.assert_array_equal(found, whole)
         assert told == [(c, 7) for c in range(1, 8)]
 
