@@ -188,19 +188,20 @@ void bind_pair_begin(Address extremes, Address states, int64_t count, const Wher
 }
 
 void bind_pair_extremes(const BlockTold& block, const PairLossTold& rule, Address extremes,
-                        const Where& where) {
+                        bool mirrored, const Where& where) {
     const cudaStream_t stream = stream_on(where);
     with_block(block, [&](const auto& of) {
-        pair_extremes(of, pair_rule_of(rule).positives, at<PairExtremes>(extremes), stream);
+        pair_extremes(of, pair_rule_of(rule).positives, at<PairExtremes>(extremes), mirrored,
+                      stream);
     });
 }
 
 void bind_pair_states(const BlockTold& block, const PairLossTold& rule, Address extremes,
-                      Address states, const Where& where) {
+                      Address states, bool mirrored, const Where& where) {
     const cudaStream_t stream = stream_on(where);
     with_block(block, [&](const auto& of) {
         pair_states(of, pair_rule_of(rule), at<const PairExtremes>(extremes), at<PairState>(states),
-                    stream);
+                    mirrored, stream);
     });
 }
 
@@ -212,11 +213,11 @@ void bind_pair_losses_end(const PairLossTold& rule, Address states, int64_t coun
 }
 
 void bind_pair_block_weights(const BlockTold& block, const PairLossTold& rule, Address extremes,
-                             Address terms, const Where& where) {
+                             Address terms, bool mirrored, const Where& where) {
     const cudaStream_t stream = stream_on(where);
     with_block(block, [&](const auto& of) {
         pair_block_weights(of, pair_rule_of(rule), at<const PairExtremes>(extremes),
-                           at<const PairTerms>(terms), stream);
+                           at<const PairTerms>(terms), mirrored, stream);
     });
 }
 

@@ -89,6 +89,40 @@ __device__ State merged_lanes(State state) {
     return state;
 }
 
+// Folds each column of a block into its state: push(mine, i, j) adds a pair to what a thread has of
+// it, and what the threads of a column have is merged in their order. A block of threads has 32
+// columns, which lie side by side in memory.
+template <class T, class State, class OfThread, class Push>
+__device__ void fold_into_columns(const DotBlock<T>& block, State* states, OfThread mine,
+                                  const Push& push) {
+    constexpr int numbers = sizeof(State) / sizeof(double);
+    static_assert(sizeof(State) == numbers * sizeof(double));
+    __shared__ double of_parts[rows_of_block][numbers][columns_of_block];
+    const int column = lane_in_warp(), part = static_cast<int>(threadIdx.x) / columns_of_block;
+    const int64_t j = int64_t{blockIdx.x} * columns_of_block + column;
+    if (j < block.cols) {
+        for (int64_t i = part; i < block.rows; i += rows_of_block) push(mine, i, j);
+    }
+    const State found = mine.state();
+    const auto* from = reinterpret_cast<const double*>(&found);
+#pragma unroll
+    for (int k = 0; k < numbers; ++k) of_parts[part][k][column] = from[k];
+    __syncthreads();
+    if (part > 0 || j >= block.cols) return;
+    State all = states[block.first_col + j];
+    for (int p = 0; p < rows_of_block; ++p) {
+        State given;
+        auto* to = reinterpret_cast<double*>(&given);
+#pragma unroll
+        for (int k = 0; k < numbers; ++k) to[k] = of_parts[p][k][column];
+        all.merge(given);
+    }
+    states[block.first_col + j] = all;
+}
+inline unsigned columns_in_blocks(int64_t cols) {
+    return static_cast<unsigned>(divided_up(cols, columns_of_block));
+}
+
 // Σ e^t as a maximum and a sum, an exponential for each number.
 template <class T>
 struct ExponentialSum {

@@ -24,6 +24,17 @@ __device__ PairSide side_of(const PairLossRule& rule, const PairExtremes* extrem
     return c + mining <= static_cast<T>(extremes[row].least) ? PairSide::none : PairSide::negative;
 }
 
+struct ExtremesOfThread {
+    PairExtremes found;
+
+    __device__ void push(bool positive, double c) {
+        PairExtremes one;
+        (positive ? one.least : one.largest) = c;
+        found.merge(one);
+    }
+    __device__ PairExtremes state() const { return found; }
+};
+
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     fold_extremes(const __grid_constant__ DotBlock<T> block,
@@ -31,18 +42,40 @@ __global__ void __launch_bounds__(block_threads)
     const int64_t i = row_of_warp_in_block();
     if (i >= block.rows) return;
     const int64_t row = block.first_row + i;
-    PairExtremes mine;
+    ExtremesOfThread mine;
     for (int64_t j = lane_in_warp(); j < block.cols; j += 32) {
         const int64_t col = block.first_col + j;
         if (row == col) continue;
-        const auto c = static_cast<double>(dot_of(block, i, j));
-        PairExtremes one;
-        (positive_weight(positives, row, col) > 0.0 ? one.least : one.largest) = c;
-        mine.merge(one);
+        mine.push(positive_weight(positives, row, col) > 0.0,
+                  static_cast<double>(dot_of(block, i, j)));
     }
-    mine = merged_lanes(mine);
-    if (lane_in_warp() == 0) extremes[row].merge(mine);
+    const PairExtremes found = merged_lanes(mine.state());
+    if (lane_in_warp() == 0) extremes[row].merge(found);
 }
+
+// Of a block that has no pair of a row with itself.
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    fold_column_extremes(const __grid_constant__ DotBlock<T> block,
+                         const __grid_constant__ PairRule positives, PairExtremes* extremes) {
+    fold_into_columns(
+        block, extremes, ExtremesOfThread{}, [&](ExtremesOfThread& mine, int64_t i, int64_t j) {
+            mine.push(positive_weight(positives, block.first_col + j, block.first_row + i) > 0.0,
+                      static_cast<double>(dot_of(block, i, j)));
+        });
+}
+
+template <class T>
+struct PairsOfThread {
+    ExponentialSum<T> positives, negatives;
+
+    template <class Loss>
+    __device__ void push(const Loss& loss, PairSide side, T c) {
+        if (side == PairSide::positive) positives.push(loss.positive(c));
+        if (side == PairSide::negative) negatives.push(loss.negative(c));
+    }
+    __device__ PairState state() const { return {positives.state(), negatives.state()}; }
+};
 
 template <class T, template <class> class Loss>
 __global__ void __launch_bounds__(block_threads)
@@ -52,15 +85,27 @@ __global__ void __launch_bounds__(block_threads)
     if (i >= block.rows) return;
     const int64_t row = block.first_row + i;
     const Loss<T> loss(rule.parameters);
-    ExponentialSum<T> positives, negatives;
+    PairsOfThread<T> mine;
     for (int64_t j = lane_in_warp(); j < block.cols; j += 32) {
         const T c = dot_of(block, i, j);
-        const PairSide side = side_of(rule, extremes, row, block.first_col + j, c);
-        if (side == PairSide::positive) positives.push(loss.positive(c));
-        if (side == PairSide::negative) negatives.push(loss.negative(c));
+        mine.push(loss, side_of(rule, extremes, row, block.first_col + j, c), c);
     }
-    const PairState found = merged_lanes(PairState{positives.state(), negatives.state()});
+    const PairState found = merged_lanes(mine.state());
     if (lane_in_warp() == 0) states[row].merge(found);
+}
+
+template <class T, template <class> class Loss>
+__global__ void __launch_bounds__(block_threads)
+    fold_column_pairs(const __grid_constant__ DotBlock<T> block,
+                      const __grid_constant__ PairLossRule rule, const PairExtremes* extremes,
+                      PairState* states) {
+    const Loss<T> loss(rule.parameters);
+    fold_into_columns(
+        block, states, PairsOfThread<T>{}, [&](PairsOfThread<T>& mine, int64_t i, int64_t j) {
+            const T c = dot_of(block, i, j);
+            mine.push(loss, side_of(rule, extremes, block.first_col + j, block.first_row + i, c),
+                      c);
+        });
 }
 
 template <template <class> class Loss>
@@ -77,27 +122,36 @@ __global__ void __launch_bounds__(block_threads)
                 shares[i] * found.by_negatives};
 }
 
+// ∂loss/∂c of the row that has these terms.
+template <class T, class Loss>
+__device__ T weight_of(const Loss& loss, PairSide side, const PairTerms& of_row, T c) {
+    if (side == PairSide::positive && of_row.by_positives != 0.0) {
+        return static_cast<T>(of_row.by_positives) * loss.positive_slope(c) *
+               exp(loss.positive(c) - static_cast<T>(of_row.of_positives));
+    }
+    if (side == PairSide::negative && of_row.by_negatives != 0.0) {
+        return static_cast<T>(of_row.by_negatives) * loss.negative_slope(c) *
+               exp(loss.negative(c) - static_cast<T>(of_row.of_negatives));
+    }
+    return T(0);
+}
+
 template <class T, template <class> class Loss>
 __global__ void __launch_bounds__(block_threads)
     weigh_block(const __grid_constant__ DotBlock<T> block,
                 const __grid_constant__ PairLossRule rule, const PairExtremes* extremes,
-                const PairTerms* terms) {
+                const PairTerms* terms, bool mirrored) {
     const int64_t i = row_of_warp_in_block();
     if (i >= block.rows) return;
     const int64_t row = block.first_row + i;
     const Loss<T> loss(rule.parameters);
     const PairTerms of_row = terms[row];
     for (int64_t j = lane_in_warp(); j < block.cols; j += 32) {
+        const int64_t col = block.first_col + j;
         const T c = dot_of(block, i, j);
-        const PairSide side = side_of(rule, extremes, row, block.first_col + j, c);
-        T weight = T(0);
-        if (side == PairSide::positive && of_row.by_positives != 0.0) {
-            weight = static_cast<T>(of_row.by_positives) * loss.positive_slope(c) *
-                     exp(loss.positive(c) - static_cast<T>(of_row.of_positives));
-        }
-        if (side == PairSide::negative && of_row.by_negatives != 0.0) {
-            weight = static_cast<T>(of_row.by_negatives) * loss.negative_slope(c) *
-                     exp(loss.negative(c) - static_cast<T>(of_row.of_negatives));
+        T weight = weight_of(loss, side_of(rule, extremes, row, col, c), of_row, c);
+        if (mirrored) {
+            weight += weight_of(loss, side_of(rule, extremes, col, row, c), terms[col], c);
         }
         put_weight(block, i, j, weight);
     }
@@ -122,18 +176,24 @@ void pair_states_empty(PairState* states, int64_t count, cudaStream_t stream) {
 
 template <class T>
 void pair_extremes(const DotBlock<T>& block, const PairRule& positives, PairExtremes* extremes,
-                   cudaStream_t stream) {
+                   bool mirrored, cudaStream_t stream) {
     launch("extremes of pairs", fold_extremes<T>, warp_per_row(block.rows), block_threads, stream,
            block, positives, extremes);
+    if (!mirrored) return;
+    launch("extremes of pairs by column", fold_column_extremes<T>, columns_in_blocks(block.cols),
+           block_threads, stream, block, positives, extremes);
 }
 
 template <class T>
 void pair_states(const DotBlock<T>& block, const PairLossRule& rule, const PairExtremes* extremes,
-                 PairState* states, cudaStream_t stream) {
-    const auto kernel =
-        rule.loss == PairLossId::circle ? fold_pairs<T, Circle> : fold_pairs<T, MultiSimilarity>;
-    launch("pair sums", kernel, warp_per_row(block.rows), block_threads, stream, block, rule,
-           extremes, states);
+                 PairState* states, bool mirrored, cudaStream_t stream) {
+    const bool circle = rule.loss == PairLossId::circle;
+    launch("pair sums", circle ? fold_pairs<T, Circle> : fold_pairs<T, MultiSimilarity>,
+           warp_per_row(block.rows), block_threads, stream, block, rule, extremes, states);
+    if (!mirrored) return;
+    launch("pair sums by column",
+           circle ? fold_column_pairs<T, Circle> : fold_column_pairs<T, MultiSimilarity>,
+           columns_in_blocks(block.cols), block_threads, stream, block, rule, extremes, states);
 }
 
 void pair_losses_end(const PairLossRule& rule, const PairState* states, int64_t count,
@@ -146,19 +206,21 @@ void pair_losses_end(const PairLossRule& rule, const PairState* states, int64_t 
 
 template <class T>
 void pair_block_weights(const DotBlock<T>& block, const PairLossRule& rule,
-                        const PairExtremes* extremes, const PairTerms* terms, cudaStream_t stream) {
+                        const PairExtremes* extremes, const PairTerms* terms, bool mirrored,
+                        cudaStream_t stream) {
     const auto kernel =
         rule.loss == PairLossId::circle ? weigh_block<T, Circle> : weigh_block<T, MultiSimilarity>;
     launch("pair weights", kernel, warp_per_row(block.rows), block_threads, stream, block, rule,
-           extremes, terms);
+           extremes, terms, mirrored);
 }
 
 #define PT_PAIRS(T)                                                                                \
-    template void pair_extremes(const DotBlock<T>&, const PairRule&, PairExtremes*, cudaStream_t); \
+    template void pair_extremes(const DotBlock<T>&, const PairRule&, PairExtremes*, bool,          \
+                                cudaStream_t);                                                     \
     template void pair_states(const DotBlock<T>&, const PairLossRule&, const PairExtremes*,        \
-                              PairState*, cudaStream_t);                                           \
+                              PairState*, bool, cudaStream_t);                                     \
     template void pair_block_weights(const DotBlock<T>&, const PairLossRule&, const PairExtremes*, \
-                                     const PairTerms*, cudaStream_t);
+                                     const PairTerms*, bool, cudaStream_t);
 PT_PAIRS(float)
 PT_PAIRS(double)
 #undef PT_PAIRS

@@ -1,5 +1,6 @@
 // Losses of the positives and the negatives of each row among the rows of one set: circle and
-// multi-similarity loss, as their shared definitions say.
+// multi-similarity loss, as their shared definitions say. A block that is `mirrored` stands for its
+// transpose too: its columns are rows as well, others than its rows.
 #pragma once
 
 #include "losses/block.hpp"
@@ -46,16 +47,17 @@ struct PairTerms {
 void pair_extremes_empty(PairExtremes* extremes, int64_t count, cudaStream_t stream);
 template <class T>
 void pair_extremes(const DotBlock<T>& block, const PairRule& positives, PairExtremes* extremes,
-                   cudaStream_t stream);
+                   bool mirrored, cudaStream_t stream);
 void pair_states_empty(PairState* states, int64_t count, cudaStream_t stream);
 template <class T>
 void pair_states(const DotBlock<T>& block, const PairLossRule& rule, const PairExtremes* extremes,
-                 PairState* states, cudaStream_t stream);
+                 PairState* states, bool mirrored, cudaStream_t stream);
 // Losses of rows; terms: null where no gradients are wanted.
 void pair_losses_end(const PairLossRule& rule, const PairState* states, int64_t count,
                      const double* shares, double* losses, PairTerms* terms, cudaStream_t stream);
 template <class T>
 void pair_block_weights(const DotBlock<T>& block, const PairLossRule& rule,
-                        const PairExtremes* extremes, const PairTerms* terms, cudaStream_t stream);
+                        const PairExtremes* extremes, const PairTerms* terms, bool mirrored,
+                        cudaStream_t stream);
 
 }  // namespace pairtile::gpu

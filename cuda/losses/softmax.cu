@@ -93,22 +93,11 @@ __global__ void __launch_bounds__(block_threads)
     fold_columns(const __grid_constant__ DotBlock<T> block,
                  const __grid_constant__ SoftmaxOptions options,
                  const __grid_constant__ RowTerms rows, SoftmaxState* states) {
-    __shared__ SoftmaxState of_thread[rows_of_block][columns_of_block];
-    const int column = lane_in_warp(), part = static_cast<int>(threadIdx.x) / columns_of_block;
-    const int64_t j = int64_t{blockIdx.x} * columns_of_block + column;
-    SoftmaxOfThread<T> mine;
-    if (j < block.cols) {
-        for (int64_t i = part; i < block.rows; i += rows_of_block) {
-            const LogitOfPair<T> pair = logit_of(block, options, rows, i, j);
-            if (pair.in_col) mine.push(pair);
-        }
-    }
-    of_thread[part][column] = mine.state();
-    __syncthreads();
-    if (part > 0 || j >= block.cols) return;
-    SoftmaxState all = states[block.first_col + j];
-    for (int p = 0; p < rows_of_block; ++p) all.merge(of_thread[p][column]);
-    states[block.first_col + j] = all;
+    fold_into_columns(block, states, SoftmaxOfThread<T>{},
+                      [&](SoftmaxOfThread<T>& mine, int64_t i, int64_t j) {
+                          const LogitOfPair<T> pair = logit_of(block, options, rows, i, j);
+                          if (pair.in_col) mine.push(pair);
+                      });
 }
 
 template <class T>
@@ -260,9 +249,8 @@ void softmax_states(const DotBlock<T>& block, const SoftmaxOptions& options, con
                stream, block, options, rows, of_rows);
     }
     if (of_cols) {
-        launch("softmax columns of a block", fold_columns<T>,
-               static_cast<unsigned>(divided_up(block.cols, columns_of_block)), block_threads,
-               stream, block, options, rows, of_cols);
+        launch("softmax columns of a block", fold_columns<T>, columns_in_blocks(block.cols),
+               block_threads, stream, block, options, rows, of_cols);
     }
 }
 

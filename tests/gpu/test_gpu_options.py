@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pairtile as pt
+from backends import on_backend
 from loss_cases import CASES
 from loss_oracle import Wanted
 from pairtile._backends import numpy as twin
@@ -220,39 +221,62 @@ def test_progress_counts_every_sweep(blocks: Any, cupy: Any) -> None:
         assert len(done) > 4
 
 
+# Losses of rows among themselves, and how many sweeps over blocks of products they take.
+MUTUAL: dict[str, tuple[Any, dict[str, Any], int]] = {
+    "supcon": (pt.supcon_loss, {"logit_scale": 0.7}, 2),
+    "circle": (pt.circle_loss, {"gamma": 32.0}, 2),
+    "multi-similarity": (pt.multi_similarity_loss, {}, 2),
+    "mined": (pt.multi_similarity_loss, {"mining": True}, 3),
+}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", MUTUAL)
 def test_rows_among_themselves_take_half_of_the_blocks(
-    blocks: Any, dtype: str, monkeypatch: Any
+    blocks: Any, loss: str, dtype: str, monkeypatch: Any
 ) -> None:
     """Each block above the diagonal stands for its transpose, forward and backward."""
     from pairtile import _cuda
 
+    blocks("none" if dtype == "float64" else "wgmma")
     name = "wide_block" if dtype == "float64" else "dot_block"
     computed: list[int] = []
     product = getattr(_cuda, name)
     monkeypatch.setattr(_cuda, name, lambda *told: computed.append(1) or product(*told))
     rng = np.random.default_rng(0)
-    x, labels = rng.normal(size=(600, 7)).astype(dtype), rng.integers(0, 9, 600)
-    options: dict[str, Any] = {"logit_scale": 0.7, "grad": True}
-    wanted = pt.supcon_loss(x, labels, **options)
-    chosen = pt.backend()
-    pt.set_backend("cuda")
+    # on a lattice, where no comparison is in doubt
+    x, labels = (rng.integers(-2, 3, size=(520, 3)) / 4).astype(dtype), rng.integers(0, 9, 520)
+    function, options, sweeps = MUTUAL[loss]
+    weights = rng.random(520)
+    with on_backend("native"):
+        wanted = function(x, labels, grad=True, weights=weights, **options)
     told: list[tuple[int, int]] = []
-    try:
-        if dtype == "float64":
-            blocks("none")
-        found = pt.supcon_loss(x, labels, progress=lambda *now: told.append(now), **options)
-        # the scale of each row is its own: (i, j) is not (j, i) then
-        pt.supcon_loss(x, labels, **{**options, "logit_scale": np.full(600, 0.7)})
-    finally:
-        pt.set_backend(chosen)
-    assert len(computed) == 2 * 6 + 2 * 9
+    with on_backend("cuda"):
+        found = function(
+            x, labels, grad=True, weights=weights, progress=lambda *now: told.append(now), **options
+        )
+    assert len(computed) == sweeps * 6  # of 9
     assert told[-1][0] == told[-1][1]
-    loss, gradient = EPS[dtype]
-    np.testing.assert_allclose(found.per_row, wanted.per_row, rtol=loss, atol=loss)
-    assert found.grad_scale == pytest.approx(wanted.grad_scale, rel=gradient)
+    eps, gradient = EPS[dtype]
+    np.testing.assert_allclose(found.per_row, wanted.per_row, rtol=eps, atol=eps)
+    if wanted.grad_scale is not None:
+        assert found.grad_scale == pytest.approx(wanted.grad_scale, rel=gradient)
     size = float(np.abs(wanted.grad_x).max())
     np.testing.assert_allclose(found.grad_x, wanted.grad_x, rtol=0, atol=gradient * size)
+
+
+def test_rows_with_scales_of_their_own_take_every_block(blocks: Any, monkeypatch: Any) -> None:
+    """(i, j) is not (j, i) then."""
+    from pairtile import _cuda
+
+    computed: list[int] = []
+    product = _cuda.dot_block
+    monkeypatch.setattr(_cuda, "dot_block", lambda *told: computed.append(1) or product(*told))
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(260, 3)).astype(np.float32), rng.integers(0, 9, 260)
+    with on_backend("cuda"):
+        pt.supcon_loss(x, labels, logit_scale=np.full(260, 0.7))
+    assert len(computed) == 4
 
 
 # What a block of columns is asked, all of which are of one loss: where positives are, and options.

@@ -41,6 +41,12 @@ class Block(NamedTuple):
     rows: Range
     cols: Range
     told: tuple[Any, ...]
+    mirrored: bool  # it stands for its transpose as well: its columns are rows too
+
+    @property
+    def pairs(self) -> int:
+        """How many it stands for."""
+        return (1 + self.mirrored) * (self.rows[1] - self.rows[0]) * (self.cols[1] - self.cols[0])
 
 
 class Products:
@@ -100,15 +106,22 @@ class Products:
             side.split(parts)
         return left, right
 
-    def blocks(self, pace: Pace, wanted: Which | None = None) -> Iterator[Block]:
-        """All blocks, each good until the next; of those that are wanted only."""
+    def blocks(
+        self, pace: Pace, wanted: Which | None = None, *, once: bool = False
+    ) -> Iterator[Block]:
+        """All blocks, each good until the next; of those that are wanted only.
+
+        `once` is said of a loss in which a pair of rows of one set is the same both ways: blocks
+        below the diagonal are left out.
+        """
+        once = once and self.x is self.y and self.shape[0] == self.shape[1]
         for r, rows in enumerate(batches(self.x.n, self.shape[0])):
             for c, cols in enumerate(batches(self.y.n, self.shape[1])):
-                if wanted is None or wanted[r, c]:
-                    yield self._block(rows, cols)
+                if (wanted is None or wanted[r, c]) and not (once and c < r):
+                    yield self._block(rows, cols, once and c > r)
                 pace.add((rows[1] - rows[0]) * (cols[1] - cols[0]))
 
-    def _block(self, rows: Range, cols: Range) -> Block:
+    def _block(self, rows: Range, cols: Range, mirrored: bool) -> Block:
         factors = (0, 0)
         if self._sides is None:
             pitch = cols[1] - cols[0]
@@ -129,7 +142,7 @@ class Products:
             self.wide, address(self._dots), pitch, rows, cols, factors,
             address(by_col) if self.grad else 0,
         )  # fmt: skip
-        return Block(rows, cols, told)
+        return Block(rows, cols, told, mirrored)
 
     def _scales_at(self, row: int, cols: Range) -> tuple[int, int]:
         if self.scales is None:
@@ -139,7 +152,7 @@ class Products:
 
     def add(self, block: Block, factor: float) -> None:
         """Add what the weights of a block, times a factor, give to the gradients of both sides."""
-        rows, cols, told = block
+        rows, cols, told, _ = block
         pitch, by_col = told[2], told[6]
         if self._sides is None:
             for steps, own, side, scales, others, out in (

@@ -26,7 +26,6 @@ from pairtile._backends.cuda.memory import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pairtile._backends.cuda.loss_blocks import Which
     from pairtile._front.progress import Report
 
     Floats = NDArray[np.float64]
@@ -208,43 +207,27 @@ class Softmax:
         pace = Pace(progress, sweeps * n * m)
         if false_negative_margin is not None:
             self.find_limits(false_negative_margin, pace)
-        once = self._triangle()
+        once = self._mutual and self.rows.scales is None
         of_rows, of_cols = (
             empty_states(count) if wanted else None
             for count, wanted in zip((n, m), self._sides, strict=True)
         )
-        for block in products.blocks(pace, once):
-            mirrored = once is not None and block.rows != block.cols
+        for block in products.blocks(pace, once=once):
             _cuda.softmax_states(
                 block.told, self.options(), self.rows.told(),
-                addresses((of_rows, of_rows if mirrored else of_cols)), current_stream(),
+                addresses((of_rows, of_rows if block.mirrored else of_cols)), current_stream(),
             )  # fmt: skip
         losses, log_sums, terms = self._end((of_rows, of_cols), upstream)
         if grad:
-            for block in products.blocks(pace, once):
-                mirrored = once is not None and block.rows != block.cols
+            for block in products.blocks(pace, once=once):
                 _cuda.softmax_block_weights(
                     block.told, self.options(), self.rows.told(),
-                    addresses((terms[0], terms[0] if mirrored else terms[1])), current_stream(),
+                    addresses((terms[0], terms[0] if block.mirrored else terms[1])),
+                    current_stream(),
                 )  # fmt: skip
                 products.add(block, self.rows.unit)
-                pairs = (block.rows[1] - block.rows[0]) * (block.cols[1] - block.cols[0])
-                pace.add((4 if mirrored else 2) * pairs)
+                pace.add(2 * block.pairs)
         return losses, *log_sums
-
-    def _triangle(self) -> Which | None:
-        """The blocks on and above the diagonal, where each stands for its transpose as well.
-
-        That is where rows are compared with themselves, both ways alike: a block's columns are
-        rows then, and what is folded of a column is of that row.
-        """
-        products = self.products
-        if not self._mutual or self.rows.scales is not None:
-            return None
-        if products.x is not products.y or products.shape[0] != products.shape[1]:
-            return None
-        count = -(-products.x.n // products.shape[0])
-        return np.triu(np.ones((count, count), dtype=np.bool_))
 
     def find_limits(self, margin: float, pace: Pace) -> None:
         """Dot products of rows with their targets, plus the margin."""
@@ -448,12 +431,15 @@ def pair_losses(
         states = _bytes(a.n, _cuda.pair_state_bytes)
         _cuda.pair_begin(address(extremes), address(states), a.n, current_stream())
         if extremes is not None:
-            for block in products.blocks(pace):
-                _cuda.pair_extremes(block.told, rule, address(extremes), current_stream())
-        for block in products.blocks(pace):
+            for block in products.blocks(pace, once=True):
+                _cuda.pair_extremes(
+                    block.told, rule, address(extremes), block.mirrored, current_stream()
+                )
+        for block in products.blocks(pace, once=True):
             _cuda.pair_states(
-                block.told, rule, address(extremes), address(states), current_stream()
-            )
+                block.told, rule, address(extremes), address(states), block.mirrored,
+                current_stream(),
+            )  # fmt: skip
         per_row = cupy.empty(a.n, dtype=cupy.float64)
         terms = _bytes(a.n, _cuda.pair_terms_bytes if grad else 0)
         _cuda.pair_losses_end(
@@ -462,12 +448,13 @@ def pair_losses(
         )  # fmt: skip
         gradient = None
         if grad:
-            for block in products.blocks(pace):
+            for block in products.blocks(pace, once=True):
                 _cuda.pair_block_weights(
-                    block.told, rule, address(extremes), address(terms), current_stream()
-                )
+                    block.told, rule, address(extremes), address(terms), block.mirrored,
+                    current_stream(),
+                )  # fmt: skip
                 products.add(block, rows.unit)
-                pace.add(2 * (block.rows[1] - block.rows[0]) * (block.cols[1] - block.cols[0]))
+                pace.add(2 * block.pairs)
             of_rows, of_cols = products.gradients()
             gradient = of_rows + of_cols
         found: tuple[Any, Any] = to_input_namespace(x, per_row, gradient)
