@@ -229,6 +229,10 @@ OPTIONS = {
 }  # fmt: skip
 
 
+# Of directions and weights alone, which a GPU has a sweep of its own for.
+SWEPT = {"info_nce": ("", "weights"), "clip_loss": ("weights", "rows weights", "columns")}
+
+
 def leaf(value):
     return value.clone().requires_grad_()
 
@@ -237,13 +241,15 @@ def option_case(name, case, cut, rank, dtype, wanted):
     """Value and gradients beside those of the plain function of all rows, in float64."""
     import pairtile
     import pairtile.torch.distributed as over
+    from backends import on_backend
 
     x, y = batch(dtype)
     local, whole = options_of(name, case, rank, cut)
     more = {"bias": -0.8} if name == "siglip_loss" else {}
-    right = getattr(pairtile, name)(
-        x.double(), y.double(), grad=True, **{"logit_scale": 1.7, **whole, **more}
-    )
+    with on_backend("native"):
+        right = getattr(pairtile, name)(
+            x.double(), y.double(), grad=True, **{"logit_scale": 1.7, **whole, **more}
+        )
     rows = {"x": mine(x, rank, cut), "y": mine(y, rank, cut)}
     scale = local.pop("logit_scale", torch.tensor(1.7, dtype=torch.float64))
     given = {**rows, **{one: v for one, v in local.items() if one == "weights"}, "scale": scale}
@@ -267,6 +273,27 @@ def option_case(name, case, cut, rank, dtype, wanted):
                 if len(got)
                 else 0.0
             )
+    return found
+
+
+def swept(rank):
+    """What is computed of CUDA tensors where there are no options, of tensors on the host."""
+    import pairtile.torch.distributed as over
+
+    general, over.Softmax = over.Softmax, over.SoftmaxOnGpu
+    found = [
+        [
+            name,
+            case,
+            which,
+            "torch.float64",
+            option_case(name, case, cut, rank, torch.float64, None),
+        ]
+        for name, cases in SWEPT.items()
+        for case in cases
+        for which, cut in CUTS.items()
+    ]
+    over.Softmax = general
     return found
 
 
@@ -317,6 +344,7 @@ def work(rank, folder):
             "separate": separate(rank),
             "more columns": more_columns(rank),
             "rows": rows_seen(rank),
+            "swept": swept(rank),
             "refusals": refusals(rank),
         }
         for name in ("info_nce", "clip_loss", "siglip_loss"):

@@ -52,6 +52,15 @@ def test_options_are_those_of_one_process(size, name):
 
 
 @sizes
+def test_what_a_gpu_sweeps_by_itself_is_the_same(size):
+    """Weights of rows too: their gradients were once those of the first row's weight."""
+    for one in found(size):
+        assert len(one["swept"]) == 15
+        for name, options, which, _, off in one["swept"]:
+            assert max(off.values()) < 1e-11, (name, options, which, off)
+
+
+@sizes
 def test_averaged_over_processes_gradients_of_a_model_are_those_of_one(size):
     assert all(one["tower"] < 1e-5 for one in found(size))
 

@@ -362,9 +362,9 @@ class _Direction:
         return self.per_row
 
     def gradients(
-        self, ring: Ring, columns: tuple[int, ...], upstream: float, to: Gradients
+        self, ring: Ring, columns: tuple[int, ...], upstream: Tensor, to: Gradients
     ) -> None:
-        """Add the gradients of `upstream` times the losses."""
+        """Add the gradients of Σ upstream · loss."""
         assert to.y is not None
         block, by_block = self.y, torch.zeros_like(to.y)
         for step in range(ring.size):
@@ -374,7 +374,7 @@ class _Direction:
         to.y += by_block
 
     def _add(
-        self, step: int, block: Tensor, by_block: Tensor, upstream: float, to: Gradients
+        self, step: int, block: Tensor, by_block: Tensor, upstream: Tensor, to: Gradients
     ) -> None:
         if step == 0:
             share = torch.exp(self.own - self.whole)
@@ -423,13 +423,14 @@ class SoftmaxOnGpu:
         return per_row, np.ones(len(per_row), dtype=bool)
 
     def gradients(self, upstream: Floats, to: Gradients) -> None:
-        """Add the gradients of the losses, which all have one weight."""
-        weight = self.part * float(upstream[0] if len(upstream) else 0.0)
+        """Add the gradients of Σ upstream · loss."""
+        assert to.x is not None
+        weights = torch.from_numpy(self.part * upstream).to(to.x.device)
         if self.rows is not None:
-            self.rows.gradients(self.ring, self.ring.columns, weight, to)
+            self.rows.gradients(self.ring, self.ring.columns, weights, to)
         if self.columns is not None:
             turned = Gradients(to.y, to.x)
-            self.columns.gradients(self.ring, self.ring.rows, weight, turned)
+            self.columns.gradients(self.ring, self.ring.rows, weights, turned)
             to.scale += turned.scale
 
 
