@@ -281,16 +281,30 @@ def test_rows_with_scales_of_their_own_take_every_block(blocks: Any, monkeypatch
 
 # What a block of columns is asked, all of which are of one loss: where positives are, and options.
 ROWS_ONLY: dict[str, Any] = {
-    "targets": None, "row_labels": None, "col_labels": None, "column_logits": None, "margin": 0.0,
-    "angular_margin": 0.0, "label_smoothing": 0.0, "false_negative_margin": None,
+    "row_scales": None, "targets": None, "row_labels": None, "col_labels": None,
+    "positive_indptr": None, "positive_columns": None, "positive_weights": None,
+    "kept_indptr": None, "kept_columns": None, "column_logits": None, "margin": 0.0,
+    "angular_margin": 0.0, "label_smoothing": 0.0, "tau_plus": 0.0, "false_negative_margin": None,
     "row_limits": None, "col_limits": None, "rows": True, "cols": False, "workers": 1,
 }  # fmt: skip
+BLOCKS = (
+    "targets", "labels", "logits", "angle", "own limits", "limits", "both", "columns", "scales",
+    "scales both", "sparse", "sparse scales smoothing", "debiased", "debiased scales", "heavily",
+    "heavily scales", "kept", "kept sparse", "kept labels scales",
+)  # fmt: skip
+
+
+def compressed(matrix: Any) -> tuple[Any, Any, Any]:
+    """Row pointers, columns and entries of those that are not 0."""
+    rows, columns = np.nonzero(matrix)
+    counts = np.bincount(rows, minlength=len(matrix))
+    return np.insert(np.cumsum(counts), 0, 0), columns.astype(np.int64), matrix[rows, columns]
 
 
 def asked(word: str, n: int, m: int) -> dict[str, Any]:
     rng = np.random.default_rng(n)
     targets = np.where(np.arange(n) % 5 == 0, -1, rng.permutation(max(n, m))[:n] % m)
-    more: dict[str, Any] = {
+    options: dict[str, dict[str, Any]] = {
         "targets": {"rows": True},
         "labels": {
             "targets": None,
@@ -307,14 +321,34 @@ def asked(word: str, n: int, m: int) -> dict[str, Any]:
         },
         "both": {"targets": np.arange(n), "cols": True, "label_smoothing": 0.2},
         "columns": {"targets": np.arange(n), "rows": False, "cols": True},
-    }[word]  # fmt: skip
-    return {**ROWS_ONLY, "targets": targets, **more}
+    }  # fmt: skip
+    found = {**ROWS_ONLY, "targets": targets, **options.get(word, {})}
+    if word in options:
+        return found
+    words = word.split()
+    if "both" in words or "labels" in words:
+        found |= options["both" if "both" in words else "labels"]
+    if "scales" in words:
+        found["row_scales"] = 1 + rng.random(n)
+    if "smoothing" in words:
+        found["label_smoothing"] = 0.2
+    if "debiased" in words:
+        found["tau_plus"] = 0.1
+    if "heavily" in words:  # so that some sums are at their floor
+        found["tau_plus"] = 0.9
+    if "sparse" in words:
+        found["targets"] = None
+        weights = rng.random((n, m)) * (rng.random((n, m)) < 3 / m)
+        names = "positive_indptr", "positive_columns", "positive_weights"
+        found |= dict(zip(names, compressed(weights), strict=True))
+    if "kept" in words:
+        names = "kept_indptr", "kept_columns"
+        found |= dict(zip(names, compressed(rng.random((n, m)) < 0.4)[:2], strict=True))
+    return found
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    "word", ["targets", "labels", "logits", "angle", "own limits", "limits", "both", "columns"]
-)
+@pytest.mark.parametrize("word", BLOCKS)
 def test_states_and_gradients_of_a_block(blocks: Any, word: str, dtype: str) -> None:
     """Of rows whose positives may be elsewhere, against the NumPy twin."""
     from pairtile._backends import cuda
@@ -341,7 +375,7 @@ def test_states_and_gradients_of_a_block(blocks: Any, word: str, dtype: str) -> 
             states[away, 2], states[away, 3] = states[away, 0] - 1, 1
     states = {
         "row_states": of_rows, "row_weights": rng.normal(size=n), "col_states": of_cols,
-        "col_weights": None if of_cols is None else rng.normal(size=m),
+        "col_weights": None if of_cols is None else rng.normal(size=m), "negatives": m - 1,
     }  # fmt: skip
     for sides in ((True, True), (False, True)):
         told = {**options, **states, "grad_x": sides[0], "grad_y": sides[1]}

@@ -231,6 +231,15 @@ OPTIONS = {
 
 # Of directions and weights alone, which a GPU has a sweep of its own for.
 SWEPT = {"info_nce": ("", "weights"), "clip_loss": ("weights", "rows weights", "columns")}
+# For a simulator of a GPU, in which little takes long.
+FEW = {
+    "info_nce": (
+        "targets smoothing weights scales", "debiased targets logits scales",
+        "groups smoothing margin weights", "false smoothing logits", "top sparse smoothing",
+    ),
+    "clip_loss": ("false smoothing weights", "scales columns smoothing"),
+    "siglip_loss": ("names weights", "scales groups"),
+}  # fmt: skip
 
 
 def leaf(value):
@@ -297,6 +306,22 @@ def swept(rank):
     return found
 
 
+def few(rank):
+    """Some options on the backend that is chosen."""
+    return [
+        [
+            name,
+            case,
+            "uneven",
+            str(dtype),
+            option_case(name, case, CUTS["uneven"], rank, dtype, None),
+        ]
+        for name, cases in FEW.items()
+        for case in cases
+        for dtype in (torch.float32, torch.float64)
+    ]
+
+
 def refusals(rank):
     import pairtile.torch.distributed as over
 
@@ -337,6 +362,11 @@ def work(rank, folder):
         dist.init_process_group(
             "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size
         )
+        if os.environ.get("CASES") == "few":
+            found = {"options": few(rank)}
+            dist.destroy_process_group()
+            Path(folder, f"{rank}.json").write_text(json.dumps(found))
+            return
         found = {
             "cases": [],
             "options": [],

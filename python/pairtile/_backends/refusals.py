@@ -33,8 +33,3 @@ def require_memory(memory_limit: int, least: int) -> None:
             f"memory_limit={memory_limit} is too small: this search needs at least {least} bytes "
             "beside inputs and results"
         )
-
-
-def not_on_gpu(what: str) -> str:
-    """What the CUDA backend says of what it lacks."""
-    return f"{what} does not run on a GPU; pass arrays in host memory"

@@ -62,19 +62,24 @@ def _from_torch(name: str, x: Any) -> Any:
     x = _detached(name, x)
     if x.is_cuda:
         choose.require_cuda(name)
-        import cupy
-
-        if str(x.dtype) != "torch.bfloat16":
-            return cupy.from_dlpack(x)
-        try:  # a CuPy that knows bfloat16
-            return cupy.from_dlpack(x)
-        except (BufferError, RuntimeError, TypeError, ValueError):
-            return cupy.from_dlpack(x.float())  # widening is exact
+        return on_device(x)
     if x.device.type != "cpu":
         raise TypeError(f"{name} is on device {x.device}; only CPU and CUDA tensors are supported")
     x = x.resolve_conj().resolve_neg()
     # NumPy has no bfloat16; widening is exact and float32 is what it works as.
     return x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()
+
+
+def on_device(x: Any) -> Any:
+    """A CUDA tensor without history as a CuPy array on the same memory."""
+    import cupy
+
+    if str(x.dtype) != "torch.bfloat16":
+        return cupy.from_dlpack(x)
+    try:  # a CuPy that knows bfloat16
+        return cupy.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        return cupy.from_dlpack(x.float())  # widening is exact
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pairtile._backends.refusals import not_on_gpu
 from pairtile._front import scalars, validate
 from pairtile._front.threads import resolve_workers
 from pairtile.losses import positives, softmax
@@ -138,7 +137,8 @@ class _Mean(torch.autograd.Function):
                     value = torch.as_tensor(number, dtype=torch.float64, device=given[one].device)
                     by_name[one] = value.expand(given[one].shape).clone()
         if wants.get("weights"):
-            by_name["weights"] = torch.from_numpy(mean.by_weights)
+            device = given["weights"].device
+            by_name["weights"] = torch.from_numpy(mean.by_weights).to(device)
         kept = [by_name.get(one) if want else None for one, want in wants.items()]
         ctx.save_for_backward(*kept)
         return torch.tensor(mean.loss, dtype=dtype, device=x.device)
@@ -175,14 +175,13 @@ def _weighted_mean(
     if weights is not None and _total(ring, x, given) == 0:
         raise ValueError("weights sums to 0 over all rows; weights are divided by their sum")
     if name == "siglip_loss":
-        if not x.is_cpu:
-            raise NotImplementedError(not_on_gpu("siglip_loss over processes"))
         counts = np.ones(len(x), dtype=bool)
         total = _total(ring, x, given)
         sigmoid = SigLip(x, y, scale, bias, options, ring)
         per_row = sigmoid.run(given * (ring.size / max(total, 1e-300)), to)
     else:
-        kind = Softmax if x.is_cpu else SoftmaxOnGpu
+        plain = options.plain() and not isinstance(scale, np.ndarray)
+        kind = SoftmaxOnGpu if plain and not x.is_cpu else Softmax
         softmax = kind(x, y, scale, options, ring)
         per_row, counts = softmax.losses()
         total = _total(ring, x, given * counts)
@@ -253,11 +252,13 @@ def _in_range(
     extremes = [float(t.abs().max()) if t.numel() else 0.0 for t in (x, y)]
     logits = options.column_logits
     if logits is not None:
-        some = logits.double()
-        ends = [some.max(), -some.min()] if len(some) else [torch.tensor(-torch.inf)] * 2
-        top, bottom = (float(v) for v in ring.largest(torch.stack([e.double() for e in ends])))
-        if not options.tau_plus:  # whose floor knows what all share
-            options.column_logits = some - (top - bottom) / 2
+        some = logits.to(x.device, torch.float64)
+        ends = torch.full((2,), -torch.inf, dtype=torch.float64, device=x.device)
+        if len(some):
+            ends = torch.stack([some.max(), -some.min()])
+        top, bottom = (float(v) for v in ring.largest(ends))
+        # the floor of tau_plus knows what all share
+        options.column_logits = some if options.tau_plus else some - (top - bottom) / 2
         more += abs(top) + abs(bottom)
     both = torch.tensor([max(extremes), float(np.max(scale, initial=1.0))], dtype=torch.float64)
     largest, scale = ring.largest(both.to(x.device)).tolist()
@@ -427,8 +428,6 @@ def info_nce(
     TypeError, ValueError
         As from `pairtile.info_nce`, for what this process passed, and where processes differ in
         columns, dtype or options; for weights that sum to 0 over all processes.
-    NotImplementedError
-        For options of softmax losses, and for `siglip_loss`, on a GPU.
     RuntimeError
         If another process refused its rows, if a gradient is differentiated again, and from
         `torch.distributed`.

@@ -18,7 +18,6 @@ from torch import Tensor
 
 import pairtile
 from pairtile._backends import choose
-from pairtile._backends.refusals import not_on_gpu
 from pairtile._definitions.debiased import debiased
 from pairtile._front import validate
 from pairtile.losses.positives import Positives, compressed, negatives_by_size
@@ -81,6 +80,27 @@ class Options:
             self.angular_margin, self.tau_plus, self.top_negatives, self.positives,
             self.column_logits is not None,
         )  # fmt: skip
+
+
+# --- arrays of tensors ---------------------------------------------------------------------------
+
+
+def _array(rows: Tensor) -> Any:
+    """Rows as a function on arrays takes them, where they are."""
+    return rows.numpy() if rows.is_cpu else validate.on_device(rows)
+
+
+def _host(numbers: Tensor) -> NDArray[Any]:
+    found: NDArray[Any] = numbers.cpu().numpy()
+    return found
+
+
+def _tensor(found: Any, device: torch.device) -> Tensor:
+    """What a function on arrays found, or numbers that are to travel."""
+    if isinstance(found, np.ndarray):
+        return torch.from_numpy(found).to(device)
+    shared: Tensor = torch.from_dlpack(found)
+    return shared
 
 
 # --- softmax -------------------------------------------------------------------------------------
@@ -156,13 +176,17 @@ class Softmax:
         # what goes round with a block of columns
         self.block = {"y": y}
         if options.groups is not None:
-            self.block["col_labels"] = torch.from_numpy(options.groups[1])
+            self.block["col_labels"] = self._here(options.groups[1])
         if options.column_logits is not None:
             self.block["column_logits"] = options.column_logits.double().contiguous()
         self.states = np.tile(_NONE, (len(x), 1))
         self.col_states = np.tile(_NONE, (len(y), 1))
         self.limits: Floats | None = None
         self.largest: _Largest | None = None
+
+    def _here(self, numbers: Floats) -> Tensor:
+        """Numbers that travel with the rows, where these are."""
+        return _tensor(numbers, self.x.device)
 
     def _first(self, step: int) -> int:
         """How many columns come before those that are here after so many steps."""
@@ -201,7 +225,7 @@ class Softmax:
             "workers": options.workers,
         }
         for name in ("col_labels", "column_logits", "col_limits"):
-            given[name] = block[name].numpy() if name in block else None
+            given[name] = _host(block[name]) if name in block else None
         if not (away and options.columns):
             given["col_limits"] = None
         return given
@@ -212,23 +236,23 @@ class Softmax:
         self._find_largest()
         travelling = dict(self.block)
         if options.columns:
-            travelling["states"] = torch.from_numpy(self.col_states)
+            travelling["states"] = self._here(self.col_states)
             if options.false_negative_margin is not None:
-                travelling["col_limits"] = torch.full((len(self.col_states),), torch.inf).double()
+                travelling["col_limits"] = self._here(np.full(len(self.col_states), np.inf))
         for step in range(ring.size):
             if len(self.x) and len(travelling["y"]):
-                found, of_cols, limits = choose.module(self.x.numpy()).softmax_states(
-                    self.x.numpy(), travelling["y"].numpy(), self.scale,
-                    **self._asked(step, travelling),
-                )  # fmt: skip
+                x, y = _array(self.x), _array(travelling["y"])
+                found, of_cols, limits = choose.module(x, y).softmax_states(
+                    x, y, self.scale, **self._asked(step, travelling)
+                )
                 self.states = _merged(self.states, found)
                 if step == 0 and options.false_negative_margin is not None:
                     self.limits = limits
                     if options.columns:
-                        travelling["col_limits"] = torch.from_numpy(limits)
+                        travelling["col_limits"] = self._here(limits)
                 if options.columns:
-                    merged = _merged(travelling["states"].numpy(), of_cols)
-                    travelling["states"] = torch.from_numpy(merged)
+                    merged = _merged(_host(travelling["states"]), of_cols)
+                    travelling["states"] = self._here(merged)
             if options.columns or step + 1 < ring.size:
                 travelling = self._moved(travelling, step)
         share = self.states[:, 3]
@@ -241,7 +265,7 @@ class Softmax:
         elif options.rows:
             per_row += part * _losses(self.states, options.label_smoothing)
         if options.columns:
-            self.col_states = travelling["states"].numpy().copy()
+            self.col_states = _host(travelling["states"]).copy()
             self.col_states[:, 2:4] = self.states[:, 2:4]
             per_row += part * _losses(self.col_states, options.label_smoothing)
         return per_row, share > 0
@@ -263,14 +287,14 @@ class Softmax:
                 targets, sparse = self._positives(step, count)
                 groups = None
                 if options.groups is not None:
-                    of_cols: Floats = travelling["col_labels"].numpy()
+                    of_cols: Floats = _host(travelling["col_labels"])
                     groups = options.groups[0].astype(np.int64), of_cols.astype(np.int64)
                 logits = travelling.get("column_logits")
                 for rows, sizes, columns in negatives_by_size(
-                    self.x.numpy(), travelling["y"].numpy(), min(options.top_negatives, count),
+                    _array(self.x), _array(travelling["y"]), min(options.top_negatives, count),
                     Positives(np.ones(len(self.x), dtype=bool), targets, groups, sparse),
                     scales=self.scale if self.scales is None else self.scales,
-                    column_logits=None if logits is None else logits.numpy(), normalize=False,
+                    column_logits=None if logits is None else _host(logits), normalize=False,
                     dtype="float64", workers=options.workers, progress=None,
                 ):  # fmt: skip
                     first = self._first(step)
@@ -289,29 +313,29 @@ class Softmax:
         half = upstream / 2 if options.rows and options.columns else upstream
         travelling = dict(self.block)
         if options.columns:
-            travelling["states"] = torch.from_numpy(self.col_states)
-            travelling["weights"] = torch.from_numpy(half)
+            travelling["states"] = self._here(self.col_states)
+            travelling["weights"] = self._here(half)
             if self.limits is not None:
-                travelling["col_limits"] = torch.from_numpy(self.limits)
+                travelling["col_limits"] = self._here(self.limits)
             elif options.false_negative_margin is not None:
-                travelling["col_limits"] = torch.zeros(len(half), dtype=torch.float64)
+                travelling["col_limits"] = self._here(np.zeros(len(half)))
         wants_y = ring.wants[1]
         if wants_y:
             travelling["grad_y"] = torch.zeros_like(self.block["y"])
         for step in range(ring.size):
             if len(self.x) and len(travelling["y"]):
-                found = choose.module(self.x.numpy()).softmax_gradients(
-                    self.x.numpy(), travelling["y"].numpy(), self.scale,
-                    **self._asked(step, travelling), negatives=self._negatives(),
+                x, y = _array(self.x), _array(travelling["y"])
+                found = choose.module(x, y).softmax_gradients(
+                    x, y, self.scale, **self._asked(step, travelling), negatives=self._negatives(),
                     row_states=self.states, row_weights=half,
-                    col_states=travelling["states"].numpy() if options.columns else None,
-                    col_weights=travelling["weights"].numpy() if options.columns else None,
+                    col_states=_host(travelling["states"]) if options.columns else None,
+                    col_weights=_host(travelling["weights"]) if options.columns else None,
                     grad_x=to.x is not None, grad_y=wants_y,
                 )  # fmt: skip
                 if to.x is not None:
-                    to.x += torch.from_numpy(found[0])
+                    to.x += _tensor(found[0], self.x.device)
                 if wants_y:
-                    travelling["grad_y"] += torch.from_numpy(found[1])
+                    travelling["grad_y"] += _tensor(found[1], self.x.device)
                 to.scale += found[2]
             if wants_y or step + 1 < ring.size:
                 travelling = self._moved(travelling, step)
@@ -319,14 +343,15 @@ class Softmax:
             to.y += travelling["grad_y"]
 
 
-# --- softmax on a GPU ----------------------------------------------------------------------------
+# --- softmax on a GPU, without options -----------------------------------------------------------
 
 
 class _Direction:
     """Log-softmax of each row over the rows of y in all processes, row i's positive being y_i.
 
-    Of the functions on arrays alone, which a GPU serves: a block's softmax, weighted by the share
-    that the block has of the whole sum of a row, is that part of the softmax over all blocks.
+    Of `info_nce` of a block, which has a sweep of its own on a GPU: a block's softmax, weighted by
+    the share that the block has of the whole sum of a row, is that part of the softmax over all
+    blocks.
     """
 
     def __init__(self, x: Tensor, y: Tensor, options: dict[str, Any]) -> None:
@@ -397,11 +422,9 @@ class _Direction:
 
 
 class SoftmaxOnGpu:
-    """The same as `Softmax` of functions that a GPU serves, without options."""
+    """The same as `Softmax` without options."""
 
     def __init__(self, x: Tensor, y: Tensor, scale: Any, options: Options, ring: Ring) -> None:
-        if not options.plain() or isinstance(scale, np.ndarray):
-            raise NotImplementedError(not_on_gpu("a loss over processes with options"))
         given = {
             "logit_scale": scale,
             "workers": options.workers,
@@ -425,7 +448,7 @@ class SoftmaxOnGpu:
     def gradients(self, upstream: Floats, to: Gradients) -> None:
         """Add the gradients of Σ upstream · loss."""
         assert to.x is not None
-        weights = torch.from_numpy(self.part * upstream).to(to.x.device)
+        weights = _tensor(self.part * upstream, to.x.device)
         if self.rows is not None:
             self.rows.gradients(self.ring, self.ring.columns, weights, to)
         if self.columns is not None:
@@ -451,21 +474,23 @@ class SigLip:
         """Losses of the rows; the gradients of Σ upstream · loss are added."""
         ring, groups = self.ring, self.options.groups
         per_row = np.zeros(len(self.x))
-        travelling = [self.y] if groups is None else [self.y, torch.from_numpy(groups[1])]
+        travelling = [self.y]
+        if groups is not None:
+            travelling.append(_tensor(groups[1], self.x.device))
         back = to is not None and ring.wants[1]
         if back:
             travelling.append(torch.zeros_like(self.y))
         for step in range(ring.size):
             if len(self.x) and len(travelling[0]):
-                labels = None if groups is None else (groups[0], travelling[1].numpy())
+                labels = None if groups is None else (groups[0], _host(travelling[1]))
                 found = self._block(step, travelling[0], labels, upstream, to)
-                per_row += found[0]
+                per_row += validate.host(found[0])
                 if back:
-                    travelling[-1] += torch.from_numpy(found[2])
+                    travelling[-1] += _tensor(found[2], self.x.device)
                 if to is not None:
                     if to.x is not None:
-                        to.x += torch.from_numpy(found[1])
-                    to.scale += found[3]
+                        to.x += _tensor(found[1], self.x.device)
+                    to.scale += found[3] if self.scales is None else validate.host(found[3])
                     to.bias += found[4]
             if back or step + 1 < ring.size:
                 travelling = ring.move(travelling, ring.columns[ring.owner(step + 1)])
@@ -484,8 +509,9 @@ class SigLip:
         if labels is None and step:  # rows of two groups: all pairs are negative
             labels = np.zeros(len(self.x)), np.ones(len(block))
         of_rows, of_cols = (None, None) if labels is None else labels
-        found: tuple[Any, ...] = choose.module(self.x.numpy()).sigmoid_losses(
-            self.x.numpy(), block.numpy(), *self.numbers, row_scales=self.scales,
+        x, y = _array(self.x), _array(block)
+        found: tuple[Any, ...] = choose.module(x, y).sigmoid_losses(
+            x, y, *self.numbers, row_scales=self.scales,
             row_labels=of_rows, col_labels=of_cols, target_offset=0, normalize=False,
             grad=to is not None, grad_x=to is not None and to.x is not None,
             grad_y=to is not None and self.ring.wants[1],

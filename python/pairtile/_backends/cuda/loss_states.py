@@ -21,10 +21,12 @@ from pairtile._backends.cuda.memory import (
     to_input_namespace,
     upload,
 )
+from pairtile._definitions.debiased import debiased
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pairtile._definitions.debiased import Debiased
     from pairtile._front.progress import Report
 
     Floats = NDArray[np.float64]
@@ -43,15 +45,25 @@ class Asked(NamedTuple):
     false_negative_margin: float | None
     row_limits: Floats | None
     col_limits: Floats | None
+    row_scales: Floats | None = None
+    positive_indptr: Ints | None = None
+    positive_columns: Ints | None = None
+    positive_weights: Floats | None = None
+    kept_indptr: Ints | None = None
+    kept_columns: Ints | None = None
 
     def loss(self, products: Products, rows: RowTerms) -> Softmax:
         """The fold of all pairs of the block."""
-        labels = self.row_labels, self.col_labels
         return Softmax(
             products,
             rows,
-            Positives(targets=self.targets, labels=labels),
+            Positives(
+                targets=self.targets,
+                labels=(self.row_labels, self.col_labels),
+                sparse=(self.positive_indptr, self.positive_columns, self.positive_weights),
+            ),
             targets=self.targets,
+            kept=(self.kept_indptr, self.kept_columns),
             column_logits=self.column_logits,
             margins=(self.margin, self.angular_margin),
             sides=(True, True),
@@ -77,6 +89,7 @@ def softmax_states(
     scale: float,
     *,
     label_smoothing: float,
+    tau_plus: float = 0.0,
     rows: bool,
     cols: bool,
     workers: int,
@@ -89,7 +102,7 @@ def softmax_states(
     with device_of(x, y):
         a, b = Rows(x), Rows(y)
         products = Products(a, b, scale, normalize=False, grad=False)
-        terms = RowTerms(a.n, scale, None, None)
+        terms = RowTerms(a.n, scale, asked.row_scales, None)
         loss = asked.loss(products, terms)
         limited = asked.false_negative_margin is not None and asked.targets is not None
         pace = Pace(progress, (1 + limited) * a.n * b.n)
@@ -100,7 +113,7 @@ def softmax_states(
                 block.told, loss.options(), terms.told(), addresses(states), current_stream()
             )
         smoothed = label_smoothing > 0
-        of_rows = _told(states[0], smoothed=smoothed)
+        of_rows = _told(states[0], smoothed=smoothed, own=tau_plus == 0)
         if not rows:  # positives alone
             of_rows[:, :2], of_rows[:, 4:] = (-np.inf, 0.0), 0.0
         of_cols = None
@@ -110,14 +123,18 @@ def softmax_states(
         return of_rows, of_cols, np.full(a.n, np.inf) if limits is None else limits
 
 
-def _told(states: Any, *, smoothed: bool) -> Floats:
-    """Maximum, Σ e^(S − max), Σ S and number of the positives, Σ S and number of all."""
+def _told(states: Any, *, smoothed: bool, own: bool = True) -> Floats:
+    """Maximum, Σ e^(S − max), Σ S and number of the positives, Σ S and number of all.
+
+    The first two without the positives unless `own`.
+    """
     fields = states.get().view(np.float64).reshape(-1, 8)
-    rest, own, others = fields[:, :2], fields[:, 2:4], fields[:, 4:]
-    top = np.maximum(rest[:, 0], own[:, 0])
+    others = fields[:, 4:]
+    parts = [fields[:, :2], fields[:, 2:4]] if own else [fields[:, :2]]
+    top = np.max([part[:, 0] for part in parts], axis=0)
     base = np.where(top == -np.inf, 0.0, top)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        sums = sum(part[:, 1] * np.exp(part[:, 0] - base) for part in (rest, own))
+        sums = sum(part[:, 1] * np.exp(part[:, 0] - base) for part in parts)
     return np.column_stack([top, sums, others[:, :2], others[:, 2:] * smoothed])
 
 
@@ -127,8 +144,10 @@ def softmax_gradients(
     scale: float,
     *,
     label_smoothing: float,
+    tau_plus: float = 0.0,
     rows: bool,
     cols: bool,
+    negatives: int = 0,
     row_states: Floats,
     row_weights: Floats | None,
     col_states: Floats | None,
@@ -138,7 +157,7 @@ def softmax_gradients(
     workers: int,
     progress: Report | None = None,
     **options: Any,
-) -> tuple[Any, Any, float]:
+) -> tuple[Any, Any, float | Floats]:
     """What the pairs of a block add to the gradients of Σ weight · loss; states are over all."""
     del workers
     asked = Asked(**options)
@@ -151,26 +170,36 @@ def softmax_gradients(
     with device_of(x, y):
         a, b = Rows(x), Rows(y)
         products = Products(a, b, scale, normalize=False, grad=True, sides=(grad_x, grad_y))
-        terms = RowTerms(a.n, scale, None, np.full(a.n, unit))
+        terms = RowTerms(a.n, scale, asked.row_scales, np.full(a.n, unit))
         loss = asked.loss(products, terms)
         limited = asked.false_negative_margin is not None and asked.targets is not None
         pace = Pace(progress, (3 + limited) * a.n * b.n)
         asked.limit(loss, pace)
         of_rows, of_cols = (
-            None
-            if states is None or w is None
-            else upload(_terms(states, w / unit, label_smoothing))
+            None if states is None or w is None else _terms(states, w / unit, label_smoothing)
             for states, w in sides
         )
+        by_floor = np.zeros(a.n)
+        if tau_plus > 0 and row_weights is not None and asked.targets is not None:
+            scales = scale if asked.row_scales is None else asked.row_scales
+            found = debiased(row_states, tau_plus, negatives, scales)
+            of_rows = _debiased_terms(row_states, row_weights / unit, found)
+            # what the floor of a sum gives is told once, with the positive
+            some = (asked.targets >= 0) & (row_states[:, 3] > 0)
+            by_floor = np.where(some, row_weights * found.by_scale, 0.0)
+        sums = upload(of_rows), upload(of_cols)
         for block in products.blocks(pace):
             _cuda.softmax_block_weights(
-                block.told, loss.options(), terms.told(), addresses((of_rows, of_cols)),
-                current_stream(),
-            )  # fmt: skip
+                block.told, loss.options(), terms.told(), addresses(sums), current_stream()
+            )
             products.add(block, unit)
-            pace.add(2 * (block.rows[1] - block.rows[0]) * (block.cols[1] - block.cols[0]))
+            pace.add(2 * block.pairs)
         of_x, of_y = to_input_namespace(x, *products.gradients())
-        return of_x, of_y, float(terms.grad_scale())
+        by_scale = terms.grad_scale()
+        if asked.row_scales is None:
+            return of_x, of_y, float(by_scale + by_floor.sum())
+        of_scales: Floats = by_scale.get() + by_floor
+        return of_x, of_y, of_scales
 
 
 def _terms(states: Floats, weights: Floats, smoothing: float) -> Floats:
@@ -185,4 +214,17 @@ def _terms(states: Floats, weights: Floats, smoothing: float) -> Floats:
     nothing = np.zeros(len(states))
     return np.column_stack(
         [np.where(some, top, 0.0), logs, weights, even, wanted, nothing, nothing]
+    )
+
+
+def _debiased_terms(states: Floats, weights: Floats, found: Debiased) -> Floats:
+    """The same where the sum over the negatives is one that `tau_plus` corrected."""
+    some = (states[:, 3] > 0) & (weights != 0)
+    weights = np.where(some, weights, 0.0)
+    nothing = np.zeros(len(states))
+    share, positive = (
+        np.where(some, weights * by_score, 0.0) for by_score in (found.share, found.of_own)
+    )
+    return np.column_stack(
+        [np.where(some, found.level, 0.0), nothing, share, nothing, nothing, positive, some]
     )
