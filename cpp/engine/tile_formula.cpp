@@ -117,7 +117,7 @@ TileFormula formula_for_metric(const Metric& metric, const Frame& frame, int64_t
     formula.floor += formula.unit * static_cast<double>(d + 8) * 0x1p-1074;
     if (!unit_rows) formula.largest_norm = frame.scale * 1e150;        // or overflow
     if (formula.constant_bias != 0.0) formula.floor += formula.slope;  // the 1 of 1 − xy
-    if (frame.extreme && !unit_rows) {  // squares overflow: confirm every pair
+    if (frame.extreme) {  // squares overflow or vanish: confirm every pair
         formula.floor = INFINITY;
         formula.unit = 1.0;
     }

@@ -23,6 +23,34 @@ def test_distance_of_large_numbers(dtype):
     assert pt.wasserstein_1d(x[0], y[0]) == 109
 
 
+@pytest.mark.parametrize("step", [1e-170, 1e-150])
+def test_rows_that_are_almost_parallel(step):
+    """Of unit rows less than 1e-140 apart squares of differences leave float64 in the frame of the
+    tiles: which rows were the neighbours was left to chance."""
+    rng = np.random.default_rng(0)
+    x = np.tile([[1.0, 0.0, 0.0]], (80, 1)) * rng.random((80, 1))
+    x[:, 1:] = step * rng.integers(9, size=(80, 2))
+    metric = "cosine"
+    distances = pt.pairwise_distances(x, metric=metric)
+    others = np.where(np.eye(80, dtype=bool), np.inf, distances)
+    order = np.argsort(others, axis=1, kind="stable")
+    for reference in (None, x):
+        wanted = order if reference is None else np.argsort(distances, axis=1, kind="stable")
+        for k in (1, 5, 79):
+            found = pt.knn(x, reference, k, metric=metric)
+            np.testing.assert_array_equal(found.indices, wanted[:, :k])
+    index = pt.NeighborIndex(x, metric=metric)
+    np.testing.assert_array_equal(index.knn(k=5).indices, order[:, :5])
+    i, j = np.triu_indices(80, 1)
+    first = np.argsort(distances[i, j], kind="stable")[:900]
+    pairs = pt.top_pairs(x, 900, metric=metric)
+    np.testing.assert_array_equal(pairs.i, i[first])
+    np.testing.assert_array_equal(pairs.j, j[first])
+    radius = float(np.median(others[others < np.inf]))
+    counts = (others <= radius).sum(axis=1)
+    np.testing.assert_array_equal(pt.radius_count(x, radius=radius, metric=metric), counts)
+
+
 @pytest.mark.parametrize("d", [2, 16, 100])
 @pytest.mark.parametrize("offset", [1e3, 1e5, 1e6])
 @pytest.mark.parametrize("precision", PRECISIONS)
