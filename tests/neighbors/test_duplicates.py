@@ -627,6 +627,27 @@ def test_ties_of_one_row_whose_columns_come_last_first(count, workers):
 
 
 @pytest.mark.native
+@pytest.mark.parametrize(("n", "count"), [(700, 600), (9000, 7000)])
+def test_copies_of_early_rows_anywhere(n, count):
+    """Of equal pairs the first rows count, which may come late in the order: a place, or the row
+    there, says nothing of the pairs of a set with itself. More than 8192 rows: parts of the order
+    are sorted in copies, where equal rows are in no order."""
+    place = np.random.default_rng(1).integers(3, size=n)
+    x = np.array([[0.7, 0.1], [0.2, 0.3], [0.5, 0.9]], np.float32)[place]
+    rows, cols = [], []
+    for i in range(n):
+        later = i + 1 + np.flatnonzero(place[i + 1 :] == place[i])
+        rows += [i] * len(later)
+        cols += later.tolist()
+        if len(rows) >= count:
+            break
+    for workers in (1, 2):
+        with tiles_skipped():
+            found = pt.top_pairs(x, count, metric="euclidean", workers=workers)
+        assert_pairs(found, rows[:count], cols[:count], np.zeros(count))
+
+
+@pytest.mark.native
 @given(seed=SEEDS, side=st.integers(12, 40), count=st.integers(1, 400))
 def test_ties_of_top_pairs_in_any_order(seed, side, count):
     """Rows of a lattice, shuffled: columns of a row come in the order of their nearness, and the

@@ -318,6 +318,25 @@ def test_many_searches_are_worth_a_rotation():
     assert {alone.plan(x[:500], 10).strategy for _ in range(40)} == {"all pairs"}
 
 
+def test_batches_too_small_for_a_sample_count():
+    """Nothing is asked of any of them, and all are remembered: of the next one, which is hardly
+    larger, references are turned as if all had come at once."""
+    x, y = many_rows()
+
+    def asked(index):
+        """How often, until it has turned its references."""
+        return [index.plan(x[:500], 10).strategy for _ in range(40)].index("prefix")
+
+    fresh, served = asked(pt.NeighborIndex(y)), pt.NeighborIndex(y)
+    small = (1 << 22) // len(y)
+    for i in range(0, 1000 * fresh + 1000, small):
+        at = i % (len(x) - small)
+        assert served.plan(x[at : at + small], 10).strategy == "all pairs"
+    assert served.plan(x[: small + 9], 10).strategy == "prefix"
+    assert pt.NeighborIndex(y).plan(x[: small + 9], 10).strategy == "all pairs"
+    assert fresh > 0
+
+
 def test_a_saved_index_has_its_references_turned_where_it_pays(tmp_path):
     x, y = many_rows()
     pt.NeighborIndex(y).save(tmp_path / "a.index")

@@ -213,6 +213,31 @@ TEST(order_does_not_depend_on_workers) {
     CHECK(std::equal(a.rows(), a.rows() + a.count(), b.rows()));
 }
 
+// Parts of some thousand rows are split in copies of their own, whose rows are numbered anew.
+TEST(orders_of_many_rows) {
+    std::mt19937_64 rng(5);
+    std::uniform_real_distribution<double> uniform;
+    for (const int64_t n : {8192, 8193, 20'000, 70'000}) {
+        Rows rows{n, 2, {}};
+        for (int64_t i = 0; i < n * 2; ++i) rows.values.push_back(uniform(rng));
+        const Source source = rows.source();
+        const KeyRule rule = key_rule(source, source, {MetricId::euclidean, {}});
+        Control control({}, 2);
+        const Order order(source, rule, 32, control);
+        CHECK(order.is_permutation() && order.is_of(source, rule, control), n);
+        // leaves are about as small as they can be: their boxes hardly overlap
+        double area = 0.0;
+        for (int64_t leaf = 0; leaf < order.leaves(); ++leaf) {
+            const int64_t first = 32 * leaf;
+            const Box box = order.box_of(first, std::min<int64_t>(32, n - first));
+            area += static_cast<double>(box.high[0] - box.low[0]) *
+                    static_cast<double>(box.high[1] - box.low[1]);
+        }
+        const double square = 1.0 / (rule.scale * rule.scale);
+        CHECK(area * square > 0.5 && area * square < 1.02, n, area * square);
+    }
+}
+
 TEST(order_of_rows_that_are_not_finite) {
     std::mt19937_64 rng(3);
     Rows rows = rows_of(100, 3, 0, rng);

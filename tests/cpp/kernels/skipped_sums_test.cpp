@@ -5,6 +5,7 @@
 #include "check.hpp"
 #include "engine/isa.hpp"
 #include "engine/skipping.hpp"
+#include "kernels/evaluate.hpp"
 #include "kernels/sums.hpp"
 
 namespace {
@@ -116,6 +117,86 @@ TEST(sums_without_vanished_tiles) {
             check_sums(uniforms<double>(random, n, d, side), uniforms<double>(random, m, d, side),
                        terms, weights, 1e-12);
         }
+    }
+}
+
+// Where a kernel is said to have vanished it has, and hardly nearer: of every kernel, and of sums.
+TEST(kernels_vanish_where_they_say) {
+    for (const double share : {0.3, 1e-3, vanished_share<float>, vanished_share<double>, 1e-200}) {
+        const auto values_at = [](const std::vector<KernelTerm>& terms, double argument) {
+            double value = 0.0;
+            for (const KernelTerm& term : terms) {
+                value += term.weight * kernel_value(term, argument, argument);
+            }
+            return value;
+        };
+        for (const auto& terms : kernels) {
+            if (terms.size() > 1) continue;  // of one argument each, as they are asked
+            for (const double parameter : {1e-6, 1.0, 400.0}) {
+                KernelTerm term = terms[0];
+                term.params[0] = parameter;
+                for (const double weight : {1.0, -3.0}) {
+                    term.weight = weight;
+                    const double beyond = vanishes_beyond({term}, share);
+                    const double least = share * std::fabs(weight) * (1.0 - 1e-9);
+                    const double there = std::fabs(values_at({term}, beyond));
+                    CHECK(there <= share * std::fabs(weight) * (1.0 + 1e-9), beyond, there);
+                    CHECK(std::fabs(values_at({term}, 0.999 * beyond)) > least, beyond);
+                }
+            }
+        }
+        // together they are below it, however many, and the least of them is not all that is seen
+        const std::vector<KernelTerm> sum = {{1.0, KernelId::gaussian, {3.0}},
+                                             {1.0, KernelId::gaussian, {3.0}},
+                                             {0.2, KernelId::laplace, {5.0}},
+                                             {1e-9, KernelId::matern32, {0.5}},
+                                             {-0.5, KernelId::matern52, {7.0}}};
+        const double beyond = vanishes_beyond(sum, share);
+        double sizes = 0.0;
+        for (const KernelTerm& term : sum) sizes += std::fabs(values_at({term}, beyond));
+        CHECK(sizes <= share * (1.0 + 1e-9), beyond, sizes);
+        CHECK(vanishes_beyond({sum[0], sum[1]}, share) > vanishes_beyond({sum[0]}, share));
+    }
+    CHECK(vanishes_beyond({{1.0, KernelId::cauchy, {1.0}}}, 1e-3) == INFINITY);
+    // a weight that is less than the share is nothing, however wide the kernel
+    CHECK(vanishes_beyond({{1.0, KernelId::laplace, {9.0}}, {1e-9, KernelId::cauchy, {1.0}}},
+                          1e-6) < INFINITY);
+}
+
+// Rows of two places: their tiles are computed where the kernel is above the share that may be left
+// out, however little that is beside what a value may miss, and are left out where it is below.
+template <class T>
+void check_reach(const KernelTerm& term) {
+    const auto pairs_left_out = [&](double share, double& sum) {
+        // √s, or the sum of absolute values of one feature, by bisection
+        double low = 0.0, high = 1e3;
+        for (int step = 0; step < 200; ++step) {
+            const double middle = 0.5 * (low + high);
+            (kernel_value(term, middle * middle, middle) > share ? low : high) = middle;
+        }
+        constexpr int64_t n = 96;
+        Rows<T> x{1, {}}, y{1, {}};
+        x.values.assign(n, T(0));
+        y.values.assign(2 * n, static_cast<T>(low));
+        Control control(ignore, 2);
+        const Forced forced("always");
+        std::vector<double> sums(static_cast<size_t>(n));
+        const int64_t left_out = kernel_row_sums(x.source(), y.source(), {term}, nullptr,
+                                                 Precision::standard, control, sums.data());
+        sum = sums[0] / static_cast<double>(y.count());
+        return static_cast<double>(left_out) / static_cast<double>(n * y.count());
+    };
+    constexpr double share = vanished_share<T>;
+    double value = 0.0;
+    CHECK(pairs_left_out(1.1 * share, value) == 0.0);
+    CHECK(std::fabs(value / share - 1.1) < 0.01, value / share);
+    CHECK(pairs_left_out(0.9 * share, value) == 1.0 && value == 0.0, value);
+}
+TEST(tiles_above_the_vanished_share_are_computed) {
+    for (const auto& terms : kernels) {
+        if (terms.size() > 1) continue;
+        check_reach<float>(terms[0]);
+        check_reach<double>(terms[0]);
     }
 }
 
