@@ -130,7 +130,7 @@ class Line {
         for (int64_t i = 0; i < rows_; ++i) {
             mine_.items[i] = {key_of_value(line[i]), static_cast<uint32_t>(i)};
         }
-        items_ = radix_sort(mine_.items.data(), mine_.scratch.data(), rows_, tick);
+        items_ = sort_items(mine_.items.data(), mine_.scratch.data(), rows_, tick);
         const auto value = [this](int64_t i) { return value_of_key<double>(items_[i].key); };
         const double middle = value(rows_ / 2);
         int spread;

@@ -3,7 +3,8 @@
 // The second stage of project → sort → merge → reduce. A key, and a float32 key with its row as one
 // number of 64 bits, is sorted by a quicksort whose parts are in isa/tile/sort.hpp, until a few
 // keys fit into registers. For float64 keys with rows there is a radix sort, least significant
-// digit first. Equal keys keep the order of rows, so that the sorted list is one and the same
+// digit first, and for short lists of them the quicksort of as many digits as leave room for the
+// place in the list. Equal keys keep the order of rows, so that the sorted list is one and the same
 // however it was found.
 #pragma once
 
@@ -81,63 +82,6 @@ ColumnSums<float> column_sums_of<float>();
 template <>
 ColumnSums<double> column_sums_of<double>();
 
-// Least significant digit first. Three passes of 11 bits cover 33 bits, the highest that vary;
-// where they leave keys to tell apart, runs that still agree are sorted by themselves. Stable.
-// Both buffers hold n items and are overwritten; the result is the one with the sorted list.
-template <class Item>
-Item* radix_sort(Item* items, Item* scratch, int64_t n, const Tick& tick) {
-    using K = decltype(items->key);
-    constexpr int digit_bits = 11, passes = 3;
-    constexpr K digit = (K(1) << digit_bits) - 1;
-    constexpr auto by_key = [](const Item& a, const Item& b) { return a.key < b.key; };
-    const auto for_each = [&tick, n](const Item* list, auto&& body) {
-        constexpr int64_t stretch = 1 << 17;
-        for (int64_t begin = 0; begin < n; begin += stretch) {
-            tick();
-            const int64_t end = std::min(n, begin + stretch);
-            for (int64_t i = begin; i < end; ++i) body(list[i]);
-        }
-    };
-    // below this many items, clearing and scanning the counters costs more than comparing
-    if (n < 128) {
-        std::stable_sort(items, items + n, by_key);
-        return items;
-    }
-
-    K varying = 0;
-    for_each(items,
-             [&varying, first = items[0].key](const Item& item) { varying |= item.key ^ first; });
-    const int low = std::max(0, static_cast<int>(std::bit_width(varying)) - passes * digit_bits);
-
-    std::array<std::array<int64_t, digit + 1>, passes> counts{};
-    for_each(items, [&counts, low](const Item& item) {
-        const K key = item.key >> low;
-        for (int pass = 0; pass < passes; ++pass) ++counts[pass][key >> pass * digit_bits & digit];
-    });
-    for (int pass = 0; pass < passes; ++pass) {
-        const int shift = low + pass * digit_bits;
-        if (shift >= static_cast<int>(std::bit_width(varying))) break;
-        if ((varying >> shift & digit) == 0) continue;
-        auto& next = counts[pass];
-        int64_t start = 0;
-        for (int64_t& count : next) start += std::exchange(count, start);
-        for_each(items, [&next, scratch, shift](const Item& item) {
-            scratch[next[item.key >> shift & digit]++] = item;
-        });
-        std::swap(items, scratch);
-    }
-
-    if ((varying & ((K(1) << low) - 1)) == 0) return items;
-    for (int64_t begin = 0, end = 0; begin < n; begin = end) {
-        const K prefix = items[begin].key >> low;
-        for (end = begin + 1; end < n && items[end].key >> low == prefix;) ++end;
-        if (std::is_sorted(items + begin, items + end, by_key)) continue;
-        const Item* sorted = radix_sort(items + begin, scratch + begin, end - begin, tick);
-        if (sorted != items + begin) std::copy(sorted, sorted + (end - begin), items + begin);
-    }
-    return items;
-}
-
 // Quicksort of unsigned integers, in place.
 template <class K>
 class Quicksort {
@@ -182,6 +126,93 @@ class Quicksort {
     const SortOps<K>& ops_;
     const Tick& tick_;
 };
+
+inline constexpr int64_t short_list = 2048;  // beyond it the radix sort takes less time
+
+// Items with keys of 64 bits, stably: by numbers of the leading digits of those in which keys
+// differ, and in the place of the others that of the item in the list. Where these leave keys to
+// tell apart, runs that agree are sorted by themselves. As radix_sort, which is for longer lists.
+template <class Item>
+Item* sort_short(Item* items, Item* scratch, int64_t n, const Tick& tick) {
+    using K = decltype(items->key);
+    static_assert(sizeof(Item) == 2 * sizeof(K));
+    K varying = 0;
+    for (int64_t i = 1; i < n; ++i) varying |= items[i].key ^ items[0].key;
+    if (varying == 0) return items;
+    const int alike = std::countl_zero(varying);
+    const K place = (K(1) << std::bit_width(static_cast<K>(n - 1))) - 1;
+    const auto digits = [alike, place](const Item& item) { return item.key << alike & ~place; };
+
+    // in the second half of the space, so that items fill all of it from the front
+    K* numbers = reinterpret_cast<K*>(scratch) + n;
+    for (int64_t i = 0; i < n; ++i) numbers[i] = digits(items[i]) | static_cast<K>(i);
+    Quicksort<K>(tick).sort(numbers, n);
+    for (int64_t i = 0; i < n; ++i) scratch[i] = items[numbers[i] & place];
+
+    for (int64_t i = 1; i < n; ++i) {
+        if (scratch[i - 1].key <= scratch[i].key) continue;
+        int64_t begin = i - 1, end = i + 1;
+        while (begin > 0 && digits(scratch[begin - 1]) == digits(scratch[i])) --begin;
+        while (end < n && digits(scratch[end]) == digits(scratch[i])) ++end;
+        const Item* run = sort_short(scratch + begin, items + begin, end - begin, tick);
+        if (run != scratch + begin) std::copy(run, run + (end - begin), scratch + begin);
+        i = end;
+    }
+    return scratch;
+}
+
+// Least significant digit first. Three passes of 11 bits cover 33 bits, the highest that vary;
+// where they leave keys to tell apart, runs that still agree are sorted by themselves. Stable.
+// Both buffers hold n items and are overwritten; the result is the one with the sorted list.
+template <class Item>
+Item* radix_sort(Item* items, Item* scratch, int64_t n, const Tick& tick) {
+    using K = decltype(items->key);
+    constexpr int digit_bits = 11, passes = 3;
+    constexpr K digit = (K(1) << digit_bits) - 1;
+    constexpr auto by_key = [](const Item& a, const Item& b) { return a.key < b.key; };
+    const auto for_each = [&tick, n](const Item* list, auto&& body) {
+        constexpr int64_t stretch = 1 << 17;
+        for (int64_t begin = 0; begin < n; begin += stretch) {
+            tick();
+            const int64_t end = std::min(n, begin + stretch);
+            for (int64_t i = begin; i < end; ++i) body(list[i]);
+        }
+    };
+    if (n <= short_list) return sort_short(items, scratch, n, tick);
+
+    K varying = 0;
+    for_each(items,
+             [&varying, first = items[0].key](const Item& item) { varying |= item.key ^ first; });
+    const int low = std::max(0, static_cast<int>(std::bit_width(varying)) - passes * digit_bits);
+
+    std::array<std::array<int64_t, digit + 1>, passes> counts{};
+    for_each(items, [&counts, low](const Item& item) {
+        const K key = item.key >> low;
+        for (int pass = 0; pass < passes; ++pass) ++counts[pass][key >> pass * digit_bits & digit];
+    });
+    for (int pass = 0; pass < passes; ++pass) {
+        const int shift = low + pass * digit_bits;
+        if (shift >= static_cast<int>(std::bit_width(varying))) break;
+        if ((varying >> shift & digit) == 0) continue;
+        auto& next = counts[pass];
+        int64_t start = 0;
+        for (int64_t& count : next) start += std::exchange(count, start);
+        for_each(items, [&next, scratch, shift](const Item& item) {
+            scratch[next[item.key >> shift & digit]++] = item;
+        });
+        std::swap(items, scratch);
+    }
+
+    if ((varying & ((K(1) << low) - 1)) == 0) return items;
+    for (int64_t begin = 0, end = 0; begin < n; begin = end) {
+        const K prefix = items[begin].key >> low;
+        for (end = begin + 1; end < n && items[end].key >> low == prefix;) ++end;
+        if (std::is_sorted(items + begin, items + end, by_key)) continue;
+        const Item* sorted = radix_sort(items + begin, scratch + begin, end - begin, tick);
+        if (sorted != items + begin) std::copy(sorted, sorted + (end - begin), items + begin);
+    }
+    return items;
+}
 
 // Items that sort as one unsigned integer.
 template <class Item>

@@ -155,7 +155,7 @@ def test_wasserstein_1d_of_special_samples():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_values_that_agree_in_their_high_bits_are_sorted(dtype):
-    # the radix sort looks at the highest bits that vary first
+    # sorts with rows look at the highest bits that vary first
     rng = np.random.default_rng(4)
     for width in (1e-15, 1e-12, 1e-6, 1.0, 1e30):
         x = (1 + width * rng.normal(size=1000)).astype(dtype)

@@ -172,7 +172,8 @@ TEST(pivots_are_keys_near_the_middle) {
 // The shapes that quicksorts have come to grief over.
 const std::vector<std::string> shapes = {"normal",     "ascending", "descending",  "equal",
                                          "two values", "few",       "organ pipe",  "median killer",
-                                         "blocks",     "outlier",   "exponential", "special"};
+                                         "blocks",     "outlier",   "exponential", "special",
+                                         "last digits"};
 
 template <class T>
 std::vector<T> values_of(const std::string& shape, int64_t n, Random& random) {
@@ -194,6 +195,10 @@ std::vector<T> values_of(const std::string& shape, int64_t n, Random& random) {
         }
         if (shape == "blocks") value = static_cast<double>(i % 64);
         if (shape == "outlier") value = i == n / 3 ? 1e30 : 1.0 + 1e-6 * value;
+        if (shape == "last digits") {
+            value =
+                i == n / 3 ? -1e30 : 1.0 + 0x1p-52 * static_cast<double>(integer(random, 0, 200));
+        }
         if (shape == "exponential") value = std::exp(20 * value);
         if (shape == "special") value = special[integer(random, 0, 15)];
         values[static_cast<size_t>(i)] = static_cast<T>(value);
@@ -249,6 +254,7 @@ TEST(lists_of_every_small_size_are_sorted) {
         for (int64_t n = 0; n <= 1030; ++n) {
             check_all_items(values_of<float>("normal", n, random), isa + " float");
             check_all_items(values_of<double>("few", n, random), isa + " double");
+            check_all_items(values_of<double>("last digits", n, random), isa + " last digits");
         }
     });
 }
@@ -257,7 +263,7 @@ TEST(lists_of_every_shape_are_sorted_and_ties_keep_their_order) {
     Random random(4);
     for_each_isa([&](const std::string& isa) {
         for (const std::string& shape : shapes) {
-            for (const int64_t n : {1000, 4096, 70000}) {
+            for (const int64_t n : {1000, 2048, 2049, 70000}) {
                 check_all_items(values_of<float>(shape, n, random), isa + " float " + shape);
                 check_all_items(values_of<double>(shape, n, random), isa + " double " + shape);
             }
