@@ -7,6 +7,7 @@
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
 #include "engine/survey.hpp"
+#include "slices/ascent.hpp"
 #include "slices/columns.hpp"
 #include "slices/frame.hpp"
 #include "slices/moments.hpp"
@@ -135,6 +136,32 @@ py::tuple bind_direction_slopes(const py::array& x, const py::array& y, const py
             transport_slices(slices, transport, results, control);
         });
         return py::make_tuple(costs, slopes.attr("T"));
+    });
+}
+
+// Climbs from `starts`, R × d: the highest points on their ways, and log W_p there.
+py::tuple bind_climbs(const py::array& x, const py::array& y,
+                      const py::array_t<double, py::array::c_style>& starts,
+                      const py::object& units, double p, const py::object& x_weights,
+                      const py::object& y_weights, int64_t rounds, int64_t kept, double tol,
+                      int workers, const py::object& progress) {
+    const Request request(x, y, py::none());
+    const Slices& samples = request.slices;
+    if (starts.ndim() != 2 || starts.shape(1) != samples.x.cols) {
+        throw py::value_error("starts must be points with the features of x");
+    }
+    const int64_t count = starts.shape(0);
+    const Transport transport{p, vector_of<double>(x_weights, samples.x.rows, "x_weights"),
+                              vector_of<double>(y_weights, samples.y.rows, "y_weights")};
+    const Ascent ascent{
+        starts.data(), vector_of<double>(units, count, "units"), count, rounds, kept, tol};
+    return in_working_dtype(request, [&]<class T>(T) {
+        py::array_t<double> points({count, samples.x.cols}), heights(count);
+        double *of_points = points.mutable_data(), *of_heights = heights.mutable_data();
+        run_released(progress, workers, [&](Control& control) {
+            climb<T>(samples, transport, ascent, of_points, of_heights, control);
+        });
+        return py::make_tuple(points, heights);
     });
 }
 
@@ -314,6 +341,9 @@ void register_slices(py::module_& m) {
     m.def("sliced_direction_slopes", bind_direction_slopes, arg("x"), arg("y"), arg("directions"),
           arg("p"), arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
           arg("workers"), arg("progress") = py::none());
+    m.def("sliced_climbs", bind_climbs, arg("x"), arg("y"), arg("starts"), arg("units"), arg("p"),
+          arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(), arg("rounds"),
+          arg("kept"), arg("tol"), arg("workers"), arg("progress") = py::none());
     m.def("sliced_plan_distances", bind_plan<false>, arg("x"), arg("y"), arg("directions"),
           arg("p"), arg("x_weights").none(true), arg("y_weights").none(true), py::kw_only(),
           arg("workers"), arg("progress") = py::none());

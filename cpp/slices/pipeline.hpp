@@ -166,11 +166,14 @@ Batches batches_of(const Slices& slices, bool weighted, int64_t kept, const Cont
     return {std::min(size, (memory - workers * worker) / list), static_cast<int>(workers)};
 }
 
-// The pipeline. `kept` are the bytes that reductions keep of each direction of a batch.
+// The pipeline. `kept` are the bytes that reductions keep of each direction of a batch. Rows that
+// are packed already are taken as they are.
 template <class T, class Item>
 void run(const Slices& slices, const Frame& frame, const double* x_weights, const double* y_weights,
          double* costs, PointGradients<T> gradients, Control& control,
-         const Reduce<T, Item>& reduce, const BatchDone& batch_done = {}, int64_t kept = 0) {
+         const Reduce<T, Item>& reduce, const BatchDone& batch_done = {}, int64_t kept = 0,
+         const Prepared<T>* prepared = nullptr) {
+    const bool packed = prepared && prepared->x && slices.directions;
     const Ops<T>& ops = ops_of<T>(isa());
     const int64_t n = slices.x.rows, m = slices.y.rows, count = slices.count();
     if (n > std::numeric_limits<uint32_t>::max() || m > std::numeric_limits<uint32_t>::max()) {
@@ -184,8 +187,13 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
     control.expect(count);
     for (int64_t first = 0; first < count; first += step) {
         const Batch<T> batch(slices, first, std::min(step, count - first));
-        batch.project(slices.x, frame, px, control, keys);
-        batch.project(slices.y, frame, py, control, keys);
+        if (packed) {
+            batch.project(*prepared->x, px);
+            batch.project(*prepared->y, py);
+        } else {
+            batch.project(slices.x, frame, px, control, keys);
+            batch.project(slices.y, frame, py, control, keys);
+        }
         const int64_t lines = std::min(step, count - first);
         const auto reduce_line = [&](int64_t l, const std::pair<const Item*, const Item*>& lists,
                                      SortBuffers<Item>& mine, const Tick& tick) {
@@ -224,8 +232,13 @@ void run(const Slices& slices, const Frame& frame, const double* x_weights, cons
         if (gradients.y) batch.pull_back(slices.y, py, gradients.y, control);
         if (gradients.directions) {
             double* out = gradients.directions + first * slices.x.cols;
-            batch.add_products(slices.x, frame, px, out, control);
-            batch.add_products(slices.y, frame, py, out, control);
+            if (packed) {
+                batch.add_products(*prepared->x, frame, px, out);
+                batch.add_products(*prepared->y, frame, py, out);
+            } else {
+                batch.add_products(slices.x, frame, px, out, control);
+                batch.add_products(slices.y, frame, py, out, control);
+            }
         }
         if (batch_done) batch_done(first, std::min(step, count - first));
     }

@@ -94,7 +94,6 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Lines<T> out, Cont
     const int64_t panel_bytes = ops_.cols * d_ * static_cast<int64_t>(sizeof(T));
     const int64_t panels = std::clamp<int64_t>(strip_bytes / panel_bytes, 1, 16);
     const int64_t strip = panels * ops_.cols;
-    const int64_t direction_panels = blocks_of(count_, ops_.rows);
 
     const Source source(rows);
     const bool narrow = source.fits_float32();
@@ -126,27 +125,38 @@ void Batch<T>::project(const Array& rows, const Frame& frame, Lines<T> out, Cont
                 pack(ops_.pack_float64, mine.rows, panel);
             }
         }
-        const auto product = ops_.core[static_cast<int>(Core::dot)];
-        for (int64_t panel = 0; panel < direction_panels; ++panel) {
-            const int64_t first = panel * ops_.rows;
-            const int64_t lists = std::min<int64_t>(ops_.rows, count_ - first);
-            T* place = out.values + first * out.ld + begin;
-            int64_t ld = out.ld;
-            // a block that reaches beyond the lists is written beside them
-            const bool whole = lists == ops_.rows && begin + used * ops_.cols <= out.room;
-            if (!whole) {
-                mine.edge.reserve(ops_.rows * strip);
-                place = mine.edge.data();
-                ld = strip;
-            }
-            product(&as_rows_[first * d_], mine.packed.data(), d_, static_cast<int>(used), nullptr,
-                    place, ld);
-            if (whole) continue;
-            for (int64_t l = 0; l < lists; ++l) {
-                std::copy_n(place + l * ld, end - begin, out.values + (first + l) * out.ld + begin);
-            }
-        }
+        project_packed(mine.packed.data(), begin, end, out, mine.edge);
     });
+}
+
+template <class T>
+void Batch<T>::project(const PackedRows<T>& rows, Coordinates<T>& out) const {
+    Buffer<T> edge;
+    project_packed(rows.as_columns_.data(), 0, rows.rows_, out.lines(), edge);
+}
+
+template <class T>
+void Batch<T>::project_packed(const T* packed, int64_t begin, int64_t end, Lines<T> out,
+                              Buffer<T>& edge) const {
+    const auto product = ops_.core[static_cast<int>(Core::dot)];
+    const int64_t used = blocks_of(end - begin, ops_.cols), width = used * ops_.cols;
+    for (int64_t first = 0; first < count_; first += ops_.rows) {
+        const int64_t lists = std::min<int64_t>(ops_.rows, count_ - first);
+        T* place = out.values + first * out.ld + begin;
+        int64_t ld = out.ld;
+        // a block that reaches beyond the lists is written beside them
+        const bool whole = lists == ops_.rows && begin + width <= out.room;
+        if (!whole) {
+            edge.reserve(ops_.rows * width);
+            place = edge.data();
+            ld = width;
+        }
+        product(&as_rows_[first * d_], packed, d_, static_cast<int>(used), nullptr, place, ld);
+        if (whole) continue;
+        for (int64_t l = 0; l < lists; ++l) {
+            std::copy_n(place + l * ld, end - begin, out.values + (first + l) * out.ld + begin);
+        }
+    }
 }
 
 template <class T>
@@ -248,15 +258,8 @@ void Batch<T>::add_products(const Array& rows, const Frame& frame, Coordinates<T
                     }
                 }
             }
-            std::fill_n(mine.products.data(), sums_of_share, T(0));
-            for (int64_t l = 0; l < count_; l += ops_.rows) {
-                for (int64_t f = 0; f < d_; f += ops_.cols) {
-                    ops_.product(static_cast<int>(std::min<int64_t>(ops_.rows, count_ - l)),
-                                 static_cast<int>(std::min<int64_t>(ops_.cols, d_ - f)), have,
-                                 slopes.of(l) + begin, slopes.ld(), 1,
-                                 &mine.packed[f * feature_block], &mine.products[l * d_ + f], d_);
-                }
-            }
+            pull_packed(mine.packed.data(), feature_block, begin, have, slopes,
+                        mine.products.data());
             double* sum = &sums[share * sums_of_share];
             for (int64_t k = 0; k < sums_of_share; ++k) {
                 sum[k] += static_cast<double>(mine.products[k]);
@@ -270,6 +273,66 @@ void Batch<T>::add_products(const Array& rows, const Frame& frame, Coordinates<T
     }
 }
 
+template <class T>
+void Batch<T>::pull_packed(const T* packed, int64_t panel_rows, int64_t begin, int64_t have,
+                           Coordinates<T>& slopes, T* products) const {
+    std::fill_n(products, count_ * d_, T(0));
+    for (int64_t l = 0; l < count_; l += ops_.rows) {
+        for (int64_t f = 0; f < d_; f += ops_.cols) {
+            ops_.product(static_cast<int>(std::min<int64_t>(ops_.rows, count_ - l)),
+                         static_cast<int>(std::min<int64_t>(ops_.cols, d_ - f)), have,
+                         slopes.of(l) + begin, slopes.ld(), 1, packed + f * panel_rows,
+                         products + l * d_ + f, d_);
+        }
+    }
+}
+
+template <class T>
+void Batch<T>::add_products(const PackedRows<T>& rows, const Frame& frame, Coordinates<T>& slopes,
+                            double* out) const {
+    Buffer<T> products(count_ * d_);
+    for (int64_t begin = 0; begin < rows.rows_; begin += feature_block) {
+        const int64_t have = std::min(feature_block, rows.rows_ - begin);
+        pull_packed(&rows.as_rows_[begin * ops_.cols], rows.rows_, begin, have, slopes,
+                    products.data());
+        for (int64_t k = 0; k < count_ * d_; ++k) {
+            out[k] += static_cast<double>(products[k]) / frame.scale;
+        }
+    }
+}
+
+template <class T>
+PackedRows<T>::PackedRows(const Array& rows, const Frame& frame) : rows_(rows.rows) {
+    const Ops<T>& ops = ops_of<T>(isa());
+    const int64_t d = rows.cols, cols = ops.cols, panels = blocks_of(rows_, cols);
+    as_columns_.reserve(panels * cols * d);
+    as_rows_.reserve(blocks_of(d, cols) * cols * rows_);
+    std::fill_n(as_rows_.data(), blocks_of(d, cols) * cols * rows_, T(0));
+    const Source source(rows);
+    const auto pack = [&]<class S>(auto packer, S) {
+        Buffer<S> copy(cols * d);
+        Buffer<double> norms(cols);
+        for (int64_t from = 0; from < rows_; from += cols) {
+            const int64_t have = std::min(cols, rows_ - from);
+            T* panel = &as_columns_[from * d];
+            const RowsView<S> view = source.block(from, have, copy.data());
+            packer(view.data, view.stride, static_cast<int>(have), d, frame.centre.data(),
+                   frame.scale, 1.0, Norm::squares, static_cast<int>(cols), panel, norms.data());
+            for (int64_t f = 0; f < d; ++f) {
+                T* column = &as_rows_[f / cols * cols * rows_ + f % cols];
+                for (int64_t i = 0; i < have; ++i) column[(from + i) * cols] = panel[f * cols + i];
+            }
+        }
+    };
+    if (source.fits_float32()) {
+        pack(ops.pack_float32, float{});
+    } else {
+        pack(ops.pack_float64, double{});
+    }
+}
+
+template class PackedRows<float>;
+template class PackedRows<double>;
 template class Coordinates<float>;
 template class Coordinates<double>;
 template class Batch<float>;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/buffer.hpp"
@@ -38,6 +39,28 @@ class Coordinates {
     Buffer<T> values_;
 };
 
+// Rows packed for both products, of a small sample that is projected again and again.
+template <class T>
+class PackedRows {
+  public:
+    PackedRows(const Array& rows, const Frame& frame);
+
+  private:
+    template <class>
+    friend class Batch;
+
+    int64_t rows_;
+    Buffer<T> as_columns_;  // column panels: [row / cols][feature][row % cols]
+    Buffer<T> as_rows_;     // the other way round: [feature / cols][row][feature % cols]
+};
+
+// What calls on the same two samples have in common: the frame and, of small ones, packed rows.
+template <class T>
+struct Prepared {
+    Frame frame;
+    std::optional<PackedRows<T>> x, y;
+};
+
 // The directions first, first + count of the slices, packed for the micro-kernels.
 template <class T>
 class Batch {
@@ -52,14 +75,24 @@ class Batch {
                  bool keys = false) const {
         project(rows, frame, out.lines(), control, keys);
     }
+    void project(const PackedRows<T>& rows, Coordinates<T>& out) const;
     // gradient[i][:] += Σ_l slopes[l][i] · direction first + l
     void pull_back(const Array& rows, Coordinates<T>& slopes, T* gradient, Control& control) const;
     // out[l][:] += Σ_i slopes[l][i] · (row i − centre): derivatives by the directions, where slopes
     // of all rows add up to 0
     void add_products(const Array& rows, const Frame& frame, Coordinates<T>& slopes, double* out,
                       Control& control) const;
+    void add_products(const PackedRows<T>& rows, const Frame& frame, Coordinates<T>& slopes,
+                      double* out) const;
 
   private:
+    // of the packed rows begin, …, end − 1
+    void project_packed(const T* packed, int64_t begin, int64_t end, Lines<T> out,
+                        Buffer<T>& edge) const;
+    // products[l][:] = Σ_i slopes[l][i] · row i, for as many rows from `begin` on; panels of
+    // features are of `panel_rows` rows
+    void pull_packed(const T* packed, int64_t panel_rows, int64_t begin, int64_t have,
+                     Coordinates<T>& slopes, T* products) const;
     template <bool keys>
     void pick_columns(const Array& rows, Lines<T> out, Control& control) const;
 

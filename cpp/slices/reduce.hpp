@@ -162,7 +162,7 @@ void transport_slopes(const Cost& cost, const Sorted<T, Ranked<T>>& x,
     if (x.size == y.size && !x.levels) {
         const double share = factor / static_cast<double>(x.size);
         for (int64_t i = 0; i < x.size; ++i) {
-            if ((i & 0xffff) == 0) tick();
+            if ((i & 0xffff) == 0xffff) tick();
             const T slope = static_cast<T>(share * cost.slope(x.value(i) - y.value(i)));
             slopes_x[x.items[i].row] = slope;
             slopes_y[y.items[i].row] = -slope;

@@ -41,8 +41,11 @@ class WeightSlopes {
 
 template <class T, class Cost>
 void transport_by(const Slices& slices, const Cost& of, const Transport& transport,
-                  const TransportResults<T>& results, Control& control) {
-    const Frame frame = frame_of(slices, control, transport.x_weights, transport.y_weights);
+                  const TransportResults<T>& results, Control& control,
+                  const Prepared<T>* prepared) {
+    const Frame frame = prepared
+                            ? prepared->frame
+                            : frame_of(slices, control, transport.x_weights, transport.y_weights);
     const bool weighted = transport.x_weights || transport.y_weights;
     const double p = transport.p, unit = 1 / frame.scale;
     double cost_unit = std::isinf(p) ? unit : std::pow(unit, p), slope_unit = std::pow(unit, p - 1);
@@ -68,7 +71,7 @@ void transport_by(const Slices& slices, const Cost& of, const Transport& transpo
     const auto go = [&]<class Item>(const Reduce<T, Item>& reduce, const BatchDone& done = {},
                                     int64_t kept = 0) {
         run(slices, frame, transport.x_weights, transport.y_weights, results.costs,
-            results.gradients, control, reduce, done, kept);
+            results.gradients, control, reduce, done, kept, prepared);
     };
     if constexpr (requires { cost.slope(0.0); }) {
         const bool by_projections = results.gradients.by_points() || results.gradients.directions;
@@ -116,9 +119,10 @@ void transport_by(const Slices& slices, const Cost& of, const Transport& transpo
 
 template <class T>
 void transport_slices(const Slices& slices, const Transport& transport,
-                      const TransportResults<T>& results, Control& control) {
+                      const TransportResults<T>& results, Control& control,
+                      const Prepared<T>* prepared) {
     const auto with = [&](const auto& cost) {
-        transport_by(slices, cost, transport, results, control);
+        transport_by(slices, cost, transport, results, control, prepared);
     };
     if (transport.p == 1) return with(AbsoluteCost{});
     if (transport.p == 2) return with(SquaredCost{});
@@ -160,7 +164,7 @@ int64_t least_line_memory(int64_t n, int64_t m, bool wide, bool weighted) {
 
 #define PT_INSTANTIATE(T)                                                                          \
     template void transport_slices<T>(const Slices&, const Transport&, const TransportResults<T>&, \
-                                      Control&);                                                   \
+                                      Control&, const Prepared<T>*);                               \
     template void energy_slices<T>(const Slices&, double*, PointGradients<T>, Control&);
 PT_INSTANTIATE(float)
 PT_INSTANTIATE(double)

@@ -12,6 +12,9 @@
 
 namespace pairtile {
 
+template <class T>
+struct Prepared;
+
 // The two samples and the lines they are projected on: column l of `directions` (d × L), or,
 // without directions, the coordinate axes (L = d).
 struct Slices {
@@ -53,9 +56,11 @@ struct TransportResults {
     double* moments = nullptr;
 };
 
+// Along directions, of samples that may be prepared for many calls.
 template <class T>
 void transport_slices(const Slices& slices, const Transport& transport,
-                      const TransportResults<T>& results, Control& control);
+                      const TransportResults<T>& results, Control& control,
+                      const Prepared<T>* prepared = nullptr);
 
 // costs[l] = 2E|X−Y| − E|X−X'| − E|Y−Y'| along direction l; gradients of their mean.
 template <class T>

@@ -59,7 +59,7 @@ struct Tick {
             return;
         }
         for (int64_t block = 0; block < blocks; ++block) {
-            (*this)();
+            if (block > 0) (*this)();
             body(block, *this);
         }
     }

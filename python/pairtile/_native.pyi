@@ -470,6 +470,23 @@ def sliced_direction_slopes(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats]: ...
+
+# the highest points (R, d) on the ways from the starts up, and log W_p there
+def sliced_climbs(
+    x: _Array,
+    y: _Array,
+    starts: _Floats,
+    units: _Floats,
+    p: float,
+    x_weights: _Floats | None,
+    y_weights: _Floats | None,
+    *,
+    rounds: int,
+    kept: int,
+    tol: float,
+    workers: int,
+    progress: _Progress = None,
+) -> tuple[_Floats, _Floats]: ...
 def sliced_plan_distances(
     x: _Array,
     y: _Array,

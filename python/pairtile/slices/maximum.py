@@ -1,20 +1,12 @@
 """The largest one-dimensional transport: ascent on the sphere of directions.
 
-    candidates -> screened on some rows -> the best that are not neighbours: starts
-                                                                     v
-    W_p and its slope along all starts at once, in one pass over the rows per round
-              ^                                                      v
-              └──── trial points: quasi-Newton steps by bisection <──┘──> the best point
+    candidates -> screened on some rows -> the best that are not neighbours: starts -> climbs
 
-log W_p is smooth but where two projections of a sample meet: there it has the ridges of a minimum
-over couplings. BFGS with a bisection that asks for the slope as well as for the value climbs along
-those, too (Lewis and Overton, Nonsmooth optimization via quasi-Newton methods, 2013). Of the slope
-along the sphere and H = I, a step of 1 is one of power iteration on the fixed coupling.
+A climb is the backend's: quasi-Newton steps along the slope of W_p, see `_backends/climbs.py`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -30,25 +22,17 @@ from pairtile.slices.reach import InReach, out_of_reach
 from pairtile.slices.wasserstein import sliced_wasserstein
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    # points of the sphere (R, d), numbers of the climbs they belong to, rounds so far
-    # -> log W_p, its slope
-    Height = Callable[[Floats, NDArray[np.intp], int], tuple[Floats, Floats]]
 
 _CANDIDATES = 512  # random directions that are screened
 _ROWS = 4096  # of each sample, to screen on
+_SEEN_AT_ONCE = 32  # candidates whose neighbours are looked at
 _AXES = 8  # directions of largest difference in variance among the candidates
 _SWEEPS = 10  # of the iteration that finds these
-_HEAT = 10  # rounds in which three times as many starts climb as go on
 _NARROW = 10  # features up to which others near the best point are looked at
-_APART = 1e-2  # the angle within which the lower one of two climbs ends
-_AROUND = 1.0, 1e-4  # how far from the best point of all climbs others are looked for
-_DENSE = 256  # features up to which a climb remembers curvature as a matrix
-_SMALL = 1 << 20  # multiplications and sorted values of a round that are not worth threads
+_AROUND = 1e-4  # of 1: how far at least from the best point of all climbs others are looked for
 
 
 class _MaxSliced(NamedTuple):
@@ -76,7 +60,7 @@ class _Samples:
         self._weights = (wa, wb)
         self._backend = choose.module(a, b)
 
-    def distances(self, along: Floats, report: Any = None) -> Floats:
+    def distances(self, along: Floats, report: Any) -> Floats:
         """W_p along each direction, whatever becomes of p-th powers."""
         costs = self._backend.sliced_costs(
             *self.sets, along, self.p, *self._weights, gradient=False, direction_weights=None,
@@ -91,14 +75,20 @@ class _Samples:
             ).distances
         return found
 
-    def slopes(self, along: Floats, report: Any) -> tuple[Floats, Floats]:
-        """W_p^p along each direction, and its derivatives by it: (L,) and (d, L)."""
-        work = along.shape[1] * sum(map(len, self.sets)) * (len(along) + 64)
-        workers = 1 if work < _SMALL else self._workers
-        found: tuple[Floats, Floats] = self._backend.sliced_direction_slopes(
-            *self.sets, along, self.p, *self._weights, workers=workers, progress=report
-        )
-        return found
+    def highest(
+        self, starts: Floats, units: Floats, rounds: int, kept: int, tol: float, report: Any
+    ) -> Floats:
+        """The point of largest distance that climbs from the starts come to, `units` far there."""
+        alive = units > 0
+        if not alive.any():
+            first: Floats = starts[0]
+            return first
+        points, heights = self._backend.sliced_climbs(
+            *self.sets, starts[alive], units[alive], self.p, *self._weights,
+            rounds=rounds, kept=kept, tol=tol, workers=self._workers, progress=report,
+        )  # fmt: skip
+        highest: Floats = points[np.argmax(heights)]
+        return highest
 
     def some(self, generator: np.random.Generator) -> _Samples:
         """Of at most `_ROWS` rows each, drawn by their weights."""
@@ -223,9 +213,11 @@ def max_sliced_wasserstein(
             drawn = sphere_directions(dim, _CANDIDATES, rng=generator)
             candidates = np.column_stack([some.axes(drawn[:, : min(dim, _AXES)]), drawn])
             for report, most in zip(reports, rounds, strict=True):
-                starts = _starts(some, candidates, 3 * n_restarts)
-                limits = _Limits(most, n_restarts, tol)
-                best = _highest(samples, starts, limits, report)
+                begun = _begun(report)
+                starts, units = _starts(some, candidates, 3 * n_restarts, begun)
+                if some is not samples:
+                    units = samples.distances(starts.T, begun)
+                best = samples.highest(starts, units, most, n_restarts, tol, report)
                 some, candidates = samples, _around(best, generator)
     best = best / np.linalg.norm(best)
     best *= np.copysign(1.0, best[np.argmax(np.abs(best))])
@@ -236,180 +228,44 @@ def max_sliced_wasserstein(
     return MaxSliced(value, validate.like(x, y)(best))
 
 
-def _starts(some: _Samples, candidates: Floats, count: int) -> Floats:
-    """The best candidates, (R, d), first those without a better one among their neighbours."""
-    least = candidates.shape[1] - 1 - min(2 * (len(candidates) - 1), 16)  # so many, and itself
-    distances = some.distances(candidates)
+def _begun(report: Any) -> Any:
+    """What reports of calls before a climb come to: no round of it is done."""
+    return report and (lambda *_: report(0, 1))
+
+
+def _starts(some: _Samples, candidates: Floats, count: int, report: Any) -> tuple[Floats, Floats]:
+    """The best candidates, (R, d), and the distances along them.
+
+    First those of the better half without a better one among their neighbours.
+    """
+    neighbours = min(2 * (len(candidates) - 1), 16)
+    distances = some.distances(candidates, report)
     order = np.argsort(-distances, kind="stable")
-    free = passed = order[:0]
-    for high in (order[: 4 * count], order):  # of all only if few of the highest are free
-        near = np.abs(candidates[:, high].T @ candidates)
-        is_near = near >= np.partition(near, least, axis=1)[:, least, None]
-        below = (is_near & (distances > distances[high, None])).any(axis=1)
-        free, passed = high[~below], high[below]
+    points = candidates.T[order]
+    others = np.ascontiguousarray(points.T)
+    free: list[int] = []
+    for first in range(0, len(points) // 2, _SEEN_AT_ONCE):
         if len(free) >= count:
             break
-    starts: Floats = candidates.T[np.concatenate([free, passed])[:count]]
-    return starts
+        near = points[first : first + _SEEN_AT_ONCE] @ others
+        np.abs(near, out=near)
+        # of the better ones, which come before it, how near the nearest is
+        among = np.tril(near[:, first : first + len(near)], -1)
+        nearest = np.maximum(among.max(axis=1), near[:, :first].max(axis=1, initial=0.0))
+        nearest[: first == 0] = -1.0  # the best has none
+        # and how many, with the candidate itself, are nearer
+        nearer = near > nearest[:, None]
+        free += [first + i for i, row in enumerate(nearer) if np.count_nonzero(row) > neighbours]
+    passed = np.ones(len(points), dtype=np.bool_)
+    passed[free] = False
+    chosen = [*free, *np.flatnonzero(passed)][:count]
+    return points[chosen], distances[order[chosen]]
 
 
 def _around(best: Floats, generator: np.random.Generator) -> Floats:
     """The point and others at all distances from it, one per column."""
     others = generator.standard_normal((len(best), _CANDIDATES))
     others /= np.linalg.norm(others, axis=0)
-    others *= np.geomspace(*_AROUND, _CANDIDATES)
+    others *= _AROUND ** np.linspace(0, 1, _CANDIDATES)
     points = best[:, None] + np.column_stack([np.zeros(len(best)), others])
     return np.asarray(points / np.linalg.norm(points, axis=0), dtype=np.float64)
-
-
-def _highest(samples: _Samples, starts: Floats, limits: _Limits, report: Any) -> Floats:
-    """The point of largest distance that climbs from all starts come to."""
-    units = samples.distances(starts.T, report and (lambda *_: report(0, 1)))
-    alive = units > 0
-    if not alive.any():
-        first: Floats = starts[0]
-        return first
-    starts, units = starts[alive], units[alive]
-
-    def height(points: Floats, which: NDArray[np.intp], rounds: int) -> tuple[Floats, Floats]:
-        """Log W_p and its slope along the sphere; powers are of W_p / unit."""
-
-        def told(done: int, total: int) -> None:
-            report(rounds * total + done, limits.rounds * total)
-
-        along = (points / units[which, None]).T
-        costs, slopes = samples.slopes(along, None if report is None else told)
-        with np.errstate(divide="ignore", over="ignore"):
-            heights = np.log(costs) / samples.p + np.log(units[which])
-        rise = np.zeros_like(points)
-        some = (costs > 0) & (costs < math.inf)
-        rise[some] = slopes.T[some] / (units[which] * samples.p * costs)[some, None]
-        return heights, _along(points, rise)
-
-    points, heights = _climb(height, starts, limits)
-    highest: Floats = points[np.argmax(heights)]
-    return highest
-
-
-def _along(points: Floats, vectors: Floats) -> Floats:
-    """What of vectors is along the sphere."""
-    return vectors - points * _dots(points, vectors)[:, None]
-
-
-def _dots(a: Floats, b: Floats) -> Floats:
-    found: Floats = np.einsum("rd,rd->r", a, b)
-    return found
-
-
-class _Limits(NamedTuple):
-    """How far climbs go."""
-
-    rounds: int
-    kept: int  # climbs that go on after `_HEAT` rounds, the highest
-    tol: float
-
-
-def _climb(height: Height, points: Floats, limits: _Limits) -> tuple[Floats, Floats]:
-    """The highest points on the ways from these up, and their heights."""
-    tol = limits.tol
-    everyone = np.arange(len(points))
-    heights, slopes = height(points, everyone, 0)
-    best, best_heights, before = points.copy(), heights.copy(), heights.copy()
-    curvature = _Curvature(*points.shape)
-    steps = slopes.copy()
-    lengths, low, high = (np.full(len(points), value) for value in (1.0, 0.0, math.inf))
-    climbing = np.linalg.norm(slopes, axis=1) > tol
-    for done in range(1, limits.rounds):
-        if done % _HEAT == 0:
-            climbing &= (best_heights - before > tol) & ~_follows(best, best_heights)
-            before = best_heights.copy()
-        if done == _HEAT:
-            order = np.lexsort((-best_heights, ~climbing))  # those at their end ask for no more
-            climbing[order[limits.kept :]] = False
-        if not climbing.any():
-            break
-        at = everyone[climbing]
-        ends = points[at] + lengths[at, None] * steps[at]
-        sizes = np.linalg.norm(ends, axis=1)
-        ends /= sizes[:, None]
-        reached, slope_there = height(ends, at, done)
-        higher = reached > best_heights[at]
-        best[at[higher]], best_heights[at[higher]] = ends[higher], reached[higher]
-        # the weak conditions of Wolfe: high enough, and no longer as steep
-        steep = _dots(slopes[at], steps[at])
-        too_long = ~(reached - heights[at] >= 1e-4 * lengths[at] * steep)
-        too_short = ~too_long & (_dots(slope_there, steps[at]) / sizes > 0.9 * steep)
-        high[at[too_long]] = lengths[at[too_long]]
-        low[at[too_short]] = lengths[at[too_short]]
-        there = ~(too_long | too_short)
-        moved = at[there]
-        if len(moved):
-            gains = reached[there] - heights[moved]
-            taken = _along(ends[there], lengths[moved, None] * steps[moved])
-            fall = _along(ends[there], slopes[moved]) - slope_there[there]
-            points[moved], heights[moved] = ends[there], reached[there]
-            slopes[moved] = slope_there[there]
-            steps[moved] = curvature.steps(moved, points[moved], slopes[moved], taken, fall)
-            low[moved], high[moved] = 0.0, math.inf
-            steepness = np.linalg.norm(slopes[moved], axis=1)
-            climbing[moved] = (steepness > tol) & (gains > 1e-3 * tol)
-        lengths[at] = np.where(np.isinf(high[at]), 2 * low[at], (low[at] + high[at]) / 2)
-        lengths[moved] = 1.0
-        span = np.where(np.isinf(high), 1.0, high - low) * np.linalg.norm(steps, axis=1)
-        climbing &= span > 1e-3 * tol
-    return best, best_heights
-
-
-def _follows(points: Floats, heights: Floats) -> NDArray[np.bool_]:
-    """Which are where a higher one is, or an equal one before them."""
-    near = np.abs(points @ points.T) > math.cos(_APART)
-    rank = np.argsort(np.argsort(-heights, kind="stable"))
-    found: NDArray[np.bool_] = np.any(near & (rank < rank[:, None]), axis=1)
-    return found
-
-
-class _Curvature:
-    """What climbs have learnt of the curvature: their next steps, from the slopes.
-
-    BFGS, of all steps by a matrix for each climb, or of the last one where that would be too large.
-    """
-
-    def __init__(self, climbs: int, dim: int) -> None:
-        self._inverse = np.tile(np.eye(dim), (climbs, 1, 1)) if dim <= _DENSE else None
-        self._fresh = np.ones(climbs, dtype=np.bool_)
-
-    def steps(
-        self, which: NDArray[np.intp], points: Floats, slopes: Floats, taken: Floats, fall: Floats
-    ) -> Floats:
-        """After steps `taken`, on which the slopes have fallen by `fall`."""
-        product = _dots(taken, fall)
-        bent = product > 1e-14 * np.linalg.norm(taken, axis=1) * np.linalg.norm(fall, axis=1)
-        found = slopes.copy()
-        if self._inverse is None:
-            found[bent] = _from_last(slopes[bent], taken[bent], fall[bent], product[bent])
-        else:
-            self._learn(self._inverse, which[bent], taken[bent], fall[bent], product[bent])
-            found = np.einsum("rij,rj->ri", self._inverse[which], slopes)
-        found = _along(points, found)
-        down = _dots(found, slopes) <= 0
-        found[down] = slopes[down]
-        return found
-
-    def _learn(
-        self, memory: Floats, which: NDArray[np.intp], taken: Floats, fall: Floats, product: Floats
-    ) -> None:
-        inverse, fresh = memory[which], self._fresh[which]
-        inverse[fresh] *= (product / _dots(fall, fall))[fresh, None, None]
-        self._fresh[which] = False
-        image = np.einsum("rij,rj->ri", inverse, fall)
-        weight = (1 + _dots(fall, image) / product) / 2
-        half = (weight[:, None] * taken - image) / product[:, None]
-        inverse += np.stack([half, taken], axis=2) @ np.stack([taken, half], axis=1)
-        memory[which] = inverse
-
-
-def _from_last(slopes: Floats, taken: Floats, fall: Floats, product: Floats) -> Floats:
-    """The matrix of BFGS after one step, times the slopes."""
-    share = (_dots(taken, slopes) / product)[:, None]
-    image = (slopes - share * fall) * (product / _dots(fall, fall))[:, None]
-    return image + (share - (_dots(fall, image) / product)[:, None]) * taken

@@ -49,7 +49,7 @@ from pairtile._backends.cuda.losses import (
     softmax_losses,
     supcon_losses,
 )
-from pairtile._backends.cuda.maximum import sliced_direction_slopes
+from pairtile._backends.cuda.maximum import sliced_climbs, sliced_direction_slopes
 from pairtile._backends.cuda.memory import device_count, least_memory
 from pairtile._backends.cuda.moments import kernel_moments, kernel_subset_sums
 from pairtile._backends.cuda.neighbors import (
@@ -128,6 +128,7 @@ __all__ = [
     "relabelled_line_costs",
     "row_pulls",
     "sigmoid_losses",
+    "sliced_climbs",
     "sliced_costs",
     "sliced_direction_slopes",
     "sliced_energy_costs",

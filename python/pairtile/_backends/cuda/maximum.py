@@ -1,4 +1,4 @@
-"""W_p^p along directions and its derivatives by them, on the GPU."""
+"""W_p^p along directions and its derivatives by them, on the GPU; climbs along these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
+from pairtile._backends.climbs import highest_points
 from pairtile._backends.cuda.memory import device_of
 from pairtile._backends.cuda.slices import Lines, Transport
 
@@ -39,3 +40,28 @@ def sliced_direction_slopes(
         for batch, lists in transport.batches(progress):
             lines.add_turns(batch, lists, transport.slopes(batch), turns)
         return transport.costs(), turns.get().T
+
+
+def sliced_climbs(
+    x: Any,
+    y: Any,
+    starts: Floats,
+    units: Floats,
+    p: float,
+    x_weights: Floats | None,
+    y_weights: Floats | None,
+    *,
+    rounds: int,
+    kept: int,
+    tol: float,
+    workers: int,
+    progress: Report | None = None,
+) -> tuple[Floats, Floats]:
+    """The highest points (R, d) on the ways from the starts up, and log W_p there."""
+
+    def slopes(along: Floats, report: Report | None) -> tuple[Floats, Floats]:
+        return sliced_direction_slopes(
+            x, y, along, p, x_weights, y_weights, workers=workers, progress=report
+        )
+
+    return highest_points(slopes, starts, units, p, progress, rounds=rounds, kept=kept, tol=tol)

@@ -43,7 +43,7 @@ from pairtile._backends.numpy.losses import (
     softmax_states,
     supcon_losses,
 )
-from pairtile._backends.numpy.maximum import sliced_direction_slopes
+from pairtile._backends.numpy.maximum import sliced_climbs, sliced_direction_slopes
 from pairtile._backends.numpy.neighbors import (
     Index,
     distance_quantile,
@@ -116,6 +116,7 @@ __all__ = [
     "relabelled_line_costs",
     "row_pulls",
     "sigmoid_losses",
+    "sliced_climbs",
     "sliced_costs",
     "sliced_direction_slopes",
     "sliced_energy_costs",

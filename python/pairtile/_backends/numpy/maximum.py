@@ -1,7 +1,8 @@
-"""NumPy twin of `sliced_direction_slopes`: W_p^p along directions and its derivatives by them."""
+"""NumPy twin of W_p^p along directions, of its derivatives by them and of climbs along these."""
 
 import numpy as np
 
+from pairtile._backends.climbs import highest_points
 from pairtile._backends.numpy.slices import Array, Float64, Progress, sliced_costs
 
 
@@ -37,3 +38,28 @@ def sliced_direction_slopes(
         if progress is not None:
             progress(at + 1, len(costs))
     return costs, slopes
+
+
+def sliced_climbs(
+    x: Array,
+    y: Array,
+    starts: Float64,
+    units: Float64,
+    p: float,
+    x_weights: Float64 | None,
+    y_weights: Float64 | None,
+    *,
+    rounds: int,
+    kept: int,
+    tol: float,
+    workers: int,
+    progress: Progress = None,
+) -> tuple[Float64, Float64]:
+    """The highest points (R, d) on the ways from the starts up, and log W_p there."""
+
+    def slopes(along: Float64, report: Progress) -> tuple[Float64, Float64]:
+        return sliced_direction_slopes(
+            x, y, along, p, x_weights, y_weights, workers=workers, progress=report
+        )
+
+    return highest_points(slopes, starts, units, p, progress, rounds=rounds, kept=kept, tol=tol)
