@@ -189,7 +189,7 @@ struct Ops {
                              double* sum);
     void (*log_sum_exp_cols)(const T* tile, int64_t ld, int rows, int cols, double* max,
                              double* sum);
-    // both; `max` becomes a number near the largest
+    // both, of one exponential for each pair
     void (*log_sum_exp_rows_and_cols)(const T* tile, int64_t ld, int rows, int cols,
                                       double* row_max, double* row_sum, double* col_max,
                                       double* col_sum);

@@ -525,7 +525,8 @@ def test_directions_of_clip():
     for field in GRADIENTS[:3]:
         halves = (getattr(rows, field) + getattr(cols, field)) / 2
         np.testing.assert_allclose(getattr(both, field), halves, atol=1e-14)
-    np.testing.assert_array_equal(both.lse_col, cols.lse_col)
+    # two ways to sum: one exponential for rows and columns, or one for columns alone
+    np.testing.assert_allclose(both.lse_col, cols.lse_col, rtol=1e-15)
     options["targets"] = np.arange(8) + options.pop("target_offset")
     same(rows, pt.info_nce(x, y, **options))
     # columns are rows of the other set

@@ -189,17 +189,25 @@ void scale_tile(T* tile, int64_t ld, int rows, int cols, T factor) {
     }
 }
 
+// By registers: g++ 12 would compare lane by lane. With a NaN it may be any of them, or NaN.
 template <class T>
-PAIRTILE_HD T largest_of(const T* row, int cols) {
-    T lane[sum_lanes];
-    for (int l = 0; l < sum_lanes; ++l) lane[l] = -static_cast<T>(__builtin_inf());
+T largest_of(const T* row, int cols) {
+    using V = Vec<T>;
+    typename V::Reg even = V::broadcast(row[0]), odd = even;
     int j = 0;
-    for (; j + sum_lanes <= cols; j += sum_lanes) {
-        for (int l = 0; l < sum_lanes; ++l) lane[l] = row[j + l] > lane[l] ? row[j + l] : lane[l];
+    for (; j + 2 * V::lanes <= cols; j += 2 * V::lanes) {
+        even = V::max(V::load(row + j), even);
+        odd = V::max(V::load(row + j + V::lanes), odd);
     }
-    for (int l = 0; j + l < cols; ++l) lane[l] = row[j + l] > lane[l] ? row[j + l] : lane[l];
-    T largest = lane[0];
-    for (int l = 1; l < sum_lanes; ++l) largest = lane[l] > largest ? lane[l] : largest;
+    T lane[2][V::lanes];
+    V::store(lane[0], even);
+    V::store(lane[1], odd);
+    T largest = lane[0][0];
+    for (int l = 0; l < V::lanes; ++l) {
+        const T high = lane[0][l] > lane[1][l] ? lane[0][l] : lane[1][l];
+        largest = high > largest ? high : largest;
+    }
+    for (; j < cols; ++j) largest = row[j] > largest ? row[j] : largest;
     return largest;
 }
 
@@ -253,16 +261,15 @@ void log_sum_exp_cols(const T* tile, int64_t ld, int rows, int cols, double* max
     }
 }
 
-// Both at once, of one exponential for each pair, e^{x − reference}. The reference stays that of
-// the tiles before while logits are near it, so that sums are added as they are. A row (or column)
-// whose largest term is nearly all of its sum is summed by itself: there its loss is small, and is
-// kept.
+// Both at once, of one exponential for each pair, e^{x − top}, top being the largest of some
+// columns. Of the terms of a row (or column) the largest stays apart: what the others add to it is
+// its loss, which keeps its digits however small it is. One that is far below the top, where
+// differences of logits have fewer digits, is summed by itself.
 template <class T>
 void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, double* row_max,
                                double* row_sum, double* col_max, double* col_sum) {
     constexpr int strip = 256;
-    constexpr double apart = 8.0, least = 3e-4, rest = 1.5;  // e^−8 is more than `least`
-    const T nothing = -static_cast<T>(__builtin_inf());
+    constexpr T nothing = -static_cast<T>(__builtin_inf()), far = T(16), most = T(80);
     for (int first = 0; first < cols; first += strip) {
         const int n = cols - first < strip ? cols - first : strip;
         T col_top[strip], row_top[64], top = nothing;
@@ -273,67 +280,87 @@ void log_sum_exp_rows_and_cols(const T* tile, int64_t ld, int rows, int cols, do
             row_top[i] = largest_of(row, n);
             top = row_top[i] > top ? row_top[i] : top;
         }
-        const double before = col_max[first], away = static_cast<double>(top) - before;
-        const bool stays = away <= apart && away >= -apart;
-        const double reference = stays ? before : static_cast<double>(reference_of(top));
-        const T shift = static_cast<T>(reference);
+        const T shift = reference_of(top);
 
-        T part[strip];
-        for (int j = 0; j < n; ++j) part[j] = T(0);
+        // of columns with what came before: its largest is a term like others
+        T before[strip], known[strip], largest[strip], rest[strip];
+        for (int j = 0; j < n; ++j) before[j] = static_cast<T>(col_max[first + j]);
+        for (int j = 0; j < n; ++j) {
+            const T above = before[j] - shift;
+            known[j] = exponential_of_at_most_88(above < most ? above : most);
+            largest[j] = known[j];
+            rest[j] = T(0);
+        }
+        T row_others[64];  // in units of the largest
         for (int i = 0; i < rows; ++i) {
             const T* __restrict row = tile + i * ld + first;
-            T* __restrict to = part;
-            T lane[sum_lanes] = {};
+            T* __restrict col_largest = largest;
+            T* __restrict col_rest = rest;
+            T lane_largest[sum_lanes] = {}, lane_rest[sum_lanes] = {};
+            const auto push = [&](int j, int l) {
+                const T term = exponential_of_at_most_88(row[j] - shift);
+                // min and max of registers; a NaN stays in the sum
+                col_rest[j] += col_largest[j] < term ? col_largest[j] : term;
+                col_largest[j] = col_largest[j] > term ? col_largest[j] : term;
+                lane_rest[l] += lane_largest[l] < term ? lane_largest[l] : term;
+                lane_largest[l] = lane_largest[l] > term ? lane_largest[l] : term;
+            };
             int j = 0;
             for (; j + sum_lanes <= n; j += sum_lanes) {
-                for (int l = 0; l < sum_lanes; ++l) {
-                    const T term = exponential_of_at_most_88(row[j + l] - shift);
-                    to[j + l] += term;
-                    lane[l] += term;
+                for (int l = 0; l < sum_lanes; ++l) push(j + l, l);
+            }
+            for (int l = 0; j + l < n; ++l) push(j + l, l);
+            for (int half = sum_lanes / 2; half; half /= 2) {
+                for (int l = 0; l < half; ++l) {
+                    const T other = lane_largest[l + half];
+                    lane_rest[l] +=
+                        lane_rest[l + half] + (lane_largest[l] < other ? lane_largest[l] : other);
+                    lane_largest[l] = other > lane_largest[l] ? other : lane_largest[l];
                 }
             }
-            for (int l = 0; j + l < n; ++l) {
-                const T term = exponential_of_at_most_88(row[j + l] - shift);
-                to[j + l] += term;
-                lane[l] += term;
-            }
-            double sum = 0.0;
-            for (int l = 0; l < sum_lanes; ++l) sum += static_cast<double>(lane[l]);
-            const double largest = static_cast<double>(exponential(row_top[i] - shift));
-            LogSumExp state{row_max[i], row_sum[i]};
-            state.merge(LogSumExp{reference, sum});
-            const double all = state.sum * exponential(state.max - reference);
-            if (all >= rest * largest && largest >= least) {
-                row_max[i] = state.max;
-                row_sum[i] = state.sum;
-            } else {
-                log_sum_exp_rows(row, ld, 1, n, row_max + i, row_sum + i);
-            }
+            row_others[i] = lane_rest[0] / lane_largest[0];
         }
-        int others = 0;  // columns that need more than an addition
+        // what was summed before, in units of the new largest, and what is added
+        T factor[strip], added[strip];
+        int apart = 0;
         for (int j = 0; j < n; ++j) {
-            const T largest = exponential_of_at_most_88(col_top[j] - shift);
-            const T met =
-                col_max[first + j] == reference ? static_cast<T>(col_sum[first + j]) : T(0);
-            const bool kept = met + part[j] >= T(rest) * largest && largest >= T(least);
-            col_top[j] = kept ? part[j] : T(0);
-            others += !(col_top[j] > T(0));
-        }
-        for (int j = 0; j < n; ++j) others += col_max[first + j] != reference;
-        if (others == 0) {
-            for (int j = 0; j < n; ++j) col_sum[first + j] += static_cast<double>(part[j]);
-            continue;
+            const T high = col_top[j] > before[j] ? col_top[j] : before[j];
+            const bool is_far = high < shift - far && col_top[j] > nothing;
+            const bool some = largest[j] > T(0) && !is_far;
+            factor[j] = some ? known[j] / largest[j] : T(1);
+            added[j] = some ? rest[j] / largest[j] : is_far ? T(0) : rest[j];
+            before[j] = is_far ? before[j] : high;
+            apart += is_far;
         }
         for (int j = 0; j < n; ++j) {
-            if (col_top[j] > T(0)) {
+            double* sum = col_sum + first + j;
+            *sum = 1.0 +
+                   ((*sum - 1.0) * static_cast<double>(factor[j]) + static_cast<double>(added[j]));
+            col_max[first + j] = static_cast<double>(before[j]);
+        }
+        if (apart > 0) {
+            double max[strip], sum[strip];
+            for (int j = 0; j < n; ++j) max[j] = -__builtin_inf(), sum[j] = 0.0;
+            log_sum_exp_cols(tile + first, ld, rows, n, max, sum);
+            for (int j = 0; j < n; ++j) {
+                const T high = col_top[j] > before[j] ? col_top[j] : before[j];
+                if (!(high < shift - far && col_top[j] > nothing)) continue;
                 LogSumExp state{col_max[first + j], col_sum[first + j]};
-                state.merge(LogSumExp{reference, static_cast<double>(part[j])});
+                state.merge(LogSumExp{max[j], sum[j]});
                 col_max[first + j] = state.max;
                 col_sum[first + j] = state.sum;
-            } else {
-                log_sum_exp_cols(tile + first + j, ld, rows, 1, col_max + first + j,
-                                 col_sum + first + j);
             }
+        }
+        for (int i = 0; i < rows; ++i) {
+            if (!(row_top[i] >= shift - far)) {
+                log_sum_exp_rows(tile + i * ld + first, ld, 1, n, row_max + i, row_sum + i);
+                continue;
+            }
+            LogSumExp state{row_max[i], row_sum[i]};
+            state.merge(LogSumExp{static_cast<double>(row_top[i]),
+                                  1.0 + static_cast<double>(row_others[i])});
+            row_max[i] = state.max;
+            row_sum[i] = state.sum;
         }
     }
 }
