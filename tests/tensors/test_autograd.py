@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -746,6 +747,37 @@ def test_gradients_that_are_changed_are_not_given_again(torch):
     found.zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(loss, x)
+
+
+# --- what a call costs ---------------------------------------------------------------------------
+
+
+def calls_of(function):
+    """How often Python code calls a function, of Python or of C, while this one runs."""
+    made = []
+    function()  # once before, for what is remembered
+    sys.setprofile(lambda frame, event, what: made.append(event))
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return made.count("call") + made.count("c_call")
+
+
+@pytest.mark.parametrize("name", ["info_nce", "clip_loss", "siglip_loss"])
+def test_autograd_takes_few_calls_beyond_the_function_on_arrays(name, torch):
+    """A call is a small fraction of a microsecond, and both are to be within 100 of each other."""
+    import pairtile.torch as mine
+
+    x, y = sets(8, 8, 4, dtype="float32")
+    arrays = [rows.detach().numpy() for rows in (x, y)]
+
+    def there_and_back():
+        getattr(mine, name)(x, y, temperature=1.0).backward()
+        x.grad = y.grad = None
+
+    plain = calls_of(lambda: getattr(pt, name)(*arrays, temperature=1.0, grad=True))
+    assert calls_of(there_and_back) - plain <= 150
 
 
 # --- what is computed ----------------------------------------------------------------------------
