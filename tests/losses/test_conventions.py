@@ -201,6 +201,44 @@ def test_masks_of_gist(margin):
     close(got, cross_entropy(scores, np.arange(8)))
 
 
+# --- MoCo -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle("torch")
+@pytest.mark.parametrize("others", [False, True])
+def test_queues_of_moco(others):
+    """Queries against their own key and a queue; or against the keys of other rows as well."""
+    import torch
+
+    import pairtile.torch
+
+    normalize, temperature = torch.nn.functional.normalize, 0.07
+    q, k, queue = (torch.tensor(rows_of(n, 5, 20 + i)) for i, n in enumerate((9, 9, 30)))
+    q = (q + k).requires_grad_()
+
+    def plain():
+        x, keys, held = normalize(q), normalize(k), normalize(queue)
+        positive = x @ keys.T if others else (x * keys).sum(dim=1, keepdim=True)
+        logits = torch.cat([positive, x @ held.T], dim=1) / temperature
+        labels = torch.arange(9) if others else torch.zeros(9, dtype=torch.long)
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    def ours():
+        options = {"temperature": temperature, "normalize": True}
+        if others:
+            return pairtile.torch.info_nce(q, torch.cat([k, queue]), **options)
+        x, keys, first = normalize(q), normalize(k), normalize(queue[0], dim=0)
+        none = torch.zeros(9, dtype=torch.long)
+        rows = pairtile.torch.info_nce(q, queue, targets=none, reduction="none", **options)
+        of_queue = rows + x @ first / temperature  # its log-sum-exp
+        return torch.nn.functional.softplus(of_queue - (x * keys).sum(dim=1) / temperature).mean()
+
+    found, right = ours(), plain()
+    assert found.item() == pytest.approx(right.item(), rel=1e-12)
+    (mine,), (expected,) = (torch.autograd.grad(loss, q) for loss in (found, right))
+    torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-13)
+
+
 # --- sampled softmax ------------------------------------------------------------------------------
 
 
