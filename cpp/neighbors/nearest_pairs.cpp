@@ -122,9 +122,7 @@ class NearestPairs {
                 const auto [row, col, places] = pair_at(place, tile.col + past + j);
                 const double value = norm + static_cast<double>(finishing ? in_full[h] : values[j]);
                 const double low = value - formula.error_at(value, error);
-                if (is_after(std::max(low, least_), row, {formula.unit * bound.value, bound.row})) {
-                    continue;
-                }
+                if (is_after(std::max(low, least_), row, packed(bound))) continue;
                 const double canonical = pairs_.canonical(places.row, places.col, task.worker);
                 if (!(canonical == canonical) || is_after(canonical, row, bound)) continue;
                 found.push_back(
@@ -168,6 +166,14 @@ class NearestPairs {
 
     static bool is_after(double value, int64_t row, const Selection::Bound& bound) {
         return value > bound.value || (value == bound.value && row > bound.row);
+    }
+
+    // In packed units. A bound that vanishes there, of rows near to one another beside the largest
+    // ones, is not that of equal rows: no value is known to tie with it.
+    Selection::Bound packed(const Selection::Bound& bound) const {
+        const double value = pairs_.formula.unit * bound.value;
+        const bool rounded = std::fabs(value) < std::numeric_limits<double>::min();
+        return {rounded && bound.value != 0.0 ? std::nextafter(value, INFINITY) : value, bound.row};
     }
 
     PairFilter<T> pairs_;

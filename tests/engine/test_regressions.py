@@ -51,6 +51,22 @@ def test_rows_that_are_almost_parallel(step):
     np.testing.assert_array_equal(pt.radius_count(x, radius=radius, metric=metric), counts)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean"])
+@pytest.mark.parametrize("far", [1e110, 1e145])
+def test_the_nearest_pairs_beside_rows_very_far_away(metric, far):
+    """Differences of 1e-75 have squares that vanish beside those of the largest rows: in that unit
+    they were taken to tie, and the pair of the first rows won."""
+    rng = np.random.default_rng(0)
+    x = 1e-75 * rng.permutation(400)[:, None] * np.array([[1.0, 0.5]])
+    x[-1] = -far
+    i, j = np.triu_indices(400, 1)
+    order = np.lexsort((j, i, pt.pairwise_distances(x, metric="sqeuclidean")[i, j]))
+    for count in (1, 3, 500):
+        found = pt.top_pairs(x, count, metric=metric)
+        np.testing.assert_array_equal(found.i, i[order[:count]])
+        np.testing.assert_array_equal(found.j, j[order[:count]])
+
+
 @pytest.mark.parametrize("d", [2, 16, 100])
 @pytest.mark.parametrize("offset", [1e3, 1e5, 1e6])
 @pytest.mark.parametrize("precision", PRECISIONS)
