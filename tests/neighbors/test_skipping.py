@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pairtile as pt
-from backends import native_and_twin
+from backends import native_and_twin, parts
 from metrics import METRICS, named, narrowed
 from strategies import pairs_of_sets, point_sets
 
@@ -79,7 +79,7 @@ def test_self_join_equals_twin(metric, data, points):
         assert_same(*native_and_twin(pt.knn, x, k=k, **named(metric, x)))
 
 
-@pytest.mark.parametrize("name", ["", "float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("name", ["", "float32", "float64", "bfloat16", "int8", "int16"])
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
 @given(
     data=st.data(),
@@ -133,13 +133,16 @@ def test_hard_data(kind, metric, dtype):
         assert_nothing_changes(x[::3], x[1::2], k=k, **named(metric, x))
 
 
-@pytest.mark.parametrize("d", [2, 6])
+@pytest.mark.parametrize(
+    ("d", "metric"),
+    [(2, "euclidean"), (6, "euclidean"), (3, "manhattan"), (5, "cosine"), (3, "mahalanobis")],
+)
 @given(data=st.data())
-def test_predicates(d, data):
+def test_predicates(d, metric, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
     n, m = data.draw(SIZES, label="n"), data.draw(SIZES, label="m")
     x, y = (rng.random((rows, d)).astype(np.float32) for rows in (n, m))
-    options = {}
+    options = named(metric, d)
     if data.draw(st.booleans(), label="groups"):
         options["query_groups"], options["reference_groups"] = (
             rng.integers(4, size=rows) for rows in (n, m)
@@ -189,6 +192,27 @@ def test_radius_counts_equal_twin(metric, data, sets):
             pt.radius_count, x, y, radius=radius, closed=closed, **named(metric, x), workers=2
         )
     np.testing.assert_array_equal(native, twin)
+
+
+@pytest.mark.parametrize("metric", BOUNDED)
+@given(data=st.data(), points=point_sets(rows=SIZES.filter(lambda n: n > 1), features=FEW_FEATURES))
+def test_radii_of_rows_equal_twin(metric, data, points):
+    """Each row has its own, which is often the distance of a pair; the earlier rows have one."""
+    x = narrowed(metric, points.array)
+    call = {**named(metric, x), "workers": data.draw(st.integers(1, 3), label="workers")}
+    rng = np.random.default_rng(data.draw(st.integers(0, 99), label="seed"))
+    some = pt.knn(x[:20], x, k=len(x), **named(metric, x)).distances
+    radii = rng.choice(some.ravel(), size=len(x))
+    closed = data.draw(st.booleans(), label="closed")
+    with skipping("always"):
+        results = [
+            native_and_twin(pt.radius_neighbors, x, radius=radii, closed=closed, **call),
+            native_and_twin(pt.max_similarity, x, earlier_only=True, **call),
+            native_and_twin(pt.kth_distance, x, k=1, **call),
+        ]
+    for native, twin in results:
+        for one, other in zip(*map(parts, (native, twin)), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
