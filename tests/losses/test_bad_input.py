@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import pairtile as pt
+from loss_cases import CASES
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(2, 12, 6))
@@ -364,3 +365,67 @@ def test_bad_calls(name):
         call()
     for fragment in fragments:
         assert fragment in str(caught.value)
+
+
+# --- of every loss --------------------------------------------------------------------------------
+
+
+def called(name, **changed):
+    """A call of twelve rows with other options than it should have."""
+    case = CASES[name]
+    options = case.options(np.random.default_rng(1), 12, 0 if case.y == "none" else 12)
+    if case.scaled:
+        options["temperature"] = 0.5
+    return case.call(A, None if case.y == "none" else B, **options | changed)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.scaled])
+@pytest.mark.parametrize("word", ["temperature", "logit_scale"])
+@pytest.mark.parametrize("value", [0.0, -0.5, np.nan, np.inf])
+def test_scales_are_positive_and_finite(name, word, value):
+    with pytest.raises(ValueError, match=f"{word} must be finite, > 0; got {value}"):
+        called(name, **{"temperature": None, word: value})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weights_count_for_something_and_for_each_row(name):
+    rows = CASES[name].losses(12)
+    with pytest.raises(ValueError, match=f"weights sums to 0 over {rows} rows"):
+        called(name, weights=np.zeros(rows))
+    with pytest.raises(ValueError, match=rf"weights must have shape \({rows},\)"):
+        called(name, weights=np.ones(rows + 1))
+    with pytest.raises(ValueError, match="weights contains NaN or Inf; the first bad row is 3"):
+        called(name, weights=np.where(np.arange(rows) == 3, np.nan, 1.0))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_of_rows_are_asked_for_with_the_gradient(name):
+    rows = CASES[name].losses(12)
+    with pytest.raises(ValueError, match="grad_rows weights the gradients; it needs grad=True"):
+        called(name, grad_rows=np.ones(rows))
+    with pytest.raises(ValueError, match=rf"grad_rows must have shape \({rows},\)"):
+        called(name, grad_rows=np.ones(rows + 1), grad=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rows_are_finite(name, bad):
+    case = CASES[name]
+    spoilt = A.copy()
+    spoilt[7, 2] = bad
+    options = case.options(np.random.default_rng(1), 12, 0 if case.y == "none" else 12)
+    if case.scaled:
+        options["temperature"] = 0.5
+    with pytest.raises(ValueError, match="x contains NaN or Inf; the first bad row is 7"):
+        case.call(spoilt, None if case.y == "none" else B, **options)
+
+
+LABELLED = ["supcon_loss", "triplet_loss", "circle_loss", "multi_similarity_loss"]
+
+
+@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("labels", [np.zeros(11, int), np.zeros(13, int), np.zeros((12, 1), int)])
+def test_labels_are_one_for_each_row(name, labels):
+    options = {"temperature": 1.0} if name == "supcon_loss" else {}
+    with pytest.raises(ValueError, match=r"labels must have shape \(12,\), one per row of x"):
+        getattr(pt, name)(A, labels, **options)
