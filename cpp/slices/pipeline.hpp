@@ -20,7 +20,7 @@
 namespace pairtile {
 
 inline constexpr int64_t batch_bytes = int64_t{40} << 20;  // projections held at a time
-inline constexpr int64_t list_worth_a_thread = 1 << 13;    // of its own
+inline constexpr int64_t list_worth_a_thread = 1 << 15;    // of its own
 inline constexpr int64_t least_batch = 8;  // directions for the threads, however many the rows
 
 // How many directions are projected together. The number of workers has no say: gradients are added

@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t strip_bytes = 128 << 10;           // packed rows of one task, which stay in L2
 constexpr int64_t block_rows = 512;                  // rows of one task where nothing is packed
 constexpr int64_t l1_bytes = 16 << 10;               // of rows that columns are taken from
+constexpr int64_t picked_numbers = 1 << 14;          // by a task that takes columns, at least
 constexpr int64_t numbers_worth_a_thread = 1 << 16;  // where nothing is computed
 constexpr int64_t most_shares = 64;                  // of the rows, with sums of their own
 constexpr int64_t share_bytes = int64_t{16} << 20;   // of all these sums
@@ -177,24 +178,23 @@ void Batch<T>::pick_columns(const Array& rows, Lines<T> out, Control& control) c
         }
     };
     const int workers = rows.rows * count_ < numbers_worth_a_thread ? 1 : control.workers();
+    const int64_t block = std::max(block_rows, picked_numbers / count_);
     std::vector<std::vector<double>> values(static_cast<size_t>(workers));
-    parallel_for(
-        blocks_of(rows.rows, block_rows), workers, control, [&](int64_t block, int worker) {
-            const int64_t begin = block * block_rows, end = std::min(rows.rows, begin + block_rows);
-            if (!columns.swapped) {
-                if (columns.dtype == Dtype::float32) return copy_columns(begin, end, float{});
-                if (columns.dtype == Dtype::float64) return copy_columns(begin, end, double{});
+    parallel_for(blocks_of(rows.rows, block), workers, control, [&](int64_t number, int worker) {
+        const int64_t begin = number * block, end = std::min(rows.rows, begin + block);
+        if (!columns.swapped) {
+            if (columns.dtype == Dtype::float32) return copy_columns(begin, end, float{});
+            if (columns.dtype == Dtype::float64) return copy_columns(begin, end, double{});
+        }
+        auto& row = values[static_cast<size_t>(worker)];
+        row.resize(static_cast<size_t>(count_));
+        for (int64_t i = begin; i < end; ++i) {
+            columns.read(i, row.data());
+            for (int64_t l = 0; l < count_; ++l) {
+                put<keys>(static_cast<T>(row[static_cast<size_t>(l)]), out.values + l * out.ld + i);
             }
-            auto& row = values[static_cast<size_t>(worker)];
-            row.resize(static_cast<size_t>(count_));
-            for (int64_t i = begin; i < end; ++i) {
-                columns.read(i, row.data());
-                for (int64_t l = 0; l < count_; ++l) {
-                    put<keys>(static_cast<T>(row[static_cast<size_t>(l)]),
-                              out.values + l * out.ld + i);
-                }
-            }
-        });
+        }
+    });
 }
 
 template <class T>

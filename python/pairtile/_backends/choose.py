@@ -95,6 +95,11 @@ def backend() -> str:
 
 def module(*arrays: Any) -> ModuleType:
     """The module that serves these validated arrays; `blocks` for sets not in memory."""
+    for a in arrays:
+        if type(a) is not np.ndarray:
+            break
+    else:
+        return _active[1]
     if any(isinstance(a, Rows) for a in arrays):
         return importlib.import_module("pairtile._backends.blocks")
     if any(not isinstance(a, np.ndarray) for a in arrays if a is not None):

@@ -57,7 +57,10 @@ def is_csr(x: Any) -> bool:
 
 def steps_of(*sets: Any) -> int:
     """What progress counts of a pass over sets: rows where one is not in memory, else the pass."""
-    return sum(map(len, sets)) if any(isinstance(s, Rows) for s in sets) else 1
+    for s in sets:
+        if isinstance(s, Rows):
+            return sum(map(len, sets))
+    return 1
 
 
 def _has_numpy_dtype(x: Any) -> bool:

@@ -19,6 +19,7 @@ from pairtile._front import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from typing import TextIO
 
     Report = Callable[[int, int], object]
@@ -116,8 +117,21 @@ def _display() -> Display | None:
     return _bar(stream) if on_terminal else _lines(stream)
 
 
-@contextmanager
-def reporting(progress: Any, *sizes: int) -> Iterator[list[Report | None]]:
+class _Silent:
+    """Where nobody listens: as many None as there are calls."""
+
+    def __init__(self, calls: int) -> None:
+        self._calls = calls
+
+    def __enter__(self) -> list[Report | None]:
+        return [None] * self._calls
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is None:
+            mapped.check()
+
+
+def reporting(progress: Any, *sizes: int) -> AbstractContextManager[list[Report | None]]:
     """One report function per backend call to come, their sizes given as numbers of pairs.
 
         with reporting(progress, n * n, n * m) as (first, second): ...
@@ -134,10 +148,11 @@ def reporting(progress: Any, *sizes: int) -> Iterator[list[Report | None]]:
         display = _display()
     elif progress is not False:
         display = progress, lambda: None
-    if display is None:
-        yield [None] * len(sizes)
-        mapped.check()
-        return
+    return _Silent(len(sizes)) if display is None else _shown(display, sizes)
+
+
+@contextmanager
+def _shown(display: Display, sizes: tuple[int, ...]) -> Iterator[list[Report | None]]:
     tell, end = display
     whole = sum(sizes)
     told = -1

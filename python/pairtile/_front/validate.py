@@ -170,7 +170,7 @@ def array(name: str, x: Any) -> NDArray[Any]:
 
 def _as_engine_array(name: str, x: Any) -> NDArray[Any]:
     """An array, in host memory or on a device, as one of an engine dtype."""
-    if not _is_cupy(x):
+    if type(x) is np.ndarray or not _is_cupy(x):
         x = guarded(name, np.asarray(x))
     dtype = _engine_dtype(name, x.dtype)
     if dtype != x.dtype:
@@ -273,6 +273,10 @@ def sets(arguments: Mapping[str, Any], **options: Any) -> list[Any]:
 
 def pair(x_name: str, x: Any, y_name: str, y: Any, **options: Any) -> tuple[Any, Any]:
     """Two matrices with the same columns, on the same device; with the options of `matrix`."""
+    if type(x) is type(y) is np.ndarray:  # with no names to go by
+        a, b = matrix(x_name, x, **options), matrix(y_name, y, **options)
+        check_alike(x_name, a, y_name, b)
+        return a, b
     a, b = sets({x_name: x, y_name: y}, **options)
     return a, b
 
@@ -284,7 +288,7 @@ def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:
             f"{x_name} has {a.shape[1]} columns and {y_name} has {b.shape[1]}; "
             "both need the same features"
         )
-    if _is_cupy(a) != _is_cupy(b):
+    if type(a) is not type(b) and _is_cupy(a) != _is_cupy(b):
         where = {True: "on a CUDA device", False: "in host memory"}
         raise TypeError(
             f"{x_name} is {where[_is_cupy(a)]} and {y_name} {where[_is_cupy(b)]}; "

@@ -90,14 +90,18 @@ def wasserstein_1d(
     x, y = validate.aligned("x", x, "y", y)
     # gradients are as large as their samples, which may as well be read whole
     blocks = not return_gradient
-    a, b = (s if blocks and is_rows(s) else validate.array(n, s) for n, s in (("x", x), ("y", y)))
+    a, b = (
+        s if type(s) is np.ndarray or (blocks and is_rows(s)) else validate.array(name, s)
+        for name, s in (("x", x), ("y", y))
+    )
     dimensions = len(a.shape)
     if dimensions != len(b.shape):
         raise ValueError(
             f"x is {dimensions}-D and y is {len(b.shape)}-D; both need the same features"
         )
     one_column = dimensions == 1
-    p = math.inf if np.ndim(p) == 0 and p == math.inf else scalars.real("p", p, least=1)
+    plain = type(p) in (int, float) or np.ndim(p) == 0
+    p = math.inf if plain and p == math.inf else scalars.real("p", p, least=1)
     if return_gradient and p == math.inf:
         raise ValueError("p=inf has no gradient: the largest distance that mass is moved jumps")
     workers = resolve_workers(workers)
@@ -153,7 +157,7 @@ def _distances(
         found: NDArray[np.float64] = costs
         return found
     lost = out_of_reach(costs, p)
-    some = np.flatnonzero(lost)
+    (some,) = lost.nonzero()
     if p == 1 and not len(some):
         return np.asarray(costs)
     if len(some):
