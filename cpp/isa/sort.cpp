@@ -15,7 +15,8 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 template <class K>
-constexpr SortOps<K> sort_ops = {most_sorted<K>,
+constexpr SortOps<K> sort_ops = {to_keys<K>,
+                                 most_sorted<K>,
                                  sort_few<K>,
                                  pivot_of<K>,
                                  partition<K>,

@@ -15,9 +15,12 @@ struct SquareSums {
     } x, y;
 };
 
-// The two parts of a quicksort of keys, and sums over keys that are sorted.
+// Keys of values, the two parts of a quicksort of them, and sums over keys that are sorted.
 template <class K>
 struct SortOps {
+    // In the place of the bits of n values their keys.
+    void (*to_keys)(K* values, int64_t n);
+
     int few;  // keys that `sort_few` takes at most
     // sorted = the n keys in order; the two may be one
     void (*sort_few)(const K* keys, int n, K* sorted);

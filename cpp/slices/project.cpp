@@ -6,6 +6,7 @@
 
 #include "pairtile/slice/key.hpp"
 #include "slices/large_pages.hpp"
+#include "slices/sort.hpp"
 
 namespace pairtile {
 namespace {
@@ -35,6 +36,13 @@ void put(T value, T* out) {
 template <class S, bool keys, class T>
 void copy_column(const Array& rows, int64_t first, int64_t count, int64_t column, T* out) {
     const char* from = rows.data + first * rows.row_stride + column * rows.col_stride;
+    if constexpr (keys && std::is_same_v<S, T>) {
+        if (rows.row_stride == sizeof(S)) {
+            std::memcpy(out, from, static_cast<size_t>(count) * sizeof(S));
+            sort_ops<Key<T>>().to_keys(reinterpret_cast<Key<T>*>(out), count);
+            return;
+        }
+    }
     const auto copy = [&](auto stride) {
         for (int64_t i = 0; i < count; ++i) {
             S value;

@@ -1,5 +1,7 @@
-// Sums over sorted keys and over pairs of them, in float64.
+// Values as keys, and sums over sorted keys and over pairs of them, in float64.
 #pragma once
+
+#include <type_traits>
 
 #include "isa/sort_ops.hpp"
 #include "pairtile/slice/cost.hpp"
@@ -12,6 +14,12 @@ inline namespace PAIRTILE_ISA {
 // The value that a key stands for.
 inline double number_of(uint32_t key) { return static_cast<double>(value_of_key<float>(key)); }
 inline double number_of(uint64_t key) { return value_of_key<double>(key); }
+
+template <class K>
+void to_keys(K* values, int64_t n) {
+    using Value = std::conditional_t<sizeof(K) == 4, float, double>;
+    for (int64_t i = 0; i < n; ++i) values[i] = key_of_value(bits_as<Value>(values[i]));
+}
 
 template <class K>
 void add_moments(const K* keys, int64_t n, double middle, double* sums, double* squares) {

@@ -33,6 +33,9 @@ std::vector<K> random_keys(Random& random, int64_t n, K largest = ~K(0)) {
     return keys;
 }
 
+template <class T>
+std::vector<T> values_of(const std::string& shape, int64_t n, Random& random);
+
 // A list with room on both sides that nobody may touch.
 template <class K>
 class Guarded {
@@ -85,6 +88,28 @@ TEST(a_few_keys_are_sorted_in_registers) {
     for_each_isa([&](const std::string& isa) {
         check_sort_few<uint32_t>(isa + " 32", random);
         check_sort_few<uint64_t>(isa + " 64", random);
+    });
+}
+
+template <class T>
+void check_to_keys(const std::string& isa, Random& random) {
+    using K = Key<T>;
+    for (int64_t n = 0; n < 70; ++n) {
+        const std::vector<T> values = values_of<T>("special", n, random);
+        std::vector<K> bits(values.size()), wanted;
+        for (size_t i = 0; i < values.size(); ++i) std::memcpy(&bits[i], &values[i], sizeof(K));
+        for (const T value : values) wanted.push_back(key_of_value(value));
+        Guarded<K> list(bits);
+        sort_ops<K>().to_keys(list.data(), n);
+        CHECK(list.keys() == wanted && list.intact(), isa, n);
+    }
+}
+
+TEST(values_become_keys_in_their_place) {
+    Random random(9);
+    for_each_isa([&](const std::string& isa) {
+        check_to_keys<float>(isa + " float", random);
+        check_to_keys<double>(isa + " double", random);
     });
 }
 
