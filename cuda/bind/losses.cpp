@@ -2,6 +2,7 @@
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
 #include "losses/contrastive.hpp"
+#include "losses/sigmoid_sweep.hpp"
 #include "losses/wide.hpp"
 
 namespace pairtile::gpu {
@@ -29,6 +30,16 @@ TensorSweep logit_sweep(const Packed& rows, const Packed& cols) {
     // two parts hold a number exactly here, and so must all of their products
     if (sweep.rows.parts == 2) sweep.products = products_of(2, 2);
     return sweep;
+}
+
+WeightPanels panels_told(const Pair& panels, int parts) {
+    return {at<char>(panels.first), at<char>(panels.second), parts};
+}
+
+// The padding of the columns too: it becomes features.
+void whole_panels(TensorSweep& sweep) {
+    sweep.col_tiles = static_cast<int>(padded_rows(sweep.cols.rows) / tile_columns);
+    sweep.segments = static_cast<int>(divided_up(sweep.col_tiles, sweep.tiles_per_segment));
 }
 
 void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsTold& logits,
@@ -77,14 +88,25 @@ void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsTo
                               at<const SoftmaxSide>(sides.second),
                               at<const float>(levels.first),
                               at<const float>(levels.second),
-                              at<char>(panels.first),
-                              at<char>(panels.second),
-                              parts};
-    // the padding too: it becomes features
-    weights.sweep.col_tiles = static_cast<int>(padded_rows(weights.sweep.cols.rows) / tile_columns);
-    weights.sweep.segments =
-        static_cast<int>(divided_up(weights.sweep.col_tiles, weights.sweep.tiles_per_segment));
+                              panels_told(panels, parts)};
+    whole_panels(weights.sweep);
     softmax_weights(weights, path_of(path), stream_on(where));
+}
+
+// bias and scale; shares of the rows; losses and sums by scale and by bias of the rows
+using SigmoidTold = std::tuple<double, double, Address, std::tuple<Address, Address, Address>>;
+
+void bind_sigmoid_sweep(const Packed& rows, const Packed& cols, const LogitsTold& logits,
+                        const SigmoidTold& told, Address workspace, const Pair& panels, int parts,
+                        const std::string& path, const Where& where) {
+    const auto& [bias, scale, shares, out] = told;
+    SigmoidSweep sigmoid = {logit_sweep(rows, cols),  logits_of(logits),
+                            static_cast<float>(bias), at<const double>(shares),
+                            at<double>(workspace),    panels_told(panels, parts)};
+    if (shares) whole_panels(sigmoid.sweep);
+    const auto& [losses, by_scale, by_bias] = out;
+    sigmoid_sweep(sigmoid, {at<double>(losses), at<double>(by_scale), at<double>(by_bias)}, scale,
+                  path_of(path), stream_on(where));
 }
 
 void bind_weight_product(const Packed& weights, const Packed& cols, int64_t splits, Address partial,
@@ -177,6 +199,10 @@ void bind_losses(py::module_& m) {
     m.def("softmax_levels", bind_softmax_levels, Released());
     m.def("softmax_weights", bind_softmax_weights, py::kw_only(), arg("rows"), arg("cols"),
           arg("logits"), arg("sides"), arg("levels"), arg("panels"), arg("parts"), arg("path"),
+          arg("where"), Released());
+    m.attr("sigmoid_sums") = sigmoid_sums;
+    m.def("sigmoid_sweep", bind_sigmoid_sweep, py::kw_only(), arg("rows"), arg("cols"),
+          arg("logits"), arg("told"), arg("workspace"), arg("panels"), arg("parts"), arg("path"),
           arg("where"), Released());
     m.def("weight_product", bind_weight_product, py::kw_only(), arg("weights"), arg("cols"),
           arg("splits"), arg("partial"), arg("factor"), arg("out"), arg("path"), arg("where"),

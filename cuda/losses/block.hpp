@@ -1,7 +1,8 @@
 // Losses of pairs, block by block of the matrix of dot products C = x·y. A block is computed by
 // tensor cores (`product_block`, contrastive.hpp) or in float64 (`wide_block`), folds of a loss
 // read it, and backward it is turned into weights W = ∂loss/∂C in place, which are multiplied with
-// the rows of either side. Every loss that is not clip_loss's own sweep goes this way.
+// the rows of either side. What no sweep folds by itself (contrastive.hpp, sigmoid_sweep.hpp) goes
+// this way.
 //
 //     rows → block of C → fold of rows and columns → end → block of C → weights → gradients
 #pragma once

@@ -44,6 +44,11 @@ void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, Ten
 
 // Weights of a block of logits as panels: of its rows, whose features are its (padded) columns, and
 // of its columns, whose features are its rows. In `parts` each.
+struct WeightPanels {
+    char* by_row;
+    char* by_col;
+    int parts;
+};
 struct SoftmaxWeights {
     TensorSweep sweep;
     Logits logits;
@@ -51,9 +56,7 @@ struct SoftmaxWeights {
     const SoftmaxSide* of_cols;  // null: columns do not count
     const float* row_levels;     // bounded: what 2^(t − offset) counts
     const float* col_levels;
-    char* by_row;
-    char* by_col;
-    int parts;
+    WeightPanels panels;
 };
 void softmax_levels(const SoftmaxSide* sides, int64_t rows, float offset, float* levels,
                     cudaStream_t stream);

@@ -67,6 +67,7 @@ tile_columns: int
 softmax_state_bytes: int
 softmax_terms_bytes: int
 pair_extremes_bytes: int
+sigmoid_sums: int
 pair_state_bytes: int
 pair_terms_bytes: int
 screened_most_k: int
@@ -563,6 +564,18 @@ def softmax_weights(
     logits: _Logits,
     sides: _Pair,
     levels: _Pair,
+    panels: _Pair,
+    parts: int,
+    path: str,
+    where: _Where,
+) -> None: ...
+def sigmoid_sweep(
+    *,
+    rows: _Packed,
+    cols: _Packed,
+    logits: _Logits,
+    told: tuple[float, float, int, tuple[int, int, int]],
+    workspace: int,
     panels: _Pair,
     parts: int,
     path: str,

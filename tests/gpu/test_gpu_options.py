@@ -279,6 +279,70 @@ def test_rows_with_scales_of_their_own_take_every_block(blocks: Any, monkeypatch
     assert len(computed) == 4
 
 
+@pytest.mark.parametrize("path", ["wgmma", "mma"])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_siglip_is_folded_in_the_sweep(
+    blocks: Any, dtype: str, normalize: bool, path: str, monkeypatch: Any
+) -> None:
+    """Several blocks of weights, losses near 0 and large, columns before and after positives."""
+    from pairtile import _cuda
+    from pairtile._backends.cuda import contrastive
+
+    blocks(path)
+    monkeypatch.setattr(contrastive, "most_bytes", 1 << 20)
+    monkeypatch.delattr(_cuda, "dot_block")  # of blocks that are written and read again
+    folded: list[int] = []
+    sweep = _cuda.sigmoid_sweep
+    monkeypatch.setattr(_cuda, "sigmoid_sweep", lambda **told: folded.append(1) or sweep(**told))
+    rng = np.random.default_rng(2)
+    n, m = 270, 400
+    y = rng.normal(size=(m, 20)).astype(dtype)
+    x = (y[7 : 7 + n] + 0.3 * rng.normal(size=(n, 20))).astype(dtype)
+    options: dict[str, Any] = {
+        "logit_scale": 9.0 if normalize else 0.6, "bias": -5.0, "normalize": normalize,
+        "target_offset": 7,
+    }  # fmt: skip
+    upstream = rng.normal(size=n)
+    with on_backend("native"):
+        wanted = pt.siglip_loss(
+            x.astype(np.float64), y.astype(np.float64), grad=True, grad_rows=upstream, **options
+        )
+    told: list[tuple[int, int]] = []
+    with on_backend("cuda"):
+        found = pt.siglip_loss(
+            x, y, grad=True, grad_rows=upstream, progress=lambda *now: told.append(now), **options
+        )
+        assert len(folded) == 2 * 2
+        alone = pt.siglip_loss(x, y, **options)
+    assert told[-1] == (n * m, n * m)
+    eps, gradient = EPS[dtype]
+    for one in (found, alone):
+        np.testing.assert_allclose(one.per_row, wanted.per_row, rtol=eps)
+    for name in ("grad_x", "grad_y"):
+        right = getattr(wanted, name)
+        size = float(np.abs(right).max())
+        np.testing.assert_allclose(getattr(found, name), right, rtol=0, atol=gradient * size)
+    assert found.grad_scale == pytest.approx(wanted.grad_scale, rel=2e-5)
+    assert found.grad_bias == pytest.approx(wanted.grad_bias, rel=2e-5)
+
+
+def test_siglip_of_groups_and_of_scales_goes_by_blocks(blocks: Any, monkeypatch: Any) -> None:
+    from pairtile import _cuda
+
+    monkeypatch.delattr(_cuda, "sigmoid_sweep")
+    x = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    ids = np.arange(9) // 2
+    for options in ({"x_groups": ids}, {"logit_scale": np.full(9, 1.5)}):
+        given: dict[str, Any] = {"logit_scale": 1.5, "bias": -1.0, "grad": True, **options}
+        with on_backend("native"):
+            wanted = pt.siglip_loss(x, x, **given)
+        with on_backend("cuda"):
+            found = pt.siglip_loss(x, x, **given)
+        np.testing.assert_allclose(found.per_row, wanted.per_row, rtol=4e-6)
+        np.testing.assert_allclose(found.grad_x, wanted.grad_x, atol=1e-5)
+
+
 # What a block of columns is asked, all of which are of one loss: where positives are, and options.
 ROWS_ONLY: dict[str, Any] = {
     "row_scales": None, "targets": None, "row_labels": None, "col_labels": None,

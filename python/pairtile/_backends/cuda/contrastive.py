@@ -8,7 +8,7 @@ packed in chunks, and weights exist for one block of the matrix at a time.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cupy
 import numpy as np
@@ -28,7 +28,7 @@ from pairtile._backends.cuda.memory import (
 from pairtile._backends.cuda.panels import Findings, Packed, batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -48,6 +48,7 @@ _SMALL, _LARGE = 2.0**-40, 2.0**90  # norms and logits between which float32 is 
 # at most 2^_HALF.
 _BOUNDED, _HIGH, _LOW, _HALF = 200.0, 100.0, 56.0, 75.0
 _WORK = 1 << 43  # multiplications of one launch
+_LARGEST_BIAS = 2.0**60  # beside logits that stand for none
 
 
 def softmax_losses(
@@ -309,6 +310,14 @@ class _Tensor:
             self.offset is not None, self.offset or 0.0,
         )  # fmt: skip
 
+    def launch(self) -> tuple[int, int]:
+        """Rows and columns of a launch."""
+        width = min(
+            _padded(self.y.rows.n), max(_cuda.rows_together, most_bytes // 2 // self.y.row_bytes)
+        )
+        work = width * self.x.rows.d * self.products
+        return min(most_bytes // 2 // self.x.row_bytes, _WORK // work), width
+
     def forward(self, progress: Report | None, total: int) -> tuple[Any, Any, Any]:
         """The folds of rows and columns without the positives, and these."""
         n, m = self.x.rows.n, self.y.rows.n
@@ -316,10 +325,7 @@ class _Tensor:
         of_rows, of_cols = (_no_sums(size) for size in (n, m if symmetric else 0))
         positives = cupy.empty(n, dtype=cupy.float32)
         together = _cuda.rows_together
-        width = min(_padded(m), max(together, most_bytes // 2 // self.y.row_bytes))
-        height = min(
-            most_bytes // 2 // self.x.row_bytes, _WORK // (width * self.x.rows.d * self.products)
-        )
+        height, width = self.launch()
         if symmetric:
             height = min(height, most_bytes * together // (_cuda.softmax_column_bytes * width))
         done = 0
@@ -370,13 +376,6 @@ class _Tensor:
         self, sides: tuple[Any, Any], progress: Report | None, total: int
     ) -> tuple[Any, Any]:
         """Gradients by x and y."""
-        x, y = self.x, self.y
-        n, m, d = x.rows.n, y.rows.n, x.rows.d
-        grads = [cupy.zeros((rows, d), dtype=cupy.float32) for rows in (n, m)]
-        coarse = x.rows.dtype in _HALVES and y.rows.dtype in _HALVES
-        # sums in float32 that are cut off, not rounded: short ones where that would show
-        parts, longest = (1, 8192) if coarse else (2, 1024)
-        height, width = self._block(parts, longest)
         levels = [None, None]
         if self.offset is not None:
             for at, of in enumerate(sides):
@@ -389,28 +388,58 @@ class _Tensor:
                         address(levels[at]),
                         current_stream(),
                     )
+        done = self.x.rows.n * self.y.rows.n
+
+        def write(rows: Range, cols: Range, panels: tuple[int, int], parts: int) -> None:
+            _cuda.softmax_weights(
+                rows=self.x.packed(*rows),
+                cols=self.y.packed(*cols),
+                logits=self.logits(rows, cols),
+                sides=_from(sides, _cuda.softmax_side_bytes, rows, cols),
+                levels=_from(levels, 4, rows, cols),
+                panels=panels,
+                parts=parts,
+                path=self.path,
+                where=current_stream(),
+            )
+
+        def tell(pairs: int) -> None:
+            nonlocal done
+            done += 3 * pairs
+            _pace(progress, done, total)
+
+        return self.multiplied(write, (True, True), tell)
+
+    def multiplied(
+        self,
+        write: Callable[[Range, Range, tuple[int, int], int], None],
+        wanted: tuple[bool, bool],
+        tell: Callable[[int], None],
+    ) -> tuple[Any, Any]:
+        """The weights of blocks, written as panels in parts, times the rows of either side."""
+        x, y = self.x, self.y
+        n, m, d = x.rows.n, y.rows.n, x.rows.d
+        grads = [
+            cupy.zeros((rows, d), dtype=cupy.float32) if want else None
+            for rows, want in zip((n, m), wanted, strict=True)
+        ]
+        coarse = x.rows.dtype in _HALVES and y.rows.dtype in _HALVES
+        # sums in float32 that are cut off, not rounded: short ones where that would show
+        parts, longest = (1, 8192) if coarse else (2, 1024)
+        height, width = self._block(parts, longest)
         by_row, by_col = (
             cupy.empty(_cuda.panels_bytes(*shape, parts), dtype=cupy.uint8)
             for shape in ((height, width), (width, height))
         )
-        done = n * m
         for rows in batches(n, height):
             for cols in batches(m, width):
-                _cuda.softmax_weights(
-                    rows=x.packed(*rows),
-                    cols=y.packed(*cols),
-                    logits=self.logits(rows, cols),
-                    sides=_from(sides, _cuda.softmax_side_bytes, rows, cols),
-                    levels=_from(levels, 4, rows, cols),
-                    panels=(address(by_row), address(by_col)),
-                    parts=parts,
-                    path=self.path,
-                    where=current_stream(),
-                )
+                write(rows, cols, (address(by_row), address(by_col)), parts)
                 for weights, others, own, shared, out in (
                     (by_row, y, rows, cols, grads[0]),
                     (by_col, x, cols, rows, grads[1]),
                 ):
+                    if out is None:
+                        continue
                     count, length = own[1] - own[0], _padded(shared[1] - shared[0])
                     splits = _cuda.product_splits(count, d, length, longest)
                     partial = cupy.empty(splits * _padded(count) * _padded(d), dtype=cupy.float32)
@@ -424,8 +453,7 @@ class _Tensor:
                         path=self.path,
                         where=current_stream(),
                     )
-                done += 3 * (rows[1] - rows[0]) * (cols[1] - cols[0])
-                _pace(progress, done, total)
+                tell((rows[1] - rows[0]) * (cols[1] - cols[0]))
         return grads[0], grads[1]
 
 
@@ -448,8 +476,8 @@ def _pace(progress: Report | None, done: int, total: int) -> None:
         progress(done, total)
 
 
-def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | None:
-    """The results; None if the inputs are none for tensor cores."""
+def _tensor_of(loss: _Loss) -> _Tensor | None:
+    """The loss on tensor cores; None if the inputs are none for them."""
     x, y = loss.x, loss.y
     if (
         path == "none"
@@ -463,15 +491,23 @@ def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | N
     right = left if y is x and left.small else Side(y, loss.scales[1])
     if not (left.serves and right.serves and loss.scale * left.norm * right.norm < _LARGE):
         return None
-    tensor = _Tensor(loss, left, right)
-    total = x.n * y.n * (4 if loss.grad else 1)
+    return _Tensor(loss, left, right)
+
+
+def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | None:
+    """The results; None if the inputs are none for tensor cores."""
+    tensor = _tensor_of(loss)
+    if tensor is None:
+        return None
+    n, m = loss.x.n, loss.y.n
+    total = n * m * (4 if loss.grad else 1)
     offset = tensor.largest - _HIGH
     tensor.bound(offset if tensor.largest < _BOUNDED else None)
     while True:
         of_rows, of_cols, positives = tensor.forward(progress, total)
         found, sides, extremes = _ended(loss, of_rows, of_cols, positives, wide=False)
         if tensor.largest <= _HIGH / 2:
-            low, high = -tensor.largest, tensor.largest + math.log2(max(x.n, y.n))
+            low, high = -tensor.largest, tensor.largest + math.log2(max(n, m))
         else:
             low, high = (float(z) for z in extremes.get())
         # sums of terms so small that others may have vanished beside them
@@ -487,6 +523,87 @@ def _on_tensor_cores(loss: _Loss, progress: Report | None) -> dict[str, Any] | N
             "grad_scale": loss.grad_scale(grad_x, wide=False),
         }
     return found
+
+
+class Sigmoid(NamedTuple):
+    """SigLIP losses of rows, and with gradients what each row gives of its terms."""
+
+    per_row: Any
+    grad_x: Any
+    grad_y: Any
+    by_scale: Any  # in units of the largest weight of a row, as the next
+    by_bias: Any
+
+
+def sigmoid_losses(
+    x: Rows,
+    y: Rows,
+    scale: float,
+    bias: float,
+    *,
+    targets: NDArray[np.int64],
+    normalize: bool,
+    upstream: Shares | None,
+    wanted: tuple[bool, bool],
+    progress: Report | None,
+) -> Sigmoid | None:
+    """Where each row has its target and all have one scale; None for others than tensor cores.
+
+    One sweep folds logits while they are in registers, and writes their weights as panels.
+    """
+    n, m = x.n, y.n
+    own = n <= m and np.array_equal(targets, np.arange(n))
+    if abs(bias) > _LARGEST_BIAS:
+        return None
+    loss = _Loss(x, y, scale, None if own else targets, False, normalize, upstream)
+    tensor = _tensor_of(loss)
+    if tensor is None:
+        return None
+    tensor.factor = scale  # logits are natural ones here
+    tensor.bound(0.0)
+    per_row, by_scale, by_bias = sums = [
+        cupy.zeros(n, dtype=cupy.float64) if some else None for some in (True, loss.grad, loss.grad)
+    ]
+    done = 0
+
+    def fold(rows: Range, cols: Range, panels: tuple[int, int], parts: int) -> None:
+        count = rows[1] - rows[0]
+        # one more than there are without the padding
+        segments = 1 + _cuda.logit_segments(count, cols[1] - cols[0])
+        partial = cupy.empty(_cuda.sigmoid_sums * segments * _padded(count), dtype=cupy.float64)
+        shares, *out = (
+            0 if numbers is None else address(numbers) + 8 * rows[0]
+            for numbers in (loss.shares, *sums)
+        )
+        _cuda.sigmoid_sweep(
+            rows=tensor.x.packed(*rows),
+            cols=tensor.y.packed(*cols),
+            logits=tensor.logits(rows, cols),
+            told=(bias, scale, shares, (out[0], out[1], out[2])),
+            workspace=address(partial),
+            panels=panels,
+            parts=parts,
+            path=tensor.path,
+            where=current_stream(),
+        )
+
+    def tell(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        _pace(progress, done, n * m)
+
+    if not loss.grad:
+        height, width = tensor.launch()
+        for cols in batches(m, width):
+            for rows in batches(n, height):
+                fold(rows, cols, (0, 0), 0)
+                tell((rows[1] - rows[0]) * (cols[1] - cols[0]))
+        return Sigmoid(per_row, None, None, None, None)
+    grads = tensor.multiplied(fold, wanted, tell)
+    for side, gradient in zip((x, y), grads, strict=True):
+        if normalize and gradient is not None:
+            _through_normalization(side, gradient)
+    return Sigmoid(per_row, *grads, by_scale, by_bias)
 
 
 # --- In float64 -----------------------------------------------------------------------------------

@@ -384,8 +384,19 @@ def sigmoid_losses(
     with device_of(x, y):
         a = Rows(x)
         b = a if y is x else Rows(y)
-        products = Products(a, b, scale, normalize=normalize, grad=grad, sides=(grad_x, grad_y))
         rows = RowTerms(n, scale, row_scales, row_upstream if grad else None)
+        if row_scales is None and row_labels is None:
+            folded = contrastive.sigmoid_losses(
+                a, b, scale, bias, targets=targets, normalize=normalize,
+                upstream=row_upstream if grad else None, wanted=(grad_x, grad_y), progress=progress,
+            )  # fmt: skip
+            if folded is not None:
+                numbers = (
+                    math.fsum(sums.get()) * rows.unit if grad else None
+                    for sums in (folded.by_scale, folded.by_bias)
+                )
+                return *to_input_namespace(x, *folded[:3]), *numbers
+        products = Products(a, b, scale, normalize=normalize, grad=grad, sides=(grad_x, grad_y))
         positives = Positives(targets=targets, labels=(row_labels, col_labels))
         per_row = cupy.zeros(n, dtype=cupy.float64)
         by_bias = cupy.zeros(n, dtype=cupy.float64) if grad else None
