@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pairtile as pt
+from backends import on_backend
 from gpu_data import data
 from pairtile._backends import numpy as twin
 
@@ -331,6 +332,60 @@ def test_rows_in_files(cupy: Any, dtype: str, monkeypatch: pytest.MonkeyPatch) -
             np.testing.assert_allclose(call(Stored(x), Stored(y)), right, rtol=rtol, atol=1e-13)
     finally:
         pt.set_backend(chosen)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("limited", [True, False])
+def test_host_arrays_beyond_the_device(
+    cupy: Any, limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of no call does the device hold more than the limit, or more than the lines of a batch."""
+    from pairtile._backends import cuda as cuda_backend
+    from pairtile._backends.blocks import slices as streamed
+
+    monkeypatch.setattr(streamed, "BLOCK", 10_000)  # bytes
+    most = 250_000
+    if not limited:
+        monkeypatch.setattr(streamed, "MEMORY_LIMIT", most)
+        monkeypatch.setattr(cuda_backend, "host_room", lambda limit: 0)
+    more: dict[str, Any] = {"memory_limit": most} if limited else {}
+    x, y = data(3000, 24, "float32"), data(2000, 24, "float32", 1)
+    kw: dict[str, Any] = {"n_projections": 5, "rng": 0}
+    calls: list[Any] = [
+        lambda **m: pt.sliced_wasserstein(x, y, **kw, **m),
+        lambda **m: pt.sliced_wasserstein(x, y, p=1, x_weights=weights(3000, 1), **kw, **m),
+        lambda **m: pt.sliced_energy(x, y, **kw, **m),
+        lambda **m: pt.wasserstein_1d(x, y, p=1, **m),
+        lambda **m: np.stack(pt.column_statistics(x, y, **m)[1:8]),
+    ]
+    pool = cupy.cuda.MemoryPool()
+    held: list[int] = []
+
+    def counted(size: int) -> Any:
+        memory = pool.malloc(size)
+        held.append(pool.used_bytes())
+        return memory
+
+    before = cupy.cuda.get_allocator()
+    for call in calls:
+        wanted = call()
+        with on_backend("cuda"):
+            cupy.cuda.set_allocator(counted)
+            try:
+                found = call(**more)
+            finally:
+                cupy.cuda.set_allocator(before)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-13)
+        assert 0 < max(held) < most < x.nbytes
+        held.clear()
+
+
+@pytest.mark.gpu
+def test_host_arrays_are_looked_at_on_the_host(cupy: Any) -> None:
+    x = data(50, 3, "float32")
+    x[17, 1] = np.nan
+    with on_backend("cuda"), pytest.raises(ValueError, match="first bad row is 17"):
+        pt.sliced_energy(x, x, memory_limit=1)
 
 
 @pytest.mark.gpu

@@ -281,6 +281,24 @@ def pair(x_name: str, x: Any, y_name: str, y: Any, **options: Any) -> tuple[Any,
     return a, b
 
 
+def streamed(x_name: str, a: Any, y_name: str, b: Any, memory_limit: int) -> tuple[Any, Any]:
+    """Host arrays that are too large for the GPU that is chosen as `Rows`; others as they are.
+
+    Of a pair that is read block by block then. Under a limit copies are part of it.
+    """
+    if choose.backend() != "cuda":
+        return a, b
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return a, b
+    if a.nbytes + b.nbytes <= choose.module(a).host_room(memory_limit):
+        return a, b
+    # which were looked at
+    first, second = (
+        Rows(name, s, s.dtype, check_finite=False) for name, s in ((x_name, a), (y_name, b))
+    )
+    return first, second
+
+
 def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:
     """Raise unless two matrices have the same number of columns and are on the same device."""
     if a.shape[1] != b.shape[1]:

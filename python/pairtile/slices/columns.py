@@ -129,6 +129,7 @@ def column_statistics(
     found, n, m = [], 0, 0
     with reporting(progress, *sizes) as reports:
         for (a, b), report in zip(pairs, reports, strict=True):
+            a, b = validate.streamed("x", a, "y", b, limit)
             n, m = len(a), len(b)
             backend = choose.module(a, b)
             found.append(

@@ -155,6 +155,8 @@ def sliced_energy(
         "x", x, "y", y, check_finite=check_finite, workers=workers, sample=True,
         blocks=not return_gradient, cuda_blocks=True, sparse=False,
     )  # fmt: skip
+    if not return_gradient:
+        a, b = validate.streamed("x", a, "y", b, limit)
     dim = a.shape[1]
     along, starts = chosen_directions(
         directions, dim, n_projections, rng, method=method, normalize=normalize_directions

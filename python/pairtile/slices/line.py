@@ -113,6 +113,8 @@ def wasserstein_1d(
         "x", a, "y", b, check_finite=check_finite and not on_sight, workers=workers, sample=True,
         blocks=blocks, cuda_blocks=True, sparse=False,
     )  # fmt: skip
+    if not return_gradient:
+        a, b = validate.streamed("x", a, "y", b, limit)
     weights = (
         row_weights("x_weights", x_weights, len(a)),
         row_weights("y_weights", y_weights, len(b)),

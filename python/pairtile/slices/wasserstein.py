@@ -251,6 +251,8 @@ def sliced_wasserstein(
         "x", x, "y", y, check_finite=check_finite, workers=workers, sample=True,
         blocks=not return_gradient, cuda_blocks=True, sparse=False,
     )  # fmt: skip
+    if not return_gradient:
+        a, b = validate.streamed("x", a, "y", b, limit)
     wa, wb = (
         row_weights("x_weights", x_weights, len(a)),
         row_weights("y_weights", y_weights, len(b)),

@@ -50,7 +50,7 @@ from pairtile._backends.cuda.losses import (
     supcon_losses,
 )
 from pairtile._backends.cuda.maximum import sliced_climbs, sliced_direction_slopes
-from pairtile._backends.cuda.memory import device_count, least_memory
+from pairtile._backends.cuda.memory import device_count, host_room, least_memory
 from pairtile._backends.cuda.moments import kernel_moments, kernel_subset_sums
 from pairtile._backends.cuda.neighbors import (
     Index,
@@ -95,6 +95,7 @@ __all__ = [
     "farthest_of_group",
     "first_nonfinite",
     "group_medoids",
+    "host_room",
     "joint_kernel_gradient",
     "joint_kernel_sums",
     "keep_first",

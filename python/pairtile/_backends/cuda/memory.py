@@ -70,6 +70,12 @@ def least_memory(d: int, k: int) -> int:
     return lists + 8 * d + _SMALL
 
 
+def host_room(memory_limit: int) -> int:
+    """Bytes that copies of host arrays may take: the limit, without one half of what is free."""
+    free: int = cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
+    return memory_limit or free // 2
+
+
 def workspace_within(memory_limit: int, d: int, k: int) -> int:
     """What a limit leaves for batches, 0 without one; ValueError where that is too little."""
     require_memory(memory_limit, least_memory(d, k))

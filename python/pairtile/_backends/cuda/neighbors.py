@@ -9,6 +9,7 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
+from pairtile._backends import choose
 from pairtile._backends.cuda import screened, screened_radius
 from pairtile._backends.cuda.memory import (
     Rows,
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 
 def first_nonfinite(x: Any, *, workers: int) -> int:
     """First row holding NaN or Inf, -1 if there is none."""
-    del workers
+    if isinstance(x, np.ndarray):  # which a device need not hold
+        found: int = choose.host_module().first_nonfinite(x, workers=workers)
+        return found
     with device_of(x):
         return Rows(x).survey()[0]
 
