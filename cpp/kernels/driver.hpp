@@ -48,7 +48,8 @@ void sweep_kernel(KernelEvaluator<T>& map, const KernelRequest& request, MakeFol
 }
 
 // A fold that takes rows and columns in the places of their orders, group by group of near rows
-// (engine/nearest.hpp). What it has is its result only if its finish() follows.
+// (engine/nearest.hpp) or, if it multiplies, by blocks that are not far apart. What it has is its
+// result only if its finish() follows.
 template <class Fold>
 concept NearFold = requires(Fold& fold, const Skipping& skipping) {
     fold.take_places(skipping);
@@ -70,25 +71,42 @@ class NearRows {
     double reach_;
 };
 
-// The same sweep without the tiles in which the kernel has vanished, if there are enough of them.
-// Returns how many pairs were left out; nothing, if nothing has been done.
+// The same sweep without the tiles in which the kernel has vanished, or the blocks in which its
+// slope has, if there are enough of them. Returns how many pairs were left out; nothing, if nothing
+// has been done.
 template <class T, class MakeFold>
 std::optional<int64_t> sweep_near(const KernelEvaluator<T>& of_all, const KernelRequest& request,
                                   MakeFold make_fold) {
+    using Fold = std::invoke_result_t<MakeFold, KernelEvaluator<T>&, const Blocking&>;
+    constexpr bool multiplies = ContractionFold<Fold, T>;
     const KernelFrame& from = of_all.from();
+    const int64_t n = from.x.rows(), m = from.y.rows();
     Control& control = request.control;
-    const auto skipping = skip_vanished(from, of_all.vanishes(), request.triangle, control);
+    Blocking blocking;
+    std::unique_ptr<Skipping> skipping;
+    if constexpr (multiplies) {
+        constexpr bool of_one_size = true;  // as leaves of either order are
+        blocking = contraction_blocking(ops_of<T>(isa()), n, m, from.x.d(), of_one_size);
+        skipping = skip_far_blocks(from, of_all.slopes_vanish(), blocking.row_block, control);
+    } else {
+        skipping = skip_vanished(from, of_all.vanishes(), request.triangle, control);
+    }
     if (!skipping) return std::nullopt;
     KernelFrame placed = from;
     placed.x = skipping->rows;
     placed.y = skipping->cols;
     KernelEvaluator<T> map(placed, request.precision, control.workers(), request.accuracy);
-    const Sweep<T> sweep = map.sweep({}, request.triangle, control);
-    const int64_t n = placed.x.rows(), m = placed.y.rows();
+    const Sweep<T> sweep = map.sweep(blocking, request.triangle, control);
     control.expect(n * m);
     auto fold = make_fold(map, sweep.blocking);
     fold.take_places(*skipping);
-    const int64_t computed = run_nearest(sweep, *skipping, skipping->most_pairs_per_row, fold);
+    int64_t computed = 0;
+    if constexpr (multiplies) {
+        run(sweep, fold);
+        computed = fold.computed();
+    } else {
+        computed = run_nearest(sweep, *skipping, skipping->most_pairs_per_row, fold);
+    }
     if (computed < 0) return std::nullopt;
     fold.finish();
     // tiles on the diagonal hold more than the pairs of a triangle

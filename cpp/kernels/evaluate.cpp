@@ -23,22 +23,41 @@ double stein_recompute_below(const KernelTerm& term, double error, double tolera
     });
 }
 
+namespace {
+
+// Of one term without its weight.
+double vanishes_beyond(const KernelTerm& term, double share) {
+    return of_kernel(term.kernel, [&]<class Kernel>() {
+        if constexpr (requires { Kernel::vanishes_beyond(term.params, 0.5); }) {
+            return Kernel::vanishes_beyond(term.params, share);
+        } else {
+            return static_cast<double>(INFINITY);
+        }
+    });
+}
+
+}  // namespace
+
 double vanishes_beyond(const std::vector<KernelTerm>& terms, double share) {
     double largest = 0.0, beyond = 0.0;
     for (const KernelTerm& term : terms) largest = std::max(largest, std::fabs(term.weight));
     for (const KernelTerm& term : terms) {
         const double own = share * largest / static_cast<double>(terms.size());
         if (std::fabs(term.weight) <= own) continue;
-        beyond = std::max(
-            beyond, of_kernel(term.kernel, [&]<class Kernel>() {
-                if constexpr (requires { Kernel::vanishes_beyond(term.params, 0.5); }) {
-                    return Kernel::vanishes_beyond(term.params, own / std::fabs(term.weight));
-                } else {
-                    return static_cast<double>(INFINITY);
-                }
-            }));
+        beyond = std::max(beyond, vanishes_beyond(term, own / std::fabs(term.weight)));
     }
     return beyond;
+}
+
+double slopes_vanish_beyond(const std::vector<KernelTerm>& terms, double share) {
+    double beyond = 0.0;
+    bool rises = false, falls = false;
+    for (const KernelTerm& term : terms) {
+        rises = rises || term.weight < 0.0;
+        falls = falls || term.weight > 0.0;
+        beyond = std::max(beyond, vanishes_beyond(term, share / static_cast<double>(terms.size())));
+    }
+    return rises && falls ? static_cast<double>(INFINITY) : beyond;
 }
 
 KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<KernelTerm> wanted,

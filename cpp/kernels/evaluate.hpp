@@ -36,6 +36,15 @@ double vanishes_beyond(const std::vector<KernelTerm>& terms, double share);
 template <class T>
 constexpr double vanished_share = 0x1p-24 * kernel_tolerance<T>;
 
+// The same of slopes, relative to the steepest pair of each term; infinite where terms of either
+// sign could leave nothing of it.
+double slopes_vanish_beyond(const std::vector<KernelTerm>& terms, double share);
+
+// The share of its largest value below which a kernel's slope, times the distance, is below
+// 2⁻²⁴ of what a gradient may miss (docs/numerics.md).
+template <class T>
+constexpr double vanished_share_of_slopes = 0x1p-28 * kernel_tolerance<T>;
+
 // What must be accurate about a tile: kernel values beside the largest one, every logarithm, or
 // derivatives besides.
 enum class Accuracy { of_values, of_logarithms, of_derivatives };
@@ -158,6 +167,9 @@ class KernelEvaluator {
     double factor() const { return largest_weight_; }
     // The argument of packed rows beyond which pairs may be left out.
     double vanishes() const { return vanishes_beyond(from_.terms, vanished_share<T>); }
+    double slopes_vanish() const {
+        return slopes_vanish_beyond(from_.terms, vanished_share_of_slopes<T>);
+    }
     const KernelFrame& from() const { return from_; }
 
     // Completed arguments -> logarithms of one term's kernel values without its weight, times a

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "engine/normalisation.hpp"
 #include "kernels/driver.hpp"
@@ -185,7 +186,9 @@ class GradientFold {
         const Panels<T>&rows = block.rows, &cols = block.cols;
         const int64_t row = block.row, height = block.height, col = block.col, width = block.width;
         const int64_t ld = block.sweep.blocking.strip;
+        if (far_ && (*far_)(rows.first + row, cols.first + col)) return;
         Memory& mine = memory_[static_cast<size_t>(block.worker)];
+        mine.computed += height * width;
         mine.slopes.reserve(block.sweep.blocking.row_block * ld);
         mine.row_sums.assign(static_cast<size_t>(height), 0.0);
         mine.col_sums.assign(static_cast<size_t>(width), 0.0);
@@ -220,8 +223,54 @@ class GradientFold {
                      out_.grad_y + (cols.first + col) * from_.x.d(), mine);
     }
 
+    // Where blocks are left out: results are kept in the places of the rows until finish().
+    void take_places(const Skipping& skipping) {
+        rows_at_ = skipping.row_order->rows();
+        cols_at_ = skipping.col_order->rows();
+        far_.emplace(skipping, map_.slopes_vanish());
+        const auto placed = [](const double*& of_rows, const Order& order,
+                               std::vector<double>& memory, Factors<T>& factors) {
+            for (int64_t i = 0; i < order.count(); ++i) memory.push_back(of_rows[order.rows()[i]]);
+            of_rows = memory.data();
+            factors = Factors<T>(of_rows, order.count());
+        };
+        placed(v_, *skipping.row_order, placed_v_, rows_);
+        placed(w_, *skipping.col_order, placed_w_, cols_);
+        rows_.shrink_unit(lift_of(from_, map_.factor()));
+        add_to_ = out_;
+        const auto aside = [](double*& to, std::vector<double>& memory, int64_t numbers) {
+            if (!to) return;
+            memory.resize(static_cast<size_t>(numbers));
+            to = memory.data();
+        };
+        const int64_t n = from_.x.rows(), m = from_.y.rows(), d = from_.x.d();
+        aside(out_.row_sums, row_sums_, n);
+        aside(out_.col_sums, col_sums_, m);
+        aside(out_.grad_x, by_x_, n * d);
+        aside(out_.grad_y, by_y_, m * d);
+    }
+    int64_t computed() const {
+        int64_t pairs = 0;
+        for (const Memory& one : memory_) pairs += one.computed;
+        return pairs;
+    }
+
     // Of the cosine kernel: by rows divided by their lengths so far.
     void finish() {
+        if (far_) {
+            const auto add = [](const int64_t* at, const std::vector<double>& placed, int64_t d,
+                                double* to) {
+                for (size_t i = 0; i < placed.size(); ++i) {
+                    const auto number = static_cast<int64_t>(i);
+                    to[at[number / d] * d + number % d] += placed[i];
+                }
+            };
+            add(rows_at_, row_sums_, 1, add_to_.row_sums);
+            add(cols_at_, col_sums_, 1, add_to_.col_sums);
+            add(rows_at_, by_x_, from_.x.d(), add_to_.grad_x);
+            add(cols_at_, by_y_, from_.x.d(), add_to_.grad_y);
+            return;
+        }
         if (from_.argument != Argument::cosine) return;
         const auto add = [&](const Source& rows, std::vector<double>& by_unit, double* to) {
             through_normalisation(rows, by_unit.data(), request_.control);
@@ -237,6 +286,7 @@ class GradientFold {
         Buffer<double> pair_weights;  // of a tile
         std::vector<double> row_sums, col_sums, x, y;
         std::vector<int32_t> hits;
+        int64_t computed = 0;  // pairs
     };
 
     double steep_limit(const TileFormula& formula, const NormBound& row,
@@ -383,16 +433,20 @@ class GradientFold {
     KernelGradient out_, add_to_{};
     PairWeights* pair_weights_;
     std::vector<double> by_x_, by_y_;
+    // where blocks are left out: the row at each place, and what is in places
+    std::optional<FarBlocks> far_;
+    const int64_t *rows_at_ = nullptr, *cols_at_ = nullptr;
+    std::vector<double> placed_v_, placed_w_, row_sums_, col_sums_;
     std::vector<Memory> memory_;
 };
 
 }  // namespace
 
-void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
-                     const std::vector<KernelTerm>& terms, const double* v, const double* w,
-                     Precision precision, Control& control, const KernelGradient& out) {
+int64_t kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
+                        const std::vector<KernelTerm>& terms, const double* v, const double* w,
+                        Precision precision, Control& control, const KernelGradient& out) {
     const KernelRequest request{x, y, terms, precision, control};
-    for_each_kernel_group(request, [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
+    return for_each_kernel_group(request, [&]<class T>(KernelEvaluator<T>& map, const Blocking&) {
         return GradientFold<T>(map, request, itself, diagonal, v, w, out);
     });
 }

@@ -18,10 +18,11 @@ struct KernelGradient {
 
 // `itself`: y is x, w is v and i != j; only row_sums and grad_x are filled, and grad_x is half of
 // the gradient. `diagonal`: the gradient, not the sums, then counts i = j as well. Where the
-// kernel has no derivative (equal rows, Laplace and energy kernels) a pair contributes 0.
-void kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
-                     const std::vector<KernelTerm>& terms, const double* v, const double* w,
-                     Precision precision, Control& control, const KernelGradient& out);
+// kernel has no derivative (equal rows, Laplace and energy kernels) a pair contributes 0. Returns
+// how many pairs were left out, as the kernel has vanished.
+int64_t kernel_gradient(const Source& x, const Source& y, bool itself, bool diagonal,
+                        const std::vector<KernelTerm>& terms, const double* v, const double* w,
+                        Precision precision, Control& control, const KernelGradient& out);
 
 // Σ_j W_ij ∂k(x_i, x_j)/∂x_i in each row of `grad`, n × d and filled with zeros, for pairs that are
 // weighted by a kernel of rows beside them: W_ij = l(y_i, y_j) + b_i + b_j. Everything in float64,

@@ -101,4 +101,45 @@ std::unique_ptr<Skipping> skip_vanished(const KernelFrame& from, double beyond, 
     return skipping;
 }
 
+FarBlocks::FarBlocks(const Skipping& skipping, double reach)
+    : rule_(skipping.rule), cols_(skipping.col_order), largest_(skipping.largest_gaps(reach)) {
+    const Order& rows = *skipping.row_order;
+    for (int64_t i = 0; i < rows.count(); i += rows.leaf()) {
+        of_rows_.push_back(rows.box_of(i, std::min<int64_t>(rows.leaf(), rows.count() - i)));
+    }
+}
+
+double FarBlocks::share() const {
+    const int64_t leaf = cols_->leaf(), rows = static_cast<int64_t>(of_rows_.size());
+    int64_t far = 0;
+    for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < cols_->leaves(); ++j) far += (*this)(i * leaf, j * leaf);
+    }
+    return static_cast<double>(far) / static_cast<double>(rows * cols_->leaves());
+}
+
+std::unique_ptr<Skipping> skip_far_blocks(const KernelFrame& from, double beyond, int64_t block,
+                                          Control& control) {
+    const ForcedSkipping forced = forced_skipping();
+    if (!(beyond < INFINITY) || from.frame.extreme || forced == ForcedSkipping::never) {
+        return nullptr;
+    }
+    const bool always = forced == ForcedSkipping::always;
+    const Metric metric{metric_of(quantity_of(from.argument)), {}};
+    // that are left out, to be worth the orders: which take no more than a share of the sweep
+    constexpr double worth = 0.2, share = 0.03, of_pair = 1.5, of_row = 250.0, of_key = 30.0;
+    const auto n = static_cast<double>(from.x.rows()), m = static_cast<double>(from.y.rows());
+    const double ordering =
+        (n + m) * (of_row + of_key * static_cast<double>(std::min<int64_t>(from.x.d(), most_keys)));
+    if (!always && (tile_is_forced() || ordering > share * of_pair * n * m ||
+                    share_within(from, metric, beyond) > 1.0 - worth)) {
+        return nullptr;
+    }
+    auto skipping = skip_tiles(from.x, from.y, from.unit, metric, static_cast<int>(block), control);
+    if (skipping && !always && FarBlocks(*skipping, beyond).share() < worth) {
+        return nullptr;
+    }
+    return skipping;
+}
+
 }  // namespace pairtile

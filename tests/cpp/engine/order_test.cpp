@@ -261,6 +261,13 @@ TEST(largest_gaps) {
                 CHECK(largest >= exact * (1.0 + gap_rounding) && largest >= gap_underflow);
                 CHECK(largest <= exact * (1.0 + 4.0 * gap_rounding) + 2.0 * gap_underflow);
             }
+            // a map that lets a distance of rows be off by so much
+            skipping.mapping = 0.25;
+            const double length = std::sqrt(2.0) + (gaps == Gaps::squares ? 0.25 : 0.0);
+            const double mapped = gaps == Gaps::squares ? length * length / unit : 2.0 / unit;
+            CHECK(skipping.largest_gaps(2.0) >= mapped * (1.0 + gap_rounding));
+            CHECK(skipping.largest_gaps(2.0) <= mapped * (1.0 + 4.0 * gap_rounding));
+            skipping.mapping = 0.0;
             CHECK(skipping.largest_gaps(INFINITY) == INFINITY);
             CHECK(skipping.largest_gaps(NAN) == INFINITY);
             CHECK(skipping.largest_gaps(-1.0) >= 0.0f);

@@ -6,6 +6,7 @@
 #include "engine/isa.hpp"
 #include "engine/skipping.hpp"
 #include "kernels/evaluate.hpp"
+#include "kernels/gradient.hpp"
 #include "kernels/sums.hpp"
 
 namespace {
@@ -257,6 +258,216 @@ TEST(vanished_tiles_are_left_out_where_they_are_many) {
     CHECK(wider > 0.7 && wider < 0.9, wider);
     CHECK(left_out({1.0, KernelId::gaussian, {gamma(0.2)}}) == 0.0);
     CHECK(left_out({1.0, KernelId::cauchy, {gamma(0.001)}}) == 0.0);
+}
+
+// −dk/ds of a kernel of s = ‖x − y‖², or of the sum of absolute differences.
+double fall_of(const KernelTerm& term, double squares, double absolutes) {
+    const double p = term.params[0], distance = std::sqrt(squares), x = p * distance;
+    switch (term.kernel) {
+        case KernelId::gaussian:
+            return p * std::exp(-p * squares);
+        case KernelId::laplace:
+            return distance > 0.0 ? 0.5 * p * std::exp(-x) / distance : 0.0;
+        case KernelId::laplace_l1:
+            return p * std::exp(-p * absolutes);
+        case KernelId::matern32:
+            return 0.5 * p * p * std::exp(-x);
+        default:
+            return p * p / 6.0 * (1.0 + x) * std::exp(-x);
+    }
+}
+
+template <class T>
+struct Gradient {
+    std::vector<double> row_sums, col_sums, grad_x, grad_y;
+
+    Gradient(const Rows<T>& x, const Rows<T>& y)
+        : row_sums(static_cast<size_t>(x.count())),
+          col_sums(static_cast<size_t>(y.count())),
+          grad_x(x.values.size()),
+          grad_y(y.values.size()) {}
+    KernelGradient out() {
+        return {row_sums.data(), col_sums.data(), grad_x.data(), grad_y.data()};
+    }
+    bool operator==(const Gradient&) const = default;
+};
+
+// By loops, and the sizes of what is added up in each number.
+template <class T>
+void exact_gradient(const Rows<T>& x, const Rows<T>& y, bool itself,
+                    const std::vector<KernelTerm>& terms, const std::vector<double>& v,
+                    const std::vector<double>& w, Gradient<T>& exact) {
+    const auto d = static_cast<size_t>(x.d);
+    for (size_t i = 0; i < v.size(); ++i) {
+        for (size_t j = 0; j < w.size(); ++j) {
+            if (itself && i == j) continue;
+            double squares = 0.0, absolutes = 0.0;
+            std::vector<double> apart;
+            for (size_t f = 0; f < d; ++f) {
+                apart.push_back(double(x.values[i * d + f]) - double(y.values[j * d + f]));
+                squares += apart[f] * apart[f];
+                absolutes += std::fabs(apart[f]);
+            }
+            for (const KernelTerm& term : terms) {
+                const double value = term.weight * kernel_value(term, squares, absolutes);
+                exact.row_sums[i] += w[j] * value;
+                if (!itself) exact.col_sums[j] += v[i] * value;
+                const double fall = v[i] * w[j] * term.weight * fall_of(term, squares, absolutes);
+                for (size_t f = 0; f < d; ++f) {
+                    const double sign = apart[f] > 0.0 ? 1.0 : apart[f] < 0.0 ? -1.0 : 0.0;
+                    const bool l1 = term.kernel == KernelId::laplace_l1;
+                    const double part = l1 ? fall * sign : 2.0 * fall * apart[f];
+                    exact.grad_x[i * d + f] -= part;
+                    if (!itself) exact.grad_y[j * d + f] += part;
+                }
+            }
+        }
+    }
+}
+
+// `steepest`: about the largest slope that the terms have by a distance.
+template <class T>
+void check_gradient(const Rows<T>& x, const Rows<T>& y, bool itself,
+                    const std::vector<KernelTerm>& terms, Random& random, double steepest) {
+    const std::vector<double> v = normals<double>(random, x.count());
+    const std::vector<double> w = itself ? v : normals<double>(random, y.count());
+    Gradient<T> exact(x, y), got(x, y), again(x, y);
+    exact_gradient(x, y, itself, terms, v, w, exact);
+    for (const int workers : {1, 3}) {
+        Control control(ignore, workers);
+        const Forced forced("always");
+        const int64_t left_out = kernel_gradient(
+            x.source(), itself ? x.source() : y.source(), itself, false, terms, v.data(), w.data(),
+            Precision::standard, control, workers == 1 ? got.out() : again.out());
+        CHECK(left_out > x.count() * y.count() / 20, itself, left_out);
+    }
+    CHECK(got == again);
+    const double of_values = sizeof(T) == 4 ? 2e-6 : 1e-12, of_slopes = 5.0 * of_values * steepest;
+    const auto check = [&](const std::vector<double>& found, const std::vector<double>& right,
+                           double error, const char* what) {
+        for (size_t i = 0; i < right.size(); ++i) {
+            CHECK(std::fabs(found[i] - right[i]) <= error, what, i, found[i], right[i]);
+        }
+    };
+    // a number has some dozens of pairs within reach, of weights of about 1
+    constexpr double pairs = 100.0;
+    check(got.row_sums, exact.row_sums, pairs * of_values, "row sum");
+    check(got.grad_x, exact.grad_x, pairs * of_slopes, "gradient of a row");
+    if (itself) return;
+    check(got.col_sums, exact.col_sums, pairs * of_values, "column sum");
+    check(got.grad_y, exact.grad_y, pairs * of_slopes, "gradient of a column");
+}
+
+// Rows of a long strip, whose blocks follow one another.
+template <class T>
+Rows<T> strip_of(Random& random, int64_t n, int64_t d) {
+    Rows<T> rows = uniforms<T>(random, n, d, 3.0);
+    for (int64_t i = 0; i < n; ++i) rows.values[static_cast<size_t>(i * d)] *= T(20);
+    return rows;
+}
+
+TEST(gradients_without_far_blocks) {
+    Random random(9);
+    for (const auto& terms : kernels) {
+        const double steepest = terms.size() > 1 ? 120.0 : 100.0;
+        {
+            const Rows<float> x = strip_of<float>(random, 701, 2);
+            const Rows<float> y = strip_of<float>(random, 513, 2);
+            check_gradient(x, y, false, terms, random, steepest);
+            check_gradient(x, x, true, terms, random, steepest);
+        }
+        const Rows<double> x = strip_of<double>(random, 701, 3);
+        const Rows<double> y = strip_of<double>(random, 600, 3);
+        check_gradient(x, y, false, terms, random, steepest);
+        check_gradient(x, x, true, terms, random, steepest);
+    }
+    // rows of a few places, of which many are near to one another
+    Rows<float> copies{2, {}};
+    for (int i = 0; i < 700; ++i) {
+        const auto place = static_cast<float>(integer(random, 0, 30));
+        for (int f = 0; f < 2; ++f) {
+            copies.values.push_back(place + static_cast<float>(uniform(random, 0.0, 0.02)));
+        }
+    }
+    for (const auto& terms : kernels) {
+        check_gradient(copies, copies, true, terms, random, 120.0);
+    }
+}
+
+// The same of two places: blocks are computed to where the kernel is far below what a sum may miss.
+template <class T>
+void check_reach_of_slopes(const KernelTerm& term) {
+    const auto left_out = [&](double share) {
+        double low = 0.0, high = 1e3;
+        for (int step = 0; step < 200; ++step) {
+            const double middle = 0.5 * (low + high);
+            (kernel_value(term, middle * middle, middle) > share ? low : high) = middle;
+        }
+        Rows<T> x{1, std::vector<T>(500, T(0))}, y{1, std::vector<T>(600, static_cast<T>(low))};
+        Control control(ignore, 2);
+        const Forced forced("always");
+        Gradient<T> found(x, y);
+        const std::vector<double> ones(600, 1.0);
+        return kernel_gradient(x.source(), y.source(), false, false, {term}, ones.data(),
+                               ones.data(), Precision::standard, control, found.out());
+    };
+    constexpr double share = 0x1p-28 * (sizeof(T) == 4 ? 2e-6 : 1e-13);
+    CHECK(left_out(1.1 * share) == 0);
+    CHECK(left_out(0.9 * share) == 500 * 600);
+}
+TEST(blocks_above_the_vanished_share_are_computed) {
+    for (const auto& terms : kernels) {
+        if (terms.size() > 1) continue;
+        check_reach_of_slopes<float>(terms[0]);
+        check_reach_of_slopes<double>(terms[0]);
+    }
+}
+
+// Beyond the reach of slopes a pair is less than 2⁻²⁴ of what a gradient may miss of the steepest.
+TEST(slopes_vanish_where_they_say) {
+    for (const auto& terms : kernels) {
+        if (terms.size() > 1) continue;
+        for (const double tolerance : {1e-5, 1e-12}) {
+            const double share = tolerance == 1e-5 ? vanished_share_of_slopes<float>
+                                                   : vanished_share_of_slopes<double>;
+            const KernelTerm& term = terms[0];
+            const bool l1 = term.kernel == KernelId::laplace_l1;
+            const auto slope = [&](double s) {
+                return fall_of(term, s, s) * (l1 ? 1.0 : 2.0 * std::sqrt(s));
+            };
+            double steepest = 0.0;
+            for (double s = 1e-12; s < 1.0; s *= 1.1) steepest = std::max(steepest, slope(s));
+            const double beyond = slopes_vanish_beyond({term}, share);
+            const double there = slope(beyond) / steepest;
+            CHECK(there <= 0x1p-24 * tolerance && there > 0x1p-32 * tolerance, there);
+            CHECK(beyond > vanishes_beyond({term}, 4.0 * share));
+            // a small weight is as steep beside itself
+            CHECK(slopes_vanish_beyond({{1e-20, term.kernel, {term.params[0]}}}, share) == beyond);
+        }
+    }
+    const KernelTerm narrow{1e-9, KernelId::gaussian, {1e6}}, wide{1.0, KernelId::gaussian, {1.0}};
+    CHECK(slopes_vanish_beyond({narrow, wide}, 1e-9) == slopes_vanish_beyond({wide}, 0.5e-9));
+    CHECK(slopes_vanish_beyond({wide, {-1.0, KernelId::laplace, {9.0}}}, 1e-9) == INFINITY);
+    CHECK(slopes_vanish_beyond({{1.0, KernelId::cauchy, {9.0}}}, 1e-9) == INFINITY);
+}
+
+TEST(far_blocks_of_gradients_are_left_out_where_they_are_many) {
+    constexpr int64_t n = 16'000;
+    Random random(10);
+    const Rows<float> x = uniforms<float>(random, n, 2), y = uniforms<float>(random, n, 2);
+    const std::vector<double> ones(static_cast<size_t>(n), 1.0);
+    const auto left_out = [&](const KernelTerm& term) {
+        Control control(ignore, 2);
+        Gradient<float> found(x, y);
+        const int64_t pairs =
+            kernel_gradient(x.source(), y.source(), false, false, {term}, ones.data(), ones.data(),
+                            Precision::standard, control, found.out());
+        return static_cast<double>(pairs) / static_cast<double>(n * n);
+    };
+    const double narrow = left_out({1.0, KernelId::gaussian, {0.5 / (0.01 * 0.01)}});
+    CHECK(narrow > 0.7 && narrow < 0.95, narrow);
+    CHECK(left_out({1.0, KernelId::gaussian, {0.5 / (0.3 * 0.3)}}) == 0.0);
+    CHECK(left_out({1.0, KernelId::energy, {}}) == 0.0);
 }
 
 }  // namespace
