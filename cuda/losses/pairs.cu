@@ -136,22 +136,26 @@ __device__ T weight_of(const Loss& loss, PairSide side, const PairTerms& of_row,
     return T(0);
 }
 
+// A lane has a column, and what is known of its row is read once; the warps share the rows.
+constexpr int weighed_rows = 64;
+
 template <class T, template <class> class Loss>
 __global__ void __launch_bounds__(block_threads)
     weigh_block(const __grid_constant__ DotBlock<T> block,
                 const __grid_constant__ PairLossRule rule, const PairExtremes* extremes,
                 const PairTerms* terms, bool mirrored) {
-    const int64_t i = row_of_warp_in_block();
-    if (i >= block.rows) return;
-    const int64_t row = block.first_row + i;
+    const int64_t j = int64_t{blockIdx.x} * columns_of_block + lane_in_warp();
+    if (j >= block.cols) return;
+    const int64_t col = block.first_col + j, first = int64_t{blockIdx.y} * weighed_rows;
+    const int64_t end = first + weighed_rows < block.rows ? first + weighed_rows : block.rows;
     const Loss<T> loss(rule.parameters);
-    const PairTerms of_row = terms[row];
-    for (int64_t j = lane_in_warp(); j < block.cols; j += 32) {
-        const int64_t col = block.first_col + j;
+    const PairTerms of_col = mirrored ? terms[col] : PairTerms{};
+    for (int64_t i = first + threadIdx.x / 32; i < end; i += rows_of_block) {
+        const int64_t row = block.first_row + i;
         const T c = dot_of(block, i, j);
-        T weight = weight_of(loss, side_of(rule, extremes, row, col, c), of_row, c);
+        T weight = weight_of(loss, side_of(rule, extremes, row, col, c), terms[row], c);
         if (mirrored) {
-            weight += weight_of(loss, side_of(rule, extremes, col, row, c), terms[col], c);
+            weight += weight_of(loss, side_of(rule, extremes, col, row, c), of_col, c);
         }
         put_weight(block, i, j, weight);
     }
@@ -210,8 +214,10 @@ void pair_block_weights(const DotBlock<T>& block, const PairLossRule& rule,
                         cudaStream_t stream) {
     const auto kernel =
         rule.loss == PairLossId::circle ? weigh_block<T, Circle> : weigh_block<T, MultiSimilarity>;
-    launch("pair weights", kernel, warp_per_row(block.rows), block_threads, stream, block, rule,
-           extremes, terms, mirrored);
+    const dim3 grid(columns_in_blocks(block.cols),
+                    static_cast<unsigned>(divided_up(block.rows, weighed_rows)));
+    launch("pair weights", kernel, grid, block_threads, stream, block, rule, extremes, terms,
+           mirrored);
 }
 
 #define PT_PAIRS(T)                                                                                \
