@@ -14,6 +14,12 @@
 
 namespace check {
 
+#ifdef PAIRTILE_UNDER_SANITIZER
+inline constexpr bool under_sanitizer = true;
+#else
+inline constexpr bool under_sanitizer = false;
+#endif
+
 struct Test {
     const char* name;
     void (*run)();
