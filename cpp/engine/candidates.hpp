@@ -34,10 +34,15 @@ T number_at(Ordinal<T> ordinal) {
 }
 
 // A number that at least k of the n values do not exceed, and no more than k where that is
-// possible; otherwise it is the k-th value. Whole passes that count, few of them and without a
-// branch on any value, are sooner done than a partition.
+// possible; otherwise it is the k-th value. A few values are sorted in registers; of more, whole
+// passes that count, few of them and without a branch on any value, are sooner done than a
+// partition.
 template <class T>
 T cut_at(const Ops<T>& ops, const T* values, int n, int64_t k) {
+    if (n <= most_at_once<T>) {
+        const T kth = ops.kth(values, n, k);
+        return kth == kth ? kth : std::numeric_limits<T>::infinity();  // fewer than k are numbers
+    }
     T least, most;
     ops.range(values, n, 1, n, &least, &most);
     Ordinal<T> low = ordinal_of(least) - 1, high = ordinal_of(most);  // too low; high enough

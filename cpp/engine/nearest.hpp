@@ -112,6 +112,7 @@ void run_group(const Sweep<T>& sweep, const Skipping& skipping, const Ops<T>& op
             look_at_block(level - 1, node);
             continue;
         }
+        sweep.control.tick(task.worker);
         const int64_t col = node * order.leaf();
         const Strip<T> strip(cols, col, std::min<int64_t>(order.leaf(), cols.count - col));
         const float* block = order.block(0, node / fan_out);
@@ -121,7 +122,6 @@ void run_group(const Sweep<T>& sweep, const Skipping& skipping, const Ops<T>& op
                                             static_cast<int>(node % fan_out)) <= mine_largest)) {
                 continue;
             }
-            sweep.control.tick(task.worker);
             const Tile<T> tile = compute_tile(ops, sweep.formula, mine.rows, p * ops.rows,
                                               rows_of(p), strip, mine.tile.data(), ld);
             fold.tile(tile, task, mine.rows, cols);

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "engine/frame.hpp"
+#include "engine/isa.hpp"
 
 namespace pairtile {
 namespace {
@@ -51,8 +52,7 @@ class Splitter {
             static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(leaves - 1)));
         const int64_t middle = left * leaf_;
         fill(part);
-        const auto begin = entries_.begin() + part.first;
-        std::nth_element(begin, begin + middle, begin + part.count);
+        divide(entries_.data() + part.first, part.count, middle);
         return {{part.first, middle}, {part.first + middle, part.count - middle}};
     }
 
@@ -68,14 +68,34 @@ class Splitter {
     // The rows of a leaf follow one another by their widest key.
     void finish(const Part& leaf) {
         fill(leaf);
-        const auto begin = entries_.begin() + leaf.first;
-        std::sort(begin, begin + leaf.count);
+        uint64_t* entries = entries_.data() + leaf.first;
+        if (leaf.count > sorting_.few) return std::sort(entries, entries + leaf.count);
+        sorting_.sort_few(entries, static_cast<int>(leaf.count), entries);
     }
 
   private:
     static constexpr int64_t ticking = 4096, looks = 256;
     // rows whose keys fit the cache, if they lie side by side
     static constexpr int64_t near = 8192;
+
+    // The `middle` smallest of n entries, which are all different, to the front.
+    void divide(uint64_t* entries, int64_t n, int64_t middle) const {
+        // pieces are never this uneven so often, but for keys made up to be so
+        int steps = 2 * static_cast<int>(std::bit_width(static_cast<uint64_t>(n)));
+        while (n > sorting_.few) {
+            if (steps-- == 0) return std::nth_element(entries, entries + middle, entries + n);
+            const uint64_t pivot = sorting_.pivot(entries, n);
+            int64_t low = sorting_.partition(entries, n, pivot);
+            if (low == n) low = sorting_.partition(entries, n, pivot - 1);
+            if (low == middle) return;
+            if (low < middle) {
+                entries += low, n -= low, middle -= low;
+            } else {
+                n = low;
+            }
+        }
+        sorting_.sort_few(entries, static_cast<int>(n), entries);
+    }
 
     // The same of a copy, whose rows are numbered anew.
     void split_near(const Part& part, Control& control, int worker) {
@@ -133,6 +153,7 @@ class Splitter {
     int per_row_, leaf_;
     bool is_near_ = false;
     std::vector<uint64_t>& entries_;
+    const SortOps<uint64_t>& sorting_ = sorting_of<uint64_t>(isa());
 };
 
 // The features that vary most, by a sample of both sets.

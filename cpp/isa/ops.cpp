@@ -51,6 +51,9 @@ constexpr typename Ops<T>::SteinFn stein_if_smooth() {
     }
 }
 
+template <class T>  // in sort.cpp
+T kth_of_few(const T* values, int n, int64_t k);
+
 template <class T>
 constexpr Ops<T> table() {
     Ops<T> ops{};
@@ -90,6 +93,7 @@ constexpr Ops<T> table() {
     ops.select_below = select_below<T>;
     ops.select_between = select_between<T>;
     ops.count_below = count_below<T>;
+    ops.kth = kth_of_few<T>;
     ops.select_below_each = select_below_each<T>;
     ops.add_row_norms = add_row_norms<T>;
     ops.divide_by_union = divide_by_union<T>;
@@ -133,10 +137,12 @@ constexpr CanonicalOps canonical_table() {
     return ops;
 }
 
+extern const SortTables sort_tables;  // in sort.cpp
 extern const IsaOps isa_ops;
 constinit const IsaOps isa_ops = {
     isa_name,          table<float>(), table<double>(), {label_sums<double>, label_sums<int32_t>},
-    canonical_table(), survey<float>,  survey<double>,  normalise};
+    canonical_table(), survey<float>,  survey<double>,  normalise,
+    sort_tables};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "isa/sort_ops.hpp"
 #include "pairtile/kernel/registry.hpp"
 #include "pairtile/metric/registry.hpp"
 
@@ -128,6 +129,8 @@ struct Ops {
     int (*select_below)(const T* row, int n, T threshold, int32_t* out);
     int (*select_between)(const T* row, int n, T low, T high, int32_t* out);
     int64_t (*count_below)(const T* row, int n, T threshold);
+    // the k-th smallest of n <= most_at_once<T> values, of which NaN is the largest
+    T (*kth)(const T* values, int n, int64_t k);
     // positions of value <= factor · thresholds[position] + offset
     int (*select_below_each)(const T* row, int n, T factor, const T* thresholds, T offset,
                              int32_t* out);
@@ -269,6 +272,7 @@ struct IsaOps {
     // x / ‖x‖, in place; with `centred`, of x less its mean, which is exactly 0 where all numbers
     // are equal. A zero row is left alone. The same bits everywhere.
     void (*normalise)(double* row, int64_t d, bool centred);
+    const SortTables& sorting;
     // Whether a product of bfloat16 takes half the time of one of float32, as with AMD. Intel's
     // processors start one in a cycle, and two fused multiply-adds of half as many numbers.
     bool bfloat16_pays = false;
@@ -283,6 +287,17 @@ inline const Ops<float>& ops_of<float>(const IsaOps& isa) {
 template <>
 inline const Ops<double>& ops_of<double>(const IsaOps& isa) {
     return isa.f64;
+}
+
+template <class K>
+const SortOps<K>& sorting_of(const IsaOps& isa);
+template <>
+inline const SortOps<uint32_t>& sorting_of<uint32_t>(const IsaOps& isa) {
+    return isa.sorting.of_32_bits;
+}
+template <>
+inline const SortOps<uint64_t>& sorting_of<uint64_t>(const IsaOps& isa) {
+    return isa.sorting.of_64_bits;
 }
 
 }  // namespace pairtile

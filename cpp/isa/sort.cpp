@@ -25,6 +25,9 @@ constexpr SortOps<K> sort_ops = {to_keys<K>,
                                  add_costs<SquaredCost, K>,
                                  add_squares_and_moments<K>};
 
+template float kth_of_few<float>(const float*, int, int64_t);
+template double kth_of_few<double>(const double*, int, int64_t);
+
 extern const SortTables sort_tables;
 constinit const SortTables sort_tables = {sort_ops<uint32_t>, sort_ops<uint64_t>,
                                           column_sums<float>, column_sums<double>};

@@ -6,6 +6,10 @@
 
 namespace pairtile {
 
+// Values that kth_of_few() takes at most: they fit the registers of every instruction set.
+template <class T>
+constexpr int most_at_once = 256 / static_cast<int>(sizeof(T));
+
 // Sums in line_lanes lanes that one pass over two sorted lines adds to; `middle` is theirs.
 struct SquareSums {
     double* squares;

@@ -269,7 +269,8 @@ class TopK {
 
     void end_row(int64_t row, Workspace& mine) {
         const int64_t query = query_at_ ? query_at_[row] : row;
-        confirm(query, gather(row, mine), mine.best, mine);
+        Candidates<T> all = gather(row, mine);
+        confirm(query, all, mine.best, mine);
         if (static_cast<int64_t>(mine.best.size()) > k_) mine.best.resize(static_cast<size_t>(k_));
         end_row_(query, mine.best);
     }
@@ -406,11 +407,12 @@ class TopK {
         }
     }
 
-    void confirm(int64_t row, Candidates<T> all, std::vector<Neighbor>& best,
+    void confirm(int64_t row, Candidates<T>& all, std::vector<Neighbor>& best,
                  Workspace& mine) const {
         T bound = std::numeric_limits<T>::infinity();
         if (!in_order_) {
-            all.cut(ops_, k_, bound);
+            // a cut takes as long as some values
+            if ((all.count - k_) * (24 + search_.queries().d()) > 192) all.cut(ops_, k_, bound);
         } else if (all.count > k_) {
             all.cut_in_order(ops_, k_, bound);
         }
@@ -433,7 +435,29 @@ class TopK {
             }
             rescore(row, others, best, mine);
         }
-        std::sort(best.begin(), best.end(), earlier);
+        put_in_order(best, mine);
+    }
+
+    // A few by counting how many come before each: no branch depends on any of them.
+    static void put_in_order(std::vector<Neighbor>& best, Workspace& mine) {
+        constexpr size_t few = 32;
+        if (best.size() > few) return std::sort(best.begin(), best.end(), earlier);
+        size_t place[few] = {};
+        for (size_t i = 1; i < best.size(); ++i) {
+            const Neighbor one = best[i];
+            size_t before = 0;
+            for (size_t j = 0; j < i; ++j) {
+                const Neighbor& other = best[j];
+                const bool after = (other.value > one.value) |
+                                   ((other.value == one.value) & (other.index > one.index));
+                place[j] += after;
+                before += !after;
+            }
+            place[i] = before;
+        }
+        mine.confirmed.resize(best.size());
+        for (size_t i = 0; i < best.size(); ++i) mine.confirmed[place[i]] = best[i];
+        std::swap(mine.confirmed, best);
     }
 
     const Search<T>& search_;

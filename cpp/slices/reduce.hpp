@@ -140,7 +140,7 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
         double lane[line_lanes] = {};
         const int64_t from = s * line_stretch, count = std::min(line_stretch, x.size - from);
         if constexpr (std::is_same_v<Item, Bare<T>> && !std::is_same_v<Cost, PowerCost>) {
-            const SortOps<Key<T>>& ops = sort_ops<Key<T>>();
+            const SortOps<Key<T>>& ops = sorting_of<Key<T>>(isa());
             const auto add =
                 std::is_same_v<Cost, SquaredCost> ? ops.add_squares : ops.add_differences;
             add(&x.items[from].key, &y.items[from].key, count, lane);
@@ -284,7 +284,7 @@ template <class T, class Item>
 LineMoments moments_of(const Sorted<T, Item>& side) {
     MiddleSums sums = sums_from_middle(side);
     if constexpr (std::is_same_v<Item, Bare<T>>) {
-        sort_ops<Key<T>>().add_moments(&side.items->key, side.size, sums.middle, sums.sum,
+        sorting_of<Key<T>>(isa()).add_moments(&side.items->key, side.size, sums.middle, sums.sum,
                                        sums.square);
         sums.weight[0] = static_cast<double>(side.size);
     } else {
@@ -312,7 +312,7 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
                 double lane[line_lanes] = {};
                 const SquareSums sums{lane, sums_x.side(), sums_y.side()};
                 const int64_t count = std::min(line_stretch, x.size - from);
-                sort_ops<Key<T>>().add_squares_and_moments(&x.items[from].key, &y.items[from].key,
+                sorting_of<Key<T>>(isa()).add_squares_and_moments(&x.items[from].key, &y.items[from].key,
                                                            count, sums);
                 sum += sum_of_lanes(lane);
             }

@@ -65,13 +65,6 @@ struct Tick {
     }
 };
 
-// Of the instruction set that serves this process.
-template <class K>
-const SortOps<K>& sort_ops();
-template <>
-const SortOps<uint32_t>& sort_ops<uint32_t>();
-template <>
-const SortOps<uint64_t>& sort_ops<uint64_t>();
 // Where pivots turn out bad.
 void sort_by_comparing(uint32_t* keys, int64_t n);
 void sort_by_comparing(uint64_t* keys, int64_t n);
@@ -86,7 +79,7 @@ ColumnSums<double> column_sums_of<double>();
 template <class K>
 class Quicksort {
   public:
-    explicit Quicksort(const Tick& tick) : ops_(sort_ops<K>()), tick_(tick) {}
+    explicit Quicksort(const Tick& tick) : ops_(sorting_of<K>(isa())), tick_(tick) {}
 
     void sort(K* keys, int64_t n) const {
         // halves are never this uneven so often, but for keys made up to be so

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "isa/sort_ops.hpp"
+#include "pairtile/slice/key.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
@@ -254,6 +255,39 @@ void sort_few(const K* keys, int n, K* sorted) {
     if (n <= most_sorted<K> / 4) return sort_matrix<K, sort_rows / 4>(keys, n, sorted);
     if (n <= most_sorted<K> / 2) return sort_matrix<K, sort_rows / 2>(keys, n, sorted);
     sort_matrix<K, sort_rows>(keys, n, sorted);
+}
+
+// The k-th smallest of n <= rows · lanes values, the others being the largest there are: what is
+// sorted column by column need not be transposed to find it.
+template <class T, int rows>
+T kth_in_matrix(const T* values, int n, int64_t k) {
+    using K = Key<T>;
+    using V = KeyVec<K>;
+    constexpr int lanes = V::lanes;
+    alignas(64) K keys[rows * lanes];
+    for (int i = 0; i < rows; ++i) V::store(keys + i * lanes, V::broadcast(~K(0)));
+    for (int i = 0; i < n; ++i) {
+        keys[i] = values[i] == values[i] ? key_of_value(values[i]) : ~K(0);
+    }
+    KeyMatrix<K, rows> matrix;
+    for (int i = 0; i < rows; ++i) matrix.row[i] = V::flip(V::load(keys + i * lanes));
+    if constexpr (rows == 1) {
+        matrix.template sort_lanes<2>();
+    } else {
+        matrix.template sort_columns<0, rows>();
+        matrix.template merge_columns<2>();
+    }
+    for (int i = 0; i < rows; ++i) V::store(keys + i * lanes, V::flip(matrix.row[i]));
+    const auto place = static_cast<int>(k - 1);
+    return value_of_key<T>(keys[place % rows * lanes + place / rows]);
+}
+
+template <class T>
+T kth_of_few(const T* values, int n, int64_t k) {
+    constexpr int most = most_at_once<T>, lanes = KeyVec<Key<T>>::lanes;
+    if (n <= most / 4) return kth_in_matrix<T, most / 4 / lanes>(values, n, k);
+    if (n <= most / 2) return kth_in_matrix<T, most / 2 / lanes>(values, n, k);
+    return kth_in_matrix<T, most / lanes>(values, n, k);
 }
 
 // Of seven rows in places far apart the middle key of each column, and of these the middle one.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "check.hpp"
+#include "engine/isa.hpp"
 #include "engine/skipping.hpp"
 
 namespace {
@@ -123,6 +124,25 @@ TEST(order_and_boxes) {
                     metric.params.p = 3.0;
                     check_order(rows, metric, 32, kind);
                 }
+            }
+        }
+    }
+}
+
+// Every split is at the median: of one feature, all rows follow one another.
+TEST(order_of_one_feature_is_sorted) {
+    std::mt19937_64 rng(4);
+    for (const IsaOps* isa : supported_isas()) {
+        choose_isa(isa->name);
+        for (const int64_t n : {31, 130, 300, 9000, 40000}) {
+            for (int kind = 0; kind < 6; ++kind) {
+                const Rows rows = rows_of(n, 1, kind, rng);
+                Control control({}, 2);
+                const Source source = rows.source();
+                const Order order(source, key_rule(source, source, {MetricId::euclidean, {}}), 32,
+                                  control);
+                CHECK(order.is_permutation(), isa->name, n, kind);
+                CHECK(std::is_sorted(order.keys(), order.keys() + n), isa->name, n, kind);
             }
         }
     }

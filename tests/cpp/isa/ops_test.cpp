@@ -887,6 +887,33 @@ std::vector<T> values_with_ties(Random& random, int n) {
     return values;
 }
 
+// A list in which NaN is the largest.
+template <class T>
+std::vector<T> sorted_with_nan_last(std::vector<T> values) {
+    std::sort(values.begin(), values.end(), [](T a, T b) { return a < b || (a == a && b != b); });
+    return values;
+}
+
+TEST(kth_of_few_values) {
+    Random random(8);
+    for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {
+        for (int n = 1; n <= most_at_once<T>; ++n) {
+            for (const bool ties : {false, true}) {
+                std::vector<T> values =
+                    ties ? values_with_ties<T>(random, n) : normals<T>(random, n);
+                if (ties && n > 3) values[1] = -values[2];  // one of them a negative NaN, perhaps
+                const std::vector<T> sorted = sorted_with_nan_last(values);
+                for (int k = 1; k <= n; ++k) {
+                    const T wanted = sorted[static_cast<size_t>(k - 1)];
+                    const T got = ops.kth(values.data(), n, k);
+                    CHECK(got == wanted || (got != got && wanted != wanted), isa, n, k, got,
+                          wanted);
+                }
+            }
+        }
+    });
+}
+
 TEST(selections_find_what_a_loop_finds) {
     Random random(7);
     for_each_table([&]<class T>(const Ops<T>& ops, const std::string& isa) {

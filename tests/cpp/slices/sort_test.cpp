@@ -68,7 +68,7 @@ std::vector<K> sorted(std::vector<K> keys) {
 
 template <class K>
 void check_sort_few(const std::string& isa, Random& random) {
-    const SortOps<K>& ops = sort_ops<K>();
+    const SortOps<K>& ops = sorting_of<K>(pairtile::isa());
     CHECK(ops.few >= 16, isa);
     for (int n = 0; n <= ops.few; ++n) {
         for (const K largest : {~K(0), K(1), K(7)}) {
@@ -116,7 +116,7 @@ TEST(values_become_keys_in_their_place) {
 // A network that sorts lists of zeros and ones sorts any: ones at every place and in every number.
 template <class K>
 void check_zeros_and_ones(const std::string& isa) {
-    const SortOps<K>& ops = sort_ops<K>();
+    const SortOps<K>& ops = sorting_of<K>(pairtile::isa());
     // 7 and n have no divisor in common
     const auto n = static_cast<size_t>(ops.few);
     for (size_t begin = 0; begin < n; ++begin) {
@@ -141,7 +141,7 @@ template <class K>
 void check_partition(const std::string& isa, Random& random, int64_t n, K pivot, K largest) {
     const std::vector<K> keys = random_keys<K>(random, n, largest);
     Guarded<K> list(keys);
-    const int64_t low = sort_ops<K>().partition(list.data(), n, pivot);
+    const int64_t low = sorting_of<K>(pairtile::isa()).partition(list.data(), n, pivot);
     const auto below = [pivot](K key) { return key <= pivot; };
     CHECK(low == std::count_if(keys.begin(), keys.end(), below), isa, n, pivot);
     CHECK(list.intact(), isa, n);
@@ -170,7 +170,7 @@ TEST(partition_sends_keys_to_both_ends) {
 
 template <class K>
 void check_pivot(const std::string& isa, Random& random) {
-    const SortOps<K>& ops = sort_ops<K>();
+    const SortOps<K>& ops = sorting_of<K>(pairtile::isa());
     for (const int64_t n : {int64_t{ops.few} + 1, int64_t{1000}, int64_t{100000}}) {
         for (const bool in_order : {false, true}) {
             std::vector<K> keys = random_keys<K>(random, n);
