@@ -285,7 +285,7 @@ LineMoments moments_of(const Sorted<T, Item>& side) {
     MiddleSums sums = sums_from_middle(side);
     if constexpr (std::is_same_v<Item, Bare<T>>) {
         sorting_of<Key<T>>(isa()).add_moments(&side.items->key, side.size, sums.middle, sums.sum,
-                                       sums.square);
+                                              sums.square);
         sums.weight[0] = static_cast<double>(side.size);
     } else {
         in_lanes(side.size, [&](int l, int64_t i) {
@@ -312,8 +312,8 @@ double transport_cost(const Cost& cost, const Sorted<T, Item>& x, const Sorted<T
                 double lane[line_lanes] = {};
                 const SquareSums sums{lane, sums_x.side(), sums_y.side()};
                 const int64_t count = std::min(line_stretch, x.size - from);
-                sorting_of<Key<T>>(isa()).add_squares_and_moments(&x.items[from].key, &y.items[from].key,
-                                                           count, sums);
+                sorting_of<Key<T>>(isa()).add_squares_and_moments(&x.items[from].key,
+                                                                  &y.items[from].key, count, sums);
                 sum += sum_of_lanes(lane);
             }
             of_x = sums_x.moments();
