@@ -1,6 +1,7 @@
 // exponential() and logarithm() as the baseline compiles them.
 #include "pairtile/math.hpp"
 #include "include/math_checks.hpp"
+#include "pairtile/fold/sigmoid.hpp"
 
 namespace {
 
@@ -8,6 +9,7 @@ using pairtile::exponential;
 using pairtile::exponential_of_at_most_88;
 using pairtile::logarithm;
 using pairtile::logarithm_of_one_plus;
+using pairtile::logarithm_of_one_plus_part;
 using pairtile::power;
 using pairtile::root;
 
@@ -44,6 +46,20 @@ void logarithms_of_one_plus() {
 
 TEST(logarithms_of_one_plus_floats) { logarithms_of_one_plus<float>(); }
 TEST(logarithms_of_one_plus_doubles) { logarithms_of_one_plus<double>(); }
+
+// As a softplus has them, of floats alone by a way of their own.
+TEST(logarithms_of_one_plus_parts) {
+    check::Random random(6);
+    for (int i = 0; i < 400'000; ++i) {
+        const int exponent = -static_cast<int>(check::integer(random, 0, i % 2 ? 3 : 100));
+        const float x = std::ldexp(static_cast<float>(check::uniform(random, 0.0, 1.0)), exponent);
+        const double error = check::ulps<float>(logarithm_of_one_plus_part(x),
+                                                std::log1p(static_cast<long double>(x)));
+        CHECK(error <= check::math_bound, "log(1 +", x, ") off by", error, "ulp");
+    }
+    CHECK(logarithm_of_one_plus_part(0.0f) == 0.0f);
+    CHECK(std::isnan(logarithm_of_one_plus_part(std::numeric_limits<float>::quiet_NaN())));
+}
 
 template <class T>
 void powers() {
