@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/buffer.hpp"
 #include "slices/sort.hpp"
 
 namespace pairtile {
@@ -36,12 +37,11 @@ struct Moments {
 template <class S>
 void look_at(const S* rows, int64_t stride, int64_t count, const double* weights,
              const std::vector<double>& origin, Moments& found) {
-    found.weight = 0;
-    const S* first = nullptr;
-    for (int64_t i = 0; i < count; ++i) {
-        const double weight = weights ? weights[i] : 1.0;
-        if (weight == 0) continue;  // what has no mass may be of any size
-        found.weight += weight;
+    found.weight = weights ? 0.0 : static_cast<double>(count);
+    const S* first = weights ? nullptr : rows;
+    for (int64_t i = 0; weights && i < count; ++i) {
+        if (weights[i] == 0) continue;  // what has no mass may be of any size
+        found.weight += weights[i];
         if (!first) first = rows + i * stride;
     }
     if (!first) return;
@@ -69,8 +69,10 @@ void column_moments(const Array& x, const double* weights, double* means, double
     std::vector<Moments> parts(static_cast<size_t>(count), Moments(d));
     const auto look = [&]<class S>(S) {
         const Source source(x);
+        std::vector<Buffer<S>> copies(static_cast<size_t>(control.workers()));
         parallel_for(count, control, [&](int64_t part, int worker) {
-            std::vector<S> copy(static_cast<size_t>(chunk * d));
+            Buffer<S>& copy = copies[static_cast<size_t>(worker)];
+            copy.reserve(chunk * d);
             Moments here(d);
             const int64_t end = std::min(x.rows, (part + 1) * each);
             for (int64_t from = part * each; from < end; from += chunk) {
