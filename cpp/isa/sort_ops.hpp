@@ -22,8 +22,8 @@ struct SquareSums {
 // Keys of values, the two parts of a quicksort of them, and sums over keys that are sorted.
 template <class K>
 struct SortOps {
-    // In the place of the bits of n values their keys.
-    void (*to_keys)(K* values, int64_t n);
+    // keys = those of n values, as bits; the two may be one
+    void (*to_keys)(const K* values, int64_t n, K* keys);
 
     int few;  // keys that `sort_few` takes at most
     // sorted = the n keys in order; the two may be one

@@ -64,8 +64,8 @@ void fill_list(T* values, int64_t size, Item* items, const Tick& tick) {
     tick.for_each((size + block - 1) / block, [&](int64_t b, const Tick&) {
         const int64_t end = std::min(size, (b + 1) * block);
         if constexpr (is_bare<Item>) {
-            auto* bits = reinterpret_cast<Key<T>*>(values);
-            sort_ops<Key<T>>().to_keys(bits + b * block, end - b * block);
+            auto* bits = reinterpret_cast<Key<T>*>(values) + b * block;
+            sort_ops<Key<T>>().to_keys(bits, end - b * block, bits);
         } else {
             for (int64_t i = b * block; i < end; ++i) {
                 items[i] = Item(key_of_value(values[i]), static_cast<uint32_t>(i));

@@ -37,10 +37,9 @@ template <class S, bool keys, class T>
 void copy_column(const Array& rows, int64_t first, int64_t count, int64_t column, T* out) {
     const char* from = rows.data + first * rows.row_stride + column * rows.col_stride;
     if constexpr (keys && std::is_same_v<S, T>) {
-        if (rows.row_stride == sizeof(S)) {
-            std::memcpy(out, from, static_cast<size_t>(count) * sizeof(S));
-            sort_ops<Key<T>>().to_keys(reinterpret_cast<Key<T>*>(out), count);
-            return;
+        if (rows.row_stride == sizeof(S) && reinterpret_cast<uintptr_t>(from) % alignof(S) == 0) {
+            const auto* values = reinterpret_cast<const Key<T>*>(from);
+            return sort_ops<Key<T>>().to_keys(values, count, reinterpret_cast<Key<T>*>(out));
         }
     }
     const auto copy = [&](auto stride) {

@@ -15,10 +15,22 @@ inline namespace PAIRTILE_ISA {
 inline double number_of(uint32_t key) { return static_cast<double>(value_of_key<float>(key)); }
 inline double number_of(uint64_t key) { return value_of_key<double>(key); }
 
+// The two lists may be one.
 template <class K>
-void to_keys(K* values, int64_t n) {
+void to_keys(const K* values, int64_t n, K* keys) {
     using Value = std::conditional_t<sizeof(K) == 4, float, double>;
-    for (int64_t i = 0; i < n; ++i) values[i] = key_of_value(bits_as<Value>(values[i]));
+    constexpr int lanes = KeyVec<K>::lanes, sign_bit = 8 * sizeof(K) - 1;
+    typedef K Keys __attribute__((vector_size(lanes * sizeof(K))));
+    typedef Value Values __attribute__((vector_size(lanes * sizeof(Value))));
+    int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) {  // key_of_value of several
+        Keys bits;
+        __builtin_memcpy(&bits, values + i, sizeof bits);
+        bits = (Keys)((Values)bits + Value(0));
+        bits ^= (K(0) - (bits >> sign_bit)) | (K(1) << sign_bit);
+        __builtin_memcpy(keys + i, &bits, sizeof bits);
+    }
+    for (; i < n; ++i) keys[i] = key_of_value(bits_as<Value>(values[i]));
 }
 
 template <class K>
