@@ -260,6 +260,14 @@ def test_a_chain_is_one_group(n):
     assert np.flatnonzero(middle.keep).tolist() == [(n - 1) // 2]
 
 
+@pytest.mark.parametrize(("metric", "kept"), [("euclidean", 2), ("sqeuclidean", 3)])
+def test_a_medoid_is_by_the_distance_that_is_named(metric, kept):
+    """The median of a line by distances, the row next to its mean by their squares."""
+    x = np.array([[0.0], [1.0], [2.0], [3.0], [10.0]])
+    found = pt.deduplicate(x, threshold=49.0, metric=metric, keep="medoid")
+    assert np.flatnonzero(found.keep).tolist() == [kept]
+
+
 @pytest.mark.parametrize("keep", ["first", "medoid", "scores"])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "inner_product"])
 def test_rethreshold_is_a_fresh_call(metric, keep):
@@ -624,6 +632,21 @@ def test_ties_of_one_row_whose_columns_come_last_first(count, workers):
     np.testing.assert_array_equal(i, np.zeros(count))
     np.testing.assert_array_equal(j, np.arange(count))
     np.testing.assert_array_equal(values, np.ones(count))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("count", [1, 300, 1400])
+def test_ties_of_many_rows_with_few_others(count, workers):
+    """Every pair is of one value, rows come in any order, and that of the last pair that counts is
+    beyond all columns."""
+    side = np.random.default_rng(2).permutation(np.linspace(-1, 1, 3000))
+    x = np.stack([side, np.ones(3000)], axis=1).astype(np.float32)
+    call = {"metric_params": None, "workers": workers}
+    with tiles_skipped() as native:
+        i, j, _ = native.nearest_pairs(x, np.zeros((2, 2)), count, "chebyshev", **call)
+    np.testing.assert_array_equal(i, np.arange(count) // 2)
+    np.testing.assert_array_equal(j, np.arange(count) % 2)
 
 
 @pytest.mark.native
