@@ -65,7 +65,7 @@ void fill_list(T* values, int64_t size, Item* items, const Tick& tick) {
         const int64_t end = std::min(size, (b + 1) * block);
         if constexpr (is_bare<Item>) {
             auto* bits = reinterpret_cast<Key<T>*>(values) + b * block;
-            sort_ops<Key<T>>().to_keys(bits, end - b * block, bits);
+            sorting_of<Key<T>>(isa()).to_keys(bits, end - b * block, bits);
         } else {
             for (int64_t i = b * block; i < end; ++i) {
                 items[i] = Item(key_of_value(values[i]), static_cast<uint32_t>(i));

@@ -39,7 +39,7 @@ void copy_column(const Array& rows, int64_t first, int64_t count, int64_t column
     if constexpr (keys && std::is_same_v<S, T>) {
         if (rows.row_stride == sizeof(S) && reinterpret_cast<uintptr_t>(from) % alignof(S) == 0) {
             const auto* values = reinterpret_cast<const Key<T>*>(from);
-            return sort_ops<Key<T>>().to_keys(values, count, reinterpret_cast<Key<T>*>(out));
+            return sorting_of<Key<T>>(isa()).to_keys(values, count, reinterpret_cast<Key<T>*>(out));
         }
     }
     const auto copy = [&](auto stride) {
