@@ -101,10 +101,10 @@ void check_to_keys(const std::string& isa, Random& random) {
         for (const T value : values) wanted.push_back(key_of_value(value));
         Guarded<K> list(bits);
         Guarded<K> apart(std::vector<K>(bits.size()));
-        sort_ops<K>().to_keys(list.data(), n, apart.data());
+        sorting_of<K>(pairtile::isa()).to_keys(list.data(), n, apart.data());
         CHECK(apart.keys() == wanted && apart.intact(), isa, n, "apart");
         CHECK(list.keys() == bits && list.intact(), isa, n, "source");
-        sort_ops<K>().to_keys(list.data(), n, list.data());
+        sorting_of<K>(pairtile::isa()).to_keys(list.data(), n, list.data());
         CHECK(list.keys() == wanted && list.intact(), isa, n, "in place");
     }
 }
