@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "slices/frame.hpp"
+#include "slices/kept_memory.hpp"
 #include "slices/large_pages.hpp"
 #include "slices/project.hpp"
 #include "slices/reduce.hpp"
@@ -38,7 +39,7 @@ inline int64_t batch_size(int64_t directions, int64_t rows, int64_t item_bytes, 
 // of the projected values, which nobody asks for again.
 template <class Item>
 struct SortBuffers {
-    Buffer<Item> x, y, scratch;
+    KeptBuffer<Item> x, y, scratch;
     Buffer<double> x_levels, y_levels;
 };
 
@@ -76,7 +77,7 @@ void fill_list(T* values, int64_t size, Item* items, const Tick& tick) {
 
 // Where the list of these values goes.
 template <class T, class Item>
-Item* place_of_list(T* values, int64_t size, Buffer<Item>& memory) {
+Item* place_of_list(T* values, int64_t size, KeptBuffer<Item>& memory) {
     if constexpr (requires { Item::row; }) {
         memory.reserve(size);
         ask_for_large_pages(memory.data(), size);

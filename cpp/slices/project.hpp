@@ -12,6 +12,7 @@
 #include "engine/buffer.hpp"
 #include "engine/frame.hpp"
 #include "engine/isa.hpp"
+#include "slices/kept_memory.hpp"
 #include "slices/slices.hpp"
 
 namespace pairtile {
@@ -36,7 +37,7 @@ class Coordinates {
 
   private:
     int64_t ld_;
-    Buffer<T> values_;
+    KeptBuffer<T> values_;
 };
 
 // Rows packed for both products, of a small sample that is projected again and again.
