@@ -207,8 +207,9 @@ LONG = {
     "sliced_energy": lambda x, y, **o: pt.sliced_energy(
         x, y, n_projections=20_000, return_gradient=True, **o
     ),
+    # of equal samples it ends at once
     "max_sliced_wasserstein": lambda x, y, **o: pt.max_sliced_wasserstein(
-        x, y, max_iter=20_000, tol=0, **o
+        x, y**2, max_iter=20_000, tol=0, **o
     ),
     "min_sliced_plan": lambda x, y, **o: pt.min_sliced_plan(x, y, n_projections=20_000, **o),
     "expected_sliced_plan": lambda x, y, **o: pt.expected_sliced_plan(
