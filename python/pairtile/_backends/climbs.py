@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HEAT = 10  # rounds between looks at all climbs; after the first, the highest go on
 _APART = 1e-2  # the angle within which the lower one of two climbs ends
-_DENSE = 256  # features up to which a climb remembers curvature as a matrix
+_STEPS = 40  # that a climb remembers
 
 
 class _Limits(NamedTuple):
@@ -143,12 +143,14 @@ def _follows(points: Floats, heights: Floats) -> NDArray[np.bool_]:
 class _Curvature:
     """What climbs have learnt of the curvature: their next steps, from the slopes.
 
-    BFGS, of all steps by a matrix for each climb, or of the last one where that would be too large.
+    BFGS of the last `_STEPS` steps of each climb, which are kept in turns.
     """
 
     def __init__(self, climbs: int, dim: int) -> None:
-        self._inverse = np.tile(np.eye(dim), (climbs, 1, 1)) if dim <= _DENSE else None
-        self._fresh = np.ones(climbs, dtype=np.bool_)
+        self._taken, self._fall = np.zeros((2, _STEPS, climbs, dim))
+        self._product = np.full((_STEPS, climbs), math.inf)  # of steps that have not been
+        self._count = np.zeros(climbs, dtype=np.intp)
+        self._scale = np.ones(climbs)
 
     def steps(
         self, which: NDArray[np.intp], points: Floats, slopes: Floats, taken: Floats, fall: Floats
@@ -156,32 +158,33 @@ class _Curvature:
         """After steps `taken`, on which the slopes have fallen by `fall`."""
         product = _dots(taken, fall)
         bent = product > 1e-14 * np.linalg.norm(taken, axis=1) * np.linalg.norm(fall, axis=1)
-        found = slopes.copy()
-        if self._inverse is None:
-            found[bent] = _from_last(slopes[bent], taken[bent], fall[bent], product[bent])
-        else:
-            self._learn(self._inverse, which[bent], taken[bent], fall[bent], product[bent])
-            found = np.einsum("rij,rj->ri", self._inverse[which], slopes)
-        found = _along(points, found)
+        self._learn(which[bent], taken[bent], fall[bent], product[bent])
+        found = _along(points, self._apply(which, slopes))
         down = _dots(found, slopes) <= 0
         found[down] = slopes[down]
         return found
 
     def _learn(
-        self, memory: Floats, which: NDArray[np.intp], taken: Floats, fall: Floats, product: Floats
+        self, which: NDArray[np.intp], taken: Floats, fall: Floats, product: Floats
     ) -> None:
-        inverse, fresh = memory[which], self._fresh[which]
-        inverse[fresh] *= (product / _dots(fall, fall))[fresh, None, None]
-        self._fresh[which] = False
-        image = np.einsum("rij,rj->ri", inverse, fall)
-        weight = (1 + _dots(fall, image) / product) / 2
-        half = (weight[:, None] * taken - image) / product[:, None]
-        inverse += np.stack([half, taken], axis=2) @ np.stack([taken, half], axis=1)
-        memory[which] = inverse
+        fresh = self._count[which] == 0
+        self._scale[which[fresh]] = (product / _dots(fall, fall))[fresh]
+        turn = self._count[which] % _STEPS, which
+        self._taken[turn], self._fall[turn], self._product[turn] = taken, fall, product
+        self._count[which] += 1
 
-
-def _from_last(slopes: Floats, taken: Floats, fall: Floats, product: Floats) -> Floats:
-    """The matrix of BFGS after one step, times the slopes."""
-    share = (_dots(taken, slopes) / product)[:, None]
-    image = (slopes - share * fall) * (product / _dots(fall, fall))[:, None]
-    return image + (share - (_dots(fall, image) / product)[:, None]) * taken
+    def _apply(self, which: NDArray[np.intp], slopes: Floats) -> Floats:
+        """The inverse of the curvature, times the slopes."""
+        step = slopes.copy()
+        count = self._count[which]
+        back = range(min(_STEPS, max(count, default=0)))
+        turns = [((count - 1 - i) % _STEPS, which) for i in back]
+        shares = []
+        for turn in turns:
+            shares.append(_dots(self._taken[turn], step) / self._product[turn])
+            step -= shares[-1][:, None] * self._fall[turn]
+        step *= self._scale[which, None]
+        for turn, share in zip(reversed(turns), reversed(shares), strict=True):
+            share = share - _dots(self._fall[turn], step) / self._product[turn]
+            step += share[:, None] * self._taken[turn]
+        return step
