@@ -150,3 +150,29 @@ def test_a_memory_map_whose_file_becomes_shorter(name, tmp_path):
         pt.mmd(b, b)
     """)
     assert out == ""
+
+
+@pytest.mark.native
+@pytest.mark.host
+@pytest.mark.parametrize("progress", ["False", "lambda done, total: None"])
+def test_lost_rows_before_what_the_engine_makes_of_them(progress, tmp_path):
+    """Distances that are other ones the second time they are counted are an error of their own."""
+    path = str(tmp_path / "a.bin")
+    assert "become shorter" in run_python(f"""
+        import os, threading
+        import numpy as np
+        import pairtile as pt
+
+        path = {path!r}
+        a = np.random.default_rng(0).normal(size=(20000, 32)).astype(np.float32)
+        for round in range(6):
+            a.tofile(path)
+            m = np.memmap(path, dtype=np.float32, mode="r", shape=a.shape)
+            cut = threading.Timer(0.05 * round, os.truncate, (path, 12288))
+            cut.start()
+            try:
+                pt.median_distance(m, progress={progress})
+            except ValueError as error:
+                print(error)
+            cut.join()
+    """)

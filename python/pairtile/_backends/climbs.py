@@ -164,9 +164,7 @@ class _Curvature:
         found[down] = slopes[down]
         return found
 
-    def _learn(
-        self, which: NDArray[np.intp], taken: Floats, fall: Floats, product: Floats
-    ) -> None:
+    def _learn(self, which: NDArray[np.intp], taken: Floats, fall: Floats, product: Floats) -> None:
         fresh = self._count[which] == 0
         self._scale[which[fresh]] = (product / _dots(fall, fall))[fresh]
         turn = self._count[which] % _STEPS, which

@@ -126,8 +126,8 @@ class _Silent:
     def __enter__(self) -> list[Report | None]:
         return [None] * self._calls
 
-    def __exit__(self, kind: Any, *_: object) -> None:
-        if kind is None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):  # it may be due to the rows that are lost
             mapped.check()
 
 
@@ -172,5 +172,8 @@ def _shown(display: Display, sizes: tuple[int, ...]) -> Iterator[list[Report | N
         mapped.check()
         if told != whole:
             tell(whole, whole)
+    except Exception:
+        mapped.check()
+        raise
     finally:
         end()
