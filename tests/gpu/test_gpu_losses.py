@@ -435,3 +435,21 @@ def test_autograd_of_tensors_on_the_gpu(cupy: Any) -> None:
             found[device] = [v.detach().cpu() for v in (value, x.grad, y.grad, s.grad)]
         for a, b in zip(found["cuda"], found["cpu"], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_weights_on_the_host_have_their_gradient_there(cupy: Any) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    import pairtile.torch as mine
+
+    x, y = (torch.as_tensor(z) for z in sets(60, 60, 12))
+    weights = torch.linspace(1, 2, 60)
+    found = []
+    for device in ("cpu", "cuda"):
+        a, b, w = x.to(device).requires_grad_(), y.to(device), weights.clone().requires_grad_()
+        (3 * mine.info_nce(a, b, temperature=0.5, weights=w)).backward()
+        assert (a.grad.device.type, w.grad.device.type) == (device, "cpu")
+        found.append([a.grad.cpu(), w.grad])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

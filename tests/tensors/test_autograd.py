@@ -720,6 +720,31 @@ def test_memory_is_shared(torch, monkeypatch):
             ]
 
 
+def test_gradients_stay_where_their_tensors_are(torch):
+    """A value on a GPU may have weights on the host. Without a GPU: tensors of another device that
+    have no numbers, but refuse to meet those of the host, except for numbers of the host."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from pairtile._front.differentiable import FUNCTIONS
+    from pairtile.torch import autograd
+
+    call = autograd.Call(FUNCTIONS["info_nce"], ("x", "weights", "temperature"), {})
+    with FakeTensorMode():
+        upstream = torch.empty((), device="cuda")
+        gradients = [
+            torch.empty(7, 3, device="cuda"), torch.empty(7, dtype=torch.float64), torch.empty(()),
+        ]  # fmt: skip
+        with pytest.raises(RuntimeError, match="device"):
+            upstream * gradients[1]
+        for found in (
+            autograd.times(upstream, gradients),
+            autograd._pulled(call, upstream, gradients, (True,) * 3),
+        ):
+            assert [g.device.type for g in found] == ["cuda", "cpu", "cpu"]
+            assert [g.shape for g in found] == [g.shape for g in gradients]
+            assert [g.dtype for g in found] == [g.dtype for g in gradients]
+
+
 def test_inputs_that_change_before_the_backward_pass_are_noticed(torch):
     import pairtile.torch as mine
 

@@ -172,7 +172,8 @@ def times(upstream: Tensor, gradients: Sequence[Tensor]) -> list[Tensor]:
     """The gradients, scaled; those of a loss that is the last, whose upstream is 1, as they are."""
     if upstream.is_cpu and upstream.item() == 1.0:
         return list(gradients)
-    return [upstream * gradient for gradient in gradients]
+    # a value on a GPU may have weights on the host
+    return [upstream.to(gradient.device) * gradient for gradient in gradients]
 
 
 def _pulled(
@@ -181,7 +182,9 @@ def _pulled(
     """The gradients of what has this gradient by the value."""
     names = [name for name, want in zip(call.names, wanted, strict=True) if want]
     return [
-        call.function.pulled(name, upstream.to(gradient) if upstream.ndim else upstream, gradient)
+        call.function.pulled(
+            name, upstream.to(gradient if upstream.ndim else gradient.device), gradient
+        )
         for name, gradient in zip(names, gradients, strict=True)
     ]
 
