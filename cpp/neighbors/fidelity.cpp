@@ -23,12 +23,9 @@ class LargestRatio {
     LargestRatio(const Search<T>& search, const double* radii, double* ratios)
         : pairs_(search), metric_(search.metric()), radii_(radii), ratios_(ratios) {
         for (int64_t j = 0; j < search.references().rows(); ++j) {
-            const double limit =
-                radii[j] < 0.0
-                    ? -INFINITY
-                    : pairs_.formula.unit * ordered_limit<double>(metric_, radii[j], true);
-            limits_.push_back(limit);
-            thresholds_.push_back(rounded_up<T>(limit));
+            limits_.push_back(radii[j] < 0.0 ? -INFINITY
+                                             : ordered_limit<double>(metric_, radii[j], true));
+            thresholds_.push_back(rounded_up<T>(packed(limits_.back())));
         }
     }
 
@@ -76,7 +73,7 @@ class LargestRatio {
   private:
     struct State {
         MaxRatio best;
-        double least = INFINITY;  // value / limit of the best pair
+        double least = INFINITY;  // ordered value / limit of the best pair
 
         void merge(const State& other) {
             best.merge(other.best);
@@ -85,6 +82,14 @@ class LargestRatio {
     };
     // more than the roundings of a tile's threshold, of a root and of a quotient
     static constexpr double outward = 1.0 + 8.0 * std::numeric_limits<T>::epsilon() + 1e-12;
+    // and of a product that vanishes
+    static constexpr double vanishing = std::numeric_limits<double>::min();
+
+    // No less than a limit is in packed units, where one of rows near to one another beside the
+    // largest ones may vanish.
+    double packed(double limit) const {
+        return limit > 0.0 ? std::max(pairs_.formula.unit * limit, vanishing) : limit;
+    }
 
     // Where a row that has seen nothing begins. NaN is never less.
     int32_t most_promising(const T* row, double norm, const Tile<T>& tile) const {
@@ -104,22 +109,22 @@ class LargestRatio {
     void push(State& state, int64_t row, int64_t col, double value, double error, int worker) {
         const double limit = limits_[static_cast<size_t>(col)];
         // of radius 0 only a pair at distance 0 counts
-        const double bound = limit > 0.0 ? state.least * outward * limit : 0.0;
+        const double bound = limit > 0.0 ? state.least * outward * packed(limit) + vanishing : 0.0;
         if (limit < 0.0 || !(value - pairs_.formula.error_at(value, error) <= bound)) return;
         const double ordered = pairs_.ordered(value, row, col, worker);
         MaxRatio ratio;
         ratio.push(radii_[col], reported(metric_, ordered));
         if (!(ratio.value > state.best.value)) return;
         state.best = ratio;
-        state.least = pairs_.formula.unit * ordered / limit;
+        state.least = ordered / limit;
     }
 
     PairFilter<T> pairs_;
     Metric metric_;
     const double* radii_;
     double* ratios_;
-    std::vector<double> limits_;  // of the ordered value, in packed units
-    std::vector<T> thresholds_;   // the same as tiles are compared with
+    std::vector<double> limits_;  // of the ordered value
+    std::vector<T> thresholds_;   // the same in packed units, as tiles are compared with
     RowStates<State> states_;
 };
 

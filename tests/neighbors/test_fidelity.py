@@ -247,6 +247,22 @@ def test_realism_leaves_out_the_largest_radii():
         assert pt.realism(real, fake, k=1, prune=prune)[0] == 1 / 27
 
 
+@pytest.mark.parametrize("near", [1e-75, 1e-100, 1e-150])
+@pytest.mark.parametrize("far", [1.0, 1e100, 1e148])
+def test_realism_of_rows_much_nearer_than_they_are_far_from_others(near, far):
+    """Beside rows far away squares of the radii of near ones vanish: the row whose ratio was best
+    among them was thought to be no worse than any other."""
+    rng = np.random.default_rng(0)
+    real = np.concatenate([near * rng.normal(size=(20, 2)), rng.normal(size=(20, 2)), [[far] * 2]])
+    fake = np.concatenate([near * rng.normal(size=(9, 2)), rng.normal(size=(9, 2))])
+    distances = pt.pairwise_distances(real, fake)
+    own = pt.kth_distance(real, k=2)
+    for prune in (0, 0.3):
+        kept = own <= np.quantile(own, 1 - prune, method="lower")
+        right = (own[kept, None] / distances[kept]).max(axis=0)
+        np.testing.assert_array_equal(pt.realism(real, fake, k=2, prune=prune), right)
+
+
 def test_realism_takes_the_dtype_of_its_inputs():
     real, fake = (points.astype(np.float32) for points in sample(13))
     narrow = pt.realism(real, fake)
