@@ -74,6 +74,7 @@ __global__ void __launch_bounds__(block_threads)
             if (exists && j < panels.d) {
                 x = scales ? normalised_element<double>(array, scales[first + row], first + row, j)
                            : element<double>(array, first + row, j);
+                fraction |= x != rint(x);  // which a centre may take the place of
                 if (centre) x -= centre[j];
             }
             beyond |= !(fabs(x) <= largest_packed);

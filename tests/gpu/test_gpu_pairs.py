@@ -142,6 +142,27 @@ def test_top_pairs(path: str, cupy: Any, monkeypatch: Any, metric: str, count: i
     )
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean"])
+@pytest.mark.parametrize("far", [2.0, 2.0**39, 1e110, 1e145])
+def test_top_pairs_beside_rows_very_far_away(path: str, cupy: Any, metric: str, far: float) -> None:
+    rng = np.random.default_rng(0)
+    x = 1e-75 * rng.permutation(130)[:, None] * np.array([[1.0, 0.5]])
+    x[-1] = -far
+    for count in (1, 3, 200):
+        found = pt.top_pairs(cupy.asarray(x), count, metric=metric)
+        equal(found, pt.top_pairs(x, count, metric=metric))
+
+
+@pytest.mark.parametrize("step", [1e-170, 1e-150])
+def test_top_pairs_of_rows_that_are_almost_parallel(path: str, cupy: Any, step: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((80, 1)) * [[1.0, 0.0, 0.0]]
+    x[:, 1:] = step * rng.integers(9, size=(80, 2))
+    for count in (1, 30, 900):
+        found = pt.top_pairs(cupy.asarray(x), count, metric="cosine")
+        equal(found, pt.top_pairs(x, count, metric="cosine"))
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "inner_product"])
 @pytest.mark.parametrize("earlier_only", [False, True])
 def test_max_similarity(path: str, cupy: Any, metric: str, earlier_only: bool) -> None:

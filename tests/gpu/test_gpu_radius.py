@@ -228,6 +228,32 @@ def test_rows_beyond_the_screen_are_left_to_canonical_values(
     assert screened == [False] * 3
 
 
+def test_numbers_that_vanish_beside_their_centre(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """About a centre of -1 all are whole, as far as float64 tells; their differences are not
+    whole numbers."""
+    few_undecided(monkeypatch, False)
+    rng = np.random.default_rng(0)
+    x = np.full((100, 2), -2.0)
+    x[::2] = 1e-20 * rng.permutation(50)[:, None] * np.array([1.0, 0.5])
+    radii = np.full(100, 2e-19)
+    found = check(gpu, x, None, "euclidean", radii, None, dtype="float64")
+    assert 0 < found[0][::2].sum() < 50 * 49
+    assert screened == [True]
+
+
+@pytest.mark.parametrize("step", [1e-170, 1e-150, 1e-20, 1e-9])
+def test_rows_that_are_almost_parallel(gpu: Any, screened: list[bool], step: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((80, 1)) * [[1.0, 0.0, 0.0]]
+    x[:, 1:] = step * rng.integers(9, size=(80, 2))
+    radii = radii_at(rng, distances(x, None, "cosine", "float64"))
+    for closed in (True, False):
+        check(gpu, x, None, "cosine", radii, radii, dtype="float64", closed=closed)
+    assert len(screened) == 2
+
+
 def test_batches_of_both_sets(
     gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,39 @@ def test_rows_beyond_the_screen_are_left_to_canonical_values(
     assert screened == [False, False]
 
 
+def test_numbers_that_vanish_beside_their_centre(gpu: Any, screened: list[bool]) -> None:
+    """About a centre of -1 all are whole, as far as float64 tells; their differences are not
+    whole numbers."""
+    rng = np.random.default_rng(0)
+    x = np.full((800, 2), -2.0)
+    x[::2] = 1e-20 * rng.permutation(400)[:, None] * np.array([1.0, 0.5])
+    for metric in ("euclidean", "sqeuclidean"):
+        check(gpu, x, None, 9, metric, dtype="float64")
+        check(gpu, x[:40], x[40:], 9, metric, dtype="float64")
+    assert all(screened)
+
+
+@pytest.mark.parametrize("step", [1e-170, 1e-150, 1e-20, 1e-9])
+def test_rows_that_are_almost_parallel(gpu: Any, screened: list[bool], step: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((300, 1)) * [[1.0, 0.0, 0.0]]
+    x[:, 1:] = step * rng.integers(9, size=(300, 2))
+    for k in (1, 9, 128):
+        check(gpu, x, None, k, "cosine", dtype="float64")
+        check(gpu, x[:40], x, k, "cosine", dtype="float64")
+    assert all(screened)
+
+
+@pytest.mark.parametrize("far", [2.0**20, 2.0**39, 1e110])
+def test_near_rows_beside_rows_very_far_away(gpu: Any, screened: list[bool], far: float) -> None:
+    rng = np.random.default_rng(0)
+    x = 1e-75 * rng.permutation(300)[:, None] * np.array([[1.0, 0.5]])
+    x[-1] = -far
+    for k in (1, 9, 128):
+        check(gpu, x, None, k, "euclidean", dtype="float64")
+    assert screened == [far < 1e100] * 3
+
+
 def test_batches_of_both_sets(
     gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
