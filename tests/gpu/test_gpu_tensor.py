@@ -222,6 +222,26 @@ def test_batches_of_both_sets(
     assert reports[-1] == (300, 300)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_batches_of_rows_that_rounding_changes_more_and_less(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    """The bound of the decision is that of all references, whichever batch comes last."""
+    from pairtile._backends.cuda import panels
+
+    monkeypatch.setattr(panels, "_PANELS", 1 << 15)  # 256 references
+    rng = np.random.default_rng(4)
+    x = np.full((40, 8), 8192.0)  # nothing is lost of them
+    y = np.zeros((768, 8))
+    y[:256] = 8192 + rng.normal(scale=40.0, size=(256, 8))
+    y[np.arange(256, 768), np.arange(512) % 8] = 1.0
+    for part in (x, y[:256]):  # the centre is the origin
+        part[1::2] = -part[::2]
+    for order in (y, y[::-1]):
+        check(gpu, x, order, 9, metric, dtype="float64")
+    assert all(screened)
+
+
 @given(
     SEEDS, st.integers(1, 140), st.integers(2, 700), st.integers(1, 80), st.sampled_from(METRICS)
 )

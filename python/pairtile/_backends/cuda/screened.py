@@ -114,6 +114,8 @@ def knn(
         centre = cupy.empty(q.d, dtype=cupy.float64)
         _cuda.sample_centre(q.view, r.view, address(centre), current_stream())
     packed = None
+    # of all references: the decision is about candidates from every batch of them
+    learnt = Findings()
     first_rows = 0
     while first_rows < q.n:
         mine = candidates = counts = scratch = None  # no batch is held while the next one is made
@@ -138,7 +140,6 @@ def knn(
         for (first, stop), here in zip(cut.of_r, segments, strict=True):
             if packed is None or len(cut.of_r) > 1:
                 packed = None
-                learnt = Findings()
                 packed = Packed(r, first, stop, of_references, centre, learnt.memory)
                 norm, residual, beyond, fractions = learnt.read()
                 if beyond or norm < panels.SMALLEST:
