@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pairtile as pt
-from gpu_data import TERMS, data
+from gpu_data import TERMS, data, twin_searches_infinite_rows
 from metrics import BIT_METRICS, DISTANCES, METRICS, narrowed, parameters
 from pairtile._backends import numpy as twin
 from pairtile._definitions.kernels import KERNELS, evaluate
@@ -402,12 +402,14 @@ def test_ties_come_in_order_of_index(gpu: Any) -> None:
 
 
 @pytest.mark.gpu
-def test_extreme_rows(gpu: Any) -> None:
+def test_extreme_rows(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin_searches_infinite_rows(monkeypatch)
     x = data(40, 9, "float64")
     x[1] *= 1e200  # overflows where squares are not scaled
     x[2] *= 1e-200
     x[3] = 5e-324
     x[4, 2] = np.nan
+    x[5, 7] = np.inf
     for metric in METRICS:
         check_knn(gpu, x, None, 39, metric, "float64")
     assert gpu.first_nonfinite(x, workers=1) == 4
@@ -495,12 +497,14 @@ def test_nobody_within_a_radius(cupy: Any, gpu: Any) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("metric", DISTANCES)
-def test_radii_of_extreme_rows(gpu: Any, metric: str) -> None:
+def test_radii_of_extreme_rows(gpu: Any, metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin_searches_infinite_rows(monkeypatch)
     x = data(40, 9, "float64")
     x[1] *= 1e200
     x[2] *= 1e-200
     x[3] = 5e-324
     x[4, 2] = np.nan  # within no radius, not even infinity
+    x[5, 7] = np.inf
     for dtype in ("float32", "float64"):
         of_x, of_y = (np.nan_to_num(r, nan=1.0) for r in at_pairs(x, x, metric, dtype))
         check_radii(gpu, x, x[::-1], metric, dtype, of_x, of_y)

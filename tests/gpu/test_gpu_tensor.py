@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpu_data import twin_searches_infinite_rows
 from pairtile._backends import numpy as twin
 from pairtile._front import metrics
 from strategies import SEEDS
@@ -157,10 +158,11 @@ def test_predicates(gpu: Any, screened: list[bool]) -> None:
     assert all(screened)
 
 
-@pytest.mark.parametrize("bad", [np.nan, 1e30])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_rows_beyond_the_screen_are_left_to_canonical_values(
-    gpu: Any, screened: list[bool], bad: float
+    gpu: Any, screened: list[bool], bad: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    twin_searches_infinite_rows(monkeypatch)
     rng = np.random.default_rng(9)
     x, y = (rng.normal(size=(rows, 8)).astype(np.float32) for rows in (40, 300))
     y[17, 3] = bad
