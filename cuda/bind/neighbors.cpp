@@ -226,12 +226,13 @@ void bind_distance_products(const Sets& sets, const Measure& measure, const Rang
 }
 
 void bind_farthest_of_group(const Sets& sets, const Measure& measure, const Range& rows,
-                            Address groups, Address workspace, Address values, Address indices,
+                            Address groups, const Pair& workspace, Address values, Address indices,
                             const Where& where) {
-    const FarthestSearch search = {.sweep = sweep_of(sets, rows, needs_of("farthest")),
+    const FarthestSearch search = {.sweep = sweep_of(sets, rows, needs_of("farthest"), true),
                                    .metric = metric_of(measure, sets),
                                    .groups = at<const int64_t>(groups),
-                                   .states = at<FarthestRow>(workspace)};
+                                   .states = at<FarthestRow>(workspace.first),
+                                   .columns = at<FarthestRow>(workspace.second)};
     farthest_of_group(search, at<double>(values), at<int64_t>(indices), stream_on(where));
 }
 
@@ -342,6 +343,7 @@ void bind_neighbors(py::module_& m) {
     m.def("distance_products", bind_distance_products, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("radius"), arg("workspace"), arg("of_queries"), arg("where"),
           Released());
+    m.attr("farthest_bytes") = sizeof(FarthestRow);
     m.def("farthest_of_group", bind_farthest_of_group, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("groups"), arg("workspace"), arg("values"), arg("indices"), arg("where"),
           Released());

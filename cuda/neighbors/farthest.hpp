@@ -24,16 +24,20 @@ struct FarthestRow {
 };
 
 struct FarthestSearch {
-    Sweep sweep;  // of one set and itself
+    Sweep sweep;  // of one set and itself, a triangle
     Metric metric;
     const int64_t* groups;
     FarthestRow* states;
+    // Of each tile of rows of the sweep, for every column: the farthest of those rows, which is
+    // written of the columns behind the tile.
+    FarthestRow* columns;
 };
 
 constexpr int64_t farthest_state_bytes = slots * int64_t{sizeof(FarthestRow)};
 constexpr int64_t farthest_least_width = 256;
 
-// Ordered values and indices of the rows of the sweep; NaN and −1 where there is none.
+// Merges the pairs of the sweep into the ordered values and indices of all rows: NaN and −1 of
+// those that have none so far. A pair is computed once and serves both of its rows.
 void farthest_of_group(const FarthestSearch& search, double* values, int64_t* indices,
                        cudaStream_t stream);
 

@@ -71,6 +71,7 @@ sigmoid_sums: int
 pair_state_bytes: int
 pair_terms_bytes: int
 screened_most_k: int
+farthest_bytes: int
 findings_bytes: int
 candidate_bytes: int
 radius_limits_bytes: int
@@ -175,7 +176,7 @@ def farthest_of_group(
     measure: _Measure,
     rows: _Range,
     groups: int,
-    workspace: int,
+    workspace: _Pair,
     values: int,
     indices: int,
     where: _Where,

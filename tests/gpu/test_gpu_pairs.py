@@ -236,6 +236,32 @@ def test_ranks_of_bad_rows_come_last(cupy: Any) -> None:
     assert found == pt.retrieval_metrics(x, y, **options)
 
 
+@pytest.mark.parametrize("metric", ["sqeuclidean", "cosine", "inner_product"])
+@pytest.mark.parametrize(("n", "groups"), [(1, 1), (33, 1), (64, 5), (300, 2), (700, 1), (700, 90)])
+def test_the_farthest_of_a_group(
+    cupy: Any, monkeypatch: Any, metric: str, n: int, groups: int
+) -> None:
+    """A pair is computed once for both of its rows, in launches of 256 rows too."""
+    from pairtile._backends import cuda as gpu
+    from pairtile._backends import numpy as twin
+    from pairtile._backends.cuda import embeddings
+
+    rng = np.random.default_rng(n)
+    # whole numbers, so that many are equally far
+    x = rng.integers(-1, 2, size=(n, 4)).astype(np.float32)
+    x[n // 2, 1] = np.nan
+    labels = rng.integers(groups, size=n)
+    wanted = twin.farthest_of_group(x, metric, labels, workers=1)
+    told: list[tuple[int, int]] = []
+    for most in (1 << 27, 1):
+        monkeypatch.setattr(embeddings, "_COLUMNS", most)
+        found = gpu.farthest_of_group(
+            cupy.asarray(x), metric, labels, workers=1, progress=lambda *now: told.append(now)
+        )
+        equal(found, wanted)
+    assert len(told) == 1 + -(-n // 256)
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "cosine"])
 @pytest.mark.parametrize("mining", ["batch_hard", "semi_hard"])
 @pytest.mark.parametrize("normalize", [False, True])

@@ -9,8 +9,10 @@ import numpy as np
 
 from pairtile import _cuda
 from pairtile._backends import choose
+from pairtile._backends.cuda import panels
 from pairtile._backends.cuda.memory import (
     address,
+    addresses,
     current_stream,
     device_of,
     float64,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+_COLUMNS = 1 << 27  # bytes of what a launch finds for the columns of its tiles
+
+
 def farthest_of_group(
     x: Any,
     metric: str,
@@ -43,17 +48,24 @@ def farthest_of_group(
     with device_of(x):
         join = PairOfSets(x, None, metric, None)
         n = join.q.n
-        values = cupy.empty(n, dtype=cupy.float64)
-        indices = cupy.empty(n, dtype=cupy.int64)
+        values = cupy.full(n, cupy.nan, dtype=cupy.float64)
+        indices = cupy.full(n, -1, dtype=cupy.int64)
         of_rows = upload(groups)
-        batches = join.batches("farthest")
+        tile = n * _cuda.farthest_bytes  # of 32 rows
+        batches = [
+            (first + a, first + b)
+            for first, stop in join.batches("farthest")
+            for a, b in panels.batches(stop - first, 32 * (_COLUMNS // tile))
+        ]
         states = workspace("farthest", batches, n)
+        tiles = max(-(-(stop - first) // 32) for first, stop in batches)
+        columns = cupy.empty(tiles * tile, dtype=cupy.uint8)
         for batch in in_launches(batches, progress):
             _cuda.farthest_of_group(
                 **join.arguments,
                 rows=batch,
                 groups=address(of_rows),
-                workspace=address(states),
+                workspace=addresses((states, columns)),
                 values=address(values),
                 indices=address(indices),
                 where=current_stream(),
