@@ -1,5 +1,5 @@
 // Canonical float64 values, each compared with the k-th best of its query so far; what is better
-// goes into that query's sorted list. Then the lists of all segments are merged.
+// goes into that query's list, a heap. Then the lists of all segments are merged and put in order.
 #include "neighbors/knn.hpp"
 
 #include "neighbors/distances.cuh"
@@ -41,31 +41,35 @@ struct TopK {
             const Neighbor one = {values[place.row][c], first + c};
             if (!(one.value <= limit) || !search.predicate.admits(place.query, one.index)) continue;
             length = top_k_push(list, length, search.k, one);
-            if (length == search.k) limit = list[search.k - 1].value;
+            if (length == search.k) limit = list[0].value;
         }
         worst[place.row] = limit;
     }
 };
 
-template <class Pairs>
+template <class Pairs, bool is_short>
 __global__ void __launch_bounds__(block_threads, 2)
     knn_sweep(const __grid_constant__ Search search) {
     __shared__ double values[tile_rows][tile_cols + 1];
     __shared__ double worst[tile_rows];
-    __shared__ Neighbor lists[tile_rows][short_list];
     const Place place(search.sweep);
     const int64_t state =
         (place.query - search.sweep.first_row) * search.sweep.cut.segments + blockIdx.y;
     Neighbor* out = search.lists + state * search.k;
-    const bool is_short = search.k <= short_list;
+    Neighbor* list = out;
+    if constexpr (is_short) {
+        __shared__ Neighbor lists[tile_rows][short_list + 1];  // the first ones in different banks
+        list = lists[place.row];
+    }
 
-    TopK<Pairs> fold{search, place, values, worst, is_short ? lists[place.row] : out};
+    TopK<Pairs> fold{search, place, values, worst, list};
     if (place.slot == 0) worst[place.row] = INFINITY;
     run(search.sweep, place, Pairs(search.sweep, search.metric), fold);
     if (!fold.owns_list()) return;
     search.lengths[state] = fold.length;
-    if (!is_short) return;
-    for (int64_t c = 0; c < fold.length; ++c) out[c] = fold.list[c];
+    if constexpr (is_short) {
+        for (int64_t c = 0; c < fold.length; ++c) out[c] = fold.list[c];
+    }
 }
 
 template <class D>
@@ -80,6 +84,7 @@ __global__ void __launch_bounds__(block_threads, 4)
     for (int64_t s = 1; s < segments; ++s) {
         length = top_k_merge(lists, length, k, lists + s * k, lengths[s]);
     }
+    top_k_sort(lists, length);
     const int64_t row = search.sweep.first_row + local;
     for (int64_t c = 0; c < k; ++c) {
         const Neighbor one = c < length ? lists[c] : Neighbor{INFINITY, -1};
@@ -95,7 +100,9 @@ __global__ void __launch_bounds__(block_threads, 4)
 template <class D>
 void knn(const Search& search, D* distances, int64_t* indices, cudaStream_t stream) {
     with_pairs(search.metric.id, [&]<class Pairs>() {
-        launch("knn sweep", knn_sweep<Pairs>, grid_of(search.sweep), block_threads, stream, search);
+        const auto sweep =
+            search.k <= short_list ? knn_sweep<Pairs, true> : knn_sweep<Pairs, false>;
+        launch("knn sweep", sweep, grid_of(search.sweep), block_threads, stream, search);
     });
     const auto rows = static_cast<unsigned>(divided_up(search.sweep.rows, block_threads));
     launch("knn merge", knn_merge<D>, rows, block_threads, stream, search, distances, indices);

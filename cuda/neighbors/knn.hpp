@@ -14,7 +14,7 @@ struct Search {
     Metric metric;
     int64_t k;
     Predicate predicate;
-    // One sorted list of k and its length for each query of the sweep and each segment.
+    // A list of at most k and its length for each query of the sweep and each segment.
     Neighbor* lists;
     int64_t* lengths;
     bool ordered = false;  // ordered values in place of distances, NaN where there is no neighbour

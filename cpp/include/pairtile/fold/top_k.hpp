@@ -19,23 +19,51 @@ struct Neighbor {
     }
 };
 
-// Puts one neighbour into a sorted list of at most k; returns the new length.
-PAIRTILE_HD int64_t top_k_push(Neighbor* list, int64_t length, int64_t k, const Neighbor& one) {
-    if (length == k && !one.before(list[k - 1])) return length;
-    int64_t at = length < k ? length : k - 1;
-    for (; at > 0 && one.before(list[at - 1]); --at) list[at] = list[at - 1];
-    list[at] = one;
-    return length < k ? length + 1 : k;
+// Of a heap, in which no entry comes before its two children, the first one is taken, and another
+// finds its place.
+PAIRTILE_HD void top_k_replace(Neighbor* heap, int64_t length, const Neighbor& one) {
+    int64_t at = 0;
+    for (int64_t child = 1; child < length; child = 2 * at + 1) {
+        if (child + 1 < length && heap[child].before(heap[child + 1])) ++child;
+        if (!one.before(heap[child])) break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = one;
 }
 
-// Merges a sorted list into another of at most k; returns the new length.
+// Puts one neighbour into a heap of at most k, whose first entry is the last of them; returns the
+// new length.
+PAIRTILE_HD int64_t top_k_push(Neighbor* heap, int64_t length, int64_t k, const Neighbor& one) {
+    if (length == k) {
+        if (one.before(heap[0])) top_k_replace(heap, k, one);
+        return k;
+    }
+    int64_t at = length;
+    while (at > 0) {
+        const int64_t parent = (at - 1) / 2;
+        if (!heap[parent].before(one)) break;
+        heap[at] = heap[parent];
+        at = parent;
+    }
+    heap[at] = one;
+    return length + 1;
+}
+
+// Puts others into a heap, which come in any order; returns the new length.
 PAIRTILE_HD int64_t top_k_merge(Neighbor* into, int64_t length, int64_t k, const Neighbor* from,
                                 int64_t from_length) {
-    for (int64_t i = 0; i < from_length; ++i) {
-        if (length == k && !from[i].before(into[k - 1])) break;
-        length = top_k_push(into, length, k, from[i]);
-    }
+    for (int64_t i = 0; i < from_length; ++i) length = top_k_push(into, length, k, from[i]);
     return length;
+}
+
+// Puts a heap in order, which then is none any more.
+PAIRTILE_HD void top_k_sort(Neighbor* heap, int64_t length) {
+    for (int64_t last = length - 1; last > 0; --last) {
+        const Neighbor one = heap[last];
+        heap[last] = heap[0];
+        top_k_replace(heap, last, one);
+    }
 }
 
 }  // namespace PAIRTILE_ISA
