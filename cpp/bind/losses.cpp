@@ -119,6 +119,8 @@ py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
                        double label_width, const py::object& positive_indptr,
                        const py::object& positive_columns, const py::object& positive_weights,
                        const py::object& kept_indptr, const py::object& kept_columns,
+                       const py::object& row_masked_indptr, const py::object& row_masked_columns,
+                       const py::object& col_masked_indptr, const py::object& col_masked_columns,
                        const py::object& column_logits, double margin, double angular_margin,
                        double label_smoothing, const py::object& false_negative_margin,
                        double tau_plus, bool rows, bool cols, bool normalize, bool grad,
@@ -134,6 +136,8 @@ py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
                               workers,   progress};
     const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
     const Sparse kept(kept_indptr, kept_columns, n, m, "kept columns");
+    const Sparse row_masked(row_masked_indptr, row_masked_columns, n, m, "masked pairs of rows");
+    const Sparse col_masked(col_masked_indptr, col_masked_columns, n, m, "masked pairs of columns");
     SoftmaxOptions options;
     options.positives = {vector_of<int64_t>(targets, n, "targets"),
                          vector_of<double>(row_labels, n, "row_labels"),
@@ -150,6 +154,8 @@ py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
     options.column_logits = vector_of<double>(column_logits, m, "column_logits");
     options.kept_indptr = kept.indptr;
     options.kept_columns = kept.columns;
+    options.row_masked = {row_masked.indptr, row_masked.columns};
+    options.col_masked = {col_masked.indptr, col_masked.columns};
     if (!false_negative_margin.is_none()) {
         options.false_negative_margin = false_negative_margin.cast<double>();
     }
@@ -173,16 +179,20 @@ BlockArguments block_of(const py::array& x, const py::array& y, double scale,
                         const py::object& row_labels, const py::object& col_labels,
                         const py::object& positive_indptr, const py::object& positive_columns,
                         const py::object& positive_weights, const py::object& kept_indptr,
-                        const py::object& kept_columns, const py::object& column_logits,
+                        const py::object& kept_columns, const py::object& row_masked_indptr,
+                        const py::object& row_masked_columns, const py::object& col_masked_indptr,
+                        const py::object& col_masked_columns, const py::object& column_logits,
                         double margin, double angular_margin, double label_smoothing,
                         double tau_plus, const py::object& false_negative_margin,
                         const py::object& row_limits, const py::object& col_limits, bool rows,
-                        bool cols, bool grad_x, bool grad_y, int workers,
+                        bool cols, bool normalize, bool grad_x, bool grad_y, int workers,
                         const py::object& progress) {
     const Source from_x(view_of(x)), from_y(view_of(y));
     const int64_t n = from_x.rows(), m = from_y.rows();
     const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
     const Sparse kept(kept_indptr, kept_columns, n, m, "kept columns");
+    const Sparse row_masked(row_masked_indptr, row_masked_columns, n, m, "masked pairs of rows");
+    const Sparse col_masked(col_masked_indptr, col_masked_columns, n, m, "masked pairs of columns");
     SoftmaxOptions options;
     options.positives = {vector_of<int64_t>(targets, n, "targets"),
                          vector_of<double>(row_labels, n, "row_labels"),
@@ -194,6 +204,8 @@ BlockArguments block_of(const py::array& x, const py::array& y, double scale,
                          false};
     options.kept_indptr = kept.indptr;
     options.kept_columns = kept.columns;
+    options.row_masked = {row_masked.indptr, row_masked.columns};
+    options.col_masked = {col_masked.indptr, col_masked.columns};
     options.tau_plus = tau_plus;
     options.rows = rows;
     options.cols = cols;
@@ -207,8 +219,8 @@ BlockArguments block_of(const py::array& x, const py::array& y, double scale,
     options.row_limits = vector_of<double>(row_limits, n, "row_limits");
     options.col_limits = vector_of<double>(col_limits, m, "col_limits");
     const double* scales = vector_of<double>(row_scales, n, "row_scales");
-    return {{from_x, from_y, scale, scales, false, false, true, grad_x, grad_y, nullptr, workers,
-             progress},
+    return {{from_x, from_y, scale, scales, normalize, false, true, grad_x, grad_y, nullptr,
+             workers, progress},
             options};
 }
 
@@ -239,16 +251,20 @@ py::tuple bind_softmax_states(const py::array& x, const py::array& y, double sca
                               const py::object& row_labels, const py::object& col_labels,
                               const py::object& positive_indptr, const py::object& positive_columns,
                               const py::object& positive_weights, const py::object& kept_indptr,
-                              const py::object& kept_columns, const py::object& column_logits,
+                              const py::object& kept_columns, const py::object& row_masked_indptr,
+                              const py::object& row_masked_columns,
+                              const py::object& col_masked_indptr,
+                              const py::object& col_masked_columns, const py::object& column_logits,
                               double margin, double angular_margin, double label_smoothing,
                               double tau_plus, const py::object& false_negative_margin,
                               const py::object& row_limits, const py::object& col_limits, bool rows,
-                              bool cols, int workers, const py::object& progress) {
+                              bool cols, bool normalize, int workers, const py::object& progress) {
     const BlockArguments block =
         block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
-                 positive_columns, positive_weights, kept_indptr, kept_columns, column_logits,
-                 margin, angular_margin, label_smoothing, tau_plus, false_negative_margin,
-                 row_limits, col_limits, rows, cols, false, false, workers, progress);
+                 positive_columns, positive_weights, kept_indptr, kept_columns, row_masked_indptr,
+                 row_masked_columns, col_masked_indptr, col_masked_columns, column_logits, margin,
+                 angular_margin, label_smoothing, tau_plus, false_negative_margin, row_limits,
+                 col_limits, rows, cols, normalize, false, false, workers, progress);
     std::vector<SoftmaxState> of_rows(static_cast<size_t>(block.given.x.rows()));
     std::vector<SoftmaxState> of_cols(cols ? static_cast<size_t>(block.given.y.rows()) : 0);
     py::array_t<double> limits(block.given.x.rows());
@@ -278,18 +294,21 @@ py::tuple bind_softmax_gradients(
     const py::object& targets, const py::object& row_labels, const py::object& col_labels,
     const py::object& positive_indptr, const py::object& positive_columns,
     const py::object& positive_weights, const py::object& kept_indptr,
-    const py::object& kept_columns, const py::object& column_logits, double margin,
+    const py::object& kept_columns, const py::object& row_masked_indptr,
+    const py::object& row_masked_columns, const py::object& col_masked_indptr,
+    const py::object& col_masked_columns, const py::object& column_logits, double margin,
     double angular_margin, double label_smoothing, double tau_plus,
     const py::object& false_negative_margin, const py::object& row_limits,
-    const py::object& col_limits, bool rows, bool cols, int64_t negatives,
+    const py::object& col_limits, bool rows, bool cols, bool normalize, int64_t negatives,
     const py::object& row_states, const py::object& row_weights, const py::object& col_states,
     const py::object& col_weights, bool grad_x, bool grad_y, int workers,
     const py::object& progress) {
     const BlockArguments block =
         block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
-                 positive_columns, positive_weights, kept_indptr, kept_columns, column_logits,
-                 margin, angular_margin, label_smoothing, tau_plus, false_negative_margin,
-                 row_limits, col_limits, rows, cols, grad_x, grad_y, workers, progress);
+                 positive_columns, positive_weights, kept_indptr, kept_columns, row_masked_indptr,
+                 row_masked_columns, col_masked_indptr, col_masked_columns, column_logits, margin,
+                 angular_margin, label_smoothing, tau_plus, false_negative_margin, row_limits,
+                 col_limits, rows, cols, normalize, grad_x, grad_y, workers, progress);
     const int64_t n = block.given.x.rows(), m = block.given.y.rows();
     const auto of_rows = states_of(row_states, n, "row_states");
     const auto of_cols = states_of(col_states, m, "col_states");
@@ -473,6 +492,8 @@ void register_losses(py::module_& m) {
           arg("col_labels").none(true), arg("label_width"), arg("positive_indptr").none(true),
           arg("positive_columns").none(true), arg("positive_weights").none(true),
           arg("kept_indptr").none(true), arg("kept_columns").none(true),
+          arg("row_masked_indptr") = py::none(), arg("row_masked_columns") = py::none(),
+          arg("col_masked_indptr") = py::none(), arg("col_masked_columns") = py::none(),
           arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
           arg("label_smoothing"), arg("false_negative_margin").none(true), arg("tau_plus"),
           arg("rows"), arg("cols"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),
@@ -482,22 +503,26 @@ void register_losses(py::module_& m) {
           arg("col_labels").none(true), arg("positive_indptr") = py::none(),
           arg("positive_columns") = py::none(), arg("positive_weights") = py::none(),
           arg("kept_indptr") = py::none(), arg("kept_columns") = py::none(),
+          arg("row_masked_indptr") = py::none(), arg("row_masked_columns") = py::none(),
+          arg("col_masked_indptr") = py::none(), arg("col_masked_columns") = py::none(),
           arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
           arg("label_smoothing"), arg("tau_plus") = 0.0, arg("false_negative_margin").none(true),
           arg("row_limits").none(true), arg("col_limits").none(true), arg("rows"), arg("cols"),
-          arg("workers"), arg("progress") = py::none());
+          arg("normalize") = false, arg("workers"), arg("progress") = py::none());
     m.def("softmax_gradients", bind_softmax_gradients, arg("x"), arg("y"), arg("scale"),
           py::kw_only(), arg("row_scales") = py::none(), arg("targets").none(true),
           arg("row_labels").none(true), arg("col_labels").none(true),
           arg("positive_indptr") = py::none(), arg("positive_columns") = py::none(),
           arg("positive_weights") = py::none(), arg("kept_indptr") = py::none(),
-          arg("kept_columns") = py::none(), arg("column_logits").none(true), arg("margin"),
+          arg("kept_columns") = py::none(), arg("row_masked_indptr") = py::none(),
+          arg("row_masked_columns") = py::none(), arg("col_masked_indptr") = py::none(),
+          arg("col_masked_columns") = py::none(), arg("column_logits").none(true), arg("margin"),
           arg("angular_margin"), arg("label_smoothing"), arg("tau_plus") = 0.0,
           arg("false_negative_margin").none(true), arg("row_limits").none(true),
-          arg("col_limits").none(true), arg("rows"), arg("cols"), arg("negatives") = 0,
-          arg("row_states"), arg("row_weights").none(true), arg("col_states").none(true),
-          arg("col_weights").none(true), arg("grad_x"), arg("grad_y"), arg("workers"),
-          arg("progress") = py::none());
+          arg("col_limits").none(true), arg("rows"), arg("cols"), arg("normalize") = false,
+          arg("negatives") = 0, arg("row_states"), arg("row_weights").none(true),
+          arg("col_states").none(true), arg("col_weights").none(true), arg("grad_x"), arg("grad_y"),
+          arg("workers"), arg("progress") = py::none());
     m.def("supcon_losses", bind_supcon, arg("x"), arg("second").none(true), arg("bank").none(true),
           arg("scale"), py::kw_only(), arg("row_scales").none(true), arg("labels"),
           arg("label_width"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),

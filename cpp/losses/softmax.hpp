@@ -10,6 +10,13 @@
 
 namespace pairtile {
 
+// Pairs of rows and columns: columns of a row ascending.
+struct MaskedPairs {
+    const int64_t *indptr = nullptr, *columns = nullptr;
+
+    bool given() const { return indptr != nullptr; }
+};
+
 // With C = x·y of a pair: S = s·φ(C) + column logit, φ being the identity, and for positives
 // C − margin or cos(arccos C + angular_margin).
 struct SoftmaxOptions {
@@ -23,6 +30,8 @@ struct SoftmaxOptions {
     std::optional<double> false_negative_margin;
     // in its place, where positives are elsewhere: the largest C that stays, of rows and columns
     const double *row_limits = nullptr, *col_limits = nullptr;
+    // negatives that somebody else knows to be false: out of the sums of rows, and of columns
+    MaskedPairs row_masked, col_masked;
     double label_smoothing = 0.0;
     double tau_plus = 0.0;  // only with targets, for rows, with nothing left out
 };

@@ -46,11 +46,11 @@ class SoftmaxRule {
     // Whether logits are dot products times one scale, and all pairs are in all sums.
     bool plain() const {
         return scales_.empty() && column_logits_.empty() && options_.margin == 0.0 &&
-               options_.angular_margin == 0.0 && !options_.kept_indptr && one_tile() &&
-               row_limits_.empty() && col_limits_.empty() && !options_.positives.self;
+               options_.angular_margin == 0.0 && !options_.kept_indptr && !masks() &&
+               !options_.positives.self;
     }
     // Whether a tile of logits serves rows and columns.
-    bool one_tile() const { return row_limits_.empty() || col_limits_.empty(); }
+    bool one_tile() const { return !(options_.rows && options_.cols && masks()); }
 
     T scale_of(int64_t row) const {
         return scales_.empty() ? scale_ : scales_[static_cast<size_t>(row)];
@@ -97,6 +97,8 @@ class SoftmaxRule {
             for (int j = 0; j < n; ++j) to[j] = products[j] > limit[j] ? left_out : to[j];
         }
         if (side == Side::rows && options_.kept_indptr) keep_only(row, tile.col, n, to);
+        const MaskedPairs& masked = side == Side::rows ? options_.row_masked : options_.col_masked;
+        if (masked.given()) leave_out(masked, row, tile.col, n, to);
         for_each_positive(options_.positives, row, tile.col, 0, n, [&](int64_t j, double) {
             const double mine = of_positive(static_cast<double>(products[j]));
             const T add =
@@ -105,6 +107,19 @@ class SoftmaxRule {
         });
         const int64_t own = row - tile.col;
         if (options_.positives.self && own >= 0 && own < n) to[own] = left_out;
+    }
+
+    // Whether pairs are left out that may be in the sum of a row and not in that of its column.
+    bool masks() const {
+        return !row_limits_.empty() || !col_limits_.empty() || options_.row_masked.given() ||
+               options_.col_masked.given();
+    }
+
+    // Leaves out the columns of a list; positives come after.
+    static void leave_out(const MaskedPairs& list, int64_t row, int64_t col, int n, T* logits) {
+        const int64_t* end = list.columns + list.indptr[row + 1];
+        const int64_t* next = std::lower_bound(list.columns + list.indptr[row], end, col);
+        for (; next != end && *next < col + n; ++next) logits[*next - col] = left_out;
     }
 
     // Leaves out all but the kept columns; positives come after.

@@ -62,11 +62,17 @@ RowTerms rows_of(const RowsTold& told) {
     return {scale, at<const double>(scales), at<const double>(shares), at<double>(by_scale)};
 }
 
-// positives, column logits, margin and angular margin, kept columns, limits of rows and columns
-using OptionsTold = std::tuple<RuleTold, Address, double, double, Pair, Pair>;
+// positives, column logits, margin and angular margin, kept columns, limits of rows and columns,
+// pairs masked in sums of rows and of columns
+using OptionsTold =
+    std::tuple<RuleTold, Address, double, double, Pair, Pair, std::tuple<Pair, Pair>>;
+
+MaskedPairs masked_of(const Pair& told) {
+    return {at<const int64_t>(told.first), at<const int64_t>(told.second)};
+}
 
 SoftmaxOptions options_of(const OptionsTold& told) {
-    const auto& [positives, column_logits, margin, angular_margin, kept, limits] = told;
+    const auto& [positives, column_logits, margin, angular_margin, kept, limits, masked] = told;
     return {.positives = rule_of(positives),
             .column_logits = at<const double>(column_logits),
             .margin = margin,
@@ -74,7 +80,9 @@ SoftmaxOptions options_of(const OptionsTold& told) {
             .kept_indptr = at<const int64_t>(kept.first),
             .kept_columns = at<const int64_t>(kept.second),
             .row_limits = at<const double>(limits.first),
-            .col_limits = at<const double>(limits.second)};
+            .col_limits = at<const double>(limits.second),
+            .row_masked = masked_of(std::get<0>(masked)),
+            .col_masked = masked_of(std::get<1>(masked))};
 }
 
 void bind_dot_block(const Packed& rows, const Packed& cols, Address dots, const std::string& path,

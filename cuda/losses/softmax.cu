@@ -17,6 +17,10 @@ __device__ double sine_of(double cosine) {
     return sqrt(fmax(0.0, (1.0 - cosine) * (1.0 + cosine)));
 }
 
+__device__ bool holds(const MaskedPairs& list, int64_t row, int64_t col) {
+    return list.indptr && place_in_row(list.indptr, list.columns, row, col) >= 0;
+}
+
 template <class T>
 __device__ LogitOfPair<T> logit_of(const DotBlock<T>& block, const SoftmaxOptions& options,
                                    const RowTerms& rows, int64_t i, int64_t j) {
@@ -47,6 +51,8 @@ __device__ LogitOfPair<T> logit_of(const DotBlock<T>& block, const SoftmaxOption
         place_in_row(options.kept_indptr, options.kept_columns, row, col) < 0) {
         pair.in_row = false;
     }
+    if (holds(options.row_masked, row, col)) pair.in_row = false;
+    if (holds(options.col_masked, row, col)) pair.in_col = false;
     return pair;
 }
 

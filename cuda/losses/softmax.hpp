@@ -7,6 +7,11 @@
 
 namespace pairtile::gpu {
 
+// Pairs of rows and columns, columns of a row ascending; null: none.
+struct MaskedPairs {
+    const int64_t *indptr, *columns;
+};
+
 // S = s·φ(C) + column logit, φ being the identity, and for positives C − margin or
 // cos(arccos C + angular_margin). Pairs that are left out of the sum of a row or of a column are
 // not in its mean either.
@@ -17,6 +22,7 @@ struct SoftmaxOptions {
     const int64_t *kept_indptr, *kept_columns;  // the only columns of a row beside its positives
     // negatives with C above these are left out: dot products of positives plus a margin
     const double *row_limits, *col_limits;
+    MaskedPairs row_masked, col_masked;  // negatives out of the sums of rows, and of columns
 };
 
 // What the loss of a row or of a column is made of.

@@ -44,8 +44,8 @@ _Logits = tuple[float, int, int, int, _Range, bool, float]
 _Block = tuple[bool, int, int, _Range, _Range, _Pair, int]
 # targets, labels of both, their width, a sparse matrix, whether rows are the first columns
 _Positives = tuple[int, _Pair, float, tuple[int, int, int], bool]
-# column logits, margins, kept columns, limits of both
-_Options = tuple[_Positives, int, float, float, _Pair, _Pair]
+# column logits, margins, kept columns, limits of both, pairs masked in both
+_Options = tuple[_Positives, int, float, float, _Pair, _Pair, tuple[_Pair, _Pair]]
 _RowTerms = tuple[float, int, int, int]  # scale; scales, shares, derivatives of rows
 _PairLoss = tuple[str, Sequence[float], _Positives, float]
 

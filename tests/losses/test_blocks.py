@@ -24,13 +24,16 @@ PLAIN: dict[str, Any] = {
     "positive_indptr": None, "positive_columns": None, "positive_weights": None,
     "kept_indptr": None, "kept_columns": None, "column_logits": None, "margin": 0.0,
     "angular_margin": 0.0, "label_smoothing": 0.0, "tau_plus": 0.0, "false_negative_margin": None,
-    "row_limits": None, "col_limits": None, "rows": True, "cols": False, "workers": 2,
+    "row_masked_indptr": None, "row_masked_columns": None, "col_masked_indptr": None,
+    "col_masked_columns": None, "row_limits": None, "col_limits": None, "rows": True,
+    "cols": False, "normalize": False, "workers": 2,
 }  # fmt: skip
 OPTIONS = (
     "", "cols", "both", "labels", "smoothing", "both smoothing", "labels smoothing margin",
     "margin logits", "limits", "both limits smoothing", "cols limits", "angle", "scales",
     "both scales", "sparse", "sparse smoothing scales", "debiased", "debiased scales", "kept",
-    "kept sparse", "kept labels scales",
+    "kept sparse", "kept labels scales", "masked", "both masked smoothing", "cols masked",
+    "masked labels logits", "unit", "both unit masked",
 )  # fmt: skip
 
 
@@ -80,6 +83,7 @@ def blocks_of(words, x, y, cuts, rng):
         "margin": 0.25 if "margin" in words else 0.0,
         "angular_margin": 0.5 if "angle" in words else 0.0,
         "tau_plus": 0.1 if "debiased" in words else 0.0,
+        "normalize": "unit" in words,
     }
     by_row, by_col = {}, {}
     if "scales" in words:
@@ -94,7 +98,7 @@ def blocks_of(words, x, y, cuts, rng):
     targets = rng.permutation(m)[:n]
     weights = rng.random((n, m)) * (rng.random((n, m)) < 3 / m)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
-    kept = rng.random((n, m)) < 0.4
+    kept, masked = rng.random((n, m)) < 0.4, rng.random((2, n, m)) < 0.3
     for first, last in zip([0, *cuts], [*cuts, m], strict=True):
         own = np.where((targets >= first) & (targets < last), targets - first, -1)
         mine = {} if "labels" in words else {"targets": own.astype(np.int64)}
@@ -104,6 +108,10 @@ def blocks_of(words, x, y, cuts, rng):
         if "kept" in words:
             names = ("kept_indptr", "kept_columns")
             mine |= dict(zip(names, sparse(kept[:, first:last]), strict=False))
+        if "masked" in words:
+            for side, of_side in zip(("row", "col"), masked, strict=True):
+                names = (f"{side}_masked_indptr", f"{side}_masked_columns")
+                mine |= dict(zip(names, sparse(of_side[:, first:last]), strict=False))
         cols = {name: v[first:last] for name, v in by_col.items()}
         yield slice(first, last), {**PLAIN, **common, **by_row, **cols, **mine}
 
@@ -170,7 +178,9 @@ def test_the_engine_agrees_with_its_twin(n, more, d, words, dtype, tile, seed):
             np.testing.assert_allclose(mine, expected, rtol=0, atol=50 * eps * size)
 
 
-@pytest.mark.parametrize("words", [w for w in OPTIONS if "limits" not in w and "kept" not in w])
+@pytest.mark.parametrize(
+    "words", [w for w in OPTIONS if not {"limits", "kept", "masked"} & {*w.split()}]
+)
 @pytest.mark.parametrize("backend", [pytest.param("native", marks=pytest.mark.native), "numpy"])
 def test_blocks_add_up_to_the_whole(words, backend):
     """Three blocks, against one call of the public function with the same options."""
@@ -231,7 +241,7 @@ def test_blocks_add_up_to_the_whole(words, backend):
                 matrix = sparse(dense(parts, "positive"))
             right = pt.info_nce(
                 x, y, margin=first["margin"], angular_margin=first["angular_margin"],
-                normalize="angle" in words,
+                normalize="angle" in words or "unit" in words,
                 x_groups=first["row_labels"].astype(int) if labels else None,
                 y_groups=np.concatenate([p["col_labels"] for _, p in parts]).astype(int)
                 if labels else None,

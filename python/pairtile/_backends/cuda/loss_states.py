@@ -51,6 +51,10 @@ class Asked(NamedTuple):
     positive_weights: Floats | None = None
     kept_indptr: Ints | None = None
     kept_columns: Ints | None = None
+    row_masked_indptr: Ints | None = None
+    row_masked_columns: Ints | None = None
+    col_masked_indptr: Ints | None = None
+    col_masked_columns: Ints | None = None
 
     def loss(self, products: Products, rows: RowTerms) -> Softmax:
         """The fold of all pairs of the block."""
@@ -64,6 +68,10 @@ class Asked(NamedTuple):
             ),
             targets=self.targets,
             kept=(self.kept_indptr, self.kept_columns),
+            masked=(
+                (self.row_masked_indptr, self.row_masked_columns),
+                (self.col_masked_indptr, self.col_masked_columns),
+            ),
             column_logits=self.column_logits,
             margins=(self.margin, self.angular_margin),
             sides=(True, True),
@@ -92,6 +100,7 @@ def softmax_states(
     tau_plus: float = 0.0,
     rows: bool,
     cols: bool,
+    normalize: bool = False,
     workers: int,
     progress: Report | None = None,
     **options: Any,
@@ -101,7 +110,7 @@ def softmax_states(
     asked = Asked(**options)
     with device_of(x, y):
         a, b = Rows(x), Rows(y)
-        products = Products(a, b, scale, normalize=False, grad=False)
+        products = Products(a, b, scale, normalize=normalize, grad=False)
         terms = RowTerms(a.n, scale, asked.row_scales, None)
         loss = asked.loss(products, terms)
         limited = asked.false_negative_margin is not None and asked.targets is not None
@@ -147,6 +156,7 @@ def softmax_gradients(
     tau_plus: float = 0.0,
     rows: bool,
     cols: bool,
+    normalize: bool = False,
     negatives: int = 0,
     row_states: Floats,
     row_weights: Floats | None,
@@ -169,7 +179,7 @@ def softmax_gradients(
     unit = max([*sizes, 0.0]) or 1.0
     with device_of(x, y):
         a, b = Rows(x), Rows(y)
-        products = Products(a, b, scale, normalize=False, grad=True, sides=(grad_x, grad_y))
+        products = Products(a, b, scale, normalize=normalize, grad=True, sides=(grad_x, grad_y))
         terms = RowTerms(a.n, scale, asked.row_scales, np.full(a.n, unit))
         loss = asked.loss(products, terms)
         limited = asked.false_negative_margin is not None and asked.targets is not None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Pairs = tuple[Ints | None, Ints | None]
 
 
 class Positives:
@@ -99,6 +100,10 @@ def softmax_losses(
     positive_weights: Floats | None,
     kept_indptr: Ints | None,
     kept_columns: Ints | None,
+    row_masked_indptr: Ints | None = None,
+    row_masked_columns: Ints | None = None,
+    col_masked_indptr: Ints | None = None,
+    col_masked_columns: Ints | None = None,
     column_logits: Floats | None,
     margin: float,
     angular_margin: float,
@@ -116,7 +121,14 @@ def softmax_losses(
     progress: Report | None = None,
 ) -> tuple[Any, ...]:
     """Losses of the rows, and gradients of the sum of u_i times loss i."""
-    others = (row_scales, row_labels, positive_indptr, kept_indptr, column_logits)
+    masked = (
+        (row_masked_indptr, row_masked_columns),
+        (col_masked_indptr, col_masked_columns),
+    )
+    others = (
+        row_scales, row_labels, positive_indptr, kept_indptr, masked[0][0], masked[1][0],
+        column_logits,
+    )  # fmt: skip
     plain = (
         all(one is None for one in others)
         and false_negative_margin is None
@@ -145,6 +157,7 @@ def softmax_losses(
             ),
             targets=targets,
             kept=(kept_indptr, kept_columns),
+            masked=masked,
             column_logits=column_logits,
             margins=(margin, angular_margin),
             smoothing=label_smoothing,
@@ -171,7 +184,8 @@ class Softmax:
         positives: Positives,
         *,
         targets: Ints | None = None,
-        kept: tuple[Ints | None, Ints | None] = (None, None),
+        kept: Pairs = (None, None),
+        masked: tuple[Pairs, Pairs] = ((None, None), (None, None)),
         column_logits: Floats | None = None,
         margins: tuple[float, float] = (0.0, 0.0),
         smoothing: float = 0.0,
@@ -183,6 +197,7 @@ class Softmax:
         self._mutual = positives.itself and column_logits is None and sides == (True, False)
         self._targets = targets
         self._kept = upload(kept[0]), upload(kept[1])
+        self._masked = [(upload(indptr), upload(columns)) for indptr, columns in masked]
         self._logits = float64(column_logits)
         self._margins = margins
         self._smoothing, self._tau = smoothing, tau_plus
@@ -192,8 +207,9 @@ class Softmax:
     def options(self) -> tuple[Any, ...]:
         """As `_cuda` is told."""
         kept, limits = addresses(self._kept), addresses(self.limits)
+        masked = addresses(self._masked[0]), addresses(self._masked[1])
         return (
-            self._positives.told, address(self._logits), *self._margins, kept, limits,
+            self._positives.told, address(self._logits), *self._margins, kept, limits, masked,
         )  # fmt: skip
 
     def run(

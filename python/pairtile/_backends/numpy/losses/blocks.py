@@ -40,19 +40,27 @@ def _scores(
     positive_weights: Float64 | None = None,
     kept_indptr: Ints | None = None,
     kept_columns: Ints | None = None,
+    row_masked_indptr: Ints | None = None,
+    row_masked_columns: Ints | None = None,
+    col_masked_indptr: Ints | None = None,
+    col_masked_columns: Ints | None = None,
     column_logits: Float64 | None,
     margin: float,
     angular_margin: float,
     false_negative_margin: float | None,
     row_limits: Float64 | None,
     col_limits: Float64 | None,
+    normalize: bool = False,
 ) -> Scores:
     return Scores(
         x, y, np.full(len(x), scale) if row_scales is None else row_scales,
         targets, row_labels, col_labels, 0.0,
         given(positive_indptr, positive_columns, positive_weights),
         given(kept_indptr, kept_columns),
-        column_logits, margin, angular_margin, false_negative_margin, False, row_limits, col_limits,
+        column_logits, margin, angular_margin, false_negative_margin, normalize,
+        row_limits, col_limits,
+        given(row_masked_indptr, row_masked_columns),
+        given(col_masked_indptr, col_masked_columns),
     )  # fmt: skip
 
 
@@ -176,7 +184,7 @@ def softmax_gradients(
             by_y += weights.T @ block.x
         if progress is not None:
             progress(chunk.stop, n)
-    by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], normalize=False)
+    by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], scores.normalize)
     return *by_rows, float(by_scale.sum()) if options.get("row_scales") is None else by_scale
 
 

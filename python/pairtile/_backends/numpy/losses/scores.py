@@ -62,6 +62,9 @@ class Scores:
     # in place of what a row's own positive allows, where positives may be elsewhere
     row_limits: Float64 | None = None
     col_limits: Float64 | None = None
+    # negatives out of the sums of rows, and of columns
+    row_masked: tuple[Ints, Ints] | None = None
+    col_masked: tuple[Ints, Ints] | None = None
 
     def __post_init__(self) -> None:
         self.y64 = rows_of(self.y, self.normalize)
@@ -94,6 +97,10 @@ class Scores:
             in_rows = positive | ~(products > self.row_limits[rows, None])
         if self.col_limits is not None:
             in_cols = positive | ~(products > self.col_limits)
+        if self.row_masked is not None:
+            in_rows = in_rows & (positive | ~_listed(*self.row_masked, rows, positive.shape))
+        if self.col_masked is not None:
+            in_cols = in_cols & (positive | ~_listed(*self.col_masked, rows, positive.shape))
         return Block(x64, s, phi, slope, scores, shares, in_rows, in_cols)
 
     def _shares(self, rows: slice) -> Float64:
@@ -128,6 +135,13 @@ def _entries(indptr: Ints, rows: slice) -> Ints:
     """Row within the block of each entry of a compressed matrix."""
     lengths = np.diff(indptr[rows.start : rows.stop + 1])
     return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _listed(indptr: Ints, columns: Ints, rows: slice, shape: tuple[int, ...]) -> Mask:
+    """Which pairs of the block a compressed matrix holds."""
+    found = np.zeros(shape, dtype=bool)
+    found[_entries(indptr, rows), _columns(indptr, columns, rows)] = True
+    return found
 
 
 def _columns(indptr: Ints, columns: Ints, rows: slice) -> Ints:

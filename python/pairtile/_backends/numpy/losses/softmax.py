@@ -45,6 +45,10 @@ def softmax_losses(
     positive_weights: Float64 | None,
     kept_indptr: Ints | None,
     kept_columns: Ints | None,
+    row_masked_indptr: Ints | None = None,
+    row_masked_columns: Ints | None = None,
+    col_masked_indptr: Ints | None = None,
+    col_masked_columns: Ints | None = None,
     column_logits: Float64 | None,
     margin: float,
     angular_margin: float,
@@ -72,6 +76,8 @@ def softmax_losses(
         given(positive_indptr, positive_columns, positive_weights),
         given(kept_indptr, kept_columns),
         column_logits, margin, angular_margin, false_negative_margin, normalize,
+        row_masked=given(row_masked_indptr, row_masked_columns),
+        col_masked=given(col_masked_indptr, col_masked_columns),
     )  # fmt: skip
     parts = list(chunks(n, max(m, x.shape[1])))
     total = (1 + cols) * n
