@@ -20,6 +20,7 @@ import pairtile
 from pairtile._backends import choose
 from pairtile._definitions.debiased import debiased
 from pairtile._front import validate
+from pairtile.losses import states
 from pairtile.losses.positives import Positives, compressed, negatives_by_size
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Sparse = tuple[Ints, Ints, Floats]
 
-_NONE = (-np.inf, 0.0, 0.0, 0.0, 0.0, 0.0)  # the state of no pair
 _FAR = np.iinfo(np.int64).max  # the column of none
 _SPARSE = (
     "positive_indptr", "positive_columns", "positive_weights", "kept_indptr", "kept_columns",
@@ -106,28 +106,6 @@ def _tensor(found: Any, device: torch.device) -> Tensor:
 # --- softmax -------------------------------------------------------------------------------------
 
 
-def _merged(one: Floats, other: Floats) -> Floats:
-    """States of two sets of pairs as that of both."""
-    both = one + other
-    top = np.maximum(one[:, 0], other[:, 0])
-    base = np.where(top == -np.inf, 0.0, top)
-    both[:, 0] = top
-    both[:, 1] = one[:, 1] * np.exp(one[:, 0] - base) + other[:, 1] * np.exp(other[:, 0] - base)
-    return both
-
-
-def _losses(states: Floats, smoothing: float) -> Floats:
-    """Of each row that has a positive, 0 of the others."""
-    top, exps, positive, share, total, count = states.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = positive / share
-        # not the difference of two sums: a loss may be far smaller than they are
-        losses = (top - mean) + np.log(exps)
-        if smoothing > 0:
-            losses += smoothing * (mean - total / count)
-    return np.where(share > 0, losses, 0.0)
-
-
 def _within(sparse: Sparse, first: int, count: int) -> Sparse:
     """The columns of a block, which count from 0 there."""
     indptr, columns, weights = sparse
@@ -179,8 +157,8 @@ class Softmax:
             self.block["col_labels"] = self._here(options.groups[1])
         if options.column_logits is not None:
             self.block["column_logits"] = options.column_logits.double().contiguous()
-        self.states = np.tile(_NONE, (len(x), 1))
-        self.col_states = np.tile(_NONE, (len(y), 1))
+        self.states = np.tile(states.EMPTY, (len(x), 1))
+        self.col_states = np.tile(states.EMPTY, (len(y), 1))
         self.limits: Floats | None = None
         self.largest: _Largest | None = None
 
@@ -245,13 +223,13 @@ class Softmax:
                 found, of_cols, limits = choose.module(x, y).softmax_states(
                     x, y, self.scale, **self._asked(step, travelling)
                 )
-                self.states = _merged(self.states, found)
+                self.states = states.merged(self.states, found)
                 if step == 0 and options.false_negative_margin is not None:
                     self.limits = limits
                     if options.columns:
                         travelling["col_limits"] = self._here(limits)
                 if options.columns:
-                    merged = _merged(_host(travelling["states"]), of_cols)
+                    merged = states.merged(_host(travelling["states"]), of_cols)
                     travelling["states"] = self._here(merged)
             if options.columns or step + 1 < ring.size:
                 travelling = self._moved(travelling, step)
@@ -263,11 +241,11 @@ class Softmax:
             found = debiased(self.states, options.tau_plus, self._negatives(), scales)
             per_row = np.where(share > 0, found.losses, 0.0)
         elif options.rows:
-            per_row += part * _losses(self.states, options.label_smoothing)
+            per_row += part * states.losses(self.states, options.label_smoothing)
         if options.columns:
             self.col_states = _host(travelling["states"]).copy()
             self.col_states[:, 2:4] = self.states[:, 2:4]
-            per_row += part * _losses(self.col_states, options.label_smoothing)
+            per_row += part * states.losses(self.col_states, options.label_smoothing)
         return per_row, share > 0
 
     def _negatives(self) -> int:
