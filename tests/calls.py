@@ -249,6 +249,34 @@ SUMS = {
     ),
     # no pair is near the margin
     "info_nce false_negative_margin": lambda w: info_nce(w, false_negative_margin=4.0),
+    "info_nce guide": lambda w: info_nce(w, x_guide=X[:, :5], y_guide=Y[:, :5]),
+    "clip_loss guide": lambda w: fields(
+        pt.clip_loss(
+            X,
+            Y,
+            temperature=9.0,
+            x_guide=X[:, :9],
+            y_guide=Y[:, :9],
+            guide_margin=0.2,
+            grad=True,
+            workers=w,
+        )
+    ),
+    "gist_loss": lambda w: fields(
+        pt.gist_loss(
+            X,
+            Y,
+            temperature=0.1,
+            normalize=True,
+            x_guide=X[:, :5],
+            y_guide=Y[:, :5],
+            guide_margin=0.1,
+            guide_margin_strategy="relative",
+            weights=V,
+            grad=True,
+            workers=w,
+        )
+    ),
     "info_nce tau_plus": lambda w: info_nce(w, tau_plus=0.01, column_logits=W),
     "clip_loss target_offset": lambda w: fields(
         pt.clip_loss(

@@ -13,6 +13,11 @@ def rows_of(b):
     return len(b) if isinstance(b, (list, tuple)) else (*getattr(b, "shape", ()), 1)[0]
 
 
+def guide(rows):
+    """What another model makes of rows."""
+    return np.random.default_rng(rows).normal(size=(rows, 3))
+
+
 def flattened(found):
     return [found.keep, found.group, *found.pairs]
 
@@ -202,6 +207,19 @@ FUNCTIONS = {
     ),
     "clip_loss": (
         lambda a, b, **o: pt.clip_loss(a, b, logit_scale=0.03, normalize=True, grad=True, **o),
+        "x",
+        "y",
+    ),
+    "gist_loss": (
+        lambda a, b, **o: pt.gist_loss(
+            a,
+            b,
+            x_guide=guide(rows_of(a)),
+            y_guide=guide(rows_of(b)),
+            temperature=30.0,
+            grad=True,
+            **o,
+        ),
         "x",
         "y",
     ),

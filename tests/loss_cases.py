@@ -100,6 +100,20 @@ def _logits(rng: np.random.Generator, n: int, m: int) -> dict[str, Any]:
     return {"column_logits": rng.normal(size=m)}
 
 
+def _guided(rng: np.random.Generator, n: int, m: int) -> dict[str, Any]:
+    of_x, of_y = rng.normal(size=(n, 3)), rng.normal(size=(m, 3))
+    of_y[:n] += 2 * of_x[:m]  # most rows are alike to their positive
+    return {"x_guide": of_x, "y_guide": of_y}
+
+
+def _guided_offset(rng: np.random.Generator, n: int, m: int) -> dict[str, Any]:
+    return _guided(rng, n, m) | _offset(rng, n, m)
+
+
+def _guided_targets(rng: np.random.Generator, n: int, m: int) -> dict[str, Any]:
+    return _ignored(rng, n, m) | _guided(rng, n, m)
+
+
 def _offset(rng: np.random.Generator, n: int, m: int) -> dict[str, Any]:
     return {"target_offset": int(rng.integers(m - n + 1))}
 
@@ -122,6 +136,10 @@ CASES = {
     "info_nce false_negative_margin": Case(
         "info_nce", also(_ignored, false_negative_margin=0.3), "any"
     ),
+    "info_nce guide": Case("info_nce", also(_guided_targets, label_smoothing=0.1), "any"),
+    "info_nce guide relative with margin": Case(
+        "info_nce", also(_guided, guide_margin=0.2, guide_margin_strategy="relative", margin=0.1)
+    ),
     "info_nce top_negatives": Case("info_nce", also(_ignored, top_negatives=3), "any"),
     "info_nce top_negatives of groups": Case(
         "info_nce", also(_groups, top_negatives=5, margin=0.25, label_smoothing=0.1), "any"
@@ -139,6 +157,18 @@ CASES = {
     "clip_loss columns false_negative_margin": Case(
         "clip_loss", also(_offset, direction="columns", false_negative_margin=0.3)
     ),
+    "clip_loss guide": Case(
+        "clip_loss", also(_guided_offset, guide_margin=0.1, label_smoothing=0.1)
+    ),
+    "clip_loss columns guide": Case(
+        "clip_loss", also(_guided_offset, direction="columns", guide_margin=-0.1)
+    ),
+    "gist_loss": Case("gist_loss", _guided),
+    "gist_loss relative": Case(
+        "gist_loss", also(_guided, guide_margin=0.1, guide_margin_strategy="relative")
+    ),
+    "gist_loss anchors": Case("gist_loss", also(_guided, contrast_positives=False)),
+    "gist_loss positives": Case("gist_loss", also(_guided, contrast_anchors=False), "same"),
     "siglip_loss": Case("siglip_loss", also(_none, bias=-1.5)),
     "siglip_loss groups": Case("siglip_loss", also(_groups, bias=-1.0), "any"),
     "siglip_loss target_offset": Case("siglip_loss", also(_offset, bias=0.5)),

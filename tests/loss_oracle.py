@@ -77,11 +77,14 @@ def wanted(
     if loss in ("info_nce", "clip_loss", "siglip_loss"):
         anchors, others = x, y
         belong = two_sets(loss, len(x), len(y), options)
+    elif loss == "gist_loss":  # each row of x, and its row of y, against all
+        anchors, others = np.concatenate([x, y[: len(x)]]), np.concatenate([y, x])
+        belong = np.eye(len(x), len(y))
     else:
         anchors = np.concatenate([x, y]) if loss == "nt_xent_loss" else x
         others = anchors if y is None or loss == "nt_xent_loss" else np.concatenate([x, y])
         belong = one_set(loss, len(anchors), labels, bank_labels, options)
-    counts = np.ones(len(anchors), dtype=bool)
+    counts = np.ones(len(belong), dtype=bool)
     if loss == "info_nce" or options.get("no_positive") == "drop":
         counts = belong.any(axis=1)
     w = counts if weights is None else np.where(counts, weights, 0.0)
@@ -100,6 +103,11 @@ def wanted(
         n = len(anchors)
         by_a, terms_a = by_a + by_b[:n], terms_a + terms_b[:n]
         by_b, terms_b, others = by_b[n:], terms_b[n:], others[n:]
+    elif loss == "gist_loss":
+        (by_a, by_b), (terms_a, terms_b) = (
+            of_both(x, y, *parts) for parts in ((by_a, by_b), (terms_a, terms_b))
+        )
+        anchors, others = x, y
     elif others is anchors:
         by_a, terms_a, by_b, terms_b = by_a + by_b, terms_a + terms_b, None, None
     if normalize:
@@ -122,6 +130,14 @@ def wanted(
         # losses are off by an error of scores, however small they are
         terms["grad_weights"] = np.full(len(w), (1 + np.abs(found.per_row).max()) / total)
     return Wanted(mean, found.per_row, fields, terms, found.size, found.gap, counts)
+
+
+def of_both(x: Floats, y: Floats, by_rows: Floats, by_columns: Floats) -> tuple[Floats, Floats]:
+    """Of rows [x; some of y] and columns [y; x], what belongs to x and to y."""
+    n, m = len(x), len(y)
+    by_y = by_columns[:m].copy()
+    by_y[:n] += by_rows[n:]
+    return by_rows[:n] + by_columns[m:], by_y
 
 
 def unit(rows: Floats) -> Floats:
@@ -213,6 +229,65 @@ def nearest_to(values: Floats, limit: Any, where: Any) -> float:
     return float(np.abs(values - limit).min(initial=np.inf, where=where & np.isfinite(limit)))
 
 
+def allowed(alike: Floats, own: Floats, decided: Any, options: dict[str, Any]) -> tuple[Any, float]:
+    """Which cosines of a guide are not above that of the row's positive; and the nearest miss.
+
+    `decided` are those that no comparison has to. Cosines are exact to far more digits than any
+    other number that a comparison decides.
+    """
+    margin = options.get("guide_margin", 0.0)
+    relative = options.get("guide_margin_strategy") == "relative"
+    limit = own * (1 - margin) if relative else own - margin
+    return alike <= limit, 1e8 * nearest_to(alike, limit, ~decided)
+
+
+def guided(belong: Floats, options: dict[str, Any]) -> tuple[Any, Any, float]:
+    """Which pairs a guide leaves in the sums of rows and of columns."""
+    alike = unit(np.asarray(options["x_guide"])) @ unit(np.asarray(options["y_guide"])).T
+    positive, found, gap = belong > 0, [], np.inf
+    for c, p in ((alike, positive), (alike.T, positive.T)):
+        own = np.where(p, c, -np.inf).max(axis=1, keepdims=True)
+        own[~p.any(axis=1)] = np.inf
+        among, near = allowed(c, own, p, options)
+        found.append(p | among)
+        gap = min(gap, near)
+    return found[0], found[1].T, gap
+
+
+def gist_matrix(
+    products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any], sizes: Floats
+) -> Matrix:
+    n, m = belong.shape
+    s = np.broadcast_to(s, n)[:, None]
+    g, h = (unit(np.asarray(options[name])) for name in ("x_guide", "y_guide"))
+    positive = np.eye(n, m + 2 * n)
+
+    def of_rows(both: Floats) -> Floats:
+        return np.hstack([both[:n], both[n:, :n]])  # with y, with x, and the positives' own
+
+    own = np.sum(g * h[:n], axis=1, keepdims=True)
+    alike = np.hstack([g @ h.T, g @ g.T, h[:n] @ h[:n].T])
+    same = np.hstack([np.eye(n, m), np.eye(n), np.eye(n)]) > 0
+    among, gap = allowed(alike, own, same, options)
+    among = np.where(same, positive > 0, among)
+    for contrast, place in (("contrast_anchors", m), ("contrast_positives", m + n)):
+        among[:, place : place + n] &= options.get(contrast, True)
+    joint = of_rows(products)
+    losses, lse, slopes, mass = cross_entropy(s * joint, positive, among, 0.0)
+    slopes, mass = u[:, None] * slopes, np.abs(u)[:, None] * mass
+
+    def back(rows: Floats) -> Floats:
+        both = np.zeros(products.shape)
+        both[:n], both[n:, :n] = rows[:, : m + n], rows[:, m + n :]
+        return both
+
+    return Matrix(
+        losses, back(s * slopes), back(s * mass), np.abs(s * joint).max(),
+        np.sum(slopes * joint, axis=1), np.sum(mass * of_rows(sizes), axis=1),
+        lse={"lse_row": lse}, gap=gap,
+    )  # fmt: skip
+
+
 def softmax_matrix(
     products: Floats, s: Floats, belong: Floats, u: Floats, options: dict[str, Any], sizes: Floats
 ) -> Matrix:
@@ -238,6 +313,9 @@ def softmax_matrix(
     lse: dict[str, Floats] = {}
     size = np.abs(scores).max()
     limit = options.get("false_negative_margin")
+    of_guide: Any = None, None
+    if options.get("x_guide") is not None:
+        *of_guide, gap = guided(belong, options)
 
     if direction != "columns":
         among = np.ones((n, m), dtype=bool)
@@ -246,6 +324,8 @@ def softmax_matrix(
             own[~positive.any(axis=1)] = np.inf
             among = positive | (products <= own)
             gap = min(gap, nearest_to(products, own, ~positive))
+        if of_guide[0] is not None:
+            among = of_guide[0]
         if options.get("top_negatives") is not None:
             among, gap = largest(scores, positive, options["top_negatives"], options["exact"])
         if tau:
@@ -266,6 +346,8 @@ def softmax_matrix(
             own[~positive.any(axis=0)] = np.inf
             among = positive | (products <= own)
             gap = min(gap, nearest_to(products, own, ~positive))
+        if of_guide[1] is not None:
+            among = of_guide[1]
         losses, lse["lse_col"], slopes, mass = cross_entropy(scores.T, belong.T, among.T, smoothing)
         of_row = belong.argmax(axis=1)
         per_row += part * losses[of_row]
@@ -413,6 +495,7 @@ def multi_similarity_matrix(
 MATRICES = {
     "info_nce": softmax_matrix,
     "clip_loss": lambda p, s, b, u, o, z: softmax_matrix(p, s, b, u, {"direction": "both", **o}, z),
+    "gist_loss": gist_matrix,
     "siglip_loss": siglip_matrix,
     "supcon_loss": supcon_matrix,
     "nt_xent_loss": supcon_matrix,

@@ -25,6 +25,9 @@ def per_row(
     """Losses of the rows; s of one number or one per row."""
     if normalize:
         x, y = (None if z is None else functional.normalize(z) for z in (x, y))
+    if loss == "gist_loss":
+        assert s is not None
+        return gist(x, y, s.expand(len(x))[:, None], **options)
     if loss in ("info_nce", "clip_loss", "siglip_loss"):
         belong = torch.tensor(two_sets(loss, len(x), len(y), options))
         others = y
@@ -63,8 +66,9 @@ def softmax(products: Any, s: Any, bias: Any, belong: Any, options: Any) -> Any:
     smoothing = options.get("label_smoothing", 0.0)
     limit = options.get("false_negative_margin")
     losses = []
+    of_guide = guided(positive, options)
     if direction != "columns":
-        among = allowed(products, positive, limit)
+        among = allowed(products, positive, limit) & of_guide[0]
         if options.get("top_negatives") is not None:
             among = positive | top(scores.masked_fill(positive, -torch.inf), **options)
         if options.get("tau_plus"):
@@ -72,7 +76,7 @@ def softmax(products: Any, s: Any, bias: Any, belong: Any, options: Any) -> Any:
         else:
             losses.append(cross_entropy(scores, belong, among, smoothing))
     if direction != "rows":
-        among = allowed(products.T, positive.T, limit)
+        among = allowed(products.T, positive.T, limit) & of_guide[1]
         found = cross_entropy(scores.T, belong.T, among, smoothing)
         losses.append(found[belong.argmax(dim=1)])
     return sum(losses) / len(losses)
@@ -84,6 +88,67 @@ def allowed(products: Any, positive: Any, limit: float | None) -> Any:
     own = products.masked_fill(~positive, -torch.inf).amax(dim=1, keepdim=True)
     own[~positive.any(dim=1)] = torch.inf
     return positive | (products <= own + limit)
+
+
+def cosines(a: Any, b: Any) -> Any:
+    a, b = (torch.as_tensor(z, dtype=torch.float64) for z in (a, b))
+    return functional.cosine_similarity(a[:, None], b[None], dim=-1)
+
+
+def guided(positive: Any, options: Any) -> Any:
+    """The pairs that stay in the sums of rows and of columns, the latter transposed."""
+    every = torch.ones_like(positive)
+    if options.get("x_guide") is None:
+        return every, every.T
+    alike = cosines(options["x_guide"], options["y_guide"])
+    found = []
+    for c, p in ((alike, positive), (alike.T, positive.T)):
+        own = c.masked_fill(~p, -torch.inf).amax(dim=1, keepdim=True)
+        own[~p.any(dim=1)] = torch.inf
+        found.append(p | ~false_negative(c, own, **options))
+    return found
+
+
+def false_negative(
+    alike: Any,
+    own: Any,
+    guide_margin: float = 0.0,
+    guide_margin_strategy: str = "absolute",
+    **_: Any,
+) -> Any:
+    if guide_margin_strategy == "absolute":
+        return alike > (own - guide_margin)
+    return alike > (own * (1 - guide_margin))
+
+
+def gist(
+    x: Any,
+    y: Any,
+    s: Any,
+    *,
+    x_guide: Any,
+    y_guide: Any,
+    contrast_anchors: bool = True,
+    contrast_positives: bool = True,
+    **options: Any,
+) -> Any:
+    """As `forward` of sentence-transformers' GISTEmbedLoss goes about it, products for cosines."""
+    n = len(x)
+    positive, positive_guide = y[:n], y_guide[:n]
+    own = cosines(x_guide, positive_guide).diagonal().view(-1, 1)
+    pairs = [(x, positive, x_guide, positive_guide)]
+    if contrast_anchors:
+        pairs.append((x, x, x_guide, x_guide))
+    if contrast_positives:
+        pairs.append((positive, positive, positive_guide, positive_guide))
+    pairs.append((x, y[n:], x_guide, y_guide[n:]))
+    scores = []
+    for place, (a, b, g, h) in enumerate(pairs):
+        mask = false_negative(cosines(g, h), own, **options)
+        if place == 0:
+            mask = mask & ~torch.eye(n, dtype=torch.bool)
+        scores.append((s * (a @ b.T)).masked_fill(mask, -torch.inf))
+    return functional.cross_entropy(torch.cat(scores, dim=1), torch.arange(n), reduction="none")
 
 
 def top(scores: Any, top_negatives: int, **_: Any) -> Any:

@@ -31,6 +31,7 @@ __all__ = [
     "cka",
     "clip_loss",
     "energy_distance",
+    "gist_loss",
     "hsic",
     "info_nce",
     "kernel_stein_discrepancy",
@@ -166,6 +167,7 @@ def _of(name: str) -> Callable[..., Any]:
 
 info_nce = _of("info_nce")
 clip_loss = _of("clip_loss")
+gist_loss = _of("gist_loss")
 siglip_loss = _of("siglip_loss")
 supcon_loss = _of("supcon_loss")
 nt_xent_loss = _of("nt_xent_loss")

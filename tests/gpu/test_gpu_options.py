@@ -343,18 +343,42 @@ def test_siglip_of_groups_and_of_scales_goes_by_blocks(blocks: Any, monkeypatch:
         np.testing.assert_allclose(found.grad_x, wanted.grad_x, atol=1e-5)
 
 
+@pytest.mark.parametrize("loss", [pt.info_nce, pt.clip_loss, pt.gist_loss])
+def test_a_guide_may_be_in_either_memory(blocks: Any, cupy: Any, loss: Any) -> None:
+    """The same pairs leave the sums, and on the CPU too."""
+    rng = np.random.default_rng(5)
+    x, y = (rng.normal(size=(rows, 9)).astype(np.float32) for rows in (60, 80))
+    of_x, of_y = (rng.normal(size=(rows, 5)).astype(np.float32) for rows in (60, 80))
+    of_y[:60] += of_x
+    options: dict[str, Any] = {"temperature": 0.5, "guide_margin": 0.1, "grad": True}
+    a, b = cupy.asarray(x), cupy.asarray(y)
+    found = [
+        loss(a, b, x_guide=place(of_x), y_guide=place(of_y), **options)
+        for place in (np.asarray, cupy.asarray)
+    ]
+    wanted = loss(x, y, x_guide=of_x, y_guide=of_y, **options)
+    for field in ("per_row", *FIELDS):
+        one, other = (host(getattr(each, field)) for each in found)
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(host(found[0].per_row), wanted.per_row, rtol=1e-5)
+    np.testing.assert_allclose(host(found[0].grad_y), wanted.grad_y, atol=1e-6)
+
+
 # What a block of columns is asked, all of which are of one loss: where positives are, and options.
 ROWS_ONLY: dict[str, Any] = {
     "row_scales": None, "targets": None, "row_labels": None, "col_labels": None,
     "positive_indptr": None, "positive_columns": None, "positive_weights": None,
     "kept_indptr": None, "kept_columns": None, "column_logits": None, "margin": 0.0,
     "angular_margin": 0.0, "label_smoothing": 0.0, "tau_plus": 0.0, "false_negative_margin": None,
-    "row_limits": None, "col_limits": None, "rows": True, "cols": False, "workers": 1,
+    "row_masked_indptr": None, "row_masked_columns": None, "col_masked_indptr": None,
+    "col_masked_columns": None, "row_limits": None, "col_limits": None, "rows": True,
+    "cols": False, "normalize": False, "workers": 1,
 }  # fmt: skip
 BLOCKS = (
     "targets", "labels", "logits", "angle", "own limits", "limits", "both", "columns", "scales",
     "scales both", "sparse", "sparse scales smoothing", "debiased", "debiased scales", "heavily",
-    "heavily scales", "kept", "kept sparse", "kept labels scales",
+    "heavily scales", "kept", "kept sparse", "kept labels scales", "masked", "masked both",
+    "masked labels scales", "unit", "unit masked both",
 )  # fmt: skip
 
 
@@ -405,6 +429,11 @@ def asked(word: str, n: int, m: int) -> dict[str, Any]:
         weights = rng.random((n, m)) * (rng.random((n, m)) < 3 / m)
         names = "positive_indptr", "positive_columns", "positive_weights"
         found |= dict(zip(names, compressed(weights), strict=True))
+    if "masked" in words:
+        for side in ("row", "col"):
+            names = f"{side}_masked_indptr", f"{side}_masked_columns"
+            found |= dict(zip(names, compressed(rng.random((n, m)) < 0.3)[:2], strict=True))
+    found["normalize"] = "unit" in words
     if "kept" in words:
         names = "kept_indptr", "kept_columns"
         found |= dict(zip(names, compressed(rng.random((n, m)) < 0.4)[:2], strict=True))

@@ -9,6 +9,7 @@ from loss_cases import CASES
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(2, 12, 6))
+GUIDE = RNG.normal(size=(12, 3))
 SPARSE = np.arange(13), np.arange(12), np.ones(12)  # one positive of each row, compressed
 
 BAD_CALLS = {
@@ -205,6 +206,98 @@ BAD_CALLS = {
         lambda: pt.clip_loss(A, B, temperature=1.0, false_negative_margin="small"),
         TypeError,
         ["false_negative_margin must be a number"],
+    ),
+    "a guide of x alone": (
+        lambda: pt.info_nce(A, B, temperature=1.0, x_guide=GUIDE),
+        ValueError,
+        ["x_guide needs y_guide"],
+    ),
+    "a guide of y alone": (
+        lambda: pt.clip_loss(A, B, temperature=1.0, y_guide=GUIDE),
+        ValueError,
+        ["y_guide needs x_guide"],
+    ),
+    "a guide of another number of rows": (
+        lambda: pt.info_nce(A, B, temperature=1.0, x_guide=GUIDE[:5], y_guide=GUIDE),
+        ValueError,
+        ["x_guide has 5 rows and x has 12"],
+    ),
+    "a guide of more rows than y": (
+        lambda: pt.gist_loss(A, B, temperature=1.0, x_guide=GUIDE, y_guide=np.ones((13, 3))),
+        ValueError,
+        ["y_guide has 13 rows and y has 12"],
+    ),
+    "guides of different features": (
+        lambda: pt.clip_loss(A, B, temperature=1.0, x_guide=GUIDE, y_guide=A),
+        ValueError,
+        ["x_guide has 3 columns and y_guide has 6"],
+    ),
+    "a guide with a NaN": (
+        lambda: pt.info_nce(A, B, temperature=1.0, x_guide=GUIDE, y_guide=GUIDE * np.nan),
+        ValueError,
+        ["y_guide contains NaN or Inf; the first bad row is 0"],
+    ),
+    "a guide in one dimension": (
+        lambda: pt.info_nce(A, B, temperature=1.0, x_guide=GUIDE, y_guide=GUIDE[:, 0]),
+        ValueError,
+        ["y_guide must be 2-D"],
+    ),
+    "a margin without a guide": (
+        lambda: pt.info_nce(A, B, temperature=1.0, guide_margin=0.1),
+        ValueError,
+        ["guide_margin needs x_guide and y_guide"],
+    ),
+    "a strategy without a guide": (
+        lambda: pt.clip_loss(A, B, temperature=1.0, guide_margin_strategy="relative"),
+        ValueError,
+        ["guide_margin_strategy needs x_guide and y_guide"],
+    ),
+    "an unknown strategy": (
+        lambda: pt.info_nce(
+            A, B, temperature=1.0, x_guide=GUIDE, y_guide=GUIDE, guide_margin_strategy="both"
+        ),
+        ValueError,
+        ["guide_margin_strategy", "'both'", "absolute", "relative"],
+    ),
+    "guide_margin": (
+        lambda: pt.gist_loss(
+            A, B, temperature=1.0, x_guide=GUIDE, y_guide=GUIDE, guide_margin=np.nan
+        ),
+        ValueError,
+        ["guide_margin must be finite"],
+    ),
+    "no guide": (
+        lambda: pt.gist_loss(A, B, temperature=1.0, x_guide=None, y_guide=None),
+        ValueError,
+        ["gist_loss needs x_guide and y_guide"],
+    ),
+    "more anchors than positives": (
+        lambda: pt.gist_loss(A, B[:5], temperature=1.0, x_guide=GUIDE, y_guide=GUIDE[:5]),
+        ValueError,
+        ["x has 12 rows and y has 5"],
+    ),
+    **{
+        f"a guide and {name}": (
+            lambda option=option: pt.info_nce(
+                A, B, temperature=1.0, x_guide=GUIDE, y_guide=GUIDE, **option
+            ),
+            ValueError,
+            [f"x_guide and {name} cannot be used together"],
+        )
+        for name, option in {
+            "x_groups": {"x_groups": np.arange(12)},
+            "positive_weights": {"positive_weights": SPARSE},
+            "top_negatives": {"top_negatives": 2},
+            "tau_plus": {"tau_plus": 0.1},
+            "false_negative_margin": {"false_negative_margin": 0.0},
+        }.items()
+    },
+    "a guide and a false_negative_margin": (
+        lambda: pt.clip_loss(
+            A, B, temperature=1.0, x_guide=GUIDE, y_guide=GUIDE, false_negative_margin=0.0
+        ),
+        ValueError,
+        ["x_guide and false_negative_margin cannot be used together"],
     ),
     "no top_negatives": (
         lambda: pt.info_nce(A, B, temperature=1.0, top_negatives=0),

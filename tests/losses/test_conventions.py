@@ -201,6 +201,90 @@ def test_masks_of_gist(margin):
     close(got, cross_entropy(scores, np.arange(8)))
 
 
+def gist_embed_loss(
+    embeddings: list[Any],
+    guides: list[Any],
+    temperature: float,
+    margin_strategy: str,
+    margin: float,
+    contrast_anchors: bool,
+    contrast_positives: bool,
+) -> Any:
+    """`GISTEmbedLoss.forward` of sentence-transformers 5, from the embeddings on."""
+    import torch
+
+    def sim_matrix(one: Any, other: Any) -> Any:
+        return torch.nn.functional.cosine_similarity(one[:, None], other[None], dim=-1)
+
+    (anchor, positive), (anchor_guide, positive_guide) = embeddings[:2], guides[:2]
+    ap_sim = sim_matrix(anchor, positive)
+    aa_sim = sim_matrix(anchor, anchor)
+    pp_sim = sim_matrix(positive, positive)
+    guided_ap_sim = sim_matrix(anchor_guide, positive_guide)
+    guided_aa_sim = sim_matrix(anchor_guide, anchor_guide)
+    guided_pp_sim = sim_matrix(positive_guide, positive_guide)
+    guided_sim = guided_ap_sim.diagonal().view(-1, 1)
+
+    def mask_false_negatives(guided: Any, sim: Any, positive_mask: Any = None) -> Any:
+        if margin_strategy == "absolute":
+            mask = guided > (guided_sim - margin)
+        else:
+            mask = guided > (guided_sim * (1 - margin))
+        if positive_mask is not None:
+            mask = mask & ~positive_mask
+        return sim.masked_fill(mask, -torch.inf)
+
+    positive_mask = torch.eye(*guided_ap_sim.shape, dtype=torch.bool)
+    scores = [mask_false_negatives(guided_ap_sim, ap_sim, positive_mask)]
+    if contrast_anchors:
+        scores.append(mask_false_negatives(guided_aa_sim, aa_sim))
+    if contrast_positives:
+        scores.append(mask_false_negatives(guided_pp_sim, pp_sim))
+    if len(embeddings) > 2:
+        an_sim = sim_matrix(anchor, embeddings[2])
+        scores.append(mask_false_negatives(sim_matrix(anchor_guide, guides[2]), an_sim))
+    labels = torch.arange(len(anchor))
+    return torch.nn.functional.cross_entropy(torch.cat(scores, dim=1) / temperature, labels)
+
+
+@pytest.mark.oracle("torch")
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("strategy", ["absolute", "relative"])
+@pytest.mark.parametrize(("anchors", "positives"), [(1, 1), (1, 0), (0, 1), (0, 0)])
+def test_gist_embed_loss(hard, strategy, anchors, positives):
+    """With a guide of its own, whose rows have other features: value and gradients."""
+    import torch
+
+    import pairtile.torch
+
+    count = 2 + hard
+    for margin in (0.0, 0.05, 0.3):
+        sets = [torch.tensor(rows_of(20, 6, 20 + k)) for k in range(count)]
+        guides = [torch.tensor(rows_of(20, 3, 30 + k)) for k in range(count)]
+        guides[1] += 2 * guides[0]
+        options: dict[str, Any] = {
+            "contrast_anchors": bool(anchors), "contrast_positives": bool(positives)
+        }  # fmt: skip
+        theirs, ours = ([z.clone().requires_grad_() for z in sets] for _ in range(2))
+        right = gist_embed_loss(theirs, guides, 0.1, strategy, margin, **options)
+        right.backward()
+        module = pairtile.torch.GISTLoss(
+            temperature=0.1, normalize=True, guide_margin=margin, guide_margin_strategy=strategy,
+            **options,
+        )  # fmt: skip
+        got = module(ours[0], torch.cat(ours[1:]), x_guide=guides[0], y_guide=torch.cat(guides[1:]))
+        got.backward()
+        assert got.item() == pytest.approx(right.item(), rel=1e-12)
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-13)
+        if not anchors and not positives:
+            plain = pairtile.torch.info_nce(
+                sets[0], torch.cat(sets[1:]), temperature=0.1, normalize=True, x_guide=guides[0],
+                y_guide=torch.cat(guides[1:]), guide_margin=margin, guide_margin_strategy=strategy,
+            )  # fmt: skip
+            assert plain.item() == pytest.approx(right.item(), rel=1e-12)
+
+
 # --- MoCo -----------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,12 @@ SCALE = jnp.asarray(1.5)
 CASES = {
     "info_nce": (lambda x, y, t, w: mine.info_nce(x, y, temperature=t, weights=w), (X, Y, W, W)),
     "clip_loss": (lambda x, y, s: mine.clip_loss(x, y, logit_scale=s), (X, Z, SCALE)),
+    "gist_loss": (
+        lambda x, y, s: mine.gist_loss(
+            x, y, x_guide=np.asarray(X)[:, :2], y_guide=np.asarray(Z)[:, 1:], logit_scale=s
+        ),
+        (X, Z, SCALE),
+    ),
     "siglip_loss": (
         lambda x, y, t, b: mine.siglip_loss(x, y, temperature=t, bias=b, normalize=True),
         (X, Y, SCALE, -SCALE),

@@ -214,6 +214,15 @@ def _nt_xent(mine):
     )
 
 
+def _gist(mine):
+    rng = np.random.default_rng(3)
+    g, h = (number(rng.normal(size=(rows, 2)), grad=False) for rows in (6, 9))
+    weights = number(np.linspace(1, 2, 6))
+    return lambda x, y, t, w: mine.gist_loss(
+        x, y, x_guide=g, y_guide=h, temperature=t, weights=w, normalize=True
+    ), (*sets(6, 9), number(0.6), weights)
+
+
 def _labelled(name):
     def case(mine):
         import torch
@@ -283,6 +292,7 @@ def _stein(mine):
 CASES = {
     "info_nce": _loss("info_nce", 9),
     "clip_loss": _loss("clip_loss", 6),
+    "gist_loss": _gist,
     "siglip_loss": _loss("siglip_loss", 9, bias=-1.0),
     "supcon_loss": _supcon,
     "nt_xent_loss": _nt_xent,
@@ -541,6 +551,11 @@ OPTIONS = {
     "angular": {"angular_margin": 0.2, "normalize": True},
     "log-q": {"column_logits": np.linspace(-1, 1, 9)},
     "false negatives": {"false_negative_margin": 0.0},
+    "guide": {
+        "x_guide": np.linspace(-1, 1, 14).reshape(7, 2) ** 2,
+        "y_guide": np.linspace(-1, 2, 18).reshape(9, 2) ** 3,
+        "guide_margin": 0.05,
+    },
     "positive weights": {
         "positive_weights": (np.arange(8) * 2, np.arange(14) * 5 % 9, np.ones(14))
     },

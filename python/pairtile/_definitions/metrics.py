@@ -119,6 +119,16 @@ def _cosine(a: Floats, b: Floats, *, centred: bool = False) -> Floats:
     return distance
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
+def paired_cosine(a: Floats, b: Floats) -> Floats:
+    """Canonical cosine distance of each row of a and the row of b beside it."""
+    a, b = normalised(a), normalised(b)
+    distance = 0.5 * _row_sums(np.square(a - b))
+    zero = ~np.any(a, axis=1) | ~np.any(b, axis=1)
+    distance[zero & ~np.isnan(distance)] = 1.0
+    return distance
+
+
 def _minkowski(a: Floats, b: Floats, p: float) -> Floats:
     return _sum(a, b, lambda x, y, j: power(np.abs(x - y), p))
 

@@ -129,6 +129,7 @@ FUNCTIONS = {
     for function in (
         Differentiable("info_nce", _TWO, {**_PAIR, **_SOFTMAX}),
         Differentiable("clip_loss", _TWO, {**_PAIR, **_SOFTMAX}),
+        Differentiable("gist_loss", _TWO, {**_PAIR, **_SOFTMAX}),
         Differentiable("siglip_loss", _TWO, {**_PAIR, **_SOFTMAX, "bias": "grad_bias"}),
         Differentiable("supcon_loss", _LABELLED, {"x": "grad_x", "bank": "grad_y", **_SOFTMAX}),
         Differentiable("nt_xent_loss", _TWO, {**_PAIR, **_SOFTMAX}, per_row=2),

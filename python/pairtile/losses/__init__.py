@@ -7,6 +7,7 @@ from pairtile.losses.analysis import (
     retrieval_metrics,
     similarity_histogram,
 )
+from pairtile.losses.gist import gist_loss
 from pairtile.losses.logits import ContrastiveResult
 from pairtile.losses.pairs import circle_loss, multi_similarity_loss
 from pairtile.losses.siglip import siglip_loss
@@ -21,6 +22,7 @@ __all__ = [
     "alignment",
     "circle_loss",
     "clip_loss",
+    "gist_loss",
     "info_nce",
     "multi_similarity_loss",
     "nt_xent_loss",

@@ -16,6 +16,7 @@ from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile.losses import positives
+from pairtile.losses.guide import Guide
 from pairtile.losses.logits import ContrastiveResult, Scale, asked, not_together, scale_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def info_nce(
     y_groups: Any = None,
     ignore_index: int | None = None,
     false_negative_margin: float | None = None,
+    x_guide: Any = None,
+    y_guide: Any = None,
+    guide_margin: float = 0.0,
+    guide_margin_strategy: Literal["absolute", "relative"] = "absolute",
     label_smoothing: float = 0.0,
     tau_plus: float = 0.0,
     margin: float = 0.0,
@@ -77,6 +82,15 @@ def info_nce(
     false_negative_margin : float, optional
         μ: negatives with :math:`x_i \cdot y_j > x_i \cdot y_{t_i} + \mu` are left out of the sum
         of row i, because they may be positives in truth. With one positive per row only.
+    x_guide, y_guide : array_like, shapes (n, g) and (m, g), optional
+        Rows of a guide, another model, for those of x and of y. With c the cosines of its rows,
+        negatives with :math:`c_{ij} > c_{i t_i} - \mu` are left out of the sum of row i, because
+        they may be positives in truth. With one positive per row only, which always stays.
+    guide_margin : float, default 0.0
+        μ of the guide: how much less alike than the positive a negative has to be.
+    guide_margin_strategy : {"absolute", "relative"}, default "absolute"
+        What the margin is of: leave out :math:`c_{ij} > c_{i t_i} - \mu`, or
+        :math:`c_{ij} > (1 - \mu) c_{i t_i}`.
     label_smoothing : float, default 0.0
         ε in [0, 1]: (1 - ε) ℓ_i + ε (log-sum-exp - mean of the scores that are in it).
     tau_plus : float, default 0.0
@@ -133,7 +147,9 @@ def info_nce(
         targets; groups, weights or logits of another length than their rows; weights that are
         all 0; options out of range, or two that exclude each other: several ways of naming
         positives, `margin` and `angular_margin`, `tau_plus` or `false_negative_margin` with several
-        positives, with `top_negatives` or with one another, `tau_plus` with `label_smoothing`.
+        positives, with `top_negatives` or with one another, `tau_plus` with `label_smoothing`; a
+        guide with any of these, for x or y alone, or of another number of rows than they have, and
+        options of a guide without one.
 
     Notes
     -----
@@ -141,13 +157,20 @@ def info_nce(
     few tiles. `top_negatives` begins with a search for nearest neighbours (`knn`), 2nmd more, and
     holds n q of them. What is in a sum is decided by a comparison, through which no gradient goes.
 
+    A guide begins with a search within radii (`radius_neighbors`), at most 2nmg flops more, and
+    holds what it finds: 8 bytes for each pair that is left out and up to 64 while they are sought,
+    so that a guide that finds few positives nearer than other rows takes memory of order n m.
+    Cosines are compared as canonical distances ½‖ĝ − ĥ‖² = 1 − c in float64, strictly: a negative
+    whose guide row is that of the positive stays with μ = 0.
+
     References
     ----------
     van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding (2018).
     Chuang, Robinson, Lin, Torralba and Jegelka, Debiased contrastive learning (2020): `tau_plus`.
     Wang et al., CosFace (2018): `margin`. Deng et al., ArcFace (2019): `angular_margin`.
     Yi et al., Sampling-bias-corrected neural modeling (2019): `column_logits`.
-    Solatorio, GISTEmbed (2024): `false_negative_margin`, by a guide of their own.
+    Solatorio, GISTEmbed (2024): `x_guide` and `y_guide`; `false_negative_margin` for the rows as
+    their own guide. `gist_loss` has the whole of that paper's loss.
 
     Examples
     --------
@@ -167,6 +190,8 @@ def info_nce(
         tau_plus=tau_plus, top_negatives=top_negatives,
     )  # fmt: skip
     options.check(normalize=normalize, x_groups=grouped, positive_weights=weighted)
+    guide = Guide.of(x_guide, y_guide, guide_margin, guide_margin_strategy)
+    options.check_guide(guide, x_groups=grouped, positive_weights=weighted)
 
     def find(n: int, m: int) -> Positives:
         if weighted:
@@ -175,7 +200,7 @@ def info_nce(
         return found or positives.by_target(targets, ignore_index, n, m)
 
     return _softmax(
-        x, y, scale, find, options, column_logits, rows=True, cols=False, weights=weights,
+        x, y, scale, find, options, column_logits, guide, rows=True, cols=False, weights=weights,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
@@ -189,6 +214,10 @@ def clip_loss(
     direction: Literal["both", "rows", "columns"] = "both",
     label_smoothing: float = 0.0,
     false_negative_margin: float | None = None,
+    x_guide: Any = None,
+    y_guide: Any = None,
+    guide_margin: float = 0.0,
+    guide_margin_strategy: Literal["absolute", "relative"] = "absolute",
     weights: Any = None,
     temperature: Any = None,
     logit_scale: Any = None,
@@ -218,6 +247,9 @@ def clip_loss(
         As for `info_nce`, in each direction.
     false_negative_margin : float, optional
         As for `info_nce`; the sum of a column leaves out negatives by the column's own positive.
+    x_guide, y_guide, guide_margin, guide_margin_strategy
+        As for `info_nce`; the sum of column t_i leaves out rows k with
+        :math:`c_{k t_i} > c_{i t_i} - \mu`, or the share of it.
     weights, temperature, logit_scale, normalize, grad, grad_rows, workers, check_finite, progress
         As for `info_nce`.
 
@@ -235,11 +267,12 @@ def clip_loss(
     Notes
     -----
     2nmd flops for the loss and 6nmd more for the gradients; memory is inputs, gradients and a
-    few tiles.
+    few tiles. A guide begins with a search for each direction, as `info_nce` describes it.
 
     References
     ----------
     Radford et al., Learning transferable visual models from natural language supervision (2021).
+    Solatorio, GISTEmbed (2024): `x_guide` and `y_guide`.
 
     Examples
     --------
@@ -251,8 +284,10 @@ def clip_loss(
     scale = scale_of(temperature, logit_scale)
     scalars.choice("direction", direction, ("both", "rows", "columns"))
     options = Options.of(label_smoothing, false_negative_margin)
+    guide = Guide.of(x_guide, y_guide, guide_margin, guide_margin_strategy)
+    options.check_guide(guide)
     return _softmax(
-        x, y, scale, lambda n, m: positives.paired(n, m, target_offset), options, None,
+        x, y, scale, lambda n, m: positives.paired(n, m, target_offset), options, None, guide,
         rows=direction != "columns", cols=direction != "rows", weights=weights,
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
@@ -322,6 +357,17 @@ class Options:
             for name, used in others.items():
                 not_together(false_negative_margin=True, **{name: used})
 
+    def check_guide(self, guide: Guide | None, **several: bool) -> None:
+        """ValueError naming what a guide excludes."""
+        others = {
+            **several,
+            "top_negatives": self.top_negatives is not None,
+            "tau_plus": self.tau_plus > 0,
+            "false_negative_margin": self.false_negative_margin is not None,
+        }
+        for name, used in others.items():
+            not_together(x_guide=guide is not None, **{name: used})
+
     def seam(self) -> dict[str, Any]:
         """Arguments of the seam, those that depend on the rows left out."""
         return {
@@ -333,6 +379,23 @@ class Options:
         }
 
 
+def _masked(
+    guide: Guide | None, found: Positives, reports: list[Any], *, rows: bool, cols: bool
+) -> dict[str, Any]:
+    """Arguments of the seam: the pairs that the guide takes out of the sums."""
+    pairs: dict[str, Any] = {}
+    if guide is None:
+        return pairs
+    assert found.targets is not None
+    if rows:
+        of_rows = guide.of_rows(found.targets, reports[0])
+        pairs["row_masked_indptr"], pairs["row_masked_columns"] = of_rows
+    if cols:
+        of_cols = guide.of_columns(found.targets, reports[rows])
+        pairs["col_masked_indptr"], pairs["col_masked_columns"] = of_cols
+    return pairs
+
+
 def _softmax(
     x: Any,
     y: Any,
@@ -340,6 +403,7 @@ def _softmax(
     find: Callable[[int, int], Positives],
     options: Options,
     column_logits: Any,
+    guide: Guide | None,
     *,
     rows: bool,
     cols: bool,
@@ -365,7 +429,11 @@ def _softmax(
     kept: tuple[Any, Any] = (None, None)
     q = options.top_negatives
     some = q is not None and q < m  # else all of them
-    with reporting(progress, *([n * m] if some else []), n * m) as reports:
+    if guide is not None:
+        guide = guide.read(n, m, check_finite=common["check_finite"], workers=given.workers)
+    searches = some if guide is None else rows + cols
+    with reporting(progress, *([n * m] * searches), n * m) as reports:
+        masked = _masked(guide, found, reports, rows=rows, cols=cols)
         if q is not None and some:
             kept = positives.largest_negatives(
                 a, b, q, found,
@@ -377,7 +445,7 @@ def _softmax(
             a, b
         ).softmax_losses(
             a, b, scale.value, row_scales=scale.by_row, **found.seam(),
-            kept_indptr=kept[0], kept_columns=kept[1],
+            kept_indptr=kept[0], kept_columns=kept[1], **masked,
             column_logits=None if logits is None else logits - shared,
             rows=rows, cols=cols, **options.seam(), **given.seam(mean),
             grad_x=given.wants("x"), grad_y=given.wants("y"), progress=reports[-1],

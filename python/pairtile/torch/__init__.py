@@ -20,6 +20,7 @@ from pairtile.torch.modules import (
     CircleLoss,
     ClipLoss,
     EnergyDistance,
+    GISTLoss,
     InfoNCE,
     MultiSimilarityLoss,
     NTXentLoss,
@@ -36,6 +37,7 @@ __all__ = [
     "CircleLoss",
     "ClipLoss",
     "EnergyDistance",
+    "GISTLoss",
     "InfoNCE",
     "MultiSimilarityLoss",
     "NTXentLoss",
@@ -49,6 +51,7 @@ __all__ = [
     "cka",
     "clip_loss",
     "energy_distance",
+    "gist_loss",
     "hsic",
     "info_nce",
     "kernel_stein_discrepancy",
@@ -66,6 +69,7 @@ __all__ = [
 
 info_nce = of("info_nce")
 clip_loss = of("clip_loss")
+gist_loss = of("gist_loss")
 siglip_loss = of("siglip_loss")
 supcon_loss = of("supcon_loss")
 nt_xent_loss = of("nt_xent_loss")

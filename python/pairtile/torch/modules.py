@@ -74,6 +74,10 @@ class ClipLoss(Module, function="clip_loss"):
     """`clip_loss` as a module: ``ClipLoss()(x, y, logit_scale=scale)``."""
 
 
+class GISTLoss(Module, function="gist_loss"):
+    """`gist_loss` as a module: ``GISTLoss(temperature=0.01)(x, y, x_guide=g, y_guide=h)``."""
+
+
 class SigLipLoss(Module, function="siglip_loss"):
     """`siglip_loss` as a module: ``SigLipLoss(logit_scale=10.0, bias=-10.0)(x, y)``."""
 
