@@ -135,6 +135,12 @@ double softmax_loss(const Sets& sets, const SoftmaxOptions& options, int64_t i, 
                                 options.kept_columns + options.kept_indptr[r + 1], c)) {
             continue;
         }
+        const MaskedPairs& masked = row ? options.row_masked : options.col_masked;
+        if (!positive && masked.given() &&
+            std::binary_search(masked.columns + masked.indptr[r],
+                               masked.columns + masked.indptr[r + 1], c)) {
+            continue;
+        }
         const double logit = scale * (positive ? mine - options.margin : mine) +
                              (options.column_logits ? options.column_logits[c] : 0.0);
         all.push_back(logit);
@@ -185,13 +191,17 @@ TEST(softmax_losses_are_their_formulas) {
     for (const int64_t n : {1, 15, 70}) {
         for (const int64_t more : {0, 1, 40, 260}) {
             const Sets sets(random, n, n + more, false);
-            std::vector<int64_t> targets, indptr{0}, kept;
+            std::vector<int64_t> targets, indptr{0}, kept, of_cols{0}, listed;
             for (int64_t i = 0; i < n; ++i) {
                 targets.push_back(i + more / 2);
                 for (int64_t j = integer(random, 0, 3); j < sets.m(); j += integer(random, 1, 40)) {
                     kept.push_back(j);
                 }
                 indptr.push_back(static_cast<int64_t>(kept.size()));
+                for (int64_t j = integer(random, 0, 3); j < sets.m(); j += integer(random, 1, 9)) {
+                    listed.push_back(j);
+                }
+                of_cols.push_back(static_cast<int64_t>(listed.size()));
             }
             const Doubles logits = normals<double>(random, sets.m());
             const Doubles rows = labels_of(random, n, 9), cols = labels_of(random, sets.m(), 9);
@@ -206,6 +216,16 @@ TEST(softmax_losses_are_their_formulas) {
             check_softmax(random, "both, with what is left out", sets, both);
             both.rows = false;
             check_softmax(random, "columns, with what is left out", sets, both);
+            SoftmaxOptions masked = plain;
+            masked.row_masked = {indptr.data(), kept.data()};
+            check_softmax(random, "masked", sets, masked);
+            masked.cols = true;
+            masked.label_smoothing = 0.2;
+            check_softmax(random, "both, masked in rows", sets, masked);
+            masked.col_masked = {of_cols.data(), listed.data()};
+            check_softmax(random, "both, masked in either", sets, masked);
+            masked.rows = false;
+            check_softmax(random, "columns, masked", sets, masked);
             SoftmaxOptions groups;
             groups.positives.row_labels = rows.data();
             groups.positives.col_labels = cols.data();
