@@ -20,7 +20,7 @@ def test_options_are_those_of_one_process() -> None:
     ranks = json.loads(said.splitlines()[-1])
     assert len(ranks) == 2
     for one in ranks:
-        assert len(one["options"]) == 18
+        assert len(one["options"]) == 20
         for name, options, _, dtype, off in one["options"]:
             for what, error in off.items():
                 # float32's weights are in two parts of bfloat16

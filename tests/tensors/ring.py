@@ -187,6 +187,9 @@ def options_of(name, case, rank, cut):
         whole["targets"][[3, 8]] = -7
     if "scales" in case:
         whole["logit_scale"] = 1 + torch.rand(12, generator=generator, dtype=torch.float64)
+    if "guide" in case:
+        whole["x_guide"], noise = torch.randn((2, 12, 3), generator=generator, dtype=torch.float64)
+        whole["y_guide"] = whole["x_guide"] + noise
     first, last = sum(cut[:rank]), sum(cut[: rank + 1])
     local = {one: v[first:last] for one, v in whole.items()}
     if "sparse" in case:
@@ -200,6 +203,8 @@ def options_of(name, case, rank, cut):
         "smoothing": {"label_smoothing": 0.2},
         "false": {"false_negative_margin": 0.4},
         "margin": {"margin": 0.3},
+        "guide": {"guide_margin": 0.2},
+        "relative": {"guide_margin_strategy": "relative"},
         "angle": {"angular_margin": 0.4, "normalize": True},
         "rows": {"direction": "rows"},
         "columns": {"direction": "columns"},
@@ -219,11 +224,12 @@ OPTIONS = {
         "groups smoothing margin weights", "false smoothing logits weights", "targets",
         "targets smoothing weights scales", "debiased", "heavily", "debiased targets logits scales",
         "scales", "sparse", "sparse margin scales weights", "top", "top targets logits scales",
-        "top groups", "top sparse smoothing", "most",
+        "top groups", "top sparse smoothing", "most", "guide", "guide relative smoothing weights",
     ),
     "clip_loss": (
         "weights", "rows", "columns", "smoothing", "false", "columns false smoothing",
-        "false smoothing weights", "scales", "scales columns smoothing",
+        "false smoothing weights", "scales", "scales columns smoothing", "guide",
+        "guide columns weights", "guide relative smoothing", "guide rows",
     ),
     "siglip_loss": ("weights", "groups", "names weights", "scales groups"),
 }  # fmt: skip
@@ -237,7 +243,7 @@ FEW = {
         "targets smoothing weights scales", "debiased targets logits scales",
         "groups smoothing margin weights", "false smoothing logits", "top sparse smoothing",
     ),
-    "clip_loss": ("false smoothing weights", "scales columns smoothing"),
+    "clip_loss": ("false smoothing weights", "scales columns smoothing", "guide smoothing"),
     "siglip_loss": ("names weights", "scales groups"),
 }  # fmt: skip
 
@@ -343,6 +349,10 @@ def refusals(rank):
     tried(x, y, x_groups=[rank] * (len(x) - (rank == 1)))
     tried(x, y, x_groups=["a"] * len(x) if rank else [1] * len(x))
     tried(x, y, weights=torch.zeros(len(x)))
+    tried(x, y, x_guide=x[:, : 3 + rank], y_guide=y[:, : 3 + rank])
+    tried(x, y, x_guide=x, y_guide=y[rank == 1 :])
+    tried(x, y, x_guide=x, y_guide=y, guide_margin=0.1 * rank)
+    tried(x, y, x_guide=x, y_guide=y, targets=range(len(x)))
     local = x.clone().requires_grad_()
     loss = over.info_nce(local, y, temperature=1.0)
     (first,) = torch.autograd.grad(loss, local, create_graph=True)

@@ -83,7 +83,9 @@ def test_no_process_sees_more_rows_than_the_largest_batch(size):
 @sizes
 def test_an_error_in_one_process_is_one_in_all(size):
     for rank, one in enumerate(found(size)):
-        bad, columns, dtypes, options, groups, kinds, weights, twice, value = one["refusals"]
+        bad, columns, dtypes, options, groups, kinds, weights, *guides, twice, value = one[
+            "refusals"
+        ]
         if rank == 1:
             assert bad[0] == "ValueError"
             assert "NaN" in bad[1]
@@ -100,5 +102,12 @@ def test_an_error_in_one_process_is_one_in_all(size):
         assert "must be integers in all ranks, or strings" in kinds[1]
         assert weights[0] == "ValueError"
         assert "weights sums to 0 over all rows" in weights[1]
+        features, rows, margins, targets = guides
+        assert features[0] == margins[0] == "ValueError"
+        assert "the ranks differ in options" in features[1]
+        assert "the ranks differ in options" in margins[1]
+        assert rows[0] == ("ValueError" if rank == 1 else "RuntimeError")
+        assert ("y_guide has" if rank == 1 else "rank 1 of the group refused") in rows[1]
+        assert "x_guide and targets cannot be used together" in targets[1]
         assert "differentiated again" in twice[1]
         assert value == found(size)[0]["refusals"][-1]

@@ -66,12 +66,7 @@ class Guide:
         """With rows that are validated, one for each of n and m rows."""
         given = {"x_guide": self.x, "y_guide": self.y}
         x, y = validate.sets(given, check_finite=check_finite, workers=workers)
-        for name, rows, count in (("x", x, n), ("y", y, m)):
-            if len(rows) != count:
-                raise ValueError(
-                    f"{name}_guide has {len(rows)} rows and {name} has {count}; the guide has a "
-                    "row for each"
-                )
+        one_for_each(x, y, n, m)
         return Guide(x, y, self.margin, self.strategy, workers)
 
     def radii(self, targets: Ints) -> Floats:
@@ -93,8 +88,14 @@ class Guide:
     def of_columns(self, targets: Ints, progress: Report | None = None) -> Pairs:
         """Pairs out of the sum of their column, whose positive is the row with it as target."""
         columns = validate.taken(self.y, targets)
-        own, rows = self._within(columns, self.x, self.radii(targets), progress)
-        return _sorted(rows, targets[own], len(self.x), len(self.y))
+        return self.near_columns(columns, targets, self.radii(targets), progress)
+
+    def near_columns(
+        self, columns: Any, places: Ints, radii: Floats, progress: Report | None = None
+    ) -> Pairs:
+        """Pairs that are nearer than the radius of their column, of those that are at `places`."""
+        own, rows = self._within(columns, self.x, radii, progress)
+        return _sorted(rows, places[own], len(self.x), len(self.y))
 
     def near(
         self, rows: Any, others: Any, radii: Floats, progress: Report | None = None,
@@ -116,6 +117,16 @@ class Guide:
         )  # fmt: skip
         counts = np.diff(validate.host(indptr))
         return np.repeat(np.arange(len(counts)), counts), validate.host(indices)
+
+
+def one_for_each(x_guide: Any, y_guide: Any, n: int, m: int) -> None:
+    """ValueError unless there is a row of the guide for each of n and m rows."""
+    for name, rows, count in (("x", x_guide, n), ("y", y_guide, m)):
+        if len(rows) != count:
+            raise ValueError(
+                f"{name}_guide has {len(rows)} rows and {name} has {count}; the guide has a row "
+                "for each"
+            )
 
 
 def _sorted(rows: Ints, columns: Ints, n: int, m: int) -> Pairs:

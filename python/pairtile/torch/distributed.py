@@ -6,7 +6,7 @@ arguments, checked -> processes agree -> blocks of y round a ring (`ring`, `ring
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from pairtile._front import scalars, validate
 from pairtile._front.threads import resolve_workers
 from pairtile.losses import positives, softmax
+from pairtile.losses.guide import Guide, one_for_each
 from pairtile.losses.logits import not_together, scale_of
 from pairtile.torch.autograd import once, times, unrecorded
 from pairtile.torch.ring import Ring
@@ -221,6 +222,14 @@ def _checked(
     else:
         scalars.real("logit_scale", scale, above=0)
     checked(x, y, options)
+    if options.guide is not None:
+        guide = options.guide
+        for one, rows in (("x_guide", guide.x), ("y_guide", guide.y)):
+            if rows.ndim != 2:
+                raise ValueError(f"{one} must be 2-D (rows, features), got {rows.ndim}-D")
+        one_for_each(guide.x, guide.y, n, m)
+        if n and m:
+            guide.read(n, m, check_finite=options.check_finite, workers=options.workers)
     if groups is not None:
         groups.check(n, m)
     elif named is not None:
@@ -267,6 +276,21 @@ def _in_range(
     return x.double(), y.double()
 
 
+def _guide(name: str, guide: Guide, x: Tensor, workers: int) -> Guide:
+    """With rows in tensors that may travel, where those of x are."""
+    found = {}
+    for one, given in (("x_guide", guide.x), ("y_guide", guide.y)):
+        rows = torch.as_tensor(given)
+        if torch.is_grad_enabled() and rows.requires_grad:
+            raise ValueError(f"{name} has no gradient by {one}, which requires one")
+        narrow = (torch.float16, torch.bfloat16, torch.float32, torch.int8, torch.uint8)
+        dtype = torch.float32 if rows.dtype in narrow else torch.float64
+        found[one[0]] = rows.detach().to(x.device, dtype).contiguous()
+    if found["x"].dtype != found["y"].dtype:
+        found = {one: rows.double() for one, rows in found.items()}
+    return replace(guide, **found, workers=workers)
+
+
 def _unit(rows: Tensor) -> Tensor:
     """Rows divided by their lengths; a zero row stays and gets a zero gradient."""
     if rows.dtype in (torch.float16, torch.bfloat16):
@@ -294,6 +318,7 @@ def _whole_mean(
     ignore_index: int | None = None,
     positive_weights: Any = None,
     column_logits: Any = None,
+    guide: Guide | None = None,
     **options: Any,
 ) -> Tensor:
     for one, rows in (("x_local", x), ("y_local", y)):
@@ -328,9 +353,11 @@ def _whole_mean(
     named = None
     if how["targets"] or how["positive_weights"]:
         named = _Positives(targets, ignore_index, positive_weights)
+    threads = resolve_workers(workers)
     asked = Options(
+        guide=None if guide is None else _guide(name, guide, x, threads),
         positives=next((word for word, used in how.items() if used), ""),
-        column_logits=column_logits, workers=resolve_workers(workers), check_finite=check_finite,
+        column_logits=column_logits, workers=threads, check_finite=check_finite,
         **options,
     )  # fmt: skip
     if normalize:
@@ -364,6 +391,10 @@ def info_nce(
     y_groups: Any = None,
     ignore_index: int | None = None,
     false_negative_margin: float | None = None,
+    x_guide: Any = None,
+    y_guide: Any = None,
+    guide_margin: float = 0.0,
+    guide_margin_strategy: Literal["absolute", "relative"] = "absolute",
     label_smoothing: float = 0.0,
     tau_plus: float = 0.0,
     margin: float = 0.0,
@@ -401,6 +432,10 @@ def info_nce(
     false_negative_margin, label_smoothing, tau_plus, margin, angular_margin, top_negatives
         As for `pairtile.info_nce`. Not `false_negative_margin` with `targets`: it has to know the
         positive before any other pair.
+    x_guide, y_guide : array_like, shapes (n, g) and (m, g), optional
+        Rows of a guide for these rows of x and y, as for `pairtile.info_nce`; not with `targets`.
+    guide_margin, guide_margin_strategy
+        As for `pairtile.info_nce`.
     column_logits : array_like, shape (m,), optional
         As for `pairtile.info_nce`, of these rows of y.
     positive_weights : sparse matrix of shape (n, M), or (indptr, indices, data), optional
@@ -436,8 +471,9 @@ def info_nce(
     -----
     Blocks of y go round a ring, once for the losses and once more, with their gradients, where one
     is wanted; for `top_negatives` once before. Memory is that of the local rows and of two blocks
-    with their gradients, and with groups the ids that there are in all processes; 2NMd flops for
-    the losses of all rows and at most 6NMd more for the gradients.
+    with their gradients, with groups the ids that there are in all processes, and with a guide the
+    pairs of the local rows that it leaves out; 2NMd flops for the losses of all rows and at most
+    6NMd more for the gradients.
 
     References
     ----------
@@ -454,11 +490,15 @@ def info_nce(
         tau_plus=tau_plus, top_negatives=top_negatives,
     )  # fmt: skip
     options.check(normalize=normalize, x_groups=grouped, positive_weights=weighted)
+    guide = Guide.of(x_guide, y_guide, guide_margin, guide_margin_strategy)
+    options.check_guide(
+        guide, targets=targets is not None, x_groups=grouped, positive_weights=weighted
+    )
     value: Tensor = _mean(
         "info_nce", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
         targets=targets, ignore_index=ignore_index, x_groups=x_groups, y_groups=y_groups,
         positive_weights=positive_weights, column_logits=column_logits, weights=weights,
-        normalize=normalize, group=group, workers=workers, check_finite=check_finite,
+        normalize=normalize, group=group, workers=workers, check_finite=check_finite, guide=guide,
         **asdict(options),
     )  # fmt: skip
     return value
@@ -471,6 +511,10 @@ def clip_loss(
     direction: Literal["both", "rows", "columns"] = "both",
     label_smoothing: float = 0.0,
     false_negative_margin: float | None = None,
+    x_guide: Any = None,
+    y_guide: Any = None,
+    guide_margin: float = 0.0,
+    guide_margin_strategy: Literal["absolute", "relative"] = "absolute",
     weights: Any = None,
     temperature: float | Tensor | None = None,
     logit_scale: float | Tensor | None = None,
@@ -487,6 +531,8 @@ def clip_loss(
         The paired rows of this process.
     direction, label_smoothing, false_negative_margin
         As for `pairtile.clip_loss`.
+    x_guide, y_guide, guide_margin, guide_margin_strategy
+        As for `pairtile.clip_loss`, of the rows of this process.
     weights, temperature, logit_scale, normalize, group, workers, check_finite
         As for `info_nce`.
 
@@ -509,11 +555,14 @@ def clip_loss(
     Radford et al., Learning transferable visual models from natural language supervision (2021).
     """
     scalars.choice("direction", direction, ("both", "rows", "columns"))
+    options = softmax.Options.of(label_smoothing, false_negative_margin)
+    guide = Guide.of(x_guide, y_guide, guide_margin, guide_margin_strategy)
+    options.check_guide(guide)
     value: Tensor = _mean(
         "clip_loss", x_local, y_local, temperature=temperature, logit_scale=logit_scale,
         rows=direction != "columns", columns=direction != "rows", weights=weights,
-        normalize=normalize, group=group, workers=workers, check_finite=check_finite,
-        **asdict(softmax.Options.of(label_smoothing, false_negative_margin)),
+        normalize=normalize, group=group, workers=workers, check_finite=check_finite, guide=guide,
+        **asdict(options),
     )  # fmt: skip
     return value
 

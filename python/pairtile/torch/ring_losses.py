@@ -9,7 +9,7 @@ of it; merged over all blocks it is that of one process with all rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from pairtile.losses.positives import Positives, compressed, negatives_by_size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pairtile.losses.guide import Guide
     from pairtile.torch.ring import Ring
 
     Floats = NDArray[np.float64]
@@ -64,6 +65,7 @@ class Options:
     column_logits: Tensor | None = None
     workers: int = 1
     check_finite: bool = True
+    guide: Guide | None = field(default=None, repr=False)  # of tensors, rows of this process
     # of the rows of x and of y, once all processes agree; columns count from 0 over all processes
     groups: tuple[Floats, Floats] | None = field(default=None, repr=False)
     targets: Ints | None = field(default=None, repr=False)
@@ -78,8 +80,14 @@ class Options:
         return (
             self.rows, self.columns, self.label_smoothing, self.false_negative_margin, self.margin,
             self.angular_margin, self.tau_plus, self.top_negatives, self.positives,
-            self.column_logits is not None,
+            self.column_logits is not None, self._guided(),
         )  # fmt: skip
+
+    def _guided(self) -> Any:
+        guide = self.guide
+        if guide is None:
+            return None
+        return guide.margin, guide.strategy, tuple(guide.y.shape[1:]), str(guide.y.dtype)
 
 
 # --- arrays of tensors ---------------------------------------------------------------------------
@@ -157,10 +165,37 @@ class Softmax:
             self.block["col_labels"] = self._here(options.groups[1])
         if options.column_logits is not None:
             self.block["column_logits"] = options.column_logits.double().contiguous()
+        self.masks: dict[int, dict[str, Any]] = {}  # by step
+        if options.guide is not None:
+            self._guide(options.guide)
         self.states = np.tile(states.EMPTY, (len(x), 1))
         self.col_states = np.tile(states.EMPTY, (len(y), 1))
         self.limits: Floats | None = None
         self.largest: _Largest | None = None
+
+    def _guide(self, guide: Guide) -> None:
+        """Rows of the guide go round with a block, and how near is too near to its columns."""
+        own = replace(guide, x=_array(guide.x), y=_array(guide.y))
+        self.radii = own.radii(np.arange(len(self.x))) if len(self.x) else np.zeros(0)
+        self.block["y_guide"] = guide.y
+        if self.options.columns:
+            self.block["col_radii"] = self._here(self.radii)
+
+    def _masked(self, step: int, block: dict[str, Tensor]) -> dict[str, Any]:
+        """The pairs with the columns that are here which the guide takes out of the sums."""
+        guide = self.options.guide
+        if guide is None or step in self.masks:
+            return self.masks.get(step, {})
+        there = replace(guide, x=_array(guide.x), y=_array(block["y_guide"]))
+        found = self.masks[step] = {}
+        if self.options.rows:
+            of_rows = there.near(there.x, there.y, self.radii)
+            found["row_masked_indptr"], found["row_masked_columns"] = of_rows
+        if self.options.columns:
+            every = np.arange(len(there.y))
+            of_cols = there.near_columns(there.y, every, _host(block["col_radii"]))
+            found["col_masked_indptr"], found["col_masked_columns"] = of_cols
+        return found
 
     def _here(self, numbers: Floats) -> Tensor:
         """Numbers that travel with the rows, where these are."""
@@ -192,6 +227,7 @@ class Softmax:
             "targets": targets,
             "row_labels": None if options.groups is None else options.groups[0],
             **dict(zip(_SPARSE, (*sparse, *kept), strict=True)),
+            **self._masked(step, block),
             "margin": options.margin,
             "angular_margin": options.angular_margin,
             "label_smoothing": options.label_smoothing,
