@@ -70,10 +70,13 @@ KernelFrame::KernelFrame(const Source& rows, const Source& cols, std::vector<Ker
         y.normalise();
     }
     frame = choose_frame(x, y, distance, control);
-    if (!scaled) {
-        frame.largest /= frame.scale;
-        frame.largest_square = frame.largest_square / frame.scale / frame.scale;
-        frame.scale = 1.0;
+    // of which the square is a number, and its reciprocal
+    constexpr double least = 0x1p-500, most = 0x1p500;
+    const double scale = scaled ? std::clamp(frame.scale, least, most) : 1.0;
+    if (scale != frame.scale) {
+        frame.largest *= scale / frame.scale;
+        frame.largest_square = frame.largest_square / frame.scale / frame.scale * scale * scale;
+        frame.scale = scale;
     }
     unit = argument == Argument::l1_distance ? frame.scale : frame.scale * frame.scale;
     for (KernelTerm& term : terms) {

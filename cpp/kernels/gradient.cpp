@@ -82,9 +82,10 @@ struct Factors {
 
 // A power of two that brings the slopes of a kernel, which are the steepest at 0, to about 1 where
 // they are tiny: times small weights they would not be normal numbers of the tile's type.
+template <class T>
 double lift_of(const KernelFrame& from, double largest_weight) {
     constexpr double small = 0x1p-40;
-    constexpr int most = 100;
+    constexpr int most = sizeof(T) == 4 ? 100 : 900;
     if (from.argument != Argument::squared_distance) return 1.0;
     double steepest = 0.0;
     for (const KernelTerm& term : from.terms) {
@@ -168,7 +169,7 @@ class GradientFold {
           out_(out),
           pair_weights_(pair_weights),
           memory_(static_cast<size_t>(request.control.workers())) {
-        rows_.shrink_unit(lift_of(from_, map_.factor()));
+        rows_.shrink_unit(lift_of<T>(from_, map_.factor()));
         if (itself) out_.grad_y = nullptr;
         if (from_.argument != Argument::cosine) return;
         add_to_ = out_;
@@ -236,7 +237,7 @@ class GradientFold {
         };
         placed(v_, *skipping.row_order, placed_v_, rows_);
         placed(w_, *skipping.col_order, placed_w_, cols_);
-        rows_.shrink_unit(lift_of(from_, map_.factor()));
+        rows_.shrink_unit(lift_of<T>(from_, map_.factor()));
         add_to_ = out_;
         const auto aside = [](double*& to, std::vector<double>& memory, int64_t numbers) {
             if (!to) return;
@@ -350,13 +351,12 @@ class GradientFold {
                 from_.y.read(col, mine.y.data());
                 double square = 0.0;
                 for (size_t f = 0; f < mine.y.size(); ++f) {
-                    mine.y[f] = mine.x[f] - mine.y[f];
+                    mine.y[f] = from_.frame.scale * (mine.x[f] - mine.y[f]);
                     square += mine.y[f] * mine.y[f];
                 }
-                // in this order: the slope at equal rows is 0, that of almost equal ones may be
-                // huge
-                double factor = 2.0 * from_.unit * v_[row] * w_[col] *
-                                slope_of(from_.terms, from_.unit * square);
+                if (square == 0.0) continue;  // whatever the slope
+                // in this order: the slope of almost equal rows may be huge
+                double factor = unit() * v_[row] * w_[col] * slope_of(from_.terms, square);
                 if (pair_weights_) factor *= mine.pair_weights.data()[i * tile.ld + at];
                 for (int64_t f = 0; f < d; ++f) {
                     const double part = factor * mine.y[static_cast<size_t>(f)];

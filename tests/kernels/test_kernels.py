@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pairtile as pt
-from backends import forced_tile
+from backends import forced_tile, on_backend
 from pairtile._backends import numpy as twin
 from strategies import DTYPES, LAYOUTS, SEEDS, cast, pairs_of_sets, point_sets
 
@@ -570,6 +571,96 @@ def test_a_bandwidth_below_every_distance_counts_the_repeated_rows(kernel):
     x = np.repeat(np.random.default_rng(12).normal(size=(6, 5)), 10, axis=0).astype(np.float32)
     assert pt.kernel_sum(x, kernel=kernel, exclude_diagonal=True) == 6 * 10 * 9
     assert pt.kernel_sum(x, x, kernel=kernel) == 6 * 10 * 10
+
+
+OF_ONE_LENGTH = [
+    pt.Gaussian(1.0),
+    pt.Laplace(1.0),
+    pt.Laplace(1.0, norm="l1"),
+    pt.RationalQuadratic(1.0),
+    pt.InverseMultiquadric(1.0),
+    pt.Cauchy(1.0),
+    pt.Matern(1.0, nu=1.5),
+    pt.Matern(1.0, nu=2.5),
+]
+
+
+@pytest.mark.parametrize("backend", [pytest.param("native", marks=native), "numpy"])
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e-160, 1e155, 1e200, 1e300])
+@pytest.mark.parametrize("kernel", OF_ONE_LENGTH, ids=repr)
+def test_rows_whose_squares_leave_float64(kernel, size, backend):
+    """Beside the length of the kernel they are all one, or each the only one of its kind."""
+    x, y = np.random.default_rng(13).uniform(0.1, 1, size=(2, 30, 3)) * size
+    y[:2] = x[5]
+    near = np.ones((30, 30)) if size < 1 else (x[:, None] == y).all(axis=2) * 1.0
+    with on_backend(backend):
+        assert pt.kernel_sum(x, y, kernel=kernel) == pytest.approx(near.sum(), rel=1e-12)
+        product = pt.kernel_matvec(x, y, np.arange(30.0), kernel=kernel)
+        np.testing.assert_allclose(product, near @ np.arange(30), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(kernel(x, y), near, atol=1e-12)
+        if size < 1 and isinstance(kernel, pt.Laplace):
+            return  # whose slope is as steep everywhere
+        found = pt.mmd(x, y, kernel=kernel, estimator="biased", return_gradient=True)
+        np.testing.assert_allclose(found.grad_x, np.zeros_like(x), atol=1e-9)
+        np.testing.assert_allclose(found.grad_y, np.zeros_like(y), atol=1e-9)
+
+
+@native
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+@pytest.mark.parametrize("size", [1e-290, 1e-200, 1e-155, 1e-30])
+def test_gradients_of_a_cusp_do_not_depend_on_the_size_of_the_rows(norm, size):
+    x, y = np.random.default_rng(16).normal(size=(2, 25, 3))
+    kernel = pt.Laplace(1.0, norm=norm)
+    found, right = (pt.mmd(x * s, y * s, kernel=kernel, return_gradient=True) for s in (size, 1e-9))
+    np.testing.assert_allclose(found.grad_x, right.grad_x, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.grad_y, right.grad_y, rtol=0, atol=1e-8)
+
+
+@native
+@pytest.mark.parametrize("kernel", [pt.Gaussian(1.0), pt.Matern(1.0, nu=2.5)], ids=repr)
+@pytest.mark.parametrize("size", [1e-250, 1e-100, 1e-60, 1e-20])
+def test_gradients_of_rows_much_nearer_than_the_bandwidth(kernel, size):
+    """They are proportional to the rows, however small."""
+    x, y = np.random.default_rng(14).normal(size=(2, 40, 3))
+    y += 1
+    found = pt.mmd(x * size, y * size, kernel=kernel, return_gradient=True)
+    steep = 2.0 if isinstance(kernel, pt.Gaussian) else 10 / 3  # −4 ∂k/∂d² at 0
+    expected = steep / 40 * ((x.sum(axis=0) - 40 * x) / 39 - (y.mean(axis=0) - x))
+    np.testing.assert_allclose(found.grad_x / size, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", [pytest.param("native", marks=native), "numpy"])
+@pytest.mark.parametrize("nu", [1.5, 2.5])
+def test_a_length_so_small_that_squares_of_ratios_leave_float64(nu, backend):
+    x = np.random.default_rng(15).normal(size=(30, 3)) * 1e100
+    x[7] = x[8]
+    kernel = pt.Matern(1e-60, nu=nu)
+    with on_backend(backend):
+        assert pt.kernel_sum(x, kernel=kernel) == 32
+        logs = pt.kernel_logsumexp(x[:1], x[1:2], kernel=kernel)
+        distance = np.sqrt(((x[0] / 1e100 - x[1] / 1e100) ** 2).sum()) * 1e100
+        np.testing.assert_allclose(logs, -math.sqrt(2 * nu) * distance / 1e-60, rtol=1e-12)
+        found = pt.mmd(x[:15], x[15:], kernel=kernel, return_gradient=True)
+        np.testing.assert_array_equal(found.grad_x, np.zeros((15, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "what"),
+    [
+        (pt.Laplace(1e-160), "sigma=1e-160 is too small"),
+        (pt.Laplace(1e160), r"sigma=1e\+160 is too large"),
+        (pt.Laplace(gamma=1e160), r"gamma=1e\+160 is too large"),
+        (pt.Laplace(gamma=1e-170), "gamma=1e-170 is too small"),
+        (pt.Matern(1e-160), "length_scale=1e-160 is too small"),
+        (pt.Matern(1e160, nu=2.5), r"length_scale=1e\+160 is too large"),
+    ],
+)
+def test_lengths_whose_squares_leave_float64(kernel, what):
+    """Distances are roots of numbers of that size; of absolute differences they are not."""
+    x = np.ones((3, 2))
+    with pytest.raises(ValueError, match=what):
+        pt.kernel_sum(x, kernel=kernel)
+    assert pt.kernel_sum(x * 1e-200, kernel=pt.Laplace(1e-200, norm="l1")) == 9
 
 
 # --- medians ------------------------------------------------------------------------------------

@@ -62,29 +62,40 @@ def _laplace_slope(s: Floats, gamma: float) -> Floats:
     return _where_apart(s, -gamma * np.exp(-gamma * d) / (2 * d))
 
 
+_VANISHED = 1e3  # beyond which e^-z is 0
+_LARGEST_SQUARED = 1e150
+
+
 def _matern32(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
+    z = np.minimum(r * np.sqrt(s), _VANISHED)
     return (1 + z) * np.exp(-z)
 
 
 def _log_matern32(s: Floats, r: float) -> Floats:
     z = r * np.sqrt(s)
-    return np.log1p(z) - z
+    return np.log1p(np.minimum(z, _LARGEST_SQUARED)) - z
+
+
+def _matern32_slope(s: Floats, r: float) -> Floats:
+    rate = min(r, _LARGEST_SQUARED)
+    return -rate * rate / 2 * np.exp(-r * np.sqrt(s))
 
 
 def _matern52(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
+    z = np.minimum(r * np.sqrt(s), _VANISHED)
     return (1 + z + z * z / 3) * np.exp(-z)
 
 
 def _log_matern52(s: Floats, r: float) -> Floats:
     z = r * np.sqrt(s)
-    return np.log1p(z + z * z / 3) - z
+    y = np.minimum(z, _LARGEST_SQUARED)
+    return np.log1p(y + y * y / 3) - z
 
 
 def _matern52_slope(s: Floats, r: float) -> Floats:
-    z = r * np.sqrt(s)
-    return -r * r / 6 * (1 + z) * np.exp(-z)
+    z = np.minimum(r * np.sqrt(s), _VANISHED)
+    rate = min(r, _LARGEST_SQUARED)
+    return -rate * rate / 6 * (1 + z) * np.exp(-z)
 
 
 def _polynomial_slope(t: Floats, degree: float, gamma: float, coef0: float) -> Floats:
@@ -150,14 +161,14 @@ KERNELS: dict[str, Kernel] = {
     "cauchy": Kernel(
         sq_distance,
         lambda s, q: 1 / (1 + q * s),
-        slope=lambda s, q: -q / (1 + q * s) ** 2,
+        slope=lambda s, q: -q * (1 / (1 + q * s)) ** 2,
         log=lambda s, q: -np.log1p(q * s),
         stein=_cauchy_stein,
     ),
     "matern32": Kernel(
         sq_distance,
         _matern32,
-        slope=lambda s, r: -r * r / 2 * np.exp(-r * np.sqrt(s)),
+        slope=_matern32_slope,
         log=_log_matern32,
         stein=_matern32_stein,
     ),

@@ -182,6 +182,12 @@ def _reciprocal(name: str, value: float, denominator: float) -> float:
     return 1 / denominator
 
 
+def _rate(name: str, length: float) -> float:
+    """1 / length, for a kernel of the root of squared distances."""
+    _reciprocal(name, length, length * length)
+    return 1 / length
+
+
 def _check_bandwidth(kernel: str, sigma: Any, gamma: Any, rules: Sequence[str] = RULES) -> None:
     if (sigma is None) == (gamma is None):
         got = "neither" if sigma is None else f"both sigma={sigma!r} and gamma={gamma!r}"
@@ -276,9 +282,16 @@ class Laplace(Kernel):
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         if self.sigma is None:
             assert self.gamma is not None  # exactly one of the two was given
-            return [(1.0, self._name, (float(self.gamma),))]
+            gamma = float(self.gamma)
+            square = gamma * gamma if self.norm == "l2" else 1.0
+            if square == 0 or math.isinf(square):  # of the root of a squared distance
+                size, end = ("small", "vanishes") if square == 0 else ("large", "overflows")
+                raise ValueError(f"gamma={gamma:g} is too {size}: the kernel's exponent {end}")
+            return [(1.0, self._name, (gamma,))]
         sigma = _length("sigma", self.sigma, lengths, self._metric)
-        return [(1.0, self._name, (_reciprocal("sigma", sigma, sigma),))]
+        if self.norm == "l1":
+            return [(1.0, self._name, (_reciprocal("sigma", sigma, sigma),))]
+        return [(1.0, self._name, (_rate("sigma", sigma),))]
 
 
 @dataclass(frozen=True)
@@ -427,7 +440,7 @@ class Matern(Kernel):
 
     def _terms(self, d: int, lengths: Mapping[Rule, float]) -> list[Term]:
         length = _length("length_scale", self.length_scale, lengths)
-        rate = math.sqrt(2 * self.nu) * _reciprocal("length_scale", length, length)
+        rate = math.sqrt(2 * self.nu) * _rate("length_scale", length)
         return [(1.0, self._name, (rate,))]
 
 

@@ -58,6 +58,18 @@ double where_tail_is(double share, Growth growth) {
 
 inline namespace PAIRTILE_ISA {
 
+// No more than a limit; NaN stays. Of a rate it costs no pair anything.
+template <class T>
+PAIRTILE_HD T at_most(T x, T limit) {
+    return x > limit ? limit : x;
+}
+
+// Beyond the one e^{−x} is 0, beyond the other squares leave the type's range.
+template <class T>
+constexpr T vanished = T(1000);
+template <class T>
+constexpr T largest_squared = sizeof(T) == 4 ? T(1e18) : T(1e150);
+
 // scale · size, 0 where the size is, whatever the scale: the kernel of rows too far apart.
 template <class T>
 PAIRTILE_HD T vanishing(T scale, T size) {

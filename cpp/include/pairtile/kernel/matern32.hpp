@@ -11,8 +11,8 @@ struct Matern32 {
 
     template <class T>
     static PAIRTILE_HD T value(T s, const T* p) {
-        const T x = p[0] * root(s);
-        return (x + T(1)) * exponential(-x);
+        const T x = at_most(p[0], largest_squared<T>) * root(s);
+        return (x + T(1)) * exponential_of_at_most_88(-x);
     }
     template <class T>
     static PAIRTILE_HD T log_value(T s, const T* p) {
@@ -21,12 +21,14 @@ struct Matern32 {
     }
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
-        const T x = p[0] * root(s), tail = exponential(-x), rate = T(0.5) * p[0] * p[0];
+        const T x = p[0] * root(s), tail = exponential_of_at_most_88(-x),
+                rate = T(0.5) * p[0] * p[0];
         return {vanishing(x + T(1), tail), -rate * tail, vanishing(T(0.5) * rate * x, tail)};
     }
     template <class T>
     static PAIRTILE_HD T slope(T s, const T* p) {
-        return T(-0.5) * p[0] * p[0] * exponential(-p[0] * root(s));
+        const T rate = at_most(p[0], largest_squared<T>);
+        return T(-0.5) * rate * rate * exponential_of_at_most_88(-rate * root(s));
     }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;

@@ -11,25 +11,26 @@ struct Matern52 {
 
     template <class T>
     static PAIRTILE_HD T value(T s, const T* p) {
-        const T x = p[0] * root(s);
-        return mul_add(x * x, T(1.0 / 3.0), x + T(1)) * exponential(-x);
+        const T x = at_most(p[0] * root(s), vanished<T>);
+        return mul_add(x * x, T(1.0 / 3.0), x + T(1)) * exponential_of_at_most_88(-x);
     }
     template <class T>
     static PAIRTILE_HD T log_value(T s, const T* p) {
-        const T x = p[0] * root(s);
-        return logarithm_of_one_plus(mul_add(x * x, T(1.0 / 3.0), x)) - x;
+        const T x = p[0] * root(s), y = at_most(x, largest_squared<T>);
+        return logarithm_of_one_plus(mul_add(y * y, T(1.0 / 3.0), y)) - x;
     }
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
-        const T x = p[0] * root(s), tail = exponential(-x), rate = p[0] * p[0] * T(1.0 / 6.0);
+        const T x = p[0] * root(s), tail = exponential_of_at_most_88(-x),
+                rate = p[0] * p[0] * T(1.0 / 6.0);
         return {vanishing(mul_add(x * x, T(1.0 / 3.0), x + T(1)), tail),
                 vanishing(-rate * (x + T(1)), tail), vanishing(T(0.5) * rate * x * x, tail)};
     }
     template <class T>
     static PAIRTILE_HD T slope(T s, const T* p) {
-        const T x = p[0] * root(s);
+        const T rate = at_most(p[0], largest_squared<T>), x = rate * root(s);
         // the tail first: r² (1 + r d) of a narrow kernel is beyond float32
-        return T(-1.0 / 6.0) * p[0] * p[0] * ((x + T(1)) * exponential(-x));
+        return T(-1.0 / 6.0) * rate * rate * ((x + T(1)) * exponential_of_at_most_88(-x));
     }
     static void rescale(double* p, double& weight, double scale) {
         (void)weight;
