@@ -110,7 +110,9 @@ class LargestRatio {
         const double limit = limits_[static_cast<size_t>(col)];
         // of radius 0 only a pair at distance 0 counts
         const double bound = limit > 0.0 ? state.least * outward * packed(limit) + vanishing : 0.0;
-        if (limit < 0.0 || !(value - pairs_.formula.error_at(value, error) <= bound)) return;
+        // of one beyond the type no less is sure than its largest number
+        const double sure = std::min<double>(value, std::numeric_limits<T>::max());
+        if (limit < 0.0 || !(sure - pairs_.formula.error_at(sure, error) <= bound)) return;
         const double ordered = pairs_.ordered(value, row, col, worker);
         MaxRatio ratio;
         ratio.push(radii_[col], reported(metric_, ordered));

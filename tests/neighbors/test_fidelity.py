@@ -263,6 +263,22 @@ def test_realism_of_rows_much_nearer_than_they_are_far_from_others(near, far):
         np.testing.assert_array_equal(pt.realism(real, fake, k=2, prune=prune), right)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("fakes", [6, 60])
+def test_realism_of_a_row_beyond_float32(metric, fakes):
+    """Of few rows tiles hold sums of differences as they are, which may leave float32: a distance
+    that is not known yet was taken for one that cannot matter."""
+    rng = np.random.default_rng(0)
+    real, fake = (rng.normal(size=(n, 12)).astype(np.float32) for n in (600, fakes))
+    far = 1e25 if metric == "euclidean" else 3e38
+    fake[1] = far * (-1.0) ** np.arange(12)
+    distances = pt.pairwise_distances(real.astype(np.float64), fake, metric=metric)
+    own = pt.kth_distance(real, k=3, metric=metric, distance_dtype="float64")
+    right = (own[:, None] / distances).max(axis=0).astype(np.float32)
+    assert right[1] > 0
+    np.testing.assert_array_equal(pt.realism(real, fake, prune=0, metric=metric), right)
+
+
 def test_realism_takes_the_dtype_of_its_inputs():
     real, fake = (points.astype(np.float32) for points in sample(13))
     narrow = pt.realism(real, fake)
