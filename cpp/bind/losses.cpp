@@ -185,8 +185,8 @@ BlockArguments block_of(const py::array& x, const py::array& y, double scale,
                         double margin, double angular_margin, double label_smoothing,
                         double tau_plus, const py::object& false_negative_margin,
                         const py::object& row_limits, const py::object& col_limits, bool rows,
-                        bool cols, bool normalize, bool grad_x, bool grad_y, int workers,
-                        const py::object& progress) {
+                        bool cols, bool normalize, bool itself, bool grad_x, bool grad_y,
+                        int workers, const py::object& progress) {
     const Source from_x(view_of(x)), from_y(view_of(y));
     const int64_t n = from_x.rows(), m = from_y.rows();
     const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
@@ -219,8 +219,11 @@ BlockArguments block_of(const py::array& x, const py::array& y, double scale,
     options.row_limits = vector_of<double>(row_limits, n, "row_limits");
     options.col_limits = vector_of<double>(col_limits, m, "col_limits");
     const double* scales = vector_of<double>(row_scales, n, "row_scales");
-    return {{from_x, from_y, scale, scales, normalize, false, true, grad_x, grad_y, nullptr,
-             workers, progress},
+    if (itself && (n != m || scales || cols || !options.positives.targets)) {
+        throw py::value_error("rows among themselves have one scale, and no columns of their own");
+    }
+    return {{from_x, itself ? from_x : from_y, scale, scales, normalize, itself, true, grad_x,
+             grad_y, nullptr, workers, progress},
             options};
 }
 
@@ -258,13 +261,14 @@ py::tuple bind_softmax_states(const py::array& x, const py::array& y, double sca
                               double margin, double angular_margin, double label_smoothing,
                               double tau_plus, const py::object& false_negative_margin,
                               const py::object& row_limits, const py::object& col_limits, bool rows,
-                              bool cols, bool normalize, int workers, const py::object& progress) {
+                              bool cols, bool normalize, bool itself, int workers,
+                              const py::object& progress) {
     const BlockArguments block =
         block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
                  positive_columns, positive_weights, kept_indptr, kept_columns, row_masked_indptr,
                  row_masked_columns, col_masked_indptr, col_masked_columns, column_logits, margin,
                  angular_margin, label_smoothing, tau_plus, false_negative_margin, row_limits,
-                 col_limits, rows, cols, normalize, false, false, workers, progress);
+                 col_limits, rows, cols, normalize, itself, false, false, workers, progress);
     std::vector<SoftmaxState> of_rows(static_cast<size_t>(block.given.x.rows()));
     std::vector<SoftmaxState> of_cols(cols ? static_cast<size_t>(block.given.y.rows()) : 0);
     py::array_t<double> limits(block.given.x.rows());
@@ -299,16 +303,16 @@ py::tuple bind_softmax_gradients(
     const py::object& col_masked_columns, const py::object& column_logits, double margin,
     double angular_margin, double label_smoothing, double tau_plus,
     const py::object& false_negative_margin, const py::object& row_limits,
-    const py::object& col_limits, bool rows, bool cols, bool normalize, int64_t negatives,
-    const py::object& row_states, const py::object& row_weights, const py::object& col_states,
-    const py::object& col_weights, bool grad_x, bool grad_y, int workers,
-    const py::object& progress) {
+    const py::object& col_limits, bool rows, bool cols, bool normalize, bool itself,
+    int64_t negatives, const py::object& row_states, const py::object& row_weights,
+    const py::object& col_states, const py::object& col_weights, bool grad_x, bool grad_y,
+    int workers, const py::object& progress) {
     const BlockArguments block =
         block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
                  positive_columns, positive_weights, kept_indptr, kept_columns, row_masked_indptr,
                  row_masked_columns, col_masked_indptr, col_masked_columns, column_logits, margin,
                  angular_margin, label_smoothing, tau_plus, false_negative_margin, row_limits,
-                 col_limits, rows, cols, normalize, grad_x, grad_y, workers, progress);
+                 col_limits, rows, cols, normalize, itself, grad_x, grad_y, workers, progress);
     const int64_t n = block.given.x.rows(), m = block.given.y.rows();
     const auto of_rows = states_of(row_states, n, "row_states");
     const auto of_cols = states_of(col_states, m, "col_states");
@@ -508,7 +512,8 @@ void register_losses(py::module_& m) {
           arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
           arg("label_smoothing"), arg("tau_plus") = 0.0, arg("false_negative_margin").none(true),
           arg("row_limits").none(true), arg("col_limits").none(true), arg("rows"), arg("cols"),
-          arg("normalize") = false, arg("workers"), arg("progress") = py::none());
+          arg("normalize") = false, arg("itself") = false, arg("workers"),
+          arg("progress") = py::none());
     m.def("softmax_gradients", bind_softmax_gradients, arg("x"), arg("y"), arg("scale"),
           py::kw_only(), arg("row_scales") = py::none(), arg("targets").none(true),
           arg("row_labels").none(true), arg("col_labels").none(true),
@@ -520,9 +525,10 @@ void register_losses(py::module_& m) {
           arg("angular_margin"), arg("label_smoothing"), arg("tau_plus") = 0.0,
           arg("false_negative_margin").none(true), arg("row_limits").none(true),
           arg("col_limits").none(true), arg("rows"), arg("cols"), arg("normalize") = false,
-          arg("negatives") = 0, arg("row_states"), arg("row_weights").none(true),
-          arg("col_states").none(true), arg("col_weights").none(true), arg("grad_x"), arg("grad_y"),
-          arg("workers"), arg("progress") = py::none());
+          arg("itself") = false, arg("negatives") = 0, arg("row_states"),
+          arg("row_weights").none(true), arg("col_states").none(true),
+          arg("col_weights").none(true), arg("grad_x"), arg("grad_y"), arg("workers"),
+          arg("progress") = py::none());
     m.def("supcon_losses", bind_supcon, arg("x"), arg("second").none(true), arg("bank").none(true),
           arg("scale"), py::kw_only(), arg("row_scales").none(true), arg("labels"),
           arg("label_width"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),

@@ -66,9 +66,10 @@ struct SoftmaxState {
     }
 };
 
-// Of each row, and of each column where `options.cols`; columns do not know their positives. With
-// tau_plus a row's sum lacks its positive. `limits` are those of false_negative_margin: of a row's
-// sum and of its target's.
+// Of each row, and of each column where `options.cols`; of a triangle, none of whose pairs is of a
+// positive or of a row with itself, of each row by what it masks. Columns do not know their
+// positives. With tau_plus a row's sum lacks its positive. `limits` are those of
+// false_negative_margin: of a row's sum and of its target's.
 struct SoftmaxStates {
     SoftmaxState *rows, *cols;
     double* limits;

@@ -607,6 +607,7 @@ def softmax_states(
     rows: bool,
     cols: bool,
     normalize: bool = False,
+    itself: bool = False,  # y is x, no row of which is compared with itself: by x all, by y None
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats | None, _Floats]: ...
@@ -639,6 +640,7 @@ def softmax_gradients(
     rows: bool,
     cols: bool,
     normalize: bool = False,
+    itself: bool = False,  # y is x, no row of which is compared with itself: by x all, by y None
     negatives: int = 0,
     row_states: _Floats,
     row_weights: _Floats | None,

@@ -343,6 +343,41 @@ def test_siglip_of_groups_and_of_scales_goes_by_blocks(blocks: Any, monkeypatch:
         np.testing.assert_allclose(found.grad_x, wanted.grad_x, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_rows_among_themselves(blocks: Any, dtype: str, normalize: bool) -> None:
+    """As one block of a loss, against the NumPy twin."""
+    from pairtile._backends import cuda
+
+    n = 270
+    rng = np.random.default_rng(4)
+    x = (rng.integers(-4, 5, size=(n, 7)) / 4).astype(dtype)
+    indptr, columns, _ = compressed(rng.random((n, n)) < 0.2)
+    options = {
+        **ROWS_ONLY, "targets": np.full(n, -1), "row_masked_indptr": indptr,
+        "row_masked_columns": columns, "normalize": normalize, "itself": True,
+    }  # fmt: skip
+    found = cuda.softmax_states(x, x, 1.5, **options)
+    wanted = twin.softmax_states(x, x, 1.5, **options)
+    eps = 1e-5 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(found[0], wanted[0], rtol=eps, atol=20 * eps)
+    states = wanted[0].copy()
+    states[:, 3] = 1.0
+    given = {
+        "row_states": states, "row_weights": rng.normal(size=n), "col_states": None,
+        "col_weights": None,
+    }  # fmt: skip
+    for grad_x in (True, False):
+        wants = {"grad_x": grad_x, "grad_y": grad_x}
+        mine = cuda.softmax_gradients(x, x, 1.5, **options, **given, **wants)
+        right = twin.softmax_gradients(x, x, 1.5, **options, **given, **wants)
+        assert mine[1] is right[1] is None
+        assert (mine[0] is None) == (right[0] is None) == (not grad_x)
+        if grad_x:
+            np.testing.assert_allclose(mine[0], right[0], atol=20 * eps)
+        assert mine[2] == pytest.approx(right[2], rel=100 * eps, abs=100 * eps)
+
+
 @pytest.mark.parametrize("loss", [pt.info_nce, pt.clip_loss, pt.gist_loss])
 def test_a_guide_may_be_in_either_memory(blocks: Any, cupy: Any, loss: Any) -> None:
     """The same pairs leave the sums, and on the CPU too."""

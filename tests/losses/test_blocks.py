@@ -26,7 +26,7 @@ PLAIN: dict[str, Any] = {
     "angular_margin": 0.0, "label_smoothing": 0.0, "tau_plus": 0.0, "false_negative_margin": None,
     "row_masked_indptr": None, "row_masked_columns": None, "col_masked_indptr": None,
     "col_masked_columns": None, "row_limits": None, "col_limits": None, "rows": True,
-    "cols": False, "normalize": False, "workers": 2,
+    "cols": False, "normalize": False, "itself": False, "workers": 2,
 }  # fmt: skip
 OPTIONS = (
     "", "cols", "both", "labels", "smoothing", "both smoothing", "labels smoothing margin",
@@ -176,6 +176,87 @@ def test_the_engine_agrees_with_its_twin(n, more, d, words, dtype, tile, seed):
         for mine, expected in zip(both["native"], both["twin"], strict=True):
             size = max(1.0, np.abs(expected).max(initial=0))
             np.testing.assert_allclose(mine, expected, rtol=0, atol=50 * eps * size)
+
+
+def mutual(n, share, rng):
+    """Options of rows among themselves, of which some leave out pairs that others keep."""
+    masked = sparse(rng.random((n, n)) < share)[:2] if share else (None, None)
+    return {
+        **PLAIN, "targets": np.full(n, -1), "itself": True,
+        "row_masked_indptr": masked[0], "row_masked_columns": masked[1],
+    }  # fmt: skip
+
+
+@pytest.mark.native
+@given(
+    n=st.one_of(st.integers(1, 20), st.sampled_from([33, 97, 150])),
+    d=st.integers(1, 17),
+    share=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    normalize=st.booleans(),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    tile=st.sampled_from([(0, 0), (1, 1), (14, 32), (50, 70)]),
+    seed=SEEDS,
+)
+def test_rows_among_themselves(n, d, share, normalize, dtype, tile, seed):
+    """Each pair once, for both its rows; against the twin, and its block of all pairs."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(seed)
+    x, _ = rows_of(n, 1, d, "", rng, dtype)
+    eps = 3e-6 if dtype == np.float32 else 1e-12
+    options = mutual(n, share, rng) | {"normalize": normalize}
+    weights = rng.normal(size=n) * (rng.random(n) < 0.8)
+    with forced_tile(*tile):
+        got = _native.softmax_states(x, x, 1.5, **options)
+    right = twin.softmax_states(x, x, 1.5, **options)
+    for mine, expected in zip(got, right, strict=True):
+        assert (mine is None) == (expected is None)
+        if expected is not None:
+            mine, expected = (with_log_sums(states) for states in (mine, expected))
+            np.testing.assert_allclose(mine, expected, rtol=eps, atol=20 * eps)
+    states = merged(right[0], np.tile([1.0, 2.0, 0.5, 1.0, 0.0, 0.0], (n, 1)))
+    given = {
+        "row_states": states, "row_weights": weights, "col_states": None, "col_weights": None,
+    }  # fmt: skip
+    for grad_x in (True, False):
+        wanted = {"grad_x": grad_x, "grad_y": grad_x}
+        with forced_tile(*tile):
+            got = _native.softmax_gradients(x, x, 1.5, **options, **given, **wanted)
+        right = twin.softmax_gradients(x, x, 1.5, **options, **given, **wanted)
+        assert got[1] is right[1] is None
+        assert (got[0] is None) == (right[0] is None) == (not grad_x)
+        for mine, expected in ((got[0], right[0]), (got[2], right[2])):
+            if expected is not None:
+                size = max(1.0, np.abs(expected).max(initial=0))
+                np.testing.assert_allclose(mine, expected, rtol=0, atol=50 * eps * size)
+    # as a block like any other, which leaves out the rows themselves
+    both = np.eye(n, dtype=bool)
+    if options["row_masked_indptr"] is not None:
+        rows = np.repeat(np.arange(n), np.diff(options["row_masked_indptr"]))
+        both[rows, options["row_masked_columns"]] = True
+    whole = options | {"itself": False}
+    whole["row_masked_indptr"], whole["row_masked_columns"], _ = sparse(both)
+    by_x, by_y, by_scale = twin.softmax_gradients(
+        x, x, 1.5, **whole, **given, grad_x=True, grad_y=True
+    )
+    expected = twin.softmax_gradients(x, x, 1.5, **options, **given, grad_x=True, grad_y=True)
+    np.testing.assert_allclose(by_x + by_y, expected[0], rtol=eps, atol=50 * eps)
+    np.testing.assert_allclose(by_scale, expected[2], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.native
+def test_what_rows_among_themselves_do_not_have():
+    from pairtile import _native
+
+    x = np.ones((4, 2))
+    options = mutual(4, 0.5, np.random.default_rng(0))
+    for more in (
+        {"row_scales": np.ones(4)}, {"cols": True}, {"targets": None, "row_labels": np.ones(4)},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="rows among themselves"):
+            _native.softmax_states(x, x, 1.5, **options | more)
+    with pytest.raises(ValueError, match="rows among themselves"):
+        _native.softmax_states(x, x[:3], 1.5, **mutual(4, 0.0, None))
 
 
 @pytest.mark.parametrize(

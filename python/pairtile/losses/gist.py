@@ -3,8 +3,8 @@
     guide -> pairs that leave the sums -> states of three blocks of pairs, merged: losses
     -> the blocks once more: gradients
 
-A block is n rows against others: anchors against positives and negatives, anchors against anchors,
-positives against positives.
+A block is n rows against others, anchors against positives and negatives, or rows among themselves,
+anchors or positives, each pair of which is computed once for both.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def gist_loss(
 
     Notes
     -----
-    2(nm + 2n²)d flops for the loss and three times as many more for the gradients, after searches
-    within radii in as many pairs of the guide's rows. Memory is inputs, gradients, a few tiles
+    2(nm + n²)d flops for the loss, of other anchors and positives each pair once, and three times
+    as many more for the gradients, after searches within radii in nm + 2n² pairs of the guide's
+    rows; twice the n² where each row has a temperature. Memory is inputs, gradients, a few tiles
     and what the guide leaves out: 8 bytes for each of these pairs and up to 64 while they are
     sought. They are constants for the gradients. Cosines of the guide are compared as canonical
     distances 1 − c in float64, strictly, as `info_nce` has it.
@@ -149,13 +150,17 @@ def gist_loss(
 
 
 class _Block(NamedTuple):
-    """Pairs of n rows with others, whose states are added; `sides` are of which set these are."""
+    """Pairs of n rows with others, or among themselves; `sides` are of which set these are."""
 
     rows: Any
     others: Any
-    sides: tuple[str, str]
+    sides: tuple[str, ...]
     targets: Ints
     masked: Pairs
+
+    def alone(self, scale: Scale) -> bool:
+        """Whether each pair is computed once for both its rows."""
+        return len(self.sides) == 1 and scale.by_row is None
 
     def seam(self, scale: Scale, given: Asked) -> dict[str, Any]:
         return {
@@ -164,7 +169,8 @@ class _Block(NamedTuple):
             "row_masked_indptr": self.masked[0], "row_masked_columns": self.masked[1],
             "column_logits": None, "margin": 0.0, "angular_margin": 0.0, "label_smoothing": 0.0,
             "false_negative_margin": None, "row_limits": None, "col_limits": None,
-            "rows": True, "cols": False, "normalize": given.normalize, "workers": given.workers,
+            "rows": True, "cols": False, "normalize": given.normalize,
+            "itself": self.alone(scale), "workers": given.workers,
         }  # fmt: skip
 
 
@@ -186,10 +192,10 @@ def _blocks(
     yield _Block(x, y, ("x", "y"), targets, guide.near(guide.x, guide.y, radii, report()))
     if anchors:
         masked = guide.near(guide.x, guide.x, radii, report(), itself=True)
-        yield _Block(x, x, ("x", "x"), nothing, masked)
+        yield _Block(x, x, ("x",), nothing, masked)
     if positives:
         masked = guide.near(of_own, of_own, radii, report(), itself=True)
-        yield _Block(own, own, ("y", "y"), nothing, masked)
+        yield _Block(own, own, ("y",), nothing, masked)
 
 
 def _states(
@@ -220,10 +226,10 @@ def _gradients(
         *found, of_scale = choose.module(block.rows, block.others).softmax_gradients(
             **block.seam(scale, given), row_states=of_rows, row_weights=upstream,
             col_states=None, col_weights=None,
-            grad_x=given.wants(block.sides[0]), grad_y=given.wants(block.sides[1]),
+            grad_x=given.wants(block.sides[0]), grad_y=given.wants(block.sides[-1]),
             progress=report(),
         )  # fmt: skip
-        for side, gradient in zip(block.sides, found, strict=True):
+        for side, gradient in zip((block.sides[0], block.sides[-1]), found, strict=True):
             if gradient is None:
                 continue
             if sums[side] is None:

@@ -55,6 +55,7 @@ class Asked(NamedTuple):
     row_masked_columns: Ints | None = None
     col_masked_indptr: Ints | None = None
     col_masked_columns: Ints | None = None
+    itself: bool = False
 
     def loss(self, products: Products, rows: RowTerms) -> Softmax:
         """The fold of all pairs of the block."""
@@ -65,6 +66,7 @@ class Asked(NamedTuple):
                 targets=self.targets,
                 labels=(self.row_labels, self.col_labels),
                 sparse=(self.positive_indptr, self.positive_columns, self.positive_weights),
+                itself=self.itself,
             ),
             targets=self.targets,
             kept=(self.kept_indptr, self.kept_columns),
@@ -101,15 +103,17 @@ def softmax_states(
     rows: bool,
     cols: bool,
     normalize: bool = False,
+    itself: bool = False,
     workers: int,
     progress: Report | None = None,
     **options: Any,
 ) -> tuple[Floats, Floats | None, Floats]:
     """States of the rows and of the columns, and the largest products that stay in a row's sum."""
     del workers
-    asked = Asked(**options)
+    asked = Asked(**options, itself=itself)
     with device_of(x, y):
-        a, b = Rows(x), Rows(y)
+        a = Rows(x)
+        b = a if itself else Rows(y)
         products = Products(a, b, scale, normalize=normalize, grad=False)
         terms = RowTerms(a.n, scale, asked.row_scales, None)
         loss = asked.loss(products, terms)
@@ -157,6 +161,7 @@ def softmax_gradients(
     rows: bool,
     cols: bool,
     normalize: bool = False,
+    itself: bool = False,
     negatives: int = 0,
     row_states: Floats,
     row_weights: Floats | None,
@@ -170,16 +175,18 @@ def softmax_gradients(
 ) -> tuple[Any, Any, float | Floats]:
     """What the pairs of a block add to the gradients of Σ weight · loss; states are over all."""
     del workers
-    asked = Asked(**options)
+    asked = Asked(**options, itself=itself)
     sides = (
         (row_states, row_weights if rows else None),
         (col_states, col_weights if cols else None),
     )
+    wanted = grad_x, grad_x if itself else grad_y
     sizes = [float(np.abs(w).max(initial=0.0)) for _, w in sides if w is not None]
     unit = max([*sizes, 0.0]) or 1.0
     with device_of(x, y):
-        a, b = Rows(x), Rows(y)
-        products = Products(a, b, scale, normalize=normalize, grad=True, sides=(grad_x, grad_y))
+        a = Rows(x)
+        b = a if itself else Rows(y)
+        products = Products(a, b, scale, normalize=normalize, grad=True, sides=wanted)
         terms = RowTerms(a.n, scale, asked.row_scales, np.full(a.n, unit))
         loss = asked.loss(products, terms)
         limited = asked.false_negative_margin is not None and asked.targets is not None
@@ -204,7 +211,10 @@ def softmax_gradients(
             )
             products.add(block, unit)
             pace.add(2 * block.pairs)
-        of_x, of_y = to_input_namespace(x, *products.gradients())
+        of_x, of_y = products.gradients()
+        if itself and grad_x:
+            of_x, of_y = of_x + of_y, None
+        of_x, of_y = to_input_namespace(x, of_x, of_y)
         by_scale = terms.grad_scale()
         if asked.row_scales is None:
             return of_x, of_y, float(by_scale + by_floor.sum())

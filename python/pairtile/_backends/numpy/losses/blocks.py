@@ -51,6 +51,7 @@ def _scores(
     row_limits: Float64 | None,
     col_limits: Float64 | None,
     normalize: bool = False,
+    itself: bool = False,
 ) -> Scores:
     return Scores(
         x, y, np.full(len(x), scale) if row_scales is None else row_scales,
@@ -61,6 +62,7 @@ def _scores(
         row_limits, col_limits,
         given(row_masked_indptr, row_masked_columns),
         given(col_masked_indptr, col_masked_columns),
+        itself,
     )  # fmt: skip
 
 
@@ -180,10 +182,12 @@ def softmax_gradients(
         weights *= block.scales * block.slope
         if grad_x:
             by_x[chunk] = weights @ scores.y64
-        if grad_y:
+        if grad_x if scores.itself else grad_y:
             by_y += weights.T @ block.x
         if progress is not None:
             progress(chunk.stop, n)
+    if scores.itself:
+        by_x, grad_y = by_x + by_y, False
     by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], scores.normalize)
     return *by_rows, float(by_scale.sum()) if options.get("row_scales") is None else by_scale
 

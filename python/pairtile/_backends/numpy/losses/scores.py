@@ -65,6 +65,7 @@ class Scores:
     # negatives out of the sums of rows, and of columns
     row_masked: tuple[Ints, Ints] | None = None
     col_masked: tuple[Ints, Ints] | None = None
+    itself: bool = False  # y is x, no row of which is compared with itself
 
     def __post_init__(self) -> None:
         self.y64 = rows_of(self.y, self.normalize)
@@ -101,6 +102,9 @@ class Scores:
             in_rows = in_rows & (positive | ~_listed(*self.row_masked, rows, positive.shape))
         if self.col_masked is not None:
             in_cols = in_cols & (positive | ~_listed(*self.col_masked, rows, positive.shape))
+        if self.itself:
+            own = np.arange(rows.start, rows.stop)[:, None]
+            in_rows = in_rows & (np.arange(len(self.y)) != own)
         return Block(x64, s, phi, slope, scores, shares, in_rows, in_cols)
 
     def _shares(self, rows: slice) -> Float64:
