@@ -163,6 +163,7 @@ def cases() -> dict[str, Any]:
     return {
         "knn": cells.Knn("", 256, 0, 128, k=10),
         "knn, k=100": cells.Knn("", 256, 0, 128, k=100),
+        "knn, k=256": cells.Knn("", 16, 4096, 128, k=256),
         "knn, few queries": cells.Knn("", 16, 2048, 128, k=10),
         "mmd": cells.Mmd("", 256, 256, 64),
         "mmd, fast": cells.Mmd("", 256, 256, 64, precision="fast"),

@@ -69,14 +69,16 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
 
 // Of the references: the first segment of a sweep, how many all sweeps have, how many this one has.
 using Segments = std::tuple<int64_t, int64_t, int64_t>;
+// Candidates, how many there are, what a sweep sorts in and what the decision does.
+using CandidatesTold = std::tuple<Address, Address, Address, Address>;
 
 ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const PackedSets& packed,
                            int64_t k, bool exact, const Segments& segments, Address of_references,
-                           const std::tuple<Address, Address, Address>& workspace) {
+                           const CandidatesTold& workspace) {
     const auto& [queries, references, scales] = sets;
     const auto& [rows, cols, firsts] = packed;
     const auto& [first_segment, all_segments, own_segments] = segments;
-    const auto& [candidates, counts, scratch] = workspace;
+    const auto& [candidates, counts, scratch, lists] = workspace;
     ScreenedSearch search{};
     search.sweep = tensor_sweep(panels_of(rows), panels_of(cols), own_segments);
     search.queries = array_of(queries);
@@ -95,13 +97,14 @@ ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const Packe
     search.candidates = at<Candidate>(candidates);
     search.counts = at<int>(counts);
     search.scratch = at<double>(scratch);
+    search.lists = at<Neighbor>(lists);
     return search;
 }
 
 void bind_screened_sweep(const Sets& sets, const Measure& measure, const PackedSets& packed,
                          int64_t k, bool exact, const Segments& segments, Address of_references,
-                         const std::tuple<Address, Address, Address>& workspace, bool exclude_self,
-                         bool same_group, const Pair& groups, const Pair& times, const Pair& ticks,
+                         const CandidatesTold& workspace, bool exclude_self, bool same_group,
+                         const Pair& groups, const Pair& times, const Pair& ticks,
                          Address reference_mask, const std::string& path, const Where& where) {
     ScreenedSearch search =
         screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
@@ -111,11 +114,10 @@ void bind_screened_sweep(const Sets& sets, const Measure& measure, const PackedS
 
 void bind_screened_decision(const Sets& sets, const Measure& measure, const PackedSets& packed,
                             int64_t k, bool exact, const Segments& segments, Address of_references,
-                            const std::tuple<Address, Address, Address>& workspace,
-                            bool exclude_self, bool same_group, const Pair& groups,
-                            const Pair& times, const Pair& ticks, Address reference_mask,
-                            bool wide_distances, Address distances, Address indices,
-                            const Where& where) {
+                            const CandidatesTold& workspace, bool exclude_self, bool same_group,
+                            const Pair& groups, const Pair& times, const Pair& ticks,
+                            Address reference_mask, bool wide_distances, Address distances,
+                            Address indices, const Where& where) {
     ScreenedSearch search =
         screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
     search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
@@ -307,6 +309,7 @@ void bind_neighbors(py::module_& m) {
           arg("reference_mask"), arg("workspace"), arg("limit"), arg("wide_distances"),
           arg("ordered") = false, arg("distances"), arg("indices"), arg("where"), Released());
     m.attr("screened_most_k") = screened_most_k;
+    m.attr("screened_short_k") = screened_short_k;
     m.attr("candidate_bytes") = sizeof(Candidate);
     m.def("screened_segments", screened_segments, arg("rows"), arg("references"),
           arg("most") = INT64_MAX);

@@ -125,6 +125,41 @@ __device__ void canonical_values(const ScreenedSearch& search, const X& x, const
     __syncwarp();
 }
 
+// The largest whole number that has fewer than k below it, bit by bit.
+template <class Whole, class Below>
+__device__ Whole kth_least(int k, int bits, const Below& below) {
+    Whole found = 0;
+    for (int bit = bits - 1; bit >= 0; --bit) {
+        const Whole wanted = found | Whole{1} << bit;
+        if (below(wanted) < k) found = wanted;
+    }
+    return found;
+}
+
+// The k-th in the order of (value, column) of at least k candidates.
+__device__ Neighbor kth_nearest(const double* values, const Candidate* candidates, int n, int k) {
+    const auto number = [&](const auto& counts) {
+        int mine = 0;
+        for (int i = lane_of_thread(); i < n; i += 32) mine += counts(i);
+        return static_cast<int>(__reduce_add_sync(every_lane, mine));
+    };
+    constexpr uint64_t sign = uint64_t{1} << 63;
+    const auto key = [&](int i) {  // in the order of the values, whose zeros have one sign
+        const auto bits = bits_as<uint64_t>(values[i]);
+        return (bits & sign) != 0 ? ~bits : bits | sign;
+    };
+    const auto value = kth_least<uint64_t>(
+        k, 64, [&](uint64_t wanted) { return number([&](int i) { return key(i) < wanted; }); });
+    const int before = number([&](int i) { return key(i) < value; });
+    const auto column = kth_least<uint32_t>(k - before, 31, [&](uint32_t wanted) {
+        return number([&](int i) {
+            return key(i) == value && static_cast<uint32_t>(candidates[i].column) < wanted;
+        });
+    });
+    const uint64_t bits = (value & sign) != 0 ? value ^ sign : ~value;
+    return {bits_as<double>(bits), static_cast<int64_t>(column)};
+}
+
 // --- The sweep -----------------------------------------------------------------------------------
 
 // Candidates of the rows of a warp, as the tiles come. Whenever the tiles seen are a power of four,
@@ -345,24 +380,11 @@ struct Screen {
                 search, x, [&](int64_t j) { return AnyRow(search.references, j); }, candidates,
                 count, values);
         }
-        const auto k = static_cast<int>(search.k);
-        double kth = 0.0;
-        bool has_kth = false;
-        for (int i = lane_of_thread(); i < count; i += 32) {
-            const Neighbor mine = {values[i], candidates[i].column};
-            int before = 0;
-            for (int c = 0; c < count; ++c) {
-                before += Neighbor{values[c], candidates[c].column}.before(mine);
-            }
-            if (before == k - 1) kth = mine.value, has_kth = true;
-            if (before >= k) candidates[i].value = NAN;
-        }
-        __syncwarp();
-        count = compact(candidates, count,
-                        [](const Candidate& one, int) { return one.value == one.value; });
-        const unsigned who = __ballot_sync(every_lane, has_kth);
-        kth = __shfl_sync(every_lane, kth, __ffs(static_cast<int>(who)) - 1);
-        return bound.limit_of_canonical(kth, normalised);
+        const Neighbor last = kth_nearest(values, candidates, count, static_cast<int>(search.k));
+        count = compact(candidates, count, [&](const Candidate& one, int i) {
+            return !last.before({values[i], one.column});
+        });
+        return bound.limit_of_canonical(last.value, normalised);
     }
 };
 
@@ -371,14 +393,64 @@ struct Screen {
 constexpr int rescore_warps = 4;
 constexpr int rescore_chunk = 64;       // candidates confirmed at a time
 constexpr int rescore_features = 1024;  // of a query that waits in shared memory, in float64
-constexpr int rescore_held = static_cast<int>(screened_most_k) + rescore_chunk;
+constexpr int rescore_sorted = static_cast<int>(screened_short_k);
+constexpr int rescore_held = rescore_sorted + rescore_chunk;
+
+// Of two that lanes hold the earlier one for the lower lane, the later one for the other.
+__device__ Neighbor one_of_two(const Neighbor& mine, int apart) {
+    const Neighbor other = {__shfl_xor_sync(every_lane, mine.value, apart),
+                            __shfl_xor_sync(every_lane, mine.index, apart)};
+    const bool is_lower = lane_of_thread() < (lane_of_thread() ^ apart);
+    return other.before(mine) == is_lower ? other : mine;
+}
+
+// Puts a list in order by a warp: a network of comparisons in which the first of two never is the
+// later one, so that what is missing to a power of two need not be there. What is less than 32
+// apart is compared in registers.
+__device__ void sort_by_warp(Neighbor* list, int n) {
+    const auto by_lanes = [&](const auto& network) {
+        for (int first = 0; first < n; first += 32) {
+            const int i = first + lane_of_thread();
+            const Neighbor last = {INFINITY, INT64_MAX};
+            const Neighbor one = network(i < n ? list[i] : last);
+            if (i < n) list[i] = one;
+        }
+        __syncwarp();
+    };
+    const auto within = [](Neighbor one, int step) {
+        for (; step > 0; step /= 2) one = one_of_two(one, step);
+        return one;
+    };
+    by_lanes([&](Neighbor one) {
+        for (int run = 2; run <= 32; run *= 2) {
+            one = one_of_two(one, run - 1);  // the mirror image of the other half
+            one = within(one, run / 4);
+        }
+        return one;
+    });
+    for (int run = 64; run / 2 < n; run *= 2) {
+        for (int step = run / 2; step >= 32; step /= 2) {
+            for (int i = lane_of_thread(); i < n; i += 32) {
+                const int at = i & (2 * step - 1);
+                if (at >= step) continue;
+                const int other = step == run / 2 ? i + 2 * (step - at) - 1 : i + step;
+                if (other >= n) continue;
+                const Neighbor first = list[i], second = list[other];
+                if (second.before(first)) list[i] = second, list[other] = first;
+            }
+            __syncwarp();
+        }
+        by_lanes([&](const Neighbor& one) { return within(one, 16); });
+    }
+}
 
 // One warp per query: of the candidates of all segments those that may be among the k nearest,
 // their canonical values, and the k first in the order of (value, index).
-template <class D>
+template <class D, bool is_long>
 __global__ void __launch_bounds__(32 * rescore_warps, 4)
     rescore(const __grid_constant__ ScreenedSearch search, D* distances, int64_t* indices) {
-    __shared__ Neighbor held[rescore_warps][rescore_held], sorted[rescore_warps][screened_most_k];
+    __shared__ Neighbor held[rescore_warps][is_long ? 1 : rescore_held];
+    __shared__ Neighbor sorted[rescore_warps][is_long ? 1 : rescore_sorted];
     __shared__ Candidate chunk[rescore_warps][rescore_chunk];
     __shared__ double values[rescore_warps][rescore_chunk];
     const int lane = lane_of_thread(), warp = static_cast<int>(threadIdx.x) / 32;
@@ -435,7 +507,7 @@ __global__ void __launch_bounds__(32 * rescore_warps, 4)
     }
 
     int length = 0, pending = 0;
-    Neighbor* best = held[warp];
+    Neighbor* best = is_long ? search.lists + row * search.room : held[warp];
     const auto merge = [&] {
         __syncwarp();
         const auto values_of = [&](const auto& of_query) {
@@ -468,16 +540,24 @@ __global__ void __launch_bounds__(32 * rescore_warps, 4)
         }
         __syncwarp();
         const int n = length + pending;
-        for (int i = lane; i < n; i += 32) {
-            const Neighbor mine = best[i];
-            int before = 0;
-            for (int other = 0; other < n; ++other) before += best[other].before(mine);
-            if (before < k) sorted[warp][before] = mine;
+        if constexpr (is_long) {
+            length = n;
+            if (n > static_cast<int>(search.room) - rescore_chunk) {
+                sort_by_warp(best, n);
+                length = min(n, k);
+            }
+        } else {
+            for (int i = lane; i < n; i += 32) {
+                const Neighbor mine = best[i];
+                int before = 0;
+                for (int other = 0; other < n; ++other) before += best[other].before(mine);
+                if (before < k) sorted[warp][before] = mine;
+            }
+            __syncwarp();
+            length = min(n, k);
+            for (int i = lane; i < length; i += 32) best[i] = sorted[warp][i];
+            __syncwarp();
         }
-        __syncwarp();
-        length = min(n, k);
-        for (int i = lane; i < length; i += 32) best[i] = sorted[warp][i];
-        __syncwarp();
         pending = 0;
     };
     for (int64_t s = 0; s < segments; ++s) {
@@ -494,6 +574,10 @@ __global__ void __launch_bounds__(32 * rescore_warps, 4)
         }
     }
     if (pending > 0) merge();
+    if constexpr (is_long) {
+        sort_by_warp(best, length);
+        length = min(length, k);
+    }
     for (int c = lane; c < k; c += 32) {
         const Neighbor one = c < length ? best[c] : Neighbor{INFINITY, -1};
         const int64_t at = (search.first_query + row) * k + c;
@@ -530,10 +614,11 @@ void screened_decision(const ScreenedSearch& search, D* distances, int64_t* indi
     const auto blocks = static_cast<unsigned>(divided_up(search.sweep.rows.rows, rescore_warps));
     const int64_t d = search.queries.cols;
     const size_t shared = d <= rescore_features ? sizeof(double) * rescore_warps * d : 0;
-    check(cudaFuncSetAttribute(rescore<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+    const auto decide = search.k > screened_short_k ? rescore<D, true> : rescore<D, false>;
+    check(cudaFuncSetAttribute(decide, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared)),
           "knn rescore");
-    rescore<D><<<blocks, 32 * rescore_warps, shared, stream>>>(search, distances, indices);
+    decide<<<blocks, 32 * rescore_warps, shared, stream>>>(search, distances, indices);
     check(cudaGetLastError(), "knn rescore");
 }
 

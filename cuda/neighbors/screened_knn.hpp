@@ -13,7 +13,8 @@
 
 namespace pairtile::gpu {
 
-constexpr int64_t screened_most_k = 128;
+constexpr int64_t screened_most_k = 2048;
+constexpr int64_t screened_short_k = 128;  // up to which the decision stays in shared memory
 
 struct Candidate {
     float value;
@@ -22,7 +23,10 @@ struct Candidate {
 
 // Room for the candidates of a (row, segment): what is kept, what comes until the next look, and a
 // whole tile.
-inline int64_t candidate_room(int64_t k) { return divided_up(192 + 4 * k, 32) * 32; }
+inline int64_t candidate_room(int64_t k) {
+    const int64_t less = std::min(k, screened_short_k);
+    return divided_up(192 + 4 * less + 2 * (k - less), 32) * 32;
+}
 
 // A sweep takes some queries and some references; the decision follows the sweeps over all of
 // these.
@@ -42,6 +46,7 @@ struct ScreenedSearch {
     Candidate* candidates;        // (padded rows, segments, room)
     int* counts;                  // (padded rows, segments)
     double* scratch;              // room for each warp of each block of a sweep
+    Neighbor* lists;              // (rows, room) where k is beyond screened_short_k
 };
 
 // How many segments of references a sweep is cut into: such that the blocks of the last wave are

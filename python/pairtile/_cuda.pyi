@@ -71,6 +71,7 @@ sigmoid_sums: int
 pair_state_bytes: int
 pair_terms_bytes: int
 screened_most_k: int
+screened_short_k: int
 farthest_bytes: int
 findings_bytes: int
 candidate_bytes: int
@@ -711,7 +712,7 @@ def screened_sweep(
     exact: bool,
     segments: _Segments,
     of_references: int,
-    workspace: tuple[int, int, int],
+    workspace: tuple[int, int, int, int],
     exclude_self: bool,
     same_group: bool,
     groups: _Pair,
@@ -730,7 +731,7 @@ def screened_decision(
     exact: bool,
     segments: _Segments,
     of_references: int,
-    workspace: tuple[int, int, int],
+    workspace: tuple[int, int, int, int],
     exclude_self: bool,
     same_group: bool,
     groups: _Pair,

@@ -138,6 +138,51 @@ def test_screened_knn_within_a_limit(
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("limited", [True, False])
+@pytest.mark.parametrize(("mib", "served"), [(2, False), (12, True), (100, True)])
+def test_long_lists_within_a_limit(
+    cupy: Any,
+    gpu: Any,
+    held: Held,
+    monkeypatch: pytest.MonkeyPatch,
+    itself: bool,
+    limited: bool,
+    mib: int,
+    served: bool,
+) -> None:
+    """Lists beyond what shared memory holds, within a limit or the bound without one."""
+    from pairtile._backends.cuda import panels, screened
+
+    monkeypatch.setattr(panels, "least_work", 0)
+    if panels.tensor_path() == "none":
+        pytest.skip("this device and build have no tensor cores")
+    bytes_ = mib << 20
+    monkeypatch.setattr(screened, "_LONG", 1 << 40 if limited else bytes_)
+    ends = []
+    search = screened.knn
+    monkeypatch.setattr(screened, "knn", lambda *args: ends.append(search(*args)) or ends[-1])
+    reports: list[tuple[int, int]] = []
+    rng = np.random.default_rng(mib)
+    x = rng.normal(size=(1700, 9)).astype(np.float32)
+    y = None if itself else rng.normal(size=(2000, 9)).astype(np.float32)
+    a, b = cupy.asarray(x), None if y is None else cupy.asarray(y)
+    before = held.pool.used_bytes()
+    held.most = before
+    found = gpu.knn(
+        a, b, 200, "euclidean", memory_limit=bytes_ if limited else 0,
+        progress=lambda *now: reports.append(now), **SEARCH,
+    )  # fmt: skip
+    results = sum(-(-r.nbytes // 512) * 512 for r in found)
+    packed = 0 if limited else panels.row_bytes(9, 1) * panels.padded(2000) + (1 << 16)
+    if limited or served:
+        assert held.most - before <= bytes_ + results + packed
+    assert ends == [served]
+    assert (len(reports) == 1) == (mib == 100) or not served
+    same(found, twin.knn(x, y, 200, "euclidean", **SEARCH))
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize(("kib", "served"), [(500, False), (600, True), (1200, True)])

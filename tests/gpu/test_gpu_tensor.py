@@ -89,6 +89,21 @@ def test_of_a_set_with_itself(gpu: Any, screened: list[bool], metric: str) -> No
     assert screened == [True]
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("k", [129, 257, 600])
+def test_long_lists(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, metric: str, k: int
+) -> None:
+    from pairtile._backends.cuda import screened as search
+
+    monkeypatch.setattr(search, "_LEAST_ROWS", 1)
+    rng = np.random.default_rng(k)
+    x, y = (rng.normal(size=(rows, 17)).astype(np.float32) for rows in (40, 2500))
+    check(gpu, x, y, k, metric)
+    check(gpu, y[:700], None, k, metric, reference_mask=rng.random(700) < 0.5)
+    assert all(screened)
+
+
 def lattice(rng: Any, n: int, d: int) -> Any:
     """Whole numbers: exact in the screen, with ties everywhere."""
     return rng.integers(-2, 3, size=(n, d)).astype(np.float32)
@@ -114,14 +129,31 @@ def graded(rng: Any, n: int, d: int) -> Any:
     return (rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-6, 6, size=d)).astype(np.float32)
 
 
+@pytest.mark.parametrize("batch", [256, 3072])
+def test_more_equal_rows_than_there_is_room_for(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Where they come at once a sweep has to confirm them, where they come in batches the decision
+    has to put them in order before it has seen all."""
+    from pairtile._backends.cuda import panels
+
+    monkeypatch.setattr(panels, "_PANELS", 128 * batch)
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3, 20)).astype(np.float32)
+    for k in (140, 9):
+        check(gpu, x, x[rng.integers(3, size=3000)], k, "euclidean")
+    assert all(screened)
+
+
 @pytest.mark.parametrize("draw", [lattice, repeated, clusters, shifted, graded])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
 def test_hostile_data(gpu: Any, screened: list[bool], metric: str, draw: Any) -> None:
     rng = np.random.default_rng(11)
     x, y = draw(rng, 40, 20), draw(rng, 1000, 20)
     check(gpu, x, y, 9, metric)
+    check(gpu, x[:3], draw(rng, 3000, 20), 140, metric)
     check(gpu, y[:400], None, 9, metric)
-    assert len(screened) == 2  # whether or not the numbers then fit the screen
+    assert len(screened) == 3  # whether or not the numbers then fit the screen
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8", "uint8", "float32", "float64"])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product")
 _CANDIDATES = 1 << 28  # bytes of candidates of one batch of queries
+_LONG = 1 << 30  # of all that a batch of queries takes where lists of neighbours are long
+_LEAST_ROWS = 8  # references for each neighbour of a long list
 
 
 def serves(metric: str, k: int, q: Rows, r: Rows) -> bool:
@@ -27,6 +29,7 @@ def serves(metric: str, k: int, q: Rows, r: Rows) -> bool:
     return (
         metric in METRICS
         and k <= _cuda.screened_most_k
+        and (k <= _cuda.screened_short_k or _LEAST_ROWS * k <= r.n)
         and r.n < 2**31
         and q.n * r.n * q.d >= panels.least_work
         and panels.tensor_path() != "none"
@@ -36,20 +39,21 @@ def serves(metric: str, k: int, q: Rows, r: Rows) -> bool:
 class _Cut:
     """Batches of queries and of references, of a size that is bounded.
 
-    Half of a limit is for packed references, or what they need; the rest for packed queries and
-    candidates. Without one either has a bound of its own.
+    Half of a limit is for packed references, or what they need; the rest for packed queries,
+    candidates and lists. Without one either has a bound of its own.
     """
 
     def __init__(self, q: Rows, r: Rows, k: int, itself: bool, limit: int) -> None:
         self.room: int = _cuda.candidate_room(k)
+        self.list_bytes = 16 * self.room if k > _cuda.screened_short_k else 0  # of a row
         self._row = panels.row_bytes(q.d, 1) + panels.BESIDE
         self.of_r = panels.packable(r, 1, limit // 2, panels.BESIDE)
         self._most_packed = panels.packable(q, 1)[0][1]
         self._sizes = [stop - first for first, stop in self.of_r]
         self.shared = itself and len(self.of_r) == 1
         packed = padded(max(self._sizes)) * self._row
-        self._left = limit - packed if limit else 0
-        self.fits = not limit or self._bytes(1, self._segments(1, 1)) <= self._left
+        self._left = limit - packed if limit else _LONG if self.list_bytes else 0
+        self.fits = not self._left or self._bytes(1, self._segments(1, 1)) <= self._left
 
     def _segments(self, rows: int, *most: int) -> list[int]:
         return [_cuda.screened_segments(rows, size, *most) for size in self._sizes]
@@ -60,9 +64,9 @@ class _Cut:
         return blocks
 
     def _candidates(self, segments: list[int]) -> int:
-        """Bytes of the candidates of a row."""
+        """Bytes of the candidates of a row, and of its list where that is long."""
         candidates: int = (self.room * _cuda.candidate_bytes + 4) * sum(segments)
-        return candidates
+        return candidates + self.list_bytes
 
     def _bytes(self, rows: int, segments: list[int]) -> int:
         """Of a batch: candidates, packed rows unless they are shared, and what sweeps sort in."""
@@ -118,7 +122,9 @@ def knn(
     learnt = Findings()
     first_rows = 0
     while first_rows < q.n:
-        mine = candidates = counts = scratch = None  # no batch is held while the next one is made
+        mine = candidates = counts = scratch = lists = (
+            None  # no batch is held while the next one is made
+        )
         rows, segments = cut.next(q.n - first_rows)
         batch = (first_rows, first_rows + rows)
         findings = Findings()
@@ -130,10 +136,11 @@ def knn(
         candidates = cupy.empty(height * total * room * _cuda.candidate_bytes, dtype=cupy.uint8)
         counts = cupy.empty(height * total, dtype=cupy.int32)
         scratch = cupy.empty(cut.blocks(rows, segments) * 8 * room, dtype=cupy.float64)
+        lists = cupy.empty(rows * cut.list_bytes, dtype=cupy.uint8)
         arguments = {
             **join.arguments,
             "k": k,
-            "workspace": (address(candidates), address(counts), address(scratch)),
+            "workspace": (address(candidates), address(counts), address(scratch), address(lists)),
             **predicate,
         }
         done = 0
