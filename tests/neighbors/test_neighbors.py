@@ -127,6 +127,68 @@ def test_integers_with_massive_ties(metric, kind):
     assert_same(*native_and_twin(pt.knn, points, k=5, **options))
 
 
+def order_of(canonical):
+    """Neighbours of each row among the others, ties by index."""
+    np.fill_diagonal(canonical, np.inf)
+    return np.argsort(canonical, axis=1, kind="stable")
+
+
+@pytest.mark.parametrize("d", [16, 70])
+@pytest.mark.parametrize("largest", [255, 256, 257, 300, 1000, 2047])
+def test_whole_numbers_that_bfloat16_holds_or_not(d, largest):
+    rng = np.random.default_rng(3)
+    x = rng.integers(-largest, largest + 1, size=(300, d)).astype(np.float32)
+    x[:100] = x[100:200] + rng.integers(-1, 2, size=(100, d))
+    x = np.clip(x, -largest, largest)
+    order = order_of(((x[:, None].astype(np.float64) - x) ** 2).sum(axis=2))
+    for k in (1, 20):
+        np.testing.assert_array_equal(pt.knn(x, k=k).indices, order[:, :k])
+
+
+def test_one_row_that_is_not_whole_where_no_sample_looks():
+    x = np.random.default_rng(2).integers(-9, 10, size=(9000, 20)).astype(np.float64)
+    x[5] = x[4001] = x[1] = x[0]
+    x[1, 0] += 1e-9
+    x[4001, 0] -= 2e-9
+    found = pt.knn(x[:1], x[1:], k=3)
+    np.testing.assert_array_equal(found.indices, [[4, 0, 4000]])
+    found = pt.knn(x, k=3)
+    np.testing.assert_array_equal(found.indices[5], [0, 1, 4001])
+
+
+@pytest.mark.parametrize("rows", [64, 700])
+def test_rows_that_rounding_makes_whole_numbers(rows):
+    """Times the root of the weight they are whole; their canonical distances are not."""
+    numbers = np.random.default_rng(1).permutation(np.arange(16, rows))
+    numbers = numbers[numbers / np.sqrt(2) * np.sqrt(2) == numbers] / np.sqrt(2)
+    x = np.stack([numbers, -numbers], axis=1).reshape(-1, 1)
+    difference = x - x.T
+    order = order_of(2.0 * difference * difference)
+    for k in (1, 2, 9):
+        found = pt.knn(x, k=k, metric="weuclidean", metric_params={"w": [2.0]})
+        np.testing.assert_array_equal(found.indices, order[:, :k])
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("skip", ["never", "always"])
+def test_a_map_under_which_most_of_the_rows_cancels(skip):
+    """Features that nearly agree, far out: reading rows through the map rounds them by far more than
+    its results are rounded by."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(0)
+    x = 1e12 * rng.normal(size=(400, 1)) + 1e-3 * rng.integers(2000, size=(400, 3))
+    params = {"VI": np.array([[2.0, -1.0, -1.0], [-1.0, 2.0, -1.0], [-1.0, -1.0, 2.0]])}
+    options = {"metric": "mahalanobis", "metric_params": params}
+    order = order_of(pt.pairwise_distances(x, **options))
+    _native.set_skipping(skip)
+    try:
+        for k in (1, 7, 100):
+            np.testing.assert_array_equal(pt.knn(x, k=k, **options).indices, order[:, :k])
+    finally:
+        _native.set_skipping("")
+
+
 def unit_vectors(rng, n, d):
     x = rng.normal(size=(1, d)) + 1e-6 * rng.normal(size=(n, d)) / np.sqrt(d)
     return x / np.linalg.norm(x, axis=1, keepdims=True)
