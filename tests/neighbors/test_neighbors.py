@@ -172,8 +172,8 @@ def test_rows_that_rounding_makes_whole_numbers(rows):
 @pytest.mark.native
 @pytest.mark.parametrize("skip", ["never", "always"])
 def test_a_map_under_which_most_of_the_rows_cancels(skip):
-    """Features that nearly agree, far out: reading rows through the map rounds them by far more than
-    its results are rounded by."""
+    """Features nearly agree, far out: what reading rows through the map rounds is far more than
+    rounding its results."""
     from pairtile import _native
 
     rng = np.random.default_rng(0)
