@@ -111,10 +111,11 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
     }
     constexpr int64_t most_segments = 16;
     const int64_t strips_of_all = (m + blocking.strip - 1) / blocking.strip;
-    if (limits.few_rows && n <= blocking.row_super &&
-        n <= std::max(rows, block_bytes / row_bytes / rows * rows) &&
+    constexpr int64_t few = 32;
+    if (limits.few_rows && n <= std::min(few, blocking.row_super) &&
         strips_of_all >= most_segments) {
-        // few rows: one block of them, and as many segments as there is room for fold state
+        // few rows: one block of them, and as many segments as there is room for fold state, each
+        // of which has to learn for itself what is near
         blocking.few_rows = true;
         blocking.row_block = blocking.row_super;
         const int64_t room =
@@ -124,6 +125,9 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
         return blocking;
     }
     const int64_t tasks = (blocking.row_super + blocking.row_block - 1) / blocking.row_block;
+    if (limits.few_rows) {  // blocks of about one size: none is waited for
+        blocking.row_block = round_up((blocking.row_super + tasks - 1) / tasks, rows);
+    }
     if (limits.state_bytes_per_col > 0) {
         const int64_t most = limits.state_bytes / (limits.state_bytes_per_col * tasks);
         blocking.col_super =

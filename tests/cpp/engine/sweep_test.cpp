@@ -355,6 +355,36 @@ void check_blocks(const std::string& isa) {
     check_sweep<T, Counting<T>>(squares, isa);
 }
 
+// Each segment learns for itself what is near, so rows that are enough to share have but one.
+TEST(segments_are_for_rows_too_few_to_share) {
+    for_each_isa([](const std::string& isa) {
+        const auto blocks = [](int64_t n, int64_t d) {
+            BlockingLimits limits;
+            limits.few_rows = true;
+            limits.state_bytes_per_row = 512;
+            return choose_blocking(pairtile::isa().f32, n, 100000, d, limits);
+        };
+        for (const int64_t d : {1, 16, 64, 768}) {
+            for (const int64_t n : {1, 7, 32}) {
+                CHECK(blocks(n, d).few_rows, isa);
+                CHECK(blocks(n, d).segments(100000) > 8, isa);
+            }
+            for (const int64_t n : {1000, 2500, 20000}) {
+                const Blocking many = blocks(n, d);
+                CHECK(!many.few_rows, isa);
+                CHECK(many.segments(100000) == 1, isa);
+                CHECK(many.row_block <= n / 8, isa);
+            }
+            // no block is much smaller than the others, which would wait for it
+            for (const int64_t n : {100, 150, 1000}) {
+                const int64_t block = blocks(n, d).row_block, rows = pairtile::isa().f32.rows;
+                const int64_t last = n - (n - 1) / block * block;
+                CHECK(block - last < rows * ((n - 1) / block + 1), isa);
+            }
+        }
+    });
+}
+
 TEST(blocks_that_a_sweep_chooses_cover_every_pair) {
     for_each_isa([](const std::string& isa) {
         check_blocks<float>(isa);
