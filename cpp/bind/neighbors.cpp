@@ -232,8 +232,8 @@ std::vector<double> limits_of(const py::object& radii, int64_t rows, const Metri
 py::tuple bind_radius_counts(const py::array& queries, const Optional& reference,
                              const std::string& metric, const Optional& query_radii,
                              const Optional& reference_radii, bool closed, const std::string& dtype,
-                             const Optional& metric_params, const Index* index, int workers,
-                             int64_t memory_limit, const py::object& progress) {
+                             bool per_reference, const Optional& metric_params, const Index* index,
+                             int workers, int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
     enough_memory(memory_limit, least_radius_memory(q.d()));
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
@@ -251,9 +251,9 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
     RadiusCounts by_row, by_col;
     py::tuple out(4);
     out[0] = counts(row_limits, q, by_row.rows);
-    out[1] = counts(row_limits, r, by_row.cols);
+    out[1] = per_reference ? counts(row_limits, r, by_row.cols) : py::object(py::none());
     out[2] = counts(col_limits, q, by_col.rows);
-    out[3] = counts(col_limits, r, by_col.cols);
+    out[3] = per_reference ? counts(col_limits, r, by_col.cols) : py::object(py::none());
     const auto body = [&](Control& control) {
         radius_count(request, reference.is_none(), row_limits.empty() ? nullptr : row_limits.data(),
                      col_limits.empty() ? nullptr : col_limits.data(), control, by_row, by_col);
@@ -499,9 +499,9 @@ void register_neighbors(py::module_& m) {
           arg("k"), arg("metric"), py::kw_only(), arg("index") = py::none(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
-          py::kw_only(), arg("closed"), arg("dtype"), arg("metric_params") = py::none(),
-          arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0,
-          arg("progress") = py::none());
+          py::kw_only(), arg("closed"), arg("dtype"), arg("per_reference") = true,
+          arg("metric_params") = py::none(), arg("index") = py::none(), arg("workers"),
+          arg("memory_limit") = 0, arg("progress") = py::none());
     m.def("largest_radius_ratios", bind_largest_radius_ratios, arg("queries"), arg("reference"),
           arg("metric"), arg("radii"), py::kw_only(), arg("metric_params") = py::none(),
           arg("workers"), arg("progress") = py::none());

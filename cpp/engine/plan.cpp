@@ -18,18 +18,20 @@ constexpr const char* forcible[] = {"",        "in_place", "int8",   "int16",   
 std::atomic<Forced> forced_now{Forced::nothing};  // also while other threads search
 
 // The share of all references that a screen with this error would leave to be rescored, from a
-// sample: those beyond a query's k-th neighbour by no more than twice the error.
+// sample: those beyond a query's k-th neighbour, or the limit, by no more than twice the error (as
+// many as lie within once the error on both sides of a limit).
 class AmbiguousShare {
   public:
-    AmbiguousShare(const Source& queries, const Source& references, int64_t k, const Metric& metric,
-                   const Framed& screen)
-        : many_(std::min(references.rows(), sample_references)),
-          few_(std::min(queries.rows(), sample_queries)),
-          k_(k),
-          root_d_(std::sqrt(static_cast<double>(queries.d()))) {
+    AmbiguousShare(const Question& asked, const Framed& screen)
+        : many_(std::min(asked.references.rows(), sample_references)),
+          few_(std::min(asked.queries.rows(), sample_queries)),
+          k_(asked.k),
+          limited_(asked.limit.has_value()),
+          root_d_(std::sqrt(static_cast<double>(asked.queries.d()))) {
+        const Source &queries = asked.queries, &references = asked.references;
         const int64_t n = queries.rows(), m = references.rows();
         const TileFormula& formula = screen.float32;
-        Canonical canonical(metric, queries, references);
+        Canonical canonical(asked.metric, queries, references);
         Buffer<double> row(queries.d());
         const auto size_of = [&](const Source& source, int64_t i) -> Size {
             source.read(i, row.data());
@@ -53,13 +55,15 @@ class AmbiguousShare {
             for (int64_t r = 0; r < many_; ++r) {
                 values.push_back(formula.unit * canonical(r * m / many_));
             }
-            nearer_ = std::min(many_ - 1, k * many_ / m);
-            const auto at = values.begin() + nearer_;
-            std::vector<double> beyond = values;
-            std::nth_element(beyond.begin(), beyond.begin() + (at - values.begin()), beyond.end());
-            const double kth = beyond[static_cast<size_t>(at - values.begin())];
-            for (double& value : values) value -= kth;
-            beyond_kth_.push_back(std::move(values));
+            double last = limited_ ? formula.unit * *asked.limit : 0.0;
+            if (!limited_) {
+                nearer_ = std::min(many_ - 1, k_ * many_ / m);
+                std::vector<double> sorted = values;
+                std::nth_element(sorted.begin(), sorted.begin() + nearer_, sorted.end());
+                last = sorted[static_cast<size_t>(nearer_)];
+            }
+            for (double& value : values) value -= last;
+            beyond_last_.push_back(std::move(values));
         }
     }
 
@@ -69,10 +73,10 @@ class AmbiguousShare {
             for (size_t r = 0; r < references_.size(); ++r) {
                 const double margin = 2.0 * formula.error(bound_of(formula, queries_[q]),
                                                           bound_of(formula, references_[r]));
-                const double beyond = beyond_kth_[q][r];
+                const double beyond = beyond_last_[q][r];
                 ambiguous += beyond > 0.0 ? beyond <= margin : beyond < 0.0 ? 0 : margin > 0.0;
             }
-            ambiguous -= 1;  // the k-th neighbour itself
+            if (!limited_) ambiguous -= 1;  // the k-th neighbour itself
         }
         return static_cast<double>(std::max<int64_t>(0, ambiguous)) /
                static_cast<double>(few_ * many_);
@@ -80,6 +84,7 @@ class AmbiguousShare {
 
     // How many that would be beside the k, for each nearer one that the sample has.
     double unsettled(double share) const {
+        if (limited_) return 0.0;  // none waits for others
         const double for_each =
             share * static_cast<double>(many_) / static_cast<double>(nearer_ + 1);
         return for_each * static_cast<double>(k_);
@@ -103,9 +108,10 @@ class AmbiguousShare {
     }
     static constexpr int64_t sample_queries = 8, sample_references = 2048;
     int64_t many_, few_, k_, nearer_ = 0;
+    bool limited_;
     double root_d_;
     std::vector<Size> queries_, references_;
-    std::vector<std::vector<double>> beyond_kth_;  // value − k-th value, in packed units
+    std::vector<std::vector<double>> beyond_last_;  // value − last one within, in packed units
 };
 
 // How many pairs the first coordinates of rotated rows leave, from a sample: of a few queries and
@@ -301,9 +307,10 @@ ScreenPlan only(Packing packing, std::string why) {
     return plan;
 }
 
-// Costs of a pair: its share of the micro-kernel, in features at float32's rate; of the packing of
-// a reference, at about the work of 64 pairs more for bfloat16; and of the rescoring of what the
-// screen cannot decide, at the work of 8 features each plus the fetching of a row.
+// Costs of a pair: its share of the micro-kernel, in features at float32's rate, and what its
+// number takes beside them, more than in float32; of the packing of a reference, at about the work
+// of 64 pairs more for bfloat16; and of the rescoring of what the screen cannot decide, at the work
+// of 12 features each plus the fetching of a row.
 struct Costs {
     double d, queries, served, references, neighbors, packing, met;
     std::optional<Packing> packed;
@@ -322,18 +329,22 @@ struct Costs {
           packed(asked.packed) {}
 
     // Every time that e times as many references have been seen, as many candidates have come anew.
-    double keeping(double unsettled) const { return 1000.0 * unsettled * std::max(0.0, met); }
-    double rescoring(double share) const { return share * (8.0 * d + 4000.0); }
+    double keeping(double unsettled) const { return 1500.0 * unsettled * std::max(0.0, met); }
+    double rescoring(double share) const { return share * (12.0 * d + 6000.0); }
     double packing_as(Packing as) const {
         const bool coarse = as < Packing::float32;
         return packed == as || !(coarse || packed) ? 0.0 : packing * d;
     }
     static double rate(Packing as) {
-        constexpr double rates[] = {0.25, 0.6, 0.5, 1.0, 2.0};
+        constexpr double rates[] = {0.27, 0.6, 0.53, 1.0, 2.0};
         return rates[static_cast<int>(as)];
     }
+    static double beside(Packing as) {
+        constexpr double features[] = {8.0, 0.0, 2.0, 0.0, 0.0};
+        return features[static_cast<int>(as)];
+    }
     double all_pairs(Packing as, double share, double unsettled) const {
-        return rate(as) * d + packing_as(as) + rescoring(share) + keeping(unsettled);
+        return rate(as) * d + beside(as) + packing_as(as) + rescoring(share) + keeping(unsettled);
     }
 
     // Rows are turned, references anew for so many queries at a time unless they are kept for later
@@ -531,7 +542,7 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
     if (asked.queries.rows() * asked.references.rows() <= small) {
         return only(packed.value_or(Packing::float32), "too few pairs to be worth a sample");
     }
-    const AmbiguousShare share(asked.queries, asked.references, asked.k, metric, framed);
+    const AmbiguousShare share(asked, framed);
     const Costs costs(asked);
     constexpr double most_unsettled = 512.0;  // that lists have room for
     ScreenPlan plan;

@@ -32,18 +32,40 @@ class RadiusFilter {
     template <class Visit>
     void for_row_limits(const Tile<T>& tile, const Panels<T>& rows, const Panels<T>& cols,
                         int worker, const double* limits, Visit visit) {
-        const TileFormula& formula = pairs_.formula;
+        for (int i = 0; i < tile.rows; ++i) {
+            const Row row = row_of(tile, rows, i, limits);
+            const int found = pairs_.ops.select_below(row.values, tile.cols, row.highest,
+                                                      pairs_.hits(tile, worker).data());
+            settle_row(tile, rows, cols, row, found, worker, visit);
+        }
+    }
+
+    // add(i, count) for the rows of a tile: those of its pairs that for_row_limits would visit.
+    // What is inside by tile values is counted as it lies there.
+    template <class Add>
+    void count_by_row_limits(const Tile<T>& tile, const Panels<T>& rows, const Panels<T>& cols,
+                             int worker, const double* limits, Add add) {
         std::vector<int32_t>& hits = pairs_.hits(tile, worker);
         for (int i = 0; i < tile.rows; ++i) {
-            const double norm = pairs_.norm(rows, tile.local_row + i);
-            const double error = pairs_.error(tile, rows, tile.local_row + i);
-            const double limit = formula.unit * limits[tile.row + i];
-            const T* row = tile.data + i * tile.ld;
-            const T highest = rounded_up<T>(formula.highest(limit + error - norm));
-            const int found = pairs_.ops.select_below(row, tile.cols, highest, hits.data());
-            settle(
-                tile, rows, cols, i, error, found, worker, [=](int32_t) { return limit; },
-                [&](int32_t) { return limits[tile.row + i]; }, visit);
+            const Row row = row_of(tile, rows, i, limits);
+            const int64_t own = tile.row + i - tile.col;  // the place of the row itself
+            const bool all =
+                which_ == Which::all || (which_ == Which::others && (own < 0 || own >= tile.cols));
+            int64_t count = 0;
+            int found = 0;
+            if (all && !finish_.needed()) {
+                const T surely = surely_inside(row);
+                count = pairs_.ops.count_below(row.values, tile.cols, surely);
+                if (count < tile.cols) {
+                    found = pairs_.ops.select_between(row.values, tile.cols, surely, row.highest,
+                                                      hits.data());
+                }
+            } else {
+                found = pairs_.ops.select_below(row.values, tile.cols, row.highest, hits.data());
+            }
+            settle_row(tile, rows, cols, row, found, worker,
+                       [&](int, int32_t, double) { ++count; });
+            if (count > 0) add(i, count);
         }
     }
 
@@ -77,8 +99,53 @@ class RadiusFilter {
     }
 
   private:
+    // A row of a tile and its limit, in packed units, below which its tile values are looked at.
+    struct Row {
+        int i;
+        const T* values;
+        double norm, error, limit, ordered;
+        T highest;
+    };
+    Row row_of(const Tile<T>& tile, const Panels<T>& rows, int i, const double* limits) const {
+        Row row{i,
+                tile.data + i * tile.ld,
+                pairs_.norm(rows, tile.local_row + i),
+                pairs_.error(tile, rows, tile.local_row + i),
+                pairs_.formula.unit * limits[tile.row + i],
+                limits[tile.row + i],
+                {}};
+        row.highest = rounded_up<T>(pairs_.formula.highest(row.limit + row.error - row.norm));
+        return row;
+    }
+    // The largest tile value, or one a little less, up to which all are inside.
+    T surely_inside(const Row& row) const {
+        const TileFormula& formula = pairs_.formula;
+        const auto inside = [&](T in_tile) {
+            return is_inside(row.norm + static_cast<double>(in_tile), row.error, row.limit);
+        };
+        constexpr T none = -std::numeric_limits<T>::infinity();
+        const double limit = formula.exact() ? row.limit : formula.lowest(row.limit - row.error);
+        T value = rounded_up<T>(limit - row.norm);
+        for (int steps = 0; steps < 3 && !inside(value); ++steps)
+            value = std::nextafter(value, none);
+        return inside(value) ? value : none;
+    }
+    // Whether a value in packed units says so by itself.
+    bool is_inside(double value, double error, double limit) const {
+        if (pairs_.formula.exact()) return value <= limit;
+        return value + pairs_.formula.error_at(value, error) <= limit;
+    }
+
     bool looks_at(int64_t row, int64_t col) const {
         return which_ == Which::all || (which_ == Which::others ? row != col : row < col);
+    }
+
+    template <class Visit>
+    void settle_row(const Tile<T>& tile, const Panels<T>& rows, const Panels<T>& cols,
+                    const Row& row, int found, int worker, Visit visit) {
+        settle(
+            tile, rows, cols, row.i, row.error, found, worker, [&](int32_t) { return row.limit; },
+            [&](int32_t) { return row.ordered; }, visit);
     }
 
     // Visits those of the hits of a row that are inside limit(j), in packed units, or ordered(j),
@@ -114,9 +181,8 @@ class RadiusFilter {
         const int64_t row = tile.row + i, col = tile.col + j;
         if (!looks_at(row, col)) return;
         double canonical = NAN;
-        if (pairs_.formula.exact()) {
-            if (!(value <= limit)) return;
-        } else if (!(value + pairs_.formula.error_at(value, error) <= limit)) {
+        if (!is_inside(value, error, limit)) {
+            if (pairs_.formula.exact()) return;
             canonical = pairs_.canonical(row, col, worker);
             if (!(canonical <= ordered)) return;
         }
@@ -158,7 +224,12 @@ class Count {
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         Counts<int32_t>* of_cols = cols_.at(tile.local_col, task.row_block);
-        if (row_limits_) {
+        if (row_limits_ && !by_row_limit_.cols) {
+            inside_.count_by_row_limits(
+                tile, rows, cols, task.worker, row_limits_, [&](int i, int64_t count) {
+                    rows_.at(tile.local_row + i, task.segment).by_row_limit += count;
+                });
+        } else if (row_limits_) {
             inside_.for_row_limits(tile, rows, cols, task.worker, row_limits_,
                                    [&](int i, int32_t j, double) {
                                        ++rows_.at(tile.local_row + i, task.segment).by_row_limit;
@@ -234,13 +305,15 @@ class CountNear {
     }
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>& cols) {
         int64_t* of_rows = rows_.data() + task.worker * most_rows_ + tile.local_row;
+        if (!counts_.cols) {
+            return inside_.count_by_row_limits(tile, rows, cols, task.worker, limits_.data(),
+                                               [&](int i, int64_t count) { of_rows[i] += count; });
+        }
         inside_.for_row_limits(
             tile, rows, cols, task.worker, limits_.data(), [&](int i, int32_t j, double) {
                 ++of_rows[i];
-                if (counts_.cols) {
-                    const int64_t col = search_.reference_order()[tile.col + j];
-                    std::atomic_ref(counts_.cols[col]).fetch_add(1, std::memory_order_relaxed);
-                }
+                const int64_t col = search_.reference_order()[tile.col + j];
+                std::atomic_ref(counts_.cols[col]).fetch_add(1, std::memory_order_relaxed);
             });
     }
     void end_group(const Task& task) {

@@ -147,6 +147,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    per_reference: bool = True,
     metric_params: _Params = None,
     index: Index | None = None,
     workers: int,

@@ -78,6 +78,7 @@ def test_counts_equal_twin(metric, data, sets, seed):
     x, a, y, b = (narrowed(metric, part) for points in sets for part in points)
     dtype = data.draw(st.sampled_from(["float32", "float64"]), label="dtype")
     closed = data.draw(st.booleans(), label="closed")
+    per_reference = data.draw(st.booleans(), label="per reference")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     rng = np.random.default_rng(seed)
     every = as_returned(a, b, metric, dtype)
@@ -86,7 +87,9 @@ def test_counts_equal_twin(metric, data, sets, seed):
     if missing is not None:
         radii[missing] = None
     with forced_tile(*tile):
-        native, twin = both_counts(x, y, metric, *radii, closed=closed, dtype=dtype)
+        native, twin = both_counts(
+            x, y, metric, *radii, closed=closed, dtype=dtype, per_reference=per_reference
+        )
     assert_same(native, twin)
     inside = np.less_equal if closed else np.less
     right = []
@@ -95,7 +98,7 @@ def test_counts_equal_twin(metric, data, sets, seed):
             right += [None, None]
         else:
             within = inside(every, of_side if side else of_side[:, None])
-            right += [within.sum(axis=1), within.sum(axis=0)]
+            right += [within.sum(axis=1), within.sum(axis=0) if per_reference else None]
     assert_same(twin, right)
 
 
@@ -109,10 +112,14 @@ def test_self_join_counts_equal_twin(metric, data, points, seed):
     every = as_returned(values, values, metric, dtype)
     radii = radii_at_pairs(every, rng), radii_at_pairs(every, rng)
     for closed in (True, False):
-        native, twin = both_counts(x, None, metric, *radii, closed=closed, dtype=dtype)
+        options = {"closed": closed, "dtype": dtype}
+        native, twin = both_counts(x, None, metric, *radii, **options)
         assert_same(native, twin)
-    # Each index is left out once on either side.
-    assert native[0].sum() == native[1].sum()
+        # Each index is left out once on either side.
+        assert native[0].sum() == native[1].sum()
+        alone, twin = both_counts(x, None, metric, *radii, per_reference=False, **options)
+        assert_same(alone, twin)
+        assert_same(alone, (native[0], None, native[2], None))
 
 
 @pytest.mark.native

@@ -399,6 +399,7 @@ class NeighborIndex:
                 radii if of_query else None,
                 None if of_query else radii,
                 closed=bool(closed),
+                per_reference=False,
                 progress=report,
                 **options,
             )

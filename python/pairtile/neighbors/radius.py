@@ -177,6 +177,7 @@ def radius_count(
             None if of_query else radii,
             closed=bool(closed),
             dtype=dtype,
+            per_reference=False,
             metric_params=measure.params,
             workers=workers,
             memory_limit=limit,

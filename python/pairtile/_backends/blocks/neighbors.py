@@ -227,6 +227,7 @@ def radius_counts(
     query_radii: NDArray[Any] | None,
     reference_radii: NDArray[Any] | None,
     *,
+    per_reference: bool = True,
     workers: int,
     memory_limit: int = 0,
     progress: Report | None = None,
@@ -234,15 +235,15 @@ def radius_counts(
 ) -> tuple[Counts | None, Counts | None, Counts | None, Counts | None]:
     """Pairs inside by the radii of queries, then of references; each per query and per reference.
 
-    None where those radii were not given.
+    None where those radii were not given, and in place of counts per reference unless asked for.
     """
     cut = _cut(queries, reference, memory_limit, merged=0)
     n, m = len(queries), len(queries if reference is None else reference)
     count = choose.module().radius_counts
     totals = tuple(
-        None if radii is None else np.zeros(rows, np.int64)
+        np.zeros(rows, np.int64) if radii is not None and asked else None
         for radii in (query_radii, reference_radii)
-        for rows in (n, m)
+        for rows, asked in ((n, True), (m, per_reference))
     )
 
     def visit(
@@ -254,6 +255,7 @@ def radius_counts(
             metric,
             None if query_radii is None else query_radii[rows],
             None if reference_radii is None else reference_radii[cols],
+            per_reference=per_reference,
             workers=workers,
             memory_limit=cut.engine,
             progress=report,
@@ -291,6 +293,7 @@ def radius_neighbors(
         metric,
         radii,
         None,
+        per_reference=False,
         memory_limit=memory_limit,
         progress=within(progress, 0, pairs, 2 * pairs),
         **options,

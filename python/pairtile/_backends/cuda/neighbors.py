@@ -364,6 +364,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    per_reference: bool = True,
     metric_params: Params = None,
     index: Index | None = None,
     workers: int,
@@ -372,7 +373,7 @@ def radius_counts(
 ) -> tuple[Any, Any, Any, Any]:
     """Pairs inside by the radii of queries, then of references; each per query and per reference.
 
-    None where those radii were not given.
+    None where those radii were not given, and in place of counts per reference unless asked for.
     """
     del workers
     limit = workspace_within(memory_limit, queries.shape[1], 0)
@@ -382,7 +383,10 @@ def radius_counts(
         join = PairOfSets(queries, reference, metric, metric_params, index)
         radii = [float64(given) for given in (query_radii, reference_radii)]
         sides = [
-            (None, None) if own is None else (_zeros(join.q.n), _zeros(join.r.n)) for own in radii
+            (None, None)
+            if own is None
+            else (_zeros(join.q.n), _zeros(join.r.n) if per_reference else None)
+            for own in radii
         ]
         _count(join, radii, sides, closed, dtype, limit, progress)
         counts: tuple[Any, Any, Any, Any] = to_input_namespace(queries, *sides[0], *sides[1])

@@ -56,6 +56,7 @@ def radius_counts(
     *,
     closed: bool,
     dtype: str,
+    per_reference: bool = True,
     metric_params: Params = None,
     index: Index | None = None,
     workers: int,
@@ -64,7 +65,7 @@ def radius_counts(
 ) -> tuple[Counts | None, Counts | None, Counts | None, Counts | None]:
     """Pairs inside by the radii of queries, then of references; each per query and per reference.
 
-    None where those radii were not given.
+    None where those radii were not given, and in place of counts per reference unless asked for.
     """
     del index, workers
     require_memory(memory_limit, least_memory(queries.shape[1], 0))
@@ -86,8 +87,10 @@ def radius_counts(
         if progress is not None:
             progress(rows.stop, n)
     return (
-        *(by_query if query_radii is not None else (None, None)),
-        *(by_reference if reference_radii is not None else (None, None)),
+        None if query_radii is None else by_query[0],
+        None if query_radii is None or not per_reference else by_query[1],
+        None if reference_radii is None else by_reference[0],
+        None if reference_radii is None or not per_reference else by_reference[1],
     )
 
 
