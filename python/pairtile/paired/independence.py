@@ -26,7 +26,7 @@ from pairtile.kernels.kernel import (
     text_of,
 )
 from pairtile.paired.arguments import in_unit, invariant, paired_rows, scaled
-from pairtile.paired.centring import centred_product
+from pairtile.paired.centring import centred_products
 from pairtile.paired.orders import Orders
 from pairtile.paired.sums import on_lines, over_pairs, typical
 from pairtile.two_sample.relabelling import at_least, plan
@@ -106,15 +106,7 @@ class _Products:
             orders = np.argsort(orders, axis=1)
         sums = self._joint(orders, report)
         self._sums = first = self._sums or sums
-        sides = (
-            first.y._replace(rows=first.y.rows[order], own=first.y.own[order]) for order in orders
-        )
-        return np.array(
-            [
-                centred_product("biased", float(product), first.x, side)
-                for product, side in zip(sums.products, sides, strict=True)
-            ]
-        )
+        return centred_products(sums.products, first.x, first.y, orders)
 
     def _joint(self, orders: NDArray[np.int64], report: Report | None) -> Joint:
         a, b = (side.rows for side in self._sides)
