@@ -660,6 +660,31 @@ def test_halved_self_join_of_bits(metric):
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("k", [1, 6, 40])
+@pytest.mark.parametrize("way", ["all tiles", "small tiles", "near tiles"])
+def test_copies_of_a_common_row_that_come_in_any_order(way, k):
+    """Of so many that no list holds them all the first count, whichever were met before."""
+    from pairtile import _native
+
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(2400, 3)).astype(np.float32)
+    often = rng.random(2400) < 0.5
+    x[often] = x[0]
+    x[::7] = x[1]
+    wide = x.astype(np.float64)
+    canonical = sum((column[:, None] - column) ** 2 for column in wide.T)
+    order = order_of(canonical)[:, :k]
+    _native.set_skipping("always" if way == "near tiles" else "never")
+    try:
+        with forced_tile(*((20, 70) if way == "small tiles" else (0, 0))):
+            for workers in (1, 2):
+                found = pt.knn(x, k=k, workers=workers)
+                np.testing.assert_array_equal(found.indices, order)
+    finally:
+        _native.set_skipping("")
+
+
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("metric", "row"), [("euclidean", 0), ("euclidean", 1), ("cosine", 0), ("inner_product", 1)]
 )
