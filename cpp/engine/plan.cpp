@@ -310,7 +310,7 @@ ScreenPlan only(Packing packing, std::string why) {
 // Costs of a pair: its share of the micro-kernel, in features at float32's rate, and what its
 // number takes beside them, more than in float32; of the packing of a reference, at about the work
 // of 64 pairs more for bfloat16; and of the rescoring of what the screen cannot decide, at the work
-// of 12 features each plus the fetching of a row.
+// of 8 features each plus the fetching of a row.
 struct Costs {
     double d, queries, served, references, neighbors, packing, met;
     std::optional<Packing> packed;
@@ -329,8 +329,8 @@ struct Costs {
           packed(asked.packed) {}
 
     // Every time that e times as many references have been seen, as many candidates have come anew.
-    double keeping(double unsettled) const { return 1500.0 * unsettled * std::max(0.0, met); }
-    double rescoring(double share) const { return share * (12.0 * d + 6000.0); }
+    double keeping(double unsettled) const { return 3000.0 * unsettled * std::max(0.0, met); }
+    double rescoring(double share) const { return share * (8.0 * d + 4000.0); }
     double packing_as(Packing as) const {
         const bool coarse = as < Packing::float32;
         return packed == as || !(coarse || packed) ? 0.0 : packing * d;
@@ -340,7 +340,7 @@ struct Costs {
         return rates[static_cast<int>(as)];
     }
     static double beside(Packing as) {
-        constexpr double features[] = {8.0, 0.0, 2.0, 0.0, 0.0};
+        constexpr double features[] = {4.0, 0.0, 1.0, 0.0, 0.0};
         return features[static_cast<int>(as)];
     }
     double all_pairs(Packing as, double share, double unsettled) const {
