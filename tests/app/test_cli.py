@@ -445,6 +445,10 @@ def test_a_fault_of_our_own_ends_with_3_and_a_traceback(tmp_path, rows, monkeypa
     assert err.endswith("pairtile: the engine is broken\n")
 
 
+# What is written waits in Python's buffers, as it does for who has not asked for anything else.
+BUFFERED = {**os.environ, "PYTHONUNBUFFERED": ""}
+
+
 @pytest.mark.parametrize("closed", ["2>&-", "2> >(exec true; sleep 0)", "2>/dev/full"])
 def test_nobody_hears_standard_error(tmp_path, rows, closed):
     """Closed, a pipe without reader, a full disk: notes are lost, and nothing else."""
@@ -452,7 +456,9 @@ def test_nobody_hears_standard_error(tmp_path, rows, closed):
     x = save(tmp_path / "x.csv", np.round(x, 3), header="0,1,2")
     y = save(tmp_path / "y.csv", np.round(y, 3), header="0,1,2")
     line = f"{sys.executable} -m pairtile compare {x} {y} --json --permutations 99 {closed}"
-    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["bash", "-c", line], env=BUFFERED, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0
     assert len(json.loads(run.stdout)["warnings"]) == 2
 
@@ -460,7 +466,9 @@ def test_nobody_hears_standard_error(tmp_path, rows, closed):
 def test_a_full_disk_under_standard_output(tmp_path, rows):
     x = save(tmp_path / "x.npy", rows[0])
     line = f"{sys.executable} -m pairtile compare {x} {x} --permutations 9 >/dev/full"
-    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["bash", "-c", line], env=BUFFERED, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 3
     assert run.stderr.splitlines()[-1].endswith("No space left on device")
     assert "Traceback" not in run.stderr
@@ -468,7 +476,9 @@ def test_a_full_disk_under_standard_output(tmp_path, rows):
 
 def test_a_refusal_that_nobody_hears(tmp_path, rows):
     line = f"{sys.executable} -m pairtile compare {tmp_path}/x.npy {tmp_path}/y.npy 2>&-"
-    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["bash", "-c", line], env=BUFFERED, capture_output=True, text=True, check=False
+    )
     assert (run.returncode, run.stdout) == (2, "")
 
 
@@ -482,6 +492,7 @@ def test_reader_that_goes_away(tmp_path, rows):
             stdout=gone,
             stderr=subprocess.PIPE,
             text=True,
+            env=BUFFERED,
             timeout=60,
             check=False,
         )

@@ -75,9 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _note("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone (`| head`). What is left in the buffer must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has gone (`| head`)
+        _abandon(sys.stdout)
         return FAILURE
     except Exception as error:
         from pairtile._front.extras import MissingExtraError
@@ -89,15 +88,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, (MissingExtraError, MemoryError, OSError)):
             _tell(traceback.format_exc())
         _note(str(error) or type(error).__name__)
+        if isinstance(error, OSError) and sys.stdout is not None:
+            try:
+                sys.stdout.flush()
+            except OSError:  # it was the report itself that could not be written
+                _abandon(sys.stdout)
         return FAILURE
+
+
+def _abandon(stream: Any) -> None:
+    """What is left in the buffer of a stream that nobody takes must not raise again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _tell(text: str) -> None:
     """Write to standard error, if there is one and somebody reads it; never to standard output."""
     if sys.stderr is not None:
-        with suppress(OSError, ValueError):
+        try:
             sys.stderr.write(text)
             sys.stderr.flush()
+        except (OSError, ValueError):
+            _abandon(sys.stderr)
 
 
 def _note(message: str) -> None:
