@@ -41,27 +41,30 @@ class RadiusFilter {
     }
 
     // add(i, count) for the rows of a tile: those of its pairs that for_row_limits would visit.
-    // What is inside by tile values is counted as it lies there.
+    // Of more than a few, what is inside by tile values is counted as it lies there.
     template <class Add>
     void count_by_row_limits(const Tile<T>& tile, const Panels<T>& rows, const Panels<T>& cols,
                              int worker, const double* limits, Add add) {
+        constexpr int few = 8;
+        bool many = false;  // in the row before, of the same columns
         std::vector<int32_t>& hits = pairs_.hits(tile, worker);
         for (int i = 0; i < tile.rows; ++i) {
             const Row row = row_of(tile, rows, i, limits);
             const int64_t own = tile.row + i - tile.col;  // the place of the row itself
-            const bool all =
-                which_ == Which::all || (which_ == Which::others && (own < 0 || own >= tile.cols));
+            const bool itself = own >= 0 && own < tile.cols;
+            const bool direct =
+                !finish_.needed() && (which_ == Which::all || (which_ == Which::others && !itself));
             int64_t count = 0;
-            int found = 0;
-            if (all && !finish_.needed()) {
+            int found = tile.cols;
+            if (!direct || !many) {
+                found = pairs_.ops.select_below(row.values, tile.cols, row.highest, hits.data());
+            }
+            if (direct && found > few) {
                 const T surely = surely_inside(row);
                 count = pairs_.ops.count_below(row.values, tile.cols, surely);
-                if (count < tile.cols) {
-                    found = pairs_.ops.select_between(row.values, tile.cols, surely, row.highest,
-                                                      hits.data());
-                }
-            } else {
-                found = pairs_.ops.select_below(row.values, tile.cols, row.highest, hits.data());
+                found = pairs_.ops.select_between(row.values, tile.cols, surely, row.highest,
+                                                  hits.data());
+                many = count + found > few;
             }
             settle_row(tile, rows, cols, row, found, worker,
                        [&](int, int32_t, double) { ++count; });
