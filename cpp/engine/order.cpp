@@ -189,7 +189,7 @@ bool has_gaps(const Metric& metric) {
         case Quantity::largest_difference:
             return true;
         case Quantity::terms:
-            return metric.id == MetricId::minkowski && metric.params.p <= largest_power;
+            return metric.traits().sums_powers && metric.params.p <= largest_power;
         case Quantity::product:
         case Quantity::differing_bits:
             return false;

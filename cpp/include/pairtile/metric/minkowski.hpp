@@ -8,7 +8,7 @@ namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
 struct Minkowski : Direct {
-    static constexpr MetricTraits traits{.parameter = "p"};
+    static constexpr MetricTraits traits{.parameter = "p", .sums_powers = true};
 
     template <class T>
     static PAIRTILE_HD T accumulate(T sum, T x, T y, int64_t, const MetricParams& params) {

@@ -27,6 +27,7 @@ struct MetricTraits {
     const char* parameter = nullptr;  // key of the one that it cannot do without
     bool over_union = false;          // of bits: a share of those set in either row
     bool takes_nan = false;           // as a feature that is missing
+    bool sums_powers = false;         // ordered value = Σ |x_j − y_j|^p
 };
 
 }  // namespace pairtile
