@@ -6,6 +6,7 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "engine/blocking.hpp"
 #include "engine/canonical.hpp"
 #include "engine/finite.hpp"
 #include "neighbors/fidelity.hpp"
@@ -29,13 +30,6 @@ void require_finite(const char* name, const Array& array, int workers) {
     if (row < 0) return;
     throw py::value_error(std::string(name) + " contains NaN or Inf; the first bad row is " +
                           std::to_string(row));
-}
-
-void enough_memory(int64_t given, int64_t least) {
-    if (given == 0 || given >= least) return;
-    throw py::value_error("memory_limit=" + std::to_string(given) +
-                          " is too small: this search needs at least " + std::to_string(least) +
-                          " bytes beside inputs and results");
 }
 
 // The index of a call, which must be that of these references.
@@ -71,7 +65,7 @@ py::tuple bind_knn(const py::array& queries, const Optional& reference, int64_t 
                    const Index* index, bool check_finite, int workers, int64_t memory_limit,
                    const py::object& progress) {
     const Source q(view_of(queries));
-    enough_memory(memory_limit, least_knn_memory(q.d(), k));
+    require_memory(memory_limit, least_knn_memory(q.d(), k), "this search");
     const Array references = view_of(reference.is_none() ? queries : reference.cast<py::array>());
     const Source r(references);
     if (r.rows() > int64_t{0xffffffff}) {
@@ -120,7 +114,7 @@ py::tuple bind_knn_plan(const py::array& queries, const Optional& reference, int
                         const Optional& metric_params, const Index* index, int workers,
                         int64_t memory_limit) {
     const Source q(view_of(queries));
-    enough_memory(memory_limit, least_knn_memory(q.d(), k));
+    require_memory(memory_limit, least_knn_memory(q.d(), k), "this search");
     const Source r(view_of(reference.is_none() ? queries : reference.cast<py::array>()));
     const SearchRequest request{q, r, metric_of(metric, metric_params, q.d()),
                                 precision_of(precision), check_index(index, r)};
@@ -235,7 +229,7 @@ py::tuple bind_radius_counts(const py::array& queries, const Optional& reference
                              bool per_reference, const Optional& metric_params, const Index* index,
                              int workers, int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
-    enough_memory(memory_limit, least_radius_memory(q.d()));
+    require_memory(memory_limit, least_radius_memory(q.d()), "this search");
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric, metric_params, q.d());
     const auto row_limits = limits_of(query_radii, q.rows(), id, closed, dtype, "query_radii");
@@ -300,7 +294,7 @@ py::tuple bind_radius_neighbors(const py::array& queries, const Optional& refere
                                 const Optional& metric_params, const Index* index, int workers,
                                 int64_t memory_limit, const py::object& progress) {
     const Source q(view_of(queries));
-    enough_memory(memory_limit, least_radius_memory(q.d()));
+    require_memory(memory_limit, least_radius_memory(q.d()), "this search");
     const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
     const Metric id = metric_of(metric, metric_params, q.d());
     const bool self = reference.is_none();
@@ -326,7 +320,7 @@ py::tuple bind_pairs_within(const py::array& x, const Optional& y, const std::st
                             double limit, const Optional& metric_params, int workers,
                             int64_t memory_limit, const py::object& progress) {
     const Source rows(view_of(x));
-    enough_memory(memory_limit, least_radius_memory(rows.d()));
+    require_memory(memory_limit, least_radius_memory(rows.d()), "this search");
     const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
     const SearchRequest request{rows, cols, metric_of(metric, metric_params, rows.d())};
     numbered(rows, cols);
@@ -351,7 +345,7 @@ py::tuple bind_nearest_pairs(const py::array& x, const Optional& y, int64_t coun
                              const std::string& metric, const Optional& metric_params, int workers,
                              int64_t memory_limit, const py::object& progress) {
     const Source rows(view_of(x));
-    enough_memory(memory_limit, least_radius_memory(rows.d()));
+    require_memory(memory_limit, least_radius_memory(rows.d()), "this search");
     const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
     const SearchRequest request{rows, cols, metric_of(metric, metric_params, rows.d())};
     numbered(rows, cols);

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 
 #include "engine/frame.hpp"
 #include "engine/isa.hpp"
@@ -39,6 +41,13 @@ BlockingLimits limits_within(int64_t memory) {
 int64_t packing_bytes(int64_t d) {
     constexpr int64_t widest_panel = 32, small_things = 64 << 10;
     return (widest_panel + 2) * d * static_cast<int64_t>(sizeof(double)) + small_things;
+}
+
+void require_memory(int64_t memory_limit, int64_t least, const char* what) {
+    if (memory_limit == 0 || memory_limit >= least) return;
+    throw std::invalid_argument("memory_limit=" + std::to_string(memory_limit) +
+                                " is too small: " + what + " needs at least " +
+                                std::to_string(least) + " bytes beside inputs and results");
 }
 
 int64_t least_memory(int64_t d, int64_t state_bytes_per_row, int64_t bytes_per_worker) {

@@ -49,6 +49,9 @@ BlockingLimits limits_within(int64_t memory);
 // What a thread holds while it packs rows of d features.
 int64_t packing_bytes(int64_t d);
 
+// std::invalid_argument where there is a limit and it is less than what this takes at least.
+void require_memory(int64_t memory_limit, int64_t least, const char* what);
+
 // The least memory with which rows of d features can be swept at all.
 int64_t least_memory(int64_t d, int64_t state_bytes_per_row, int64_t bytes_per_worker);
 

@@ -6,11 +6,10 @@
 #include <cstring>
 #include <functional>
 #include <limits>
-#include <stdexcept>
-#include <string>
 #include <utility>
 #include <vector>
 
+#include "engine/blocking.hpp"
 #include "slices/frame.hpp"
 #include "slices/kept_memory.hpp"
 #include "slices/large_pages.hpp"
@@ -157,12 +156,7 @@ Batches batches_of(const Slices& slices, bool weighted, int64_t kept, const Cont
     const int64_t packed = slices.directions ? 2 * slices.x.cols * item : 0;
     const int64_t list = (n + m) * item + packed + kept;
     const int64_t worker = sort_bytes<Item>(n, m, weighted);
-    if (memory < list + worker) {
-        throw std::invalid_argument("memory_limit=" + std::to_string(memory) +
-                                    " is too small: one direction needs at least " +
-                                    std::to_string(list + worker) +
-                                    " bytes beside inputs and results");
-    }
+    require_memory(memory, list + worker, "one direction");
     const int64_t workers = std::min<int64_t>(control.workers(), memory / (list + worker));
     return {std::min(size, (memory - workers * worker) / list), static_cast<int>(workers)};
 }

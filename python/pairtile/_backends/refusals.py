@@ -26,10 +26,15 @@ def require_finite(
         raise ValueError(f"{name} contains {what}; the first bad row is {start + first_bad}{where}")
 
 
-def require_memory(memory_limit: int, least: int) -> None:
+def require_memory(
+    memory_limit: int,
+    least: int,
+    what: str = "this search",
+    beside: str = "inputs and results",
+) -> None:
     """ValueError if there is a limit and it is less than the least bytes of workspace."""
     if 0 < memory_limit < least:
         raise ValueError(
-            f"memory_limit={memory_limit} is too small: this search needs at least {least} bytes "
-            "beside inputs and results"
+            f"memory_limit={memory_limit} is too small: {what} needs at least {least} bytes "
+            f"beside {beside}"
         )

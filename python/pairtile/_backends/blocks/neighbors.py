@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.blocks.reading import load, within
+from pairtile._backends.blocks.reading import BESIDE, load, within
 from pairtile._backends.pairs import first_of, no_pairs, together
-from pairtile._backends.refusals import require_finite
+from pairtile._backends.refusals import require_finite, require_memory
 from pairtile._backends.rows import Rows, spans
 from pairtile._definitions.metrics import finish
 
@@ -72,11 +72,7 @@ def _cut(
     per_reference = others.row_bytes if isinstance(others, Rows) else 0
     engine = choose.module().least_memory(queries.shape[1], k)
     least = engine + MERGED_BYTES * merged + per_query + per_reference
-    if 0 < memory_limit < least:
-        raise ValueError(
-            f"memory_limit={memory_limit} is too small: this search needs at least {least} bytes "
-            "beside results and what is in memory already"
-        )
+    require_memory(memory_limit, least, beside=BESIDE)
     spare = max(memory_limit or MEMORY_LIMIT, least) - least
     more = min(spare // 4, max(0, ENGINE_MEMORY - engine))
     engine, spare = engine + more, spare - more

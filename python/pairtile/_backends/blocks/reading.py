@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Report
 
 
+# What no memory_limit counts where a set is read block by block.
+BESIDE = "results and what is in memory already"
+
+
 def load(rows: NDArray[Any] | Rows, span: slice, workers: int) -> NDArray[Any]:
     """Rows of a set in memory; ValueError where they hold NaN or Inf and were to be checked."""
     if not isinstance(rows, Rows):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.blocks.reading import load, within
+from pairtile._backends.blocks.reading import BESIDE, load, within
+from pairtile._backends.refusals import require_memory
 from pairtile._backends.rows import Rows, spans
 
 if TYPE_CHECKING:
@@ -67,11 +68,7 @@ def _plan(
     sort = choose.module().least_line_memory(n, m, wide=dtype.itemsize == 8, weighted=weighted)
     row = max(s.row_bytes for s in sets if isinstance(s, Rows))
     least = line + sort + row
-    if 0 < memory_limit < least:
-        raise ValueError(
-            f"memory_limit={memory_limit} is too small: one direction needs at least {least} bytes "
-            "beside results and what is in memory already"
-        )
+    require_memory(memory_limit, least, "one direction", BESIDE)
     limit = max(memory_limit or MEMORY_LIMIT, least)
     block = row + min(BLOCK, (limit - least) // 8)
     engine = sort + min((workers - 1) * sort, (limit - least) // 4)

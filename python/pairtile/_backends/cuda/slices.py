@@ -25,6 +25,7 @@ from pairtile._backends.cuda.memory import (
     to_input_namespace,
     upload,
 )
+from pairtile._backends.refusals import require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,12 +92,7 @@ class Lines:
             x_rows.n, y_rows.n, self.d, self.slices, self.wide, self._ranked, weighted, gradient,
             beside, memory_limit,
         )  # fmt: skip
-        least = _cuda.slice_least(plan)
-        if 0 < memory_limit < least:
-            raise ValueError(
-                f"memory_limit={memory_limit} is too small: one direction needs at least {least} "
-                "bytes beside inputs and results"
-            )
+        require_memory(memory_limit, _cuda.slice_least(plan), "one direction")
         self.batches = self._cut(plan)
         self.unit = 1.0
         self._directions = self._centre = None

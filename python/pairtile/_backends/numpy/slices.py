@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pairtile._backends.refusals import require_memory
+
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
 Progress = Callable[[int, int], object] | None
@@ -192,11 +194,7 @@ def _n_slices(x: Array, directions: Array | None) -> int:
 def least_memory(n_points: int, memory_limit: int) -> int:
     """What one direction takes; ValueError where that is above the limit."""
     least: int = least_line_memory(n_points, 0, wide=True, weighted=True)
-    if 0 < memory_limit < least:
-        raise ValueError(
-            f"memory_limit={memory_limit} is too small: one direction needs at least {least} bytes "
-            "beside inputs and results"
-        )
+    require_memory(memory_limit, least, "one direction")
     return least
 
 
