@@ -187,7 +187,7 @@ Labels labels_of(const Words& words, int64_t rows) {
 
 py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& labels,
                           const std::vector<std::vector<Term>>& kernels, bool paired,
-                          const std::vector<double>& quanta, int workers,
+                          const std::vector<double>& rounding_steps, int workers,
                           const py::object& progress) {
     Source pooled(view_of(x), view_of(y));
     if (paired) {
@@ -196,8 +196,8 @@ py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& l
         }
         pooled.interleave();
     }
-    if (!quanta.empty() && quanta.size() != kernels.size()) {
-        throw py::value_error("quanta must have one number per kernel");
+    if (!rounding_steps.empty() && rounding_steps.size() != kernels.size()) {
+        throw py::value_error("rounding_steps must have one number per kernel");
     }
     const Labels bits = labels_of(labels, pooled.rows() / (paired ? 2 : 1));
     std::vector<std::vector<KernelTerm>> wanted;
@@ -206,8 +206,8 @@ py::tuple bind_label_sums(const py::array& x, const py::array& y, const Words& l
     py::array_t<double> within({n, labels.shape(1)}), row({n, labels.shape(1)}), total(n);
     const LabelTotals out{within.mutable_data(), row.mutable_data(), total.mutable_data()};
     run_released(progress, workers, [&](Control& control) {
-        kernel_label_sums(pooled, bits, wanted, quanta.empty() ? nullptr : quanta.data(), control,
-                          out);
+        kernel_label_sums(pooled, bits, wanted,
+                          rounding_steps.empty() ? nullptr : rounding_steps.data(), control, out);
     });
     return py::make_tuple(within, row, total);
 }
@@ -271,8 +271,9 @@ void register_kernels(py::module_& m) {
           arg("grad_x") = true, arg("grad_y") = true, arg("precision"), arg("workers"),
           arg("progress") = py::none());
     m.def("kernel_label_sums", bind_label_sums, arg("x"), arg("y"), arg("labels").noconvert(),
-          arg("kernels"), py::kw_only(), arg("paired"), arg("quanta") = std::vector<double>{},
-          arg("workers"), arg("progress") = py::none());
+          arg("kernels"), py::kw_only(), arg("paired"),
+          arg("rounding_steps") = std::vector<double>{}, arg("workers"),
+          arg("progress") = py::none());
     m.def("distance_quantile", bind_quantile, arg("x"), arg("y").none(true), arg("metric"),
           arg("q"), arg("squared"), py::kw_only(), arg("workers"), arg("progress") = py::none());
 }

@@ -9,10 +9,10 @@ namespace pairtile {
 namespace {
 
 // Terms [first, last) of a frame are the part of kernel `index` that reads its argument. Its values
-// count in whole quanta, unless that is 0.
+// count in whole rounding steps, unless that is 0.
 struct Part {
     size_t index, first, last;
-    double quantum;
+    double rounding_step;
 };
 
 constexpr int64_t group_rows = label_rows<int32_t>;  // whose kernel values exist at a time
@@ -64,7 +64,7 @@ class RelabelledSums {
             work.totals.reserve(labels.count * label_lanes);
             work.doubles.reserve(labels.count);
             if (std::any_of(parts.begin(), parts.end(),
-                            [](const Part& p) { return p.quantum > 0.0; })) {
+                            [](const Part& p) { return p.rounding_step > 0.0; })) {
                 work.integers.reserve(labels.count);
             }
         }
@@ -122,7 +122,8 @@ class RelabelledSums {
     // Adds the sums over i < j of this argument's parts to those over i ≠ j.
     void finish() const {
         for (size_t p = 0; p < parts_.size(); ++p) {
-            const double factor = parts_[p].quantum > 0.0 ? parts_[p].quantum : map_.factor();
+            const double factor =
+                parts_[p].rounding_step > 0.0 ? parts_[p].rounding_step : map_.factor();
             const size_t q = parts_[p].index, n = static_cast<size_t>(labels_.count);
             const double* from = total_.data() + p * state_size();
             out_.total[q] += 2.0 * factor * from[0];
@@ -208,8 +209,8 @@ class RelabelledSums {
                           static_cast<int>(pair_ * rows), static_cast<int>(pair_ * width), kernel,
                           strip_);
             if (pair_ == 2) join_pairs(kernel, rows, width);
-            if (part.quantum > 0.0) {
-                round_values(kernel, strip_, rows, width, map_.factor() / part.quantum);
+            if (part.rounding_step > 0.0) {
+                round_values(kernel, strip_, rows, width, map_.factor() / part.rounding_step);
             }
             clear_lower(kernel, first_row + i, rows, first_col, width);
             ops.row_sums(kernel, strip_, static_cast<int>(rows), static_cast<int>(width), nullptr,
@@ -219,7 +220,7 @@ class RelabelledSums {
             // columns before the diagonal count nothing
             const int64_t skipped = std::clamp<int64_t>(first_row + i + 1 - first_col, 0, width);
             add_within(work, i, rows, skipped / label_columns * label_columns, width,
-                       part.quantum > 0.0);
+                       part.rounding_step > 0.0);
         }
         for (int64_t i = 0; i < height; ++i) state[0] += row_sums[i];
         for (int64_t b = 0; b < labels_.count; ++b) {
@@ -330,8 +331,8 @@ void label_sums(KernelEvaluator<double>& map, const Labels& labels, Control& con
 }
 
 void kernel_label_sums(const Source& pooled, const Labels& labels,
-                       const std::vector<std::vector<KernelTerm>>& kernels, const double* quanta,
-                       Control& control, const LabelTotals& out) {
+                       const std::vector<std::vector<KernelTerm>>& kernels,
+                       const double* rounding_steps, Control& control, const LabelTotals& out) {
     clear(out, kernels.size(), labels);
     for (const Argument argument : arguments) {
         std::vector<KernelTerm> terms;
@@ -342,7 +343,7 @@ void kernel_label_sums(const Source& pooled, const Labels& labels,
                 if (argument_of(term.kernel) == argument) terms.push_back(term);
             }
             if (terms.size() > first) {
-                parts.push_back({q, first, terms.size(), quanta ? quanta[q] : 0.0});
+                parts.push_back({q, first, terms.size(), rounding_steps ? rounding_steps[q] : 0.0});
             }
         }
         if (parts.empty()) continue;

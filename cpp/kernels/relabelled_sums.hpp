@@ -32,12 +32,12 @@ struct LabelTotals {
 };
 
 // `pooled` interleaved: k_ij is h((x_i, y_i), (x_j, y_j)) = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j)
-// − k(y_i, x_j), and the labels are those of the pairs. With `quanta`, one per kernel, the k_ij
-// that are added are the multiples of the quantum next to them (where it is 0: as they are), which
-// takes half the time; whatever their size, they are added exactly.
+// − k(y_i, x_j), and the labels are those of the pairs. With `rounding_steps`, one per kernel, the
+// k_ij that are added are the multiples of the rounding step next to them (where it is 0: as they
+// are), which takes half the time; whatever their size, they are added exactly.
 void kernel_label_sums(const Source& pooled, const Labels& labels,
-                       const std::vector<std::vector<KernelTerm>>& kernels, const double* quanta,
-                       Control& control, const LabelTotals& out);
+                       const std::vector<std::vector<KernelTerm>>& kernels,
+                       const double* rounding_steps, Control& control, const LabelTotals& out);
 
 // The same of the one kernel that a map of tiles stands for.
 void label_sums(KernelEvaluator<double>& map, const Labels& labels, Control& control,

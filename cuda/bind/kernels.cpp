@@ -112,14 +112,15 @@ std::vector<KernelTerm> mixture_of(const std::vector<Kernel>& kernels) {
     return terms;
 }
 
-void bind_contract_paired(const Sets& sets, const std::vector<Kernel>& kernels, double quantum,
-                          const Range& rows, const Table& table, const Range& columns,
-                          Address workspace, Address out, int64_t out_stride, const Where& where) {
+void bind_contract_paired(const Sets& sets, const std::vector<Kernel>& kernels,
+                          double rounding_step, const Range& rows, const Table& table,
+                          const Range& columns, Address workspace, Address out, int64_t out_stride,
+                          const Where& where) {
     const Contraction contraction = {sweep_of(sets, rows, needs_of("contraction")), true,
                                      columns_of(table), columns.first, at<double>(workspace)};
     const auto width = static_cast<int>(columns.second - columns.first);
-    contract_paired(contraction, mixture_of(kernels), quantum, width, at<double>(out), out_stride,
-                    stream_on(where));
+    contract_paired(contraction, mixture_of(kernels), rounding_step, width, at<double>(out),
+                    out_stride, stream_on(where));
 }
 
 void bind_moments(const Sets& sets, const std::vector<Kernel>& kernels, const Range& rows,
@@ -192,8 +193,8 @@ void bind_kernels(py::module_& m) {
         return static_cast<int>(argument_of(kernel_of(kernel)));
     });
     m.def("contract_paired", bind_contract_paired, py::kw_only(), arg("sets"), arg("kernels"),
-          arg("quantum"), arg("rows"), arg("table"), arg("columns"), arg("workspace"), arg("out"),
-          arg("out_stride"), arg("where"), Released());
+          arg("rounding_step"), arg("rows"), arg("table"), arg("columns"), arg("workspace"),
+          arg("out"), arg("out_stride"), arg("where"), Released());
     m.def("kernel_moments", bind_moments, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
           arg("wide"), arg("exclude_self"), arg("workspace"), arg("sums"), arg("squares"),
           arg("where"), Released());

@@ -51,7 +51,7 @@ struct MultiplyPaired {
     const Contraction& contraction;
     const Place& place;
     Factors& factors;
-    double quantum;
+    double rounding_step;
     Sum sums[columns_per_thread];
 
     template <class Core>
@@ -61,8 +61,9 @@ struct MultiplyPaired {
             const int64_t j = first + place.column(p);
             const double h = pairs.value(p);
             factors.tile[place.column(p)][place.row] = j >= place.end || j == place.query ? 0.0
-                                                       : quantum > 0.0 ? rint(h / quantum)
-                                                                       : h;
+                                                       : rounding_step > 0.0
+                                                           ? rint(h / rounding_step)
+                                                           : h;
         }
         __syncthreads();  // nothing waits any more
         for (int e = static_cast<int>(threadIdx.x); e < tile_cols * contraction_width;
@@ -80,11 +81,11 @@ struct MultiplyPaired {
 template <class Core>
 __global__ void __launch_bounds__(block_threads, 2)
     paired_sweep(const __grid_constant__ Contraction contraction,
-                 const __grid_constant__ Mixture<double> mixture, double quantum) {
+                 const __grid_constant__ Mixture<double> mixture, double rounding_step) {
     __shared__ Factors factors;
     const Place place(contraction.sweep);
     auto& waiting = reinterpret_cast<Waiting&>(factors.columns);
-    MultiplyPaired fold{contraction, place, factors, quantum, {}};
+    MultiplyPaired fold{contraction, place, factors, rounding_step, {}};
     run(contraction.sweep, place, PairedPairs<Core>{contraction.sweep, mixture, waiting, {}}, fold);
     keep_columns(contraction.partial, contraction.sweep, place, fold.sums);
 }
@@ -98,11 +99,11 @@ __global__ void __launch_bounds__(block_threads)
 }  // namespace
 
 void contract_paired(const Contraction& contraction, const std::vector<KernelTerm>& terms,
-                     double quantum, int columns, double* out, int64_t out_stride,
+                     double rounding_step, int columns, double* out, int64_t out_stride,
                      cudaStream_t stream) {
     with_core(terms.front().kernel, [&]<class Core>() {
         launch("paired sweep", paired_sweep<Core>, grid_of(contraction.sweep), block_threads,
-               stream, contraction, Mixture<double>(terms), quantum);
+               stream, contraction, Mixture<double>(terms), rounding_step);
     });
     launch("paired merge", paired_merge, thread_per_entry(contraction.sweep), block_threads, stream,
            contraction, columns, out, out_stride);

@@ -282,7 +282,7 @@ def contract_paired(
     *,
     sets: _Sets,
     kernels: Sequence[_Kernel],
-    quantum: float,
+    rounding_step: float,
     rows: _Range,
     table: _Table,
     columns: _Range,

@@ -355,7 +355,7 @@ def kernel_label_sums(
     kernels: Sequence[Sequence[_Term]],
     *,
     paired: bool,
-    quanta: Sequence[float] = (),
+    rounding_steps: Sequence[float] = (),
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, _Floats]: ...

@@ -202,11 +202,11 @@ def test_rows_that_are_not_there(gpu: Any) -> None:
 # --- The wild bootstrap ---------------------------------------------------------------------------
 
 
-def wild_sums(gpu: Any, x: Any, y: Any, terms: Any, quantum: float, count: int = 70) -> Any:
+def wild_sums(gpu: Any, x: Any, y: Any, terms: Any, rounding_step: float, count: int = 70) -> Any:
     """Of the pairs of as many rows of both as there are."""
     n = min(len(x), len(y))
     labels = pack(iter((np.random.default_rng(count).random((n, count)) < 0.5).T), n, count)
-    options: dict[str, Any] = {"paired": True, "quanta": [quantum], "workers": 1}
+    options: dict[str, Any] = {"paired": True, "rounding_steps": [rounding_step], "workers": 1}
     return gpu.kernel_label_sums(x[:n], y[:n], labels, [terms], **options)
 
 
@@ -220,32 +220,34 @@ def test_paired_label_sums(cupy: Any, gpu: Any, name: str, n_labels: int) -> Non
     options: dict[str, Any] = {"paired": True, "workers": 1}
     wanted = twin.kernel_label_sums(x, y, labels, kernels, **options)
     for a, b in ((x, y), (cupy.asarray(x), cupy.asarray(y))):
-        for quanta in ((), (0.0, 0.0)):
-            found = gpu.kernel_label_sums(a, b, labels, kernels, quanta=quanta, **options)
+        for rounding_steps in ((), (0.0, 0.0)):
+            found = gpu.kernel_label_sums(
+                a, b, labels, kernels, rounding_steps=rounding_steps, **options
+            )
             for ours, twins in zip(found, wanted, strict=True):
                 close(ours, twins, 1e-12 * max(1.0, np.abs(twins).max()))
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("quantum", [2.0**-4, 2.0**-30, 3e-7])
+@pytest.mark.parametrize("rounding_step", [2.0**-4, 2.0**-30, 3e-7])
 @pytest.mark.parametrize(("n", "d"), [(1, 2), (33, 3), (70, 40)])
-def test_rounded_label_sums(gpu: Any, n: int, d: int, quantum: float) -> None:
-    """Multiples of the quantum, added exactly."""
+def test_rounded_label_sums(gpu: Any, n: int, d: int, rounding_step: float) -> None:
+    """Multiples of the rounding step, added exactly."""
     x, y = data(n, d, "float32"), data(n, d, "float32", 1)
-    within, row, total = wild_sums(gpu, x, y, SEVERAL, quantum)
+    within, row, total = wild_sums(gpu, x, y, SEVERAL, rounding_step)
     h = matrix(x, x, SEVERAL) + matrix(y, y, SEVERAL)
     h -= matrix(x, y, SEVERAL) + matrix(x, y, SEVERAL).T
-    whole = np.rint(h / quantum)
+    whole = np.rint(h / rounding_step)
     np.fill_diagonal(whole, 0.0)
     v = np.random.default_rng(70).random((n, 70)) < 0.5
-    # what float64 rounds either way moves an entry by one quantum
-    near = np.abs(np.abs(h / quantum % 1) - 0.5) < 1e-9 / quantum
+    # what float64 rounds either way moves an entry by one rounding step
+    near = np.abs(np.abs(h / rounding_step % 1) - 0.5) < 1e-9 / rounding_step
     np.fill_diagonal(near, False)
-    slack = quantum * near.sum()
-    close(within[0], quantum * np.einsum("ib,ij,jb->b", v, whole, v), slack + 1e-12 * n * n)
-    close(row[0], quantum * v.T @ whole.sum(axis=1), slack + 1e-12 * n * n)
-    close(total[0], quantum * whole.sum(), slack + 1e-12 * n * n)
-    counts = np.concatenate([within[0], row[0], total]) / quantum
+    slack = rounding_step * near.sum()
+    close(within[0], rounding_step * np.einsum("ib,ij,jb->b", v, whole, v), slack + 1e-12 * n * n)
+    close(row[0], rounding_step * v.T @ whole.sum(axis=1), slack + 1e-12 * n * n)
+    close(total[0], rounding_step * whole.sum(), slack + 1e-12 * n * n)
+    counts = np.concatenate([within[0], row[0], total]) / rounding_step
     close(counts, np.rint(counts), 1e-6 * np.maximum(1.0, np.abs(counts).max() * 1e-9))
 
 
@@ -259,14 +261,14 @@ def test_signs_that_tie_tie_exactly(gpu: Any) -> None:
     signs = np.where(rng.random((70, 40)) < 0.5, 1, -1)
     theirs = signs * np.where(flipped, -1, 1)[:, None]
 
-    def signed(x: Any, y: Any, signs: Any, quantum: float) -> Any:
+    def signed(x: Any, y: Any, signs: Any, rounding_step: float) -> Any:
         labels = pack(iter((signs > 0).T), 70, 40)
         within, row, total = gpu.kernel_label_sums(
-            x, y, labels, [SEVERAL], paired=True, quanta=[quantum], workers=1
+            x, y, labels, [SEVERAL], paired=True, rounding_steps=[rounding_step], workers=1
         )
         return 4 * (within[0] - row[0]) + total[0]
 
-    # a quantum that is a power of two leaves sums of whole quanta exact
+    # a rounding step that is a power of two leaves sums of whole rounding steps exact
     np.testing.assert_array_equal(signed(x, y, signs, 2.0**-28), signed(a, b, theirs, 2.0**-28))
     close(signed(x, y, signs, 0.0), signed(a, b, theirs, 0.0), 1e-12)
 

@@ -387,7 +387,7 @@ def test_native_self_sums_are_the_twins(x, seed, tile):
     seed=SEEDS,
     tile=TILES,
 )
-def test_whole_quanta_are_added_exactly(paired, n, n_labels, seed, tile):
+def test_whole_steps_are_added_exactly(paired, n, n_labels, seed, tile):
     # multiples of 1/4 up to 2⁴⁰, which no sum of 32 bits holds, beside small ones, which one does
     rng = np.random.default_rng(seed)
     x, y = rng.integers(-3, 4, size=(2, n, 2)).astype(np.float32) / 2
@@ -395,8 +395,12 @@ def test_whole_quanta_are_added_exactly(paired, n, n_labels, seed, tile):
     rows = n if paired else 2 * n
     labels = rng.integers(2**64 - 1, size=((rows + 63) // 64, n_labels), dtype=np.uint64)
     kernels = [pt.Linear()._terms(2, {})] * 3
-    quanta = [0.25, 0.0, 2.0]  # nothing to round; nothing rounded; half and quarter quanta gone
-    options = {"paired": paired, "quanta": quanta, "workers": 2}
+    rounding_steps = [
+        0.25,
+        0.0,
+        2.0,
+    ]  # nothing to round; nothing rounded; half and quarter steps gone
+    options = {"paired": paired, "rounding_steps": rounding_steps, "workers": 2}
     expected = twin.kernel_label_sums(x, y, labels, kernels, **options)
     with forced_tile(*tile):
         got = _native.kernel_label_sums(x, y, labels, kernels, **options)

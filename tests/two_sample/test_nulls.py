@@ -221,7 +221,9 @@ def test_rounding_values_of_narrow_inputs_changes_no_pvalue(data):
     x, y = (np.asarray(z, "f") for z in ROUNDED[data](np.random.default_rng(0), n))
     rounded = 0
     for name, kernel in ROUNDED_KERNELS.items():
-        rounded += nulls.Samples(x, y, kernel._terms(x.shape[1], {}), "biased", 1).quantum() > 0
+        rounded += (
+            nulls.Samples(x, y, kernel._terms(x.shape[1], {}), "biased", 1).rounding_step() > 0
+        )
         options = {"kernel": kernel, "method": "wild_bootstrap", "n_permutations": 99, "rng": 0}
         got = pt.mmd_test(x, y, **options)
         exact = pt.mmd_test(x.astype("d"), y.astype("d"), **options)
@@ -255,16 +257,16 @@ def test_what_is_rounded(samples):
     x, y = (np.resize(s, (600, 3)).astype("f") for s in samples)
     terms, of_two = (k._terms(3, {}) for k in (pt.Gaussian(1.0), pt.Gaussian(1.0) + pt.Linear()))
 
-    def quantum(a: Any, b: Any, terms: Any) -> float:
-        return nulls.Samples(a, b, terms, "unbiased", 1).quantum()
+    def rounding_step(a: Any, b: Any, terms: Any) -> float:
+        return nulls.Samples(a, b, terms, "unbiased", 1).rounding_step()
 
     h = paired_kernel(lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / 2), x, y)
-    assert quantum(x, y, terms) == pytest.approx(2.0**-22 * np.abs(h).mean(), rel=0.2)
-    assert quantum(y, x, terms) == pytest.approx(quantum(x, y, terms), rel=1e-12)
-    assert quantum(x.astype("d"), y, terms) == 0  # float64 stays so
-    assert quantum(x[:500], y[:500], terms) == 0  # and what takes no time
-    assert quantum(x, y, of_two) == 0  # no sweep sees both parts of a value
-    assert quantum(x, x, terms) == 0  # nothing to go by
+    assert rounding_step(x, y, terms) == pytest.approx(2.0**-22 * np.abs(h).mean(), rel=0.2)
+    assert rounding_step(y, x, terms) == pytest.approx(rounding_step(x, y, terms), rel=1e-12)
+    assert rounding_step(x.astype("d"), y, terms) == 0  # float64 stays so
+    assert rounding_step(x[:500], y[:500], terms) == 0  # and what takes no time
+    assert rounding_step(x, y, of_two) == 0  # no sweep sees both parts of a value
+    assert rounding_step(x, x, terms) == 0  # nothing to go by
 
 
 # --- cheap permutation --------------------------------------------------------------------------

@@ -261,15 +261,22 @@ def mmd_aggregated_test(
         exchange = Exchange(n, m)
         words, sizes = exchange.words(exchange.columns(2 * count, draws), 2 * count + 1)
     samples = [Samples(a, b, of_kernel, "unbiased", threads) for of_kernel in terms]
-    quanta = [s.quantum() for s in samples] if paired else ()
+    rounding_steps = [s.rounding_step() for s in samples] if paired else ()
     with reporting(progress, (n + m) ** 2 // 2) as (report,):
         within, row, total = choose.module(a, b).kernel_label_sums(
-            a, b, words, terms, paired=paired, quanta=quanta, workers=threads, progress=report
+            a,
+            b,
+            words,
+            terms,
+            paired=paired,
+            rounding_steps=rounding_steps,
+            workers=threads,
+            progress=report,
         )
     total = total[:, None]
     if paired:
         values = signed_sums(within, row, total) / (n * (n - 1))
-        tolerance = np.array([[s.tie(q)] for s, q in zip(samples, quanta, strict=True)])
+        tolerance = np.array([[s.tie(q)] for s, q in zip(samples, rounding_steps, strict=True)])
     else:
         none = np.zeros(1)
         sums = Sums(within, row, total, none, none, sizes, n + m)

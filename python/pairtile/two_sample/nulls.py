@@ -117,22 +117,22 @@ class Samples(NamedTuple):
         parts = (validate.taken(self.x, of_x), validate.taken(self.y, of_y))
         return np.concatenate([np.asarray(validate.host(p), dtype=np.float64) for p in parts])
 
-    def tie(self, quantum: float = 0.0) -> float:
+    def tie(self, rounding_step: float = 0.0) -> float:
         """Within what means of signed kernel values tie: a share of the size of those values.
 
-        Equal values halfway between two multiples of `quantum` may go either way.
+        Equal values halfway between two multiples of `rounding_step` may go either way.
         """
         some = self.rows(_SCALE_ROWS)
         size = float(np.abs(evaluate(some, some, self.terms)).mean())
-        return 2.0**-38 * size + 4 * quantum / len(self.x)
+        return 2.0**-38 * size + 4 * rounding_step / len(self.x)
 
-    def quantum(self) -> float:
+    def rounding_step(self) -> float:
         """What the h_ij of a wild bootstrap are rounded to multiples of, or 0 for not at all.
 
-        2⁻²² of the mean |h| over 64 pairs of rows. One quantum for all of them makes the rounded h
+        2⁻²² of the mean |h| over 64 pairs of rows. One step for all of them makes the rounded h
         another function of two pairs, odd as h is where x_i and y_i change places. So the signs of
         h are exchangeable where those of h were, and the p-values as valid; equal h stay equal; and
-        sums of whole quanta are exact, so that signs that tie do tie.
+        sums of whole rounding steps are exact, so that signs that tie do tie.
 
         The statistics move little beside their spread, too. Random signs give Σ ε_i ε_j h_ij the
         variance 2 Σ h²: whatever h is like, its own size is that of the null. (Those of a
@@ -150,8 +150,8 @@ class Samples(NamedTuple):
         between = evaluate(x, y, self.terms)
         h = evaluate(x, x, self.terms) + evaluate(y, y, self.terms) - between - between.T
         np.fill_diagonal(h, 0.0)
-        quantum = 2.0**-22 * float(np.abs(h).mean())
-        return quantum if 2.0**-500 < quantum < math.inf else 0.0
+        rounding_step = 2.0**-22 * float(np.abs(h).mean())
+        return rounding_step if 2.0**-500 < rounding_step < math.inf else 0.0
 
 
 def permutation(
@@ -176,10 +176,10 @@ def wild_bootstrap(s: Samples, count: int, rng: Any, report: Report | None) -> t
     """As `permutation`, of Σ ε_i ε_j h_ij for random signs ε."""
     n = len(s.x)
     words = pack(signs(n, count, rng), n, count + 1)
-    quantum = s.quantum()
+    rounding_step = s.rounding_step()
     (within,), (row,), total = s.module.kernel_label_sums(
         s.x, s.y, words, [s.terms],
-        paired=True, quanta=[quantum], workers=s.workers, progress=report,
+        paired=True, rounding_steps=[rounding_step], workers=s.workers, progress=report,
     )  # fmt: skip
     sums = signed_sums(within, row, total)
     if s.estimator == "biased":
@@ -187,7 +187,7 @@ def wild_bootstrap(s: Samples, count: int, rng: Any, report: Report | None) -> t
         sums, pairs = sums + s.own().sum() - 2 * between.sum(), n**2
     else:
         pairs = n * (n - 1)
-    return sums / pairs, s.tie(quantum)
+    return sums / pairs, s.tie(rounding_step)
 
 
 def _bin_edges(n: int, m: int, n_bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -329,15 +329,15 @@ def kernel_label_sums(
     kernels: Sequence[Sequence[Term]],
     *,
     paired: bool,
-    quanta: Sequence[float] = (),
+    rounding_steps: Sequence[float] = (),
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
 
     K has a zero diagonal and is that of the pooled rows, or with `paired` that of
-    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j), rounded to multiples of the quanta
-    (one per kernel, 0 for none). Bit i % 64 of labels[i // 64, b] is V_ib.
+    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j), rounded to multiples
+    of the rounding steps (one per kernel, 0 for none). Bit i % 64 of labels[i // 64, b] is V_ib.
     """
     del workers
     within, row = np.empty((2, len(kernels), labels.shape[1]))
@@ -349,8 +349,8 @@ def kernel_label_sums(
         for q, terms in enumerate(kernels):
             report = _share(progress, q, len(kernels))
             if paired:
-                quantum = quanta[q] if quanta else 0.0
-                found = _paired_sums(sets, bits, terms, quantum, labels.shape[1], report)
+                rounding_step = rounding_steps[q] if rounding_steps else 0.0
+                found = _paired_sums(sets, bits, terms, rounding_step, labels.shape[1], report)
             else:
                 found = _label_sums(sets, bits, terms, labels.shape[1], report)
             within[q], row[q], total[q] = found
@@ -430,20 +430,20 @@ def _paired_sums(
     sets: tuple[Rows, Rows],
     bits: Any,
     terms: Sequence[Term],
-    quantum: float,
+    rounding_step: float,
     n_labels: int,
     progress: Report | None,
 ) -> tuple[Floats, Floats, float]:
     """The same of pairs of rows.
 
-    With a quantum h is counted in whole numbers of it, whose sums are exact up to 2⁵³; what they
-    are multiplied by comes last.
+    With a rounding step h is counted in whole numbers of it, whose sums are exact up to 2⁵³; what
+    they are multiplied by comes last.
     """
     x, y = sets
     totals = _Totals(n_labels)
     similarity = _Similarity(terms, x, y)
     all_arguments = list(similarity.arguments_of_sums(x, y))
-    if quantum > 0:
+    if rounding_step > 0:
         all_arguments = [similarity.arguments_of_whole(x, y)]
     step = _cuda.contraction_width
     strips = [(c, min(c + step, totals.columns)) for c in range(0, totals.columns, step)]
@@ -457,7 +457,7 @@ def _paired_sums(
             for arguments in all_arguments:
                 _cuda.contract_paired(
                     **arguments,
-                    quantum=quantum,
+                    rounding_step=rounding_step,
                     rows=batch,
                     table=table,
                     columns=strip,
@@ -467,6 +467,6 @@ def _paired_sums(
                     where=current_stream(),
                 )
             totals.add(products, batch, table, strip)
-    unit = quantum or 1.0
+    unit = rounding_step or 1.0
     within, row, total = totals.get()
     return unit * within, unit * row, unit * total

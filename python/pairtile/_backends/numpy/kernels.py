@@ -218,15 +218,15 @@ def kernel_label_sums(
     kernels: Sequence[Sequence[Term]],
     *,
     paired: bool,
-    quanta: Sequence[float] = (),
+    rounding_steps: Sequence[float] = (),
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
 
     K has a zero diagonal and is that of the pooled rows, or with `paired` that of
-    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j). With `quanta` (one per kernel, 0
-    for none) its entries are the multiples of the quantum next to these. `labelled` reads V.
+    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j). With `rounding_steps` (one per
+    kernel, 0 for none) its entries are the multiples of the step next to these. `labelled` reads V.
     """
     del workers
     samples = [x] if paired else [x, y]
@@ -239,27 +239,27 @@ def kernel_label_sums(
     def bits(i: int) -> Floats:
         return labelled(labels, starts[i], starts[i + 1])
 
-    def matrix(i: int, j: int, terms: Sequence[Term], quantum: float) -> Floats:
+    def matrix(i: int, j: int, terms: Sequence[Term], rounding_step: float) -> Floats:
         (left, rows), (right, cols) = blocks[i], blocks[j]
         k = evaluate(widen(left, rows), widen(right, cols), terms)
         if paired:
             k += evaluate(widen(y, rows), widen(y, cols), terms)
             k -= evaluate(widen(x, rows), widen(y, cols), terms)
             k -= evaluate(widen(y, rows), widen(x, cols), terms)
-        if quantum > 0:
-            k = quantum * np.rint(k / quantum)
+        if rounding_step > 0:
+            k = rounding_step * np.rint(k / rounding_step)
         if i == j:
             np.fill_diagonal(k, 0.0)
         return k
 
     for i in range(len(blocks)):
         v = bits(i)
-        for q, (terms, quantum) in enumerate(
-            zip(kernels, quanta or [0.0] * len(kernels), strict=True)
+        for q, (terms, rounding_step) in enumerate(
+            zip(kernels, rounding_steps or [0.0] * len(kernels), strict=True)
         ):
             sums = np.zeros(len(v))
             for j in range(len(blocks)):
-                k = matrix(i, j, terms, quantum)
+                k = matrix(i, j, terms, rounding_step)
                 within[q] += np.einsum("ib,ib->b", v, k @ bits(j))
                 sums += k.sum(axis=1)
             row[q] += sums @ v
