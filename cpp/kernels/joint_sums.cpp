@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/margins.hpp"
+#include "engine/row_states.hpp"
 #include "kernels/second_kernel.hpp"
 
 namespace pairtile {
@@ -17,12 +18,13 @@ class JointFold {
               Control& control)
         : x_rows(static_cast<size_t>(n)),
           y_rows(static_cast<size_t>(n)),
-          products(static_cast<size_t>(orders)),
+          totals(static_cast<size_t>(2 + orders)),
           x_map_(x_map),
           x_more_(x_more),
           y_(y),
           x_shift_(x_shift),
           y_shift_(y_shift),
+          orders_(orders),
           strip_(blocking.strip),
           control_(control),
           work_(static_cast<size_t>(control.workers())) {
@@ -47,7 +49,7 @@ class JointFold {
         of_y_.begin_cols(cols.count, row_blocks);
         for (auto& c : x_more_) c->begin_cols(cols.first, cols.count);
         for (auto& c : y_) c->begin_cols(cols.first, cols.count);
-        states_.assign(static_cast<size_t>(row_blocks * segments_) * (products.size() + 2), 0.0);
+        states_.begin(row_blocks, segments_, 2 + orders_);
     }
 
     void tile(const Tile<double>& tile, const Task& task, const Panels<double>& rows,
@@ -61,8 +63,7 @@ class JointFold {
         add_kernels(x_more_, 0, tile.local_row, tile.rows, tile.local_col, tile.cols, task, out);
         clear_lower(tile, out, strip_);
         of_x_.add(out, strip_, tile.local_row, tile.rows, tile.local_col, tile.cols, task);
-        double* state = state_of(task);
-        state[0] += square(out, tile.rows, tile.cols);
+        states_.at(task.row_block, task.segment)[0] += square(out, tile.rows, tile.cols);
         work.rows = at + tile.rows;
     }
 
@@ -70,16 +71,16 @@ class JointFold {
                int64_t col, int64_t width) {
         Work& work = work_[static_cast<size_t>(task.worker)];
         const Ops<double>& ops = ops_of<double>(isa());
-        double* state = state_of(task);
+        double* state = states_.at(task.row_block, task.segment);
         const int columns = static_cast<int>(width);
-        for (size_t order = 0; order < products.size(); ++order) {
+        for (int64_t order = 0; order < orders_; ++order) {
             control_.tick(task.worker);
             for (int64_t i = 0; i < work.rows; i += ops.rows) {
                 const int height = static_cast<int>(std::min<int64_t>(ops.rows, work.rows - i));
                 const int64_t row = task.first_row + i;
                 double* out = work.y.data();
                 fill(out, height, -y_shift_);
-                add_kernels(y_, static_cast<int64_t>(order), row, height, col, columns, task, out);
+                add_kernels(y_, order, row, height, col, columns, task, out);
                 if (order == 0) {
                     clear_lower(rows.first + row, height, cols.first + col, columns, out, strip_);
                     of_y_.add(out, strip_, row, height, col, columns, task);
@@ -92,17 +93,10 @@ class JointFold {
         }
     }
 
-    void end_cols(const Panels<double>& cols, int64_t row_blocks) {
+    void end_cols(const Panels<double>& cols, int64_t) {
         of_x_.end_cols(cols.first, 1.0);
         of_y_.end_cols(cols.first, 1.0);
-        for (int64_t s = 0; s < row_blocks * segments_; ++s) {
-            const double* state = states_.data() + static_cast<size_t>(s) * (products.size() + 2);
-            x_squares += state[0];
-            y_squares += state[1];
-            for (size_t order = 0; order < products.size(); ++order) {
-                products[order] += state[2 + order];
-            }
-        }
+        states_.add_to(totals.data(), 1.0);
     }
 
     void end_rows(const Panels<double>& rows) {
@@ -110,8 +104,8 @@ class JointFold {
         of_y_.end_rows(rows.first, 1.0);
     }
 
-    std::vector<double> x_rows, y_rows, products;
-    double x_squares = 0.0, y_squares = 0.0;
+    std::vector<double> x_rows, y_rows;
+    std::vector<double> totals;  // squares of x, of y, and products in each order
 
   private:
     struct Work {
@@ -120,10 +114,6 @@ class JointFold {
         int64_t rows = 0;
     };
 
-    double* state_of(const Task& task) {
-        return states_.data() + static_cast<size_t>(task.row_block * segments_ + task.segment) *
-                                    (products.size() + 2);
-    }
     void fill(double* out, int rows, double value) const { std::fill_n(out, rows * strip_, value); }
     void add(const double* part, int rows, int cols, double factor, double* out) const {
         ops_of<double>(isa()).add_scaled(part, strip_, rows, cols, factor, out, strip_);
@@ -144,10 +134,10 @@ class JointFold {
     KernelEvaluator<double>& x_map_;
     SecondKernels &x_more_, &y_;
     double x_shift_, y_shift_;
-    int64_t strip_, segments_ = 1;
+    int64_t orders_, strip_, segments_ = 1;
     Control& control_;
     std::vector<Work> work_;
-    std::vector<double> states_;
+    TaskVectors states_;
 };
 
 Blocking blocking_of(int64_t n, int64_t d) {
@@ -185,10 +175,12 @@ JointSums joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, Control&
     expect(sweep);
     JointFold fold(map, x_more, beside, x.shift, y.shift, n, orders, blocking, control);
     run(sweep, fold);
-    JointSums out{std::move(fold.products), std::move(fold.x_rows), std::move(fold.y_rows),
-                  2.0 * fold.x_squares, 2.0 * fold.y_squares};
-    for (double& product : out.products) product *= 2.0;
-    return out;
+    for (double& total : fold.totals) total *= 2.0;
+    return {{fold.totals.begin() + 2, fold.totals.end()},
+            std::move(fold.x_rows),
+            std::move(fold.y_rows),
+            fold.totals[0],
+            fold.totals[1]};
 }
 
 }  // namespace pairtile

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/row_states.hpp"
 #include "kernels/driver.hpp"
 #include "kernels/sums.hpp"
 
@@ -55,9 +56,7 @@ class Matvec : public NearRows<T> {
     }
 
     void begin_rows(const Panels<T>& rows, int64_t segments) {
-        segments_ = segments;
-        row_count_ = rows.count;
-        partial_.assign(static_cast<size_t>(rows.count * segments * c_), 0.0);
+        partial_.begin(rows.count, segments, c_);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
@@ -67,21 +66,18 @@ class Matvec : public NearRows<T> {
         for (int i = 0; i < tile.rows; ++i) {
             std::copy_n(values + i * tile.ld, tile.cols, block + (at + i) * ld_);
         }
-        if (order_) add(block, tile.rows, tile.col, tile.cols, partial_.data() + tile.row * c_);
+        if (order_) add(block, tile.rows, tile.col, tile.cols, partial_.at(tile.row, 0));
     }
 
     void strip(const Task& task, const Panels<T>&, const Panels<T>& cols, int64_t col,
                int64_t width) {
         add(blocks_[static_cast<size_t>(task.worker)].data(), task.rows, cols.first + col, width,
-            partial_.data() + (task.segment * row_count_ + task.first_row) * c_);
+            partial_.at(task.first_row, task.segment));
     }
 
     void end_rows(const Panels<T>& rows) {
-        double* to = out_ + rows.first * c_;
-        const int64_t numbers = rows.count * c_;
-        for (int64_t s = 0; s < segments_; ++s) {
-            const double* from = partial_.data() + s * numbers;
-            for (int64_t i = 0; i < numbers; ++i) to[i] += map_.factor() * from[i];
+        for (int64_t i = 0; i < rows.count; ++i) {
+            partial_.add_to(out_ + (rows.first + i) * c_, i, map_.factor());
         }
     }
 
@@ -93,16 +89,12 @@ class Matvec : public NearRows<T> {
         right_ = &*placed_;
         ld_ = cols.leaf();
         for (Buffer<double>& block : blocks_) block.reserve(ops_of<T>(isa()).rows * ld_);
-        partial_.assign(static_cast<size_t>(rows.count() * c_), 0.0);
+        partial_.begin(rows.count(), 1, c_);
     }
     void finish() {
         if (!order_) return;
-        const int64_t rows = static_cast<int64_t>(partial_.size()) / c_;
-        for (int64_t i = 0; i < rows; ++i) {
-            double* to = out_ + order_[i] * c_;
-            for (int64_t f = 0; f < c_; ++f) {
-                to[f] += map_.factor() * partial_[static_cast<size_t>(i * c_ + f)];
-            }
+        for (int64_t i = 0; i < partial_.rows(); ++i) {
+            partial_.add_to(out_ + order_[i] * c_, i, map_.factor());
         }
     }
 
@@ -124,10 +116,10 @@ class Matvec : public NearRows<T> {
     const double* v_;
     const PackedColumns* right_;
     std::optional<PackedColumns> placed_;  // V in places
-    int64_t c_, ld_, segments_ = 1, row_count_ = 0;
+    int64_t c_, ld_;
     double* out_;
     std::vector<Buffer<double>> blocks_;  // values of the rows of a task, one strip wide
-    std::vector<double> partial_;
+    RowVectors partial_;
     const int64_t* order_ = nullptr;  // the row at each place, where tiles are left out
 };
 

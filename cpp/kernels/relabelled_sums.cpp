@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/row_states.hpp"
 #include "kernels/driver.hpp"
 
 namespace pairtile {
@@ -73,8 +74,7 @@ class RelabelledSums {
     void begin_rows(const Panels<double>&, int64_t segments) { segments_ = segments; }
 
     void begin_cols(const Panels<double>&, int64_t row_blocks) {
-        states_.assign(static_cast<size_t>(row_blocks * segments_) * parts_.size() * state_size(),
-                       0.0);
+        states_.begin(row_blocks, segments_, static_cast<int64_t>(total_.size()));
     }
 
     void tile(const Tile<double>& tile, const Task& task, const Panels<double>& rows,
@@ -96,8 +96,7 @@ class RelabelledSums {
         const int64_t height = work.rows / pair_, labelled_width = width / pair_;
         take_labels(first_row / pair_, height, work.row_words);
         take_labels(first_col / pair_, labelled_width, work.col_words);
-        double* state = states_.data() + (task.row_block * segments_ + task.segment) *
-                                             static_cast<int64_t>(parts_.size() * state_size());
+        double* state = states_.at(task.row_block, task.segment);
         for (size_t p = 0; p < parts_.size(); ++p) {
             add_part(work, p, first_row / pair_, height, first_col / pair_, labelled_width,
                      state + p * state_size());
@@ -106,16 +105,7 @@ class RelabelledSums {
         add_rows(work.row_sums, block_, height, work.row_words, work, state);
     }
 
-    void end_cols(const Panels<double>&, int64_t row_blocks) {
-        for (int64_t s = 0; s < row_blocks * segments_; ++s) {
-            for (size_t p = 0; p < parts_.size(); ++p) {
-                const size_t at = (static_cast<size_t>(s) * parts_.size() + p) * state_size();
-                for (size_t k = 0; k < state_size(); ++k) {
-                    total_[p * state_size() + k] += states_[at + k];
-                }
-            }
-        }
-    }
+    void end_cols(const Panels<double>&, int64_t) { states_.add_to(total_.data(), 1.0); }
 
     void end_rows(const Panels<double>&) {}
 
@@ -297,7 +287,7 @@ class RelabelledSums {
     int64_t pair_;  // rows that share a label
     int64_t strip_, block_, segments_ = 1;
     std::vector<Work> work_;
-    std::vector<double> states_;
+    TaskVectors states_;  // of each part, one after another
     std::vector<double> total_ = std::vector<double>(parts_.size() * state_size(), 0.0);
 };
 

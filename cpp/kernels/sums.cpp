@@ -81,21 +81,21 @@ class Moments {
 
     void begin_cols(const Panels<T>& cols, int64_t row_blocks) {
         margins_.begin_cols(cols.count, row_blocks);
-        by_task_.begin(row_blocks, segments_);
+        by_task_.begin(row_blocks, segments_, 1);
     }
 
     void tile(const Tile<T>& tile, const Task& task, const Panels<T>& rows, const Panels<T>&) {
         T* values = map_.values(tile, rows, task.worker);
         if (triangle_ && tile.col <= tile.row + tile.rows) clear_lower(tile, values, tile.ld);
         margins_.add(values, tile.ld, tile.local_row, tile.rows, tile.local_col, tile.cols, task);
-        by_task_.at(task.row_block, task.segment) +=
+        *by_task_.at(task.row_block, task.segment) +=
             ops_of<T>(isa()).block_dot(values, tile.ld, values, tile.ld, tile.rows, tile.cols);
     }
 
     void end_cols(const Panels<T>& cols, int64_t) {
         const double factor = map_.factor();
         margins_.end_cols(cols.first, factor);
-        for (size_t at = 0; at < by_task_.size(); ++at) squares_ += factor * factor * by_task_[at];
+        by_task_.add_to(&squares_, factor * factor);
     }
 
     void end_rows(const Panels<T>& rows) { margins_.end_rows(rows.first, map_.factor()); }
@@ -105,7 +105,7 @@ class Moments {
     bool triangle_;
     Margins margins_;
     int64_t segments_ = 1;
-    RowStates<double> by_task_;  // of row blocks
+    TaskVectors by_task_;
     double& squares_;
 };
 

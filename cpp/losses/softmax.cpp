@@ -64,14 +64,14 @@ class SoftmaxForward {
 
     void begin_cols(const Panels<T>& panels, int64_t row_blocks) {
         if (!options_.cols) return;
-        col_max_.assign(static_cast<size_t>(panels.count * row_blocks), LogSumExp{}.max);
-        col_sum_.assign(col_max_.size(), 0.0);
+        col_max_.begin(panels.count, row_blocks, LogSumExp{}.max);
+        col_sum_.begin(panels.count, row_blocks);
         if (options_.label_smoothing == 0.0) return;
-        col_total_.assign(col_max_.size(), 0.0);
-        col_count_.assign(col_max_.size(), 0.0);
+        col_total_.begin(panels.count, row_blocks);
+        col_count_.begin(panels.count, row_blocks);
     }
 
-    void tile(const Tile<T>& tile, const Task& task, const Panels<T>&, const Panels<T>& panels) {
+    void tile(const Tile<T>& tile, const Task& task, const Panels<T>&, const Panels<T>&) {
         const Ops<T>& ops = ops_of<T>(isa());
         T* logits = tile.data;
         int64_t ld = tile.ld;
@@ -102,9 +102,8 @@ class SoftmaxForward {
         for (int i = 0; i < tile.rows; ++i) {
             max[i] = states[i]->all.max, sum[i] = states[i]->all.sum;
         }
-        const int64_t at = task.row_block * panels.count + tile.local_col;
-        double* col_max = options_.cols ? col_max_.data() + at : nullptr;
-        double* col_sum = options_.cols ? col_sum_.data() + at : nullptr;
+        double* col_max = options_.cols ? col_max_.at(tile.local_col, task.row_block) : nullptr;
+        double* col_sum = options_.cols ? col_sum_.at(tile.local_col, task.row_block) : nullptr;
         if (options_.rows && options_.cols && rule_.one_tile()) {
             ops.log_sum_exp_rows_and_cols(logits, ld, tile.rows, tile.cols, max, sum, col_max,
                                           col_sum);
@@ -119,8 +118,9 @@ class SoftmaxForward {
         }
         if (options_.label_smoothing == 0.0) return;
         for (int i = 0; i < tile.rows; ++i) {
-            add_col_totals(logits + i * ld, tile.cols, col_total_.data() + at,
-                           col_count_.data() + at);
+            add_col_totals(logits + i * ld, tile.cols,
+                           col_total_.at(tile.local_col, task.row_block),
+                           col_count_.at(tile.local_col, task.row_block));
         }
     }
 
@@ -128,12 +128,11 @@ class SoftmaxForward {
         if (!options_.cols) return;
         for (int64_t block = 0; block < row_blocks; ++block) {
             for (int64_t j = 0; j < panels.count; ++j) {
-                const size_t at = static_cast<size_t>(block * panels.count + j);
                 SoftmaxState& state = cols[static_cast<size_t>(panels.first + j)];
-                state.all.merge(LogSumExp{col_max_[at], col_sum_[at]});
-                if (col_total_.empty()) continue;
-                state.total += col_total_[at];
-                state.count += col_count_[at];
+                state.all.merge(LogSumExp{*col_max_.at(j, block), *col_sum_.at(j, block)});
+                if (options_.label_smoothing == 0.0) continue;
+                state.total += *col_total_.at(j, block);
+                state.count += *col_count_.at(j, block);
             }
         }
     }
@@ -151,7 +150,7 @@ class SoftmaxForward {
     const SoftmaxOptions& options_;
     std::vector<Buffer<T>> memory_;
     RowStates<SoftmaxState> row_states_;
-    std::vector<double> col_max_, col_sum_, col_total_, col_count_;  // [row block][column]
+    ColStates<double> col_max_, col_sum_, col_total_, col_count_;
 };
 
 // The same of a triangle: one state for each row, which has one writer at a time.
