@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,6 +13,26 @@ import pairtile as pt
 from pairtile.slices import directions
 
 METHODS = ("gaussian", "orthogonal", "sobol", "spiral")
+
+
+def of_numpy(dtype):
+    return lambda a: (a.astype(dtype), a.astype(dtype).astype(np.float64))
+
+
+def of_torch(a):
+    import torch
+
+    rounded = torch.tensor(a).to(torch.bfloat16)
+    return rounded, rounded.double().numpy()
+
+
+# an array as it is given, and its numbers
+SIXTEEN_BITS = {
+    "float16": of_numpy(np.float16),
+    "bfloat16": of_numpy(ml_dtypes.bfloat16),
+    "torch": of_torch,
+}
+KINDS = [pytest.param(k, marks=pytest.mark.oracle(k)) if k == "torch" else k for k in SIXTEEN_BITS]
 
 
 def sets(n, m, d, seed=0):
@@ -114,6 +135,30 @@ def test_given_directions_have_length_1(function, dtype, near):
     for normalize in (False, True):
         with pytest.raises(ValueError, match="column 2 of directions is zero"):
             function(x, y, directions=longer, normalize_directions=normalize)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_directions_rounded_to_16_bits_are_those_of_length_1(name):
+    x, y = sets(30, 30, 6)
+    rounded, wide = SIXTEEN_BITS[name](pt.sphere_directions(6, 300, rng=6))
+    lengths = np.linalg.norm(wide, axis=0)
+    assert np.abs(lengths - 1).max() > 1e-4  # which float32 does not allow
+    for function in (pt.sliced_wasserstein, pt.sliced_energy):
+        found = function(x, y, directions=rounded)
+        assert found == pytest.approx(function(x, y, directions=wide / lengths), rel=1e-12)
+        with pytest.raises(ValueError, match="normalize_directions=True"):
+            function(x, y, directions=rounded * 1.02)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_points_of_a_sphere_in_16_bits(name):
+    points = [pt.sphere_directions(4, 40, rng=k).T for k in (0, 1)]
+    rounded, wide = zip(*map(SIXTEEN_BITS[name], points), strict=True)
+    on_it = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in wide]
+    found, expected = (pt.sliced_wasserstein_sphere(*a, rng=0) for a in (rounded, on_it))
+    assert found == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="rows of length 1"):
+        pt.sliced_wasserstein_sphere(rounded[0] * 1.02, rounded[1], rng=0)
 
 
 @pytest.mark.parametrize("d", [2, 3, 4, 5, 7, 10])

@@ -280,7 +280,13 @@ def _chosen_method(dim: int, controlled: bool) -> str:
     return "lattice" if dim <= (10 if controlled else 4) else "orthogonal"
 
 
-_UNIT = {"float32": 1e-5}  # how far from 1 lengths may be; 1e-10 of other dtypes
+_ROUNDED = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
+
+
+def length_tolerance(given: Any, read: Any) -> float:
+    """How far from 1 lengths may be, by what the array was rounded to before it was read."""
+    names = str(getattr(given, "dtype", "")).rpartition(".")[2], str(read.dtype.name)
+    return max(_ROUNDED.get(name, 1e-10) for name in names)
 
 
 def _unit_columns(directions: Any, dim: int, normalize: bool) -> NDArray[Any]:
@@ -304,10 +310,13 @@ def _unit_columns(directions: Any, dim: int, normalize: bool) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         lengths = lengths * unit
     off = np.abs(lengths - 1)
-    if (off > _UNIT.get(given.dtype.name, 1e-10)).any():
+    allowed = length_tolerance(directions, given)
+    if (off > allowed).any():
         worst = int(np.argmax(off))
         raise ValueError(
             f"column {worst} of directions has length {lengths[worst]:.12g}, not 1; "
             "pass normalize_directions=True to divide each by its length"
         )
+    if allowed > _ROUNDED["float32"]:  # 16 bits: what was rounded had length 1
+        return wide / lengths
     return given if given.dtype.name == "float32" else wide

@@ -11,13 +11,10 @@ from pairtile._backends import choose
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
-from pairtile.slices.directions import sphere_directions
+from pairtile.slices.directions import length_tolerance, sphere_directions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# How far from 1 lengths may be, by what rows were rounded to.
-_ROUNDED = {"float64": 1e-10, "float16": 1e-3, "bfloat16": 1e-2}
 
 
 def sliced_wasserstein_sphere(
@@ -101,8 +98,8 @@ def sliced_wasserstein_sphere(
     workers = resolve_workers(workers)
     a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers, sample=True)
     backend = choose.module(a, b)
-    for name, rows in (("x", a), ("y", b)):
-        _check_lengths(name, rows)
+    for name, given, rows in (("x", x, a), ("y", y, b)):
+        _check_lengths(name, rows, length_tolerance(given, rows))
     frames = _frames(a.shape[1], n_projections, rng)
     with reporting(progress, frames.shape[1] // 2) as (report,):
         distances = backend.circle_distances(
@@ -114,12 +111,11 @@ def sliced_wasserstein_sphere(
     return top * math.pow(mean, 1 / p)
 
 
-def _check_lengths(name: str, rows: Any) -> None:
+def _check_lengths(name: str, rows: Any, allowed: float) -> None:
     """ValueError unless all rows are on the unit sphere, which is that of a circle at least."""
     n, d = rows.shape
     if d < 2:
         raise ValueError(f"{name} has 1 column; points on a circle have 2, on a sphere 3 or more")
-    allowed = _ROUNDED.get(rows.dtype.name, 1e-5)
     step = max(1, (1 << 20) // d)
     for start in range(0, n, step):
         lengths = np.linalg.norm(

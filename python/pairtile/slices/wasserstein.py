@@ -154,7 +154,8 @@ def sliced_wasserstein(
     n_projections : int, default 128
         Number L of directions to draw; not used when an array of directions is given.
     directions : array_like of shape (d, L), optional
-        The directions, one of length 1 per column (to 1e-5 in float32, 1e-10 otherwise).
+        The directions, one of length 1 per column (to 1e-5 in float32, 1e-10 in float64). Those of
+        float16 (to 1e-3) and bfloat16 (to 1e-2) are divided by their lengths.
     method : {"auto", "gaussian", "orthogonal", "sobol", "spiral"}
         How directions are drawn where none are given: as `sphere_directions` does, or, by
         default, what is most exact for d. That is one direction for d = 1, equal angles for 2,
