@@ -4,6 +4,7 @@ A block goes into the file named above it: a new one, or before or after the one
 quoted text. "It works when this does" ends each recipe; all three are built together.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -79,6 +80,9 @@ def test_recipes_work(tree):
     run("cmake", "--build", build, "--target", "_native")
     (library,) = build.glob("_native*.so")
     shutil.copy(library, tree / "python" / "pairtile")
+    words = "tests/engine/test_words.py::test_the_type_checker_knows_the_same_words"
+    at_the_copy = {**os.environ, "PYTHONPATH": str(tree / "python"), "PYTEST_ADDOPTS": ""}
+    run(sys.executable, "-m", "pytest", "-q", words, cwd=ROOT, env=at_the_copy)
     for check in CHECK.findall(TEXT):
         code = f"import sys; sys.path.insert(0, {str(tree / 'python')!r})\n"
         code += "import numpy as np\nimport pairtile as pt\n" + textwrap.dedent(check)
