@@ -26,6 +26,11 @@ def require_finite(
         raise ValueError(f"{name} contains {what}; the first bad row is {start + first_bad}{where}")
 
 
+def refuse_rows(name: str, bad: Any, what: str = "NaN or Inf") -> None:
+    """ValueError if a row of this mask is True."""
+    require_finite(name, int(bad.argmax()) if bad.any() else -1, what=what)
+
+
 def require_memory(
     memory_limit: int,
     least: int,

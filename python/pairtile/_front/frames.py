@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Values = NDArray[Any]
     Mask = NDArray[np.bool_]
 
-KINDS = ("number", "bool", "date", "category", "text", "list", "other")
 _NARROW = ("float16", "float32", "int8", "uint8")  # the engine's own; the rest becomes float64
 _PER_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 

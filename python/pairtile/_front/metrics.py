@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BIT_METRICS = tuple(name for name, metric in METRICS.items() if metric.on_bits)
 _LARGEST_P = 1024.0
 _ROWS = 4096  # looked at together
 

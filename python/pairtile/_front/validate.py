@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import Finite, first_infinite, require_finite
+from pairtile._backends.refusals import Finite, first_infinite, refuse_rows, require_finite
 from pairtile._backends.rows import Rows, is_csr, is_rows
 from pairtile._front import frames, scalars
 from pairtile._front.frames import Table
@@ -437,9 +437,7 @@ def weights(name: str, w: Any, n: int, *, signed: bool = False) -> NDArray[np.fl
     if a.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one per row, got {a.shape}")
     a = np.ascontiguousarray(a, dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(a))
-    if bad.size:
-        raise ValueError(f"{name} contains NaN or Inf; the first bad row is {bad[0]}")
+    refuse_rows(name, ~np.isfinite(a))
     if not signed and a.min() < 0:
         row = int(np.argmax(a < 0))
         raise ValueError(f"{name} must not be negative, got {a[row]} in row {row}")

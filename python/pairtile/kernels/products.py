@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.refusals import refuse_rows
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -41,9 +42,7 @@ def _columns(v: Any, m: int) -> Floats:
     if a.ndim not in (1, 2) or len(a) != m or 0 in a.shape:
         raise ValueError(f"v must have shape ({m},) or ({m}, c), a row per row of y; got {a.shape}")
     a = np.ascontiguousarray(a, dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(a).reshape(m, -1).all(axis=1))
-    if bad.size:
-        raise ValueError(f"v contains NaN or Inf; the first bad row is {bad[0]}")
+    refuse_rows("v", ~np.isfinite(a).reshape(m, -1).all(axis=1))
     return a
 
 
@@ -140,9 +139,7 @@ def _log_weights(log_weights: Any, m: int) -> tuple[Floats | None, float]:
     if a.shape != (m,):
         raise ValueError(f"log_weights must have shape ({m},), one per row of y, got {a.shape}")
     a = np.ascontiguousarray(a, dtype=np.float64)
-    bad = np.flatnonzero(np.isnan(a) | (a == np.inf))
-    if bad.size:
-        raise ValueError(f"log_weights contains NaN or +Inf; the first bad row is {bad[0]}")
+    refuse_rows("log_weights", np.isnan(a) | (a == np.inf), "NaN or +Inf")
     largest = float(a.max())
     return (a - largest if np.isfinite(largest) else a), largest
 

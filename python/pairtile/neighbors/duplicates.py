@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.refusals import refuse_rows
 from pairtile._backends.rows import Rows
 from pairtile._definitions.metrics import METRICS, finish
 from pairtile._front import metrics, scalars, validate
@@ -397,9 +398,7 @@ def _scores(keep: Any, n: int) -> Floats:
         raise ValueError(
             f"keep must have shape ({n},), a score for each row of x, got {scores.shape}"
         )
-    bad = ~np.isfinite(scores)
-    if bad.any():
-        raise ValueError(f"keep contains NaN or Inf; the first bad row is {bad.argmax()}")
+    refuse_rows("keep", ~np.isfinite(scores))
     return scores
 
 

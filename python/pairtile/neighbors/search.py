@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.refusals import refuse_rows
 from pairtile._front import metrics, scalars, validate
 from pairtile._front.categories import coded
 from pairtile._front.progress import reporting
@@ -112,10 +113,7 @@ def _times(
             )
         if a.dtype.kind not in "iuf":
             raise TypeError(f"{argument} must be integers or floats, got dtype {a.dtype}")
-        if a.dtype.kind == "f" and np.isnan(a).any():
-            raise ValueError(
-                f"{argument} contains NaN; the first bad row is {np.isnan(a).argmax()}"
-            )
+        refuse_rows(argument, np.isnan(a), "NaN")
         found.append(a)
     # int64 keeps nanosecond stamps apart that float64 would merge.
     whole = all(a.dtype.kind in "iu" and a.dtype != np.uint64 for a in found)
