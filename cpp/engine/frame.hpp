@@ -28,8 +28,8 @@ Frame raw_frame(int64_t d);
 // `centred` for what is invariant to translation. Both sources share one frame. Reads every row.
 Frame choose_frame(const Source& x, const Source& y, bool centred, Control& control);
 
-// The same from a sample of the rows, for who asks each row for its own error: all but the centre
-// and the scale is true of the sample alone.
+// The same from a sample of the rows. The centre and the scale are those of all rows as well; norms
+// and ranges are of the sample alone, so the error of a row must follow from its own norm.
 constexpr int64_t centre_sample = 4096;
 constexpr int64_t sample_bytes = int64_t{8} << 20;  // held of it at once
 Frame sample_frame(const Source& x, const Source& y, bool centred, int64_t most = centre_sample);

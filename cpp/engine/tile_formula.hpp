@@ -33,11 +33,11 @@ struct TileFormula {
     bool divide_by_union = false;  // argument = differing bits / bits set in either row
     double unit = 1.0;             // argument in packed units = unit · canonical ordered value
 
-    // |argument − unit · canonical value| <= slope·(a + b)^2 [squares], slope·(a + b) [other
-    // norms], with a, b the norms of the two rows, plus floor, plus what the residuals of rows
-    // packed more coarsely can amount to (Cauchy–Schwarz), plus `mapping`·(2(a + b) + mapping),
-    // where `mapping` bounds what reading rows through a linear map does to the length of a
-    // difference.
+    // |argument − unit · value| <= slope·s + floor + coarse + mapping·(2(a + b) + mapping)
+    //
+    // for rows of norms a and b, where s is (a + b)² of squares and a + b of other norms; `coarse`
+    // is what the residuals of rows packed more coarsely amount to (Cauchy–Schwarz); `mapping` is
+    // what reading rows through a linear map adds to the length of a difference, or takes from it.
     double slope = 0.0, floor = 0.0, mapping = 0.0;
     // Rows of a larger norm are beyond what canonical values can tell apart.
     double largest_norm = INFINITY;

@@ -158,8 +158,8 @@ struct Ops {
     void (*by_octave)(const T* tile, int64_t ld, int rows, int cols, T rate, const T* coefficients,
                       T* out, int64_t out_ld);
 
-    // out = offsets[j] + rates[j] · log kernel(tile); null for ones and zeros. Null for kernels
-    // that can be <= 0.
+    // out = offsets[j] + rates[j] · log kernel(tile). Null offsets are zeros, null rates ones; the
+    // function is null for kernels that can be <= 0.
     using LogKernelFn = void (*)(const T* tile, int64_t ld, int rows, int cols, const T* params,
                                  const T* rates, const T* offsets, T* out, int64_t out_ld);
     LogKernelFn log_kernel[static_cast<int>(KernelId::count)];

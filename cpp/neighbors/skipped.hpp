@@ -23,9 +23,9 @@ bool may_skip(const SearchRequest& request, int64_t k);
 std::unique_ptr<Skipping> choose_skipping(const SearchRequest& request, Screen& screen, int64_t k,
                                           const Pilot& pilot, Control& control);
 
-// The pairs that a search that skips tiles would compute for each query, by pilots of a small and
-// of a smaller part of both sets: what it takes less of both to see a row's neighbourhood grows by
-// the same power from the one to the other and on to all.
+// The pairs per query that a search which skips tiles would compute. Two pilots, of a small and of
+// a smaller part of both sets, give the power by which their number grows; it is taken to hold up
+// to the whole sets.
 double expected_pairs_per_row(int64_t queries, int64_t references, bool self, int64_t sample,
                               const Pilot& pilot, Control& control);
 

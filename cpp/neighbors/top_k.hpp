@@ -22,8 +22,9 @@ namespace pairtile {
 struct Shortlist {
     int64_t count = 0;
     int64_t due;  // the count at which the bound is lowered
-    // From this index on lose, as they come later: values equal to the bound where they are in
-    // order, or else copies of the common row, one of which was rescored and dropped.
+    // References from this index on that tie with the bound are dropped: of equal values the lower
+    // index wins. Where tile values are not in canonical order, that is said of copies of the
+    // common row alone, once one of them was rescored and dropped.
     uint32_t late = std::numeric_limits<uint32_t>::max();
     uint8_t common = 0;
 };
