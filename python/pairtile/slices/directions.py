@@ -318,5 +318,6 @@ def _unit_columns(directions: Any, dim: int, normalize: bool) -> NDArray[Any]:
             "pass normalize_directions=True to divide each by its length"
         )
     if allowed > _ROUNDED["float32"]:  # 16 bits: what was rounded had length 1
-        return wide / lengths
+        wide /= lengths
+        return wide
     return given if given.dtype.name == "float32" else wide
