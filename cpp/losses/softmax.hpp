@@ -1,5 +1,5 @@
-// Softmax losses over all pairs of logits: InfoNCE (rows), CLIP (rows and columns), SupCon and
-// NT-Xent (rows of one set), value and gradient, in two sweeps.
+// Softmax losses over all pairs of logits: InfoNCE (rows) and CLIP (rows and columns), value and
+// gradient, in two sweeps.
 #pragma once
 
 #include <optional>
@@ -89,11 +89,5 @@ struct SoftmaxSides {
 template <class T>
 void softmax_gradients(const LogitRequest& request, const SoftmaxOptions& options,
                        const SoftmaxSides& sides, SoftmaxLosses<T>& out);
-
-// The same of a triangle: of the rows of one set, none of which is compared with itself; options
-// are its positives, by labels.
-template <class T>
-void self_softmax_losses(const LogitRequest& request, const Positives& positives,
-                         SoftmaxLosses<T>& out);
 
 }  // namespace pairtile

@@ -1,5 +1,5 @@
-// What a backward sweep knows of each row (or column): its weight in the gradient and its
-// log-sum-exp, in the tile's type.
+// What a backward sweep knows of each row (or column): its weight in the gradient, its log-sum-exp
+// and what its positives add, in the tile's type.
 #pragma once
 
 #include <limits>
@@ -32,6 +32,24 @@ struct SoftmaxVectors {
     SoftmaxSide<T> from(size_t first) const {
         if (upstream.empty()) return {nullptr, nullptr, nullptr};
         return {upstream.data() + first, high.data() + first, low.data() + first};
+    }
+};
+
+// What the backward sweep knows of a side, and what its positives add.
+template <class T>
+struct SideWeights : SoftmaxVectors<T> {
+    std::vector<T> flat;  // off the weight of every pair that is not left out; empty: nothing
+    // A positive by itself has its weight at hand from the loss, in float64: p − 1 is tiny where
+    // the loss is. Of several, each has this share off its weight.
+    std::vector<T> positive, share;
+    std::vector<bool> single;
+
+    void resize(int64_t n) {
+        const size_t size = static_cast<size_t>(n);
+        SoftmaxVectors<T>::resize(n);
+        positive.assign(size, T(0));
+        share.assign(size, T(0));
+        single.assign(size, false);
     }
 };
 

@@ -12,6 +12,7 @@
 #include "kernels/gradient.hpp"
 #include "kernels/sums.hpp"
 #include "losses/pairs.hpp"
+#include "losses/self_softmax.hpp"
 #include "losses/sigmoid.hpp"
 #include "losses/softmax.hpp"
 #include "neighbors/index.hpp"

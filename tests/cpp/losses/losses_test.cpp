@@ -6,6 +6,7 @@
 #include "check.hpp"
 #include "losses/pairs.hpp"
 #include "losses/pulls.hpp"
+#include "losses/self_softmax.hpp"
 #include "losses/sigmoid.hpp"
 #include "losses/softmax.hpp"
 
