@@ -201,7 +201,6 @@ def matrix(
     check_finite: Finite = True,
     workers: int = 1,
     blocks: bool = False,
-    cuda_blocks: bool = False,
     sparse: bool = True,
     now: bool = True,
     sample: bool = False,
@@ -209,14 +208,13 @@ def matrix(
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
     With `blocks`, a set that is not in memory, or `sparse`, stays so, as `Rows` that are checked
-    when read; under the CUDA backend, which takes sets whole, only with `cuda_blocks`.
-    `metrics.resolve` refuses sparse ones of other metrics. With `now=False`, what is in memory is
-    left to the backend's knn to check. Of a `sample`, 1-D is one feature.
+    when read. `metrics.resolve` refuses sparse ones of other metrics. With `now=False`, what is in
+    memory is left to the backend's knn to check. Of a `sample`, 1-D is one feature.
     """
     x = table_of(name, x)
     in_memory = type(x) is np.ndarray
     outside = blocks and not in_memory and _stays_outside(x, sparse)
-    if outside and (cuda_blocks or choose.backend() != "cuda"):
+    if outside:
         shape = tuple(x.shape)
         _check_shape(name, (*shape, 1) if sample and len(shape) == 1 else shape)
         return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
@@ -281,22 +279,25 @@ def pair(x_name: str, x: Any, y_name: str, y: Any, **options: Any) -> tuple[Any,
     return a, b
 
 
-def streamed(x_name: str, a: Any, y_name: str, b: Any, memory_limit: int) -> tuple[Any, Any]:
+def streamed(
+    x_name: str, x: Any, y_name: str, y: Any, memory_limit: int, *, y_check: Finite = False
+) -> tuple[Any, Any]:
     """Host arrays that are too large for the GPU that is chosen as `Rows`; others as they are.
 
-    Of a pair that is read block by block then. Under a limit copies are part of it.
+    Of two sets, or of one where y is None; under a limit copies are part of it. They were looked
+    at, unless `y_check` says what y is to be searched for when it is read.
     """
-    if choose.backend() != "cuda":
-        return a, b
-    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
-        return a, b
-    if a.nbytes + b.nbytes <= choose.module(a).host_room(memory_limit):
-        return a, b
-    # which were looked at
-    first, second = (
-        Rows(name, s, s.dtype, check_finite=False) for name, s in ((x_name, a), (y_name, b))
+    given = {x_name: x} if y is None else {x_name: x, y_name: y}
+    if choose.backend() != "cuda" or not all(isinstance(s, np.ndarray) for s in given.values()):
+        return x, y
+    if sum(s.nbytes for s in given.values()) <= choose.module().host_room(memory_limit):
+        return x, y
+    checks = (False, y_check)
+    first, *second = (
+        Rows(name, s, s.dtype, check_finite=check)
+        for (name, s), check in zip(given.items(), checks, strict=False)
     )
-    return first, second
+    return first, second[0] if second else None
 
 
 def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:

@@ -262,19 +262,24 @@ def near_duplicates(
     metric_params, (x, y) = coded(metric, metric_params, x=x, y=y)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    a, b = _sets(x, y, metric, check_finite, workers)
+    a, b = _sets(x, y, metric, check_finite, workers, limit)
     measure = metrics.resolve(metric, metric_params, y=b, x=a)
     found = _pairs(a, b, measure, threshold, workers, limit, progress)
     return NearDuplicates(*map(validate.like(x, y), found))
 
 
-def _sets(x: Any, y: Any, metric: str, check_finite: bool, workers: int) -> tuple[Any, Any]:
+def _sets(
+    x: Any, y: Any, metric: str, check_finite: bool, workers: int, memory_limit: int
+) -> tuple[Any, Any]:
     options: Any = {
         "check_finite": metrics.finite(metric, check_finite), "workers": workers, "blocks": True,
     }  # fmt: skip
-    if y is None:
-        return validate.matrix("x", x, **options), None
-    return validate.pair("x", x, "y", y, **options)
+    a, b = (
+        (validate.matrix("x", x, **options), None)
+        if y is None
+        else validate.pair("x", x, "y", y, **options)
+    )
+    return validate.streamed("x", a, "y", b, memory_limit)
 
 
 def _pairs(
@@ -378,7 +383,7 @@ def deduplicate(
     metric_params, (x,) = coded(metric, metric_params, x=x)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    a, _ = _sets(x, None, metric, check_finite, workers)
+    a, _ = _sets(x, None, metric, check_finite, workers, limit)
     rule: str | Floats = keep if isinstance(keep, str) else _scores(keep, len(a))
     measure = metrics.resolve(metric, metric_params, x=a)
     pairs = _pairs(a, None, measure, threshold, workers, limit, progress)
@@ -524,7 +529,7 @@ def max_similarity(
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    q, r = point_sets("x", x, reference, check_finite=finite, workers=workers)
+    q, r = point_sets("x", x, reference, check_finite=finite, workers=workers, memory_limit=limit)
     measure = metrics.resolve(metric, metric_params, reference=r, x=q)
     wrap = validate.like(x, reference)
     if r is None and len(q) == 1:
@@ -601,7 +606,7 @@ def top_pairs(
     metric_params, (x,) = coded(metric, metric_params, x=x)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    a, _ = _sets(x, None, metric, check_finite, workers)
+    a, _ = _sets(x, None, metric, check_finite, workers, limit)
     rows = len(a)
     if n > rows * (rows - 1) // 2:
         raise ValueError(f"n={n} is too large: {rows} rows have {rows * (rows - 1) // 2} pairs")

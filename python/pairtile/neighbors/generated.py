@@ -169,6 +169,7 @@ def precision_recall_density_coverage(
     x, y = validate.pair(
         "real", real, "fake", fake, check_finite=finite, workers=workers, blocks=True
     )
+    x, y = validate.streamed("real", x, "fake", y, limit)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")
@@ -464,6 +465,7 @@ def authenticity(
     x, y = validate.pair(
         "real", real, "fake", fake, check_finite=finite, workers=workers, blocks=True
     )
+    x, y = validate.streamed("real", x, "fake", y, limit)
     enough_others(1, len(x), " of real")
     measure = metrics.resolve(metric, metric_params, itself=("real",), real=x, fake=y)
     with reporting(progress, len(x) * len(x), len(x) * len(y)) as (of_real, across):
@@ -540,6 +542,7 @@ def distance_to_closest_record(
     a, b = validate.pair(
         "x", x, "reference", reference, check_finite=finite, workers=workers, blocks=True
     )
+    a, b = validate.streamed("x", a, "reference", b, limit)
     measure = metrics.resolve(metric, metric_params, reference=b, x=a)
     dtype = scalars.float_dtype("distance_dtype", distance_dtype)
     with reporting(progress, len(a) * len(b)) as (report,):

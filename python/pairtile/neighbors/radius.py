@@ -159,7 +159,9 @@ def radius_count(
     scalars.choice("radius_of", radius_of, ("query", "reference"))
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    q, r = point_sets("queries", queries, reference, check_finite=finite, workers=workers)
+    q, r = point_sets(
+        "queries", queries, reference, check_finite=finite, workers=workers, memory_limit=limit
+    )
     over = validate.devices(devices, queries=q, reference=r)
     n, m = len(q), len(q if r is None else r)
     measure = metrics.resolve(metric, metric_params, reference=r, queries=q)
@@ -261,7 +263,9 @@ def radius_neighbors(
     finite = metrics.finite(metric, check_finite)
     workers = resolve_workers(workers)
     limit = scalars.memory_limit(memory_limit)
-    q, r = point_sets("queries", queries, reference, check_finite=finite, workers=workers)
+    q, r = point_sets(
+        "queries", queries, reference, check_finite=finite, workers=workers, memory_limit=limit
+    )
     measure = metrics.resolve(metric, metric_params, reference=r, queries=q)
     dtype = scalars.float_dtype("distance_dtype", distance_dtype)
     dtype = dtype or validate.working_dtype(q, q if r is None else r).name

@@ -49,7 +49,14 @@ class Neighbors(Result, _Neighbors):
 
 
 def point_sets(
-    name: str, queries: Any, reference: Any, *, check_finite: Finite, workers: int, now: bool = True
+    name: str,
+    queries: Any,
+    reference: Any,
+    *,
+    check_finite: Finite,
+    workers: int,
+    memory_limit: int,
+    now: bool = True,
 ) -> tuple[Any, Any]:
     """Queries, under the name of their argument, and references, None for a self-join.
 
@@ -57,13 +64,14 @@ def point_sets(
     """
     reference, queries = validate.aligned("reference", reference, name, queries)
     q = validate.matrix(name, queries, check_finite=check_finite, workers=workers, blocks=True)
-    if reference is None:
-        return q, None
-    r = validate.matrix(
-        "reference", reference, check_finite=check_finite, workers=workers, blocks=True, now=now
-    )
-    validate.check_alike(name, q, "reference", r)
-    return q, r
+    r = None
+    if reference is not None:
+        r = validate.matrix(
+            "reference", reference, check_finite=check_finite, workers=workers, blocks=True, now=now
+        )
+        validate.check_alike(name, q, "reference", r)
+    later = False if now else check_finite
+    return validate.streamed(name, q, "reference", r, memory_limit, y_check=later)
 
 
 def enough_others(k: int, n: int, of: str = "") -> None:
@@ -225,8 +233,9 @@ def _search(
     limit = scalars.memory_limit(memory_limit)
     finite = metrics.finite(metric, check_finite)
     q, r = point_sets(
-        name, queries, reference, check_finite=finite, workers=workers, now=finite == "but NaN"
-    )
+        name, queries, reference, check_finite=finite, workers=workers, memory_limit=limit,
+        now=finite == "but NaN",
+    )  # fmt: skip
     over = validate.devices(devices, **{name: q}, reference=r)
     n, m = len(q), len(q if r is None else r)
     enough_references(k, n, m, itself=r is None)

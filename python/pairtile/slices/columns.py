@@ -150,7 +150,7 @@ def column_statistics(
 def _arrays(x: Any, y: Any, checks: dict[str, Any]) -> tuple[list[str], list[int], Iterable[Any]]:
     """Names of the columns, how many steps they take, and the one pair that they are in."""
     framed = next((s for s in (x, y) if frames.is_frame(s) or frames.is_series(s)), None)
-    a, b = validate.pair("x", x, "y", y, blocks=True, cuda_blocks=True, sparse=False, **checks)
+    a, b = validate.pair("x", x, "y", y, blocks=True, sparse=False, **checks)
     d = a.shape[1]
     names = [f"x{j}" for j in range(d)] if framed is None else frames.names("x", framed)
     return names, [d * steps_of(a, b)], [(a, b)]

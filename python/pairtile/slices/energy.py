@@ -153,7 +153,7 @@ def sliced_energy(
     # gradients are as large as their samples, which may as well be read whole
     a, b = validate.pair(
         "x", x, "y", y, check_finite=check_finite, workers=workers, sample=True,
-        blocks=not return_gradient, cuda_blocks=True, sparse=False,
+        blocks=not return_gradient, sparse=False,
     )  # fmt: skip
     if not return_gradient:
         a, b = validate.streamed("x", a, "y", b, limit)

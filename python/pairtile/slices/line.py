@@ -111,7 +111,7 @@ def wasserstein_1d(
     on_sight = shows and choose.backend() == "native" and type(a) is type(b) is np.ndarray
     a, b = validate.pair(
         "x", a, "y", b, check_finite=check_finite and not on_sight, workers=workers, sample=True,
-        blocks=blocks, cuda_blocks=True, sparse=False,
+        blocks=blocks, sparse=False,
     )  # fmt: skip
     if not return_gradient:
         a, b = validate.streamed("x", a, "y", b, limit)

@@ -7,12 +7,20 @@ and references alike, so that a block either meets itself, or shares no row with
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.blocks.reading import BESIDE, load, within
+from pairtile._backends.blocks.reading import (
+    BESIDE,
+    block_bytes,
+    blocks,
+    in_host_memory,
+    load,
+    within,
+)
 from pairtile._backends.pairs import first_of, no_pairs, together
 from pairtile._backends.refusals import require_finite, require_memory
 from pairtile._backends.rows import Rows, spans
@@ -55,6 +63,19 @@ class _Cut(NamedTuple):
     engine: int  # bytes
 
 
+def _usual_memory() -> tuple[int, int]:
+    """Bytes in all where there is no limit, and those that the engine has a use for."""
+    if choose.backend() != "cuda":
+        return MEMORY_LIMIT, ENGINE_MEMORY
+    found: tuple[int, int] = choose.module().block_memory()
+    return found
+
+
+def _ahead() -> int:
+    """Blocks of references that are held: on a device the next one, too."""
+    return 2 if choose.backend() == "cuda" else 1
+
+
 def _cut(
     queries: Set,
     reference: Set | None,
@@ -68,13 +89,15 @@ def _cut(
     """The largest blocks within the limit, or half of them and many `neighbors` at once."""
     others = queries if reference is None else reference
     m = len(others)
-    per_query = bytes_per_query + (queries.row_bytes if isinstance(queries, Rows) else 0)
-    per_reference = others.row_bytes if isinstance(others, Rows) else 0
+    usual, most_engine = _usual_memory()
+    per_query = bytes_per_query + block_bytes(queries)
+    per_reference = _ahead() * block_bytes(others)
     engine = choose.module().least_memory(queries.shape[1], k)
-    least = engine + MERGED_BYTES * merged + per_query + per_reference
+    merging = 0 if choose.backend() == "cuda" else MERGED_BYTES * merged  # or on the host
+    least = engine + merging + per_query + per_reference
     require_memory(memory_limit, least, beside=BESIDE)
-    spare = max(memory_limit or MEMORY_LIMIT, least) - least
-    more = min(spare // 4, max(0, ENGINE_MEMORY - engine))
+    spare = max(memory_limit or usual, least) - least
+    more = min(spare // 4, max(0, most_engine - engine))
     engine, spare = engine + more, spare - more
     if neighbors:
         merged += spare // 2 // MERGED_BYTES
@@ -103,25 +126,29 @@ def _sweep(
     The references are None where a block of a self-join meets itself. Of such a join, blocks of
     columns before that one can be left out, or those after it.
     """
-    n, m = len(queries), len(queries if reference is None else reference)
+    others = queries if reference is None else reference
+    n, m = len(queries), len(others)
     for rows in spans(n, cut.queries):
         q: Any = None  # so that no block is held while the next one is read
-        q = load(queries, rows, workers)
-        for cols in spans(m, cut.references):
-            if (which == "earlier" and cols.start >= rows.stop) or (
-                which == "later" and cols.stop <= rows.start
-            ):
-                continue
-            r: Any = None
-            if reference is None and cols != rows:
-                r = load(queries, cols, workers)
-            elif reference is not None:
-                r = load(reference, cols, workers)
-            before = rows.start * m + len(q) * cols.start
-            pairs = len(q) * (cols.stop - cols.start)
-            visit(rows, cols, q, r, within(progress, before, pairs, n * m))
-            if progress is not None:
-                progress(before + pairs, n * m)
+        with closing(blocks(queries, [rows], workers)) as loaded:
+            q = next(loaded)
+        met = [
+            cols
+            for cols in spans(m, cut.references)
+            if not (which == "earlier" and cols.start >= rows.stop)
+            and not (which == "later" and cols.stop <= rows.start)
+        ]
+        read = [cols for cols in met if reference is not None or cols != rows]
+        with closing(blocks(others, read, workers)) as loaded:
+            for cols in met:
+                r: Any = None
+                if reference is not None or cols != rows:
+                    r = next(loaded)
+                before = rows.start * m + len(q) * cols.start
+                pairs = len(q) * (cols.stop - cols.start)
+                visit(rows, cols, q, r, within(progress, before, pairs, n * m))
+                if progress is not None:
+                    progress(before + pairs, n * m)
 
 
 def _merge(
@@ -181,19 +208,21 @@ def knn(
             values[:] = np.nan
         others = cols.stop - cols.start - (r is None)
         if others > 0:
-            found = backend.knn(
-                q,
-                r,
-                min(k, others),
-                metric,
-                dtype="ordered",
-                precision=precision,
-                earlier=earlier and r is None,
-                metric_params=metric_params,
-                workers=workers,
-                memory_limit=cut.engine,
-                progress=report,
-                **{name: _part(name, given, rows, cols) for name, given in predicates.items()},
+            found = in_host_memory(
+                backend.knn(
+                    q,
+                    r,
+                    min(k, others),
+                    metric,
+                    dtype="ordered",
+                    precision=precision,
+                    earlier=earlier and r is None,
+                    metric_params=metric_params,
+                    workers=workers,
+                    memory_limit=cut.engine,
+                    progress=report,
+                    **{name: _part(name, given, rows, cols) for name, given in predicates.items()},
+                )
             )
             _merge(values, indices[rows], found[0], found[1] + cols.start)
         if cols.stop == m or (earlier and r is None):
@@ -245,17 +274,19 @@ def radius_counts(
     def visit(
         rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
     ) -> None:
-        found = count(
-            q,
-            r,
-            metric,
-            None if query_radii is None else query_radii[rows],
-            None if reference_radii is None else reference_radii[cols],
-            per_reference=per_reference,
-            workers=workers,
-            memory_limit=cut.engine,
-            progress=report,
-            **options,
+        found = in_host_memory(
+            count(
+                q,
+                r,
+                metric,
+                None if query_radii is None else query_radii[rows],
+                None if reference_radii is None else reference_radii[cols],
+                per_reference=per_reference,
+                workers=workers,
+                memory_limit=cut.engine,
+                progress=report,
+                **options,
+            )
         )
         for total, counts, part in zip(totals, found, (rows, cols, rows, cols), strict=True):
             if total is not None:
@@ -304,15 +335,17 @@ def radius_neighbors(
         rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
     ) -> None:
         for some in _spans_of(indptr[rows.start : rows.stop + 1], cut.merged):
-            starts, numbers, ordered = search(
-                q[some],
-                q if r is None else r,
-                metric,
-                radii[rows][some],
-                ordered=True,
-                memory_limit=cut.engine,
-                progress=within(report, some.start, some.stop - some.start, len(q)),
-                **options,
+            starts, numbers, ordered = in_host_memory(
+                search(
+                    q[some],
+                    q if r is None else r,
+                    metric,
+                    radii[rows][some],
+                    ordered=True,
+                    memory_limit=cut.engine,
+                    progress=within(report, some.start, some.stop - some.start, len(q)),
+                    **options,
+                )
             )
             numbers += cols.start
             row = np.repeat(np.arange(rows.start, rows.stop)[some], np.diff(starts))
@@ -359,15 +392,17 @@ def pairs_within(
     def visit(
         rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
     ) -> None:
-        i, j, values = find(
-            q,
-            r,
-            metric,
-            limit,
-            metric_params=metric_params,
-            workers=workers,
-            memory_limit=cut.engine,
-            progress=report,
+        i, j, values = in_host_memory(
+            find(
+                q,
+                r,
+                metric,
+                limit,
+                metric_params=metric_params,
+                workers=workers,
+                memory_limit=cut.engine,
+                progress=report,
+            )
         )
         parts.append((i + rows.start, j + cols.start, values))
         if cols.stop == len(x if y is None else y):
@@ -403,15 +438,17 @@ def nearest_pairs(
         pairs = len(q) * (len(q) - 1) // 2 if r is None else len(q) * len(r)
         if not pairs:
             return
-        i, j, values = find(
-            q,
-            r,
-            min(count, pairs),
-            metric,
-            metric_params=metric_params,
-            workers=workers,
-            memory_limit=cut.engine,
-            progress=report,
+        i, j, values = in_host_memory(
+            find(
+                q,
+                r,
+                min(count, pairs),
+                metric,
+                metric_params=metric_params,
+                workers=workers,
+                memory_limit=cut.engine,
+                progress=report,
+            )
         )
         best = first_of([best, (i + rows.start, j + cols.start, values)], count)
 

@@ -34,13 +34,13 @@ from pairtile._backends.cuda.embeddings import (
 )
 from pairtile._backends.cuda.fidelity import distance_products, largest_radius_ratios
 from pairtile._backends.cuda.gradient import kernel_gradient
-from pairtile._backends.cuda.kernels import (
-    kernel_label_sums,
+from pairtile._backends.cuda.kernel_blocks import (
     kernel_logsumexp,
     kernel_matvec,
     kernel_row_sums,
     kernel_total,
 )
+from pairtile._backends.cuda.kernels import kernel_label_sums
 from pairtile._backends.cuda.loss_states import softmax_gradients, softmax_states
 from pairtile._backends.cuda.losses import (
     pair_losses,
@@ -77,12 +77,14 @@ from pairtile._backends.cuda.slices import (
 )
 from pairtile._backends.cuda.sphere import circle_distances
 from pairtile._backends.cuda.stein import stein_label_sums
+from pairtile._backends.cuda.streaming import block_memory, held_as, uploaded
 from pairtile._cuda import architectures
 
 __all__ = [
     "Index",
     "_cuda",
     "architectures",
+    "block_memory",
     "centre_rows",
     "circle_distances",
     "column_moments",
@@ -95,6 +97,7 @@ __all__ = [
     "farthest_of_group",
     "first_nonfinite",
     "group_medoids",
+    "held_as",
     "host_room",
     "joint_kernel_gradient",
     "joint_kernel_sums",
@@ -140,4 +143,5 @@ __all__ = [
     "softmax_states",
     "stein_label_sums",
     "supcon_losses",
+    "uploaded",
 ]

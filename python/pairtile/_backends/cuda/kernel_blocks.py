@@ -1,0 +1,135 @@
+"""Kernel sums of host arrays of any size: blocks of rows meet on the device, results are added.
+
+The functions of `kernels`, which hold both sets there, for what the device has no room for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pairtile._backends.blocks.reading import within
+from pairtile._backends.cuda import kernels
+from pairtile._backends.cuda.memory import device_of
+from pairtile._backends.cuda.streaming import meetings, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pairtile._front.progress import Report
+
+    Floats = NDArray[np.float64]
+    Term = tuple[float, str, tuple[float, ...]]
+
+
+def kernel_total(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    x_weights: Floats | None,
+    y_weights: Floats | None,
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> float:
+    """Sum over ordered pairs of w_i w_j k(x_i, y_j); y None: over i != j of x."""
+    if not too_large(x, y):
+        return kernels.kernel_total(x, y, terms, x_weights, y_weights, progress=progress, **options)
+    total = 0.0
+    of_others = x_weights if y is None else y_weights
+    for rows, cols, mine, theirs, report in _met(x, y, progress, ordered=False):
+        found = kernels.kernel_total(
+            mine, theirs, terms, _of(x_weights, rows),
+            None if theirs is None else _of(of_others, cols), progress=report, **options,
+        )  # fmt: skip
+        # of one set, pairs of two blocks count both ways
+        total += 2.0 * found if y is None and theirs is not None else found
+    return total
+
+
+def kernel_row_sums(
+    z: Any,
+    y: Any,
+    terms: Sequence[Term],
+    y_weights: Floats | None,
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> Any:
+    """Sum over j of w_j k(z_i, y_j), for each i."""
+    if not too_large(z, y):
+        return kernels.kernel_row_sums(z, y, terms, y_weights, progress=progress, **options)
+    sums = np.zeros(len(z))
+    for rows, cols, mine, theirs, report in _met(z, y, progress):
+        sums[rows] += kernels.kernel_row_sums(
+            mine, theirs, terms, _of(y_weights, cols), progress=report, **options
+        ).get()
+    return sums
+
+
+def kernel_matvec(
+    x: Any,
+    y: Any,
+    v: Any,
+    terms: Sequence[Term],
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> Any:
+    """Sum over j of k(x_i, y_j) v_jc, for each i and each column c."""
+    if not too_large(x, y, v):
+        return kernels.kernel_matvec(x, y, v, terms, progress=progress, **options)
+    out = np.zeros((len(x), v.shape[1]))
+    for rows, cols, mine, theirs, report in _met(x, y, progress):
+        out[rows] += kernels.kernel_matvec(
+            mine, theirs, v[cols], terms, progress=report, **options
+        ).get()
+    return out
+
+
+def kernel_logsumexp(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    log_weights: Floats | None,
+    rates: Floats | None,
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> Any:
+    """Log of the sum over j of e^w_j times the sum over terms of a_t k_t(x_i, y_j)^r_j."""
+    if not too_large(x, y):
+        return kernels.kernel_logsumexp(
+            x, y, terms, log_weights, rates, progress=progress, **options
+        )
+    sums = np.full(len(x), -np.inf)
+    for rows, cols, mine, theirs, report in _met(x, y, progress):
+        found = kernels.kernel_logsumexp(
+            mine, theirs, terms, _of(log_weights, cols), _of(rates, cols), progress=report,
+            **options,
+        )  # fmt: skip
+        sums[rows] = np.logaddexp(sums[rows], found.get())
+    return sums
+
+
+def _of(numbers: Floats | None, rows: slice) -> Floats | None:
+    return None if numbers is None else numbers[rows]
+
+
+def _met(
+    x: Any, y: Any, progress: Report | None, *, ordered: bool = True
+) -> Iterator[tuple[slice, slice, Any, Any, Report | None]]:
+    """Blocks that meet, their rows, and where each reports; progress in pairs."""
+    with device_of(x, y):
+        n, m = len(x), len(x if y is None else y)
+        whole = n * m if y is not None or ordered else n * (n + 1) // 2
+        done = 0
+        for rows, cols, mine, theirs in meetings(x, y, ordered=ordered):
+            pairs = len(mine) * (cols.stop - cols.start)
+            yield rows, cols, mine, theirs, within(progress, done, pairs, whole)
+            done += pairs
+            if progress is not None:
+                progress(done, whole)

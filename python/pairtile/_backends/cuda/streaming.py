@@ -1,0 +1,172 @@
+"""Rows that the device need not hold: blocks, each copied while the one before is worked on.
+
+    file or host memory -> two pinned buffers in turns -> a stream of copies -> one of two blocks
+
+What waits for files and copies is a thread of its own, beside the one that launches.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from pairtile._backends.cuda.memory import host_room
+from pairtile._backends.rows import spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+PINNED = 1 << 25  # bytes of either buffer: enough for the full rate of the bus
+_BLOCKS = 1 << 33  # of blocks and workspace together
+_WORKSPACE = 3 << 29  # what neighbours take by default
+
+
+class _Stopped(Exception):
+    """Ends a copy that nobody waits for any more."""
+
+
+def block_memory() -> tuple[int, int]:
+    """Bytes for blocks and workspace together without a limit, and most workspace of use."""
+    return min(host_room(0), _BLOCKS), _WORKSPACE
+
+
+def too_large(*sets: Any) -> bool:
+    """Whether the device should not hold copies of the host arrays among these sets."""
+    on_host = [a.nbytes for a in sets if isinstance(a, np.ndarray)]
+    return bool(on_host) and sum(on_host) > host_room(0)
+
+
+def held_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of a block; CuPy may lack bfloat16, and widening it is exact."""
+    return np.dtype(np.float32) if dtype.name == "bfloat16" else dtype.newbyteorder("=")
+
+
+def _pinned(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Page-locked host memory, which alone is copied while something else goes on."""
+    count = shape[0] * shape[1]
+    allocate = getattr(cupy.cuda, "alloc_pinned_memory", None)
+    if allocate is None:
+        return np.empty(shape, dtype)
+    return np.frombuffer(allocate(count * dtype.itemsize), dtype, count).reshape(shape)
+
+
+class _Copies:
+    """Copies of parts of a set to two blocks on the current device."""
+
+    def __init__(
+        self,
+        read: Callable[[slice], NDArray[Any]],
+        most: int,
+        d: int,
+        dtype: np.dtype[Any],
+        chunk: int,
+    ) -> None:
+        self._read, self._device = read, cupy.cuda.Device()
+        dtype = held_as(dtype)
+        row = d * dtype.itemsize
+        step = min(most, max(1, min(PINNED, most * row // 2) // row))
+        # whole chunks of a file, where they fit
+        self._step = step - step % chunk if step > chunk else step
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._buffers = [_pinned((self._step, d), dtype) for _ in range(2)]
+        self._emptied = [cupy.cuda.Event() for _ in self._buffers]
+        self._turn = 0
+        self.stopped = threading.Event()
+
+    def fill(self, block: Any, part: slice, free: Any) -> Any:
+        """Copy these rows to a block once it is free; the event after which they are there."""
+        with self._device:
+            self._stream.wait_event(free)
+            for rows in spans(part.stop - part.start, self._step):
+                if self.stopped.is_set():
+                    raise _Stopped
+                buffer = self._buffers[self._turn][: rows.stop - rows.start]
+                emptied = self._emptied[self._turn]
+                emptied.synchronize()
+                buffer[:] = self._read(slice(part.start + rows.start, part.start + rows.stop))
+                block[rows].set(buffer, stream=self._stream)
+                self._stream.record(emptied)
+                self._turn = 1 - self._turn
+            return self._stream.record()
+
+    def wait(self) -> None:
+        """Until nothing is copied any more."""
+        self._stream.synchronize()
+
+
+def uploaded(
+    read: Callable[[slice], NDArray[Any]],
+    parts: Sequence[slice],
+    d: int,
+    dtype: np.dtype[Any],
+    chunk: int = 1,
+) -> Generator[Any]:
+    """These rows on the current device, a part at a time, while the next one is on its way.
+
+    `read` gives some rows in host memory; `chunk` of them are stored together. A part is
+    overwritten when what the current stream was given before the next one was asked for is done.
+    """
+    if not parts:
+        return
+    most = max(part.stop - part.start for part in parts)
+    stream = cupy.cuda.get_current_stream()
+    blocks = [cupy.empty((most, d), held_as(dtype)) for _ in parts[:2]]
+    free = [stream.record() for _ in blocks]
+    copies = _Copies(read, most, d, dtype, chunk)
+    try:
+        with ThreadPoolExecutor(1) as reader:
+            try:
+                following = reader.submit(copies.fill, blocks[0], parts[0], free[0])
+                for turn, part in enumerate(parts):
+                    arrived = following.result()
+                    if turn + 1 < len(parts):
+                        other = (turn + 1) % 2
+                        following = reader.submit(
+                            copies.fill, blocks[other], parts[turn + 1], free[other]
+                        )
+                    stream.wait_event(arrived)
+                    yield blocks[turn % 2][: part.stop - part.start]
+                    free[turn % 2] = stream.record()
+            finally:
+                copies.stopped.set()
+    finally:
+        copies.wait()
+
+
+Pair = tuple[slice, slice, Any, Any]
+
+
+def meetings(x: NDArray[Any], y: NDArray[Any] | None, *, ordered: bool) -> Iterator[Pair]:
+    """Blocks of x and of y on the device, each of the one with each of the other; and their rows.
+
+    With y None, x with itself: None in place of the second block where a block meets itself, and
+    not those before it unless the pairs are `ordered`.
+    """
+    others = x if y is None else y
+    room = block_memory()[0] // 8  # one block of x, two of y, and as much again for the work
+    heights = [max(1, room // (a.shape[1] * held_as(a.dtype).itemsize)) for a in (x, others)]
+    if y is None:
+        heights[1] = heights[0]
+    for rows in spans(len(x), heights[0]):
+        with closing(_of(x, [rows])) as loaded:
+            mine = next(loaded)
+        parts = list(spans(len(others), heights[1]))
+        if y is None:
+            yield rows, rows, mine, None
+            parts = [
+                cols for cols in parts if cols.start > rows.start or (ordered and cols != rows)
+            ]
+        with closing(_of(others, parts)) as loaded:
+            for cols in parts:
+                yield rows, cols, mine, next(loaded)
+
+
+def _of(a: NDArray[Any], parts: Sequence[slice]) -> Generator[Any]:
+    return uploaded(lambda rows: a[rows], parts, a.shape[1], a.dtype)

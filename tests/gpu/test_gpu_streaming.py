@@ -1,0 +1,434 @@
+"""Sets that the device need not hold: the results of whole sets, and how blocks get there."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import pairtile as pt
+from backends import assert_same_bits, blocks_of, on_backend
+from gpu_data import data
+
+pytestmark = pytest.mark.gpu
+
+METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product", "manhattan")
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int8", "uint8")
+
+
+@pytest.fixture
+def cupy() -> Any:
+    return pytest.importorskip("cupy", exc_type=ImportError)
+
+
+@pytest.fixture
+def streaming(cupy: Any) -> Any:
+    from pairtile._backends.cuda import streaming
+
+    return streaming
+
+
+@pytest.fixture
+def on_cuda(cupy: Any) -> Iterator[None]:
+    with on_backend("cuda"):
+        yield
+
+
+class Stored:
+    """Nothing but a shape, a dtype and row slicing."""
+
+    def __init__(self, a: Any) -> None:
+        self._a, self.shape, self.dtype = a, a.shape, a.dtype
+
+    def __getitem__(self, rows: slice) -> Any:
+        return self._a[rows].copy()
+
+
+class Held:
+    """Most bytes of device memory at a time."""
+
+    def __init__(self, cupy: Any) -> None:
+        self.pool = cupy.cuda.MemoryPool()
+        self.most = 0
+
+    def __call__(self, size: int) -> Any:
+        memory = self.pool.malloc(size)
+        self.most = max(self.most, self.pool.used_bytes())
+        return memory
+
+
+@pytest.fixture
+def held(cupy: Any) -> Iterator[Held]:
+    before = cupy.cuda.get_allocator()
+    counted = Held(cupy)
+    cupy.cuda.set_allocator(counted)
+    yield counted
+    cupy.cuda.set_allocator(before)
+
+
+# --- Neighbours -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_neighbours_have_the_bits_of_the_whole(
+    streaming: Any, monkeypatch: pytest.MonkeyPatch, dtype: str, metric: str, itself: bool
+) -> None:
+    monkeypatch.setattr(streaming, "PINNED", 300)  # a few rows
+    x = data(70, 5, dtype)
+    y = None if itself else data(90, 5, dtype, 1)
+    wanted = pt.knn(x, y, 7, metric=metric)
+    radius = np.median(pt.kth_distance(x, y, 9, metric=metric))
+    stored = Stored(x), None if y is None else Stored(y)
+    calls: list[Callable[..., Any]] = [
+        lambda *sets: pt.knn(*sets, 7, metric=metric),
+        lambda *sets: pt.kth_distance(*sets, (3, 1), metric=metric),
+    ]
+    if metric != "inner_product":
+        calls += [
+            lambda *sets: pt.radius_count(*sets, radius, metric=metric),
+            lambda *sets: pt.radius_count(*sets, radius, metric=metric, radius_of="reference"),
+            lambda *sets: pt.radius_neighbors(*sets, radius, metric=metric),
+        ]
+    with on_backend("cuda"), blocks_of(33, 33 if itself else 20):
+        assert_same_bits(calls[0](*stored), wanted)
+    for call in calls[1:]:
+        wanted = call(x, y)
+        with on_backend("cuda"), blocks_of(33, 33 if itself else 20):
+            assert_same_bits(call(*stored), wanted)
+
+
+@pytest.mark.parametrize("layout", ["file", "columns", "big-endian", "int32", "csr"])
+def test_rows_of_any_layout(on_cuda: None, tmp_path: Any, layout: str) -> None:
+    x, y = data(40, 6, "float32"), data(70, 6, "float32", 1)
+    sets: dict[str, Callable[[], Any]] = {
+        "columns": lambda: Stored(np.asfortranarray(y)),
+        "big-endian": lambda: Stored(y.astype(">f4")),
+        "int32": lambda: Stored((10 * y).astype(np.int32)),
+    }
+    whole = (10 * y).astype(np.int32) if layout == "int32" else y
+    if layout == "file":
+        np.save(tmp_path / "y.npy", y)
+        given = np.load(tmp_path / "y.npy", mmap_mode="r")
+    elif layout == "csr":
+        given = pytest.importorskip("scipy.sparse").csr_matrix(y)
+    else:
+        given = sets[layout]()
+    with blocks_of(25, 30):
+        found = pt.knn(x, given, 4, metric="cosine")
+    with on_backend("auto"):
+        assert_same_bits(found, pt.knn(x, whole, 4, metric="cosine"))
+
+
+def test_predicates_go_with_their_rows(on_cuda: None) -> None:
+    x, y = data(60, 4, "float32"), data(80, 4, "float32", 1)
+    rng = np.random.default_rng(0)
+    options: dict[str, Any] = {
+        "query_groups": rng.integers(0, 3, 60), "reference_groups": rng.integers(0, 3, 80),
+        "group_rule": "different", "reference_mask": rng.random(80) < 0.5,
+        "query_times": rng.integers(0, 9, 60), "reference_times": rng.integers(0, 9, 80),
+    }  # fmt: skip
+    with blocks_of(17, 23):
+        found = pt.knn(Stored(x), Stored(y), 12, **options)
+    assert (found.indices < 0).any()
+    with on_backend("auto"):
+        assert_same_bits(found, pt.knn(x, y, 12, **options))
+
+
+def test_near_duplicates_and_generated_sets(on_cuda: None) -> None:
+    x, y = data(60, 4, "float32"), data(80, 4, "float32", 1)
+    calls: list[Callable[[Any, Any], Any]] = [
+        lambda a, b: pt.near_duplicates(a, b, threshold=0.9),
+        lambda a, _: pt.deduplicate(a, threshold=0.9, keep="medoid").keep,
+        lambda a, _: pt.top_pairs(a, 20),
+        lambda a, b: pt.max_similarity(a, b),
+        lambda a, b: pt.precision_recall_density_coverage(a, b),
+        lambda a, b: pt.authenticity(a, b),
+        lambda a, b: pt.distance_to_closest_record(a, b),
+    ]
+    for call in calls:
+        with blocks_of(25, 30):
+            found = call(Stored(x), Stored(y))
+        with on_backend("auto"):
+            assert_same_bits(found, call(x, y))
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_host_arrays_beyond_the_device(
+    cupy: Any, streaming: Any, held: Held, limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device holds less than the limit and less than the sets, and the result is the same."""
+    from pairtile._backends import cuda as backend
+
+    most = 500_000
+    if not limited:
+        monkeypatch.setattr(backend, "host_room", lambda limit: most)
+        monkeypatch.setattr(backend, "block_memory", lambda: (most, most))
+    more: dict[str, Any] = {"memory_limit": most} if limited else {}
+    x, y = data(60, 600, "float32"), data(400, 600, "float32", 1)
+    for call in (
+        lambda a, b, **m: pt.knn(a, b, 3, **m),
+        lambda _, b, **m: pt.knn(b, k=3, **m),
+        lambda a, b, **m: pt.radius_count(a, b, 34.0, **m),
+        lambda a, b, **m: pt.radius_neighbors(a, b, 33.5, **m),
+    ):
+        wanted = call(x, y)
+        held.most = held.pool.used_bytes()
+        before = held.most
+        with on_backend("cuda"):
+            found = call(x, y, **more)
+        assert 0 < held.most - before < most < y.nbytes
+        assert_same_bits(found, wanted)
+
+
+def test_references_are_looked_at_when_they_are_read(on_cuda: None) -> None:
+    x, y = data(30, 400, "float32"), data(90, 400, "float32", 1)
+    y[57, 2] = np.nan
+    for given in (y, Stored(y)):
+        with blocks_of(10, 20), pytest.raises(ValueError, match="first bad row is 57"):
+            pt.knn(x, given, 3, memory_limit=100_000)
+    with blocks_of(10, 20):  # and what comes after is served
+        assert len(pt.knn(x, Stored(y[:50]), 3).indices) == 30
+
+
+def test_a_limit_too_small_says_what_is_needed(on_cuda: None) -> None:
+    x = Stored(data(60, 5, "float32"))
+    with pytest.raises(ValueError, match="needs at least") as caught:
+        pt.knn(x, k=3, memory_limit=1)
+    least = int(str(caught.value).split("at least ")[1].split()[0])
+    found = pt.knn(x, k=3, memory_limit=least)
+    with on_backend("auto"):
+        assert_same_bits(found, pt.knn(x, k=3))
+
+
+# --- Kernel sums ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_kernel_sums_beyond_the_device(
+    streaming: Any, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[slice] = []
+    copied = streaming.uploaded
+    monkeypatch.setattr(
+        streaming, "uploaded", lambda *told: served.extend(told[1]) or copied(*told)
+    )
+    monkeypatch.setattr(streaming, "host_room", lambda limit: 9_000)
+    # an eighth is for a block
+    blocks = 80_000 if dtype == "float64" else 40_000
+    monkeypatch.setattr(streaming, "block_memory", lambda: (blocks, 0))
+    monkeypatch.setattr(streaming, "PINNED", 1000)
+    x, y = data(300, 16, dtype), data(400, 16, dtype, 1)
+    rng = np.random.default_rng(0)
+    v, w = rng.random(300), rng.random(400)
+    kernel = pt.Gaussian(3.0) + 0.5 * pt.Laplace(2.0)
+    calls: list[Callable[[Any, Any], Any]] = [
+        lambda a, b: pt.mmd(a, b, kernel=kernel),
+        lambda a, b: pt.mmd(a, b, kernel=kernel, x_weights=v, y_weights=w, estimator="biased"),
+        lambda a, b: pt.energy_distance(a, b, y_weights=w),
+        lambda a, b: pt.kernel_sum(a, b, kernel="linear", x_weights=v, y_weights=w),
+        lambda a, _: pt.kernel_sum(a, kernel=kernel, x_weights=v, exclude_diagonal=True),
+        lambda a, b: pt.witness(b, a, b, kernel=kernel),
+        lambda a, b: pt.kernel_matvec(a, b, np.stack([w, w**2], axis=1), kernel=kernel),
+        lambda a, b: pt.kernel_logsumexp(a, b, kernel=pt.Gaussian(3.0), log_weights=w),
+        lambda a, _: pt.kernel_logsumexp(a, kernel=pt.Gaussian(3.0)),
+    ]
+    for call in calls:
+        wanted = call(x, y)
+        served.clear()
+        with on_backend("cuda"):
+            found = call(x, y)
+        assert len(served) > 3
+        assert type(found) is type(wanted)
+        rtol, atol = (1e-11, 1e-13) if dtype == "float64" else (2e-5, 1e-7)
+        np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol)
+
+
+# --- Blocks ---------------------------------------------------------------------------------------
+
+
+class Late:
+    """Streams and events of which nothing is done before somebody has to wait for it."""
+
+    def __init__(self, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        late = self
+        self.copied = 0  # bytes, on a stream
+        stream_of, event_of = cupy.cuda.Stream, cupy.cuda.Event
+        fill = cupy.ndarray.set
+
+        class Event(event_of):
+            queue: Any = None
+            marked = False
+
+            def synchronize(self) -> None:
+                if self.queue is not None:
+                    late.run(self.queue, self)
+
+        class Stream(stream_of):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                self.queue: deque[Any] = deque()
+
+            def record(self, event: Any = None) -> Any:
+                event = event or Event()
+                event.queue = self.queue
+                self.queue.append(event)
+                return event
+
+            def wait_event(self, event: Any) -> None:
+                pass
+
+            def synchronize(self) -> None:
+                late.run(self.queue, None)
+
+        def set_later(a: Any, values: Any, stream: Any = None) -> None:
+            late.copied += values.nbytes
+            stream.queue.append(lambda: fill(a, values))
+
+        now = type(cupy.cuda.get_current_stream())
+        monkeypatch.setattr(cupy.cuda, "Stream", Stream)
+        monkeypatch.setattr(cupy.cuda, "Event", Event)
+        monkeypatch.setattr(cupy.ndarray, "set", set_later)
+        monkeypatch.setattr(now, "wait_event", lambda _, event: event.synchronize(), raising=False)
+
+    @staticmethod
+    def run(queue: Any, until: Any) -> None:
+        """What was queued, up to an event; one that is passed stays passed."""
+        if until is not None and until not in queue:
+            return
+        while queue:
+            step = queue.popleft()
+            if step is until:
+                return
+            if callable(step):
+                step()
+
+
+@pytest.mark.parametrize("pinned", [64, 100, 10_000])
+def test_copies_may_come_late(
+    cupy: Any, streaming: Any, monkeypatch: pytest.MonkeyPatch, pinned: int
+) -> None:
+    """A buffer is filled again when its copy is done, and a block is used when it is there."""
+    monkeypatch.setattr(streaming, "PINNED", pinned)
+    late = Late(cupy, monkeypatch)
+    x = data(200, 4, "float32")
+    parts = [slice(0, 50), slice(50, 100), slice(100, 133), slice(133, 134), slice(150, 200)]
+    with closing(streaming.uploaded(lambda rows: x[rows], parts, 4, x.dtype)) as blocks:
+        for part, block in zip(parts, blocks, strict=True):
+            np.testing.assert_array_equal(block.get(), x[part])
+    assert late.copied == 16 * sum(part.stop - part.start for part in parts)
+
+
+def test_a_block_is_overwritten_after_the_work_on_it(
+    cupy: Any, streaming: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copies wait for what was launched before the next block was asked for."""
+    told: list[Any] = []
+    stream_of = cupy.cuda.Stream
+
+    class Stream(stream_of):
+        def wait_event(self, event: Any) -> None:
+            told.append(("waits for", event))
+
+    current = cupy.cuda.get_current_stream()
+    record = type(current).record
+
+    def recorded(self: Any, event: Any = None) -> Any:
+        event = record(self, event)
+        if self is current:
+            told.append(("work until", event))
+        return event
+
+    monkeypatch.setattr(type(current).__mro__[-2], "record", recorded)
+    monkeypatch.setattr(cupy.cuda, "Stream", Stream)
+    x = data(40, 4, "float32")
+    parts = [slice(i, i + 10) for i in range(0, 40, 10)]
+    with closing(streaming.uploaded(lambda rows: x[rows], parts, 4, x.dtype)) as blocks:
+        for part, _ in zip(parts, blocks, strict=True):
+            told.append(("works on", part.start))
+    work = [event for what, event in told if what == "work until"]
+    waits = [event for what, event in told if what == "waits for"]
+    # two that were free from the start, then each after the block before last
+    assert waits == work[: len(parts)]
+    assert told.index(("works on", 0)) < told.index(("work until", work[2]))
+    assert told.index(("works on", 10)) < told.index(("work until", work[3]))
+
+
+def test_the_next_block_is_read_beside_the_work_on_one(cupy: Any, streaming: Any) -> None:
+    import threading
+
+    x = data(30, 4, "float32")
+    second = threading.Event()
+
+    def read(rows: slice) -> Any:
+        if rows.start == 10:
+            second.set()
+        return x[rows]
+
+    parts = [slice(i, i + 10) for i in range(0, 30, 10)]
+    with closing(streaming.uploaded(read, parts, 4, x.dtype)) as blocks:
+        next(blocks)
+        assert second.wait(30)  # which nobody has asked for
+
+
+def test_two_blocks_and_two_buffers_are_held(
+    cupy: Any, streaming: Any, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def allocate(size: int) -> Any:
+        asked.append(size)
+        return bytearray(size)
+
+    monkeypatch.setattr(cupy.cuda, "alloc_pinned_memory", allocate, raising=False)
+    x = data(1000, 4, "float32")
+    parts = [slice(i, i + 100) for i in range(0, 1000, 100)]
+    before = held.pool.used_bytes()
+    with closing(streaming.uploaded(lambda rows: x[rows], parts, 4, x.dtype)) as blocks:
+        for part, block in zip(parts, blocks, strict=True):
+            np.testing.assert_array_equal(block.get(), x[part])
+    assert held.most - before <= 2 * 1600
+    assert asked == [800, 800]
+
+
+def test_chunks_are_read_whole(cupy: Any, streaming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "PINNED", 16 * 25)
+    x, seen = data(100, 4, "float32"), []
+
+    def read(rows: slice) -> Any:
+        seen.append((rows.start, rows.stop))
+        return x[rows]
+
+    with closing(streaming.uploaded(read, [slice(0, 100)], 4, x.dtype, 10)) as blocks:
+        np.testing.assert_array_equal(next(blocks).get(), x)
+    assert seen == [(i, i + 20) for i in range(0, 100, 20)]
+
+
+def test_errors_of_reading_and_of_work_end_it(cupy: Any, streaming: Any) -> None:
+    x = data(40, 4, "float32")
+    parts = [slice(i, i + 10) for i in range(0, 40, 10)]
+
+    def read(rows: slice) -> Any:
+        if rows.start == 20:
+            raise OSError("no such sector")
+        return x[rows]
+
+    with pytest.raises(OSError, match="no such sector"):
+        for _ in streaming.uploaded(read, parts, 4, x.dtype):
+            pass
+    blocks = streaming.uploaded(lambda rows: x[rows], parts, 4, x.dtype)
+    next(blocks)
+    blocks.close()
+    assert list(streaming.uploaded(read, [], 4, x.dtype)) == []
+
+
+def test_bfloat16_is_widened(cupy: Any, streaming: Any) -> None:
+    x = data(20, 4, "bfloat16")
+    assert streaming.held_as(x.dtype) == np.float32
+    found = next(streaming.uploaded(lambda rows: x[rows], [slice(0, 20)], 4, x.dtype))
+    np.testing.assert_array_equal(found.get(), x.astype(np.float32))
+    assert x.dtype == ml_dtypes.bfloat16
