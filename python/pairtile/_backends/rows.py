@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 1 << 24  # bytes of rows read at a time
+# what arrays in some memory have, sparse ones and frames
+_IN_MEMORY = (
+    "__array_interface__", "__cuda_array_interface__", "__dlpack__", "toarray", "iloc",
+)  # fmt: skip
 
 
 def spans(n: int, block: int = 256) -> Iterator[slice]:
@@ -41,7 +45,7 @@ def is_rows(x: Any) -> bool:
     """
     if isinstance(x, np.ndarray):
         return isinstance(x, np.memmap) and getattr(x, "_mmap", None) is not None
-    if any(hasattr(x, name) for name in ("__array_interface__", "__dlpack__", "toarray", "iloc")):
+    if any(hasattr(x, name) for name in _IN_MEMORY):
         return False
     return hasattr(x, "shape") and hasattr(x, "__getitem__") and _has_numpy_dtype(x)
 

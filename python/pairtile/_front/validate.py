@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_CUDA_KINDS = (2, 13)  # DLPack's numbers of device memory and of managed memory
 _ENGINE_DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 
 
@@ -46,6 +47,28 @@ def _is_torch(x: object) -> bool:
 def _is_cupy(x: object) -> bool:
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(x, cupy.ndarray)
+
+
+def _is_adopted(x: object) -> bool:
+    """Whether an array of some other library says that it is in the memory of a CUDA device."""
+    if hasattr(x, "__dlpack_device__"):
+        return x.__dlpack_device__()[0] in _CUDA_KINDS
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def _adopted(name: str, x: Any) -> Any:
+    """Such an array as one of CuPy's on the same memory."""
+    choose.require_cuda(name)
+    import cupy
+
+    if not hasattr(x, "__dlpack__"):
+        return cupy.asarray(x)
+    try:
+        return cupy.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError, ValueError):  # a dtype that DLPack lacks
+        if not hasattr(x, "__cuda_array_interface__"):
+            raise
+        return cupy.asarray(x)
 
 
 def _detached(name: str, x: Any) -> Any:
@@ -150,6 +173,8 @@ def array(name: str, x: Any) -> NDArray[Any]:
         x = _from_torch(name, x)
     elif _is_cupy(x):
         choose.require_cuda(name)
+    elif _is_adopted(x):
+        x = _adopted(name, x)
     elif isinstance(x, np.ma.MaskedArray):
         masked = np.count_nonzero(np.ma.getmaskarray(x))
         if masked:
@@ -307,12 +332,16 @@ def check_alike(x_name: str, a: Any, y_name: str, b: Any) -> None:
             f"{x_name} has {a.shape[1]} columns and {y_name} has {b.shape[1]}; "
             "both need the same features"
         )
-    if type(a) is not type(b) and _is_cupy(a) != _is_cupy(b):
-        where = {True: "on a CUDA device", False: "in host memory"}
-        raise TypeError(
-            f"{x_name} is {where[_is_cupy(a)]} and {y_name} {where[_is_cupy(b)]}; "
-            "both must be on one device"
-        )
+    if type(a) is type(b) is np.ndarray:
+        return
+    x_place, y_place = _place(a), _place(b)
+    if x_place != y_place:
+        raise TypeError(f"{x_name} is {x_place} and {y_name} {y_place}; both must be on one device")
+
+
+def _place(a: Any) -> str:
+    """Where a validated set is."""
+    return f"on CUDA device {a.device.id}" if _is_cupy(a) else "in host memory"
 
 
 def near_one(*arrays: Any) -> tuple[list[Any], float]:
@@ -360,18 +389,29 @@ def narrowed(values: Any, dtype: Any) -> Any:
         return values.astype(dtype)
 
 
-def like(*inputs: Any) -> Callable[[Any], Any]:
-    """How an array result leaves: as the first torch or CuPy input is, else as it is.
+def _sets_kind(x: object) -> bool:
+    """Whether results are of the kind of this input."""
+    return _is_torch(x) or _is_cupy(x) or _is_adopted(x)
 
-    Pass the inputs as the user gave them; apply what is returned to each array result.
+
+def like(*inputs: Any) -> Callable[[Any], Any]:
+    """How an array result leaves: as the first input that is of torch or on a device, or as it is.
+
+    Pass the inputs as the user gave them; apply what is returned to each array result. Arrays of a
+    library whose namespace is known have results of that library, others of CuPy.
     """
-    given = next(
-        (x for x in inputs if type(x) is not np.ndarray and (_is_torch(x) or _is_cupy(x))), None
-    )
+    given = next((x for x in inputs if type(x) is not np.ndarray and _sets_kind(x)), None)
     if given is None:
         return lambda result: result
     if _is_cupy(given):
         return lambda result: _to_cupy(result, given.device)
+    if not _is_torch(given):
+        device = _adopted("the input", given).device
+        namespace = getattr(given, "__array_namespace__", None)
+        if namespace is None:
+            return lambda result: _to_cupy(result, device)
+        back = namespace().from_dlpack
+        return lambda result: None if result is None else back(_to_cupy(result, device))
     torch = sys.modules["torch"]
 
     def to_tensor(result: Any) -> Any:
@@ -405,6 +445,8 @@ def host(x: Any, name: str = "argument") -> NDArray[Any]:
         x = _from_torch(name, _detached(name, x).cpu())
     elif _is_cupy(x):
         x = x.get()
+    elif type(x) is not np.ndarray and _is_adopted(x):
+        x = _adopted(name, x).get()
     a: NDArray[Any] = np.asarray(x)
     if a.dtype.kind == "O" and frames.is_series(x):  # of nullable numbers, or of strings
         a = np.asarray(a.tolist())

@@ -31,7 +31,7 @@ def device_of(*arrays: Any, limited: bool = False) -> Iterator[None]:
     """
     found = {a.device.id for a in arrays if a is not None and not isinstance(a, np.ndarray)}
     if len(found) > 1:
-        raise ValueError(f"arrays are on the CUDA devices {sorted(found)}; they must be on one")
+        raise TypeError(f"arrays are on CUDA devices {sorted(found)}; they must be on one")
     device = cupy.cuda.Device(found.pop() if found else None)
     with device:
         try:
