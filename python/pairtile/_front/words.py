@@ -11,6 +11,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pairtile._front import streams
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -115,12 +117,16 @@ def keyword_hint(word: str, ours: Sequence[str]) -> str:
 
 
 def hinted(function: Public, name: str) -> Public:
-    """The function itself, but that a wrong keyword is an error which names the right one."""
+    """The function itself, but that a wrong keyword is an error which names the right one.
+
+    With torch tensors it works on torch's stream.
+    """
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with streams.of_tensors((*args, *kwargs.values())):
+                return function(*args, **kwargs)
         except TypeError as error:
             inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
             ours = inspect.signature(function).parameters
