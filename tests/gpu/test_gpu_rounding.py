@@ -23,12 +23,11 @@ def exponent(value: float) -> int:
     return int(np.frexp(value)[1]) - 1 if value else -132
 
 
-def dot(x: Any, y: Any, terms: int, bits: int) -> float:
-    """x·y of bfloat16 numbers: exact products, `terms` of them and the sum so far at a time.
+def dot(x: Any, y: Any, terms: int, bits: int, total: float = 0.0) -> float:
+    """total + x·y of bfloat16 numbers: products exact, `terms` and the sum so far at a time.
 
     A product counts as large as the exponents of its factors say.
     """
-    total = 0.0
     for first in range(0, len(x), terms):
         pairs = [(float(a), float(b)) for a, b in zip(x, y, strict=True)][first : first + terms]
         largest = max([exponent(total), *(exponent(a) + exponent(b) for a, b in pairs)])
@@ -74,15 +73,27 @@ def test_it_is_not_float32() -> None:
 
 
 @pytest.mark.oracle("mmasim")
-@pytest.mark.parametrize(("rule", "arch"), [("8.x", "Ampere"), ("9.0", "Hopper")])
-def test_the_rule_is_that_of_mmasim(rule: str, arch: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "arch", "instruction", "shape"),
+    [
+        ("8.x", "Ampere", "MMA", "m16n8k16.f32.bf16.bf16.f32"),
+        ("9.0", "Hopper", "MMA", "m16n8k16.f32.bf16.bf16.f32"),
+        ("9.0", "Hopper", "WGMMA", "m64n128k16.f32.bf16.bf16"),
+    ],
+)
+def test_the_rule_is_that_of_mmasim(rule: str, arch: str, instruction: str, shape: str) -> None:
+    """Of one instruction, of chains of them, and from sums of any size and sign."""
     import torch
     from mmasim.nv_ptx import sim as simulated
 
-    mma = simulated.MMA(arch, "m16n8k16.f32.bf16.bf16.f32")
+    unit = getattr(simulated, instruction)(arch, shape)
+    rng = np.random.default_rng(8)
     for seed in range(40):
-        x, y = operands(seed, 16)
+        chain = 1 + seed // 4 % 5
+        x, y = operands(seed, 16 * chain)
+        start = np.float32(rng.normal() * 2.0 ** rng.integers(-30, 12)) if seed % 3 else 0.0
         a, b = (torch.tensor(v.astype(np.float32)).bfloat16() for v in (x, y))
-        c = torch.zeros(16, 8)
-        found = mma(a.repeat(16, 1), b[:, None].repeat(1, 8), c)
-        np.testing.assert_array_equal(found.numpy(), np.full((16, 8), dot(x, y, *RULES[rule])))
+        total = torch.tensor(start, dtype=torch.float32)
+        for first in range(0, len(x), 16):
+            total = unit.dpa(a[first : first + 16], b[first : first + 16], total)
+        assert float(total) == dot(x, y, *RULES[rule], float(start))
