@@ -221,6 +221,11 @@ def evaluate_diagonal(a: Floats, terms: Sequence[Term]) -> Floats:
     return _sum_of(terms, argument, len(a))
 
 
+def reads_rows(terms: Sequence[Term]) -> bool:
+    """Whether the kernel of a row with itself depends on the row."""
+    return any(KERNELS[name].argument in (dot, cosine) for _, name, _ in terms)
+
+
 def evaluate_pairs(a: Floats, b: Floats, terms: Sequence[Term]) -> Floats:
     """The kernel of row i of a with row i of b, for every i."""
 

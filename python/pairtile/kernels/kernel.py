@@ -17,7 +17,13 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._backends.rows import spans
-from pairtile._definitions.kernels import KERNELS, evaluate, evaluate_diagonal, evaluate_pairs
+from pairtile._definitions.kernels import (
+    KERNELS,
+    evaluate,
+    evaluate_diagonal,
+    evaluate_pairs,
+    reads_rows,
+)
 from pairtile._front import scalars, validate, words
 from pairtile._front.progress import reporting
 from pairtile._front.threads import resolve_workers
@@ -711,7 +717,12 @@ def _matrix(
 
 
 def diagonal(x: NDArray[Any], terms: Sequence[Term]) -> NDArray[np.float64]:
-    """k(x_i, x_i) for each row, in O(n d) operations and O(n) memory."""
+    """k(x_i, x_i) for each row, in O(n d) operations and O(n) memory.
+
+    Rows are read, and fetched from a GPU, only where a kernel is of products.
+    """
+    if not reads_rows(terms):
+        return np.full(len(x), evaluate_diagonal(np.zeros((1, 1)), terms))
     out = np.empty(len(x))
     step = max(1, (1 << 18) // x.shape[1])
     for start in range(0, len(x), step):
