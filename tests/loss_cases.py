@@ -9,11 +9,24 @@ import scipy.sparse
 
 import pairtile as pt
 from loss_oracle import Wanted, wanted
+from pairtile._definitions.softmax import SoftmaxOptions, SoftmaxSides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Options = Callable[[np.random.Generator, int, int], dict[str, Any]]
+
+
+def of_seam(function: Any, x: Any, y: Any, scale: float, **given: Any) -> Any:
+    """A softmax function of a backend, whose options and states are among the arguments by name."""
+
+    def taken(kind: Any) -> Any:
+        return kind(**{name: given.pop(name) for name in kind._fields if name in given})
+
+    told = [taken(SoftmaxOptions)]
+    if "row_states" in given:
+        told.append(taken(SoftmaxSides))
+    return function(x, y, scale, *told, **given)
 
 
 class Case(NamedTuple):

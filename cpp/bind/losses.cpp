@@ -74,17 +74,20 @@ struct Gradients {
     }
 };
 
-// A sparse matrix of so many rows, checked.
+// A sparse matrix of so many rows, checked: row pointers, columns and perhaps weights, which the
+// tuple keeps alive.
 struct Sparse {
     const int64_t *indptr = nullptr, *columns = nullptr;
-    int64_t entries = 0;
+    const double* weights = nullptr;
 
-    Sparse(const py::object& pointers, const py::object& indices, int64_t rows, int64_t cols,
-           const char* name) {
-        if (pointers.is_none()) return;
-        indptr = vector_of<int64_t>(pointers, rows + 1, name);
-        entries = indptr[rows];
-        columns = vector_of<int64_t>(indices, entries, name);
+    Sparse(const py::tuple& parts, bool weighted, int64_t rows, int64_t cols, const char* name) {
+        if (parts.size() != (weighted ? 3 : 2)) {
+            throw py::value_error(std::string(name) + " has the wrong number of parts");
+        }
+        if (py::object(parts[0]).is_none()) return;
+        indptr = vector_of<int64_t>(parts[0], rows + 1, name);
+        const int64_t entries = indptr[rows];
+        columns = vector_of<int64_t>(parts[1], entries, name);
         bool sound = indptr[0] == 0;
         for (int64_t i = 0; i < rows && sound; ++i) {
             sound = indptr[i] <= indptr[i + 1] && indptr[i + 1] <= entries;
@@ -94,8 +97,50 @@ struct Sparse {
             }
         }
         if (!sound) throw py::value_error(std::string(name) + " is no matrix of sorted columns");
+        if (weighted) weights = vector_of<double>(parts[2], entries, name);
     }
 };
+
+// Those of Python (_definitions/softmax.py), which keep alive what these point to.
+SoftmaxOptions softmax_options(const py::object& given, int64_t n, int64_t m) {
+    const auto vector = [&](const char* name, int64_t length) {
+        return vector_of<double>(given.attr(name), length, name);
+    };
+    const auto number = [&](const char* name) { return given.attr(name).cast<double>(); };
+    const auto pairs = [&](const char* name) -> PairList {
+        const Sparse list(given.attr(name), false, n, m, name);
+        return {list.indptr, list.columns};
+    };
+    const Sparse positives(given.attr("positives"), true, n, m, "positives");
+    SoftmaxOptions options;
+    options.positives.targets = vector_of<int64_t>(given.attr("targets"), n, "targets");
+    options.positives.row_labels = vector("row_labels", n);
+    options.positives.col_labels = vector("col_labels", m);
+    options.positives.indptr = positives.indptr;
+    options.positives.columns = positives.columns;
+    options.positives.weights = positives.weights;
+    options.rows = given.attr("rows").cast<bool>();
+    options.cols = given.attr("cols").cast<bool>();
+    options.margin = number("margin");
+    options.angular_margin = number("angular_margin");
+    options.column_logits = vector("column_logits", m);
+    options.kept = pairs("kept");
+    if (!given.attr("false_negative_margin").is_none()) {
+        options.false_negative_margin = number("false_negative_margin");
+    }
+    options.row_limits = vector("row_limits", n);
+    options.col_limits = vector("col_limits", m);
+    options.row_masked = pairs("row_masked");
+    options.col_masked = pairs("col_masked");
+    options.label_smoothing = number("label_smoothing");
+    options.tau_plus = number("tau_plus");
+    return options;
+}
+
+// The slope of an angle needs digits that float32 products do not have.
+bool needs_float64(const LossArguments& given, const SoftmaxOptions& options) {
+    return given.wide() || options.angular_margin != 0.0;
+}
 
 template <class T>
 py::tuple softmax(const LossArguments& given, const SoftmaxOptions& options) {
@@ -115,56 +160,20 @@ py::tuple softmax(const LossArguments& given, const SoftmaxOptions& options) {
 }
 
 py::tuple bind_softmax(const py::array& x, const py::array& y, double scale,
-                       const py::object& row_scales, const py::object& targets,
-                       const py::object& row_labels, const py::object& col_labels,
-                       double label_width, const py::object& positive_indptr,
-                       const py::object& positive_columns, const py::object& positive_weights,
-                       const py::object& kept_indptr, const py::object& kept_columns,
-                       const py::object& row_masked_indptr, const py::object& row_masked_columns,
-                       const py::object& col_masked_indptr, const py::object& col_masked_columns,
-                       const py::object& column_logits, double margin, double angular_margin,
-                       double label_smoothing, const py::object& false_negative_margin,
-                       double tau_plus, bool rows, bool cols, bool normalize, bool grad,
-                       bool grad_x, bool grad_y, const py::object& row_upstream, int workers,
-                       const py::object& progress) {
+                       const py::object& options, const py::object& row_scales, bool normalize,
+                       bool grad, bool grad_x, bool grad_y, const py::object& row_upstream,
+                       int workers, const py::object& progress) {
     const Source from_x(view_of(x)), from_y(view_of(y));
-    const int64_t n = from_x.rows(), m = from_y.rows();
+    const int64_t n = from_x.rows();
     const LossArguments given{from_x,    from_y,
                               scale,     vector_of<double>(row_scales, n, "row_scales"),
                               normalize, false,
                               grad,      grad_x,
                               grad_y,    vector_of<double>(row_upstream, n, "row_upstream"),
                               workers,   progress};
-    const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
-    const Sparse kept(kept_indptr, kept_columns, n, m, "kept columns");
-    const Sparse row_masked(row_masked_indptr, row_masked_columns, n, m, "masked pairs of rows");
-    const Sparse col_masked(col_masked_indptr, col_masked_columns, n, m, "masked pairs of columns");
-    SoftmaxOptions options;
-    options.positives = {vector_of<int64_t>(targets, n, "targets"),
-                         vector_of<double>(row_labels, n, "row_labels"),
-                         vector_of<double>(col_labels, m, "col_labels"),
-                         label_width,
-                         positive.indptr,
-                         positive.columns,
-                         vector_of<double>(positive_weights, positive.entries, "positive_weights"),
-                         false};
-    options.rows = rows;
-    options.cols = cols;
-    options.margin = margin;
-    options.angular_margin = angular_margin;
-    options.column_logits = vector_of<double>(column_logits, m, "column_logits");
-    options.kept_indptr = kept.indptr;
-    options.kept_columns = kept.columns;
-    options.row_masked = {row_masked.indptr, row_masked.columns};
-    options.col_masked = {col_masked.indptr, col_masked.columns};
-    if (!false_negative_margin.is_none()) {
-        options.false_negative_margin = false_negative_margin.cast<double>();
-    }
-    options.label_smoothing = label_smoothing;
-    options.tau_plus = tau_plus;
-    // the slope of an angle needs digits that float32 products do not have
-    const bool wide = given.wide() || angular_margin != 0.0;
-    return wide ? softmax<double>(given, options) : softmax<float>(given, options);
+    const SoftmaxOptions asked = softmax_options(options, n, from_y.rows());
+    return needs_float64(given, asked) ? softmax<double>(given, asked)
+                                       : softmax<float>(given, asked);
 }
 
 // A block of columns, whose rows may have their positives in another one.
@@ -172,60 +181,23 @@ struct BlockArguments {
     LossArguments given;
     SoftmaxOptions options;
 
-    bool wide() const { return given.wide() || options.angular_margin != 0.0; }
+    bool wide() const { return needs_float64(given, options); }
 };
 
 BlockArguments block_of(const py::array& x, const py::array& y, double scale,
-                        const py::object& row_scales, const py::object& targets,
-                        const py::object& row_labels, const py::object& col_labels,
-                        const py::object& positive_indptr, const py::object& positive_columns,
-                        const py::object& positive_weights, const py::object& kept_indptr,
-                        const py::object& kept_columns, const py::object& row_masked_indptr,
-                        const py::object& row_masked_columns, const py::object& col_masked_indptr,
-                        const py::object& col_masked_columns, const py::object& column_logits,
-                        double margin, double angular_margin, double label_smoothing,
-                        double tau_plus, const py::object& false_negative_margin,
-                        const py::object& row_limits, const py::object& col_limits, bool rows,
-                        bool cols, bool normalize, bool itself, bool grad_x, bool grad_y,
-                        int workers, const py::object& progress) {
+                        const py::object& options, const py::object& row_scales, bool normalize,
+                        bool itself, bool grad_x, bool grad_y, int workers,
+                        const py::object& progress) {
     const Source from_x(view_of(x)), from_y(view_of(y));
     const int64_t n = from_x.rows(), m = from_y.rows();
-    const Sparse positive(positive_indptr, positive_columns, n, m, "positives");
-    const Sparse kept(kept_indptr, kept_columns, n, m, "kept columns");
-    const Sparse row_masked(row_masked_indptr, row_masked_columns, n, m, "masked pairs of rows");
-    const Sparse col_masked(col_masked_indptr, col_masked_columns, n, m, "masked pairs of columns");
-    SoftmaxOptions options;
-    options.positives = {vector_of<int64_t>(targets, n, "targets"),
-                         vector_of<double>(row_labels, n, "row_labels"),
-                         vector_of<double>(col_labels, m, "col_labels"),
-                         0.0,
-                         positive.indptr,
-                         positive.columns,
-                         vector_of<double>(positive_weights, positive.entries, "positive_weights"),
-                         false};
-    options.kept_indptr = kept.indptr;
-    options.kept_columns = kept.columns;
-    options.row_masked = {row_masked.indptr, row_masked.columns};
-    options.col_masked = {col_masked.indptr, col_masked.columns};
-    options.tau_plus = tau_plus;
-    options.rows = rows;
-    options.cols = cols;
-    options.margin = margin;
-    options.angular_margin = angular_margin;
-    options.column_logits = vector_of<double>(column_logits, m, "column_logits");
-    options.label_smoothing = label_smoothing;
-    if (!false_negative_margin.is_none()) {
-        options.false_negative_margin = false_negative_margin.cast<double>();
-    }
-    options.row_limits = vector_of<double>(row_limits, n, "row_limits");
-    options.col_limits = vector_of<double>(col_limits, m, "col_limits");
+    const SoftmaxOptions asked = softmax_options(options, n, m);
     const double* scales = vector_of<double>(row_scales, n, "row_scales");
-    if (itself && (n != m || scales || cols || !options.positives.targets)) {
+    if (itself && (n != m || scales || asked.cols || !asked.positives.targets)) {
         throw py::value_error("rows among themselves have one scale, and no columns of their own");
     }
     return {{from_x, itself ? from_x : from_y, scale, scales, normalize, itself, true, grad_x,
              grad_y, nullptr, workers, progress},
-            options};
+            asked};
 }
 
 constexpr int64_t state_numbers = 6;
@@ -251,25 +223,12 @@ py::object array_of(const std::vector<SoftmaxState>& states) {
 }
 
 py::tuple bind_softmax_states(const py::array& x, const py::array& y, double scale,
-                              const py::object& row_scales, const py::object& targets,
-                              const py::object& row_labels, const py::object& col_labels,
-                              const py::object& positive_indptr, const py::object& positive_columns,
-                              const py::object& positive_weights, const py::object& kept_indptr,
-                              const py::object& kept_columns, const py::object& row_masked_indptr,
-                              const py::object& row_masked_columns,
-                              const py::object& col_masked_indptr,
-                              const py::object& col_masked_columns, const py::object& column_logits,
-                              double margin, double angular_margin, double label_smoothing,
-                              double tau_plus, const py::object& false_negative_margin,
-                              const py::object& row_limits, const py::object& col_limits, bool rows,
-                              bool cols, bool normalize, bool itself, int workers,
+                              const py::object& options, const py::object& row_scales,
+                              bool normalize, bool itself, int workers,
                               const py::object& progress) {
-    const BlockArguments block =
-        block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
-                 positive_columns, positive_weights, kept_indptr, kept_columns, row_masked_indptr,
-                 row_masked_columns, col_masked_indptr, col_masked_columns, column_logits, margin,
-                 angular_margin, label_smoothing, tau_plus, false_negative_margin, row_limits,
-                 col_limits, rows, cols, normalize, itself, false, false, workers, progress);
+    const BlockArguments block = block_of(x, y, scale, options, row_scales, normalize, itself,
+                                          false, false, workers, progress);
+    const bool cols = block.options.cols;
     std::vector<SoftmaxState> of_rows(static_cast<size_t>(block.given.x.rows()));
     std::vector<SoftmaxState> of_cols(cols ? static_cast<size_t>(block.given.y.rows()) : 0);
     py::array_t<double> limits(block.given.x.rows());
@@ -294,32 +253,21 @@ py::tuple block_gradients(const BlockArguments& block, const SoftmaxSides& sides
                           gradients.of_scale(block.given, out.grad_scale));
 }
 
-py::tuple bind_softmax_gradients(
-    const py::array& x, const py::array& y, double scale, const py::object& row_scales,
-    const py::object& targets, const py::object& row_labels, const py::object& col_labels,
-    const py::object& positive_indptr, const py::object& positive_columns,
-    const py::object& positive_weights, const py::object& kept_indptr,
-    const py::object& kept_columns, const py::object& row_masked_indptr,
-    const py::object& row_masked_columns, const py::object& col_masked_indptr,
-    const py::object& col_masked_columns, const py::object& column_logits, double margin,
-    double angular_margin, double label_smoothing, double tau_plus,
-    const py::object& false_negative_margin, const py::object& row_limits,
-    const py::object& col_limits, bool rows, bool cols, bool normalize, bool itself,
-    int64_t negatives, const py::object& row_states, const py::object& row_weights,
-    const py::object& col_states, const py::object& col_weights, bool grad_x, bool grad_y,
-    int workers, const py::object& progress) {
-    const BlockArguments block =
-        block_of(x, y, scale, row_scales, targets, row_labels, col_labels, positive_indptr,
-                 positive_columns, positive_weights, kept_indptr, kept_columns, row_masked_indptr,
-                 row_masked_columns, col_masked_indptr, col_masked_columns, column_logits, margin,
-                 angular_margin, label_smoothing, tau_plus, false_negative_margin, row_limits,
-                 col_limits, rows, cols, normalize, itself, grad_x, grad_y, workers, progress);
+py::tuple bind_softmax_gradients(const py::array& x, const py::array& y, double scale,
+                                 const py::object& options, const py::object& of_all,
+                                 const py::object& row_scales, bool normalize, bool itself,
+                                 bool grad_x, bool grad_y, int workers,
+                                 const py::object& progress) {
+    const BlockArguments block = block_of(x, y, scale, options, row_scales, normalize, itself,
+                                          grad_x, grad_y, workers, progress);
     const int64_t n = block.given.x.rows(), m = block.given.y.rows();
-    const auto of_rows = states_of(row_states, n, "row_states");
-    const auto of_cols = states_of(col_states, m, "col_states");
+    const bool rows = block.options.rows, cols = block.options.cols;
+    const auto of_rows = states_of(of_all.attr("row_states"), n, "row_states");
+    const auto of_cols = states_of(of_all.attr("col_states"), m, "col_states");
     const SoftmaxSides sides{of_rows.data(), of_cols.data(),
-                             vector_of<double>(row_weights, n, "row_weights"),
-                             vector_of<double>(col_weights, m, "col_weights"), negatives};
+                             vector_of<double>(of_all.attr("row_weights"), n, "row_weights"),
+                             vector_of<double>(of_all.attr("col_weights"), m, "col_weights"),
+                             of_all.attr("negatives").cast<int64_t>()};
     if (of_rows.empty() || (rows && !sides.row_weights) ||
         (cols && (of_cols.empty() || !sides.col_weights || !block.options.positives.targets))) {
         throw py::value_error(
@@ -492,44 +440,16 @@ void bind_pulls(const py::array& x, const py::object& lengths,
 
 void register_losses(py::module_& m) {
     using py::arg;
-    m.def("softmax_losses", bind_softmax, arg("x"), arg("y"), arg("scale"), py::kw_only(),
-          arg("row_scales").none(true), arg("targets").none(true), arg("row_labels").none(true),
-          arg("col_labels").none(true), arg("label_width"), arg("positive_indptr").none(true),
-          arg("positive_columns").none(true), arg("positive_weights").none(true),
-          arg("kept_indptr").none(true), arg("kept_columns").none(true),
-          arg("row_masked_indptr") = py::none(), arg("row_masked_columns") = py::none(),
-          arg("col_masked_indptr") = py::none(), arg("col_masked_columns") = py::none(),
-          arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
-          arg("label_smoothing"), arg("false_negative_margin").none(true), arg("tau_plus"),
-          arg("rows"), arg("cols"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),
-          arg("row_upstream"), arg("workers"), arg("progress") = py::none());
-    m.def("softmax_states", bind_softmax_states, arg("x"), arg("y"), arg("scale"), py::kw_only(),
-          arg("row_scales") = py::none(), arg("targets").none(true), arg("row_labels").none(true),
-          arg("col_labels").none(true), arg("positive_indptr") = py::none(),
-          arg("positive_columns") = py::none(), arg("positive_weights") = py::none(),
-          arg("kept_indptr") = py::none(), arg("kept_columns") = py::none(),
-          arg("row_masked_indptr") = py::none(), arg("row_masked_columns") = py::none(),
-          arg("col_masked_indptr") = py::none(), arg("col_masked_columns") = py::none(),
-          arg("column_logits").none(true), arg("margin"), arg("angular_margin"),
-          arg("label_smoothing"), arg("tau_plus") = 0.0, arg("false_negative_margin").none(true),
-          arg("row_limits").none(true), arg("col_limits").none(true), arg("rows"), arg("cols"),
-          arg("normalize") = false, arg("itself") = false, arg("workers"),
-          arg("progress") = py::none());
+    m.def("softmax_losses", bind_softmax, arg("x"), arg("y"), arg("scale"), arg("options"),
+          py::kw_only(), arg("row_scales").none(true), arg("normalize"), arg("grad"), arg("grad_x"),
+          arg("grad_y"), arg("row_upstream"), arg("workers"), arg("progress") = py::none());
+    m.def("softmax_states", bind_softmax_states, arg("x"), arg("y"), arg("scale"), arg("options"),
+          py::kw_only(), arg("row_scales") = py::none(), arg("normalize") = false,
+          arg("itself") = false, arg("workers"), arg("progress") = py::none());
     m.def("softmax_gradients", bind_softmax_gradients, arg("x"), arg("y"), arg("scale"),
-          py::kw_only(), arg("row_scales") = py::none(), arg("targets").none(true),
-          arg("row_labels").none(true), arg("col_labels").none(true),
-          arg("positive_indptr") = py::none(), arg("positive_columns") = py::none(),
-          arg("positive_weights") = py::none(), arg("kept_indptr") = py::none(),
-          arg("kept_columns") = py::none(), arg("row_masked_indptr") = py::none(),
-          arg("row_masked_columns") = py::none(), arg("col_masked_indptr") = py::none(),
-          arg("col_masked_columns") = py::none(), arg("column_logits").none(true), arg("margin"),
-          arg("angular_margin"), arg("label_smoothing"), arg("tau_plus") = 0.0,
-          arg("false_negative_margin").none(true), arg("row_limits").none(true),
-          arg("col_limits").none(true), arg("rows"), arg("cols"), arg("normalize") = false,
-          arg("itself") = false, arg("negatives") = 0, arg("row_states"),
-          arg("row_weights").none(true), arg("col_states").none(true),
-          arg("col_weights").none(true), arg("grad_x"), arg("grad_y"), arg("workers"),
-          arg("progress") = py::none());
+          arg("options"), arg("sides"), py::kw_only(), arg("row_scales") = py::none(),
+          arg("normalize") = false, arg("itself") = false, arg("grad_x"), arg("grad_y"),
+          arg("workers"), arg("progress") = py::none());
     m.def("supcon_losses", bind_supcon, arg("x"), arg("second").none(true), arg("bank").none(true),
           arg("scale"), py::kw_only(), arg("row_scales").none(true), arg("labels"),
           arg("label_width"), arg("normalize"), arg("grad"), arg("grad_x"), arg("grad_y"),

@@ -15,7 +15,7 @@ namespace {
 struct Transposed {
     std::vector<int64_t> indptr, columns;
 
-    Transposed(const MaskedPairs& list, int64_t n) {
+    Transposed(const PairList& list, int64_t n) {
         if (!list.given()) return;
         indptr.assign(static_cast<size_t>(n + 1), 0);
         columns.resize(static_cast<size_t>(list.indptr[n]));
@@ -30,8 +30,8 @@ struct Transposed {
             }
         }
     }
-    MaskedPairs list() const {
-        return indptr.empty() ? MaskedPairs{} : MaskedPairs{indptr.data(), columns.data()};
+    PairList list() const {
+        return indptr.empty() ? PairList{} : PairList{indptr.data(), columns.data()};
     }
 };
 

@@ -11,7 +11,7 @@
 namespace pairtile {
 
 // Pairs of rows and columns: columns of a row ascending.
-struct MaskedPairs {
+struct PairList {
     const int64_t *indptr = nullptr, *columns = nullptr;
 
     bool given() const { return indptr != nullptr; }
@@ -24,14 +24,13 @@ struct SoftmaxOptions {
     bool rows = true, cols = false;  // whose log-sum-exps; columns only with distinct targets
     double margin = 0.0, angular_margin = 0.0;
     const double* column_logits = nullptr;
-    // sparse, columns ascending: the only columns of a row beside its positives
-    const int64_t *kept_indptr = nullptr, *kept_columns = nullptr;
+    PairList kept;  // the only columns of a row beside its positives
     // only with targets: negatives with C > C of the positive + this are left out
     std::optional<double> false_negative_margin;
     // in its place, where positives are elsewhere: the largest C that stays, of rows and columns
     const double *row_limits = nullptr, *col_limits = nullptr;
     // negatives that somebody else knows to be false: out of the sums of rows, and of columns
-    MaskedPairs row_masked, col_masked;
+    PairList row_masked, col_masked;
     double label_smoothing = 0.0;
     double tau_plus = 0.0;  // only with targets, for rows, with nothing left out
 };

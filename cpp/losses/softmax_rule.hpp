@@ -46,7 +46,7 @@ class SoftmaxRule {
     // Whether logits are dot products times one scale, and all pairs are in all sums.
     bool plain() const {
         return scales_.empty() && column_logits_.empty() && options_.margin == 0.0 &&
-               options_.angular_margin == 0.0 && !options_.kept_indptr && !masks() &&
+               options_.angular_margin == 0.0 && !options_.kept.given() && !masks() &&
                !options_.positives.self;
     }
     // Whether a tile of logits serves rows and columns.
@@ -96,8 +96,8 @@ class SoftmaxRule {
             const T* __restrict limit = col_limits_.data() + tile.col;
             for (int j = 0; j < n; ++j) to[j] = products[j] > limit[j] ? left_out : to[j];
         }
-        if (side == Side::rows && options_.kept_indptr) keep_only(row, tile.col, n, to);
-        const MaskedPairs& masked = side == Side::rows ? options_.row_masked : options_.col_masked;
+        if (side == Side::rows && options_.kept.given()) keep_only(row, tile.col, n, to);
+        const PairList& masked = side == Side::rows ? options_.row_masked : options_.col_masked;
         if (masked.given()) leave_out(masked, row, tile.col, n, to);
         for_each_positive(options_.positives, row, tile.col, 0, n, [&](int64_t j, double) {
             const double mine = of_positive(static_cast<double>(products[j]));
@@ -116,7 +116,7 @@ class SoftmaxRule {
     }
 
     // Leaves out the columns of a list; positives come after.
-    static void leave_out(const MaskedPairs& list, int64_t row, int64_t col, int n, T* logits) {
+    static void leave_out(const PairList& list, int64_t row, int64_t col, int n, T* logits) {
         const int64_t* end = list.columns + list.indptr[row + 1];
         const int64_t* next = std::lower_bound(list.columns + list.indptr[row], end, col);
         for (; next != end && *next < col + n; ++next) logits[*next - col] = left_out;
@@ -124,9 +124,9 @@ class SoftmaxRule {
 
     // Leaves out all but the kept columns; positives come after.
     void keep_only(int64_t row, int64_t col, int n, T* logits) const {
-        const int64_t* end = options_.kept_columns + options_.kept_indptr[row + 1];
-        const int64_t* next =
-            std::lower_bound(options_.kept_columns + options_.kept_indptr[row], end, col);
+        const PairList& kept = options_.kept;
+        const int64_t* end = kept.columns + kept.indptr[row + 1];
+        const int64_t* next = std::lower_bound(kept.columns + kept.indptr[row], end, col);
         for (int j = 0; j < n; ++j) {
             if (next != end && *next == col + j) {
                 ++next;

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pairtile._definitions.softmax import SoftmaxOptions, SoftmaxSides
+
 _Array = NDArray[Any]
 _Counts = NDArray[np.int64]
 _Floats = NDArray[np.float64]
@@ -535,37 +537,15 @@ def circle_distances(
 
 # Losses, with gradients of the sum of row_upstream times the losses of the rows. A row without a
 # positive has loss 0 and no gradient. `row_scales` stand for `scale` where there are any, and there
-# is a derivative by each of them. Positives: `targets` (-1: none), or labels that differ by at most
-# `label_width`, or compressed rows of weights that sum to 1. Columns of compressed rows are in
-# order. What is computed: `_backends/numpy/losses`.
+# is a derivative by each of them. Labels are of positives where they differ by at most
+# `label_width`. What is computed: `_backends/numpy/losses`.
 def softmax_losses(
     x: _Array,
     y: _Array,
     scale: float,
+    options: SoftmaxOptions,
     *,
     row_scales: _Floats | None,
-    targets: _Counts | None,
-    row_labels: _Floats | None,
-    col_labels: _Floats | None,
-    label_width: float,
-    positive_indptr: _Counts | None,
-    positive_columns: _Counts | None,
-    positive_weights: _Floats | None,
-    kept_indptr: _Counts | None,
-    kept_columns: _Counts | None,
-    # pairs out of the sums of their rows, and of their columns; columns of a row ascending
-    row_masked_indptr: _Counts | None = None,
-    row_masked_columns: _Counts | None = None,
-    col_masked_indptr: _Counts | None = None,
-    col_masked_columns: _Counts | None = None,
-    column_logits: _Floats | None,
-    margin: float,
-    angular_margin: float,
-    label_smoothing: float,
-    false_negative_margin: float | None,
-    tau_plus: float,
-    rows: bool,
-    cols: bool,
     normalize: bool,
     grad: bool,
     grad_x: bool,
@@ -579,36 +559,16 @@ def softmax_losses(
 
 # A block of columns of a softmax loss: states of rows and columns, and the limits of the rows; then
 # what it adds to the gradients, given the states over all blocks and the weights of the losses.
+# With `itself` y is x, no row of which is compared with itself: the gradient by x is all of it.
 def softmax_states(
     x: _Array,
     y: _Array,
     scale: float,
+    options: SoftmaxOptions,
     *,
     row_scales: _Floats | None = None,
-    targets: _Counts | None,
-    row_labels: _Floats | None,
-    col_labels: _Floats | None,
-    positive_indptr: _Counts | None = None,
-    positive_columns: _Counts | None = None,
-    positive_weights: _Floats | None = None,
-    kept_indptr: _Counts | None = None,
-    kept_columns: _Counts | None = None,
-    row_masked_indptr: _Counts | None = None,
-    row_masked_columns: _Counts | None = None,
-    col_masked_indptr: _Counts | None = None,
-    col_masked_columns: _Counts | None = None,
-    column_logits: _Floats | None,
-    margin: float,
-    angular_margin: float,
-    label_smoothing: float,
-    tau_plus: float = 0.0,
-    false_negative_margin: float | None,
-    row_limits: _Floats | None,
-    col_limits: _Floats | None,
-    rows: bool,
-    cols: bool,
     normalize: bool = False,
-    itself: bool = False,  # y is x, no row of which is compared with itself: by x all, by y None
+    itself: bool = False,
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats | None, _Floats]: ...
@@ -616,37 +576,12 @@ def softmax_gradients(
     x: _Array,
     y: _Array,
     scale: float,
+    options: SoftmaxOptions,
+    sides: SoftmaxSides,
     *,
     row_scales: _Floats | None = None,
-    targets: _Counts | None,
-    row_labels: _Floats | None,
-    col_labels: _Floats | None,
-    positive_indptr: _Counts | None = None,
-    positive_columns: _Counts | None = None,
-    positive_weights: _Floats | None = None,
-    kept_indptr: _Counts | None = None,
-    kept_columns: _Counts | None = None,
-    row_masked_indptr: _Counts | None = None,
-    row_masked_columns: _Counts | None = None,
-    col_masked_indptr: _Counts | None = None,
-    col_masked_columns: _Counts | None = None,
-    column_logits: _Floats | None,
-    margin: float,
-    angular_margin: float,
-    label_smoothing: float,
-    tau_plus: float = 0.0,
-    false_negative_margin: float | None,
-    row_limits: _Floats | None,
-    col_limits: _Floats | None,
-    rows: bool,
-    cols: bool,
     normalize: bool = False,
-    itself: bool = False,  # y is x, no row of which is compared with itself: by x all, by y None
-    negatives: int = 0,
-    row_states: _Floats,
-    row_weights: _Floats | None,
-    col_states: _Floats | None,
-    col_weights: _Floats | None,
+    itself: bool = False,
     grad_x: bool,
     grad_y: bool,
     workers: int,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pairtile as pt
+from loss_cases import of_seam
 from loss_formulas import brute
 from pairtile._backends import numpy as twin
 
@@ -63,20 +64,9 @@ def wide(x: Any) -> Any:
 
 def seam(module: Any, x: Any, y: Any, scale: float, **options: Any) -> dict[str, Any]:
     """The same call of a backend's function."""
-    unused = dict.fromkeys(
-        (
-            "row_scales", "row_labels", "col_labels", "positive_indptr", "positive_columns",
-            "positive_weights", "kept_indptr", "kept_columns", "column_logits",
-            "false_negative_margin", "row_upstream",
-        )
-    )  # fmt: skip
-    zero = dict.fromkeys(
-        ("label_width", "margin", "angular_margin", "label_smoothing", "tau_plus"), 0.0
-    )
     given: dict[str, Any] = {
-        "targets": None, "symmetric": False, "normalize": False, "grad": True, "grad_x": True,
-        "grad_y": True, "workers": 1,
-        "rows": True, **unused, **zero,
+        "targets": None, "symmetric": False, "row_scales": None, "row_upstream": None,
+        "normalize": False, "grad": True, "grad_x": True, "grad_y": True, "workers": 1,
     }  # fmt: skip
     given |= options
     given["cols"] = given.pop("symmetric")
@@ -84,7 +74,7 @@ def seam(module: Any, x: Any, y: Any, scale: float, **options: Any) -> dict[str,
         given["targets"] = np.arange(len(x))
     if given["row_upstream"] is None:
         given["row_upstream"] = np.full(len(x), 1 / len(x))
-    found = module.softmax_losses(x, y, scale, **given)
+    found = of_seam(module.softmax_losses, x, y, scale, **given)
     names = ("per_row", "lse_row", "lse_col", "grad_x", "grad_y", "grad_scale")
     return dict(zip(names, found, strict=True))
 

@@ -7,7 +7,7 @@ import pytest
 
 import pairtile as pt
 from backends import on_backend
-from loss_cases import CASES
+from loss_cases import CASES, of_seam
 from loss_oracle import Wanted
 from pairtile._backends import numpy as twin
 
@@ -354,11 +354,11 @@ def test_rows_among_themselves(blocks: Any, dtype: str, normalize: bool) -> None
     x = (rng.integers(-4, 5, size=(n, 7)) / 4).astype(dtype)
     indptr, columns, _ = compressed(rng.random((n, n)) < 0.2)
     options = {
-        **ROWS_ONLY, "targets": np.full(n, -1), "row_masked_indptr": indptr,
-        "row_masked_columns": columns, "normalize": normalize, "itself": True,
+        **ROWS_ONLY, "targets": np.full(n, -1), "row_masked": (indptr, columns),
+        "normalize": normalize, "itself": True,
     }  # fmt: skip
-    found = cuda.softmax_states(x, x, 1.5, **options)
-    wanted = twin.softmax_states(x, x, 1.5, **options)
+    found = of_seam(cuda.softmax_states, x, x, 1.5, **options)
+    wanted = of_seam(twin.softmax_states, x, x, 1.5, **options)
     eps = 1e-5 if dtype == "float32" else 1e-11
     np.testing.assert_allclose(found[0], wanted[0], rtol=eps, atol=20 * eps)
     states = wanted[0].copy()
@@ -369,8 +369,8 @@ def test_rows_among_themselves(blocks: Any, dtype: str, normalize: bool) -> None
     }  # fmt: skip
     for grad_x in (True, False):
         wants = {"grad_x": grad_x, "grad_y": grad_x}
-        mine = cuda.softmax_gradients(x, x, 1.5, **options, **given, **wants)
-        right = twin.softmax_gradients(x, x, 1.5, **options, **given, **wants)
+        mine = of_seam(cuda.softmax_gradients, x, x, 1.5, **options, **given, **wants)
+        right = of_seam(twin.softmax_gradients, x, x, 1.5, **options, **given, **wants)
         assert mine[1] is right[1] is None
         assert (mine[0] is None) == (right[0] is None) == (not grad_x)
         if grad_x:
@@ -400,15 +400,7 @@ def test_a_guide_may_be_in_either_memory(blocks: Any, cupy: Any, loss: Any) -> N
 
 
 # What a block of columns is asked, all of which are of one loss: where positives are, and options.
-ROWS_ONLY: dict[str, Any] = {
-    "row_scales": None, "targets": None, "row_labels": None, "col_labels": None,
-    "positive_indptr": None, "positive_columns": None, "positive_weights": None,
-    "kept_indptr": None, "kept_columns": None, "column_logits": None, "margin": 0.0,
-    "angular_margin": 0.0, "label_smoothing": 0.0, "tau_plus": 0.0, "false_negative_margin": None,
-    "row_masked_indptr": None, "row_masked_columns": None, "col_masked_indptr": None,
-    "col_masked_columns": None, "row_limits": None, "col_limits": None, "rows": True,
-    "cols": False, "normalize": False, "workers": 1,
-}  # fmt: skip
+ROWS_ONLY: dict[str, Any] = {"row_scales": None, "cols": False, "normalize": False, "workers": 1}
 BLOCKS = (
     "targets", "labels", "logits", "angle", "own limits", "limits", "both", "columns", "scales",
     "scales both", "sparse", "sparse scales smoothing", "debiased", "debiased scales", "heavily",
@@ -462,16 +454,13 @@ def asked(word: str, n: int, m: int) -> dict[str, Any]:
     if "sparse" in words:
         found["targets"] = None
         weights = rng.random((n, m)) * (rng.random((n, m)) < 3 / m)
-        names = "positive_indptr", "positive_columns", "positive_weights"
-        found |= dict(zip(names, compressed(weights), strict=True))
+        found["positives"] = compressed(weights)
     if "masked" in words:
         for side in ("row", "col"):
-            names = f"{side}_masked_indptr", f"{side}_masked_columns"
-            found |= dict(zip(names, compressed(rng.random((n, m)) < 0.3)[:2], strict=True))
+            found[f"{side}_masked"] = compressed(rng.random((n, m)) < 0.3)[:2]
     found["normalize"] = "unit" in words
     if "kept" in words:
-        names = "kept_indptr", "kept_columns"
-        found |= dict(zip(names, compressed(rng.random((n, m)) < 0.4)[:2], strict=True))
+        found["kept"] = compressed(rng.random((n, m)) < 0.4)[:2]
     return found
 
 
@@ -489,8 +478,8 @@ def test_states_and_gradients_of_a_block(blocks: Any, word: str, dtype: str) -> 
         x, y = (z / np.linalg.norm(z + 0.1, axis=1, keepdims=True) for z in (x, y))
     x, y = x.astype(dtype), y.astype(dtype)
     options = asked(word, n, m)
-    found = cuda.softmax_states(x, y, 1.5, **options)
-    wanted = twin.softmax_states(x, y, 1.5, **options)
+    found = of_seam(cuda.softmax_states, x, y, 1.5, **options)
+    wanted = of_seam(twin.softmax_states, x, y, 1.5, **options)
     eps = 1e-5 if dtype == "float32" else 1e-11
     for a, b in zip(found, wanted, strict=True):
         assert (a is None) == (b is None)
@@ -507,8 +496,8 @@ def test_states_and_gradients_of_a_block(blocks: Any, word: str, dtype: str) -> 
     }  # fmt: skip
     for sides in ((True, True), (False, True)):
         told = {**options, **states, "grad_x": sides[0], "grad_y": sides[1]}
-        found = cuda.softmax_gradients(x, y, 1.5, **told)
-        wanted = twin.softmax_gradients(x, y, 1.5, **told)
+        found = of_seam(cuda.softmax_gradients, x, y, 1.5, **told)
+        wanted = of_seam(twin.softmax_gradients, x, y, 1.5, **told)
         for a, b in zip(found, wanted, strict=True):
             assert (a is None) == (b is None)
             if b is not None:

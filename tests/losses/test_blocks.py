@@ -15,18 +15,15 @@ from hypothesis import strategies as st
 
 import pairtile as pt
 from backends import forced_tile, on_backend
+from loss_cases import of_seam
 from pairtile._backends import choose
 from pairtile._backends import numpy as twin
 from strategies import SEEDS
 
+# what a call and its test read; other options as they are by default
 PLAIN: dict[str, Any] = {
-    "row_scales": None, "targets": None, "row_labels": None, "col_labels": None,
-    "positive_indptr": None, "positive_columns": None, "positive_weights": None,
-    "kept_indptr": None, "kept_columns": None, "column_logits": None, "margin": 0.0,
-    "angular_margin": 0.0, "label_smoothing": 0.0, "tau_plus": 0.0, "false_negative_margin": None,
-    "row_masked_indptr": None, "row_masked_columns": None, "col_masked_indptr": None,
-    "col_masked_columns": None, "row_limits": None, "col_limits": None, "rows": True,
-    "cols": False, "normalize": False, "itself": False, "workers": 2,
+    "row_scales": None, "targets": None, "label_smoothing": 0.0, "rows": True, "cols": False,
+    "normalize": False, "workers": 2,
 }  # fmt: skip
 OPTIONS = (
     "", "cols", "both", "labels", "smoothing", "both smoothing", "labels smoothing margin",
@@ -65,10 +62,10 @@ def dense(parts, kind):
     """The matrix of all blocks."""
     found = []
     for which, options in parts:
-        indptr, columns = options[f"{kind}_indptr"], options[f"{kind}_columns"]
+        indptr, columns, *values = options[kind]
         matrix = np.zeros((len(indptr) - 1, which.stop - which.start))
         rows = np.repeat(np.arange(len(matrix)), np.diff(indptr))
-        matrix[rows, columns] = options.get(f"{kind}_weights") if kind == "positive" else 1.0
+        matrix[rows, columns] = values[0] if values else 1.0
         found.append(matrix)
     return np.concatenate(found, axis=1)
 
@@ -103,15 +100,12 @@ def blocks_of(words, x, y, cuts, rng):
         own = np.where((targets >= first) & (targets < last), targets - first, -1)
         mine = {} if "labels" in words else {"targets": own.astype(np.int64)}
         if "sparse" in words:
-            names = ("positive_indptr", "positive_columns", "positive_weights")
-            mine = dict(zip(names, sparse(weights[:, first:last]), strict=True))
+            mine = {"positives": sparse(weights[:, first:last])}
         if "kept" in words:
-            names = ("kept_indptr", "kept_columns")
-            mine |= dict(zip(names, sparse(kept[:, first:last]), strict=False))
+            mine["kept"] = sparse(kept[:, first:last])[:2]
         if "masked" in words:
             for side, of_side in zip(("row", "col"), masked, strict=True):
-                names = (f"{side}_masked_indptr", f"{side}_masked_columns")
-                mine |= dict(zip(names, sparse(of_side[:, first:last]), strict=False))
+                mine[f"{side}_masked"] = sparse(of_side[:, first:last])[:2]
         cols = {name: v[first:last] for name, v in by_col.items()}
         yield slice(first, last), {**PLAIN, **common, **by_row, **cols, **mine}
 
@@ -148,8 +142,8 @@ def test_the_engine_agrees_with_its_twin(n, more, d, words, dtype, tile, seed):
         if words.startswith("debiased") and m < 2:
             continue  # no negative that the sum could be of
         with forced_tile(*tile):
-            got = _native.softmax_states(x, y[cols], 1.5, **options)
-        right = twin.softmax_states(x, y[cols], 1.5, **options)
+            got = of_seam(_native.softmax_states, x, y[cols], 1.5, **options)
+        right = of_seam(twin.softmax_states, x, y[cols], 1.5, **options)
         for mine, expected in zip(got, right, strict=True):
             assert (mine is None) == (expected is None)
             if expected is not None:
@@ -170,8 +164,15 @@ def test_the_engine_agrees_with_its_twin(n, more, d, words, dtype, tile, seed):
         both = {}
         for name, module in (("native", _native), ("twin", twin)):
             with forced_tile(*tile):
-                both[name] = module.softmax_gradients(
-                    x, y[cols], 1.5, **options, **states, grad_x=True, grad_y=True
+                both[name] = of_seam(
+                    module.softmax_gradients,
+                    x,
+                    y[cols],
+                    1.5,
+                    **options,
+                    **states,
+                    grad_x=True,
+                    grad_y=True,
                 )
         for mine, expected in zip(both["native"], both["twin"], strict=True):
             size = max(1.0, np.abs(expected).max(initial=0))
@@ -182,8 +183,7 @@ def mutual(n, share, rng):
     """Options of rows among themselves, of which some leave out pairs that others keep."""
     masked = sparse(rng.random((n, n)) < share)[:2] if share else (None, None)
     return {
-        **PLAIN, "targets": np.full(n, -1), "itself": True,
-        "row_masked_indptr": masked[0], "row_masked_columns": masked[1],
+        **PLAIN, "targets": np.full(n, -1), "itself": True, "row_masked": masked,
     }  # fmt: skip
 
 
@@ -207,8 +207,8 @@ def test_rows_among_themselves(n, d, share, normalize, dtype, tile, seed):
     options = mutual(n, share, rng) | {"normalize": normalize}
     weights = rng.normal(size=n) * (rng.random(n) < 0.8)
     with forced_tile(*tile):
-        got = _native.softmax_states(x, x, 1.5, **options)
-    right = twin.softmax_states(x, x, 1.5, **options)
+        got = of_seam(_native.softmax_states, x, x, 1.5, **options)
+    right = of_seam(twin.softmax_states, x, x, 1.5, **options)
     for mine, expected in zip(got, right, strict=True):
         assert (mine is None) == (expected is None)
         if expected is not None:
@@ -221,8 +221,8 @@ def test_rows_among_themselves(n, d, share, normalize, dtype, tile, seed):
     for grad_x in (True, False):
         wanted = {"grad_x": grad_x, "grad_y": grad_x}
         with forced_tile(*tile):
-            got = _native.softmax_gradients(x, x, 1.5, **options, **given, **wanted)
-        right = twin.softmax_gradients(x, x, 1.5, **options, **given, **wanted)
+            got = of_seam(_native.softmax_gradients, x, x, 1.5, **options, **given, **wanted)
+        right = of_seam(twin.softmax_gradients, x, x, 1.5, **options, **given, **wanted)
         assert got[1] is right[1] is None
         assert (got[0] is None) == (right[0] is None) == (not grad_x)
         for mine, expected in ((got[0], right[0]), (got[2], right[2])):
@@ -231,15 +231,16 @@ def test_rows_among_themselves(n, d, share, normalize, dtype, tile, seed):
                 np.testing.assert_allclose(mine, expected, rtol=0, atol=50 * eps * size)
     # as a block like any other, which leaves out the rows themselves
     both = np.eye(n, dtype=bool)
-    if options["row_masked_indptr"] is not None:
-        rows = np.repeat(np.arange(n), np.diff(options["row_masked_indptr"]))
-        both[rows, options["row_masked_columns"]] = True
-    whole = options | {"itself": False}
-    whole["row_masked_indptr"], whole["row_masked_columns"], _ = sparse(both)
-    by_x, by_y, by_scale = twin.softmax_gradients(
-        x, x, 1.5, **whole, **given, grad_x=True, grad_y=True
+    indptr, columns = options["row_masked"]
+    if indptr is not None:
+        both[np.repeat(np.arange(n), np.diff(indptr)), columns] = True
+    whole = options | {"itself": False, "row_masked": sparse(both)[:2]}
+    by_x, by_y, by_scale = of_seam(
+        twin.softmax_gradients, x, x, 1.5, **whole, **given, grad_x=True, grad_y=True
     )
-    expected = twin.softmax_gradients(x, x, 1.5, **options, **given, grad_x=True, grad_y=True)
+    expected = of_seam(
+        twin.softmax_gradients, x, x, 1.5, **options, **given, grad_x=True, grad_y=True
+    )
     np.testing.assert_allclose(by_x + by_y, expected[0], rtol=eps, atol=50 * eps)
     np.testing.assert_allclose(by_scale, expected[2], rtol=1e-9, atol=1e-12)
 
@@ -254,9 +255,9 @@ def test_what_rows_among_themselves_do_not_have():
         {"row_scales": np.ones(4)}, {"cols": True}, {"targets": None, "row_labels": np.ones(4)},
     ):  # fmt: skip
         with pytest.raises(ValueError, match="rows among themselves"):
-            _native.softmax_states(x, x, 1.5, **options | more)
+            of_seam(_native.softmax_states, x, x, 1.5, **options | more)
     with pytest.raises(ValueError, match="rows among themselves"):
-        _native.softmax_states(x, x[:3], 1.5, **mutual(4, 0.0, None))
+        of_seam(_native.softmax_states, x, x[:3], 1.5, **mutual(4, 0.0, None))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def test_blocks_add_up_to_the_whole(words, backend):
         module = choose.module(x)
         rows, cols = np.tile([-np.inf, 0, 0, 0, 0, 0], (n, 1)), []
         for which, options in parts:
-            found, of_cols, _ = module.softmax_states(x, y[which], 1.5, **options)
+            found, of_cols, _ = of_seam(module.softmax_states, x, y[which], 1.5, **options)
             rows = merged(rows, found)
             cols.append(of_cols)
         targets = np.full(n, -1)
@@ -292,8 +293,9 @@ def test_blocks_add_up_to_the_whole(words, backend):
         grad_x, grad_y, grad_scale = np.zeros(x.shape), np.zeros(y.shape), 0.0
         scales = first["row_scales"]
         for which, options in parts:
-            more = module.softmax_gradients(
-                x, y[which], 1.5, **options, row_states=rows, row_weights=half,
+            more = of_seam(
+                module.softmax_gradients, x, y[which], 1.5, **options,
+                row_states=rows, row_weights=half,
                 col_states=None if col_states is None else col_states[which],
                 col_weights=None if col_weights is None else col_weights[which],
                 grad_x=True, grad_y=True, negatives=m - 1,
@@ -319,7 +321,7 @@ def test_blocks_add_up_to_the_whole(words, backend):
         else:
             labels, matrix = "labels" in words, None
             if "sparse" in words:
-                matrix = sparse(dense(parts, "positive"))
+                matrix = sparse(dense(parts, "positives"))
             right = pt.info_nce(
                 x, y, margin=first["margin"], angular_margin=first["angular_margin"],
                 normalize="angle" in words or "unit" in words,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._definitions.softmax import SoftmaxOptions, SoftmaxSides
 from pairtile._front.progress import reporting
 from pairtile.losses import positives, states
 from pairtile.losses.guide import Guide
@@ -162,14 +163,11 @@ class _Block(NamedTuple):
         """Whether each pair is computed once for both its rows."""
         return len(self.sides) == 1 and scale.by_row is None
 
-    def seam(self, scale: Scale, given: Asked) -> dict[str, Any]:
-        return {
-            "x": self.rows, "y": self.others, "scale": scale.value, "row_scales": scale.by_row,
-            "targets": self.targets, "row_labels": None, "col_labels": None,
-            "row_masked_indptr": self.masked[0], "row_masked_columns": self.masked[1],
-            "column_logits": None, "margin": 0.0, "angular_margin": 0.0, "label_smoothing": 0.0,
-            "false_negative_margin": None, "row_limits": None, "col_limits": None,
-            "rows": True, "cols": False, "normalize": given.normalize,
+    def seam(self, scale: Scale, given: Asked) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of the seam, by position and by name."""
+        options = SoftmaxOptions(targets=self.targets, row_masked=self.masked)
+        return (self.rows, self.others, scale.value, options), {
+            "row_scales": scale.by_row, "normalize": given.normalize,
             "itself": self.alone(scale), "workers": given.workers,
         }  # fmt: skip
 
@@ -203,8 +201,9 @@ def _states(
 ) -> Floats:
     found = np.tile(states.EMPTY, (len(blocks[0].rows), 1))
     for block in blocks:
+        told, common = block.seam(scale, given)
         more, _, _ = choose.module(block.rows, block.others).softmax_states(
-            **block.seam(scale, given), progress=report()
+            *told, **common, progress=report()
         )
         found = states.merged(found, more)
     return found
@@ -223,9 +222,9 @@ def _gradients(
     sums: dict[str, Any] = {"x": None, "y": None}
     by_scale = 0.0
     for block in blocks:
+        told, common = block.seam(scale, given)
         *found, of_scale = choose.module(block.rows, block.others).softmax_gradients(
-            **block.seam(scale, given), row_states=of_rows, row_weights=upstream,
-            col_states=None, col_weights=None,
+            *told, SoftmaxSides(of_rows, upstream), **common,
             grad_x=given.wants(block.sides[0]), grad_y=given.wants(block.sides[-1]),
             progress=report(),
         )  # fmt: skip

@@ -32,17 +32,13 @@ class Positives:
     sparse: tuple[Any, Any, Any] = (None, None, None)
 
     def seam(self) -> dict[str, Any]:
-        """Arguments of the seam."""
+        """Options of the seam."""
         of_x, of_y = (None, None) if self.groups is None else self.groups
-        indptr, columns, weights = self.sparse
         return {
             "targets": self.targets,
             "row_labels": None if of_x is None else of_x.astype(np.float64),
             "col_labels": None if of_y is None else of_y.astype(np.float64),
-            "label_width": 0.0,
-            "positive_indptr": indptr,
-            "positive_columns": columns,
-            "positive_weights": weights,
+            "positives": self.sparse,
         }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._definitions.softmax import SoftmaxOptions
 from pairtile._front import scalars, validate
 from pairtile._front.progress import reporting
 from pairtile.losses import positives
@@ -369,7 +370,7 @@ class Options:
             not_together(x_guide=guide is not None, **{name: used})
 
     def seam(self) -> dict[str, Any]:
-        """Arguments of the seam, those that depend on the rows left out."""
+        """Options of the seam, those that depend on the rows left out."""
         return {
             "margin": self.margin,
             "angular_margin": self.angular_margin,
@@ -382,17 +383,15 @@ class Options:
 def _masked(
     guide: Guide | None, found: Positives, reports: list[Any], *, rows: bool, cols: bool
 ) -> dict[str, Any]:
-    """Arguments of the seam: the pairs that the guide takes out of the sums."""
+    """Options of the seam: the pairs that the guide takes out of the sums."""
     pairs: dict[str, Any] = {}
     if guide is None:
         return pairs
     assert found.targets is not None
     if rows:
-        of_rows = guide.of_rows(found.targets, reports[0])
-        pairs["row_masked_indptr"], pairs["row_masked_columns"] = of_rows
+        pairs["row_masked"] = guide.of_rows(found.targets, reports[0])
     if cols:
-        of_cols = guide.of_columns(found.targets, reports[rows])
-        pairs["col_masked_indptr"], pairs["col_masked_columns"] = of_cols
+        pairs["col_masked"] = guide.of_columns(found.targets, reports[rows])
     return pairs
 
 
@@ -444,10 +443,12 @@ def _softmax(
         per_row, lse_row, lse_col, grad_x, grad_y, grad_scale = choose.module(
             a, b
         ).softmax_losses(
-            a, b, scale.value, row_scales=scale.by_row, **found.seam(),
-            kept_indptr=kept[0], kept_columns=kept[1], **masked,
-            column_logits=None if logits is None else logits - shared,
-            rows=rows, cols=cols, **options.seam(), **given.seam(mean),
+            a, b, scale.value,
+            SoftmaxOptions(
+                **found.seam(), **masked, **options.seam(), rows=rows, cols=cols, kept=kept,
+                column_logits=None if logits is None else logits - shared,
+            ),
+            row_scales=scale.by_row, **given.seam(mean),
             grad_x=given.wants("x"), grad_y=given.wants("y"), progress=reports[-1],
         )  # fmt: skip
     if shared:

@@ -19,6 +19,7 @@ from torch import Tensor
 import pairtile
 from pairtile._backends import choose
 from pairtile._definitions.debiased import debiased
+from pairtile._definitions.softmax import SoftmaxOptions, SoftmaxSides
 from pairtile._front import validate
 from pairtile.losses import states
 from pairtile.losses.positives import Positives, compressed, negatives_by_size
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     Sparse = tuple[Ints, Ints, Floats]
 
 _FAR = np.iinfo(np.int64).max  # the column of none
-_SPARSE = (
-    "positive_indptr", "positive_columns", "positive_weights", "kept_indptr", "kept_columns",
-)  # fmt: skip
 
 
 @dataclass
@@ -189,12 +187,10 @@ class Softmax:
         there = replace(guide, x=_array(guide.x), y=_array(block["y_guide"]))
         found = self.masks[step] = {}
         if self.options.rows:
-            of_rows = there.near(there.x, there.y, self.radii)
-            found["row_masked_indptr"], found["row_masked_columns"] = of_rows
+            found["row_masked"] = there.near(there.x, there.y, self.radii)
         if self.options.columns:
             every = np.arange(len(there.y))
-            of_cols = there.near_columns(there.y, every, _host(block["col_radii"]))
-            found["col_masked_indptr"], found["col_masked_columns"] = of_cols
+            found["col_masked"] = there.near_columns(there.y, every, _host(block["col_radii"]))
         return found
 
     def _here(self, numbers: Floats) -> Tensor:
@@ -215,34 +211,34 @@ class Softmax:
         here = (self.targets >= first) & (self.targets < first + count)
         return np.where(here, self.targets - first, -1), (None, None, None)
 
-    def _asked(self, step: int, block: dict[str, Tensor]) -> dict[str, Any]:
+    def _asked(self, step: int, block: dict[str, Tensor]) -> SoftmaxOptions:
         options, count = self.options, len(block["y"])
         targets, sparse = self._positives(step, count)
         kept: tuple[Any, Any] = (None, None)
         if self.largest is not None:
             kept = self.largest.kept(self._first(step), count)
         away = step > 0 and options.false_negative_margin is not None
-        given = {
-            "row_scales": self.scales,
-            "targets": targets,
-            "row_labels": None if options.groups is None else options.groups[0],
-            **dict(zip(_SPARSE, (*sparse, *kept), strict=True)),
-            **self._masked(step, block),
-            "margin": options.margin,
-            "angular_margin": options.angular_margin,
-            "label_smoothing": options.label_smoothing,
-            "tau_plus": options.tau_plus,
-            "false_negative_margin": None if away else options.false_negative_margin,
-            "row_limits": self.limits if away and options.rows else None,
-            "rows": options.rows,
-            "cols": options.columns,
-            "workers": options.workers,
+        of_cols: dict[str, Any] = {
+            name: _host(block[name]) for name in ("col_labels", "column_logits") if name in block
         }
-        for name in ("col_labels", "column_logits", "col_limits"):
-            given[name] = _host(block[name]) if name in block else None
-        if not (away and options.columns):
-            given["col_limits"] = None
-        return given
+        if away and options.columns:
+            of_cols["col_limits"] = _host(block["col_limits"])
+        return SoftmaxOptions(
+            targets=targets,
+            row_labels=None if options.groups is None else options.groups[0],
+            positives=sparse,
+            kept=kept,
+            **self._masked(step, block),
+            **of_cols,
+            margin=options.margin,
+            angular_margin=options.angular_margin,
+            label_smoothing=options.label_smoothing,
+            tau_plus=options.tau_plus,
+            false_negative_margin=None if away else options.false_negative_margin,
+            row_limits=self.limits if away and options.rows else None,
+            rows=options.rows,
+            cols=options.columns,
+        )
 
     def losses(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Loss of each row, and which of them count."""
@@ -257,8 +253,9 @@ class Softmax:
             if len(self.x) and len(travelling["y"]):
                 x, y = _array(self.x), _array(travelling["y"])
                 found, of_cols, limits = choose.module(x, y).softmax_states(
-                    x, y, self.scale, **self._asked(step, travelling)
-                )
+                    x, y, self.scale, self._asked(step, travelling), row_scales=self.scales,
+                    workers=options.workers,
+                )  # fmt: skip
                 self.states = states.merged(self.states, found)
                 if step == 0 and options.false_negative_margin is not None:
                     self.limits = limits
@@ -340,11 +337,14 @@ class Softmax:
             if len(self.x) and len(travelling["y"]):
                 x, y = _array(self.x), _array(travelling["y"])
                 found = choose.module(x, y).softmax_gradients(
-                    x, y, self.scale, **self._asked(step, travelling), negatives=self._negatives(),
-                    row_states=self.states, row_weights=half,
-                    col_states=_host(travelling["states"]) if options.columns else None,
-                    col_weights=_host(travelling["weights"]) if options.columns else None,
-                    grad_x=to.x is not None, grad_y=wants_y,
+                    x, y, self.scale, self._asked(step, travelling), SoftmaxSides(
+                        self.states, half,
+                        _host(travelling["states"]) if options.columns else None,
+                        _host(travelling["weights"]) if options.columns else None,
+                        self._negatives(),
+                    ),
+                    row_scales=self.scales, grad_x=to.x is not None, grad_y=wants_y,
+                    workers=options.workers,
                 )  # fmt: skip
                 if to.x is not None:
                     to.x += _tensor(found[0], self.x.device)

@@ -131,12 +131,12 @@ double softmax_loss(const Sets& sets, const SoftmaxOptions& options, int64_t i, 
                 product(sets.x, i, sets.y, positives.targets[i]) + *options.false_negative_margin) {
             continue;
         }
-        if (!positive && row && options.kept_indptr &&
-            !std::binary_search(options.kept_columns + options.kept_indptr[r],
-                                options.kept_columns + options.kept_indptr[r + 1], c)) {
+        if (!positive && row && options.kept.indptr &&
+            !std::binary_search(options.kept.columns + options.kept.indptr[r],
+                                options.kept.columns + options.kept.indptr[r + 1], c)) {
             continue;
         }
-        const MaskedPairs& masked = row ? options.row_masked : options.col_masked;
+        const PairList& masked = row ? options.row_masked : options.col_masked;
         if (!positive && masked.given() &&
             std::binary_search(masked.columns + masked.indptr[r],
                                masked.columns + masked.indptr[r + 1], c)) {
@@ -233,8 +233,7 @@ TEST(softmax_losses_are_their_formulas) {
             groups.margin = 0.3;
             groups.column_logits = logits.data();
             check_softmax(random, "groups", sets, groups);
-            groups.kept_indptr = indptr.data();
-            groups.kept_columns = kept.data();
+            groups.kept = {indptr.data(), kept.data()};
             check_softmax(random, "groups, with what is kept", sets, groups);
         }
     }

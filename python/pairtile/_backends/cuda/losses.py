@@ -22,6 +22,7 @@ from pairtile._backends.cuda.memory import (
     to_input_namespace,
     upload,
 )
+from pairtile._definitions.softmax import SoftmaxOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-    Pairs = tuple[Ints | None, Ints | None]
 
 
 class Positives:
@@ -89,29 +89,9 @@ def softmax_losses(
     x: Any,
     y: Any,
     scale: float,
+    options: SoftmaxOptions,
     *,
     row_scales: Floats | None,
-    targets: Ints | None,
-    row_labels: Floats | None,
-    col_labels: Floats | None,
-    label_width: float,
-    positive_indptr: Ints | None,
-    positive_columns: Ints | None,
-    positive_weights: Floats | None,
-    kept_indptr: Ints | None,
-    kept_columns: Ints | None,
-    row_masked_indptr: Ints | None = None,
-    row_masked_columns: Ints | None = None,
-    col_masked_indptr: Ints | None = None,
-    col_masked_columns: Ints | None = None,
-    column_logits: Floats | None,
-    margin: float,
-    angular_margin: float,
-    label_smoothing: float,
-    false_negative_margin: float | None,
-    tau_plus: float,
-    rows: bool,
-    cols: bool,
     normalize: bool,
     grad: bool,
     grad_x: bool,
@@ -121,25 +101,12 @@ def softmax_losses(
     progress: Report | None = None,
 ) -> tuple[Any, ...]:
     """Losses of the rows, and gradients of the sum of u_i times loss i."""
-    masked = (
-        (row_masked_indptr, row_masked_columns),
-        (col_masked_indptr, col_masked_columns),
-    )
-    others = (
-        row_scales, row_labels, positive_indptr, kept_indptr, masked[0][0], masked[1][0],
-        column_logits,
-    )  # fmt: skip
-    plain = (
-        all(one is None for one in others)
-        and false_negative_margin is None
-        and margin == angular_margin == label_smoothing == tau_plus == 0.0
-        and rows
-    )
-    if plain and targets is not None and targets.min() >= 0:
+    targets = options.targets
+    if row_scales is None and targets is not None and targets.min() >= 0 and _plain(options):
         own = len(x) == len(y) and np.array_equal(targets, np.arange(len(x)))
-        if own or not cols:
+        if own or not options.cols:
             return contrastive.softmax_losses(
-                x, y, scale, targets=targets, cols=cols, normalize=normalize, grad=grad,
+                x, y, scale, targets=targets, cols=options.cols, normalize=normalize, grad=grad,
                 grad_x=grad_x, grad_y=grad_y, row_upstream=row_upstream, workers=workers,
                 progress=progress,
             )  # fmt: skip
@@ -149,25 +116,33 @@ def softmax_losses(
         loss = Softmax(
             Products(a, b, scale, normalize=normalize, grad=grad, sides=(grad_x, grad_y)),
             RowTerms(a.n, scale, row_scales, row_upstream if grad else None),
-            Positives(
-                targets=targets,
-                labels=(row_labels, col_labels),
-                width=label_width,
-                sparse=(positive_indptr, positive_columns, positive_weights),
-            ),
-            targets=targets,
-            kept=(kept_indptr, kept_columns),
-            masked=masked,
-            column_logits=column_logits,
-            margins=(margin, angular_margin),
-            smoothing=label_smoothing,
-            tau_plus=tau_plus,
-            sides=(rows, cols),
+            softmax_positives(options),
+            options,
         )
-        found = loss.run(row_upstream, false_negative_margin, progress)
+        found = loss.run(row_upstream, progress)
         of_x, of_y = loss.products.gradients() if grad else (None, None)
         arrays = to_input_namespace(x, *found, of_x, of_y)
         return *arrays, _like(x, loss.rows.grad_scale())
+
+
+def _plain(options: SoftmaxOptions) -> bool:
+    """Whether rows have a softmax over all scores as they are, for targets."""
+    others = (
+        options.row_labels, options.positives[0], options.kept[0], options.row_masked[0],
+        options.col_masked[0], options.column_logits, options.false_negative_margin,
+    )  # fmt: skip
+    numbers = (options.margin, options.angular_margin, options.label_smoothing, options.tau_plus)
+    return options.rows and all(one is None for one in others) and not any(numbers)
+
+
+def softmax_positives(options: SoftmaxOptions, *, itself: bool = False) -> Positives:
+    """Which pairs belong together by the options of a softmax loss."""
+    return Positives(
+        targets=options.targets,
+        labels=(options.row_labels, options.col_labels),
+        sparse=options.positives,
+        itself=itself,
+    )
 
 
 def _like(x: Any, value: Any) -> Any:
@@ -182,47 +157,37 @@ class Softmax:
         products: Products,
         rows: RowTerms,
         positives: Positives,
-        *,
-        targets: Ints | None = None,
-        kept: Pairs = (None, None),
-        masked: tuple[Pairs, Pairs] = ((None, None), (None, None)),
-        column_logits: Floats | None = None,
-        margins: tuple[float, float] = (0.0, 0.0),
-        smoothing: float = 0.0,
-        tau_plus: float = 0.0,
-        sides: tuple[bool, bool] = (True, False),
+        asked: SoftmaxOptions,
     ) -> None:
         self.products, self.rows = products, rows
-        self._positives = positives
-        self._mutual = positives.itself and column_logits is None and sides == (True, False)
-        self._targets = targets
-        self._kept = upload(kept[0]), upload(kept[1])
-        self._masked = [(upload(indptr), upload(columns)) for indptr, columns in masked]
-        self._logits = float64(column_logits)
-        self._margins = margins
-        self._smoothing, self._tau = smoothing, tau_plus
-        self._sides = sides
+        self._positives, self._asked = positives, asked
+        self._sides = asked.rows, asked.cols
+        self._mutual = (
+            positives.itself and asked.column_logits is None and self._sides == (True, False)
+        )
+        self._kept, *self._masked = (
+            (upload(indptr), upload(columns))
+            for indptr, columns in (asked.kept, asked.row_masked, asked.col_masked)
+        )
+        self._logits = float64(asked.column_logits)
         self.limits: tuple[Any, Any] = (None, None)  # of rows and of columns
 
     def options(self) -> tuple[Any, ...]:
         """As `_cuda` is told."""
         kept, limits = addresses(self._kept), addresses(self.limits)
         masked = addresses(self._masked[0]), addresses(self._masked[1])
-        return (
-            self._positives.told, address(self._logits), *self._margins, kept, limits, masked,
-        )  # fmt: skip
+        margins = self._asked.margin, self._asked.angular_margin
+        return self._positives.told, address(self._logits), *margins, kept, limits, masked
 
-    def run(
-        self, upstream: Floats, false_negative_margin: float | None, progress: Report | None
-    ) -> tuple[Any, Any, Any]:
+    def run(self, upstream: Floats, progress: Report | None) -> tuple[Any, Any, Any]:
         """Losses of rows, log-sum-exps of rows and of columns; weights become gradients."""
         products = self.products
         n, m = products.x.n, products.y.n
         grad = self.rows.shares is not None
-        sweeps = (false_negative_margin is not None) + 1 + 3 * grad
-        pace = Pace(progress, sweeps * n * m)
-        if false_negative_margin is not None:
-            self.find_limits(false_negative_margin, pace)
+        margin = self._asked.false_negative_margin
+        pace = Pace(progress, ((margin is not None) + 1 + 3 * grad) * n * m)
+        if margin is not None:
+            self.find_limits(margin, pace)
         once = self._mutual and self.rows.scales is None
         of_rows, of_cols = (
             empty_states(count) if wanted else None
@@ -247,17 +212,18 @@ class Softmax:
 
     def find_limits(self, margin: float, pace: Pace) -> None:
         """Dot products of rows with their targets, plus the margin."""
-        assert self._targets is not None
+        targets = self._asked.targets
+        assert targets is not None
         products = self.products
         of_rows, of_cols = (
             cupy.full(rows.n, np.inf, dtype=cupy.float64) if wanted else None
             for rows, wanted in zip((products.x, products.y), self._sides, strict=True)
         )
         self.limits = of_rows, of_cols
-        targets = upload(self._targets)
-        for block in products.blocks(pace, products.holding(self._targets)):
+        on_device = upload(targets)
+        for block in products.blocks(pace, products.holding(targets)):
             _cuda.softmax_limits(
-                block.told, address(targets), margin, addresses(self.limits),
+                block.told, address(on_device), margin, addresses(self.limits),
                 current_stream(),
             )  # fmt: skip
 
@@ -271,7 +237,8 @@ class Softmax:
         log_sums: list[Any] = [None, None]
         terms: list[Any] = [None, None]
         losses: list[Any] = [None, None]
-        targets = upload(self._targets)
+        targets = self._asked.targets
+        on_device = upload(targets)
         for side in (1, 0):  # losses of columns are added to those of rows
             if not self._sides[side]:
                 continue
@@ -282,29 +249,29 @@ class Softmax:
                 terms[side] = cupy.empty(count * _cuda.softmax_terms_bytes, dtype=cupy.uint8)
             shares = None
             if grad and side == 1:
-                assert self._targets is not None
-                own = np.flatnonzero(self._targets >= 0)
+                assert targets is not None
+                own = np.flatnonzero(targets >= 0)
                 of_columns = np.zeros(m)
-                of_columns[self._targets[own]] = upstream[own] / self.rows.unit
+                of_columns[targets[own]] = upstream[own] / self.rows.unit
                 shares = float64(of_columns)
             _cuda.softmax_loss_end(
                 count=count,
                 states=address(states[side]),
                 part=0.5 if both else 1.0,
                 whole_weights=self._positives.whole,
-                smoothing=self._smoothing,
+                smoothing=self._asked.label_smoothing,
                 among=(1, m),
-                tau_plus=self._tau if side == 0 else 0.0,
+                tau_plus=self._asked.tau_plus if side == 0 else 0.0,
                 rows=self.rows.told(shares),
-                more=(address(losses[1]) if side == 0 else 0, address(targets)),
+                more=(address(losses[1]) if side == 0 else 0, address(on_device)),
                 out=(address(losses[side]), address(log_sums[side]), address(terms[side])),
                 where=current_stream(),
             )
         per_row = losses[0]
         if per_row is None:  # of columns alone
-            assert self._targets is not None
-            counts = cupy.asarray(self._targets >= 0)
-            columns = cupy.asarray(np.maximum(self._targets, 0))
+            assert targets is not None
+            counts = cupy.asarray(targets >= 0)
+            columns = cupy.asarray(np.maximum(targets, 0))
             per_row = cupy.where(counts, losses[1].take(columns), 0.0)
         return per_row, log_sums, (terms[0], terms[1])
 
@@ -343,8 +310,9 @@ def supcon_losses(
             Products(rows, candidates, scale, normalize=normalize, grad=grad),
             RowTerms(n, scale, row_scales, row_upstream if grad else None),
             Positives(labels=(labels[:n], labels), width=label_width, itself=True),
+            SoftmaxOptions(),
         )
-        per_row, lse_row, _ = loss.run(row_upstream, None, progress)
+        per_row, lse_row, _ = loss.run(row_upstream, progress)
         of_rows = of_bank = None
         if grad:
             of_rows, of_candidates = loss.products.gradients()

@@ -12,58 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.numpy.losses.rows import chunks, exp_of, wanted
-from pairtile._backends.numpy.losses.scores import Scores, given
+from pairtile._backends.numpy.losses.scores import Scores
 from pairtile._definitions.debiased import debiased
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from pairtile._backends.numpy.losses.rows import Array, Float64
     from pairtile._backends.numpy.losses.scores import Block
-
-    Ints = NDArray[np.int64]
-
-
-def _scores(
-    x: Array,
-    y: Array,
-    scale: float,
-    *,
-    row_scales: Float64 | None = None,
-    targets: Ints | None,
-    row_labels: Float64 | None,
-    col_labels: Float64 | None,
-    positive_indptr: Ints | None = None,
-    positive_columns: Ints | None = None,
-    positive_weights: Float64 | None = None,
-    kept_indptr: Ints | None = None,
-    kept_columns: Ints | None = None,
-    row_masked_indptr: Ints | None = None,
-    row_masked_columns: Ints | None = None,
-    col_masked_indptr: Ints | None = None,
-    col_masked_columns: Ints | None = None,
-    column_logits: Float64 | None,
-    margin: float,
-    angular_margin: float,
-    false_negative_margin: float | None,
-    row_limits: Float64 | None,
-    col_limits: Float64 | None,
-    normalize: bool = False,
-    itself: bool = False,
-) -> Scores:
-    return Scores(
-        x, y, np.full(len(x), scale) if row_scales is None else row_scales,
-        targets, row_labels, col_labels, 0.0,
-        given(positive_indptr, positive_columns, positive_weights),
-        given(kept_indptr, kept_columns),
-        column_logits, margin, angular_margin, false_negative_margin, normalize,
-        row_limits, col_limits,
-        given(row_masked_indptr, row_masked_columns),
-        given(col_masked_indptr, col_masked_columns),
-        itself,
-    )  # fmt: skip
+    from pairtile._definitions.softmax import SoftmaxOptions, SoftmaxSides
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
@@ -71,19 +28,19 @@ def softmax_states(
     x: Array,
     y: Array,
     scale: float,
+    options: SoftmaxOptions,
     *,
-    label_smoothing: float,
-    tau_plus: float = 0.0,
-    rows: bool,
-    cols: bool,
+    row_scales: Float64 | None = None,
+    normalize: bool = False,
+    itself: bool = False,
     workers: int,
     progress: Callable[[int, int], object] | None = None,
-    **options: Any,
 ) -> tuple[Float64, Float64 | None, Float64]:
     """States of the rows and of the columns, and the largest products that stay in a row's sum."""
     del workers
     n, m = len(x), len(y)
-    scores = _scores(x, y, scale, **options)
+    scores = Scores(x, y, scale, options, row_scales=row_scales, normalize=normalize, itself=itself)
+    smoothed = options.label_smoothing > 0
     of_rows = np.zeros((n, 6))
     parts = []
     for chunk in chunks(n, max(m, x.shape[1])):
@@ -93,18 +50,18 @@ def softmax_states(
         shares = _shares(block, options)
         of_rows[chunk, 2] = np.sum(shares * block.scores, axis=1, where=positive)
         of_rows[chunk, 3] = shares.sum(axis=1)
-        if rows:
+        if options.rows:
             of_rows[chunk, :2], of_rows[chunk, 4:] = _sums(
                 block.scores,
-                block.in_rows & ~positive if tau_plus > 0 else block.in_rows,
-                smoothed=label_smoothing > 0,
+                block.in_rows & ~positive if options.tau_plus > 0 else block.in_rows,
+                smoothed=smoothed,
             )
-        if cols:
-            parts.append(_sums(block.scores.T, block.in_cols.T, smoothed=label_smoothing > 0))
+        if options.cols:
+            parts.append(_sums(block.scores.T, block.in_cols.T, smoothed=smoothed))
         if progress is not None:
             progress(chunk.stop, n)
     of_cols = None
-    if cols:
+    if options.cols:
         of_cols = np.zeros((m, 6))
         top = np.max([sums[:, 0] for sums, _ in parts], axis=0)
         base = np.where(top == -np.inf, 0, top)
@@ -113,9 +70,9 @@ def softmax_states(
             of_cols[:, 1] += sums[:, 1] * np.exp(sums[:, 0] - base)
             of_cols[:, 4:] += totals
     limits = np.full(n, np.inf)
-    if options["targets"] is not None and options["false_negative_margin"] is not None:
-        own = np.flatnonzero(options["targets"] >= 0)
-        limits[own] = scores.limits[options["targets"][own]]
+    if options.targets is not None and options.false_negative_margin is not None:
+        own = np.flatnonzero(options.targets >= 0)
+        limits[own] = scores.limits[options.targets[own]]
     return of_rows, of_cols, limits
 
 
@@ -134,26 +91,23 @@ def softmax_gradients(
     x: Array,
     y: Array,
     scale: float,
+    options: SoftmaxOptions,
+    sides: SoftmaxSides,
     *,
-    label_smoothing: float,
-    tau_plus: float = 0.0,
-    rows: bool,
-    cols: bool,
-    negatives: int = 0,
-    row_states: Float64,
-    row_weights: Float64 | None,
-    col_states: Float64 | None,
-    col_weights: Float64 | None,
+    row_scales: Float64 | None = None,
+    normalize: bool = False,
+    itself: bool = False,
     grad_x: bool,
     grad_y: bool,
     workers: int,
     progress: Callable[[int, int], object] | None = None,
-    **options: Any,
 ) -> tuple[Any, Any, Any]:
     """What the pairs of a block add to the gradients of Σ weight · loss; states are over all."""
     del workers
     n, m = len(x), len(y)
-    scores = _scores(x, y, scale, **options)
+    scores = Scores(x, y, scale, options, row_scales=row_scales, normalize=normalize, itself=itself)
+    row_states, row_weights, col_states, col_weights, negatives = sides
+    label_smoothing, tau_plus = options.label_smoothing, options.tau_plus
     by_x, by_y, by_scale = np.zeros(x.shape), np.zeros(y.shape), np.zeros(n)
     for chunk in chunks(n, max(m, x.shape[1])):
         block = scores.block(chunk)
@@ -167,12 +121,12 @@ def softmax_gradients(
             by_score = np.where(positive, found.of_own[:, None], exps)
             weights += np.where(some[:, None], u[:, None] * by_score, 0)
             by_scale[chunk] += np.where(positive.any(axis=1), u * found.by_scale, 0)
-        elif rows and row_weights is not None:
+        elif options.rows and row_weights is not None:
             weights += _weights(
                 block.scores, _shares(block, options), block.in_rows, row_states[chunk],
                 row_weights[chunk], label_smoothing,
             )  # fmt: skip
-        if cols and col_states is not None and col_weights is not None:
+        if options.cols and col_states is not None and col_weights is not None:
             of_cols = _weights(
                 block.scores.T, positive.T, block.in_cols.T, col_states, col_weights,
                 label_smoothing,
@@ -182,19 +136,19 @@ def softmax_gradients(
         weights *= block.scales * block.slope
         if grad_x:
             by_x[chunk] = weights @ scores.y64
-        if grad_x if scores.itself else grad_y:
+        if grad_x if itself else grad_y:
             by_y += weights.T @ block.x
         if progress is not None:
             progress(chunk.stop, n)
-    if scores.itself:
+    if itself:
         by_x, grad_y = by_x + by_y, False
-    by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], scores.normalize)
-    return *by_rows, float(by_scale.sum()) if options.get("row_scales") is None else by_scale
+    by_rows = wanted([x, y], [by_x, by_y], [grad_x, grad_y], normalize)
+    return *by_rows, float(by_scale.sum()) if row_scales is None else by_scale
 
 
-def _shares(block: Block, options: dict[str, Any]) -> Float64:
+def _shares(block: Block, options: SoftmaxOptions) -> Float64:
     """Of a matrix its weights, else 1 for each positive: how many there are is not known here."""
-    if options.get("positive_indptr") is not None:
+    if options.positives[0] is not None:
         return block.shares
     return (block.shares > 0).astype(np.float64)
 

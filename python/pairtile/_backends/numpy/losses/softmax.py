@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pairtile._backends.numpy.losses.rows import chunks, exp_of, level, wanted
-from pairtile._backends.numpy.losses.scores import Scores, given
+from pairtile._backends.numpy.losses.scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from pairtile._backends.numpy.losses.rows import Array, Float64
     from pairtile._backends.numpy.losses.scores import Block
-
-    Ints = NDArray[np.int64]
+    from pairtile._definitions.softmax import SoftmaxOptions
 
 
 class _Rows(NamedTuple):
@@ -34,29 +31,9 @@ def softmax_losses(
     x: Array,
     y: Array,
     scale: float,
+    options: SoftmaxOptions,
     *,
     row_scales: Float64 | None,
-    targets: Ints | None,
-    row_labels: Float64 | None,
-    col_labels: Float64 | None,
-    label_width: float,
-    positive_indptr: Ints | None,
-    positive_columns: Ints | None,
-    positive_weights: Float64 | None,
-    kept_indptr: Ints | None,
-    kept_columns: Ints | None,
-    row_masked_indptr: Ints | None = None,
-    row_masked_columns: Ints | None = None,
-    col_masked_indptr: Ints | None = None,
-    col_masked_columns: Ints | None = None,
-    column_logits: Float64 | None,
-    margin: float,
-    angular_margin: float,
-    label_smoothing: float,
-    false_negative_margin: float | None,
-    tau_plus: float,
-    rows: bool,
-    cols: bool,
     normalize: bool,
     grad: bool,
     grad_x: bool,
@@ -70,15 +47,9 @@ def softmax_losses(
     Per row, log-sum-exps of rows and of columns, gradients by x, y and the scales.
     """
     n, m = len(x), len(y)
-    scores = Scores(
-        x, y, np.full(n, scale) if row_scales is None else row_scales,
-        targets, row_labels, col_labels, label_width,
-        given(positive_indptr, positive_columns, positive_weights),
-        given(kept_indptr, kept_columns),
-        column_logits, margin, angular_margin, false_negative_margin, normalize,
-        row_masked=given(row_masked_indptr, row_masked_columns),
-        col_masked=given(col_masked_indptr, col_masked_columns),
-    )  # fmt: skip
+    scores = Scores(x, y, scale, options, row_scales=row_scales, normalize=normalize)
+    rows, cols, targets = options.rows, options.cols, options.targets
+    label_smoothing, tau_plus = options.label_smoothing, options.tau_plus
     parts = list(chunks(n, max(m, x.shape[1])))
     total = (1 + cols) * n
     part = 0.5 if rows and cols else 1.0
