@@ -5,6 +5,7 @@
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"
 #include "kernels/paired.hpp"
+#include "kernels/relabelled_sums.hpp"
 #include "kernels/sums.hpp"
 #include "kernels/tensor_sums.hpp"
 #include "pairtile/kernel/float32.hpp"
@@ -123,6 +124,63 @@ void bind_contract_paired(const Sets& sets, const std::vector<Kernel>& kernels,
                     out_stride, stream_on(where));
 }
 
+// Rows of a launch and its references; whether only pairs behind a row count, and whether rows are
+// pairs.
+using Block = std::tuple<Range, Range, bool, bool>;
+// Of the terms up to an end: the step, and how many digits there are.
+using Part = std::tuple<int, double, int>;
+
+ValueBlock value_block_of(const Sets& sets, const Block& block) {
+    const auto& [rows, columns, triangle, paired] = block;
+    return value_block(sweep_of(sets, rows, {0, held_least_width}, triangle), columns.first,
+                       columns.second, paired);
+}
+
+ValueParts value_parts_of(const std::vector<Part>& parts, size_t terms) {
+    if (parts.empty() || parts.size() > terms) {
+        throw py::value_error("parts of kernels are 1 to as many as there are terms");
+    }
+    ValueParts out{static_cast<int>(parts.size()), {}};
+    for (size_t k = 0; k < parts.size(); ++k) {
+        const auto& [end, step, digits] = parts[k];
+        out.parts[k] = {step, end, digits};
+    }
+    return out;
+}
+
+int64_t bind_value_size_states(const Sets& sets, const Block& block) {
+    return value_size_states(value_block_of(sets, block));
+}
+
+void bind_value_sizes(const Sets& sets, const std::vector<Kernel>& kernels,
+                      const std::vector<Part>& parts, const Block& block, Address states,
+                      Address sizes, const Where& where) {
+    value_sizes(value_block_of(sets, block), mixture_of(kernels),
+                value_parts_of(parts, kernels.size()), at<ValueSize>(states), at<ValueSize>(sizes),
+                stream_on(where));
+}
+
+// Labels of the rows and of the columns: addresses of the words of the first of each.
+void bind_relabelled_sums(const Sets& sets, const std::vector<Kernel>& kernels,
+                          const std::vector<Part>& parts, const Block& block, const Pair& labels,
+                          int64_t labellings, Address planes, Address sums, const Where& where) {
+    const ValueBlock pairs = value_block_of(sets, block);
+    const ValueParts of_kernels = value_parts_of(parts, kernels.size());
+    const int64_t rows = pairs.sweep.rows;
+    int count = 0;
+    for (int k = 0; k < of_kernels.count; ++k) count += of_kernels.parts[k].digits;
+    const DigitPlanes digits = {at<uint32_t>(planes), row_tiles_of(rows),
+                                steps_of(pairs.end - pairs.first), count};
+    value_digits(pairs, mixture_of(kernels), of_kernels, digits, stream_on(where));
+    digit_products({digits,
+                    {at<const uint32_t>(labels.first), at<const uint32_t>(labels.second),
+                     divided_up(rows, 32), labellings},
+                    pairs.sweep.triangle,
+                    (pairs.sweep.first_row - pairs.first) / fragment_cols,
+                    at<int64_t>(sums)},
+                   stream_on(where));
+}
+
 void bind_moments(const Sets& sets, const std::vector<Kernel>& kernels, const Range& rows,
                   bool wide, bool exclude_self, Address workspace, Address sums, Address squares,
                   const Where& where) {
@@ -195,6 +253,17 @@ void bind_kernels(py::module_& m) {
     m.def("contract_paired", bind_contract_paired, py::kw_only(), arg("sets"), arg("kernels"),
           arg("rounding_step"), arg("rows"), arg("table"), arg("columns"), arg("workspace"),
           arg("out"), arg("out_stride"), arg("where"), Released());
+    m.def("value_size_states", bind_value_size_states, arg("sets"), arg("block"));
+    m.attr("value_size_bytes") = sizeof(ValueSize);
+    m.def("value_sizes", bind_value_sizes, py::kw_only(), arg("sets"), arg("kernels"), arg("parts"),
+          arg("block"), arg("states"), arg("sizes"), arg("where"), Released());
+    m.attr("digit_bits") = digit_bits;
+    m.attr("most_digits") = most_digits;
+    m.attr("most_digit_columns") = most_digit_columns;
+    m.attr("labellings_together") = labellings_together;
+    m.def("relabelled_sums", bind_relabelled_sums, py::kw_only(), arg("sets"), arg("kernels"),
+          arg("parts"), arg("block"), arg("labels"), arg("labellings"), arg("planes"), arg("sums"),
+          arg("where"), Released());
     m.def("kernel_moments", bind_moments, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
           arg("wide"), arg("exclude_self"), arg("workspace"), arg("sums"), arg("squares"),
           arg("where"), Released());

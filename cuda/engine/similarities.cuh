@@ -113,16 +113,23 @@ __device__ __noinline__ void evaluate(const WorkingPairs<Core, T>& pairs,
     }
 }
 
+// The sum of the terms [first, last).
 template <class Core, class T>
 __device__ __noinline__ void evaluate(const WorkingPairs<Core, T>& pairs, const Mixture<T>& mixture,
-                                      double (&values)[pairs_per_thread]) {
+                                      int first, int last, double (&values)[pairs_per_thread]) {
     for (double& value : values) value = 0.0;
-    for (int t = 0; t < mixture.count; ++t) {
+    for (int t = first; t < last; ++t) {
         double one[pairs_per_thread];
         evaluate<Itself>(pairs, mixture.kernels[t], one);
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) values[p] += mixture.weights[t] * one[p];
     }
+}
+
+template <class Core, class T>
+__device__ void evaluate(const WorkingPairs<Core, T>& pairs, const Mixture<T>& mixture,
+                         double (&values)[pairs_per_thread]) {
+    evaluate(pairs, mixture, 0, mixture.count, values);
 }
 
 // launch.operator()<Core>() with what sums up the pairs of a kernel.

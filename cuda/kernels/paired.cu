@@ -3,69 +3,33 @@
 #include "kernels/paired.hpp"
 
 #include "engine/multiply_add.cuh"
-#include "engine/similarities.cuh"
+#include "kernels/paired.cuh"
 
 namespace pairtile::gpu {
 namespace {
 
-// What a thread has of its pairs waits in shared memory, where the columns come later.
-using Waiting = double[2][pairs_per_thread][block_threads];
-static_assert(sizeof(Waiting) == sizeof(Factors::columns));
-
-// Each of four passes gives one kernel value. h_ij has the same bits as h_ji, and those of −h where
-// x_i and y_i change places.
-template <class Core>
-struct PairedPairs {
-    using Value = double;
-    const Sweep& sweep;
-    const Mixture<double>& mixture;
-    Waiting& waiting;
-    WorkingPairs<Core, double> now;
-
-    static constexpr __device__ bool queries_from_references(int64_t pass) { return pass % 2 == 1; }
-    static constexpr __device__ bool references_from_queries(int64_t pass) {
-        return pass == 0 || pass == 3;
-    }
-    static constexpr __device__ int64_t passes() { return 4; }
-
-    __device__ void begin() {}
-    __device__ void add(const Staged<double>& x, const Staged<double>& y, const Place& place,
-                        const Chunk& chunk) {
-        if (chunk.first == 0) now.begin();
-        now.add(x, y, place, chunk);
-        if (chunk.first + chunk.count < sweep.queries.cols) return;
-        double values[pairs_per_thread];
-        evaluate(now, mixture, values);
-#pragma unroll
-        for (int p = 0; p < pairs_per_thread; ++p) {
-            double& sum = waiting[chunk.pass / 2][p][threadIdx.x];  // within, then between
-            sum = chunk.pass % 2 == 0 ? values[p] : sum + values[p];
-        }
-    }
-    __device__ double value(int pair) const {
-        return waiting[0][pair][threadIdx.x] - waiting[1][pair][threadIdx.x];
-    }
-};
-
 struct MultiplyPaired {
     const Contraction& contraction;
+    const Mixture<double>& mixture;
     const Place& place;
-    Factors& factors;
+    Factors& factors;  // where numbers of pairs wait until then
     double rounding_step;
     Sum sums[columns_per_thread];
 
     template <class Core>
     __device__ void operator()(const PairedPairs<Core>& pairs, int64_t first) {
+        double values[pairs_per_thread];
+        pairs.values(mixture, 0, mixture.count, values);
+        __syncthreads();  // nothing waits any more
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {
             const int64_t j = first + place.column(p);
-            const double h = pairs.value(p);
+            const double h = values[p];
             factors.tile[place.column(p)][place.row] = j >= place.end || j == place.query ? 0.0
                                                        : rounding_step > 0.0
                                                            ? rint(h / rounding_step)
                                                            : h;
         }
-        __syncthreads();  // nothing waits any more
         for (int e = static_cast<int>(threadIdx.x); e < tile_cols * contraction_width;
              e += block_threads) {
             const int j = e / contraction_width, c = e % contraction_width;
@@ -84,9 +48,11 @@ __global__ void __launch_bounds__(block_threads, 2)
                  const __grid_constant__ Mixture<double> mixture, double rounding_step) {
     __shared__ Factors factors;
     const Place place(contraction.sweep);
-    auto& waiting = reinterpret_cast<Waiting&>(factors.columns);
-    MultiplyPaired fold{contraction, place, factors, rounding_step, {}};
-    run(contraction.sweep, place, PairedPairs<Core>{contraction.sweep, mixture, waiting, {}}, fold);
+    using Pairs = PairedPairs<Core>;
+    auto& waiting = reinterpret_cast<typename Pairs::Memory&>(factors);
+    static_assert(sizeof(waiting) <= sizeof(Factors));
+    MultiplyPaired fold{contraction, mixture, place, factors, rounding_step, {}};
+    run(contraction.sweep, place, Pairs(contraction.sweep, waiting), fold);
     keep_columns(contraction.partial, contraction.sweep, place, fold.sums);
 }
 

@@ -33,6 +33,8 @@ _Lists = tuple[int, int, int, int]  # rows, keys, rows beside the keys, levels
 _Columns = tuple[int, int, int, int, int]  # numbers, columns, levels and how many, quantiles
 _Pieces = tuple[int, int, int, int, int]  # places of a list; rows of x, of y, mass, squares
 _Memory = tuple[int, int]
+_PairBlock = tuple[_Range, _Range, bool, bool]  # rows, columns; only those behind a row, paired
+_KernelPart = tuple[int, float, int]  # terms up to here, step, digits
 _Space = tuple[_Sets, Sequence[_Kernel], float]
 
 _Segments = tuple[int, int, int]  # of the references: first of a sweep, of all sweeps, of this one
@@ -56,6 +58,11 @@ contraction_width: int
 slice_share: int
 column_partials: int
 most_terms: int
+value_size_bytes: int
+digit_bits: int
+most_digits: int
+most_digit_columns: int
+labellings_together: int
 quantile_cells: int
 tally_bytes: int
 held_pairs: int
@@ -289,6 +296,29 @@ def contract_paired(
     workspace: int,
     out: int,
     out_stride: int,
+    where: _Where,
+) -> None: ...
+def value_size_states(sets: _Sets, block: _PairBlock) -> int: ...
+def value_sizes(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    parts: Sequence[_KernelPart],
+    block: _PairBlock,
+    states: int,
+    sizes: int,
+    where: _Where,
+) -> None: ...
+def relabelled_sums(
+    *,
+    sets: _Sets,
+    kernels: Sequence[_Kernel],
+    parts: Sequence[_KernelPart],
+    block: _PairBlock,
+    labels: _Pair,
+    labellings: int,
+    planes: int,
+    sums: int,
     where: _Where,
 ) -> None: ...
 def kernel_moments(

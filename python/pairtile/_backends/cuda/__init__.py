@@ -40,7 +40,6 @@ from pairtile._backends.cuda.kernel_blocks import (
     kernel_row_sums,
     kernel_total,
 )
-from pairtile._backends.cuda.kernels import kernel_label_sums
 from pairtile._backends.cuda.loss_states import softmax_gradients, softmax_states
 from pairtile._backends.cuda.losses import (
     pair_losses,
@@ -63,6 +62,7 @@ from pairtile._backends.cuda.neighbors import (
 )
 from pairtile._backends.cuda.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.cuda.quantile import distance_quantile
+from pairtile._backends.cuda.relabelled_sums import kernel_label_sums
 from pairtile._backends.cuda.slices import (
     centre_rows,
     column_moments,

@@ -74,7 +74,7 @@ class _Similarity:
     def arguments(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
         """What a launch on pairs of x and y is told, for each kernel."""
         for term in self.terms:
-            yield {"sets": self._sets(x, y, term), "kernel": term}
+            yield {"sets": self.sets(x, y, term), "kernel": term}
 
     def arguments_of_sums(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
         """The same for each sum of kernels that read one number of a pair."""
@@ -84,7 +84,7 @@ class _Similarity:
         most = _cuda.most_terms
         for terms in sums.values():
             for some in (terms[i : i + most] for i in range(0, len(terms), most)):
-                yield {"sets": self._sets(x, y, some[0]), "kernels": some}
+                yield {"sets": self.sets(x, y, some[0]), "kernels": some}
 
     def arguments_of_whole(self, x: Rows, y: Rows) -> dict[str, Any]:
         """The same for the sum of all kernels, where one sweep sees it."""
@@ -96,7 +96,8 @@ class _Similarity:
             )
         return arguments
 
-    def _sets(self, x: Rows, y: Rows, term: Term) -> tuple[Any, Any, tuple[int, int]]:
+    def sets(self, x: Rows, y: Rows, term: Term) -> tuple[Any, Any, tuple[int, int]]:
+        """The rows of both, with what a kernel divides them by."""
         normalised = _cuda.reads_normalised_rows(term[1])
         scales = (self._scales[x], self._scales[y]) if normalised else (None, None)
         return x.view, y.view, addresses(scales)
@@ -310,163 +311,3 @@ def kernel_matvec(
                 at = address(out) + out.itemsize * (batch[0] * width + strip[0])
                 product.add(others, table, batch, strip, at, width)
         return to_input_namespace(x, out)[0]
-
-
-def _rows_of_bits(labels: NDArray[np.uint64], rows: int) -> NDArray[np.uint8]:
-    """Labels of words of 64 rows as packed bits of one row after the other."""
-    out = np.empty((rows, (labels.shape[1] + 7) // 8), dtype=np.uint8)
-    for w, words in enumerate(labels):
-        of_labels = words[:, None].astype("<u8").view(np.uint8)
-        bits = np.unpackbits(of_labels, axis=1, bitorder="little").T
-        out[64 * w : 64 * (w + 1)] = np.packbits(bits[: rows - 64 * w], axis=1, bitorder="little")
-    return out
-
-
-def kernel_label_sums(
-    x: Any,
-    y: Any,
-    labels: NDArray[np.uint64],
-    kernels: Sequence[Sequence[Term]],
-    *,
-    paired: bool,
-    rounding_steps: Sequence[float] = (),
-    workers: int,
-    progress: Report | None = None,
-) -> tuple[Floats, Floats, Floats]:
-    """For each kernel matrix K and 0/1 labelling V_b: V_b'KV_b, V_b'K1; for each K: 1'K1.
-
-    K has a zero diagonal and is that of the pooled rows, or with `paired` that of
-    h = k(x_i, x_j) + k(y_i, y_j) − k(x_i, y_j) − k(y_i, x_j), rounded to multiples
-    of the rounding steps (one per kernel, 0 for none). Bit i % 64 of labels[i // 64, b] is V_ib.
-    """
-    del workers
-    within, row = np.empty((2, len(kernels), labels.shape[1]))
-    total = np.empty(len(kernels))
-    with device_of(x, y):
-        sets = Rows(x), Rows(y)
-        labelled = sets[0].n + (0 if paired else sets[1].n)
-        bits = upload(_rows_of_bits(labels, labelled))
-        for q, terms in enumerate(kernels):
-            report = _share(progress, q, len(kernels))
-            if paired:
-                rounding_step = rounding_steps[q] if rounding_steps else 0.0
-                found = _paired_sums(sets, bits, terms, rounding_step, labels.shape[1], report)
-            else:
-                found = _label_sums(sets, bits, terms, labels.shape[1], report)
-            within[q], row[q], total[q] = found
-    return within, row, total
-
-
-def _share(progress: Report | None, part: int, parts: int) -> Report | None:
-    """What reports one of several equal parts of a call."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(part * total + done, parts * total)
-
-
-class _Totals:
-    """V'KV and V'K1 of labellings, and 1'K1, from strips of columns of KV.
-
-    A column of ones behind V gives the last.
-    """
-
-    def __init__(self, n_labels: int) -> None:
-        self.columns = n_labels + 1
-        self._within, self._all = (cupy.zeros(self.columns, dtype=cupy.float64) for _ in range(2))
-
-    def add(
-        self,
-        products: Any,
-        batch: tuple[int, int],
-        table: tuple[int, bool, int, int],
-        strip: tuple[int, int],
-    ) -> None:
-        """Add what the rows of a batch give; `table` holds the labels of their set."""
-        _cuda.column_totals(
-            products=address(products),
-            rows=batch,
-            table=table,
-            columns=strip,
-            within=address(self._within) + self._within.itemsize * strip[0],
-            all=address(self._all) + self._all.itemsize * strip[0],
-            where=current_stream(),
-        )
-
-    def get(self) -> tuple[Floats, Floats, float]:
-        of_labels, of_all = self._within.get(), self._all.get()
-        return of_labels[:-1], of_all[:-1], float(of_all[-1])
-
-
-def _label_sums(
-    sets: tuple[Rows, Rows],
-    bits: Any,
-    terms: Sequence[Term],
-    n_labels: int,
-    progress: Report | None,
-) -> tuple[Floats, Floats, float]:
-    """The sums of one kernel.
-
-    Everything in float64: relabellings that tie must tie.
-    """
-    stride = bits.shape[1]
-    tables = [(address(bits) + stride * first, True, stride, n_labels) for first in (0, sets[0].n)]
-    totals = _Totals(n_labels)
-    similarity = _Similarity(terms, *sets)
-    pooled = sets[0].n + sets[1].n
-    for rows, table, before in zip(sets, tables, (0, sets[0].n), strict=True):
-        product = _Product(similarity, rows, sets, totals.columns, wide=True)
-        for batch in in_launches(product.batches, progress, before, pooled):
-            for strip in product.strips:
-                shape = batch[1] - batch[0], _cuda.contraction_width
-                products = cupy.zeros(shape, dtype=cupy.float64)
-                for others, their_table in zip(sets, tables, strict=True):
-                    at = address(products)
-                    product.add(others, their_table, batch, strip, at, shape[1])
-                totals.add(products, batch, table, strip)
-    return totals.get()
-
-
-def _paired_sums(
-    sets: tuple[Rows, Rows],
-    bits: Any,
-    terms: Sequence[Term],
-    rounding_step: float,
-    n_labels: int,
-    progress: Report | None,
-) -> tuple[Floats, Floats, float]:
-    """The same of pairs of rows.
-
-    With a rounding step h is counted in whole numbers of it, whose sums are exact up to 2⁵³; what
-    they are multiplied by comes last.
-    """
-    x, y = sets
-    totals = _Totals(n_labels)
-    similarity = _Similarity(terms, x, y)
-    all_arguments = list(similarity.arguments_of_sums(x, y))
-    if rounding_step > 0:
-        all_arguments = [similarity.arguments_of_whole(x, y)]
-    step = _cuda.contraction_width
-    strips = [(c, min(c + step, totals.columns)) for c in range(0, totals.columns, step)]
-    work = (4 * x.d + step) * len(strips) * len(all_arguments)
-    batches = _cuda.batches("contraction", x.n, y.n, work)
-    partial = workspace("contraction", batches, y.n)
-    table = (address(bits), True, bits.shape[1], n_labels)
-    for batch in in_launches(batches, progress):
-        for strip in strips:
-            products = cupy.zeros((batch[1] - batch[0], step), dtype=cupy.float64)
-            for arguments in all_arguments:
-                _cuda.contract_paired(
-                    **arguments,
-                    rounding_step=rounding_step,
-                    rows=batch,
-                    table=table,
-                    columns=strip,
-                    workspace=address(partial),
-                    out=address(products),
-                    out_stride=step,
-                    where=current_stream(),
-                )
-            totals.add(products, batch, table, strip)
-    unit = rounding_step or 1.0
-    within, row, total = totals.get()
-    return unit * within, unit * row, unit * total

@@ -8,7 +8,6 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
-from pairtile._backends.cuda.kernels import _rows_of_bits
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
@@ -18,6 +17,7 @@ from pairtile._backends.cuda.memory import (
     in_launches,
     upload,
 )
+from pairtile._backends.cuda.relabelled_sums import _rows_of_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
