@@ -29,18 +29,7 @@ constexpr double slope_tolerance = sizeof(T) == 4 ? 1e-5 : 1e-12;
 
 double slope_of(const std::vector<KernelTerm>& terms, double argument) {
     double total = 0.0;
-    for (const KernelTerm& term : terms) {
-        switch (term.kernel) {
-#define PT_SLOPE(name, type)                                       \
-    case KernelId::name:                                           \
-        total += term.weight * type::slope(argument, term.params); \
-        break;
-            PAIRTILE_KERNELS(PT_SLOPE)
-#undef PT_SLOPE
-            case KernelId::count:
-                break;
-        }
-    }
+    for (const KernelTerm& term : terms) total += slope_of(term, argument);
     return total;
 }
 
@@ -89,7 +78,7 @@ double lift_of(const KernelFrame& from, double largest_weight) {
     if (from.argument != Argument::squared_distance) return 1.0;
     double steepest = 0.0;
     for (const KernelTerm& term : from.terms) {
-        const double slope = std::fabs(slope_of({term}, 0.0)) / largest_weight;
+        const double slope = std::fabs(slope_of(term, 0.0)) / largest_weight;
         if (slope == 0.0) return 1.0;  // not known: that of a cusp
         steepest += slope;
     }

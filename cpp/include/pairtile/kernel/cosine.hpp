@@ -1,37 +1,12 @@
 // Cosine kernel, the dot product of L2-normalised rows; 0 for a zero row.
 #pragma once
 
-#include "pairtile/kernel/kernel.hpp"
+#include "pairtile/kernel/product.hpp"
 
 namespace pairtile {
 inline namespace PAIRTILE_ISA {
 
-struct CosineKernel {
-    static constexpr Argument argument = Argument::cosine;
-
-    template <class T>
-    static PAIRTILE_HD T value(T t, const T* p) {
-        (void)p;
-        return t;
-    }
-    template <class T>
-    static PAIRTILE_HD T slope(T t, const T* p) {
-        (void)t, (void)p;
-        return T(1);
-    }
-    static double share_of_error(const double* p, double error, double typical) {
-        (void)p;
-        return error / typical;
-    }
-    static void rescale(double* p, double& weight, double scale) {
-        (void)p;
-        weight /= scale;
-    }
-    static double recompute_below(const double* p, double error, double tolerance, double reach) {
-        (void)p, (void)error, (void)tolerance, (void)reach;
-        return -1.0;
-    }
-};
+struct CosineKernel : ProductKernel<Argument::cosine> {};
 
 }  // namespace PAIRTILE_ISA
 }  // namespace pairtile

@@ -46,6 +46,13 @@ inline Argument argument_of(KernelId kernel) {
     return of_kernel(kernel, [&]<class Kernel>() { return Kernel::argument; });
 }
 
+// Its derivative by the argument, times its weight.
+inline double slope_of(const KernelTerm& term, double argument) {
+    return of_kernel(term.kernel, [&]<class Kernel>() {
+        return term.weight * Kernel::slope(argument, term.params);
+    });
+}
+
 // Whether its logarithm can be taken, being positive everywhere.
 inline bool has_logarithm(KernelId kernel) {
     return of_kernel(kernel, [&]<class Kernel>() {
