@@ -82,7 +82,7 @@ std::optional<int64_t> sweep_near(const KernelEvaluator<T>& of_all, const Kernel
     const KernelFrame& from = of_all.from();
     const int64_t n = from.x.rows(), m = from.y.rows();
     Control& control = request.control;
-    Blocking blocking;
+    Blocking blocking{};  // all zero for a fold that multiplies nothing
     std::unique_ptr<Skipping> skipping;
     if constexpr (multiplies) {
         constexpr bool of_one_size = true;  // as leaves of either order are
