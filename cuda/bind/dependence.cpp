@@ -93,9 +93,10 @@ void bind_joint_sums(const Weighed& x, const Weighed& y, const Range& rows, int6
                at<double>(totals), stream);
 }
 
-void bind_kernel_matrix(const Weighed& weighed, Address matrix, const Where& where) {
+void bind_kernel_matrix(const Weighed& weighed, bool itself, int64_t after, Address matrix,
+                        const Where& where) {
     const int64_t n = std::get<1>(std::get<0>(std::get<0>(weighed)));
-    kernel_matrix(space_of(weighed, {0, n}), at<double>(matrix), stream_on(where));
+    kernel_matrix(space_of(weighed, {0, n}), itself, after, at<double>(matrix), stream_on(where));
 }
 
 void bind_permuted_products(const Pair& matrices, int64_t n, Address orders, int64_t count,
@@ -152,7 +153,8 @@ void bind_dependence(py::module_& m) {
     m.def("joint_kernel_sums", bind_joint_sums, py::kw_only(), arg("x"), arg("y"), arg("rows"),
           arg("orders"), arg("memory"), arg("x_rows"), arg("y_rows"), arg("numbers"), arg("totals"),
           arg("where"), Released());
-    m.def("kernel_matrix", bind_kernel_matrix, Released());
+    m.def("kernel_matrix", bind_kernel_matrix, arg("space"), py::kw_only(), arg("itself"),
+          arg("after"), arg("matrix"), arg("where"), Released());
     m.def("permuted_products", bind_permuted_products, py::kw_only(), arg("matrices"), arg("n"),
           arg("orders"), arg("count"), arg("parts"), arg("products"), arg("where"), Released());
     m.def("stein_products", bind_stein_products, py::kw_only(), arg("sets"), arg("scores"),

@@ -113,8 +113,9 @@ void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t order
     }
 }
 
-void kernel_matrix(const KernelSpace& space, double* matrix, cudaStream_t stream) {
-    Held held = {space.sweep, 0, true, matrix};
+void kernel_matrix(const KernelSpace& space, bool itself, int64_t after, double* matrix,
+                   cudaStream_t stream) {
+    Held held = {space.sweep, after, itself, matrix};
     held.sweep.cut = cut_block(held.sweep.rows, held.sweep.references.rows);
     hold_values(held, space.terms, space.shift, stream);
 }

@@ -28,8 +28,10 @@ struct JointRows {
 void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t orders,
                        const HeldMemory& memory, const JointRows& out, cudaStream_t stream);
 
-// The whole matrix of a space whose sweep is of all rows, 0 on its diagonal.
-void kernel_matrix(const KernelSpace& space, double* matrix, cudaStream_t stream);
+// The whole matrix of a space whose sweep is of all rows, as (references, rows). Of one set and
+// itself, 0 for the pair of a row with itself: the references begin so many rows after the queries.
+void kernel_matrix(const KernelSpace& space, bool itself, int64_t after, double* matrix,
+                   cudaStream_t stream);
 
 // parts[o, p] = Σ_ij K_ij L_o(i)o(j) over a part of the rows i, for `count` orders of n rows.
 constexpr int64_t permuted_parts = 32;

@@ -536,7 +536,9 @@ def joint_kernel_sums(
     totals: int,
     where: _Where,
 ) -> None: ...
-def kernel_matrix(space: _Space, matrix: int, where: _Where, /) -> None: ...
+def kernel_matrix(
+    space: _Space, *, itself: bool, after: int, matrix: int, where: _Where
+) -> None: ...
 def permuted_products(
     *,
     matrices: _Pair,

@@ -91,13 +91,25 @@ def test_moments_of_every_dtype(gpu: Any, dtype: str) -> None:
 
 
 @pytest.mark.gpu
-def test_moments_need_the_whole_kernel(gpu: Any) -> None:
-    x = data(5, 3, "float32")
-    many = [(1.0, "gaussian", (0.1 * t,)) for t in range(1, gpu._cuda.most_terms + 2)]
-    check_moments(gpu, x, None, many[1:], 2e-6)
+@pytest.mark.parametrize("rows", [32, 45, 1000])
+def test_moments_of_any_sum_of_kernels(
+    cupy: Any, gpu: Any, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More kernels than a sweep sees, or kernels of several numbers of a pair: block by block."""
+    from pairtile._backends.cuda import moments
+
+    monkeypatch.setattr(moments, "most_held_rows", rows)
+    x, y = data(70, 3, "float32"), data(100, 3, "float32", 1)
+    most = gpu._cuda.most_terms
+    many = [(1.0 / most, "gaussian", (0.1 * t,)) for t in range(1, most + 2)]
     for terms in (MIXED, many):
-        with pytest.raises(NotImplementedError, match="copy the arrays to host memory"):
-            gpu.kernel_moments(x, None, terms, **SUMS)
+        check_moments(gpu, x, y, terms, 1e-13)
+        check_moments(gpu, x, None, terms, 1e-13)
+    told: list[tuple[int, int]] = []
+    gpu.kernel_moments(cupy.asarray(x), None, MIXED, progress=lambda *now: told.append(now), **SUMS)
+    assert told == sorted(told)
+    assert told[-1] == (70, 70)
+    assert len(told) == -(-70 // rows)
 
 
 # --- Subsets --------------------------------------------------------------------------------------

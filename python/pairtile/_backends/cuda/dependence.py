@@ -166,7 +166,10 @@ def permuted_kernel_products(
         n = spaces[0].rows.n
         matrices = cupy.empty((2, n, n), dtype=cupy.float64)
         for space, matrix in zip(spaces, matrices, strict=True):
-            _cuda.kernel_matrix(space.arguments, address(matrix), current_stream())
+            _cuda.kernel_matrix(
+                space.arguments, itself=True, after=0, matrix=address(matrix),
+                where=current_stream(),
+            )  # fmt: skip
         on_device = upload(orders)
         products = cupy.empty(len(orders), dtype=cupy.float64)
         step = max(1, _WORK // n**2)

@@ -96,6 +96,16 @@ class _Similarity:
             )
         return arguments
 
+    def part(
+        self, x: Rows, first: int, stop: int, y: Rows, begin: int, end: int
+    ) -> tuple[Any, Any, tuple[int, int]]:
+        """The rows [first, stop) of x and [begin, end) of y, with all that any kernel reads."""
+        x_scales, y_scales = (
+            address(self._scales[rows]) + _cuda.scale_bytes * at if self._scales else 0
+            for rows, at in ((x, first), (y, begin))
+        )
+        return x.part(first, stop), y.part(begin, end), (x_scales, y_scales)
+
     def sets(self, x: Rows, y: Rows, term: Term) -> tuple[Any, Any, tuple[int, int]]:
         """The rows of both, with what a kernel divides them by."""
         normalised = _cuda.reads_normalised_rows(term[1])

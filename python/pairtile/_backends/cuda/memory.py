@@ -148,6 +148,11 @@ class Rows:
         self.n, self.d = memory.shape
         self.view = (address(memory), *memory.shape, *memory.strides, self.dtype)
 
+    def part(self, first: int, stop: int) -> tuple[Any, ...]:
+        """What `_cuda` is told about the rows [first, stop)."""
+        start, _, columns, step, *others = self.view
+        return start + first * step, stop - first, columns, step, *others
+
     def scales(self, *, centred: bool = False) -> Any:
         """What to divide by where rows are L2-normalised, less their means before if `centred`."""
         out = cupy.empty(self.n * _cuda.scale_bytes, dtype=cupy.uint8)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Term = tuple[float, str, tuple[float, ...]]
 
+most_held_rows = 2048  # of either side of a block of kernel values: 32 MB
+
 
 def kernel_moments(
     x: Any,
@@ -42,15 +44,18 @@ def kernel_moments(
 ) -> tuple[Floats, Floats, float]:
     """Sums of k(x_i, y_j) by row and by column, and the sum of squares; y None: i != j of x.
 
-    Two sweeps, one for each side: a kernel value is the same from both.
+    Two sweeps, one for each side: a kernel value is the same from both. A sum of kernels that no
+    sweep sees whole is written out block by block.
     """
     del workers
     itself = y is None
     with device_of(x, y):
         rows = Rows(x)
         others = rows if itself else Rows(y)
-        wide = _wide(precision, (rows, others), terms)
         similarity = _Similarity(terms, rows, others)
+        if len(list(similarity.arguments_of_sums(rows, others))) > 1:
+            return _moments_of_blocks(rows, others, similarity, progress)
+        wide = _wide(precision, (rows, others), terms)
         sides = [(rows, others)] if itself else [(rows, others), (others, rows)]
         before, total = 0, sum(one.n for one, _ in sides)
         by_side = []
@@ -74,6 +79,31 @@ def kernel_moments(
         of_all = cupy.empty(1, dtype=cupy.float64)
         _cuda.weighted_total(address(by_side[0][1]), rows.n, 0, address(of_all), current_stream())
         return by_side[0][0].get(), by_side[-1][0].get(), float(of_all.get()[0])
+
+
+def _moments_of_blocks(
+    rows: Rows, others: Rows, similarity: _Similarity, progress: Report | None
+) -> tuple[Floats, Floats, float]:
+    """The same from kernel values in memory, in float64, for sums of any kernels."""
+    by_row, by_column = (cupy.zeros(one.n, dtype=cupy.float64) for one in (rows, others))
+    squares = cupy.zeros((), dtype=cupy.float64)
+    step = most_held_rows
+    for first, stop in in_launches(
+        [(i, min(i + step, rows.n)) for i in range(0, rows.n, step)], progress
+    ):
+        for begin, end in ((j, min(j + step, others.n)) for j in range(0, others.n, step)):
+            values = cupy.empty((end - begin, stop - first), dtype=cupy.float64)
+            _cuda.kernel_matrix(
+                (similarity.part(rows, first, stop, others, begin, end), similarity.terms, 0.0),
+                itself=rows is others,
+                after=begin - first,
+                matrix=address(values),
+                where=current_stream(),
+            )
+            by_row[first:stop] += values.sum(axis=0)
+            by_column[begin:end] += values.sum(axis=1)
+            squares += (values * values).sum()
+    return by_row.get(), by_column.get(), float(squares)
 
 
 def _checked(rows: NDArray[np.int64], n: int) -> Any:
