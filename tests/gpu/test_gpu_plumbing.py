@@ -294,6 +294,45 @@ def test_out_of_memory_of_a_launch(cupy: Any, gpu: Any, monkeypatch: pytest.Monk
 
 
 @pytest.mark.gpu
+def test_calls_that_take_a_limit_say_so(
+    cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise gpu._cuda.OutOfMemory("CUDA error in project: out of memory")
+
+    monkeypatch.setattr("pairtile._backends.cuda.slices._cuda.project_slices", full)
+    x, y = (cupy.asarray(data(n, 3, "float32", n)) for n in (20, 30))
+    calls: list[Any] = [
+        lambda: pt.sliced_wasserstein(x, y, rng=0),
+        lambda: pt.sliced_energy(x, y, rng=0),
+        lambda: pt.wasserstein_1d(x, y),
+        lambda: pt.column_statistics(x, y),
+    ]
+    for call in calls:
+        with pytest.raises(MemoryError, match=r"error in project.*memory_limit= bounds"):
+            call()
+    with pytest.raises(MemoryError, match="error in project") as caught:
+        pt.max_sliced_wasserstein(x, y, rng=0)
+    assert "memory_limit" not in str(caught.value)
+
+
+@pytest.mark.gpu
+def test_a_refused_launch_is_followed_by_right_ones(cupy: Any, gpu: Any) -> None:
+    """An error that leaves the context as it was: no kernel was started."""
+    from pairtile._backends.cuda.memory import current_stream
+
+    x, y = data(60, 5, "float32"), data(70, 5, "float32", 1)
+    numbers = cupy.zeros(4)
+    for blocks in (0, 1 << 31):  # a grid has at least one, and not so many
+        with pytest.raises(RuntimeError, match="CUDA error in block totals: invalid"):
+            gpu._cuda.block_totals(
+                numbers.data.ptr, blocks * 8, 1, 1.0, numbers.data.ptr, 1, current_stream()
+            )
+        same(gpu.knn(cupy.asarray(x), cupy.asarray(y), 4, "euclidean", **SEARCH),
+             twin.knn(x, y, 4, "euclidean", **SEARCH))  # fmt: skip
+
+
+@pytest.mark.gpu
 def test_memory_errors_of_the_host_stay_as_they_are(gpu: Any) -> None:
     from pairtile._backends.cuda.memory import device_of
 

@@ -26,12 +26,12 @@ def column_statistics(
     *,
     workers: int,
     progress: Report | None = None,
-    memory_limit: int = 0,
+    memory_limit: int | None = None,
 ) -> tuple[Floats, ...]:
     """W1, W2, max |F − G|, 2 ∫ (F − G)² dt, ∫ (F − G)² dH, and quantiles of y less those of x."""
     del workers
-    with device_of(x, y):
-        lines = Lines(x, y, None, memory_limit=memory_limit)
+    with device_of(x, y, limited=memory_limit is not None):
+        lines = Lines(x, y, None, memory_limit=memory_limit or 0)
         partial = cupy.empty(_cuda.column_partials * len(lines.partial), dtype=cupy.float64)
         numbers = cupy.empty((5, lines.slices), dtype=cupy.float64)
         quantiles = cupy.empty((lines.slices, len(levels)), dtype=cupy.float64)

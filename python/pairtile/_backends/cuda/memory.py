@@ -27,7 +27,7 @@ def device_of(*arrays: Any, limited: bool = False) -> Iterator[None]:
     """On the device that all of them are on, the current one for host arrays.
 
     Where that is out of memory, or none that the module has code for, the error says what helps.
-    `limited` is a call with a memory limit.
+    `limited` is a call that takes a memory limit.
     """
     found = {a.device.id for a in arrays if a is not None and not isinstance(a, np.ndarray)}
     if len(found) > 1:

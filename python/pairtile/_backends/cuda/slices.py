@@ -361,14 +361,17 @@ def sliced_costs(
     direction_weights: Floats | None,
     workers: int,
     progress: Report | None = None,
-    memory_limit: int = 0,
+    memory_limit: int | None = None,
 ) -> tuple[Floats, Any, Any, Floats | None, Floats | None, Floats | None]:
-    """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`."""
+    """W_p^p of each projection, and the gradient of their sum weighted by `direction_weights`.
+
+    The memory limit is None for a caller that takes none, here and below.
+    """
     del grad_x, grad_y  # both come together
     if p == math.inf:  # the largest difference: no sum, and asked for where powers are lost
         on_host: tuple[Floats, Any, Any, Any, Any, Any] = choose.host_module().sliced_costs(
             cupy.asnumpy(x), cupy.asnumpy(y), directions, p, x_weights, y_weights, gradient=False,
-            direction_weights=None, workers=workers, memory_limit=memory_limit,
+            direction_weights=None, workers=workers, memory_limit=memory_limit or 0,
         )  # fmt: skip
         return on_host
     by_weights = None, None
@@ -377,10 +380,11 @@ def sliced_costs(
             cupy.asnumpy(x), cupy.asnumpy(y), directions, p, x_weights, y_weights, gradient=False,
             weight_gradient=True, direction_weights=direction_weights, workers=workers,
         )  # fmt: skip
-    with device_of(x, y), np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    ignored = np.errstate(over="ignore", under="ignore", invalid="ignore")
+    with device_of(x, y, limited=memory_limit is not None), ignored:
         weighted = x_weights is not None or y_weights is not None
         lines = Lines(
-            x, y, directions, weighted=weighted, gradient=gradient, memory_limit=memory_limit
+            x, y, directions, weighted=weighted, gradient=gradient, memory_limit=memory_limit or 0
         )
         transport = Transport(lines, p, (x_weights, y_weights), direction_weights)
         of_lines = np.empty((lines.slices, 4)) if moments else None
@@ -404,12 +408,12 @@ def sliced_energy_costs(
     grad_y: bool = True,
     workers: int,
     progress: Report | None = None,
-    memory_limit: int = 0,
+    memory_limit: int | None = None,
 ) -> tuple[Floats, Any, Any]:
     """Energy distance of each projection, 2 ∫ (F − G)² dt, and the gradient of their mean."""
     del workers, grad_x, grad_y  # both gradients come together
-    with device_of(x, y):
-        lines = Lines(x, y, directions, gradient=gradient, memory_limit=memory_limit)
+    with device_of(x, y, limited=memory_limit is not None):
+        lines = Lines(x, y, directions, gradient=gradient, memory_limit=memory_limit or 0)
         for batch, lists in lines.sorted(None, progress):
             first, count = batch[0], batch[1] - batch[0]
             _cuda.slice_energies(
