@@ -1,5 +1,6 @@
 """Limits of memory, errors that say what helps, and calls that are split between devices."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,38 @@ def test_plan_stays_within_a_limit() -> None:
                 assert cuda.workspace("knn", rows, m, k, limit) == rows * len(segments) * (
                     16 * k + 8
                 )
+
+
+GRID = 65_535  # blocks of a launch in any but its first dimension
+MANY = [GRID * 32 + 33, 10**8, 10**12]  # references: more tiles of 32 than that
+
+
+@pytest.mark.parametrize("statistic", ["knn", "sums", "log_sums", "moments", "contraction"])
+def test_a_launch_has_no_more_blocks_than_cuda_takes(statistic: str) -> None:
+    """The references of the plain sweep are cut into segments, whose blocks are its grid's y."""
+    cuda = pytest.importorskip("pairtile._cuda", exc_type=ImportError)
+    for m in MANY:
+        for n in (1, 33, 5000, 10**6):
+            first, stop = cuda.batches(statistic, n, m, 4, 5)[0]
+            segments = cuda.segments(statistic, stop - first, m, 5)
+            assert len(segments) <= 1024 < GRID
+            assert segments[0][0] == 0
+            assert segments[-1][1] == m
+            assert all(a[1] == b[0] for a, b in itertools.pairwise(segments))
+
+
+@pytest.mark.gpu
+def test_no_more_blocks_of_tensor_cores_either(gpu: Any) -> None:
+    for m in (GRID * 128 + 1, 2**31 - 1):
+        for n in (1, 300, 10**5):
+            for count in ("logit_segments", "tensor_sums_segments", "screened_segments"):
+                assert 1 <= getattr(gpu._cuda, count)(n, m) <= GRID
+
+
+@pytest.mark.gpu
+def test_more_tiles_than_a_grid_has_blocks(cupy: Any) -> None:
+    x, y = data(1, 1, "float32"), data(MANY[0], 1, "float32", 1)
+    same(pt.knn(cupy.asarray(x), cupy.asarray(y), 3), pt.knn(x, y, 3))
 
 
 @pytest.mark.gpu
