@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -649,3 +650,58 @@ def test_bad_rows_are_found_in_any_shape(cupy: Any, n: int, d: int, layout: str)
         bad[row, column] = np.inf
         bad[n - 1, last - 1] = np.nan
         assert gpu.first_nonfinite(as_laid(cupy.asarray(bad)), workers=1) == row
+
+
+# --- Waiting --------------------------------------------------------------------------------------
+
+# How often a call waits for the device, as docs/gpu.md says: with `check_finite=False`, and how
+# much more with it. By ordinary cores and by tensor cores.
+WAITS: dict[str, tuple[Any, int | None, int, int]] = {
+    "`knn`": (lambda x, y, **o: pt.knn(x, y, 5, **o), 0, 2, 2),
+    "`radius_count`": (lambda x, y, **o: pt.radius_count(x, y, 9.0, **o), 0, 3, 2),
+    "`radius_neighbors`": (lambda x, y, **o: pt.radius_neighbors(x, y, 9.0, **o), 1, 4, 2),
+    "`kernel_sum`": (
+        lambda x, y, **o: pt.kernel_sum(x, y, kernel=pt.Gaussian(1.0), **o), 3, 4, 2,
+    ),
+    "`clip_loss`": (lambda x, y, **o: pt.clip_loss(x, y, temperature=1.0, **o), None, 5, 2),
+    "`clip_loss`, `grad=True`": (
+        lambda x, y, **o: pt.clip_loss(x, y, temperature=1.0, grad=True, **o), None, 7, 2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", WAITS)
+def test_waits_for_the_device(
+    cupy: Any, gpu: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from pairtile._backends.cuda import panels
+
+    if panels.tensor_path() == "none":
+        pytest.skip("this device and build have no tensor cores")
+    call, plain, tensor, checks = WAITS[name]
+    waits: list[str] = []
+    fetched, synchronize = cupy.ndarray.get, cupy.cuda.Stream.synchronize
+
+    def get(a: Any, *args: Any, **more: Any) -> Any:
+        before = len(waits)
+        found = fetched(a, *args, **more)
+        waits[before:] = ["get"]  # however it waits
+        return found
+
+    def wait(stream: Any) -> None:
+        waits.append("synchronize")
+        synchronize(stream)
+
+    monkeypatch.setattr(cupy.ndarray, "get", get)
+    monkeypatch.setattr(cupy.cuda.Stream, "synchronize", wait)
+    x, y = (cupy.asarray(np.random.default_rng(i).normal(size=(300, 70)).astype(np.float32))
+            for i in range(2))  # fmt: skip
+    for least, wanted in ((1 << 40, plain), (0, tensor)):
+        monkeypatch.setattr(panels, "least_work", least)
+        for more in (False, True) if wanted is not None else ():
+            waits.clear()
+            call(x, y, check_finite=more)
+            assert len(waits) == wanted + checks * more, waits
+    table = (Path(__file__).parents[2] / "docs" / "gpu.md").read_text()
+    assert f"| {name} | {'-' if plain is None else plain} | {tensor} | {checks} |" in table

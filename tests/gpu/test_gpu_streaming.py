@@ -391,7 +391,7 @@ def test_two_blocks_and_two_buffers_are_held(
     with closing(streaming.uploaded(lambda rows: x[rows], parts, 4, x.dtype)) as blocks:
         for part, block in zip(parts, blocks, strict=True):
             np.testing.assert_array_equal(block.get(), x[part])
-    assert held.most - before <= 2 * 1600
+    assert held.most - before <= 2 * 2048  # as CuPy rounds it up
     assert asked == [800, 800]
 
 

@@ -344,6 +344,16 @@ def _place(a: Any) -> str:
     return f"on CUDA device {a.device.id}" if _is_cupy(a) else "in host memory"
 
 
+def extremes(*arrays: Any) -> list[float]:
+    """The largest and the smallest number of each validated array, read from a device at once."""
+    found = [extreme for a in arrays for extreme in (a.max(), a.min())]
+    if in_host_memory(*arrays):
+        return [float(extreme) for extreme in found]
+    cupy = sys.modules["cupy"]
+    together: list[float] = cupy.stack([cupy.asarray(v, cupy.float64) for v in found]).tolist()
+    return together
+
+
 def near_one(*arrays: Any) -> tuple[list[Any], float]:
     """The matrices in a unit, a power of two, in which squares of distances fit float64.
 
@@ -351,8 +361,7 @@ def near_one(*arrays: Any) -> tuple[list[Any], float]:
     """
     if all(a is None or a.dtype.name != "float64" for a in arrays):
         return list(arrays), 1.0
-    extremes = [float(v) for a in arrays if a is not None for v in (a.max(), a.min())]
-    largest = max(map(abs, extremes))
+    largest = max(map(abs, extremes(*(a for a in arrays if a is not None))))
     if largest == 0 or not math.isfinite(largest) or 2.0**-240 <= largest <= 2.0**240:
         return list(arrays), 1.0
     # of which the reciprocal is a number, too

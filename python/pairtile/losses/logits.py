@@ -224,7 +224,7 @@ def asked(
 
 def _largest_product(arrays: tuple[Any, ...]) -> float:
     """At least as large as the product of any two rows."""
-    largest = max(abs(float(extreme)) for a in arrays for extreme in (a.max(), a.min()))
+    largest = max(map(abs, validate.extremes(*arrays)))
     return largest * largest * float(arrays[0].shape[1])
 
 
