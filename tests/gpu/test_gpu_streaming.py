@@ -12,6 +12,7 @@ import pytest
 import pairtile as pt
 from backends import assert_same_bits, blocks_of, on_backend
 from gpu_data import data
+from pairtile._backends import numpy as twin
 
 pytestmark = pytest.mark.gpu
 
@@ -246,6 +247,34 @@ def test_kernel_sums_beyond_the_device(
         assert type(found) is type(wanted)
         rtol, atol = (1e-11, 1e-13) if dtype == "float64" else (2e-5, 1e-7)
         np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("few", [True, False])
+def test_quantiles_beyond_the_device(
+    streaming: Any, metric: Any, few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bits of the whole; where few keys may be held, cells are counted in several sweeps."""
+    from pairtile._backends import cuda as backend
+    from pairtile._backends.cuda import quantile
+
+    monkeypatch.setattr(streaming, "host_room", lambda limit: 2_000)
+    monkeypatch.setattr(streaming, "block_memory", lambda: (40_000, 0))
+    monkeypatch.setattr(quantile, "_SAMPLED_ROWS", 60)
+    if few:
+        monkeypatch.setattr(quantile, "_KEPT", 500)
+        monkeypatch.setattr(quantile, "_SORTED", 100)
+    x, y = data(150, 8, "float32"), data(200, 8, "float32", 1)
+    for second in (None, y):
+        for q in (0.0, 0.1, 0.5, 1.0):
+            told = x, second, metric, q, False
+            wanted = twin.distance_quantile(*told, workers=1)
+            assert backend.distance_quantile(*told, workers=1) == wanted
+    reports: list[tuple[int, int]] = []
+    with on_backend("cuda"):
+        found = pt.mmd(x, y, kernel="gaussian", progress=lambda *now: reports.append(now))
+    assert found == pytest.approx(pt.mmd(x, y, kernel="gaussian"), abs=1e-6)
+    assert reports == sorted(reports)
 
 
 # --- Blocks ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import numpy as np
 from pairtile import _cuda
 from pairtile._backends.cuda.memory import address, current_stream, device_of, in_launches
 from pairtile._backends.cuda.neighbors import PairOfSets
+from pairtile._backends.cuda.streaming import meetings, too_large
 from pairtile._definitions import metrics
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ METRICS = tuple(
     name for name, metric in metrics.METRICS.items() if not (metric.parameters or metric.takes_nan)
 )
 _SAMPLED = 1 << 20  # pairs at most
+_SAMPLED_ROWS = 1 << 15  # of sets that the device does not hold
 _KEPT = 1 << 24  # keys of pairs that may be held: 128 MB
 _SORTED = 1 << 20  # keys that are sorted rather than counted once more
 _FEW = 64  # sampled keys that say nothing about where a rank lies between them
@@ -146,6 +148,48 @@ class _Pairs:
         return _count(launch, low, high, expected, _KEPT)
 
 
+class _PairsOfBlocks(_Pairs):
+    """The same of sets that the device does not hold: blocks of rows meet in every count."""
+
+    def __init__(self, x: Any, y: Any, metric: str, progress: Report | None) -> None:
+        self._sets, self._metric = (x, y), metric
+        self.rows = len(x) + (0 if y is None else len(y))
+        self.total = self.rows * (self.rows - 1) // 2
+        self._progress, self._done = progress, 0
+
+    def sample(self) -> NDArray[np.uint64]:
+        """Keys of pairs of some rows; no more of them than rows, which is what was drawn."""
+        step = -(-self.rows // _SAMPLED_ROWS)
+        x, y = (None if one is None else one[::step] for one in self._sets)
+        keys = _Pairs(x, y, self._metric, None).sample()
+        return keys[:: -(-len(keys) // _SAMPLED_ROWS)] if len(keys) else keys
+
+    def count(self, low: int, high: int, expected: int) -> _Found:
+        x, y = self._sets
+        others = [] if y is None else [(y, None), (x, y)]
+
+        def launch(**options: Any) -> None:
+            visited = 0
+            for first, second in [(x, None), *others]:
+                for _, _, mine, theirs in meetings(first, second, ordered=False):
+                    join = PairOfSets(mine, theirs, self._metric, None)
+                    for batch in in_launches(join.batches("quantile"), None):
+                        _cuda.count_distances(
+                            **join.arguments,
+                            rows=batch,
+                            triangle=join.itself,
+                            where=current_stream(),
+                            **options,
+                        )
+                    n = len(mine)
+                    visited += n * (n - 1) // 2 if theirs is None else n * len(theirs)
+                    if self._progress is not None:
+                        self._progress(self._done + visited, self._done + self.total)
+            self._done += visited
+
+        return _count(launch, low, high, expected, _KEPT)
+
+
 class _Range(NamedTuple):
     """Keys from `least` to `most`: so many pairs lie before them, so many inside."""
 
@@ -235,7 +279,8 @@ def distance_quantile(
     if metric not in METRICS:
         raise ValueError(f"no quantile of {metric!r} distances; known: {', '.join(METRICS)}")
     with device_of(x, y):
-        pairs = _Pairs(x, y, metric, progress)
+        of = _PairsOfBlocks if too_large(x, y) else _Pairs
+        pairs = of(x, y, metric, progress)
         search = _Search(pairs)
         position = (pairs.total - 1) * q
         rank = int(position)
