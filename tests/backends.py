@@ -30,11 +30,11 @@ def forced_tile(rows: int, cols: int) -> Iterator[None]:
     """Cut the work of every native call inside into small blocks; (0, 0) lets the plan choose."""
     from pairtile import _native
 
-    _native.set_tile(rows, cols)
+    _native._testing.set_tile(rows, cols)
     try:
         yield
     finally:
-        _native.set_tile(0, 0)
+        _native._testing.set_tile(0, 0)
 
 
 def native_and_twin(call: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, Any]:

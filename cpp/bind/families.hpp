@@ -13,4 +13,6 @@ void register_slices(pybind11::module_& m);
 void register_losses(pybind11::module_& m);
 void register_embeddings(pybind11::module_& m);
 
+void register_testing(pybind11::module_& native);  // a module of its own
+
 }  // namespace pairtile

@@ -1,5 +1,4 @@
 // A packed reference set as an object of Python: made from an array, or from the blocks of a file.
-#include "neighbors/index.hpp"
 
 #include <pybind11/stl.h>
 
@@ -7,6 +6,7 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "bind/index.hpp"
 #include "engine/prefix.hpp"
 #include "neighbors/skipped.hpp"
 
@@ -294,6 +294,13 @@ std::unique_ptr<Index> make_index(const py::array& reference, const std::string&
 }
 
 }  // namespace
+
+const Index* check_index(const Index* index, const Source& references) {
+    if (index && !index->fits(references.rows(), references.d())) {
+        throw py::value_error("the index is of other references");
+    }
+    return index;
+}
 
 void register_index(py::module_& m) {
     using py::arg;

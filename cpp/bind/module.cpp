@@ -1,11 +1,8 @@
 // The extension module: one register call per family, and what the engine says about itself.
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
-#include "engine/blocking.hpp"
 #include "engine/isa.hpp"
 #include "engine/mapped.hpp"
-#include "engine/screen.hpp"
-#include "engine/skipping.hpp"
 
 #include <pybind11/stl.h>
 
@@ -52,9 +49,6 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     m.def("isa", [] { return std::string(isa().name); });
     m.def("isas", isa_names);
     m.def("build_config", build_config);
-    m.def("set_tile", force_tile, py::arg("rows"), py::arg("cols"));
-    m.def("set_screen", force_screen, py::arg("name"));
-    m.def("set_skipping", force_skipping, py::arg("name"));
     py::class_<WatchedRange>(m, "WatchedRange")
         .def(py::init([](uintptr_t begin, size_t bytes) {
             return std::make_unique<WatchedRange>(reinterpret_cast<const void*>(begin), bytes);
@@ -67,4 +61,5 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     register_slices(m);
     register_losses(m);
     register_embeddings(m);
+    register_testing(m);
 }

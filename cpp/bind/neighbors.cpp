@@ -6,11 +6,11 @@
 
 #include "bind/arrays.hpp"
 #include "bind/families.hpp"
+#include "bind/index.hpp"
 #include "engine/blocking.hpp"
 #include "engine/canonical.hpp"
 #include "engine/finite.hpp"
 #include "neighbors/fidelity.hpp"
-#include "neighbors/index.hpp"
 #include "neighbors/knn.hpp"
 #include "neighbors/nearest_pairs.hpp"
 #include "neighbors/pair_groups.hpp"
@@ -30,14 +30,6 @@ void require_finite(const char* name, const Array& array, int workers) {
     if (row < 0) return;
     throw py::value_error(std::string(name) + " contains NaN or Inf; the first bad row is " +
                           std::to_string(row));
-}
-
-// The index of a call, which must be that of these references.
-const Index* check_index(const Index* index, const Source& references) {
-    if (index && !index->fits(references.rows(), references.d())) {
-        throw py::value_error("the index is of other references");
-    }
-    return index;
 }
 
 // D is what the engine writes, a number or a struct of one, and N that number.
@@ -127,57 +119,6 @@ py::tuple bind_knn_plan(const py::array& queries, const Optional& reference, int
     reasons.append(std::string("tiles of ") + name_of(found->plan.packing));
     for (const std::string& reason : found->plan.reasons) reasons.append(reason);
     return py::make_tuple(found->plan.strategy(), std::llround(found->full_pairs), reasons);
-}
-
-// The work of a search, for benchmarks and tests: the pairs it computed, and those that its screen
-// left to be confirmed.
-KnnWork work_of_knn(const py::array& queries, const Optional& reference, int64_t k,
-                    const std::string& metric, const Index* index, int workers) {
-    const Source q(view_of(queries));
-    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    Predicate predicate;
-    predicate.exclude_self = reference.is_none();
-    std::vector<float> distances(static_cast<size_t>(q.rows() * k));
-    std::vector<int64_t> indices(distances.size());
-    const SearchRequest request{q, r, metric_of(metric, py::none(), q.d()), Precision::standard,
-                                check_index(index, r)};
-    KnnWork work{};
-    run_released(py::none(), workers, [&](Control& control) {
-        work = knn<float>(request, k, predicate, control, distances.data(), indices.data());
-    });
-    return work;
-}
-
-int64_t bind_rescored_pairs(const py::array& queries, const Optional& reference, int64_t k,
-                            const std::string& metric, int workers) {
-    return work_of_knn(queries, reference, k, metric, nullptr, workers).rescored;
-}
-
-int64_t bind_computed_pairs(const py::array& queries, const Optional& reference, int64_t k,
-                            const std::string& metric, const Index* index, int workers) {
-    return work_of_knn(queries, reference, k, metric, index, workers).computed;
-}
-
-// The same of counting the neighbours within one radius.
-int64_t bind_computed_pairs_within(const py::array& queries, const Optional& reference,
-                                   double radius, const std::string& metric, int workers) {
-    const Source q(view_of(queries));
-    const Source r(reference.is_none() ? view_of(queries) : view_of(reference.cast<py::array>()));
-    const SearchRequest request{q, r, metric_of(metric, py::none(), q.d())};
-    const std::vector<double> limits(static_cast<size_t>(q.rows()),
-                                     ordered_limit<double>(request.metric, radius, true));
-    std::vector<int64_t> rows(limits.size()), cols(static_cast<size_t>(r.rows()));
-    int64_t pairs = 0;
-    run_released(py::none(), workers, [&](Control& control) {
-        pairs = radius_count(request, reference.is_none(), limits.data(), nullptr, control,
-                             {rows.data(), cols.data()}, {});
-    });
-    return pairs;
-}
-
-int64_t bind_finished_pairs(const py::array& queries, const Optional& reference, int64_t k,
-                            const std::string& metric, const Index* index, int workers) {
-    return work_of_knn(queries, reference, k, metric, index, workers).finished;
 }
 
 template <class D>
@@ -366,19 +307,6 @@ py::tuple bind_nearest_pairs(const py::array& x, const Optional& y, int64_t coun
     return py::make_tuple(i, j, values);
 }
 
-// How many pairs that computed.
-int64_t bind_computed_of_nearest(const py::array& x, const Optional& y, int64_t count,
-                                 const std::string& metric, int workers) {
-    const Source rows(view_of(x));
-    const Source cols(y.is_none() ? view_of(x) : view_of(y.cast<py::array>()));
-    const SearchRequest request{rows, cols, metric_of(metric, py::none(), rows.d())};
-    int64_t computed = 0;
-    run_released(py::none(), workers, [&](Control& control) {
-        computed = nearest_pairs(request, y.is_none(), count, control).computed;
-    });
-    return computed;
-}
-
 // Pairs i < j of so many rows.
 PairList pairs_of(int64_t rows, const py::object& i, const py::object& j) {
     const auto count = static_cast<int64_t>(py::len(i));
@@ -483,14 +411,6 @@ void register_neighbors(py::module_& m) {
     m.def("knn_plan", bind_knn_plan, arg("queries"), arg("reference").none(true), arg("k"),
           arg("metric"), py::kw_only(), arg("precision"), arg("metric_params") = py::none(),
           arg("index") = py::none(), arg("workers"), arg("memory_limit") = 0);
-    m.def("rescored_pairs", bind_rescored_pairs, arg("queries"), arg("reference").none(true),
-          arg("k"), arg("metric"), py::kw_only(), arg("workers"));
-    m.def("computed_pairs", bind_computed_pairs, arg("queries"), arg("reference").none(true),
-          arg("k"), arg("metric"), py::kw_only(), arg("index") = py::none(), arg("workers"));
-    m.def("computed_pairs_within", bind_computed_pairs_within, arg("queries"),
-          arg("reference").none(true), arg("radius"), arg("metric"), py::kw_only(), arg("workers"));
-    m.def("finished_pairs", bind_finished_pairs, arg("queries"), arg("reference").none(true),
-          arg("k"), arg("metric"), py::kw_only(), arg("index") = py::none(), arg("workers"));
     m.def("radius_counts", bind_radius_counts, arg("queries"), arg("reference").none(true),
           arg("metric"), arg("query_radii").none(true), arg("reference_radii").none(true),
           py::kw_only(), arg("closed"), arg("dtype"), arg("per_reference") = true,
@@ -509,8 +429,6 @@ void register_neighbors(py::module_& m) {
     m.def("pairs_within", bind_pairs_within, arg("x"), arg("y").none(true), arg("metric"),
           arg("limit"), py::kw_only(), arg("metric_params") = py::none(), arg("workers"),
           arg("memory_limit") = 0, arg("progress") = py::none());
-    m.def("computed_of_nearest", bind_computed_of_nearest, arg("x"), arg("y").none(true),
-          arg("count"), arg("metric"), py::kw_only(), arg("workers"));
     m.def("nearest_pairs", bind_nearest_pairs, arg("x"), arg("y").none(true), arg("count"),
           arg("metric"), py::kw_only(), arg("metric_params") = py::none(), arg("workers"),
           arg("memory_limit") = 0, arg("progress") = py::none());

@@ -9,10 +9,8 @@ dtype "ordered" and `radius_neighbors` with `ordered` give, in place of distance
 values that neighbours are ordered by (NaN where there is no neighbour); `pairs_within`, in the
 order of (i, j), and `nearest_pairs`, in the order of (value, i, j), have them too, of pairs i < j
 where there is no second set. With `earlier` a knn looks at references j < i. With `check_finite`
-it raises ValueError where the reference holds NaN or Inf. `rescored_pairs` runs a knn of default
-precision and counts the pairs that its screen left to be confirmed, `finished_pairs` those that
-were computed in full after tiles of lower bounds (-1 without such tiles). `knn_plan` says what a
-knn would do: (strategy, distances computed in full, reasons).
+it raises ValueError where the reference holds NaN or Inf. `knn_plan` says what a knn would do:
+(strategy, distances computed in full, reasons).
 """
 
 from collections.abc import Callable, Sequence
@@ -37,38 +35,55 @@ __version__: str
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def build_config() -> dict[str, str]: ...
-def set_tile(rows: int, cols: int) -> None: ...
-def set_screen(name: str) -> None: ...
-def set_skipping(name: str) -> None: ...
 def least_memory(d: int, k: int) -> int: ...
-def rescored_pairs(
-    queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
-) -> int: ...
-def computed_pairs(
-    queries: _Array,
-    reference: _Array | None,
-    k: int,
-    metric: str,
-    *,
-    index: Index | None = None,
-    workers: int,
-) -> int: ...
-def computed_pairs_within(
-    queries: _Array, reference: _Array | None, radius: float, metric: str, *, workers: int
-) -> int: ...
-def finished_pairs(
-    queries: _Array,
-    reference: _Array | None,
-    k: int,
-    metric: str,
-    *,
-    index: Index | None = None,
-    workers: int,
-) -> int: ...
-def computed_of_nearest(
-    x: _Array, y: _Array | None, count: int, metric: str, *, workers: int
-) -> int: ...
 def first_nonfinite(x: _Array, *, workers: int) -> int: ...
+
+# a module: what tests force, and what they ask of a search beside its result
+class _testing:
+    """Pairs of a search of default precision.
+
+    `rescored_pairs` are those that its screen left to be confirmed, `finished_pairs` those that
+    were computed in full after tiles of lower bounds (-1 without such tiles).
+    """
+
+    @staticmethod
+    def set_tile(rows: int, cols: int) -> None: ...
+    @staticmethod
+    def set_screen(name: str) -> None: ...
+    @staticmethod
+    def set_skipping(name: str) -> None: ...
+    @staticmethod
+    def rescored_pairs(
+        queries: _Array, reference: _Array | None, k: int, metric: str, *, workers: int
+    ) -> int: ...
+    @staticmethod
+    def computed_pairs(
+        queries: _Array,
+        reference: _Array | None,
+        k: int,
+        metric: str,
+        *,
+        index: Index | None = None,
+        workers: int,
+    ) -> int: ...
+    @staticmethod
+    def computed_pairs_within(
+        queries: _Array, reference: _Array | None, radius: float, metric: str, *, workers: int
+    ) -> int: ...
+    @staticmethod
+    def finished_pairs(
+        queries: _Array,
+        reference: _Array | None,
+        k: int,
+        metric: str,
+        *,
+        index: Index | None = None,
+        workers: int,
+    ) -> int: ...
+    @staticmethod
+    def computed_of_nearest(
+        x: _Array, y: _Array | None, count: int, metric: str, *, workers: int
+    ) -> int: ...
 
 class WatchedRange:
     def __init__(self, begin: int, bytes: int) -> None: ...

@@ -106,8 +106,8 @@ def test_many_threads_call_at_once():
             pt.set_num_threads(1)
             pt.set_num_threads(None)
             pt.set_backend("native")
-            _native.set_tile(0, 0)
-            _native.set_screen("")
+            _native._testing.set_tile(0, 0)
+            _native._testing.set_screen("")
 
     with concurrent.futures.ThreadPoolExecutor(9) as pool:
         changes = pool.submit(change_settings)

@@ -28,11 +28,11 @@ LARGEST = 3.0  # of any of them
 def skipping(how):
     from pairtile import _native
 
-    _native.set_skipping(how)
+    _native._testing.set_skipping(how)
     try:
         yield
     finally:
-        _native.set_skipping("")
+        _native._testing.set_skipping("")
 
 
 def calls(x, y, v, kernel, **options):

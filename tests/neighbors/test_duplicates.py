@@ -172,11 +172,11 @@ def test_every_screen_finds_the_same_pairs(kind, screen):
         for call in calls:
             with on_backend("numpy"):
                 right = call()
-            _native.set_screen(screen)
+            _native._testing.set_screen(screen)
             try:
                 found = call()
             finally:
-                _native.set_screen("")
+                _native._testing.set_screen("")
             for a, b in zip(found, right, strict=True):
                 assert a.dtype == b.dtype
                 np.testing.assert_array_equal(a, b)
@@ -203,11 +203,11 @@ def test_skipped_tiles_hold_no_pairs(kind, d, metric):
     for call in calls:
         found = []
         for skipping in ("always", "never"):
-            _native.set_skipping(skipping)
+            _native._testing.set_skipping(skipping)
             try:
                 found.append(call())
             finally:
-                _native.set_skipping("")
+                _native._testing.set_skipping("")
         for a, b in zip(*found, strict=True):
             assert a.dtype == b.dtype
             np.testing.assert_array_equal(a, b)
@@ -581,11 +581,11 @@ def test_radius_neighbors_of_a_set_with_itself(metric, uniform):
 def tiles_skipped(how="always"):
     from pairtile import _native
 
-    _native.set_skipping(how)
+    _native._testing.set_skipping(how)
     try:
         yield _native
     finally:
-        _native.set_skipping("")
+        _native._testing.set_skipping("")
 
 
 BOUNDED = ("chebyshev", "correlation", "cosine", "euclidean", "mahalanobis", "manhattan")
@@ -689,12 +689,14 @@ def test_top_pairs_compute_few(d, most):
     x = np.random.default_rng(0).random((20_000, d)).astype(np.float32)
     for count in (1, 100):
         with tiles_skipped() as native:
-            computed = native.computed_of_nearest(x, None, count, "euclidean", workers=1)
+            computed = native._testing.computed_of_nearest(x, None, count, "euclidean", workers=1)
             assert 16 * len(x) * 0.9 < computed < len(x) * most
-            also = native.computed_of_nearest(x[::2], x[1::2], count, "euclidean", workers=1)
+            also = native._testing.computed_of_nearest(
+                x[::2], x[1::2], count, "euclidean", workers=1
+            )
             assert also < len(x) * most
         with tiles_skipped("never") as native:
-            every = native.computed_of_nearest(x, None, count, "euclidean", workers=1)
+            every = native._testing.computed_of_nearest(x, None, count, "euclidean", workers=1)
             assert every >= len(x) * (len(x) - 1) // 2
 
 
@@ -704,9 +706,15 @@ def test_top_pairs_skip_tiles_where_it_pays():
 
     rng = np.random.default_rng(1)
     near, far = rng.random((30_000, 3)), rng.normal(size=(6000, 32))
-    assert _native.computed_of_nearest(near, None, 50, "euclidean", workers=2) < 0.01 * 30_000**2
+    assert (
+        _native._testing.computed_of_nearest(near, None, 50, "euclidean", workers=2)
+        < 0.01 * 30_000**2
+    )
     far = far.astype(np.float32)
-    assert _native.computed_of_nearest(far, None, 50, "euclidean", workers=2) >= 6000 * 5999 // 2
+    assert (
+        _native._testing.computed_of_nearest(far, None, 50, "euclidean", workers=2)
+        >= 6000 * 5999 // 2
+    )
     near[5] = np.nan
     options = {"metric": "euclidean", "check_finite": False}
     with tiles_skipped():

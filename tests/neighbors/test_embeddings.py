@@ -31,12 +31,12 @@ TILES = st.sampled_from([(0, 0), (1, 1), (14, 32), (50, 70)])
 def forced(screen: str, tile: tuple[int, int]) -> Iterator[None]:
     from pairtile import _native
 
-    _native.set_screen(screen)
+    _native._testing.set_screen(screen)
     try:
         with forced_tile(*tile):
             yield
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 def check(name, *args, screen, tile):

@@ -300,14 +300,14 @@ def test_realism_equals_twin(metric, screen, data, sets):
     k = data.draw(st.integers(1, len(real) - 1), label="k")
     prune = data.draw(st.sampled_from([0, 0.25, 0.5, 1]), label="prune")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
-    _native.set_screen(screen)
+    _native._testing.set_screen(screen)
     try:
         with forced_tile(*tile):
             native, twin = native_and_twin(
                 pt.realism, real, fake, k=k, prune=prune, **named(metric, real), workers=2
             )
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
     np.testing.assert_array_equal(native, twin)
 
 

@@ -61,8 +61,8 @@ def assert_serves(index, queries, reference, k, *, precision="default", **option
 def force_screen():
     from pairtile import _native
 
-    yield _native.set_screen
-    _native.set_screen("")
+    yield _native._testing.set_screen
+    _native._testing.set_screen("")
 
 
 def sets(seed=0, n=40, m=700, d=24, dtype=np.float32):
@@ -103,13 +103,13 @@ def test_equals_functions(metric, precision, data, points):
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     packed, asked = (data.draw(st.sampled_from(SCREENS), label="screen") for _ in range(2))
     try:
-        _native.set_screen(packed)
+        _native._testing.set_screen(packed)
         index = pt.NeighborIndex(y, **named(metric, y), precision=precision)
-        _native.set_screen(asked)
+        _native._testing.set_screen(asked)
         with forced_tile(*tile):
             assert_serves(index, x, y, k, precision=precision, workers=2)
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 @pytest.mark.host
@@ -735,11 +735,11 @@ ORDER = ("order_rows", "order_keys", "order_boxes")
 def tiles_skipped():
     from pairtile import _native
 
-    _native.set_skipping("always")
+    _native._testing.set_skipping("always")
     try:
         yield _native
     finally:
-        _native.set_skipping("")
+        _native._testing.set_skipping("")
 
 
 @pytest.fixture
@@ -784,11 +784,11 @@ def test_a_file_brings_its_order(tmp_path, skipping):
         assert start < blocks[name].ctypes.data < start + size
         np.testing.assert_array_equal(blocks[name], index._index.pack["blocks"][name])
     plain = pt.knn(x, k=5)
-    count = skipping.computed_pairs(x, None, 10, "euclidean", workers=1)
+    count = skipping._testing.computed_pairs(x, None, 10, "euclidean", workers=1)
     assert 20 * len(x) < count < 700 * len(x)
     for one in (index, loaded, pickle.loads(pickle.dumps(index)), copy.deepcopy(loaded)):
         for workers in (1, 2):
-            pairs = skipping.computed_pairs(
+            pairs = skipping._testing.computed_pairs(
                 one._rows, None, 10, "euclidean", index=one._index, workers=workers
             )
             assert pairs == count
@@ -803,7 +803,7 @@ def test_the_order_is_in_the_file_where_it_pays(tmp_path):
     pt.NeighborIndex(x).save(tmp_path / "near.index")
     loaded = pt.NeighborIndex.load(tmp_path / "near.index")
     assert set(ORDER) < set(loaded._index.pack["blocks"])
-    computed = _native.computed_pairs(
+    computed = _native._testing.computed_pairs(
         loaded._rows, None, 5, "euclidean", index=loaded._index, workers=2
     )
     assert computed < 0.05 * len(x) ** 2

@@ -387,12 +387,12 @@ def test_mapped_rows_far_from_the_origin(metric, offset, screen):
             inverse = rotation @ params["VI"] @ rotation.T
             params = {"VI": (inverse + inverse.T) / 2}
             points = KINDS["near_ties"](rng, 700, d) + offset
-        _native.set_screen(screen)
+        _native._testing.set_screen(screen)
         try:
             call = (pt.knn, points[:20], points[20:], 5)
             assert_same(*native_and_twin(*call, **asked(metric, params)))
         finally:
-            _native.set_screen("")
+            _native._testing.set_screen("")
 
 
 @pytest.mark.native

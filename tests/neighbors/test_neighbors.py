@@ -181,12 +181,12 @@ def test_a_map_under_which_most_of_the_rows_cancels(skip):
     params = {"VI": np.array([[2.0, -1.0, -1.0], [-1.0, 2.0, -1.0], [-1.0, -1.0, 2.0]])}
     options = {"metric": "mahalanobis", "metric_params": params}
     order = order_of(pt.pairwise_distances(x, **options))
-    _native.set_skipping(skip)
+    _native._testing.set_skipping(skip)
     try:
         for k in (1, 7, 100):
             np.testing.assert_array_equal(pt.knn(x, k=k, **options).indices, order[:, :k])
     finally:
-        _native.set_skipping("")
+        _native._testing.set_skipping("")
 
 
 def unit_vectors(rng, n, d):
@@ -228,14 +228,14 @@ def test_bound_holds_on_adversarial_data(metric, kind, screen):
     from pairtile import _native
 
     rng = np.random.default_rng(7)
-    _native.set_screen(screen)
+    _native._testing.set_screen(screen)
     try:
         for d, dtype in itertools.product((3, 70, 300), (np.float32, np.float64)):
             points = ADVERSARIAL[kind](rng, 420, d).astype(dtype)
             for k in (1, 12):
                 assert_same(*native_and_twin(pt.knn, points[:20], points[20:], k, metric=metric))
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 @pytest.mark.native
@@ -256,12 +256,12 @@ def test_few_queries_equal_twin(metric, screen, data, sets):
     x, y = (s.array for s in sets)
     k = data.draw(st.integers(1, min(12, len(y))), label="k")
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
-    _native.set_screen(screen)
+    _native._testing.set_screen(screen)
     try:
         with forced_tile(*tile):
             assert_same(*native_and_twin(pt.knn, x, y, k, metric=metric, workers=2))
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 FEW_FEATURES = {
@@ -284,7 +284,7 @@ def test_few_features_are_compared_as_they_lie(metric, kind, dtype):
     rng = np.random.default_rng(29)
     wide = cast(FEW_FEATURES[kind](rng.normal(size=(580, 6))), dtype)
     sizes = ((1, 513, 1), (2, 255, 255), (7, 256, 10), (64, 257, 3), (65, 100, 1))
-    _native.set_screen("in_place")
+    _native._testing.set_screen("in_place")
     try:
         for d, apart in itertools.product((1, 2, 3, 4), (False, True)):
             points = wide[:, 1 : 1 + d] if apart else np.ascontiguousarray(wide[:, :d])
@@ -294,7 +294,7 @@ def test_few_features_are_compared_as_they_lie(metric, kind, dtype):
                 )
                 assert_same(native, twin)
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 @pytest.mark.native
@@ -306,7 +306,7 @@ def test_few_queries_beyond_the_range_of_float32(metric, screen, exponent):
     from pairtile import _native
 
     rng = np.random.default_rng(23)
-    _native.set_screen(screen)
+    _native._testing.set_screen(screen)
     try:
         for d in (3, 40):
             points = rng.normal(size=(450, d))
@@ -315,7 +315,7 @@ def test_few_queries_beyond_the_range_of_float32(metric, screen, exponent):
             for n, k in ((1, 1), (1, 449), (5, 230)):
                 assert_same(*native_and_twin(pt.knn, points[:n], points[n:], k, metric=metric))
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 @pytest.mark.native
@@ -641,13 +641,13 @@ def test_large_self_join_has_the_bits_of_a_search_of_two_sets(screen):
     x[n // 2 :] = x[: n - n // 2] + np.float32(1e-5) * rng.standard_normal((n - n // 2, d))
     ids = np.arange(n)
     plain = pt.knn(x, x, 3, query_groups=ids, reference_groups=ids, group_rule="different")
-    _native.set_screen(screen)
+    _native._testing.set_screen(screen)
     try:
         for workers in (1, 3):
             assert_same(pt.knn(x, k=3, workers=workers), plain)
         assert_same(pt.knn(x, k=3, memory_limit=_native.least_memory(d, 3)), plain)
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 @pytest.mark.native
@@ -674,14 +674,14 @@ def test_copies_of_a_common_row_that_come_in_any_order(way, k):
     wide = x.astype(np.float64)
     canonical = sum((column[:, None] - column) ** 2 for column in wide.T)
     order = order_of(canonical)[:, :k]
-    _native.set_skipping("always" if way == "near tiles" else "never")
+    _native._testing.set_skipping("always" if way == "near tiles" else "never")
     try:
         with forced_tile(*((20, 70) if way == "small tiles" else (0, 0))):
             for workers in (1, 2):
                 found = pt.knn(x, k=k, workers=workers)
                 np.testing.assert_array_equal(found.indices, order)
     finally:
-        _native.set_skipping("")
+        _native._testing.set_skipping("")
 
 
 @pytest.mark.native
@@ -698,7 +698,7 @@ def test_copies_of_a_common_row_are_not_rescored(metric, row):
     x[::2] = y[: len(x) // 2]
     for k in (1, 10):
         assert_same(*native_and_twin(pt.knn, x, y, k, metric=metric))
-    assert _native.rescored_pairs(x, y, 10, metric, workers=2) < 1500 * len(x)
+    assert _native._testing.rescored_pairs(x, y, 10, metric, workers=2) < 1500 * len(x)
     own = y[:2100]
     plain = pt.knn(own, k=10, metric=metric)
     with forced_tile(1, 1):
@@ -714,10 +714,12 @@ def test_few_pairs_of_gaussian_rows_are_rescored(d):
         np.random.default_rng(n).standard_normal((n, d), dtype=np.float32) for n in (500, 20_000)
     )
     for k, most in ((1, 16), (10, 48), (100, 260)):
-        rescored = _native.rescored_pairs(x, y, k, "euclidean", workers=2)
+        rescored = _native._testing.rescored_pairs(x, y, k, "euclidean", workers=2)
         assert 500 * k <= rescored <= 500 * most
     integers = np.round(10 * y)
-    assert _native.rescored_pairs(integers[:500], integers, 10, "euclidean", workers=2) == 0
+    assert (
+        _native._testing.rescored_pairs(integers[:500], integers, 10, "euclidean", workers=2) == 0
+    )
 
 
 def test_given_as_reference_a_row_finds_itself():

@@ -25,8 +25,8 @@ METRICS = ["euclidean", "sqeuclidean", "cosine", "inner_product", "correlation",
 def force_screen():
     from pairtile import _native
 
-    yield _native.set_screen
-    _native.set_screen("")
+    yield _native._testing.set_screen
+    _native._testing.set_screen("")
 
 
 def assert_same(ours, theirs):
@@ -63,12 +63,12 @@ def test_same_neighbours(metric, data, points):
     try:
         for screen in PREFIXES:
             with forced_tile(*tile):
-                _native.set_screen(screen)
+                _native._testing.set_screen(screen)
                 ours = pt.knn(x, y, k, workers=2, **options)
-                _native.set_screen("float64")
+                _native._testing.set_screen("float64")
                 assert_same(ours, pt.knn(x, y, k, precision="float64", **options))
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 @given(points=pairs_of_sets(), data=st.data())
@@ -82,12 +82,12 @@ def test_same_neighbours_of_itself(points, data):
     tile = data.draw(st.sampled_from([(0, 0), (1, 1), (20, 70)]), label="tile")
     try:
         with forced_tile(*tile):
-            _native.set_screen("prefix")
+            _native._testing.set_screen("prefix")
             ours = pt.knn(y, k=k, workers=2, check_finite=False)
-            _native.set_screen("")
+            _native._testing.set_screen("")
             assert_same(ours, pt.knn(y, k=k, precision="float64", check_finite=False))
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice")
@@ -105,7 +105,7 @@ def test_same_radii(metric, data, points):
     counted["radius"] = np.resize(radius, len(y)) if of_reference else radius
     try:
         for screen in [*PREFIXES, "float64"]:
-            _native.set_screen(screen)
+            _native._testing.set_screen(screen)
             found = (
                 pt.radius_count(x, y, **counted, **options),
                 *pt.radius_neighbors(x, y, radius, **options),
@@ -114,7 +114,7 @@ def test_same_radii(metric, data, points):
                 first = found
             assert_same(found, first)
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 def hard_rows(name, n, d):
@@ -180,10 +180,10 @@ def test_few_pairs_are_finished(force_screen):
 
     x, y = power_law(300, 128), power_law(6000, 128, seed=2)
     force_screen("prefix")
-    finished = _native.finished_pairs(x, y, 10, "euclidean", workers=2)
+    finished = _native._testing.finished_pairs(x, y, 10, "euclidean", workers=2)
     assert 10 * len(x) <= finished < 0.02 * len(x) * len(y)
     force_screen("float32")
-    assert _native.finished_pairs(x, y, 10, "euclidean", workers=2) == -1
+    assert _native._testing.finished_pairs(x, y, 10, "euclidean", workers=2) == -1
 
 
 # So many rows that asking pays, whatever else the processor has to screen with.
@@ -199,7 +199,7 @@ def test_the_plan_says_what_is_done():
     plan = pt.NeighborIndex(y).plan(x, 10)
     assert plan.strategy == "prefix"
     assert any(reason.startswith("a prefix of ") for reason in plan.reasons)
-    finished = _native.finished_pairs(x, y, 10, "euclidean", workers=2)
+    finished = _native._testing.finished_pairs(x, y, 10, "euclidean", workers=2)
     assert 0 < finished < 0.1 * len(x) * len(y)
     assert finished < 3 * plan.expected_pairs
     assert_same(pt.knn(x, y, 10), pt.NeighborIndex(y).knn(x, 10))
@@ -273,7 +273,7 @@ def test_guesses_read_the_turned_references(force_screen):
     index = pt.NeighborIndex(y)
 
     def finished():
-        return _native.finished_pairs(x, y, 5, "euclidean", index=index._index, workers=1)
+        return _native._testing.finished_pairs(x, y, 5, "euclidean", index=index._index, workers=1)
 
     before = finished()
     assert finished() == before
@@ -300,7 +300,7 @@ def test_a_file_brings_the_turned_references(screen, metric, tmp_path, force_scr
     counts = set()
     for one in (index, loaded, pickle.loads(pickle.dumps(index)), copy.deepcopy(loaded)):
         assert_same(one.knn(x, 5), expected)
-        counts.add(_native.finished_pairs(x, y, 5, metric, index=one._index, workers=1))
+        counts.add(_native._testing.finished_pairs(x, y, 5, metric, index=one._index, workers=1))
     assert len(counts) == 1
     assert 5 * len(x) <= counts.pop() < 0.1 * len(x) * len(y)
 

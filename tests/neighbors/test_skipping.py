@@ -29,22 +29,22 @@ pytestmark = pytest.mark.native
 def skipping(how):
     from pairtile import _native
 
-    _native.set_skipping(how)
+    _native._testing.set_skipping(how)
     try:
         yield _native
     finally:
-        _native.set_skipping("")
+        _native._testing.set_skipping("")
 
 
 @contextlib.contextmanager
 def screen(name):
     from pairtile import _native
 
-    _native.set_screen(name)
+    _native._testing.set_screen(name)
     try:
         yield
     finally:
-        _native.set_screen("")
+        _native._testing.set_screen("")
 
 
 def assert_same(one, other):
@@ -163,7 +163,7 @@ def test_rows_that_are_not_finite():
     x = np.random.default_rng(5).random((900, 3))
     x[3], x[500] = np.nan, np.inf
     with skipping("always") as native:
-        assert native.computed_pairs(x, None, 5, "euclidean", workers=2) >= 900 * 899 // 2
+        assert native._testing.computed_pairs(x, None, 5, "euclidean", workers=2) >= 900 * 899 // 2
     assert_nothing_changes(x, k=5, check_finite=False)
 
 
@@ -256,10 +256,10 @@ def test_fidelity_of_generated_rows():
 def test_share_of_pairs_computed_within_a_radius(d, radius, most):
     x = np.random.default_rng(0).random((20_000, d)).astype(np.float32)
     with skipping("always") as native:
-        computed = native.computed_pairs_within(x, None, radius, "euclidean", workers=2)
+        computed = native._testing.computed_pairs_within(x, None, radius, "euclidean", workers=2)
         assert len(x) * 20 < computed < len(x) * most
     with skipping("never") as native:
-        every = native.computed_pairs_within(x, None, radius, "euclidean", workers=2)
+        every = native._testing.computed_pairs_within(x, None, radius, "euclidean", workers=2)
         assert every >= len(x) * (len(x) - 1) // 2
 
 
@@ -271,11 +271,13 @@ def test_share_of_computed_pairs(d, most):
     """Of near rows alone: a sweep that stops leaving out tiles is right, and useless."""
     x = np.random.default_rng(0).random((20_000, d)).astype(np.float32)
     with skipping("always") as native:
-        computed = native.computed_pairs(x, None, 10, "euclidean", workers=2)
+        computed = native._testing.computed_pairs(x, None, 10, "euclidean", workers=2)
         assert len(x) * 20 < computed < len(x) * most
-        assert native.computed_pairs(x, None, 10, "euclidean", workers=1) == computed
+        assert native._testing.computed_pairs(x, None, 10, "euclidean", workers=1) == computed
     with skipping("never") as native:
-        assert native.computed_pairs(x, None, 10, "euclidean", workers=2) >= len(x) ** 2 // 2
+        assert (
+            native._testing.computed_pairs(x, None, 10, "euclidean", workers=2) >= len(x) ** 2 // 2
+        )
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_share_of_computed_pairs(d, most):
 def test_every_bounded_metric_leaves_out_tiles(metric):
     x = np.random.default_rng(1).random((6000, 3)).astype(np.float32)
     with skipping("always") as native:
-        computed = native.computed_pairs(x, None, 5, metric, workers=2)
+        computed = native._testing.computed_pairs(x, None, 5, metric, workers=2)
     assert computed < 0.15 * len(x) ** 2
 
 
@@ -323,7 +325,7 @@ def test_chosen_where_it_pays(make, most):
     from pairtile import _native
 
     x = make(np.random.default_rng(0))
-    computed = _native.computed_pairs(x, None, 5, "euclidean", workers=2)
+    computed = _native._testing.computed_pairs(x, None, 5, "euclidean", workers=2)
     assert computed < most * len(x) ** 2
 
 
@@ -340,7 +342,7 @@ def test_not_chosen_where_it_does_not(make):
     from pairtile import _native
 
     x = make(np.random.default_rng(0))
-    computed = _native.computed_pairs(x, None, 3, "euclidean", workers=2)
+    computed = _native._testing.computed_pairs(x, None, 3, "euclidean", workers=2)
     assert computed >= len(x) * (len(x) - 1) // 2
 
 
@@ -349,7 +351,9 @@ def test_chosen_for_many_neighbors_of_few_features():
     from pairtile import _native
 
     x = np.random.default_rng(0).standard_normal((20_000, 3), dtype=np.float32)
-    assert _native.computed_pairs(x, None, 100, "euclidean", workers=2) < 0.25 * len(x) ** 2
+    assert (
+        _native._testing.computed_pairs(x, None, 100, "euclidean", workers=2) < 0.25 * len(x) ** 2
+    )
 
 
 def test_an_order_that_does_not_fit_is_not_made():

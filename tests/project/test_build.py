@@ -80,14 +80,17 @@ def test_native_has_the_version_of_the_package() -> None:
 def test_stub_names_what_native_exports() -> None:
     from pairtile import _native
 
-    stated = set()
+    stated, for_tests = set(), set()
     for node in ast.parse((PACKAGE / "_native.pyi").read_text()).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             stated.add(node.name)
+            if node.name == "_testing":
+                for_tests = {f.name for f in node.body if isinstance(f, ast.FunctionDef)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             stated.add(node.target.id)
     exported = {name for name in dir(_native) if name[0] != "_"} | {"__version__"}
     assert {name for name in stated if name[0] != "_" or name == "__version__"} == exported
+    assert for_tests == {name for name in dir(_native._testing) if name[0] != "_"} != set()
 
 
 # --- Floating point -------------------------------------------------------------------------------
