@@ -114,3 +114,30 @@ def test_tensors_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(shape=(3, 2), dtype=np.dtype(float), __cuda_array_interface__={})
     with pytest.raises(TypeError, match="queries is on a CUDA device, and this installation"):
         pt.knn(Tensor(memory), k=1)
+
+
+@pytest.mark.gpu
+def test_a_function_follows_its_tensors(cupy: Any, torch: Any) -> None:
+    from pairtile._front import streams
+
+    seen = streams.followed(lambda *_: cupy.cuda.get_current_stream().ptr)
+    x = cupy.zeros(3)
+    assert seen("a word", Tensor(x)) == torch.stream.ptr
+    assert seen("a word", x) == cupy.cuda.get_current_stream().ptr != torch.stream.ptr
+
+
+@pytest.mark.oracle("torch")
+def test_losses_over_processes_follow_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pairtile._front import streams
+    from pairtile.torch import distributed
+
+    class Asked(Exception):
+        pass
+
+    def asked(given: Any) -> Any:
+        raise Asked(given)
+
+    monkeypatch.setattr(streams, "of_tensors", asked)
+    with pytest.raises(Asked) as caught:
+        distributed._Mean.forward("context", "clip_loss", "tensors")
+    assert caught.value.args == (("context", "clip_loss", "tensors"),)

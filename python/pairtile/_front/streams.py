@@ -7,13 +7,16 @@ CuPy's current stream by DLPack.
 
 from __future__ import annotations
 
+import functools
 import sys
 from contextlib import ExitStack, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
 
 _AS_IT_IS: AbstractContextManager[Any] = nullcontext()
 
@@ -37,3 +40,14 @@ def of_tensors(given: Iterable[Any]) -> AbstractContextManager[Any]:
     entered.enter_context(cuda.Device(number))
     entered.enter_context(cuda.ExternalStream(stream.cuda_stream, number))
     return entered
+
+
+def followed(function: Function) -> Function:
+    """The function itself, on the stream of the tensors among its arguments."""
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        with of_tensors(args):
+            return function(*args)
+
+    return call  # type: ignore[return-value]

@@ -377,7 +377,9 @@ def knn(
         itself (see Notes). It changes no result, but much below the default a search for large k
         slows down. It holds fewer threads where their buffers would not fit. On a GPU it is
         what a call holds there beside inputs, results and a few numbers per row: at most 1.3 GB
-        by default. Much below that large searches get slower, and some leave tensor cores.
+        by default. Much below that large searches get slower, and some leave tensor cores. With
+        the backend "cuda" it holds blocks of sets in files, and of host arrays that are larger:
+        without it one half of what the device has free, and at most 8 GB.
     devices : sequence of int, optional
         For arrays on a CUDA device: the numbers of those that compute, each an equal share of the
         queries, in this order; references are copied to the others. A device may be listed more

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pairtile._front import scalars, validate
+from pairtile._front import scalars, streams, validate
 from pairtile._front.threads import resolve_workers
 from pairtile.losses import positives, softmax
 from pairtile.losses.guide import Guide, one_for_each
@@ -74,6 +74,7 @@ class _Positives:
 
 class _Mean(torch.autograd.Function):
     @staticmethod
+    @streams.followed
     def forward(
         ctx: Any,
         name: str,
