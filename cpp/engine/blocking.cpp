@@ -63,30 +63,39 @@ int64_t least_memory(int64_t d, int64_t state_bytes_per_row, int64_t bytes_per_w
                      8 * bytes_per_worker});
 }
 
+namespace {
+
+// Blocks of one size for rows and columns, whose states are those of both.
+void make_symmetric(Blocking& blocking, int64_t n, int64_t block, int64_t super) {
+    blocking.symmetric = true;
+    blocking.row_block = blocking.segment = block;
+    blocking.row_super = blocking.col_super =
+        super >= n ? round_up(n, block) : super / block * block;
+}
+
+// Three super-blocks' worth of tiles of the size that tests force.
 template <class T>
-Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
+Blocking forced_blocking(const Ops<T>& ops, int64_t n, int64_t forced_row, int64_t forced_col,
+                         const BlockingLimits& limits) {
+    const int64_t rows = ops.rows, cols = ops.cols;
+    Blocking blocking;
+    blocking.row_block = round_up(forced_row, rows);
+    blocking.strip = std::min(round_up(forced_col, cols), round_up(limits.strip_cols, cols));
+    blocking.row_super = 3 * blocking.row_block;
+    blocking.col_super = 3 * blocking.strip;
+    blocking.segment = 2 * blocking.strip;
+    const int64_t block = round_up(blocking.row_block, std::lcm(rows, cols));
+    if (limits.symmetric) make_symmetric(blocking, n, block, 3 * block);
+    return blocking;
+}
+
+// Strips, blocks and super-blocks that fit the caches and what is held of a row and a column.
+template <class T>
+Blocking blocks_that_fit(const Ops<T>& ops, int64_t n, int64_t m, int64_t d, int64_t held_bytes,
                          const BlockingLimits& limits) {
     const int64_t rows = ops.rows, cols = ops.cols;
     const int64_t row_bytes = std::max<int64_t>(d, 1) * static_cast<int64_t>(sizeof(T));
-    const int64_t held_bytes = held_per_row<T>(d) + limits.beside_bytes;
     Blocking blocking;
-    const int64_t forced_row = forced_rows.load(), forced_col = forced_cols.load();
-    const auto make_symmetric = [&](int64_t block, int64_t super) {
-        blocking.symmetric = true;
-        blocking.row_block = blocking.segment = block;
-        blocking.row_super = blocking.col_super =
-            super >= n ? round_up(n, block) : super / block * block;
-    };
-    if (forced_row > 0 && forced_col > 0) {
-        blocking.row_block = round_up(forced_row, rows);
-        blocking.strip = std::min(round_up(forced_col, cols), round_up(limits.strip_cols, cols));
-        blocking.row_super = 3 * blocking.row_block;
-        blocking.col_super = 3 * blocking.strip;
-        blocking.segment = 2 * blocking.strip;
-        const int64_t block = round_up(blocking.row_block, std::lcm(rows, cols));
-        if (limits.symmetric) make_symmetric(block, 3 * block);
-        return blocking;
-    }
     // a strip of columns stays in L2 while the row panels of a task pass over it
     constexpr int64_t strip_bytes = 256 << 10, block_bytes = 384 << 10;
     blocking.strip =
@@ -107,32 +116,23 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
         wanted / rows * rows,
         std::min(std::max(4 * rows, round_up(limits.block_rows, rows)), blocking.row_super),
         blocking.row_super);
+    return blocking;
+}
 
-    if (limits.symmetric) {
-        const int64_t block = round_up(blocking.row_block, std::lcm(rows, cols));
-        const int64_t held = std::min(limits.row_bytes, limits.col_bytes) / held_bytes;
-        constexpr int64_t enough = 16;  // blocks to share out
-        if (n >= enough * block && held >= block &&
-            n <= limits.states_bytes / limits.state_bytes_per_row) {
-            make_symmetric(block, held);
-            return blocking;
-        }
-    }
-    constexpr int64_t most_segments = 16;
-    const int64_t strips_of_all = (m + blocking.strip - 1) / blocking.strip;
-    constexpr int64_t few = 32;
-    if (limits.few_rows && n <= std::min(few, blocking.row_super) &&
-        strips_of_all >= most_segments) {
-        // few rows: one block of them, and as many segments as there is room for fold state, each
-        // of which has to learn for itself what is near
-        blocking.few_rows = true;
-        blocking.row_block = blocking.row_super;
-        const int64_t room =
-            limits.state_bytes / std::max<int64_t>(1, n * limits.state_bytes_per_row);
-        const int64_t segments = std::clamp<int64_t>(room, 1, most_segments);
-        blocking.segment = (strips_of_all + segments - 1) / segments * blocking.strip;
-        return blocking;
-    }
+constexpr int64_t most_segments = 16;
+
+// Few rows: one block of them, and as many segments as there is room for fold state, each of which
+// has to learn for itself what is near.
+void make_few_rows(Blocking& blocking, int64_t n, int64_t strips, const BlockingLimits& limits) {
+    blocking.few_rows = true;
+    blocking.row_block = blocking.row_super;
+    const int64_t room = limits.state_bytes / std::max<int64_t>(1, n * limits.state_bytes_per_row);
+    const int64_t segments = std::clamp<int64_t>(room, 1, most_segments);
+    blocking.segment = (strips + segments - 1) / segments * blocking.strip;
+}
+
+// Blocks of rows and segments of columns, as many as there is room for their states.
+void share_out(Blocking& blocking, int64_t rows, const BlockingLimits& limits) {
     const int64_t tasks = (blocking.row_super + blocking.row_block - 1) / blocking.row_block;
     if (limits.few_rows) {  // blocks of about one size: none is waited for
         blocking.row_block = round_up((blocking.row_super + tasks - 1) / tasks, rows);
@@ -149,6 +149,36 @@ Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
         segments = std::clamp<int64_t>(limits.states_bytes / state, 1, segments);
     }
     blocking.segment = (strips + segments - 1) / segments * blocking.strip;
+}
+
+}  // namespace
+
+template <class T>
+Blocking choose_blocking(const Ops<T>& ops, int64_t n, int64_t m, int64_t d,
+                         const BlockingLimits& limits) {
+    const int64_t forced_row = forced_rows.load(), forced_col = forced_cols.load();
+    if (forced_row > 0 && forced_col > 0) {
+        return forced_blocking(ops, n, forced_row, forced_col, limits);
+    }
+    const int64_t held_bytes = held_per_row<T>(d) + limits.beside_bytes;
+    Blocking blocking = blocks_that_fit(ops, n, m, d, held_bytes, limits);
+    if (limits.symmetric) {
+        const int64_t block = round_up(blocking.row_block, std::lcm(ops.rows, ops.cols));
+        const int64_t held = std::min(limits.row_bytes, limits.col_bytes) / held_bytes;
+        constexpr int64_t enough = 16;  // blocks to share out
+        if (n >= enough * block && held >= block &&
+            n <= limits.states_bytes / limits.state_bytes_per_row) {
+            make_symmetric(blocking, n, block, held);
+            return blocking;
+        }
+    }
+    constexpr int64_t few = 32;
+    const int64_t strips = (m + blocking.strip - 1) / blocking.strip;
+    if (limits.few_rows && n <= std::min(few, blocking.row_super) && strips >= most_segments) {
+        make_few_rows(blocking, n, strips, limits);
+    } else {
+        share_out(blocking, ops.rows, limits);
+    }
     return blocking;
 }
 

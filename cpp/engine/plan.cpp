@@ -378,6 +378,36 @@ void take_rotation(const Question& asked, const Rotation& rotation, ScreenPlan& 
     if (!asked.limit) plan.guess = rotation.guess;  // limits are known
 }
 
+// How many coordinates bound first, how many more bound what these leave, and what that leaves.
+struct PrefixChoice {
+    double cost = INFINITY, left = 1.0, left_after = 1.0;
+    int64_t kept = 0, more = 0;
+    Packing packing = Packing::float32;
+    bool turned = false;  // the references are
+};
+
+PrefixChoice best_prefix(const PrefixSample& sample, const Costs& costs, const Rotation* turned,
+                         int64_t most, bool has_coarse) {
+    PrefixChoice best;
+    constexpr int64_t step = PrefixSample::step;
+    for (const Packing as : {Packing::float32, Packing::bfloat16}) {
+        const bool coarse = as == Packing::bfloat16;
+        if (coarse && !has_coarse) continue;
+        for (int64_t kept = step; kept <= most; kept += step) {
+            for (int64_t more = 0; kept + more <= most; more += step) {
+                const double left = sample.left(kept, coarse);
+                const double after = more > 0 ? sample.left(kept + more, coarse) : left;
+                const bool there = turned && turned->packing == as &&
+                                   turned->prefix->kept == kept && turned->prefix->more == more;
+                const double cost = costs.by_prefix(as, static_cast<double>(kept),
+                                                    static_cast<double>(more), left, after, there);
+                if (cost < best.cost) best = {cost, left, after, kept, more, as, there};
+            }
+        }
+    }
+    return best;
+}
+
 // Whether lower bounds decide for less than the plan so far; takes what is best if so. Asking must
 // not cost much where the answer is no: rows that spread over most of their dimensions, of which a
 // few thousand products tell, are not looked at any further.
@@ -420,28 +450,7 @@ void weigh_prefix(const Question& asked, const Framed& framed, const Costs& cost
         return;
     }
     sample.look(control);
-    struct {
-        double cost = INFINITY, left = 1.0, left_after = 1.0;
-        int64_t kept = 0, more = 0;
-        Packing packing = Packing::float32;
-        bool turned = false;  // the references are
-    } best;
-    constexpr int64_t step = PrefixSample::step;
-    for (const Packing as : {Packing::float32, Packing::bfloat16}) {
-        const bool coarse = as == Packing::bfloat16;
-        if (coarse && !has_coarse) continue;
-        for (int64_t kept = step; kept <= most; kept += step) {
-            for (int64_t more = 0; kept + more <= most; more += step) {
-                const double left = sample.left(kept, coarse);
-                const double after = more > 0 ? sample.left(kept + more, coarse) : left;
-                const bool there = turned && turned->packing == as &&
-                                   turned->prefix->kept == kept && turned->prefix->more == more;
-                const double cost = costs.by_prefix(as, static_cast<double>(kept),
-                                                    static_cast<double>(more), left, after, there);
-                if (cost < best.cost) best = {cost, left, after, kept, more, as, there};
-            }
-        }
-    }
+    const PrefixChoice best = best_prefix(sample, costs, turned, most, has_coarse);
     plan.reasons.push_back(
         text("a prefix of %d coordinates in %s: a cost of %.4g, %.3g %% of the pairs go on",
              static_cast<int>(best.kept), name_of(best.packing), best.cost, 100.0 * best.left));
@@ -482,66 +491,49 @@ ScreenPlan forced_prefix(const Question& asked, const Framed& framed, Packing pa
     return plan;
 }
 
-}  // namespace
+// The packings narrower than float32 that this machine has for these tiles.
+struct Narrow {
+    bool bfloat16, int8, int16;
 
-const char* name_of(Packing packing) {
-    constexpr const char* names[] = {"int8", "int16", "bfloat16", "float32", "float64"};
-    return names[static_cast<int>(packing)];
+    Narrow(const TileFormula& formula, int64_t d)
+        : bfloat16(isa().f32.pack_bfloat16_float64 && formula.core == Core::dot),
+          int8(isa().f32.pack_int8_float64 && formula.core == Core::dot && d <= int8_features),
+          int16(isa().f32.pack_int16_float64 && formula.core == Core::dot && d <= int16_features) {}
+};
+
+// What tests force, as far as this machine has it.
+ScreenPlan forced_plan(Forced forced, const Question& asked, const Framed& framed,
+                       const Narrow& narrow, Control& control) {
+    if (forced == Forced::float64) return only(Packing::float64, "forced");
+    if (forced == Forced::int8 && narrow.int8) return only(Packing::int8, "forced");
+    if (forced == Forced::int16 && narrow.int16) return only(Packing::int16, "forced");
+    const bool coarse =
+        (forced == Forced::bfloat16 || forced == Forced::prefix_bfloat16) && narrow.bfloat16;
+    const Packing packing = coarse ? Packing::bfloat16 : Packing::float32;
+    const bool prefix = forced == Forced::prefix || forced == Forced::prefix_bfloat16;
+    if (prefix && asked.finishes && framed.float32.core == Core::dot) {
+        return forced_prefix(asked, framed, packing, control);
+    }
+    return only(packing, "forced");
 }
 
-std::string ScreenPlan::strategy() const {
-    if (skips_tiles) return "near tiles";
-    return prefix ? "prefix" : "all pairs";
-}
+constexpr int64_t worth_packing = 16;  // features from which a micro-kernel twice as fast pays
 
-ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& control) {
-    const Metric& metric = asked.metric;
-    const std::optional<Packing> packed = asked.packed;
-    const int64_t d = asked.queries.d();
-    if (metric.on_bits())
-        return only(Packing::float32, "bits that differ are counted, all of them");
-    if (framed.float64.core == Core::canonical) {
-        return only(Packing::float64, "tiles hold the distances themselves: no screen fits them");
-    }
-    if (asked.precision == Precision::float64) {
-        return only(Packing::float64, "precision=\"float64\"");
-    }
-    if (asked.precision == Precision::fast) return only(Packing::float32, "precision=\"fast\"");
-    const bool has_coarse = isa().f32.pack_bfloat16_float64 && framed.float32.core == Core::dot;
-    const bool weighs_coarse = has_coarse && isa().bfloat16_pays;
-    const bool has_int8 =
-        isa().f32.pack_int8_float64 && framed.float32.core == Core::dot && d <= int8_features;
-    const bool has_int16 =
-        isa().f32.pack_int16_float64 && framed.float32.core == Core::dot && d <= int16_features;
-    const Forced forced = forced_screen();
-    if (forced != Forced::nothing && !framed.float32.exact()) {
-        if (forced == Forced::float64) return only(Packing::float64, "forced");
-        if (forced == Forced::int8 && has_int8) return only(Packing::int8, "forced");
-        if (forced == Forced::int16 && has_int16) return only(Packing::int16, "forced");
-        const bool coarse =
-            (forced == Forced::bfloat16 || forced == Forced::prefix_bfloat16) && has_coarse;
-        const Packing packing = coarse ? Packing::bfloat16 : Packing::float32;
-        const bool prefix = forced == Forced::prefix || forced == Forced::prefix_bfloat16;
-        if (prefix && asked.finishes && framed.float32.core == Core::dot) {
-            return forced_prefix(asked, framed, packing, control);
-        }
-        return only(packing, "forced");
-    }
-    constexpr int64_t worth_packing = 16;  // features from which a micro-kernel twice as fast pays
+// Of numbers whose tiles are exact.
+ScreenPlan exact_plan(const Question& asked, const Framed& framed, bool weighs_bfloat16) {
+    const char* why = "whole numbers, exact as they are packed";
+    if (asked.packed == Packing::float64) return only(Packing::float64, why);
+    // bfloat16 is as exact where it holds every number
     constexpr double bfloat16_integers = 256.0;
-    if (framed.float32.exact()) {
-        const char* why = "whole numbers, exact as they are packed";
-        if (packed == Packing::float64) return only(Packing::float64, why);
-        // bfloat16 is as exact where it holds every number
-        const bool coarse_too = weighs_coarse && d >= worth_packing &&
-                                framed.frame.largest <= bfloat16_integers &&
-                                packed != Packing::float32;
-        return only(coarse_too ? Packing::bfloat16 : Packing::float32, why);
-    }
-    constexpr int64_t small = int64_t{1} << 22;  // pairs that are not worth a sample
-    if (asked.queries.rows() * asked.references.rows() <= small) {
-        return only(packed.value_or(Packing::float32), "too few pairs to be worth a sample");
-    }
+    const bool coarse_too = weighs_bfloat16 && asked.queries.d() >= worth_packing &&
+                            framed.frame.largest <= bfloat16_integers &&
+                            asked.packed != Packing::float32;
+    return only(coarse_too ? Packing::bfloat16 : Packing::float32, why);
+}
+
+// The cheapest of what serves, by a sample.
+ScreenPlan cheapest_plan(const Question& asked, const Framed& framed, const Narrow& narrow,
+                         bool weighs_bfloat16, Control& control) {
     const AmbiguousShare share(asked, framed);
     const Costs costs(asked);
     constexpr double most_unsettled = 512.0;  // that lists have room for
@@ -562,14 +554,50 @@ ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& con
             plan.unsettled = static_cast<int64_t>(std::min(unsettled, most_unsettled));
         }
     };
+    const bool packs = asked.queries.d() >= worth_packing;
     weigh(Packing::float32);
     weigh(Packing::float64);
-    if (weighs_coarse && d >= worth_packing) weigh(Packing::bfloat16);
-    if (has_int8 && d >= worth_packing) weigh(Packing::int8);
-    if (has_int16 && d >= worth_packing) weigh(Packing::int16);
-    weigh_prefix(asked, framed, costs, weighs_coarse, control, plan);
+    if (weighs_bfloat16 && packs) weigh(Packing::bfloat16);
+    if (narrow.int8 && packs) weigh(Packing::int8);
+    if (narrow.int16 && packs) weigh(Packing::int16);
+    weigh_prefix(asked, framed, costs, weighs_bfloat16, control, plan);
     if (plan.prefix) plan.unsettled = 0;
     return plan;
+}
+
+}  // namespace
+
+const char* name_of(Packing packing) {
+    constexpr const char* names[] = {"int8", "int16", "bfloat16", "float32", "float64"};
+    return names[static_cast<int>(packing)];
+}
+
+std::string ScreenPlan::strategy() const {
+    if (skips_tiles) return "near tiles";
+    return prefix ? "prefix" : "all pairs";
+}
+
+ScreenPlan choose_plan(const Question& asked, const Framed& framed, Control& control) {
+    if (asked.metric.on_bits())
+        return only(Packing::float32, "bits that differ are counted, all of them");
+    if (framed.float64.core == Core::canonical) {
+        return only(Packing::float64, "tiles hold the distances themselves: no screen fits them");
+    }
+    if (asked.precision == Precision::float64) {
+        return only(Packing::float64, "precision=\"float64\"");
+    }
+    if (asked.precision == Precision::fast) return only(Packing::float32, "precision=\"fast\"");
+    const Narrow narrow(framed.float32, asked.queries.d());
+    const bool weighs_bfloat16 = narrow.bfloat16 && isa().bfloat16_pays;
+    if (framed.float32.exact()) return exact_plan(asked, framed, weighs_bfloat16);
+    if (const Forced forced = forced_screen(); forced != Forced::nothing) {
+        return forced_plan(forced, asked, framed, narrow, control);
+    }
+    constexpr int64_t small = int64_t{1} << 22;  // pairs that are not worth a sample
+    if (asked.queries.rows() * asked.references.rows() <= small) {
+        return only(asked.packed.value_or(Packing::float32), "too few pairs to be worth a sample");
+    }
+    return cheapest_plan(asked, framed, narrow, weighs_bfloat16, control);
 }
 
 void force_screen(const std::string& name) {
