@@ -18,6 +18,7 @@ TOLERANCES = [("float32", 2e-6), ("float64", 1e-13)]
 SHAPES = [(1, 1, 1), (2, 33, 3), (33, 31, 64), (31, 65, 37), (40, 600, 5)]
 SUMS: dict[str, Any] = {"precision": "default", "workers": 1}
 SEVERAL = [(0.5, "gaussian", (0.01,)), (-2.0, "rational_quadratic", (0.2, 1.3))]
+MANY = [(1.0 / 49, "gaussian", (0.1 * t,)) for t in range(1, 50)]  # more than a sweep sees
 MIXED = [*SEVERAL, (1.0, "cosine", ()), (0.1, "linear", ()), (0.2, "laplace_l1", (0.1,))]
 
 
@@ -96,13 +97,12 @@ def test_moments_of_any_sum_of_kernels(
     cupy: Any, gpu: Any, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More kernels than a sweep sees, or kernels of several numbers of a pair: block by block."""
-    from pairtile._backends.cuda import moments
+    from pairtile._backends.cuda import kernels
 
-    monkeypatch.setattr(moments, "most_held_rows", rows)
+    monkeypatch.setattr(kernels, "held_rows", rows)
     x, y = data(70, 3, "float32"), data(100, 3, "float32", 1)
-    most = gpu._cuda.most_terms
-    many = [(1.0 / most, "gaussian", (0.1 * t,)) for t in range(1, most + 2)]
-    for terms in (MIXED, many):
+    assert len(MANY) > gpu._cuda.most_terms
+    for terms in (MIXED, MANY):
         check_moments(gpu, x, y, terms, 1e-13)
         check_moments(gpu, x, None, terms, 1e-13)
     told: list[tuple[int, int]] = []
@@ -264,7 +264,8 @@ def test_rounded_label_sums(gpu: Any, n: int, d: int, rounding_step: float) -> N
 
 
 @pytest.mark.gpu
-def test_signs_that_tie_tie_exactly(gpu: Any) -> None:
+@pytest.mark.parametrize("terms", [SEVERAL, MIXED])
+def test_signs_that_tie_tie_exactly(gpu: Any, terms: Any) -> None:
     """Exchanging x_i and y_i turns the signs of row and column i of h, and of nothing else."""
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(2, 70, 5)).astype(np.float32)
@@ -276,7 +277,7 @@ def test_signs_that_tie_tie_exactly(gpu: Any) -> None:
     def signed(x: Any, y: Any, signs: Any, rounding_step: float) -> Any:
         labels = pack(iter((signs > 0).T), 70, 40)
         within, row, total = gpu.kernel_label_sums(
-            x, y, labels, [SEVERAL], paired=True, rounding_steps=[rounding_step], workers=1
+            x, y, labels, [terms], paired=True, rounding_steps=[rounding_step], workers=1
         )
         return 4 * (within[0] - row[0]) + total[0]
 
@@ -286,10 +287,28 @@ def test_signs_that_tie_tie_exactly(gpu: Any) -> None:
 
 
 @pytest.mark.gpu
-def test_rounding_needs_the_whole_kernel(gpu: Any) -> None:
-    x = data(9, 4, "float32")
-    with pytest.raises(NotImplementedError, match="copy the arrays to host memory"):
-        wild_sums(gpu, x, x, MIXED, 0.25)
+@pytest.mark.parametrize("rows", [32, 1000])
+@pytest.mark.parametrize("terms", [MIXED, MANY])
+def test_rounded_sums_of_any_sum_of_kernels(
+    gpu: Any, rows: int, terms: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels that no sweep sees whole are rounded as a whole, beside others that are."""
+    from pairtile._backends.cuda import kernels
+
+    monkeypatch.setattr(kernels, "held_rows", rows)
+    n, step = 70, 2.0**-20
+    x, y = data(n, 5, "float32"), data(n, 5, "float32", 1)
+    v = np.random.default_rng(0).random((n, 67)) < 0.5
+    labels = pack(iter(v.T), n, 67)
+    options: dict[str, Any] = {"paired": True, "rounding_steps": [step, step], "workers": 1}
+    found = gpu.kernel_label_sums(x, y, labels, [SEVERAL, terms], **options)
+    wanted = twin.kernel_label_sums(x, y, labels, [SEVERAL, terms], **options)
+    h = matrix(x, x, terms) + matrix(y, y, terms)
+    h -= matrix(x, y, terms) + matrix(x, y, terms).T
+    near = np.abs(np.abs(h / step % 1) - 0.5) < 1e-9 / step  # rounded either way
+    for ours, twins in zip(found, wanted, strict=True):
+        close(ours, twins, step * near.sum() + 1e-12 * n * n)
+        assert (ours / step == np.rint(ours / step)).all()
 
 
 @pytest.mark.gpu

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     Term = tuple[float, str, tuple[float, ...]]
 
 
+held_rows = 2048  # of either side of a block of kernel values: 32 MB
+
+
 def _wide(precision: str, sets: Sequence[Rows], terms: Sequence[Term]) -> bool:
     """Whether kernel values are computed in float64."""
     if precision == "float64" or any(rows.dtype == "float64" for rows in sets):
@@ -63,6 +66,17 @@ def _float32_will_do(term: Term, sets: Sequence[Rows], largest: float) -> bool:
     return _cuda.float32_will_do(term, reach, float(products.max()), error)
 
 
+def blocks_of_rows(n: int) -> list[tuple[int, int]]:
+    """Rows of either side of the blocks of kernel values that are held."""
+    return [(first, min(first + held_rows, n)) for first in range(0, n, held_rows)]
+
+
+def in_one_sweep(terms: Sequence[Term]) -> bool:
+    """Whether a sweep sees a sum of kernels whole: they read one number of a pair, and are few."""
+    read = {_cuda.kernel_argument(name) for _, name, _ in terms}
+    return len(read) == 1 and len(terms) <= _cuda.most_terms
+
+
 class _Similarity:
     """Weighted kernels between rows of some sets."""
 
@@ -87,24 +101,29 @@ class _Similarity:
                 yield {"sets": self.sets(x, y, some[0]), "kernels": some}
 
     def arguments_of_whole(self, x: Rows, y: Rows) -> dict[str, Any]:
-        """The same for the sum of all kernels, where one sweep sees it."""
-        arguments, *more = self.arguments_of_sums(x, y)
-        if more:
-            raise NotImplementedError(
-                f"on a GPU this needs a sum of at most {_cuda.most_terms} kernels, all of distances"
-                " or all of dot products; copy the arrays to host memory first"
-            )
+        """The same for the sum of all kernels, which is `in_one_sweep`."""
+        (arguments,) = self.arguments_of_sums(x, y)
         return arguments
 
-    def part(
-        self, x: Rows, first: int, stop: int, y: Rows, begin: int, end: int
-    ) -> tuple[Any, Any, tuple[int, int]]:
-        """The rows [first, stop) of x and [begin, end) of y, with all that any kernel reads."""
+    def held(self, x: Rows, rows: tuple[int, int], y: Rows, columns: tuple[int, int]) -> Any:
+        """The sum of all kernels between some rows of both, in float64: (columns, rows).
+
+        0 for the pair of a row with itself.
+        """
+        (first, stop), (begin, end) = rows, columns
         x_scales, y_scales = (
-            address(self._scales[rows]) + _cuda.scale_bytes * at if self._scales else 0
-            for rows, at in ((x, first), (y, begin))
+            address(self._scales[one]) + _cuda.scale_bytes * at if self._scales else 0
+            for one, at in ((x, first), (y, begin))
         )
-        return x.part(first, stop), y.part(begin, end), (x_scales, y_scales)
+        values = cupy.empty((end - begin, stop - first), dtype=cupy.float64)
+        _cuda.kernel_matrix(
+            ((x.part(first, stop), y.part(begin, end), (x_scales, y_scales)), self.terms, 0.0),
+            itself=x is y,
+            after=begin - first,
+            matrix=address(values),
+            where=current_stream(),
+        )
+        return values
 
     def sets(self, x: Rows, y: Rows, term: Term) -> tuple[Any, Any, tuple[int, int]]:
         """The rows of both, with what a kernel divides them by."""

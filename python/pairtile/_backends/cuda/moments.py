@@ -8,7 +8,7 @@ import cupy
 import numpy as np
 
 from pairtile import _cuda
-from pairtile._backends.cuda.kernels import _Similarity, _wide
+from pairtile._backends.cuda.kernels import _Similarity, _wide, blocks_of_rows, in_one_sweep
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Term = tuple[float, str, tuple[float, ...]]
-
-most_held_rows = 2048  # of either side of a block of kernel values: 32 MB
 
 
 def kernel_moments(
@@ -53,7 +51,7 @@ def kernel_moments(
         rows = Rows(x)
         others = rows if itself else Rows(y)
         similarity = _Similarity(terms, rows, others)
-        if len(list(similarity.arguments_of_sums(rows, others))) > 1:
+        if not in_one_sweep(terms):
             return _moments_of_blocks(rows, others, similarity, progress)
         wide = _wide(precision, (rows, others), terms)
         sides = [(rows, others)] if itself else [(rows, others), (others, rows)]
@@ -87,21 +85,11 @@ def _moments_of_blocks(
     """The same from kernel values in memory, in float64, for sums of any kernels."""
     by_row, by_column = (cupy.zeros(one.n, dtype=cupy.float64) for one in (rows, others))
     squares = cupy.zeros((), dtype=cupy.float64)
-    step = most_held_rows
-    for first, stop in in_launches(
-        [(i, min(i + step, rows.n)) for i in range(0, rows.n, step)], progress
-    ):
-        for begin, end in ((j, min(j + step, others.n)) for j in range(0, others.n, step)):
-            values = cupy.empty((end - begin, stop - first), dtype=cupy.float64)
-            _cuda.kernel_matrix(
-                (similarity.part(rows, first, stop, others, begin, end), similarity.terms, 0.0),
-                itself=rows is others,
-                after=begin - first,
-                matrix=address(values),
-                where=current_stream(),
-            )
-            by_row[first:stop] += values.sum(axis=0)
-            by_column[begin:end] += values.sum(axis=1)
+    for batch in in_launches(blocks_of_rows(rows.n), progress):
+        for some in blocks_of_rows(others.n):
+            values = similarity.held(rows, batch, others, some)
+            by_row[slice(*batch)] += values.sum(axis=0)
+            by_column[slice(*some)] += values.sum(axis=1)
             squares += (values * values).sum()
     return by_row.get(), by_column.get(), float(squares)
 

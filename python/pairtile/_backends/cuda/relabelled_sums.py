@@ -16,7 +16,12 @@ import numpy as np
 
 from pairtile import _cuda
 from pairtile._backends.cuda import panels
-from pairtile._backends.cuda.kernels import _Product, _Similarity
+from pairtile._backends.cuda.kernels import (
+    _Product,
+    _Similarity,
+    blocks_of_rows,
+    in_one_sweep,
+)
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
@@ -72,9 +77,6 @@ def kernel_label_sums(
     with device_of(x, y):
         sets = Rows(x), Rows(y)
         steps = list(rounding_steps) or [0.0] * len(kernels)
-        for terms, rounding_step in zip(kernels, steps, strict=True):
-            if rounding_step > 0:
-                _Similarity(terms, *sets).arguments_of_whole(*sets)  # or it cannot be rounded
         whole = None
         if panels.tensor_path() != "none":
             whole = _WholeSums(sets, kernels, steps, _share(progress, 0, 2), paired=paired)
@@ -86,10 +88,13 @@ def kernel_label_sums(
             found |= whole.sums(labels, _share(progress, 0, jobs))
         if left:
             labelled = sets[0].n + (0 if paired else sets[1].n)
-            bits = upload(_rows_of_bits(labels, labelled))
+            packed = _rows_of_bits(labels, labelled)
+            bits = upload(packed)
         for job, q in enumerate(left, start=jobs - len(left)):
             report = _share(progress, job, jobs)
-            if paired:
+            if steps[q] > 0 and not in_one_sweep(kernels[q]):
+                found[q] = _rounded_sums(sets, packed, kernels[q], steps[q], n_labels, report)
+            elif paired:
                 found[q] = _paired_sums(sets, bits, kernels[q], steps[q], n_labels, report)
             else:
                 found[q] = _label_sums(sets, bits, kernels[q], n_labels, report)
@@ -183,7 +188,7 @@ class _WholeSums:
             self._sized(parts, _share(progress, g, len(groups))) for g, parts in enumerate(groups)
         ]
         refused = {part.kernel for parts in sized for part in parts if part.digits == 0}
-        self.served = set(range(len(kernels))) - refused
+        self.served = {part.kernel for parts in sized for part in parts} - refused
         kept = ([p for p in parts if p.kernel in self.served] for parts in sized)
         self._groups = [parts for parts in kept if parts]
 
@@ -288,9 +293,14 @@ class _WholeSums:
 def _groups(
     kernels: Sequence[Sequence[Term]], rounding_steps: Sequence[float]
 ) -> list[list[_Part]]:
-    """Parts of kernels that read the same number of a pair, and so share its tile."""
+    """Parts of kernels that read the same number of a pair, and so share its tile.
+
+    None of a kernel that has parts, but is rounded as a whole.
+    """
     by_argument: dict[int, list[_Part]] = {}
     for q, (terms, rounding_step) in enumerate(zip(kernels, rounding_steps, strict=True)):
+        if rounding_step > 0 and not in_one_sweep(terms):
+            continue
         of_kernel: dict[int, list[Term]] = {}
         for term in terms:
             of_kernel.setdefault(_cuda.kernel_argument(term[1]), []).append(term)
@@ -478,3 +488,39 @@ def _paired_sums(
     unit = rounding_step or 1.0
     within, row, total = totals.get()
     return unit * within, unit * row, unit * total
+
+
+def _rounded_sums(
+    sets: tuple[Rows, Rows],
+    bits: NDArray[np.uint8],
+    terms: Sequence[Term],
+    rounding_step: float,
+    n_labels: int,
+    progress: Report | None,
+) -> tuple[Floats, Floats, float]:
+    """The same with a rounding step, of sums of kernels that no sweep sees whole.
+
+    Their values are held, block by block. Sums of whole numbers are exact in any order.
+    """
+    x, y = sets
+    similarity = _Similarity(terms, x, y)
+    within = cupy.zeros(n_labels, dtype=cupy.float64)
+    of_rows = cupy.zeros(x.n, dtype=cupy.float64)
+    labels = upload(np.unpackbits(bits, axis=1, count=n_labels, bitorder="little"))
+    blocks = blocks_of_rows(x.n)
+    for rows in in_launches(blocks, progress):
+        products = cupy.zeros((rows[1] - rows[0], n_labels), dtype=cupy.float64)
+        for columns in blocks:
+            inner, outer = (
+                similarity.held(x, rows, one, columns) + similarity.held(y, rows, other, columns)
+                for one, other in ((x, y), (y, x))
+            )
+            whole = np.rint((inner - outer) / rounding_step)
+            if rows == columns:
+                whole = cupy.where(cupy.eye(len(whole), dtype=bool), 0.0, whole)
+            products += whole.T @ labels[slice(*columns)].astype(cupy.float64)
+            of_rows[slice(*rows)] += whole.sum(axis=0)
+        within += (labels[slice(*rows)] * products).sum(axis=0)
+    row = of_rows @ labels.astype(cupy.float64)
+    total = float(of_rows.sum())
+    return rounding_step * within.get(), rounding_step * row.get(), rounding_step * total
