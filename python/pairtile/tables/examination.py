@@ -153,18 +153,9 @@ def examine(
     sizes += [half * ("mmd" in options.tests)]
     sizes += [len(encoded.current) * rows_of_both * bool(options.top)]
     with reporting(progress, *sizes) as (*of_tests, of_median, of_rows):
-        sigma = None
-        results: dict[str, TestResult | AggregatedTest] = {}
-        reasons: dict[str, str] = {}
-        for test, report in zip(options.tests, of_tests, strict=True):
-            try:
-                if test == "mmd":
-                    sigma = bandwidth(encoded, options, of_median)
-                results[test] = joint_test(
-                    test, encoded, options, sigma, rng=seed, shuffle=shuffle, report=report
-                )
-            except UndecidableError as error:
-                reasons[test] = str(error)
+        results, reasons, sigma = _joint_tests(
+            encoded, options, rng=seed, shuffle=shuffle, reports=of_tests, of_median=of_median
+        )
         warnings += [f"the {test} test was not computed: {why}" for test, why in reasons.items()]
         pvalue = min(holm([r.pvalue for r in results.values()]), default=math.nan)
         varies = any(parts.scale(feature) > 0 for feature in features)
@@ -202,6 +193,31 @@ def examine(
         sampled=sampled,
         encoded=encoded,
     )
+
+
+def _joint_tests(
+    encoded: Encoded,
+    options: Options,
+    *,
+    rng: Any,
+    shuffle: np.random.Generator,
+    reports: list[Report | None],
+    of_median: Report | None,
+) -> tuple[dict[str, TestResult | AggregatedTest], dict[str, str], float | None]:
+    """Results by test, why others were not computed, and the bandwidth of the test that has one."""
+    sigma = None
+    results: dict[str, TestResult | AggregatedTest] = {}
+    reasons: dict[str, str] = {}
+    for test, report in zip(options.tests, reports, strict=True):
+        try:
+            if test == "mmd":
+                sigma = bandwidth(encoded, options, of_median)
+            results[test] = joint_test(
+                test, encoded, options, sigma, rng=rng, shuffle=shuffle, report=report
+            )
+        except UndecidableError as error:
+            reasons[test] = str(error)
+    return results, reasons, sigma
 
 
 def _missing_shares(tables: Tables) -> dict[str, tuple[float, float]]:

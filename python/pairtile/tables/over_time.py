@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Progress, Report
     from pairtile._front.words import NullMethod
     from pairtile.tables.encode import Encoded
+    from pairtile.tables.features import Tables
 
 FREQUENCIES = ("D", "W", "M", "Q", "Y")
 
@@ -265,7 +266,7 @@ def drift_over_time(
     tables, kept = without_missing(tables, missing)
     if (lost := n_reference + len(period_of) - len(kept[0]) - len(kept[1])) > 0:
         warnings.append(f"missing='drop' left out {lost:,} rows of reference and frame together")
-    period_of = period_of[kept[1]]
+    period_of, n_used = period_of[kept[1]], tables.reference.rows
 
     sizes = np.bincount(period_of[period_of >= 0], minlength=len(labels))
     tested = [t for t, size in enumerate(sizes) if size >= min_rows]
@@ -279,26 +280,16 @@ def drift_over_time(
                 f"with {n_permutations} permutations no p-value of {len(tested)} periods can be at "
                 f"most alpha = {alpha:g} by Holm's method; more are needed"
             )
-        of_reference, *of_periods = (
-            _some(rows, max_rows, draw)
-            for rows, draw in [
-                (np.arange(tables.reference.rows), draw_x),
-                *((np.flatnonzero(period_of == t), draw_y) for t in tested),
-            ]
-        )
-        if len(of_reference) + sum(map(len, of_periods)) < tables.reference.rows + sum(
-            int(sizes[t]) for t in tested
-        ):
+        tables, rows = _sampled(tables, period_of, tested, max_rows, (draw_x, draw_y))
+        if sum(rows) < n_used + sum(int(sizes[t]) for t in tested):
             warnings.append(
                 f"compared on random samples of at most max_rows={max_rows:,} rows of reference "
                 "and of each period"
             )
-        tables = tables.rows(of_reference, np.concatenate(of_periods))
         columns_of_both = parts.joined(tables)
         encoded = encoded_by(columns_of_both, standardize, warnings)
         warnings += column_warnings(columns_of_both, names)
-        ends = np.cumsum([len(rows) for rows in of_periods])
-        slices = np.split(encoded.current, ends[:-1])
+        slices = np.split(encoded.current, np.cumsum(rows[1:])[:-1])
         pairs = [(len(encoded.reference) + len(y)) ** 2 for y in slices]
         with reporting(progress, *pairs) as reports:
             for t, y, report in zip(tested, slices, reports, strict=True):
@@ -312,14 +303,8 @@ def drift_over_time(
         if freq is None:
             longer = "; each value is a period, freq='W' makes weeks of dates"
         warnings.append(f"no period has min_rows={min_rows:,} rows: nothing was tested{longer}")
-    adjusted = dict(zip(found, holm([p for _, p in found.values()]), strict=True))
-    periods = []
-    for t, (label, size) in enumerate(zip(labels, sizes, strict=True)):
-        statistic, p = found.get(t, (None, None))
-        q = adjusted.get(t)
-        periods.append(Period(label, int(size), statistic, p, q, q is not None and q <= alpha))
     return DriftOverTime(
-        periods=periods,
+        periods=_judged(labels, sizes, found, alpha),
         alpha=float(alpha),
         by=by,
         freq=freq,
@@ -328,6 +313,36 @@ def drift_over_time(
         n_reference=n_reference,
         seed=int(rng) if isinstance(rng, (int, np.integer)) else None,
     )
+
+
+def _sampled(
+    tables: Tables,
+    period_of: NDArray[np.int64],
+    tested: list[int],
+    most: int,
+    draws: tuple[np.random.Generator, np.random.Generator],
+) -> tuple[Tables, list[int]]:
+    """At most so many rows of the reference and of each period, one after another; how many."""
+    of_reference = _some(np.arange(tables.reference.rows), most, draws[0])
+    of_periods = [_some(np.flatnonzero(period_of == t), most, draws[1]) for t in tested]
+    sizes = [len(rows) for rows in (of_reference, *of_periods)]
+    return tables.rows(of_reference, np.concatenate(of_periods)), sizes
+
+
+def _judged(
+    labels: list[str],
+    sizes: NDArray[np.int64],
+    found: dict[int, tuple[float | None, float]],
+    alpha: float,
+) -> list[Period]:
+    """All periods with what was found of those that were tested, by Holm's method."""
+    adjusted = dict(zip(found, holm([p for _, p in found.values()]), strict=True))
+    periods = []
+    for t, (label, size) in enumerate(zip(labels, sizes, strict=True)):
+        statistic, p = found.get(t, (None, None))
+        q = adjusted.get(t)
+        periods.append(Period(label, int(size), statistic, p, q, q is not None and q <= alpha))
+    return periods
 
 
 def _some(rows: NDArray[np.int64], most: int, draw: np.random.Generator) -> NDArray[np.int64]:
