@@ -289,8 +289,7 @@ def sliced_wasserstein(
             gradient=False, direction_weights=None, workers=workers, progress=None,
             memory_limit=limit,
         )  # fmt: skip
-        if 0 < first[0] < math.inf:
-            unit = max(float(first[0]), sys.float_info.min) ** (1 / p)
+        unit = _size_of(float(first[0]), p)
     samples = [
         ColumnMoments(s, w, workers=workers) for s, w in ((a, wa), (b, wb)) if used == "moments"
     ]
@@ -346,25 +345,30 @@ def sliced_wasserstein(
         break
     if not (full or return_gradient):
         return value
-    if applied is None:
-        error = standard_error(costs, starts)
-    else:
-        error = applied.standard_error(costs, starts)
-    if value > 0:
-        error *= value / (p * mean)
-    elif applied is not None:
-        error = math.sqrt(error)
+    error = (standard_error if applied is None else applied.standard_error)(costs, starts)
     grad_x, grad_y, of_x, of_y = grads
     leaves = validate.like(x, y)
     return SlicedResult(
         value,
-        error,
+        _through_root(error, value, mean, p, controlled=applied is not None),
         leaves(validate.as_given(x, grad_x)),
         leaves(validate.as_given(y, grad_y)),
         leaves(by_weights(x_weights if by_mass else None, of_x)),
         leaves(by_weights(y_weights if by_mass else None, of_y)),
         used,
     )
+
+
+def _size_of(cost: float, p: float) -> float:
+    """The distance that a cost is of; 1 where it tells none."""
+    return max(cost, sys.float_info.min) ** (1 / p) if 0 < cost < math.inf else 1.0
+
+
+def _through_root(error: float, value: float, mean: float, p: float, *, controlled: bool) -> float:
+    """The standard error of a value from that of the mean cost, by the delta method."""
+    if value > 0:
+        return error * (value / (p * mean))
+    return math.sqrt(error) if controlled else error
 
 
 def _in_range(size: float, p: float, dtype: Any) -> bool:
