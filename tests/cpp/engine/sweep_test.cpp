@@ -281,9 +281,11 @@ void check_sweep(const Case& asked, const std::string& isa, bool packed = false)
     }
 }
 
+// Those that add products of bytes or of bfloat16 to another have its tiles, and are left out.
 template <class Body>
 void for_each_isa(Body body) {
     for (const IsaOps* one : supported_isas()) {
+        if (std::string(one->name).find('-') != std::string::npos) continue;
         choose_isa(one->name);
         body(std::string(one->name));
     }

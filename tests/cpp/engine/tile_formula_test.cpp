@@ -313,10 +313,12 @@ void check_bits(MetricId id, int64_t bytes, const std::string& isa_name, Random&
 
 TEST(tiles_are_within_the_bound_of_their_formula) {
     Random random(41);
+    // what a sanitizer looks for depends on shapes and tables, hardly on numbers: other kinds of
+    // numbers for each d
+    const int step = under_sanitizer ? 7 : 1;
+    int first = 0;
     for (const int64_t d : {1, 4, 5, 16, 33, 300}) {
-        // what a sanitizer looks for depends on shapes and tables, hardly on numbers
-        const int step = under_sanitizer ? 4 : 1;
-        for (int k = 0; k < static_cast<int>(Kind::count); k += step) {
+        for (int k = first; k < static_cast<int>(Kind::count); k += step) {
             const auto kind = static_cast<Kind>(k);
             const auto rows = rows_of(kind, n + m, d, random);
             for (const IsaOps* one : supported_isas()) {
@@ -324,7 +326,7 @@ TEST(tiles_are_within_the_bound_of_their_formula) {
                 for (int id = 0; id < static_cast<int>(MetricId::count); ++id) {
                     const MetricId metric = static_cast<MetricId>(id);
                     if (Metric{metric, {}}.on_bits()) {
-                        if (k == 0) check_bits(metric, d, one->name, random);
+                        if (k == first) check_bits(metric, d, one->name, random);
                         continue;
                     }
                     if (metric == MetricId::mahalanobis && d > 33) continue;
@@ -333,6 +335,7 @@ TEST(tiles_are_within_the_bound_of_their_formula) {
                 }
             }
         }
+        if (under_sanitizer) ++first;
     }
 }
 

@@ -466,6 +466,7 @@ TEST(far_blocks_of_gradients_are_left_out_where_they_are_many) {
     };
     const double narrow = left_out({1.0, KernelId::gaussian, {0.5 / (0.01 * 0.01)}});
     CHECK(narrow > 0.7 && narrow < 0.95, narrow);
+    if (under_sanitizer) return;  // the others compute every pair
     CHECK(left_out({1.0, KernelId::gaussian, {0.5 / (0.3 * 0.3)}}) == 0.0);
     CHECK(left_out({1.0, KernelId::energy, {}}) == 0.0);
 }
