@@ -36,6 +36,7 @@ SKIPS = {
     "nvcc": "there is no nvcc|is not by nvcc",
     "browser": "there is no Chromium",
     "oracle": "of the dependency group oracles",
+    "sanitizer": "memory under a sanitizer",
     "array_api": "SCIPY_ARRAY_API is not set",  # a check of scikit-learn
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+# tests/sanitized.py has Python load one first.
+SANITIZED = re.search(r"\blib[at]san\b", os.environ.get("LD_PRELOAD", "")) is not None
+
+measures_memory = pytest.mark.skipif(
+    SANITIZED or not Path("/proc/self/statm").exists(),
+    reason="memory under a sanitizer" if SANITIZED else "needs Linux's /proc",
+)
 
 # What a script starts with that measures memory.
 PEAK = """

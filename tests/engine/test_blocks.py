@@ -19,7 +19,7 @@ import pairtile as pt
 from backends import assert_same_bits, blocks_of, on_backend
 from pairtile._backends.blocks import neighbors as blocks
 from pairtile._backends.rows import Rows
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 from strategies import SEEDS, pairs_of_sets, point_sets
 
 if TYPE_CHECKING:
@@ -474,7 +474,7 @@ def _as_rows(x: Any) -> Any:
     return None if x is None else validate.matrix("x", x, blocks=True)
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.native
 def test_peak_memory(tmp_path):
     """Sets of 51 and 26 MB, in memory and as maps: no call takes more than its limit and result."""
@@ -507,7 +507,7 @@ def test_peak_memory(tmp_path):
     )
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.hand
 @pytest.mark.native
 def test_five_million_rows_in_a_gigabyte(tmp_path):

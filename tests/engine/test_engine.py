@@ -33,7 +33,7 @@ from calls import (
     assert_same_bits,
     fields,
 )
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 
 pytestmark = pytest.mark.native
 
@@ -342,7 +342,7 @@ def resident_bytes():
 
 
 @pytest.mark.host
-@needs_proc
+@measures_memory
 def test_nothing_leaks():
     """Neither results nor what an aborted call had allocated; a callable is let go."""
 
@@ -378,7 +378,7 @@ def test_nothing_leaks():
 
 
 @pytest.mark.host
-@needs_proc
+@measures_memory
 def test_memory_is_tiles():
     """Every sweep over 2·10⁸ pairs and more fits in 100 MB beyond inputs and results."""
     said = run_python(
@@ -416,7 +416,7 @@ def test_memory_is_tiles():
     assert {name: number for name, number in used.items() if number > 100e6} == {}
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.slow
 def test_memory_of_a_large_search():
     said = run_python(
@@ -431,7 +431,7 @@ def test_memory_of_a_large_search():
     assert int(said) < 1e9
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.slow
 def test_memory_of_a_large_loss():
     """CLIP loss with gradients: inputs, gradients and at most 64 MB."""

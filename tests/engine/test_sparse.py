@@ -11,7 +11,7 @@ from scipy import sparse
 import pairtile as pt
 from backends import assert_same_bits, blocks_of, on_backend
 from pairtile._backends.rows import Rows
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 from strategies import SEEDS
 
 pytestmark = pytest.mark.host
@@ -195,7 +195,7 @@ def test_blocks_leave_room_for_what_scipy_copies():
     assert (narrow, Rows("x", x, x.dtype, check_finite=True).row_bytes) == (800, 1200)
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.native
 def test_peak_memory():
     """Rows that would take 128 MB, with what a call takes beside them and its result."""

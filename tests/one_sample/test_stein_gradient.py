@@ -14,7 +14,7 @@ import pairtile as pt
 from backends import native_and_twin
 from pairtile._definitions.kernels import KERNELS as DEFINITIONS
 from pairtile._definitions.kernels import curvature, derivative, evaluate
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 
 native = pytest.mark.native
 
@@ -122,7 +122,7 @@ def test_bad_calls_are_those_of_the_value():
         pt.kernel_stein_discrepancy(x, scores, kernel="laplace", return_gradient=True)
 
 
-@needs_proc
+@measures_memory
 @native
 def test_no_matrix_is_ever_held():
     """One would take 288 MB."""

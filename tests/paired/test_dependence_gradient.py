@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import pairtile as pt
 from backends import forced_tile, native_and_twin
 from pairtile._backends import numpy as twin
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 from strategies import SEEDS, point_sets
 
 native = pytest.mark.native
@@ -175,7 +175,7 @@ def test_bad_calls_are_those_of_the_value():
         pt.cka(x, y, estimator="u", return_gradient=True)
 
 
-@needs_proc
+@measures_memory
 @native
 def test_the_matrices_are_never_held():
     """Each would take 288 MB."""

@@ -14,7 +14,7 @@ from scipy import stats
 
 import pairtile as pt
 from backends import native_and_twin, on_backend
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 from strategies import SEEDS, pairs_of_sets
 
 # Around 128 rows, where the radix sort takes over, and the eight lanes of a sum.
@@ -266,7 +266,7 @@ def test_faults_are_named():
         pt.column_statistics([1j], [1.0])
 
 
-@needs_proc
+@measures_memory
 @only_native
 def test_a_few_columns_are_in_work_at_a_time():
     run_python(

@@ -15,7 +15,7 @@ from scipy.optimize import linprog
 
 import pairtile as pt
 from backends import native_and_twin, on_backend
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 from strategies import DTYPES, LAYOUTS, SEEDS, Points, cast, pairs_of_sets
 
 native = pytest.mark.native
@@ -694,7 +694,7 @@ def test_directions_of_many_numbers_are_those_of_one_draw():
     np.testing.assert_array_equal(found, points / np.linalg.norm(points, axis=0))
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.slow
 @pytest.mark.native
 def test_memory_of_many_threads():

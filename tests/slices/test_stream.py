@@ -20,7 +20,7 @@ from pairtile._backends import choose
 from pairtile._backends.blocks import slices as streamed
 from pairtile._front import validate
 from pairtile.slices.moments import ColumnMoments
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 from strategies import SEEDS, pairs_of_sets
 
 BACKENDS = [pytest.param("native", marks=pytest.mark.native), "numpy"]
@@ -373,7 +373,7 @@ def test_blocks_are_whole_chunks():
     assert max(map(len, blocks)) == 1400
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.native
 def test_peak_memory(tmp_path):
     """Two samples of 26 MB, and as much of projections, within a limit of 10 MB."""
@@ -495,7 +495,7 @@ def test_column_moments_come_from_the_same_pass():
 # --- by hand ------------------------------------------------------------------------------------
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.hand
 @pytest.mark.native
 def test_ten_million_rows_in_six_gigabytes(tmp_path):
@@ -719,7 +719,7 @@ def test_columns_of_dask():
     assert pt.sliced_wasserstein(stored, y, **options) == pt.sliced_wasserstein(x, y, **options)
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.native
 def test_peak_memory_of_columns(tmp_path):
     """Two samples of 32 MB in files within a limit of 10 MB."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import needs_proc, run_python
+from processes import measures_memory, run_python
 
 pytestmark = pytest.mark.oracle("torch", "sklearn")
 
@@ -29,7 +29,7 @@ def number(text, before):
     return float(re.search(re.escape(before) + r"\s*([-\d.e+]+)", text)[1])
 
 
-@needs_proc
+@measures_memory
 def test_two_towers():
     text = printed("two_towers.py")
     theirs, ours = (number(text, f"{name}: accuracy") for name in ("theirs", "ours"))

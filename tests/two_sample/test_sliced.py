@@ -15,7 +15,7 @@ from scipy import stats
 
 import pairtile as pt
 from pairtile.two_sample import sliced
-from processes import PEAK, needs_proc, run_python
+from processes import PEAK, measures_memory, run_python
 from strategies import SEEDS, pairs_of_sets
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def test_native_costs_are_the_twins(rows, count, equal, kind, ties, batch, seed)
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-15)
 
 
-@needs_proc
+@measures_memory
 @pytest.mark.slow
 @pytest.mark.native
 def test_memory():
