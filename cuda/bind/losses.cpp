@@ -115,7 +115,7 @@ void bind_weight_product(const Packed& weights, const Packed& cols, int64_t spli
                              at<float>(partial)};
     product.sweep.segments = product.sweep.col_tiles;
     product.sweep.tiles_per_segment = 1;
-    product.sweep.splits = static_cast<int>(splits);
+    product.sweep.split(static_cast<int>(splits));
     product.sweep.products = products_of(std::get<5>(weights), std::get<5>(cols));
     weight_product(product, factor, at<float>(out), path_of(path), stream_on(where));
 }

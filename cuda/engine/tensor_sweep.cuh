@@ -35,28 +35,35 @@ struct Segment {
     }
 };
 
-// The slices of the rows that a block multiplies.
-struct Piece {
-    int first, count;
+// The steps of a tile, one after the other and from the beginning again: where each finds its
+// slices, and how deep they are. A block has a piece of the slices of a row.
+struct Steps {
+    int slice, product = 0;
 
-    __device__ explicit Piece(const TensorSweep& sweep) {
-        const int slices = sweep.slices(), width = (slices + sweep.splits - 1) / sweep.splits;
-        first = static_cast<int>(blockIdx.z) * width;
-        count = max(0, min(width, slices - first));
+    __device__ explicit Steps(const TensorSweep& sweep) : slice(first(sweep)) {}
+
+    static __device__ int first(const TensorSweep& sweep) {
+        return static_cast<int>(blockIdx.z) * sweep.piece;
     }
-    __device__ int steps(const TensorSweep& sweep) const { return sweep.products.count * count; }
-};
-
-// Where step q of a tile finds its slices, and how deep they are.
-struct Step {
-    int row_slice, col_slice, depth;
-
-    __device__ Step(const TensorSweep& sweep, const Piece& piece, int q) {
-        const int slices = sweep.slices(), product = q / piece.count;
-        const int slice = piece.first + q - product * piece.count;
-        row_slice = sweep.products.row_part[product] * slices + slice;
-        col_slice = sweep.products.col_part[product] * slices + slice;
-        depth = slice + 1 < slices ? slice_features / mma_depth : sweep.rows.last_steps();
+    static __device__ int end(const TensorSweep& sweep) {
+        return min(sweep.slices(), first(sweep) + sweep.piece);
+    }
+    __device__ int of_tile(const TensorSweep& sweep) const {
+        return sweep.products.count * max(0, end(sweep) - first(sweep));
+    }
+    __device__ int row_slice(const TensorSweep& sweep) const {
+        return sweep.products.row_part[product] * sweep.slices() + slice;
+    }
+    __device__ int col_slice(const TensorSweep& sweep) const {
+        return sweep.products.col_part[product] * sweep.slices() + slice;
+    }
+    __device__ int depth(const TensorSweep& sweep) const {
+        return slice + 1 < sweep.slices() ? slice_features / mma_depth : sweep.last_depth;
+    }
+    __device__ void next(const TensorSweep& sweep) {
+        if (++slice < end(sweep)) return;
+        slice = first(sweep);
+        if (++product == sweep.products.count) product = 0;
     }
 };
 
@@ -74,47 +81,51 @@ __global__ void __launch_bounds__(mma_threads, 1)
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int row = warp * 2 * strip_rows;
     const Segment segment(sweep);
-    const Piece piece(sweep);
-    const int steps = piece.steps(sweep);
-    const int64_t all = max(int64_t{0}, int64_t{segment.end} - segment.first) * steps;
+    Steps step(sweep), coming(sweep);
+    const int steps = step.of_tile(sweep);
+    const int end = steps > 0 ? segment.end : segment.first;
     const char* rows = sweep.rows.slices + int64_t{blockIdx.x} * 2 * sweep.row_panel_bytes();
     const uint32_t base = shared_address(slices);
     Fold fold(params, sweep, memory, row, row + strip_rows);
     __syncthreads();
 
-    const auto fetch = [&](int64_t g) {
-        if (g < all) {
-            const auto tile = segment.first + static_cast<int>(g / steps);
-            const Step step(sweep, piece, static_cast<int>(g % steps));
-            const uint32_t to = base + static_cast<int>(g % stages) * mma_stage_bytes;
-            const char* of_rows = rows + int64_t{step.row_slice} * slice_bytes;
-            const char* of_cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes() +
-                                  int64_t{step.col_slice} * slice_bytes;
+    int coming_tile = segment.first, fetched = 0, free_stage = 0;
+    const auto fetch = [&] {
+        if (coming_tile < end) {
+            const uint32_t to = base + free_stage * mma_stage_bytes;
+            const char* of_rows = rows + int64_t{coming.row_slice(sweep)} * slice_bytes;
+            const char* of_cols = sweep.cols.slices +
+                                  int64_t{coming_tile} * sweep.col_panel_bytes() +
+                                  int64_t{coming.col_slice(sweep)} * slice_bytes;
             for (int at = static_cast<int>(threadIdx.x) * 16; at < slice_bytes;
                  at += mma_threads * 16) {
                 copy_async(to + at, of_rows + at);
                 copy_async(to + slice_bytes + at, of_rows + sweep.row_panel_bytes() + at);
                 copy_async(to + 2 * slice_bytes + at, of_cols + at);
             }
+            coming.next(sweep);
+            if (++fetched == steps) fetched = 0, ++coming_tile;
         }
+        if (++free_stage == stages) free_stage = 0;
         copies_commit();
     };
-    for (int g = 0; g + 1 < stages; ++g) fetch(g);
+    for (int s = 0; s + 1 < stages; ++s) fetch();
 
     Strip values[2] = {};
-    int q = 0;
-    int tile = segment.first;
-    for (int64_t g = 0; g < all; ++g) {
-        // the group of step g is complete when at most the later stages − 2 are pending
+    int q = 0, stage = 0;
+    for (int tile = segment.first; tile < end;) {
+        // the group of this step is complete when at most the later stages − 2 are pending
         if (stages == 2) {
             copies_wait<0>();
         } else {
             copies_wait<1>();
         }
         __syncthreads();
-        fetch(g + stages - 1);
-        const uint32_t at = base + static_cast<int>(g % stages) * mma_stage_bytes;
-        const int depth = Step(sweep, piece, q).depth;
+        fetch();
+        const uint32_t at = base + stage * mma_stage_bytes;
+        if (++stage == stages) stage = 0;
+        const int depth = step.depth(sweep);
+        step.next(sweep);
         for (int k = 0; k < depth; ++k) {
             uint32_t a[2][4];
 #pragma unroll
@@ -178,8 +189,8 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     __shared__ WgmmaBarriers barriers;
     __shared__ typename Fold::Memory memory;
     const int thread = static_cast<int>(threadIdx.x), group = thread / 128;
-    const Piece piece(sweep);
-    const int steps = piece.steps(sweep);
+    Steps step(sweep);
+    const int steps = step.of_tile(sweep);
     const int row_slices = sweep.rows.parts * sweep.slices();
     const int col_slices = sweep.cols.parts * sweep.slices();
     const Segment segment(sweep);
@@ -218,12 +229,13 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
                 if constexpr (resident) {
                     copy_bulk(at, cols + int64_t{q} * slice_bytes, slice_bytes, full);
                 } else {
-                    const Step step(sweep, piece, q);
-                    const char* from = rows + int64_t{step.row_slice} * slice_bytes;
-                    copy_bulk(at, cols + int64_t{step.col_slice} * slice_bytes, slice_bytes, full);
+                    const char* from = rows + int64_t{step.row_slice(sweep)} * slice_bytes;
+                    copy_bulk(at, cols + int64_t{step.col_slice(sweep)} * slice_bytes, slice_bytes,
+                              full);
                     copy_bulk(at + slice_bytes, from, slice_bytes, full);
                     copy_bulk(at + 2 * slice_bytes, from + sweep.row_panel_bytes(), slice_bytes,
                               full);
+                    step.next(sweep);
                 }
                 if (++stage == stages) stage = 0, phase ^= 1;
             }
@@ -279,13 +291,14 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             int arrived = 0;
             products_fence();
             for (int q = 0; q < steps; ++q) {
-                const Step step(sweep, piece, q);
-                for (; arrived <= step.col_slice; ++arrived) {
+                const int col_slice = step.col_slice(sweep);
+                for (; arrived <= col_slice; ++arrived) {
                     wait_for(barriers.full[stage], phase);
                     if (++stage == stages) stage = 0, phase ^= 1;
                 }
-                multiply_slice(a, rows + step.row_slice * slice_bytes,
-                               slice_at(from, step.col_slice), step.depth, q > 0);
+                multiply_slice(a, rows + step.row_slice(sweep) * slice_bytes,
+                               slice_at(from, col_slice), step.depth(sweep), q > 0);
+                step.next(sweep);
             }
             products_commit();
             products_wait<1>();
@@ -293,9 +306,9 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             fold.columns(tile);
             products_fence();
             for (int q = 0; q < steps; ++q) {
-                const Step step(sweep, piece, q);
-                multiply_slice(b, rows + step.row_slice * slice_bytes + half_panel,
-                               slice_at(from, step.col_slice), step.depth, q > 0);
+                multiply_slice(b, rows + step.row_slice(sweep) * slice_bytes + half_panel,
+                               slice_at(from, step.col_slice(sweep)), step.depth(sweep), q > 0);
+                step.next(sweep);
             }
             products_commit();
             products_wait<1>();
@@ -306,7 +319,8 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     } else {
         for (int tile = segment.first; tile < segment.end; ++tile) {
             for (int q = 0; q < steps; ++q) {
-                const int depth = Step(sweep, piece, q).depth;
+                const int depth = step.depth(sweep);
+                step.next(sweep);
                 wait_for(barriers.full[stage], phase);
                 const uint32_t cols = first_stage + stage * stage_bytes;
                 const uint32_t rows = cols + (1 + half) * slice_bytes;

@@ -228,30 +228,26 @@ struct Screen {
                 best_upper = fmaxf(best_upper, fmaxf(values[g][0] - x, values[g][1] - y));
                 best_lower = fmaxf(best_lower, fmaxf(values[g][2] - x, values[g][3] - y));
             }
-            if (best_upper > of_upper || best_lower > of_lower) {
-                int more_upper = 0, more_lower = 0;
+            // few tiles hold candidates, and then few of them
+            const auto keep = [&](float value, float limit, int of_row, int32_t column) {
+                if (!(value > limit)) return;
+                const int place = atomicAdd(&memory.counts[of_row], 1);
+                candidates[of_row * stride + place] = {value, column};
+            };
+            if (best_upper > of_upper) {
 #pragma unroll
                 for (int g = first; g < first + together; ++g) {
                     const auto [x, y] = norms[4 * g];
-                    more_upper += (values[g][0] - x > of_upper) + (values[g][1] - y > of_upper);
-                    more_lower += (values[g][2] - x > of_lower) + (values[g][3] - y > of_lower);
+                    keep(values[g][0] - x, of_upper, upper, first_column + 8 * g);
+                    keep(values[g][1] - y, of_upper, upper, first_column + 8 * g + 1);
                 }
-                // one place for all of a lane, so that nothing waits for an atomic per candidate
-                Candidate* for_upper = candidates + upper * stride;
-                Candidate* for_lower = candidates + lower * stride;
-                for_upper += atomicAdd(&memory.counts[upper], more_upper);
-                for_lower += atomicAdd(&memory.counts[lower], more_lower);
+            }
+            if (best_lower > of_lower) {
 #pragma unroll
                 for (int g = first; g < first + together; ++g) {
                     const auto [x, y] = norms[4 * g];
-                    const int32_t column = first_column + 8 * g;
-                    const auto keep = [](float value, float limit, Candidate*& to, int32_t c) {
-                        if (value > limit) *to++ = {value, c};
-                    };
-                    keep(values[g][0] - x, of_upper, for_upper, column);
-                    keep(values[g][1] - y, of_upper, for_upper, column + 1);
-                    keep(values[g][2] - x, of_lower, for_lower, column);
-                    keep(values[g][3] - y, of_lower, for_lower, column + 1);
+                    keep(values[g][2] - x, of_lower, lower, first_column + 8 * g);
+                    keep(values[g][3] - y, of_lower, lower, first_column + 8 * g + 1);
                 }
             }
         }
