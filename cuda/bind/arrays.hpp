@@ -19,7 +19,7 @@ namespace py = pybind11;
 
 using Released = py::call_guard<py::gil_scoped_release>;
 using Address = std::uintptr_t;
-using Where = std::tuple<int, Address>;  // device, stream
+using DeviceStream = std::tuple<int, Address>;  // device, stream
 // address, rows, columns, bytes from row to row and from column to column, dtype
 using View = std::tuple<Address, int64_t, int64_t, int64_t, int64_t, std::string>;
 using Range = std::pair<int64_t, int64_t>;
@@ -31,9 +31,9 @@ T* at(Address address) {
 }
 
 // Makes the device current for this thread, as it is for CuPy, and hands back the stream.
-inline cudaStream_t stream_on(const Where& where) {
-    check(cudaSetDevice(std::get<0>(where)), "cudaSetDevice");
-    return at<CUstream_st>(std::get<1>(where));
+inline cudaStream_t cuda_stream(const DeviceStream& stream) {
+    check(cudaSetDevice(std::get<0>(stream)), "cudaSetDevice");
+    return at<CUstream_st>(std::get<1>(stream));
 }
 
 inline Array array_of(const View& view) {
@@ -66,8 +66,8 @@ inline Cut cut_for(const Needs& needs, int64_t rows, int64_t references) {
     return cut_references(rows, references, needs.state_bytes, needs.least_width, needs.limit);
 }
 
-// What every sweep is told: who meets whom, in which rows of a launch.
-using Sets = std::tuple<View, View, Pair>;  // queries, references, their scales
+// Queries, references and their scales: what every sweep reads.
+using Sets = std::tuple<View, View, Pair>;
 
 inline Sweep sweep_of(const Sets& sets, const Range& rows, const Needs& needs,
                       bool triangle = false) {

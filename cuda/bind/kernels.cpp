@@ -15,11 +15,11 @@ namespace {
 
 void bind_row_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bool wide,
                    bool triangle, Address reference_weights, Address workspace, Address sums,
-                   const Where& where) {
+                   const DeviceStream& stream) {
     const Summation summation = {sweep_of(sets, rows, needs_of("sums"), triangle),
                                  at<const double>(reference_weights), at<Sum>(workspace)};
     const auto sum = wide ? kernel_row_sums<double> : kernel_row_sums<float>;
-    sum(summation, term_of(kernel), at<double>(sums), stream_on(where));
+    sum(summation, term_of(kernel), at<double>(sums), cuda_stream(stream));
 }
 
 // Whether tensor cores sum them up.
@@ -38,7 +38,7 @@ double bind_near_distance(const std::vector<Kernel>& kernels, double x, double y
 void bind_tensor_row_sums(const std::pair<View, View>& sets, const PackedSets& packed,
                           const std::vector<Kernel>& kernels, double near, bool triangle,
                           Address weights, Address states, Address computed_again, Address sums,
-                          const std::string& path, const Where& where) {
+                          const std::string& path, const DeviceStream& stream) {
     const auto& [rows, cols, firsts] = packed;
     const std::vector<KernelTerm> terms = terms_of(kernels);
     TensorSummation summation{};
@@ -57,18 +57,18 @@ void bind_tensor_row_sums(const std::pair<View, View>& sets, const PackedSets& p
     summation.triangle = triangle;
     summation.states = at<double>(states);
     summation.computed_again = at<unsigned long long>(computed_again);
-    tensor_row_sums(summation, path_of(path), at<double>(sums), stream_on(where));
+    tensor_row_sums(summation, path_of(path), at<double>(sums), cuda_stream(stream));
 }
 
 void bind_weighted_total(Address sums, int64_t n, Address weights, Address total,
-                         const Where& where) {
+                         const DeviceStream& stream) {
     weighted_total(at<const double>(sums), n, at<const double>(weights), at<double>(total),
-                   stream_on(where));
+                   cuda_stream(stream));
 }
 
 void bind_log_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bool exclude_self,
                    Address log_weights, Address rates, bool is_first, Address workspace,
-                   Address so_far, Address sums, const Where& where) {
+                   Address so_far, Address sums, const DeviceStream& stream) {
     const KernelTerm term = term_of(kernel);
     if (!has_logarithm(term.kernel) || !(term.weight > 0.0)) {
         throw py::value_error("kernels whose logarithm is taken must be positive");
@@ -78,25 +78,26 @@ void bind_log_sums(const Sets& sets, const Kernel& kernel, const Range& rows, bo
                                     {at<const double>(log_weights), at<const double>(rates)},
                                     at<LogSumExp>(workspace)};
     kernel_log_sums(summation, term, is_first, at<LogSumExp>(so_far), at<double>(sums),
-                    stream_on(where));
+                    cuda_stream(stream));
 }
 
 void bind_contract(const Sets& sets, const Kernel& kernel, const Range& rows, bool wide,
                    bool exclude_self, const Table& table, const Range& columns, Address workspace,
-                   Address out, int64_t out_stride, const Where& where) {
+                   Address out, int64_t out_stride, const DeviceStream& stream) {
     const Contraction contraction = {sweep_of(sets, rows, needs_of("contraction")), exclude_self,
                                      columns_of(table), columns.first, at<double>(workspace)};
     const auto width = static_cast<int>(columns.second - columns.first);
     const auto with = wide ? contract<double> : contract<float>;
-    with(contraction, term_of(kernel), width, at<double>(out), out_stride, stream_on(where));
+    with(contraction, term_of(kernel), width, at<double>(out), out_stride, cuda_stream(stream));
 }
 
 void bind_column_totals(Address products, const Range& rows, const Table& table,
-                        const Range& columns, Address within, Address all, const Where& where) {
+                        const Range& columns, Address within, Address all,
+                        const DeviceStream& stream) {
     column_totals(at<const double>(products), rows.second - rows.first, rows.first,
                   columns_of(table), columns.first,
                   static_cast<int>(columns.second - columns.first), at<double>(within),
-                  at<double>(all), stream_on(where));
+                  at<double>(all), cuda_stream(stream));
 }
 
 std::vector<KernelTerm> mixture_of(const std::vector<Kernel>& kernels) {
@@ -116,12 +117,12 @@ std::vector<KernelTerm> mixture_of(const std::vector<Kernel>& kernels) {
 void bind_contract_paired(const Sets& sets, const std::vector<Kernel>& kernels,
                           double rounding_step, const Range& rows, const Table& table,
                           const Range& columns, Address workspace, Address out, int64_t out_stride,
-                          const Where& where) {
+                          const DeviceStream& stream) {
     const Contraction contraction = {sweep_of(sets, rows, needs_of("contraction")), true,
                                      columns_of(table), columns.first, at<double>(workspace)};
     const auto width = static_cast<int>(columns.second - columns.first);
     contract_paired(contraction, mixture_of(kernels), rounding_step, width, at<double>(out),
-                    out_stride, stream_on(where));
+                    out_stride, cuda_stream(stream));
 }
 
 // Rows of a launch and its references; whether only pairs behind a row count, and whether rows are
@@ -154,16 +155,17 @@ int64_t bind_value_size_states(const Sets& sets, const Block& block) {
 
 void bind_value_sizes(const Sets& sets, const std::vector<Kernel>& kernels,
                       const std::vector<Part>& parts, const Block& block, Address states,
-                      Address sizes, const Where& where) {
+                      Address sizes, const DeviceStream& stream) {
     value_sizes(value_block_of(sets, block), mixture_of(kernels),
                 value_parts_of(parts, kernels.size()), at<ValueSize>(states), at<ValueSize>(sizes),
-                stream_on(where));
+                cuda_stream(stream));
 }
 
 // Labels of the rows and of the columns: addresses of the words of the first of each.
 void bind_relabelled_sums(const Sets& sets, const std::vector<Kernel>& kernels,
                           const std::vector<Part>& parts, const Block& block, const Pair& labels,
-                          int64_t labellings, Address planes, Address sums, const Where& where) {
+                          int64_t labellings, Address planes, Address sums,
+                          const DeviceStream& stream) {
     const ValueBlock pairs = value_block_of(sets, block);
     const ValueParts of_kernels = value_parts_of(parts, kernels.size());
     const int64_t rows = pairs.sweep.rows;
@@ -171,29 +173,29 @@ void bind_relabelled_sums(const Sets& sets, const std::vector<Kernel>& kernels,
     for (int k = 0; k < of_kernels.count; ++k) count += of_kernels.parts[k].digits;
     const DigitPlanes digits = {at<uint32_t>(planes), row_tiles_of(rows),
                                 steps_of(pairs.end - pairs.first), count};
-    value_digits(pairs, mixture_of(kernels), of_kernels, digits, stream_on(where));
+    value_digits(pairs, mixture_of(kernels), of_kernels, digits, cuda_stream(stream));
     digit_products({digits,
                     {at<const uint32_t>(labels.first), at<const uint32_t>(labels.second),
                      divided_up(rows, 32), labellings},
                     pairs.sweep.triangle,
                     (pairs.sweep.first_row - pairs.first) / fragment_cols,
                     at<int64_t>(sums)},
-                   stream_on(where));
+                   cuda_stream(stream));
 }
 
 void bind_moments(const Sets& sets, const std::vector<Kernel>& kernels, const Range& rows,
                   bool wide, bool exclude_self, Address workspace, Address sums, Address squares,
-                  const Where& where) {
+                  const DeviceStream& stream) {
     const MomentSweep moments = {sweep_of(sets, rows, needs_of("moments")), exclude_self,
                                  at<Moments>(workspace)};
     const auto sum = wide ? kernel_moments<double> : kernel_moments<float>;
-    sum(moments, mixture_of(kernels), at<double>(sums), at<double>(squares), stream_on(where));
+    sum(moments, mixture_of(kernels), at<double>(sums), at<double>(squares), cuda_stream(stream));
 }
 
 void bind_block_sums(const Sets& sets, const Pair& orders, int64_t size, int64_t blocks,
                      const std::vector<Kernel>& kernels, const Range& rows, bool wide,
                      const std::string& pairs, Address workspace, Address sums,
-                     const Where& where) {
+                     const DeviceStream& stream) {
     Sweep sweep = sweep_of(sets, rows, needs_of("blocks"), pairs == "after");
     sweep.queries.order = at<const int64_t>(orders.first);
     sweep.references.order = at<const int64_t>(orders.second);
@@ -205,13 +207,13 @@ void bind_block_sums(const Sets& sets, const Pair& orders, int64_t size, int64_t
                                             : BlockPairs::all;
     const auto sum = wide ? kernel_block_sums<double> : kernel_block_sums<float>;
     sum({sweep, chosen, at<Sum>(workspace)}, mixture_of(kernels), at<double>(sums),
-        stream_on(where));
+        cuda_stream(stream));
 }
 
 void bind_block_totals(Address sums, int64_t blocks, int64_t size, double factor, Address totals,
-                       int64_t stride, const Where& where) {
+                       int64_t stride, const DeviceStream& stream) {
     block_totals(at<const double>(sums), blocks, size, factor, at<double>(totals), stride,
-                 stream_on(where));
+                 cuda_stream(stream));
 }
 
 bool bind_float32_will_do(const Kernel& kernel, double largest, double typical, double error) {
@@ -229,21 +231,21 @@ void bind_kernels(py::module_& m) {
     m.attr("contraction_width") = contraction_width;
     m.def("kernel_row_sums", bind_row_sums, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("wide"), arg("triangle"), arg("reference_weights"), arg("workspace"), arg("sums"),
-          arg("where"), Released());
+          arg("stream"), Released());
     m.def("tensor_serves", bind_tensor_serves, arg("kernels"));
     m.def("near_distance", bind_near_distance, arg("kernels"), arg("x"), arg("y"), arg("d"),
           arg("parts"), arg("tolerance"));
     m.def("tensor_sums_segments", tensor_sums_segments, arg("rows"), arg("columns"));
     m.def("tensor_row_sums", bind_tensor_row_sums, py::kw_only(), arg("sets"), arg("packed"),
           arg("kernels"), arg("near"), arg("triangle"), arg("weights"), arg("states"),
-          arg("computed_again"), arg("sums"), arg("path"), arg("where"), Released());
+          arg("computed_again"), arg("sums"), arg("path"), arg("stream"), Released());
     m.def("weighted_total", bind_weighted_total, Released());
     m.def("kernel_log_sums", bind_log_sums, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("exclude_self"), arg("log_weights"), arg("rates"), arg("is_first"), arg("workspace"),
-          arg("so_far"), arg("sums"), arg("where"), Released());
+          arg("so_far"), arg("sums"), arg("stream"), Released());
     m.def("contract", bind_contract, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("wide"), arg("exclude_self"), arg("table"), arg("columns"), arg("workspace"),
-          arg("out"), arg("out_stride"), arg("where"), Released());
+          arg("out"), arg("out_stride"), arg("stream"), Released());
     m.def("float32_will_do", bind_float32_will_do, arg("kernel"), arg("largest"), arg("typical"),
           arg("error"));
     m.attr("most_terms") = most_terms;
@@ -252,27 +254,27 @@ void bind_kernels(py::module_& m) {
     });
     m.def("contract_paired", bind_contract_paired, py::kw_only(), arg("sets"), arg("kernels"),
           arg("rounding_step"), arg("rows"), arg("table"), arg("columns"), arg("workspace"),
-          arg("out"), arg("out_stride"), arg("where"), Released());
+          arg("out"), arg("out_stride"), arg("stream"), Released());
     m.def("value_size_states", bind_value_size_states, arg("sets"), arg("block"));
     m.attr("value_size_bytes") = sizeof(ValueSize);
     m.def("value_sizes", bind_value_sizes, py::kw_only(), arg("sets"), arg("kernels"), arg("parts"),
-          arg("block"), arg("states"), arg("sizes"), arg("where"), Released());
+          arg("block"), arg("states"), arg("sizes"), arg("stream"), Released());
     m.attr("digit_bits") = digit_bits;
     m.attr("most_digits") = most_digits;
     m.attr("most_digit_columns") = most_digit_columns;
     m.attr("labellings_together") = labellings_together;
     m.def("relabelled_sums", bind_relabelled_sums, py::kw_only(), arg("sets"), arg("kernels"),
           arg("parts"), arg("block"), arg("labels"), arg("labellings"), arg("planes"), arg("sums"),
-          arg("where"), Released());
+          arg("stream"), Released());
     m.def("kernel_moments", bind_moments, py::kw_only(), arg("sets"), arg("kernels"), arg("rows"),
           arg("wide"), arg("exclude_self"), arg("workspace"), arg("sums"), arg("squares"),
-          arg("where"), Released());
+          arg("stream"), Released());
     m.def("kernel_block_sums", bind_block_sums, py::kw_only(), arg("sets"), arg("orders"),
           arg("size"), arg("blocks"), arg("kernels"), arg("rows"), arg("wide"), arg("pairs"),
-          arg("workspace"), arg("sums"), arg("where"), Released());
+          arg("workspace"), arg("sums"), arg("stream"), Released());
     m.def("block_totals", bind_block_totals, Released());
     m.def("column_totals", bind_column_totals, py::kw_only(), arg("products"), arg("rows"),
-          arg("table"), arg("columns"), arg("within"), arg("all"), arg("where"), Released());
+          arg("table"), arg("columns"), arg("within"), arg("all"), arg("stream"), Released());
 }
 
 }  // namespace pairtile::gpu

@@ -12,11 +12,11 @@ namespace {
 
 // whether in float64; dot products and their pitch; rows and columns; factors of either; weights
 // for columns
-using BlockTold = std::tuple<bool, Address, int64_t, Range, Range, Pair, Address>;
+using BlockArguments = std::tuple<bool, Address, int64_t, Range, Range, Pair, Address>;
 
 template <class T>
-DotBlock<T> block_of(const BlockTold& told) {
-    const auto& [wide, dots, pitch, rows, cols, factors, by_col] = told;
+DotBlock<T> block_of(const BlockArguments& arguments) {
+    const auto& [wide, dots, pitch, rows, cols, factors, by_col] = arguments;
     return {.dots = at<T>(dots),
             .pitch = pitch,
             .first_row = rows.first,
@@ -30,19 +30,20 @@ DotBlock<T> block_of(const BlockTold& told) {
 
 // with(block) in the type that it is in
 template <class With>
-void with_block(const BlockTold& told, const With& with) {
-    if (std::get<0>(told)) {
-        with(block_of<double>(told));
+void with_block(const BlockArguments& arguments, const With& with) {
+    if (std::get<0>(arguments)) {
+        with(block_of<double>(arguments));
     } else {
-        with(block_of<float>(told));
+        with(block_of<float>(arguments));
     }
 }
 
 // targets; labels of rows and columns, and how far apart they may be; a sparse matrix; self
-using RuleTold = std::tuple<Address, Pair, double, std::tuple<Address, Address, Address>, bool>;
+using RuleArguments =
+    std::tuple<Address, Pair, double, std::tuple<Address, Address, Address>, bool>;
 
-PairRule rule_of(const RuleTold& told) {
-    const auto& [targets, labels, width, sparse, self] = told;
+PairRule rule_of(const RuleArguments& arguments) {
+    const auto& [targets, labels, width, sparse, self] = arguments;
     const auto& [indptr, columns, weights] = sparse;
     return {.targets = at<const int64_t>(targets),
             .row_labels = at<const double>(labels.first),
@@ -55,24 +56,25 @@ PairRule rule_of(const RuleTold& told) {
 }
 
 // scale; scales, shares and sums of derivatives of the rows
-using RowsTold = std::tuple<double, Address, Address, Address>;
+using RowsArguments = std::tuple<double, Address, Address, Address>;
 
-RowTerms rows_of(const RowsTold& told) {
-    const auto& [scale, scales, shares, by_scale] = told;
+RowTerms rows_of(const RowsArguments& arguments) {
+    const auto& [scale, scales, shares, by_scale] = arguments;
     return {scale, at<const double>(scales), at<const double>(shares), at<double>(by_scale)};
 }
 
 // positives, column logits, margin and angular margin, kept columns, limits of rows and columns,
 // pairs masked in sums of rows and of columns
-using OptionsTold =
-    std::tuple<RuleTold, Address, double, double, Pair, Pair, std::tuple<Pair, Pair>>;
+using OptionsArguments =
+    std::tuple<RuleArguments, Address, double, double, Pair, Pair, std::tuple<Pair, Pair>>;
 
-MaskedPairs masked_of(const Pair& told) {
-    return {at<const int64_t>(told.first), at<const int64_t>(told.second)};
+MaskedPairs masked_of(const Pair& arguments) {
+    return {at<const int64_t>(arguments.first), at<const int64_t>(arguments.second)};
 }
 
-SoftmaxOptions options_of(const OptionsTold& told) {
-    const auto& [positives, column_logits, margin, angular_margin, kept, limits, masked] = told;
+SoftmaxOptions options_of(const OptionsArguments& arguments) {
+    const auto& [positives, column_logits, margin, angular_margin, kept, limits, masked] =
+        arguments;
     return {.positives = rule_of(positives),
             .column_logits = at<const double>(column_logits),
             .margin = margin,
@@ -86,58 +88,61 @@ SoftmaxOptions options_of(const OptionsTold& told) {
 }
 
 void bind_dot_block(const Packed& rows, const Packed& cols, Address dots, const std::string& path,
-                    const Where& where) {
+                    const DeviceStream& stream) {
     WeightProduct product = {tensor_sweep(panels_of(rows), panels_of(cols), 1), at<float>(dots)};
     product.sweep.segments = product.sweep.col_tiles;
     product.sweep.tiles_per_segment = 1;
     // two parts hold a number exactly here, and so must all of their products
     if (product.sweep.rows.parts == 2) product.sweep.products = products_of(2, 2);
-    product_block(product, path_of(path), stream_on(where));
+    product_block(product, path_of(path), cuda_stream(stream));
 }
 
 void bind_wide_block(const Sets& sets, const Range& rows, Address dots, int64_t pitch,
-                     const Where& where) {
+                     const DeviceStream& stream) {
     wide_block(sweep_of(sets, rows, needs_of("pairwise")), at<double>(dots), pitch,
-               stream_on(where));
+               cuda_stream(stream));
 }
 
 void bind_wide_weight_product(Address weights, const Range& steps, int64_t rows, const View& others,
-                              Address scales, double factor, Address out, const Where& where) {
+                              Address scales, double factor, Address out,
+                              const DeviceStream& stream) {
     const WideWeights product = {.weights = at<const double>(weights),
                                  .row_step = steps.first,
                                  .col_step = steps.second,
                                  .rows = rows,
                                  .others = array_of(others),
                                  .scales = at<const RowScale>(scales)};
-    wide_weight_product(product, factor, at<double>(out), stream_on(where));
+    wide_weight_product(product, factor, at<double>(out), cuda_stream(stream));
 }
 
-void bind_softmax_limits(const BlockTold& block, Address targets, double margin, const Pair& limits,
-                         const Where& where) {
-    const cudaStream_t stream = stream_on(where);
+void bind_softmax_limits(const BlockArguments& block, Address targets, double margin,
+                         const Pair& limits, const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
     with_block(block, [&](const auto& of) {
         softmax_limits(of, at<const int64_t>(targets), margin, at<double>(limits.first),
-                       at<double>(limits.second), stream);
+                       at<double>(limits.second), queue);
     });
 }
 
-void bind_softmax_states(const BlockTold& block, const OptionsTold& options, const RowsTold& rows,
-                         const Pair& states, const Where& where) {
-    const cudaStream_t stream = stream_on(where);
+void bind_softmax_states(const BlockArguments& block, const OptionsArguments& options,
+                         const RowsArguments& rows, const Pair& states,
+                         const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
     with_block(block, [&](const auto& of) {
         softmax_states(of, options_of(options), rows_of(rows), at<SoftmaxState>(states.first),
-                       at<SoftmaxState>(states.second), stream);
+                       at<SoftmaxState>(states.second), queue);
     });
 }
 
-void bind_softmax_empty(Address states, int64_t count, const Where& where) {
-    softmax_empty(at<SoftmaxState>(states), count, stream_on(where));
+void bind_softmax_empty(Address states, int64_t count, const DeviceStream& stream) {
+    softmax_empty(at<SoftmaxState>(states), count, cuda_stream(stream));
 }
 
 void bind_softmax_loss_end(int64_t count, Address states, double part, bool whole_weights,
                            double smoothing, const Range& among, double tau_plus,
-                           const RowsTold& rows, const Pair& more,
-                           const std::tuple<Address, Address, Address>& out, const Where& where) {
+                           const RowsArguments& rows, const Pair& more,
+                           const std::tuple<Address, Address, Address>& out,
+                           const DeviceStream& stream) {
     const auto& [losses, log_sums, terms] = out;
     SoftmaxLossEnd end{};
     end.count = count;
@@ -154,33 +159,35 @@ void bind_softmax_loss_end(int64_t count, Address states, double part, bool whol
     end.losses = at<double>(losses);
     end.log_sums = at<double>(log_sums);
     end.terms = at<SoftmaxTerms>(terms);
-    softmax_loss_end(end, stream_on(where));
+    softmax_loss_end(end, cuda_stream(stream));
 }
 
-void bind_softmax_block_weights(const BlockTold& block, const OptionsTold& options,
-                                const RowsTold& rows, const Pair& terms, const Where& where) {
-    const cudaStream_t stream = stream_on(where);
+void bind_softmax_block_weights(const BlockArguments& block, const OptionsArguments& options,
+                                const RowsArguments& rows, const Pair& terms,
+                                const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
     with_block(block, [&](const auto& of) {
         softmax_block_weights(of, options_of(options), rows_of(rows),
                               at<const SoftmaxTerms>(terms.first),
-                              at<const SoftmaxTerms>(terms.second), stream);
+                              at<const SoftmaxTerms>(terms.second), queue);
     });
 }
 
-void bind_sigmoid_losses(const BlockTold& block, const RuleTold& positives, const RowsTold& rows,
-                         double bias, Address losses, Address by_bias, const Where& where) {
-    const cudaStream_t stream = stream_on(where);
+void bind_sigmoid_losses(const BlockArguments& block, const RuleArguments& positives,
+                         const RowsArguments& rows, double bias, Address losses, Address by_bias,
+                         const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
     with_block(block, [&](const auto& of) {
         sigmoid_losses(of, rule_of(positives), rows_of(rows), bias, at<double>(losses),
-                       at<double>(by_bias), stream);
+                       at<double>(by_bias), queue);
     });
 }
 
 // loss, parameters, positives, mining
-using PairLossTold = std::tuple<std::string, std::vector<double>, RuleTold, double>;
+using PairLossArguments = std::tuple<std::string, std::vector<double>, RuleArguments, double>;
 
-PairLossRule pair_rule_of(const PairLossTold& told) {
-    const auto& [loss, parameters, positives, mining] = told;
+PairLossRule pair_rule_of(const PairLossArguments& arguments) {
+    const auto& [loss, parameters, positives, mining] = arguments;
     PairLossRule rule{.loss = loss == "circle" ? PairLossId::circle : PairLossId::multi_similarity,
                       .parameters = {},
                       .positives = rule_of(positives),
@@ -189,43 +196,45 @@ PairLossRule pair_rule_of(const PairLossTold& told) {
     return rule;
 }
 
-void bind_pair_begin(Address extremes, Address states, int64_t count, const Where& where) {
-    const cudaStream_t stream = stream_on(where);
-    if (extremes) pair_extremes_empty(at<PairExtremes>(extremes), count, stream);
-    pair_states_empty(at<PairState>(states), count, stream);
+void bind_pair_begin(Address extremes, Address states, int64_t count, const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
+    if (extremes) pair_extremes_empty(at<PairExtremes>(extremes), count, queue);
+    pair_states_empty(at<PairState>(states), count, queue);
 }
 
-void bind_pair_extremes(const BlockTold& block, const PairLossTold& rule, Address extremes,
-                        bool mirrored, const Where& where) {
-    const cudaStream_t stream = stream_on(where);
+void bind_pair_extremes(const BlockArguments& block, const PairLossArguments& rule,
+                        Address extremes, bool mirrored, const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
     with_block(block, [&](const auto& of) {
         pair_extremes(of, pair_rule_of(rule).positives, at<PairExtremes>(extremes), mirrored,
-                      stream);
+                      queue);
     });
 }
 
-void bind_pair_states(const BlockTold& block, const PairLossTold& rule, Address extremes,
-                      Address states, bool mirrored, const Where& where) {
-    const cudaStream_t stream = stream_on(where);
+void bind_pair_states(const BlockArguments& block, const PairLossArguments& rule, Address extremes,
+                      Address states, bool mirrored, const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
     with_block(block, [&](const auto& of) {
         pair_states(of, pair_rule_of(rule), at<const PairExtremes>(extremes), at<PairState>(states),
-                    mirrored, stream);
+                    mirrored, queue);
     });
 }
 
-void bind_pair_losses_end(const PairLossTold& rule, Address states, int64_t count, Address shares,
-                          Address losses, Address terms, const Where& where) {
+void bind_pair_losses_end(const PairLossArguments& rule, Address states, int64_t count,
+                          Address shares, Address losses, Address terms,
+                          const DeviceStream& stream) {
     pair_losses_end(pair_rule_of(rule), at<const PairState>(states), count,
                     at<const double>(shares), at<double>(losses), at<PairTerms>(terms),
-                    stream_on(where));
+                    cuda_stream(stream));
 }
 
-void bind_pair_block_weights(const BlockTold& block, const PairLossTold& rule, Address extremes,
-                             Address terms, bool mirrored, const Where& where) {
-    const cudaStream_t stream = stream_on(where);
+void bind_pair_block_weights(const BlockArguments& block, const PairLossArguments& rule,
+                             Address extremes, Address terms, bool mirrored,
+                             const DeviceStream& stream) {
+    const cudaStream_t queue = cuda_stream(stream);
     with_block(block, [&](const auto& of) {
         pair_block_weights(of, pair_rule_of(rule), at<const PairExtremes>(extremes),
-                           at<const PairTerms>(terms), mirrored, stream);
+                           at<const PairTerms>(terms), mirrored, queue);
     });
 }
 
@@ -243,13 +252,13 @@ void bind_loss_blocks(py::module_& m) {
     m.def("wide_block", bind_wide_block, Released());
     m.def("wide_weight_product", bind_wide_weight_product, py::kw_only(), arg("weights"),
           arg("steps"), arg("rows"), arg("others"), arg("scales"), arg("factor"), arg("out"),
-          arg("where"), Released());
+          arg("stream"), Released());
     m.def("softmax_limits", bind_softmax_limits, Released());
     m.def("softmax_states", bind_softmax_states, Released());
     m.def("softmax_empty", bind_softmax_empty, Released());
     m.def("softmax_loss_end", bind_softmax_loss_end, py::kw_only(), arg("count"), arg("states"),
           arg("part"), arg("whole_weights"), arg("smoothing"), arg("among"), arg("tau_plus"),
-          arg("rows"), arg("more"), arg("out"), arg("where"), Released());
+          arg("rows"), arg("more"), arg("out"), arg("stream"), Released());
     m.def("softmax_block_weights", bind_softmax_block_weights, Released());
     m.def("sigmoid_losses", bind_sigmoid_losses, Released());
     m.def("pair_begin", bind_pair_begin, Released());

@@ -10,10 +10,10 @@ namespace {
 
 // factor; factors of rows and columns, targets of rows; the first row and column; whether bounded,
 // and the offset
-using LogitsTold = std::tuple<double, Address, Address, Address, Range, bool, double>;
+using LogitsArguments = std::tuple<double, Address, Address, Address, Range, bool, double>;
 
-Logits logits_of(const LogitsTold& told) {
-    const auto& [factor, rows, cols, targets, first, bounded, offset] = told;
+Logits logits_of(const LogitsArguments& arguments) {
+    const auto& [factor, rows, cols, targets, first, bounded, offset] = arguments;
     return {static_cast<float>(factor),
             at<const float>(rows),
             at<const float>(cols),
@@ -42,18 +42,18 @@ void whole_panels(TensorSweep& sweep) {
     sweep.segments = static_cast<int>(divided_up(sweep.col_tiles, sweep.tiles_per_segment));
 }
 
-void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsTold& logits,
+void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
                        const Pair& workspace, Address positives, Address of_rows, Address of_cols,
-                       const std::string& path, const Where& where) {
+                       const std::string& path, const DeviceStream& stream) {
     const SoftmaxSums sums = {logit_sweep(rows, cols), logits_of(logits), at<float>(positives),
                               at<LogSumExp>(workspace.first), at<void>(workspace.second)};
     softmax_sums(sums, at<LogSumExp>(of_rows), at<LogSumExp>(of_cols), path_of(path),
-                 stream_on(where));
+                 cuda_stream(stream));
 }
 
 void bind_softmax_end(int64_t rows, bool wide, Address of_rows, Address of_cols, Address positives,
                       Address shares, const std::tuple<Address, Address, Address, Address>& out,
-                      const Pair& sides, const Where& where) {
+                      const Pair& sides, const DeviceStream& stream) {
     const auto& [per_row, lse_row, lse_col, extremes] = out;
     const SoftmaxEnd end = {rows,
                             at<const LogSumExp>(of_rows),
@@ -63,25 +63,25 @@ void bind_softmax_end(int64_t rows, bool wide, Address of_rows, Address of_cols,
                             at<double>(lse_row),
                             at<double>(lse_col),
                             at<float>(extremes)};
-    const cudaStream_t stream = stream_on(where);
+    const cudaStream_t queue = cuda_stream(stream);
     if (wide) {
         softmax_end(end, at<const double>(positives), at<WideSide>(sides.first),
-                    at<WideSide>(sides.second), stream);
+                    at<WideSide>(sides.second), queue);
     } else {
         softmax_end(end, at<const float>(positives), at<SoftmaxSide>(sides.first),
-                    at<SoftmaxSide>(sides.second), stream);
+                    at<SoftmaxSide>(sides.second), queue);
     }
 }
 
 void bind_softmax_levels(Address sides, int64_t rows, double offset, Address levels,
-                         const Where& where) {
+                         const DeviceStream& stream) {
     softmax_levels(at<const SoftmaxSide>(sides), rows, static_cast<float>(offset),
-                   at<float>(levels), stream_on(where));
+                   at<float>(levels), cuda_stream(stream));
 }
 
-void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsTold& logits,
+void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
                           const Pair& sides, const Pair& levels, const Pair& panels, int parts,
-                          const std::string& path, const Where& where) {
+                          const std::string& path, const DeviceStream& stream) {
     SoftmaxWeights weights = {logit_sweep(rows, cols),
                               logits_of(logits),
                               at<const SoftmaxSide>(sides.first),
@@ -90,40 +90,41 @@ void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsTo
                               at<const float>(levels.second),
                               panels_told(panels, parts)};
     whole_panels(weights.sweep);
-    softmax_weights(weights, path_of(path), stream_on(where));
+    softmax_weights(weights, path_of(path), cuda_stream(stream));
 }
 
 // bias and scale; shares of the rows; losses and sums by scale and by bias of the rows
-using SigmoidTold = std::tuple<double, double, Address, std::tuple<Address, Address, Address>>;
+using SigmoidArguments = std::tuple<double, double, Address, std::tuple<Address, Address, Address>>;
 
-void bind_sigmoid_sweep(const Packed& rows, const Packed& cols, const LogitsTold& logits,
-                        const SigmoidTold& told, Address workspace, const Pair& panels, int parts,
-                        const std::string& path, const Where& where) {
-    const auto& [bias, scale, shares, out] = told;
+void bind_sigmoid_sweep(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
+                        const SigmoidArguments& arguments, Address workspace, const Pair& panels,
+                        int parts, const std::string& path, const DeviceStream& stream) {
+    const auto& [bias, scale, shares, out] = arguments;
     SigmoidSweep sigmoid = {logit_sweep(rows, cols),  logits_of(logits),
                             static_cast<float>(bias), at<const double>(shares),
                             at<double>(workspace),    panels_told(panels, parts)};
     if (shares) whole_panels(sigmoid.sweep);
     const auto& [losses, by_scale, by_bias] = out;
     sigmoid_sweep(sigmoid, {at<double>(losses), at<double>(by_scale), at<double>(by_bias)}, scale,
-                  path_of(path), stream_on(where));
+                  path_of(path), cuda_stream(stream));
 }
 
 void bind_weight_product(const Packed& weights, const Packed& cols, int64_t splits, Address partial,
-                         double factor, Address out, const std::string& path, const Where& where) {
+                         double factor, Address out, const std::string& path,
+                         const DeviceStream& stream) {
     WeightProduct product = {tensor_sweep(panels_of(weights), panels_of(cols), 1),
                              at<float>(partial)};
     product.sweep.segments = product.sweep.col_tiles;
     product.sweep.tiles_per_segment = 1;
     product.sweep.split(static_cast<int>(splits));
     product.sweep.products = products_of(std::get<5>(weights), std::get<5>(cols));
-    weight_product(product, factor, at<float>(out), path_of(path), stream_on(where));
+    weight_product(product, factor, at<float>(out), path_of(path), cuda_stream(stream));
 }
 
 void bind_pack_transposed(const View& x, const Range& rows, Address scales, const Packed& packed,
-                          const Where& where) {
+                          const DeviceStream& stream) {
     pack_transposed(array_of(x), rows.first, rows.second, at<const RowScale>(scales),
-                    panels_of(packed), stream_on(where));
+                    panels_of(packed), cuda_stream(stream));
 }
 
 WideLogits wide_logits(const Sets& sets, const Range& rows, const std::string& statistic,
@@ -134,16 +135,16 @@ WideLogits wide_logits(const Sets& sets, const Range& rows, const std::string& s
 
 void bind_wide_sums(const Sets& sets, double scale, Address targets, bool transposed,
                     const Range& rows, Address workspace, Address positives, Address sums,
-                    const Where& where) {
+                    const DeviceStream& stream) {
     wide_softmax_sums(wide_logits(sets, rows, "wide_softmax", scale, targets, transposed),
                       at<LogSumExp>(workspace), at<double>(positives), at<LogSumExp>(sums),
-                      stream_on(where));
+                      cuda_stream(stream));
 }
 
 void bind_wide_products(const Sets& sets, double scale, Address targets, bool transposed,
                         const Range& rows, const Pair& sides, const Range& features,
                         Address workspace, double factor, bool wide, Address out,
-                        const Where& where) {
+                        const DeviceStream& stream) {
     const WideProducts products = {
         wide_logits(sets, rows, "contraction", scale, targets, transposed),
         at<const WideSide>(sides.first),
@@ -151,33 +152,33 @@ void bind_wide_products(const Sets& sets, double scale, Address targets, bool tr
         features.first,
         features.second - features.first,
         at<double>(workspace)};
-    const cudaStream_t stream = stream_on(where);
+    const cudaStream_t queue = cuda_stream(stream);
     if (wide) {
-        wide_softmax_products(products, factor, at<double>(out), stream);
+        wide_softmax_products(products, factor, at<double>(out), queue);
     } else {
-        wide_softmax_products(products, factor, at<float>(out), stream);
+        wide_softmax_products(products, factor, at<float>(out), queue);
     }
 }
 
 void bind_along_rows(const View& x, Address scales, Address g, bool wide, Address along,
-                     const Where& where) {
+                     const DeviceStream& stream) {
     const auto* of = at<const RowScale>(scales);
-    const cudaStream_t stream = stream_on(where);
+    const cudaStream_t queue = cuda_stream(stream);
     if (wide) {
-        along_rows(array_of(x), of, at<const double>(g), at<double>(along), stream);
+        along_rows(array_of(x), of, at<const double>(g), at<double>(along), queue);
     } else {
-        along_rows(array_of(x), of, at<const float>(g), at<double>(along), stream);
+        along_rows(array_of(x), of, at<const float>(g), at<double>(along), queue);
     }
 }
 
 void bind_through_normalization(const View& x, Address scales, Address g, bool wide,
-                                const Where& where) {
+                                const DeviceStream& stream) {
     const auto* of = at<const RowScale>(scales);
-    const cudaStream_t stream = stream_on(where);
+    const cudaStream_t queue = cuda_stream(stream);
     if (wide) {
-        through_normalization(array_of(x), of, at<double>(g), stream);
+        through_normalization(array_of(x), of, at<double>(g), queue);
     } else {
-        through_normalization(array_of(x), of, at<float>(g), stream);
+        through_normalization(array_of(x), of, at<float>(g), queue);
     }
 }
 
@@ -192,27 +193,27 @@ void bind_losses(py::module_& m) {
     m.def("pack_transposed", bind_pack_transposed, Released());
     m.def("softmax_sums", bind_softmax_sums, py::kw_only(), arg("rows"), arg("cols"), arg("logits"),
           arg("workspace"), arg("positives"), arg("of_rows"), arg("of_cols"), arg("path"),
-          arg("where"), Released());
+          arg("stream"), Released());
     m.def("softmax_end", bind_softmax_end, py::kw_only(), arg("rows"), arg("wide"), arg("of_rows"),
-          arg("of_cols"), arg("positives"), arg("shares"), arg("out"), arg("sides"), arg("where"),
+          arg("of_cols"), arg("positives"), arg("shares"), arg("out"), arg("sides"), arg("stream"),
           Released());
     m.def("softmax_levels", bind_softmax_levels, Released());
     m.def("softmax_weights", bind_softmax_weights, py::kw_only(), arg("rows"), arg("cols"),
           arg("logits"), arg("sides"), arg("levels"), arg("panels"), arg("parts"), arg("path"),
-          arg("where"), Released());
+          arg("stream"), Released());
     m.attr("sigmoid_sums") = sigmoid_sums;
     m.def("sigmoid_sweep", bind_sigmoid_sweep, py::kw_only(), arg("rows"), arg("cols"),
-          arg("logits"), arg("told"), arg("workspace"), arg("panels"), arg("parts"), arg("path"),
-          arg("where"), Released());
+          arg("logits"), arg("arguments"), arg("workspace"), arg("panels"), arg("parts"),
+          arg("path"), arg("stream"), Released());
     m.def("weight_product", bind_weight_product, py::kw_only(), arg("weights"), arg("cols"),
-          arg("splits"), arg("partial"), arg("factor"), arg("out"), arg("path"), arg("where"),
+          arg("splits"), arg("partial"), arg("factor"), arg("out"), arg("path"), arg("stream"),
           Released());
     m.def("wide_softmax_sums", bind_wide_sums, py::kw_only(), arg("sets"), arg("scale"),
           arg("targets"), arg("transposed"), arg("rows"), arg("workspace"), arg("positives"),
-          arg("sums"), arg("where"), Released());
+          arg("sums"), arg("stream"), Released());
     m.def("wide_softmax_products", bind_wide_products, py::kw_only(), arg("sets"), arg("scale"),
           arg("targets"), arg("transposed"), arg("rows"), arg("sides"), arg("features"),
-          arg("workspace"), arg("factor"), arg("wide"), arg("out"), arg("where"), Released());
+          arg("workspace"), arg("factor"), arg("wide"), arg("out"), arg("stream"), Released());
     m.def("along_rows", bind_along_rows, Released());
     m.def("through_normalization", bind_through_normalization, Released());
 }

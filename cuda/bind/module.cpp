@@ -77,22 +77,22 @@ int64_t workspace(const std::string& statistic, int64_t rows, int64_t references
     return rows * cut_for(needs, rows, references).segments * needs.state_bytes;
 }
 
-void bind_survey(const View& x, Address findings, const Where& where) {
-    survey(array_of(x), at<Findings>(findings), stream_on(where));
+void bind_survey(const View& x, Address findings, const DeviceStream& stream) {
+    survey(array_of(x), at<Findings>(findings), cuda_stream(stream));
 }
 
-void bind_row_scales(const View& x, bool centred, Address scales, const Where& where) {
-    row_scales(array_of(x), centred, at<RowScale>(scales), stream_on(where));
+void bind_row_scales(const View& x, bool centred, Address scales, const DeviceStream& stream) {
+    row_scales(array_of(x), centred, at<RowScale>(scales), cuda_stream(stream));
 }
 
-void bind_sample_centre(const View& x, const View& y, Address centre, const Where& where) {
-    sample_centre(array_of(x), array_of(y), at<double>(centre), stream_on(where));
+void bind_sample_centre(const View& x, const View& y, Address centre, const DeviceStream& stream) {
+    sample_centre(array_of(x), array_of(y), at<double>(centre), cuda_stream(stream));
 }
 
 void bind_pack(const View& x, int64_t first, Address scales, Address centre, const Packed& packed,
-               Address findings, const Where& where) {
+               Address findings, const DeviceStream& stream) {
     pack(array_of(x), first, at<const RowScale>(scales), at<const double>(centre),
-         panels_of(packed), at<PackFindings>(findings), stream_on(where));
+         panels_of(packed), at<PackFindings>(findings), cuda_stream(stream));
 }
 
 std::string bind_tensor_path(int device, const std::string& most) {

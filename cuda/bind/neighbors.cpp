@@ -49,7 +49,7 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
               bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
               const Pair& ticks, Address reference_mask, Address workspace, int64_t limit,
               bool wide_distances, bool ordered, Address distances, Address indices,
-              const Where& where) {
+              const DeviceStream& stream) {
     Search search;
     search.sweep = sweep_of(sets, rows, needs_of("knn", k).within(limit));
     search.metric = metric_of(measure, sets);
@@ -59,22 +59,22 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
     search.lists = at<Neighbor>(workspace);
     search.lengths = reinterpret_cast<int64_t*>(search.lists +
                                                 search.sweep.rows * search.sweep.cut.segments * k);
-    const cudaStream_t stream = stream_on(where);
+    const cudaStream_t queue = cuda_stream(stream);
     if (wide_distances) {
-        knn(search, at<double>(distances), at<int64_t>(indices), stream);
+        knn(search, at<double>(distances), at<int64_t>(indices), queue);
     } else {
-        knn(search, at<float>(distances), at<int64_t>(indices), stream);
+        knn(search, at<float>(distances), at<int64_t>(indices), queue);
     }
 }
 
 // Of the references: the first segment of a sweep, how many all sweeps have, how many this one has.
 using Segments = std::tuple<int64_t, int64_t, int64_t>;
 // Candidates, how many there are, what a sweep sorts in and what the decision does.
-using CandidatesTold = std::tuple<Address, Address, Address, Address>;
+using CandidatesArguments = std::tuple<Address, Address, Address, Address>;
 
 ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const PackedSets& packed,
                            int64_t k, bool exact, const Segments& segments, Address of_references,
-                           const CandidatesTold& workspace) {
+                           const CandidatesArguments& workspace) {
     const auto& [queries, references, scales] = sets;
     const auto& [rows, cols, firsts] = packed;
     const auto& [first_segment, all_segments, own_segments] = segments;
@@ -103,29 +103,30 @@ ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const Packe
 
 void bind_screened_sweep(const Sets& sets, const Measure& measure, const PackedSets& packed,
                          int64_t k, bool exact, const Segments& segments, Address of_references,
-                         const CandidatesTold& workspace, bool exclude_self, bool same_group,
+                         const CandidatesArguments& workspace, bool exclude_self, bool same_group,
                          const Pair& groups, const Pair& times, const Pair& ticks,
-                         Address reference_mask, const std::string& path, const Where& where) {
+                         Address reference_mask, const std::string& path,
+                         const DeviceStream& stream) {
     ScreenedSearch search =
         screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
     search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
-    screened_sweep(search, path_of(path), stream_on(where));
+    screened_sweep(search, path_of(path), cuda_stream(stream));
 }
 
 void bind_screened_decision(const Sets& sets, const Measure& measure, const PackedSets& packed,
                             int64_t k, bool exact, const Segments& segments, Address of_references,
-                            const CandidatesTold& workspace, bool exclude_self, bool same_group,
-                            const Pair& groups, const Pair& times, const Pair& ticks,
-                            Address reference_mask, bool wide_distances, Address distances,
-                            Address indices, const Where& where) {
+                            const CandidatesArguments& workspace, bool exclude_self,
+                            bool same_group, const Pair& groups, const Pair& times,
+                            const Pair& ticks, Address reference_mask, bool wide_distances,
+                            Address distances, Address indices, const DeviceStream& stream) {
     ScreenedSearch search =
         screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
     search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
-    const cudaStream_t stream = stream_on(where);
+    const cudaStream_t queue = cuda_stream(stream);
     if (wide_distances) {
-        screened_decision(search, at<double>(distances), at<int64_t>(indices), stream);
+        screened_decision(search, at<double>(distances), at<int64_t>(indices), queue);
     } else {
-        screened_decision(search, at<float>(distances), at<int64_t>(indices), stream);
+        screened_decision(search, at<float>(distances), at<int64_t>(indices), queue);
     }
 }
 
@@ -148,11 +149,11 @@ RadiusCounts counts_of(const Counts& counts) {
 void bind_radius_counts(const Sets& sets, const Measure& measure, const Range& rows,
                         bool exclude_self, bool closed, bool wide_distances, bool negated,
                         const Counts& by_query_radii, const Counts& by_reference_radii,
-                        const Where& where) {
+                        const DeviceStream& stream) {
     const Within within =
         within_of(sets, measure, rows, exclude_self, closed, wide_distances, negated);
     radius_counts(within, counts_of(by_query_radii), counts_of(by_reference_radii),
-                  stream_on(where));
+                  cuda_stream(stream));
 }
 
 void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const PackedSets& packed,
@@ -160,7 +161,7 @@ void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const
                                  bool wide_distances, const Counts& by_query_radii,
                                  const Counts& by_reference_radii, const Pair& limits,
                                  Address decided, uint64_t most_decided, const std::string& path,
-                                 const Where& where) {
+                                 const DeviceStream& stream) {
     const auto& [queries, references, scales] = sets;
     const auto& [rows, cols, firsts] = packed;
     ScreenedRadius search{};
@@ -184,66 +185,67 @@ void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const
     search.col_limits = at<RadiusLimits>(limits.second);
     search.decided = at<unsigned long long>(decided);
     search.most_decided = most_decided;
-    screened_radius_counts(search, path_of(path), stream_on(where));
+    screened_radius_counts(search, path_of(path), cuda_stream(stream));
 }
 
 void bind_radius_neighbors(const Sets& sets, const Measure& measure, const Range& rows,
                            bool exclude_self, bool closed, bool wide_distances, bool negated,
                            Address radii, Address indptr, Address next, Address indices,
-                           Address values, Address distances, const Where& where) {
+                           Address values, Address distances, const DeviceStream& stream) {
     const Within within =
         within_of(sets, measure, rows, exclude_self, closed, wide_distances, negated);
     const RadiusRows found = {at<const int64_t>(indptr), at<int64_t>(next), at<int64_t>(indices),
                               at<double>(values)};
-    const cudaStream_t stream = stream_on(where);
+    const cudaStream_t queue = cuda_stream(stream);
     if (wide_distances) {
-        radius_neighbors(within, at<const double>(radii), found, at<double>(distances), stream);
+        radius_neighbors(within, at<const double>(radii), found, at<double>(distances), queue);
     } else {
-        radius_neighbors(within, at<const double>(radii), found, at<float>(distances), stream);
+        radius_neighbors(within, at<const double>(radii), found, at<float>(distances), queue);
     }
 }
 
 void bind_pairwise_distances(const Sets& sets, const Measure& measure, const Range& rows,
                              bool exclude_self, bool wide_distances, Address distances,
-                             const Where& where) {
+                             const DeviceStream& stream) {
     const Pairwise pairwise = {sweep_of(sets, rows, needs_of("pairwise")), metric_of(measure, sets),
                                exclude_self, wide_distances, at<void>(distances)};
-    pairwise_distances(pairwise, stream_on(where));
+    pairwise_distances(pairwise, cuda_stream(stream));
 }
 
 void bind_largest_radius_ratios(const Sets& sets, const Measure& measure, const Range& rows,
                                 Address radii, Address workspace, Address largest,
-                                const Where& where) {
+                                const DeviceStream& stream) {
     const Ratios ratios = {sweep_of(sets, rows, needs_of("fidelity")), metric_of(measure, sets),
                            at<const double>(radii), at<MaxRatio>(workspace)};
-    largest_radius_ratios(ratios, at<double>(largest), stream_on(where));
+    largest_radius_ratios(ratios, at<double>(largest), cuda_stream(stream));
 }
 
 void bind_distance_products(const Sets& sets, const Measure& measure, const Range& rows,
                             double radius, Address workspace, Address of_queries,
-                            const Where& where) {
+                            const DeviceStream& stream) {
     const Products products = {sweep_of(sets, rows, needs_of("fidelity")), metric_of(measure, sets),
                                radius, at<Product>(workspace)};
-    distance_products(products, at<double>(of_queries), stream_on(where));
+    distance_products(products, at<double>(of_queries), cuda_stream(stream));
 }
 
 void bind_farthest_of_group(const Sets& sets, const Measure& measure, const Range& rows,
                             Address groups, const Pair& workspace, Address values, Address indices,
-                            const Where& where) {
+                            const DeviceStream& stream) {
     const FarthestSearch search = {.sweep = sweep_of(sets, rows, needs_of("farthest"), true),
                                    .metric = metric_of(measure, sets),
                                    .groups = at<const int64_t>(groups),
                                    .states = at<FarthestRow>(workspace.first),
                                    .columns = at<FarthestRow>(workspace.second)};
-    farthest_of_group(search, at<double>(values), at<int64_t>(indices), stream_on(where));
+    farthest_of_group(search, at<double>(values), at<int64_t>(indices), cuda_stream(stream));
 }
 
 // Of ascending limits, how many bins they make, counts of pairs within groups and between them.
-using BinsTold = std::tuple<Address, int64_t, Address, Address>;
+using BinsArguments = std::tuple<Address, int64_t, Address, Address>;
 
 void bind_group_histogram(const Sets& sets, const Measure& measure, const Range& rows,
-                          Address groups, const BinsTold& told, const Where& where) {
-    const auto& [limits, bins, same, different] = told;
+                          Address groups, const BinsArguments& arguments,
+                          const DeviceStream& stream) {
+    const auto& [limits, bins, same, different] = arguments;
     const GroupHistogram histogram = {.sweep = sweep_of(sets, rows, needs_of("histogram"), true),
                                       .metric = metric_of(measure, sets),
                                       .groups = at<const int64_t>(groups),
@@ -251,25 +253,25 @@ void bind_group_histogram(const Sets& sets, const Measure& measure, const Range&
                                       .bins = bins,
                                       .same = at<int64_t>(same),
                                       .different = at<int64_t>(different)};
-    group_histogram(histogram, stream_on(where));
+    group_histogram(histogram, cuda_stream(stream));
 }
 
 void bind_ranks(const Sets& sets, const Measure& measure, const Range& rows, Address own,
-                Address targets, Address before, const Where& where) {
+                Address targets, Address before, const DeviceStream& stream) {
     const RankSearch search = {.sweep = sweep_of(sets, rows, needs_of("ranks")),
                                .metric = metric_of(measure, sets),
                                .own = at<const double>(own),
                                .targets = at<const int64_t>(targets),
                                .before = at<int64_t>(before)};
-    ranks(search, stream_on(where));
+    ranks(search, cuda_stream(stream));
 }
 
 void bind_paired_values(const Sets& sets, const Measure& measure, const Range& rows, Address own,
-                        const Where& where) {
+                        const DeviceStream& stream) {
     RankSearch search{};
     search.sweep = sweep_of(sets, rows, needs_of("ranks"));
     search.metric = metric_of(measure, sets);
-    paired_values(search, at<double>(own), stream_on(where));
+    paired_values(search, at<double>(own), cuda_stream(stream));
 }
 
 // The lowest and the highest key inside; what is kept, and how many there is room for.
@@ -283,21 +285,21 @@ KeyRange range_of(const Keys& keys, int shift, Address tally, const Kept& kept) 
 
 void bind_count_distances(const Sets& sets, const Measure& measure, const Range& rows,
                           bool triangle, const Keys& keys, int shift, Address tally,
-                          const Kept& kept, const Where& where) {
+                          const Kept& kept, const DeviceStream& stream) {
     count_distances(sweep_of(sets, rows, needs_of("quantile"), triangle), metric_of(measure, sets),
-                    range_of(keys, shift, tally, kept), stream_on(where));
+                    range_of(keys, shift, tally, kept), cuda_stream(stream));
 }
 
 void bind_count_keys(Address list, int64_t count, const Keys& keys, int shift, Address tally,
-                     const Kept& kept, const Where& where) {
+                     const Kept& kept, const DeviceStream& stream) {
     count_keys(at<const uint64_t>(list), count, range_of(keys, shift, tally, kept),
-               stream_on(where));
+               cuda_stream(stream));
 }
 
 void bind_sample_distances(const Sets& sets, const Measure& measure, bool pooled, int64_t count,
-                           Address keys, const Where& where) {
+                           Address keys, const DeviceStream& stream) {
     sample_distances(sweep_of(sets, {0, 1}, needs_of("quantile")), pooled, metric_of(measure, sets),
-                     count, at<uint64_t>(keys), stream_on(where));
+                     count, at<uint64_t>(keys), cuda_stream(stream));
 }
 
 }  // namespace
@@ -307,7 +309,7 @@ void bind_neighbors(py::module_& m) {
     m.def("knn", bind_knn, py::kw_only(), arg("sets"), arg("measure"), arg("rows"), arg("k"),
           arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"), arg("ticks"),
           arg("reference_mask"), arg("workspace"), arg("limit"), arg("wide_distances"),
-          arg("ordered") = false, arg("distances"), arg("indices"), arg("where"), Released());
+          arg("ordered") = false, arg("distances"), arg("indices"), arg("stream"), Released());
     m.attr("screened_most_k") = screened_most_k;
     m.attr("screened_short_k") = screened_short_k;
     m.attr("candidate_bytes") = sizeof(Candidate);
@@ -317,54 +319,54 @@ void bind_neighbors(py::module_& m) {
     m.def("screened_sweep", bind_screened_sweep, py::kw_only(), arg("sets"), arg("measure"),
           arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
           arg("workspace"), arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"),
-          arg("ticks"), arg("reference_mask"), arg("path"), arg("where"), Released());
+          arg("ticks"), arg("reference_mask"), arg("path"), arg("stream"), Released());
     m.def("screened_decision", bind_screened_decision, py::kw_only(), arg("sets"), arg("measure"),
           arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
           arg("workspace"), arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"),
           arg("ticks"), arg("reference_mask"), arg("wide_distances"), arg("distances"),
-          arg("indices"), arg("where"), Released());
+          arg("indices"), arg("stream"), Released());
     m.def("radius_counts", bind_radius_counts, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),
-          arg("negated") = false, arg("by_query_radii"), arg("by_reference_radii"), arg("where"),
+          arg("negated") = false, arg("by_query_radii"), arg("by_reference_radii"), arg("stream"),
           Released());
     m.attr("radius_limits_bytes") = sizeof(RadiusLimits);
     m.def("screened_radius_counts", bind_screened_radius_counts, py::kw_only(), arg("sets"),
           arg("measure"), arg("packed"), arg("exact"), arg("findings"), arg("exclude_self"),
           arg("closed"), arg("wide_distances"), arg("by_query_radii"), arg("by_reference_radii"),
-          arg("limits"), arg("decided"), arg("most_decided"), arg("path"), arg("where"),
+          arg("limits"), arg("decided"), arg("most_decided"), arg("path"), arg("stream"),
           Released());
     m.def("radius_neighbors", bind_radius_neighbors, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),
           arg("negated") = false, arg("radii"), arg("indptr"), arg("next"), arg("indices"),
-          arg("values"), arg("distances"), arg("where"), Released());
+          arg("values"), arg("distances"), arg("stream"), Released());
     m.def("pairwise_distances", bind_pairwise_distances, py::kw_only(), arg("sets"), arg("measure"),
-          arg("rows"), arg("exclude_self"), arg("wide_distances"), arg("distances"), arg("where"),
+          arg("rows"), arg("exclude_self"), arg("wide_distances"), arg("distances"), arg("stream"),
           Released());
     m.def("largest_radius_ratios", bind_largest_radius_ratios, py::kw_only(), arg("sets"),
-          arg("measure"), arg("rows"), arg("radii"), arg("workspace"), arg("largest"), arg("where"),
-          Released());
+          arg("measure"), arg("rows"), arg("radii"), arg("workspace"), arg("largest"),
+          arg("stream"), Released());
     m.def("distance_products", bind_distance_products, py::kw_only(), arg("sets"), arg("measure"),
-          arg("rows"), arg("radius"), arg("workspace"), arg("of_queries"), arg("where"),
+          arg("rows"), arg("radius"), arg("workspace"), arg("of_queries"), arg("stream"),
           Released());
     m.attr("farthest_bytes") = sizeof(FarthestRow);
     m.def("farthest_of_group", bind_farthest_of_group, py::kw_only(), arg("sets"), arg("measure"),
-          arg("rows"), arg("groups"), arg("workspace"), arg("values"), arg("indices"), arg("where"),
-          Released());
+          arg("rows"), arg("groups"), arg("workspace"), arg("values"), arg("indices"),
+          arg("stream"), Released());
     m.def("group_histogram", bind_group_histogram, py::kw_only(), arg("sets"), arg("measure"),
-          arg("rows"), arg("groups"), arg("bins"), arg("where"), Released());
+          arg("rows"), arg("groups"), arg("bins"), arg("stream"), Released());
     m.def("ranks", bind_ranks, py::kw_only(), arg("sets"), arg("measure"), arg("rows"), arg("own"),
-          arg("targets"), arg("before"), arg("where"), Released());
+          arg("targets"), arg("before"), arg("stream"), Released());
     m.def("paired_values", bind_paired_values, py::kw_only(), arg("sets"), arg("measure"),
-          arg("rows"), arg("own"), arg("where"), Released());
+          arg("rows"), arg("own"), arg("stream"), Released());
     m.attr("quantile_cells") = quantile_cells;
     m.attr("tally_bytes") = sizeof(pairtile::gpu::Tally);
     m.def("count_distances", bind_count_distances, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("triangle"), arg("keys"), arg("shift"), arg("tally"), arg("kept"),
-          arg("where"), Released());
+          arg("stream"), Released());
     m.def("count_keys", bind_count_keys, py::kw_only(), arg("list"), arg("count"), arg("keys"),
-          arg("shift"), arg("tally"), arg("kept"), arg("where"), Released());
+          arg("shift"), arg("tally"), arg("kept"), arg("stream"), Released());
     m.def("sample_distances", bind_sample_distances, py::kw_only(), arg("sets"), arg("measure"),
-          arg("pooled"), arg("count"), arg("keys"), arg("where"), Released());
+          arg("pooled"), arg("count"), arg("keys"), arg("stream"), Released());
 }
 
 }  // namespace pairtile::gpu

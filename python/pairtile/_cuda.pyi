@@ -10,14 +10,14 @@ column, of ones. `kernels` are a sum of at most `most_terms` that read the same 
 the lowest and the highest of a range, and `kept` is where those inside go and how many there is
 room for. A `_Space` is a set, against itself, with the terms of its kernel and what is taken
 off it. A `_Memory` has room for blocks of so many pairs and for the states of folds over them: its
-address and that number. A `_Where` is a device and a stream. A launch returns at once; a CUDA error
-is a RuntimeError with CUDA's own words.
+address and that number. A `_DeviceStream` is a device and a stream. A launch returns at
+once; a CUDA error is a RuntimeError with CUDA's own words.
 """
 
 from collections.abc import Sequence
 
 _View = tuple[int, int, int, int, int, str]
-_Where = tuple[int, int]
+_DeviceStream = tuple[int, int]
 _Range = tuple[int, int]
 _Pair = tuple[int, int]
 _Sets = tuple[_View, _View, _Pair]
@@ -96,8 +96,8 @@ def segments(
 ) -> list[_Range]: ...
 def workspace(statistic: str, rows: int, references: int, k: int = 0, limit: int = 0) -> int: ...
 def reads_normalised_rows(kernel: str, /) -> bool: ...
-def survey(x: _View, findings: int, where: _Where, /) -> None: ...
-def row_scales(x: _View, centred: bool, scales: int, where: _Where, /) -> None: ...
+def survey(x: _View, findings: int, stream: _DeviceStream, /) -> None: ...
+def row_scales(x: _View, centred: bool, scales: int, stream: _DeviceStream, /) -> None: ...
 def knn(
     *,
     sets: _Sets,
@@ -116,7 +116,7 @@ def knn(
     ordered: bool = False,
     distances: int,
     indices: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def radius_counts(
     *,
@@ -129,7 +129,7 @@ def radius_counts(
     negated: bool = False,
     by_query_radii: _Counts,
     by_reference_radii: _Counts,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def radius_neighbors(
     *,
@@ -146,7 +146,7 @@ def radius_neighbors(
     indices: int,
     values: int,
     distances: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def pairwise_distances(
     *,
@@ -156,7 +156,7 @@ def pairwise_distances(
     exclude_self: bool,
     wide_distances: bool,
     distances: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def largest_radius_ratios(
     *,
@@ -166,7 +166,7 @@ def largest_radius_ratios(
     radii: int,
     workspace: int,
     largest: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def distance_products(
     *,
@@ -176,7 +176,7 @@ def distance_products(
     radius: float,
     workspace: int,
     of_queries: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def farthest_of_group(
     *,
@@ -187,7 +187,7 @@ def farthest_of_group(
     workspace: _Pair,
     values: int,
     indices: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def group_histogram(
     *,
@@ -196,7 +196,7 @@ def group_histogram(
     rows: _Range,
     groups: int,
     bins: tuple[int, int, int, int],  # limits, how many bins, counts within and between groups
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def ranks(
     *,
@@ -206,10 +206,10 @@ def ranks(
     own: int,
     targets: int,
     before: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def paired_values(
-    *, sets: _Sets, measure: _Measure, rows: _Range, own: int, where: _Where
+    *, sets: _Sets, measure: _Measure, rows: _Range, own: int, stream: _DeviceStream
 ) -> None: ...
 def count_distances(
     *,
@@ -221,7 +221,7 @@ def count_distances(
     shift: int,
     tally: int,
     kept: _Pair,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def count_keys(
     *,
@@ -231,7 +231,7 @@ def count_keys(
     shift: int,
     tally: int,
     kept: _Pair,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def sample_distances(
     *,
@@ -240,7 +240,7 @@ def sample_distances(
     pooled: bool,
     count: int,
     keys: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def kernel_row_sums(
     *,
@@ -252,9 +252,11 @@ def kernel_row_sums(
     reference_weights: int,
     workspace: int,
     sums: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
-def weighted_total(sums: int, n: int, weights: int, total: int, where: _Where, /) -> None: ...
+def weighted_total(
+    sums: int, n: int, weights: int, total: int, stream: _DeviceStream, /
+) -> None: ...
 def kernel_log_sums(
     *,
     sets: _Sets,
@@ -267,7 +269,7 @@ def kernel_log_sums(
     workspace: int,
     so_far: int,
     sums: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def contract(
     *,
@@ -281,7 +283,7 @@ def contract(
     workspace: int,
     out: int,
     out_stride: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def float32_will_do(kernel: _Kernel, largest: float, typical: float, error: float) -> bool: ...
 def kernel_argument(kernel: str, /) -> int: ...
@@ -296,7 +298,7 @@ def contract_paired(
     workspace: int,
     out: int,
     out_stride: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def value_size_states(sets: _Sets, block: _PairBlock) -> int: ...
 def value_sizes(
@@ -307,7 +309,7 @@ def value_sizes(
     block: _PairBlock,
     states: int,
     sizes: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def relabelled_sums(
     *,
@@ -319,7 +321,7 @@ def relabelled_sums(
     labellings: int,
     planes: int,
     sums: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def kernel_moments(
     *,
@@ -331,7 +333,7 @@ def kernel_moments(
     workspace: int,
     sums: int,
     squares: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def kernel_block_sums(
     *,
@@ -345,10 +347,17 @@ def kernel_block_sums(
     pairs: str,
     workspace: int,
     sums: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def block_totals(
-    sums: int, blocks: int, size: int, factor: float, totals: int, stride: int, where: _Where, /
+    sums: int,
+    blocks: int,
+    size: int,
+    factor: float,
+    totals: int,
+    stride: int,
+    stream: _DeviceStream,
+    /,
 ) -> None: ...
 def column_totals(
     *,
@@ -358,7 +367,7 @@ def column_totals(
     columns: _Range,
     within: int,
     all: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def slice_stride(rows: int, /) -> int: ...
 def slice_batches(plan: _SlicePlan, /) -> list[_Range]: ...
@@ -366,10 +375,10 @@ def slice_least(plan: _SlicePlan, /) -> int: ...
 def slice_spares(plan: _SlicePlan, in_batch: int, /) -> int: ...
 def slice_lanes(plan: _SlicePlan, in_batch: int, /) -> int: ...
 def slice_centre(
-    x: _View, y: _View, scale: float, wide: bool, centre: int, where: _Where, /
+    x: _View, y: _View, scale: float, wide: bool, centre: int, stream: _DeviceStream, /
 ) -> None: ...
 def project_slices(
-    *, rows: _View, axes: _Axes, batch: _Range, wide: bool, out: _Pair, where: _Where
+    *, rows: _View, axes: _Axes, batch: _Range, wide: bool, out: _Pair, stream: _DeviceStream
 ) -> None: ...
 def pull_back_slices(
     *,
@@ -380,7 +389,7 @@ def pull_back_slices(
     batch: _Range,
     wide: bool,
     gradient: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def turn_segments(rows: int, features: int, count: int, /) -> int: ...
 def turn_slices(
@@ -392,10 +401,10 @@ def turn_slices(
     wide: bool,
     partial: int,
     out: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def sort_scratch(
-    *, rows: int, count: int, slices: int, wide: bool, ranked: bool, where: _Where
+    *, rows: int, count: int, slices: int, wide: bool, ranked: bool, stream: _DeviceStream
 ) -> int: ...
 def sort_slices(
     *,
@@ -407,7 +416,7 @@ def sort_slices(
     spare: _Pair,
     scratch: _Pair,  # and the bytes of each lane
     side: Sequence[int],  # streams, one for each lane
-    where: _Where,
+    stream: _DeviceStream,
 ) -> bool: ...
 def slice_levels(
     *,
@@ -417,7 +426,7 @@ def slice_levels(
     count: int,
     sums: int,
     levels: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def transport_costs(
     *,
@@ -428,7 +437,7 @@ def transport_costs(
     p: float,
     partial: int,
     costs: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def transport_slopes(
     *,
@@ -439,10 +448,10 @@ def transport_slopes(
     p: float,
     factors: int,
     slopes: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def slice_energies(
-    *, x: _Lists, y: _Lists, count: int, wide: bool, partial: int, costs: int, where: _Where
+    *, x: _Lists, y: _Lists, count: int, wide: bool, partial: int, costs: int, stream: _DeviceStream
 ) -> None: ...
 def energy_slopes(
     *,
@@ -452,7 +461,7 @@ def energy_slopes(
     wide: bool,
     factor: float,
     slopes: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def column_statistics(
     *,
@@ -462,9 +471,11 @@ def column_statistics(
     wide: bool,
     partial: int,
     out: _Columns,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
-def list_pieces(*, x: _Lists, y: _Lists, count: int, out: _Pieces, where: _Where) -> None: ...
+def list_pieces(
+    *, x: _Lists, y: _Lists, count: int, out: _Pieces, stream: _DeviceStream
+) -> None: ...
 def pay_pieces(
     *,
     x: _View,
@@ -475,10 +486,14 @@ def pay_pieces(
     partial: int,
     tops: int,
     costs: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
-def total_runs(*, starts: int, runs: int, mass: int, totals: int, where: _Where) -> None: ...
-def turn_into_angles(*, keys: int, rows: int, count: int, wide: bool, where: _Where) -> None: ...
+def total_runs(
+    *, starts: int, runs: int, mass: int, totals: int, stream: _DeviceStream
+) -> None: ...
+def turn_into_angles(
+    *, keys: int, rows: int, count: int, wide: bool, stream: _DeviceStream
+) -> None: ...
 def circle_distances(
     *,
     x: _Lists,
@@ -488,7 +503,7 @@ def circle_distances(
     p: float,
     linear: bool,
     distances: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def held_batches(rows: int, references: int, work: int) -> list[_Range]: ...
 def kernel_gradient(
@@ -503,7 +518,7 @@ def kernel_gradient(
     sums: int,
     by_rows: int,
     by_directions: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def joint_kernel_gradient(
     *,
@@ -518,10 +533,10 @@ def joint_kernel_gradient(
     sums: int,
     by_rows: int,
     by_directions: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def gradient_through_normalization(
-    rows: _View, scales: int, by_directions: int, by_rows: int, where: _Where, /
+    rows: _View, scales: int, by_directions: int, by_rows: int, stream: _DeviceStream, /
 ) -> None: ...
 def joint_kernel_sums(
     *,
@@ -534,10 +549,10 @@ def joint_kernel_sums(
     y_rows: int,
     numbers: int,
     totals: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def kernel_matrix(
-    space: _Space, *, itself: bool, after: int, matrix: int, where: _Where
+    space: _Space, *, itself: bool, after: int, matrix: int, stream: _DeviceStream
 ) -> None: ...
 def permuted_products(
     *,
@@ -547,7 +562,7 @@ def permuted_products(
     count: int,
     parts: int,
     products: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def stein_products(
     *,
@@ -559,12 +574,12 @@ def stein_products(
     columns: _Range,
     memory: _Memory,
     products: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def logit_segments(rows: int, cols: int) -> int: ...
 def product_splits(rows: int, cols: int, features: int, most: int) -> int: ...
 def pack_transposed(
-    x: _View, rows: _Range, scales: int, packed: _Packed, where: _Where, /
+    x: _View, rows: _Range, scales: int, packed: _Packed, stream: _DeviceStream, /
 ) -> None: ...
 def softmax_sums(
     *,
@@ -576,7 +591,7 @@ def softmax_sums(
     of_rows: int,
     of_cols: int,
     path: str,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def softmax_end(
     *,
@@ -588,9 +603,11 @@ def softmax_end(
     shares: int,
     out: tuple[int, int, int, int],
     sides: _Pair,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
-def softmax_levels(sides: int, rows: int, offset: float, levels: int, where: _Where, /) -> None: ...
+def softmax_levels(
+    sides: int, rows: int, offset: float, levels: int, stream: _DeviceStream, /
+) -> None: ...
 def softmax_weights(
     *,
     rows: _Packed,
@@ -601,19 +618,19 @@ def softmax_weights(
     panels: _Pair,
     parts: int,
     path: str,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def sigmoid_sweep(
     *,
     rows: _Packed,
     cols: _Packed,
     logits: _Logits,
-    told: tuple[float, float, int, tuple[int, int, int]],
+    arguments: tuple[float, float, int, tuple[int, int, int]],
     workspace: int,
     panels: _Pair,
     parts: int,
     path: str,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def weight_product(
     *,
@@ -624,10 +641,14 @@ def weight_product(
     factor: float,
     out: int,
     path: str,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
-def dot_block(rows: _Packed, cols: _Packed, dots: int, path: str, where: _Where, /) -> None: ...
-def wide_block(sets: _Sets, rows: _Range, dots: int, pitch: int, where: _Where, /) -> None: ...
+def dot_block(
+    rows: _Packed, cols: _Packed, dots: int, path: str, stream: _DeviceStream, /
+) -> None: ...
+def wide_block(
+    sets: _Sets, rows: _Range, dots: int, pitch: int, stream: _DeviceStream, /
+) -> None: ...
 def wide_weight_product(
     *,
     weights: int,
@@ -637,15 +658,15 @@ def wide_weight_product(
     scales: int,
     factor: float,
     out: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def softmax_limits(
-    block: _Block, targets: int, margin: float, limits: _Pair, where: _Where, /
+    block: _Block, targets: int, margin: float, limits: _Pair, stream: _DeviceStream, /
 ) -> None: ...
 def softmax_states(
-    block: _Block, options: _Options, rows: _RowTerms, states: _Pair, where: _Where, /
+    block: _Block, options: _Options, rows: _RowTerms, states: _Pair, stream: _DeviceStream, /
 ) -> None: ...
-def softmax_empty(states: int, count: int, where: _Where, /) -> None: ...
+def softmax_empty(states: int, count: int, stream: _DeviceStream, /) -> None: ...
 def softmax_loss_end(
     *,
     count: int,
@@ -658,10 +679,10 @@ def softmax_loss_end(
     rows: _RowTerms,
     more: _Pair,
     out: tuple[int, int, int],
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def softmax_block_weights(
-    block: _Block, options: _Options, rows: _RowTerms, terms: _Pair, where: _Where, /
+    block: _Block, options: _Options, rows: _RowTerms, terms: _Pair, stream: _DeviceStream, /
 ) -> None: ...
 def sigmoid_losses(
     block: _Block,
@@ -670,15 +691,21 @@ def sigmoid_losses(
     bias: float,
     losses: int,
     by_bias: int,
-    where: _Where,
+    stream: _DeviceStream,
     /,
 ) -> None: ...
-def pair_begin(extremes: int, states: int, count: int, where: _Where, /) -> None: ...
+def pair_begin(extremes: int, states: int, count: int, stream: _DeviceStream, /) -> None: ...
 def pair_extremes(
-    block: _Block, rule: _PairLoss, extremes: int, mirrored: bool, where: _Where, /
+    block: _Block, rule: _PairLoss, extremes: int, mirrored: bool, stream: _DeviceStream, /
 ) -> None: ...
 def pair_states(
-    block: _Block, rule: _PairLoss, extremes: int, states: int, mirrored: bool, where: _Where, /
+    block: _Block,
+    rule: _PairLoss,
+    extremes: int,
+    states: int,
+    mirrored: bool,
+    stream: _DeviceStream,
+    /,
 ) -> None: ...
 def pair_losses_end(
     rule: _PairLoss,
@@ -687,11 +714,17 @@ def pair_losses_end(
     shares: int,
     losses: int,
     terms: int,
-    where: _Where,
+    stream: _DeviceStream,
     /,
 ) -> None: ...
 def pair_block_weights(
-    block: _Block, rule: _PairLoss, extremes: int, terms: int, mirrored: bool, where: _Where, /
+    block: _Block,
+    rule: _PairLoss,
+    extremes: int,
+    terms: int,
+    mirrored: bool,
+    stream: _DeviceStream,
+    /,
 ) -> None: ...
 def wide_softmax_sums(
     *,
@@ -703,7 +736,7 @@ def wide_softmax_sums(
     workspace: int,
     positives: int,
     sums: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def wide_softmax_products(
     *,
@@ -718,20 +751,27 @@ def wide_softmax_products(
     factor: float,
     wide: bool,
     out: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def along_rows(
-    x: _View, scales: int, gradient: int, wide: bool, along: int, where: _Where, /
+    x: _View, scales: int, gradient: int, wide: bool, along: int, stream: _DeviceStream, /
 ) -> None: ...
 def through_normalization(
-    x: _View, scales: int, gradient: int, wide: bool, where: _Where, /
+    x: _View, scales: int, gradient: int, wide: bool, stream: _DeviceStream, /
 ) -> None: ...
 def tensor_path(device: int, most: str = "wgmma") -> str: ...
 def tensor_core_error(d: int, x: float, y: float) -> float: ...
 def panels_bytes(rows: int, d: int, parts: int) -> int: ...
-def sample_centre(x: _View, y: _View, centre: int, where: _Where, /) -> None: ...
+def sample_centre(x: _View, y: _View, centre: int, stream: _DeviceStream, /) -> None: ...
 def pack(
-    x: _View, first: int, scales: int, centre: int, packed: _Packed, findings: int, where: _Where, /
+    x: _View,
+    first: int,
+    scales: int,
+    centre: int,
+    packed: _Packed,
+    findings: int,
+    stream: _DeviceStream,
+    /,
 ) -> None: ...
 def candidate_room(k: int) -> int: ...
 def screened_segments(rows: int, references: int, most: int = 2**63 - 1) -> int: ...
@@ -752,7 +792,7 @@ def screened_sweep(
     ticks: _Pair,
     reference_mask: int,
     path: str,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def screened_decision(
     *,
@@ -773,7 +813,7 @@ def screened_decision(
     wide_distances: bool,
     distances: int,
     indices: int,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def screened_radius_counts(
     *,
@@ -791,7 +831,7 @@ def screened_radius_counts(
     decided: int,
     most_decided: int,
     path: str,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...
 def tensor_serves(kernels: Sequence[_Kernel]) -> bool: ...
 def near_distance(
@@ -810,5 +850,5 @@ def tensor_row_sums(
     computed_again: int,
     sums: int,
     path: str,
-    where: _Where,
+    stream: _DeviceStream,
 ) -> None: ...

@@ -68,11 +68,11 @@ def test_tensors_are_worked_on_in_the_order_of_their_stream(
     for name in ("knn", "survey", "row_scales", "kernel_row_sums", "weighted_total"):
         launch = getattr(_cuda, name)
 
-        def told(*args: Any, launch: Any = launch, **options: Any) -> Any:
-            seen.append((options.get("where") or args[-1])[1])
+        def watched(*args: Any, launch: Any = launch, **options: Any) -> Any:
+            seen.append((options.get("stream") or args[-1])[1])
             return launch(*args, **options)
 
-        monkeypatch.setattr(_cuda, name, told)
+        monkeypatch.setattr(_cuda, name, watched)
     before = cupy.cuda.get_current_stream()
     x, y = (cupy.asarray(data(n, 5, "float32", n)) for n in (30, 40))
     calls: list[Any] = [

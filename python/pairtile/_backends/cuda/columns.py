@@ -50,6 +50,6 @@ def column_statistics(
                     len(levels),
                     address(quantiles) + quantiles.itemsize * len(levels) * first,
                 ),
-                where=current_stream(),
+                stream=current_stream(),
             )
         return *numbers.get(), quantiles.get()

@@ -175,7 +175,7 @@ def _ended(
             address(extremes),
         ),
         sides=addresses((of_x, of_y)),
-        where=current_stream(),
+        stream=current_stream(),
     )
     return found, (of_x, of_y), extremes
 
@@ -349,7 +349,7 @@ class _Tensor:
                     of_rows=address(of_rows) + 16 * rows[0],
                     of_cols=address(of_cols) + 16 * cols[0] if symmetric else 0,
                     path=self.path,
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
                 done += arguments[0] * arguments[1]
                 _pace(progress, done, total)
@@ -400,7 +400,7 @@ class _Tensor:
                 panels=panels,
                 parts=parts,
                 path=self.path,
-                where=current_stream(),
+                stream=current_stream(),
             )
 
         def tell(pairs: int) -> None:
@@ -451,7 +451,7 @@ class _Tensor:
                         factor=self.loss.scale * self.loss.unit,
                         out=address(out) + 4 * d * own[0],
                         path=self.path,
-                        where=current_stream(),
+                        stream=current_stream(),
                     )
                 tell((rows[1] - rows[0]) * (cols[1] - cols[0]))
         return grads[0], grads[1]
@@ -579,12 +579,12 @@ def sigmoid_losses(
             rows=tensor.x.packed(*rows),
             cols=tensor.y.packed(*cols),
             logits=tensor.logits(rows, cols),
-            told=(bias, scale, shares, (out[0], out[1], out[2])),
+            arguments=(bias, scale, shares, (out[0], out[1], out[2])),
             workspace=address(partial),
             panels=panels,
             parts=parts,
             path=tensor.path,
-            where=current_stream(),
+            stream=current_stream(),
         )
 
     def tell(pairs: int) -> None:
@@ -646,7 +646,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
                 workspace=address(states),
                 positives=address(positives),
                 sums=address(sums[transposed]),
-                where=current_stream(),
+                stream=current_stream(),
             )
     found, sides, _ = _ended(loss, sums[0], sums[1], positives, wide=True)
     if not loss.grad:
@@ -668,7 +668,7 @@ def _in_float64(loss: _Loss, progress: Report | None) -> dict[str, Any]:
                     factor=loss.scale * loss.unit,
                     wide=wide,
                     out=address(out),
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
         found[name] = out
     found["grad_scale"] = loss.grad_scale(found["grad_x"], wide=wide)

@@ -36,7 +36,7 @@ _WORK = 1 << 33  # products of pairs in one launch: well below a second
 
 
 class _Space:
-    """Rows with a kernel less its shift, as `_cuda` is told about them."""
+    """Rows with a kernel less its shift, as `_cuda` is given them."""
 
     def __init__(self, x: Any, terms: Sequence[Term], shift: float) -> None:
         self.rows, self.terms = Rows(x), terms
@@ -89,7 +89,7 @@ def joint_kernel_sums(
                 y_rows=address(y_rows),
                 numbers=address(numbers),
                 totals=address(totals),
-                where=current_stream(),
+                stream=current_stream(),
             )
         found = totals.get()
         return found[:orders], x_rows.get(), y_rows.get(), float(found[-2]), float(found[-1])
@@ -134,7 +134,7 @@ def joint_kernel_gradient(
                 sums=address(sums),
                 by_rows=address(by_rows),
                 by_directions=address(by_directions),
-                where=current_stream(),
+                stream=current_stream(),
             )
         if by_directions is not None:
             _cuda.gradient_through_normalization(
@@ -168,7 +168,7 @@ def permuted_kernel_products(
         for space, matrix in zip(spaces, matrices, strict=True):
             _cuda.kernel_matrix(
                 space.arguments, itself=True, after=0, matrix=address(matrix),
-                where=current_stream(),
+                stream=current_stream(),
             )  # fmt: skip
         on_device = upload(orders)
         products = cupy.empty(len(orders), dtype=cupy.float64)
@@ -183,7 +183,7 @@ def permuted_kernel_products(
                 count=stop - first,
                 parts=address(parts),
                 products=address(products) + products.itemsize * first,
-                where=current_stream(),
+                stream=current_stream(),
             )
         out: Floats = products.get()
         return out

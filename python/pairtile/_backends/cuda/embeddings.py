@@ -68,7 +68,7 @@ def farthest_of_group(
                 workspace=addresses((states, columns)),
                 values=address(values),
                 indices=address(indices),
-                where=current_stream(),
+                stream=current_stream(),
             )
         found: tuple[Any, Any] = to_input_namespace(x, values, indices)
         return found
@@ -120,7 +120,7 @@ def distance_histogram(
                 rows=batch,
                 groups=address(of_rows),
                 bins=(address(ascending), bins, address(same), address(different)),
-                where=current_stream(),
+                stream=current_stream(),
             )
         found: tuple[Any, Any] = to_input_namespace(x, same, different)
         return found
@@ -145,7 +145,7 @@ def pair_ranks(
         own = cupy.empty(n, dtype=cupy.float64)
         for batch in in_launches(turned.batches("ranks"), None):
             _cuda.paired_values(
-                **turned.arguments, rows=batch, own=address(own), where=current_stream()
+                **turned.arguments, rows=batch, own=address(own), stream=current_stream()
             )
         ranks = []
         for sweep, (one, column) in enumerate(
@@ -159,7 +159,7 @@ def pair_ranks(
                     own=address(own),
                     targets=address(wanted),
                     before=address(before),
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
             last = n if sweep else m  # NaN comes last
             ranks.append(cupy.where(cupy.isnan(own), last, before + 1))

@@ -51,7 +51,7 @@ def largest_radius_ratios(
                 radii=address(own),
                 workspace=address(states),
                 largest=address(largest),
-                where=current_stream(),
+                stream=current_stream(),
             )
         return to_input_namespace(queries, largest)[0]
 
@@ -88,7 +88,7 @@ def distance_products(
                     radius=radius,
                     workspace=address(states),
                     of_queries=address(products),
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
             results.append(products)
             before += side.q.n

@@ -95,7 +95,7 @@ def _one_side(
             sums=address(sums),
             by_rows=address(by_rows),
             by_directions=address(by_directions),
-            where=current_stream(),
+            stream=current_stream(),
         )
     if normalised:
         _cuda.gradient_through_normalization(

@@ -86,7 +86,7 @@ class _Similarity:
         self._scales = {rows: rows.scales() for rows in sets} if normalised else {}
 
     def arguments(self, x: Rows, y: Rows) -> Iterator[dict[str, Any]]:
-        """What a launch on pairs of x and y is told, for each kernel."""
+        """The arguments of a launch on pairs of x and y, for each kernel."""
         for term in self.terms:
             yield {"sets": self.sets(x, y, term), "kernel": term}
 
@@ -121,7 +121,7 @@ class _Similarity:
             itself=x is y,
             after=begin - first,
             matrix=address(values),
-            where=current_stream(),
+            stream=current_stream(),
         )
         return values
 
@@ -163,7 +163,7 @@ def _row_sums(
                 reference_weights=address(y_weights),
                 workspace=address(states),
                 sums=address(sums),
-                where=current_stream(),
+                stream=current_stream(),
             )
     return sums
 
@@ -262,7 +262,7 @@ def kernel_logsumexp(
                     workspace=address(states),
                     so_far=address(so_far),
                     sums=address(sums),
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
         return to_input_namespace(x, sums)[0]
 
@@ -310,7 +310,7 @@ class _Product:
                 workspace=address(self._partial),
                 out=out,
                 out_stride=stride,
-                where=current_stream(),
+                stream=current_stream(),
             )
 
 

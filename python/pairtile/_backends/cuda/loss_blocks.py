@@ -36,11 +36,11 @@ _HALVES = ("float16", "bfloat16")
 
 
 class Block(NamedTuple):
-    """Dot products of some rows and columns, and what `_cuda` is told about them."""
+    """Dot products of some rows and columns, and how `_cuda` is given them."""
 
     rows: Range
     cols: Range
-    told: tuple[Any, ...]
+    arguments: tuple[Any, ...]
     mirrored: bool  # it stands for its transpose as well: its columns are rows too
 
     @property
@@ -138,11 +138,11 @@ class Products:
             )  # fmt: skip
             factors = address(left.factors), address(right.factors)
         by_col = self._dots if self._by_col is None else self._by_col
-        told = (
+        arguments = (
             self.wide, address(self._dots), pitch, rows, cols, factors,
             address(by_col) if self.grad else 0,
         )  # fmt: skip
-        return Block(rows, cols, told, mirrored)
+        return Block(rows, cols, arguments, mirrored)
 
     def _scales_at(self, row: int, cols: Range) -> tuple[int, int]:
         if self.scales is None:
@@ -152,8 +152,8 @@ class Products:
 
     def add(self, block: Block, factor: float) -> None:
         """Add what the weights of a block, times a factor, give to the gradients of both sides."""
-        rows, cols, told, _ = block
-        pitch, by_col = told[2], told[6]
+        rows, cols, arguments, _ = block
+        pitch, by_col = arguments[2], arguments[6]
         if self._sides is None:
             for steps, own, side, scales, others, out in (
                 ((pitch, 1), rows, 1, cols, self.y, self._sums[0]),
@@ -172,7 +172,7 @@ class Products:
                     scales=at,
                     factor=factor,
                     out=address(out) + 8 * self.x.d * own[0],
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
             return
         left, right = self._sides
@@ -182,7 +182,7 @@ class Products:
         shape = rows[1] - rows[0], cols[1] - cols[0]
         # the transpose of what is packed are weights as rows, whose features are the other side
         for at, turned, others, own, shared, out in (
-            (told[1], True, right, rows, cols, self._sums[0]),
+            (arguments[1], True, right, rows, cols, self._sums[0]),
             (by_col, False, left, cols, rows, self._sums[1]),
         ):
             if out is None:
@@ -204,7 +204,7 @@ class Products:
                 factor=factor,
                 out=address(out) + 4 * self.x.d * own[0],
                 path=self._path,
-                where=current_stream(),
+                stream=current_stream(),
             )
 
     def gradients(self) -> tuple[Any, Any]:

@@ -84,20 +84,24 @@ def softmax_states(
         states = empty_states(a.n), empty_states(b.n) if options.cols else None
         for block in products.blocks(pace):
             _cuda.softmax_states(
-                block.told, loss.options(), terms.told(), addresses(states), current_stream()
+                block.arguments,
+                loss.options(),
+                terms.arguments(),
+                addresses(states),
+                current_stream(),
             )
         smoothed = options.label_smoothing > 0
-        of_rows = _told(states[0], smoothed=smoothed, own=options.tau_plus == 0)
+        of_rows = _on_the_host(states[0], smoothed=smoothed, own=options.tau_plus == 0)
         if not options.rows:  # positives alone
             of_rows[:, :2], of_rows[:, 4:] = (-np.inf, 0.0), 0.0
         of_cols = None
         if options.cols:
-            of_cols = _told(states[1], smoothed=smoothed)
+            of_cols = _on_the_host(states[1], smoothed=smoothed)
             of_cols[:, 2:4] = 0.0
         return of_rows, of_cols, np.full(a.n, np.inf) if limits is None else limits
 
 
-def _told(states: Any, *, smoothed: bool, own: bool = True) -> Floats:
+def _on_the_host(states: Any, *, smoothed: bool, own: bool = True) -> Floats:
     """Maximum, Σ e^(S − max), Σ S and number of the positives, Σ S and number of all.
 
     The first two without the positives unless `own`.
@@ -161,7 +165,11 @@ def softmax_gradients(
         sums = upload(of_rows), upload(of_cols)
         for block in products.blocks(pace):
             _cuda.softmax_block_weights(
-                block.told, loss.options(), terms.told(), addresses(sums), current_stream()
+                block.arguments,
+                loss.options(),
+                terms.arguments(),
+                addresses(sums),
+                current_stream(),
             )
             products.add(block, unit)
             pace.add(2 * block.pairs)

@@ -53,7 +53,7 @@ class Positives:
         memory = [upload(part) for part in (targets, *labels, *sparse)]
         self.memory = memory
         at = [address(part) for part in memory]
-        self.told = (at[0], (at[1], at[2]), width, (at[3], at[4], at[5]), itself)
+        self.arguments = (at[0], (at[1], at[2]), width, (at[3], at[4], at[5]), itself)
 
 
 class RowTerms:
@@ -72,7 +72,7 @@ class RowTerms:
             self.by_scale = cupy.zeros(n, dtype=cupy.float64)
         self._scale = scale
 
-    def told(self, shares: Any = None) -> tuple[float, int, int, int]:
+    def arguments(self, shares: Any = None) -> tuple[float, int, int, int]:
         """As `_cuda` is told, with shares of other rows where there are any."""
         own = self.shares if shares is None else shares
         return self._scale, address(self.scales), address(own), address(self.by_scale)
@@ -177,7 +177,7 @@ class Softmax:
         kept, limits = addresses(self._kept), addresses(self.limits)
         masked = addresses(self._masked[0]), addresses(self._masked[1])
         margins = self._asked.margin, self._asked.angular_margin
-        return self._positives.told, address(self._logits), *margins, kept, limits, masked
+        return self._positives.arguments, address(self._logits), *margins, kept, limits, masked
 
     def run(self, upstream: Floats, progress: Report | None) -> tuple[Any, Any, Any]:
         """Losses of rows, log-sum-exps of rows and of columns; weights become gradients."""
@@ -195,14 +195,14 @@ class Softmax:
         )
         for block in products.blocks(pace, once=once):
             _cuda.softmax_states(
-                block.told, self.options(), self.rows.told(),
+                block.arguments, self.options(), self.rows.arguments(),
                 addresses((of_rows, of_rows if block.mirrored else of_cols)), current_stream(),
             )  # fmt: skip
         losses, log_sums, terms = self._end((of_rows, of_cols), upstream)
         if grad:
             for block in products.blocks(pace, once=once):
                 _cuda.softmax_block_weights(
-                    block.told, self.options(), self.rows.told(),
+                    block.arguments, self.options(), self.rows.arguments(),
                     addresses((terms[0], terms[0] if block.mirrored else terms[1])),
                     current_stream(),
                 )  # fmt: skip
@@ -223,7 +223,7 @@ class Softmax:
         on_device = upload(targets)
         for block in products.blocks(pace, products.holding(targets)):
             _cuda.softmax_limits(
-                block.told, address(on_device), margin, addresses(self.limits),
+                block.arguments, address(on_device), margin, addresses(self.limits),
                 current_stream(),
             )  # fmt: skip
 
@@ -262,10 +262,10 @@ class Softmax:
                 smoothing=self._asked.label_smoothing,
                 among=(1, m),
                 tau_plus=self._asked.tau_plus if side == 0 else 0.0,
-                rows=self.rows.told(shares),
+                rows=self.rows.arguments(shares),
                 more=(address(losses[1]) if side == 0 else 0, address(on_device)),
                 out=(address(losses[side]), address(log_sums[side]), address(terms[side])),
-                where=current_stream(),
+                stream=current_stream(),
             )
         per_row = losses[0]
         if per_row is None:  # of columns alone
@@ -387,8 +387,8 @@ def sigmoid_losses(
         pace = Pace(progress, n * b.n)
         for block in products.blocks(pace):
             _cuda.sigmoid_losses(
-                block.told, positives.told, rows.told(), bias, address(per_row), address(by_bias),
-                current_stream(),
+                block.arguments, positives.arguments, rows.arguments(), bias, address(per_row),
+                address(by_bias), current_stream(),
             )  # fmt: skip
             if grad:
                 products.add(block, rows.unit)
@@ -420,7 +420,7 @@ def pair_losses(
         products = Products(a, a, 1.0, normalize=normalize, grad=grad)
         rows = RowTerms(a.n, 1.0, None, row_upstream if grad else None)
         positives = Positives(labels=(labels, labels), itself=True)
-        rule = loss, list(parameters[:3]), positives.told, mining
+        rule = loss, list(parameters[:3]), positives.arguments, mining
         pace = Pace(progress, ((mining >= 0) + 1 + 3 * grad) * a.n * a.n)
         extremes = _bytes(a.n, _cuda.pair_extremes_bytes if mining >= 0 else 0)
         states = _bytes(a.n, _cuda.pair_state_bytes)
@@ -428,11 +428,11 @@ def pair_losses(
         if extremes is not None:
             for block in products.blocks(pace, once=True):
                 _cuda.pair_extremes(
-                    block.told, rule, address(extremes), block.mirrored, current_stream()
+                    block.arguments, rule, address(extremes), block.mirrored, current_stream()
                 )
         for block in products.blocks(pace, once=True):
             _cuda.pair_states(
-                block.told, rule, address(extremes), address(states), block.mirrored,
+                block.arguments, rule, address(extremes), address(states), block.mirrored,
                 current_stream(),
             )  # fmt: skip
         per_row = cupy.empty(a.n, dtype=cupy.float64)
@@ -445,7 +445,7 @@ def pair_losses(
         if grad:
             for block in products.blocks(pace, once=True):
                 _cuda.pair_block_weights(
-                    block.told, rule, address(extremes), address(terms), block.mirrored,
+                    block.arguments, rule, address(extremes), address(terms), block.mirrored,
                     current_stream(),
                 )  # fmt: skip
                 products.add(block, rows.unit)

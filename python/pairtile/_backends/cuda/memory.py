@@ -1,4 +1,4 @@
-"""Arrays in device memory, and what `_cuda` is told about them: addresses, strides, the stream."""
+"""Arrays in device memory, and how `_cuda` is given them: addresses, strides, the stream."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def to_input_namespace(x: Any, *results: Any) -> tuple[Any, ...]:
 
 
 class Rows:
-    """A matrix in device memory, and what `_cuda` is told about it."""
+    """A matrix in device memory, and how `_cuda` is given it."""
 
     def __init__(self, x: Any, dtype: str | None = None) -> None:
         self.dtype = dtype or x.dtype.name  # of memory that may be plain bits
@@ -149,7 +149,7 @@ class Rows:
         self.view = (address(memory), *memory.shape, *memory.strides, self.dtype)
 
     def part(self, first: int, stop: int) -> tuple[Any, ...]:
-        """What `_cuda` is told about the rows [first, stop)."""
+        """How `_cuda` is given the rows [first, stop)."""
         start, _, columns, step, *others = self.view
         return start + first * step, stop - first, columns, step, *others
 
@@ -185,7 +185,7 @@ def workspace(
 
 
 def held_memory(batches: list[tuple[int, int]], references: int, blocks: int = 1) -> Any:
-    """Room for blocks of pairs of a batch, and what `_cuda` is told about it."""
+    """Room for blocks of pairs of a batch, and how `_cuda` is given it."""
     rows = max(stop - first for first, stop in batches)
     whole = (rows + 31) // 32 * ((references + 31) // 32) * 1024
     pairs = max(min(_cuda.held_pairs, whole), (rows + 31) // 32 * 1024)  # tiles of 32 x 32

@@ -70,7 +70,7 @@ def kernel_moments(
                     workspace=address(states),
                     sums=address(sums),
                     squares=address(squares),
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
             by_side.append((sums, squares))
             before += one.n
@@ -152,7 +152,7 @@ def kernel_subset_sums(
                     pairs=pairs,
                     workspace=address(states),
                     sums=address(sums),
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
             totals = address(by_subset) + by_subset.itemsize * column
             _cuda.block_totals(

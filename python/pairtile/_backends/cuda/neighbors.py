@@ -77,7 +77,7 @@ def _scales(metric: str, rows: Rows) -> Any:
 
 
 class PairOfSets:
-    """Queries, references, and what every launch on pairs of them is told."""
+    """Queries, references, and the arguments of every launch on pairs of them."""
 
     def __init__(
         self,
@@ -253,7 +253,7 @@ def knn(
                 ordered=ordered,
                 distances=address(distances),
                 indices=address(indices),
-                where=current_stream(),
+                stream=current_stream(),
             )
         found: tuple[Any, Any] = to_input_namespace(queries, distances, indices)
         return found
@@ -297,7 +297,7 @@ def _count(
             if counts is not None:
                 counts.fill(0)
     for batch in in_launches(join.batches("radius"), progress, 0, total):
-        _cuda.radius_counts(**arguments, negated=negated, rows=batch, where=current_stream())
+        _cuda.radius_counts(**arguments, negated=negated, rows=batch, stream=current_stream())
 
 
 def radius_counts_of(
@@ -350,7 +350,7 @@ def inside(
             indices=address(indices),
             values=address(values),
             distances=address(distances),
-            where=current_stream(),
+            stream=current_stream(),
         )
     return indptr, indices, values, distances
 
@@ -444,6 +444,6 @@ def pairwise_distances(
                 exclude_self=join.itself,
                 wide_distances=dtype == "float64",
                 distances=address(distances),
-                where=current_stream(),
+                stream=current_stream(),
             )
         return to_input_namespace(x, distances)[0]

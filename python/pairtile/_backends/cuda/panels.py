@@ -88,7 +88,7 @@ class Packed:
         )
 
     def part(self, first: int, stop: int) -> tuple[Any, ...]:
-        """What is told of the rows [first, stop) of all, which begin at a block."""
+        """The arguments of the rows [first, stop) of all, which begin at a block."""
         slices, norms, residuals, _, d, parts = self.arguments
         skipped = first - self.first
         step = row_bytes(d, parts)

@@ -45,7 +45,7 @@ class _Couplings:
         size = step * self.places
         self._rows, self._columns = (cupy.empty(size, dtype=cupy.uint32) for _ in range(2))
         self._mass, self._squares = (cupy.empty(size, dtype=cupy.float64) for _ in range(2))
-        self._told = (
+        self._pieces = (
             self.places,
             *map(address, (self._rows, self._columns, self._mass, self._squares)),
         )
@@ -56,18 +56,18 @@ class _Couplings:
         lines = self._lines
         for (first, stop), (of_x, of_y) in lines.sorted(self._quanta, progress):
             _cuda.list_pieces(
-                x=of_x, y=of_y, count=stop - first, out=self._told, where=current_stream()
+                x=of_x, y=of_y, count=stop - first, out=self._pieces, stream=current_stream()
             )
             _cuda.pay_pieces(
                 x=lines.sets[0].view,
                 y=lines.sets[1].view,
-                pieces=self._told,
+                pieces=self._pieces,
                 count=stop - first,
                 p=self._p,
                 partial=address(lines.partial),
                 tops=address(self._tops) + self._tops.itemsize * first,
                 costs=lines.costs_from(first),
-                where=current_stream(),
+                stream=current_stream(),
             )
             yield stop - first
 
@@ -96,7 +96,7 @@ class _Couplings:
             runs=len(starts),
             mass=address(mass),
             totals=address(totals),
-            where=current_stream(),
+            stream=current_stream(),
         )
         return pairs[starts], totals
 

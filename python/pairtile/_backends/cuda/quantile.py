@@ -84,7 +84,7 @@ class _List:
             _cuda.count_keys(
                 list=address(self._keys),
                 count=len(self._keys),
-                where=current_stream(),
+                stream=current_stream(),
                 **options,
             )
 
@@ -124,7 +124,7 @@ class _Pairs:
             pooled=not join.itself,
             count=count,
             keys=address(keys),
-            where=current_stream(),
+            stream=current_stream(),
         )
         ordered: NDArray[np.uint64] = cupy.sort(keys).get()
         return ordered
@@ -139,7 +139,7 @@ class _Pairs:
                         **join.arguments,
                         rows=batch,
                         triangle=join.itself,
-                        where=current_stream(),
+                        stream=current_stream(),
                         **options,
                     )
                 self._done += join.q.n
@@ -178,7 +178,7 @@ class _PairsOfBlocks(_Pairs):
                             **join.arguments,
                             rows=batch,
                             triangle=join.itself,
-                            where=current_stream(),
+                            stream=current_stream(),
                             **options,
                         )
                     n = len(mine)

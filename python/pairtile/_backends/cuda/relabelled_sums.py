@@ -219,13 +219,13 @@ class _WholeSums:
         return found
 
     def _arguments(self, parts: Sequence[_Part]) -> Iterator[tuple[_Meeting, dict[str, Any]]]:
-        """What launches on the pairs of two sets are told of some kernels."""
+        """The arguments of launches on the pairs of two sets, for some kernels."""
         terms = [term for part in parts for term in part.terms]
         ends = np.cumsum([len(part.terms) for part in parts]).tolist()
-        told = [(end, part.step, part.digits) for part, end in zip(parts, ends, strict=True)]
+        arguments = [(end, part.step, part.digits) for part, end in zip(parts, ends, strict=True)]
         for meeting in self._meetings:
             sets = self._similarity.sets(meeting.rows, meeting.others, terms[0])
-            yield meeting, {"sets": sets, "kernels": terms, "parts": told}
+            yield meeting, {"sets": sets, "kernels": terms, "parts": arguments}
 
     def _pairs_at_once(self, parts: Sequence[_Part], planes: int) -> int:
         d = self._sets[0].d
@@ -236,7 +236,7 @@ class _WholeSums:
     def _launches(
         self, parts: Sequence[_Part], planes: int, progress: Report | None
     ) -> Iterator[tuple[_Meeting, tuple[_Span, _Span], dict[str, Any]]]:
-        """Blocks of pairs and what is told of them, each awaited before the next is launched."""
+        """Blocks of pairs and their launches, each awaited before the next is launched."""
         most = self._pairs_at_once(parts, planes)
         blocks = [
             (meeting, block, arguments)
@@ -244,8 +244,8 @@ class _WholeSums:
             for block in meeting.blocks(most)
         ]
         for done, (meeting, block, arguments) in enumerate(blocks, start=1):
-            told = {**arguments, "block": (*block, meeting.triangle, self._paired)}
-            yield meeting, block, told
+            launch = {**arguments, "block": (*block, meeting.triangle, self._paired)}
+            yield meeting, block, launch
             if done < len(blocks) or progress is not None:
                 cupy.cuda.get_current_stream().synchronize()
             if progress is not None:
@@ -254,11 +254,11 @@ class _WholeSums:
     def _sized(self, parts: Sequence[_Part], progress: Report | None) -> list[_Part]:
         """With step and digits, of which there are 0 where eight are too few."""
         sizes = cupy.zeros((len(parts), 2), dtype=cupy.float64)
-        for _, _, told in self._launches(parts, 0, progress):
-            count = _cuda.value_size_states(told["sets"], told["block"]) * len(parts)
+        for _, _, arguments in self._launches(parts, 0, progress):
+            count = _cuda.value_size_states(arguments["sets"], arguments["block"]) * len(parts)
             states = cupy.empty(count * _cuda.value_size_bytes, dtype=cupy.uint8)
             _cuda.value_sizes(
-                **told, states=address(states), sizes=address(sizes), where=current_stream()
+                **arguments, states=address(states), sizes=address(sizes), stream=current_stream()
             )
         pairs = max(1, sum(meeting.pairs for meeting in self._meetings))
         return [
@@ -274,18 +274,18 @@ class _WholeSums:
         labellings = words[0].shape[1]
         sums = cupy.zeros((planes, 2, labellings), dtype=cupy.int64)
         memory = cupy.empty(0, dtype=cupy.uint8)
-        for meeting, (rows, columns), told in self._launches(parts, planes, progress):
+        for meeting, (rows, columns), arguments in self._launches(parts, planes, progress):
             needed = planes * _plane_bytes(rows, columns)
             if memory.size < needed:
                 memory = cupy.empty(needed, dtype=cupy.uint8)
             row_labels, other_labels = words[meeting.row_labels], words[meeting.other_labels]
             _cuda.relabelled_sums(
-                **told,
+                **arguments,
                 labels=(_word_of(row_labels, rows[0]), _word_of(other_labels, columns[0])),
                 labellings=labellings,
                 planes=address(memory),
                 sums=address(sums),
-                where=current_stream(),
+                stream=current_stream(),
             )
         return sums.get()
 
@@ -407,7 +407,7 @@ class _Totals:
             columns=strip,
             within=address(self._within) + self._within.itemsize * strip[0],
             all=address(self._all) + self._all.itemsize * strip[0],
-            where=current_stream(),
+            stream=current_stream(),
         )
 
     def get(self) -> tuple[Floats, Floats, float]:
@@ -482,7 +482,7 @@ def _paired_sums(
                     workspace=address(partial),
                     out=address(products),
                     out_stride=step,
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
             totals.add(products, batch, table, strip)
     unit = rounding_step or 1.0

@@ -103,7 +103,7 @@ def knn(
 ) -> bool:
     """Fill the results; False if this is none for a screen, which then has written nothing.
 
-    `join` has the two sets, their scales and the metric; `predicate` is what launches are told.
+    `join` has the two sets, their scales and the metric; `predicate` is what launches take.
     Workspace is at most `limit` bytes, 0 for what is usual.
     """
     q, r = join.q, join.r
@@ -165,7 +165,7 @@ def knn(
                 "exact": exact,
                 "of_references": address(learnt.memory),
                 "segments": (done, total, here),
-                "where": current_stream(),
+                "stream": current_stream(),
             }
             _cuda.screened_sweep(**arguments, path=best)
             done += here

@@ -100,7 +100,7 @@ def counts(
                     decided=address(decided),
                     most_decided=most_decided,
                     path=best,
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
                 if int(decided[0]) > most_decided:  # waits, which paces the launches
                     return False

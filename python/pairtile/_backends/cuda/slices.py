@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     # keys, and the rows beside them
     Buffer = tuple[Any, Any]
     # rows, keys, rows beside the keys, levels
-    Told = tuple[int, int, int, int]
+    SortedList = tuple[int, int, int, int]
 
 _QUANTA = 1 << 62  # all of the mass of a set
 
@@ -148,19 +148,19 @@ class Lines:
                 slices=self.slices,
                 wide=self.wide,
                 ranked=self._ranked,
-                where=current_stream(),
+                stream=current_stream(),
             )
             for rows in self.sets
         )
 
     def sorted(
         self, quanta: tuple[Any, ...] | None, progress: Report | None
-    ) -> Iterator[tuple[tuple[int, int], list[Told]]]:
+    ) -> Iterator[tuple[tuple[int, int], list[SortedList]]]:
         """Each batch, and its two sorted sets."""
         for batch in in_launches(self.batches, progress):
             yield batch, [self._sort(s, batch, quanta and quanta[s]) for s in (0, 1)]
 
-    def _sort(self, which: int, batch: tuple[int, int], quanta: Any) -> Told:
+    def _sort(self, which: int, batch: tuple[int, int], quanta: Any) -> SortedList:
         self._project(which, batch)
         return self._order(which, batch[1] - batch[0], quanta)
 
@@ -171,10 +171,10 @@ class Lines:
             batch=batch,
             wide=self.wide,
             out=addresses(self._buffers[which]),
-            where=current_stream(),
+            stream=current_stream(),
         )
 
-    def _order(self, which: int, count: int, quanta: Any) -> Told:
+    def _order(self, which: int, count: int, quanta: Any) -> SortedList:
         """Sorts the first lists of a set."""
         rows, lists = self.sets[which], self._buffers[which]
         moved = _cuda.sort_slices(
@@ -186,7 +186,7 @@ class Lines:
             spare=addresses(self._spare),
             scratch=(address(self._scratch), self._scratch_bytes),
             side=[stream.ptr for stream in self._side],
-            where=current_stream(),
+            stream=current_stream(),
         )
         if moved:
             self._buffers[which], self._spare = self._spare, lists
@@ -201,15 +201,15 @@ class Lines:
             count=count,
             sums=address(self._sums),
             levels=address(levels),
-            where=current_stream(),
+            stream=current_stream(),
         )
         return rows.n, address(keys), address(beside), address(levels)
 
     def add_gradients(
         self,
         batch: tuple[int, int],
-        lists: list[Told],
-        slopes_of: Callable[[Told, Told, int], None],
+        lists: list[SortedList],
+        slopes_of: Callable[[SortedList, SortedList, int], None],
     ) -> None:
         """slopes_of(own, other, slopes) writes the derivatives along the lines of the batch."""
         if self.gradients[0] is None:
@@ -226,14 +226,14 @@ class Lines:
                 batch=batch,
                 wide=self.wide,
                 gradient=address(gradient),
-                where=current_stream(),
+                stream=current_stream(),
             )
 
     def add_turns(
         self,
         batch: tuple[int, int],
-        lists: list[Told],
-        slopes_of: Callable[[Told, Told, int], None],
+        lists: list[SortedList],
+        slopes_of: Callable[[SortedList, SortedList, int], None],
         turns: Any,
     ) -> None:
         """The same derivatives by the directions, added to `turns`, (slices, d)."""
@@ -250,7 +250,7 @@ class Lines:
                 wide=self.wide,
                 partial=address(partial),
                 out=address(turns) + turns.itemsize * self.d * batch[0],
-                where=current_stream(),
+                stream=current_stream(),
             )
 
     def moments(self, count: int, weights: tuple[Floats | None, ...]) -> Floats:
@@ -297,7 +297,9 @@ class Transport:
         self._factors = upload(factors * self._unit ** (p - 1))
         self._quanta = quanta_of(lines.sets, weights)
 
-    def batches(self, progress: Report | None) -> Iterator[tuple[tuple[int, int], list[Told]]]:
+    def batches(
+        self, progress: Report | None
+    ) -> Iterator[tuple[tuple[int, int], list[SortedList]]]:
         """Each batch, the costs of its lines computed, and its two sorted sets."""
         lines = self._lines
         for batch, lists in lines.sorted(self._quanta, progress):
@@ -309,14 +311,14 @@ class Transport:
                 p=self._p,
                 partial=address(lines.partial),
                 costs=lines.costs_from(batch[0]),
-                where=current_stream(),
+                stream=current_stream(),
             )
             yield batch, lists
 
-    def slopes(self, batch: tuple[int, int]) -> Callable[[Told, Told, int], None]:
+    def slopes(self, batch: tuple[int, int]) -> Callable[[SortedList, SortedList, int], None]:
         """What writes the derivatives by the projections of one set, times the shares."""
 
-        def of(own: Told, other: Told, slopes: int) -> None:
+        def of(own: SortedList, other: SortedList, slopes: int) -> None:
             _cuda.transport_slopes(
                 own=own,
                 other=other,
@@ -325,7 +327,7 @@ class Transport:
                 p=self._p,
                 factors=address(self._factors) + 8 * batch[0],
                 slopes=slopes,
-                where=current_stream(),
+                stream=current_stream(),
             )
 
         return of
@@ -423,10 +425,12 @@ def sliced_energy_costs(
                 wide=lines.wide,
                 partial=address(lines.partial),
                 costs=lines.costs_from(first),
-                where=current_stream(),
+                stream=current_stream(),
             )
 
-            def slopes_of(own: Told, other: Told, slopes: int, count: int = count) -> None:
+            def slopes_of(
+                own: SortedList, other: SortedList, slopes: int, count: int = count
+            ) -> None:
                 _cuda.energy_slopes(
                     own=own,
                     other=other,
@@ -434,7 +438,7 @@ def sliced_energy_costs(
                     wide=lines.wide,
                     factor=1 / lines.slices,
                     slopes=slopes,
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
 
             if gradient:
@@ -506,7 +510,7 @@ def project_rows(
             batch=(0, out.shape[0]),
             wide=dtype == np.float64,
             out=(address(keys), 0),
-            where=current_stream(),
+            stream=current_stream(),
         )
         out[:] = _values(keys[:, : rows.n].get(), dtype)
 

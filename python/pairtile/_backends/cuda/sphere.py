@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pairtile._backends.cuda.slices import Told
+    from pairtile._backends.cuda.slices import SortedList
     from pairtile._front.progress import Report
 
     Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ class _Circles(Lines):
         sides = (frames[:, i + s : j : 2] for i, j in self.batches for s in (0, 1))
         return np.concatenate(list(sides), axis=1)
 
-    def angles(self, progress: Report | None) -> Iterator[tuple[tuple[int, int], list[Told]]]:
+    def angles(self, progress: Report | None) -> Iterator[tuple[tuple[int, int], list[SortedList]]]:
         """The circles of each batch, and the sorted angles of both sets."""
         halved = progress and (lambda done, total: progress(done // 2, total // 2))
         for batch in in_launches(self.batches, halved):
@@ -49,7 +49,7 @@ class _Circles(Lines):
                     rows=rows.n,
                     count=stop - first,
                     wide=self.wide,
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
                 lists.append(self._order(s, stop - first, None))
             yield (first, stop), lists
@@ -78,7 +78,7 @@ def circle_distances(
                 p=p,
                 linear=linear,
                 distances=circles.costs_from(first),
-                where=current_stream(),
+                stream=current_stream(),
             )
         distances: Floats = circles.costs[: circles.slices // 2].get()
         return distances

@@ -234,11 +234,11 @@ class Split:
         try:
             running = len(threads)
             while running:
-                told = news.get()
-                if told is None:
+                share = news.get()
+                if share is None:
                     running -= 1
                 elif progress is not None:
-                    done[told[0]] = told[1]
+                    done[share[0]] = share[1]
                     progress(sum(done), len(x))
         finally:
             stopped.set()

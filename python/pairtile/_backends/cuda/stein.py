@@ -71,7 +71,7 @@ def stein_label_sums(
                     columns=(start, stop),
                     memory=memory,
                     products=address(products),
-                    where=current_stream(),
+                    stream=current_stream(),
                 )
                 for product, strip in zip(products, strips, strict=True):
                     _cuda.column_totals(
@@ -81,7 +81,7 @@ def stein_label_sums(
                         columns=strip,
                         within=address(within) + within.itemsize * strip[0],
                         all=address(every) + every.itemsize * strip[0],
-                        where=current_stream(),
+                        stream=current_stream(),
                     )
         of_labels, of_all = within.get(), every.get()
     return of_labels[:n_labels], of_all[:n_labels], float(of_all[n_labels])

@@ -123,5 +123,5 @@ def _launch(arguments: dict[str, Any], packed: tuple[Any, ...], sums: Any) -> No
         packed=packed,
         states=address(states),
         sums=address(sums),
-        where=current_stream(),
+        stream=current_stream(),
     )
