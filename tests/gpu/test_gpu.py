@@ -142,7 +142,7 @@ def test_unknown_metrics_never_reach_a_device(cuda: Any) -> None:
             wide_distances=False,
             by_query_radii=nothing,
             by_reference_radii=nothing,
-            where=(4096, 0),
+            stream=(4096, 0),
         )
 
 
