@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,6 +154,7 @@ COUNTED = (
     "case", "kernel", "launches", "instructions", "tensor", "shared", "memory", "at least",
     "bound by",
 )  # fmt: skip
+DESIGNED = "cell", "designed for", "at least", "most of it", "share", "bound by"
 
 
 def cases() -> dict[str, Any]:
@@ -176,14 +177,68 @@ def cases() -> dict[str, Any]:
     }
 
 
+class Design(NamedTuple):
+    """What a cell of bench.gpu is designed for on one H200, and a size that stands for it."""
+
+    seconds: float
+    n: int
+    m: int
+
+
+def designs() -> dict[str, Design]:
+    """By the names of cells. Searches of one set stand for those of two of its size."""
+    k10 = 8e-3
+    return {
+        "knn-100k": Design(k10, 512, 65536),
+        "knn-d768": Design(30e-3, 512, 16384),
+        "knn-k100": Design(1.8 * k10, 512, 65536),
+        "knn-k2048": Design(6 * k10 / 5, 512, 16384),  # a fifth of the pairs
+        "knn-1m": Design(0.8, 512, 65536),
+        "knn-1k-10m": Design(1.5e-3, 512, 131072),  # 1.4 times one read of the references
+        "mmd-100k": Design(30e-3, 2048, 2048),
+        "mmd-100k-fast": Design(15e-3, 2048, 2048),
+        "energy-100k": Design(45e-3, 2048, 2048),
+        "permutation-10k": Design(60e-3, 1024, 1024),
+        "sliced-1m": Design(120e-3, 32768, 32768),
+        "clip-32k": Design(9e-3, 1024, 1024),
+        "siglip-64k": Design(45e-3, 1024, 1024),
+        "clip-1m": Design(12.0, 1024, 1024),
+    }
+
+
+def cell_called(name: str) -> Any:
+    from bench.gpu import cells
+
+    (cell,) = (cell for cell in cells.CELLS if cell.name == name)
+    return cell
+
+
+def design_case(name: str, halved: str) -> Any:
+    """Return a cell at its small size, or half as many rows in the sets that are named."""
+    _, n, m = designs()[name]
+    return replace(cell_called(name), n=n >> ("x" in halved), m=m >> ("y" in halved))
+
+
+def case_called(name: str) -> Any:
+    if name in cases():
+        return cases()[name]
+    name, _, halved = name.partition("@")
+    return design_case(name, halved)
+
+
 def run_case(name: str) -> int:
     """Run one case in this process, to be counted; exit status 3 if pairtile cannot do it yet."""
     from bench.gpu.library import Cupy
     from pairtile._backends.cuda import panels
 
     panels.least_work = 0  # tensor cores take small cases too
-    case = cases()[name]
+    case = case_called(name)
     inputs = case.make(Cupy())
+    if "@" in name:
+        whole = cell_called(name.partition("@")[0])
+        _as_in_segments_of(whole.n, whole.m or whole.n)
+        if case.task in ("clip", "siglip"):  # 16 bits, as the cells have of torch
+            inputs = {key: array.astype("float16") for key, array in inputs.items()}
     try:
         case.prepare(inputs)()
     except (NotImplementedError, AttributeError) as error:
@@ -192,12 +247,16 @@ def run_case(name: str) -> int:
     return 0
 
 
-def counted(name: str) -> Iterator[tuple[str, ...]]:
-    """Run a case in a process of its own; return a row per kernel."""
-    case = cases()[name]
-    number = float(case.n * (case.m or case.n))
-    if case.task in ("sliced", "columns"):
-        number = float((case.n + case.m) * getattr(case, "directions", case.d))
+def _as_in_segments_of(rows: int, references: int) -> None:
+    """Cut references as a search of this size does: each segment learns what is near."""
+    from pairtile import _cuda
+
+    segments = _cuda.screened_segments(rows, references)
+    _cuda.screened_segments = lambda *_: segments
+
+
+def profile_of(name: str) -> list[dict[str, Any]] | None:
+    """Run a case in a process of its own and return what was counted; None: not there yet."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "profile.json"
         profile = {"GPUSIM_PROFILE": "1", "GPUSIM_PROFILE_JSON": str(file)}
@@ -207,11 +266,23 @@ def counted(name: str) -> Iterator[tuple[str, ...]]:
             command, cwd=ROOT, env=os.environ | profile, capture_output=True, text=True
         )
         if done.returncode == 3:
-            yield case.title, "not there yet", *[""] * (len(COUNTED) - 2)
-            return
+            return None
         if done.returncode != 0:
             raise RuntimeError(f"{name} fails:\n{done.stderr}")
-        entries = json.loads(file.read_text())
+        entries: list[dict[str, Any]] = json.loads(file.read_text())
+    return entries
+
+
+def counted(name: str) -> Iterator[tuple[str, ...]]:
+    """Run a case; return a row per kernel."""
+    case = cases()[name]
+    number = float(case.n * (case.m or case.n))
+    if case.task in ("sliced", "columns"):
+        number = float((case.n + case.m) * getattr(case, "directions", case.d))
+    entries = profile_of(name)
+    if entries is None:
+        yield case.title, "not there yet", *[""] * (len(COUNTED) - 2)
+        return
     for entry in sorted(entries, key=lambda e: -e["bound_seconds"]):
         warps = sum(entry["instructions"].values())
         yield (
@@ -225,6 +296,59 @@ def counted(name: str) -> Iterator[tuple[str, ...]]:
             f"{entry['bound_seconds'] * 1e6:.3g} µs",
             entry["bound_by"],
         )
+
+
+def by_rows_and_pairs(half: float, whole: float, growth: float) -> float:
+    """Return what a n + b n² is for so many times the rows, from half and from all of them."""
+    rows = min(max(4 * half - whole, 0.0), whole)
+    return rows * growth + (whole - rows) * growth**2
+
+
+def by_both_sets(
+    both: float, x: float, y: float, whole: float, x_growth: float, y_growth: float
+) -> float:
+    """Return a + b n + c m + e n m, from sets halved both, halved alone, and whole."""
+    pairs = max(0.0, 4 * (whole - x - y + both))
+    of_x, of_y = (max(0.0, 2 * (whole - half) - pairs) for half in (x, y))
+    rest = max(0.0, whole - of_x - of_y - pairs)
+    return rest + of_x * x_growth + of_y * y_growth + pairs * x_growth * y_growth
+
+
+def estimated(name: str) -> tuple[str, ...]:
+    """Run a cell of bench.gpu at small sizes; return what its own size takes at least."""
+    cell, whole = cell_called(name), design_case(name, "")
+    sizes = ("xy", "x", "y", "") if cell.task == "knn" else ("xy", "")
+    profiles = [profile_of(f"{name}@{halved}") for halved in sizes]
+    found = [{entry["name"]: entry for entry in entries or ()} for entries in profiles]
+    if None in profiles:
+        return cell.title, "", "not there yet", "", "", ""
+    growth = cell.n / whole.n, (cell.m or cell.n) / whole.m
+    times = {}
+    for kernel in found[-1]:
+        seconds = [
+            entries.get(kernel, {"bound_seconds": 0.0})["bound_seconds"] for entries in found
+        ]
+        if len(seconds) == 4:
+            both, x, y, every = seconds
+            times[kernel] = by_both_sets(both, x, y, every, *growth)
+        else:
+            half, every = seconds
+            times[kernel] = by_rows_and_pairs(half, every, growth[0])
+    total = sum(times.values())
+    most = max(times, key=lambda kernel: times[kernel])
+    entry = found[-1][most]
+    return (
+        cell.title,
+        _milliseconds(designs()[name].seconds),
+        _milliseconds(total),
+        f"`{_short(entry['kernel'])}`",
+        f"{100 * times[most] / total:.0f} %",
+        entry["bound_by"],
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:,.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _short(kernel: str) -> str:
@@ -253,10 +377,19 @@ wavefronts of shared memory; memory, bytes moved in sectors. The last two column
 by the simulator: work divided by the peak rate of an H200 for that resource alone, a lower bound on
 its time, never a measurement. Sizes are far too small to fill a GPU.
 """
+DESIGNS = """## Design speed
+
+Cells of `python -m bench.gpu`, what each is designed to take on one H200, and an ESTIMATE: the
+cell is run in the simulator at a small size, and with half the rows; of each kernel that says what
+grows with the rows and what with the pairs, and the times of its own size are added up. A lower
+bound again, never a measurement; but what the second-level cache (L2) binds may take less, for all
+sectors are taken to miss the first. Losses are of float16. The kernel that takes most of it
+follows, with its share and what binds it.
+"""
 
 
 def document(body: list[tuple[str, ...]], counts: str, version: str) -> str:
-    return "\n".join([INTRODUCTION.format(version=version), table(HEADS, body), "", COUNTS, counts])
+    return "\n".join([INTRODUCTION.format(version=version), table(HEADS, body), "", counts])
 
 
 def kept(text: str, renewed: Iterable[str]) -> Iterator[tuple[str, ...]]:
@@ -269,10 +402,16 @@ def kept(text: str, renewed: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
 
 def counts_in(text: str) -> str:
-    """Return the table of counts of an existing document."""
-    after = text.partition(COUNTS.splitlines()[0])[2]
-    lines = [line for line in after.splitlines() if line.startswith("|")]
-    return "\n".join(lines or ["None yet."]) + "\n"
+    """Return what the simulator counted, of an existing document."""
+    head = COUNTS.splitlines()[0]
+    return head + text.partition(head)[2] if head in text else COUNTS + "\nNone yet.\n"
+
+
+def count() -> str:
+    """Count, and lay out both tables."""
+    cases_table = table(COUNTED, [row for name in cases() for row in counted(name)])
+    designs_table = table(DESIGNED, [estimated(name) for name in designs()])
+    return f"{COUNTS}\n{cases_table}\n\n{DESIGNS}\n{designs_table}\n"
 
 
 def nvcc_version() -> str:
@@ -296,10 +435,9 @@ def main(argv: list[str] | None = None) -> int:
     before = DOCUMENT.read_text() if DOCUMENT.exists() else ""
     counts = counts_in(before)
     if os.environ.get("GPUSIM_LIBRARY"):
-        body = [row for name in cases() for row in counted(name)]
-        counts = table(COUNTED, body) + "\n"
+        counts = count()
     if options.no_ptxas:
-        text = before.partition(COUNTS.splitlines()[0])[0] + COUNTS + "\n" + counts
+        text = before.partition(COUNTS.splitlines()[0])[0] + counts
     else:
         found: dict[Key, Usage] = {}
         files = [ROOT / name for name in options.files] or sources()

@@ -414,6 +414,7 @@ CELLS: tuple[Cell, ...] = (
     Permutation("permutation-10k", 10_000, 10_000, 64, permutations=1000),
     SigLip("siglip-64k", 65_536, 65_536, 768),
     Knn("knn-1m", 1_000_000, 0, 128, k=15),
+    Clip("clip-1m", 1_048_576, 1_048_576, 512),
 )
 
 

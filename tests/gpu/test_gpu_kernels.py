@@ -62,6 +62,32 @@ def test_kernels_are_found_in_sources(kernels: Any, tmp_path: Path) -> None:
     assert sum(len(kernels.kernels_of(path)) for path in files) == count > 0
 
 
+def test_estimates_grow_with_rows_and_pairs(kernels: Any) -> None:
+    def seconds(n: float, m: float) -> float:
+        return 7 + 3 * n + 2 * m + 0.5 * n * m
+
+    found = kernels.by_both_sets(
+        seconds(5, 20), seconds(5, 40), seconds(10, 20), seconds(10, 40), 7, 9
+    )
+    assert found == pytest.approx(seconds(70, 360))
+    squares = [3 * n + 0.5 * n * n for n in (10, 20, 140)]
+    assert kernels.by_rows_and_pairs(*squares[:2], 7) == pytest.approx(squares[2])
+    assert kernels.by_rows_and_pairs(1.0, 2.0, 7) == 14  # by rows alone
+    assert kernels.by_rows_and_pairs(0.0, 4.0, 7) == 4 * 49
+    assert kernels.by_rows_and_pairs(5.0, 5.0, 7) == 35  # what does not grow is not taken to fall
+
+
+def test_every_design_is_a_cell(kernels: Any) -> None:
+    text = kernels.DOCUMENT.read_text()
+    for name, design in kernels.designs().items():
+        cell, whole = kernels.cell_called(name), kernels.design_case(name, "")
+        assert whole.n <= cell.n
+        assert whole.m <= (cell.m or cell.n)
+        half = kernels.design_case(name, "x")
+        assert (half.n, half.m) == (whole.n // 2, whole.m)
+        assert f"| {cell.title} | {kernels._milliseconds(design.seconds)} |" in text, RENEW
+
+
 def test_document_lists_every_kernel(kernels: Any) -> None:
     stated = kernels.stated(kernels.DOCUMENT.read_text())
     listed = {key.kernel for key in stated}
