@@ -225,7 +225,8 @@ def mmd_aggregated_test(
     O((n + m)² (d + Q B)) operations for Q kernels; memory O((n + m) B / 8) bytes for the labels
     and O(Q B) per block of rows. Everything is in float64, but for terms of the wild bootstrap
     that `mmd_test` would round, which changes statistics by about 1e-7 of the standard deviation
-    that they have under the null.
+    that they have under the null. On a GPU with tensor cores other values are
+    multiples of a step of at most :math:`2^{-46}` of their mean size, and summed exactly.
 
     References
     ----------

@@ -309,7 +309,8 @@ def mmd_test(
     the mean of :math:`|h|` over 64 pairs, and then summed exactly. The p-value is that of a kernel
     with such values, and as valid; statistics move by about :math:`10^{-7}` of the standard
     deviation of the null distribution. A sum of kernels of distances and of dot products is left
-    as it is.
+    as it is. On a GPU with tensor cores other values are multiples of a step of at most
+    :math:`2^{-46}` of their mean size, and summed exactly.
 
     One sweep for all relabellings: O((n + m)² (d + B)) operations; memory
     O((n + m) B / 8) bytes for the labels, never n x m. "cheap_permutation" takes
