@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Finite = bool | Literal["but NaN"]  # what is checked: Inf and NaN, nothing, or Inf alone
+_CUDA_KINDS = (2, 13)  # DLPack's numbers of device memory and of managed memory
+
+
+def says_cuda(x: object) -> bool:
+    """Whether an array of whatever library says that it is in the memory of a CUDA device."""
+    if hasattr(x, "__dlpack_device__"):
+        return x.__dlpack_device__()[0] in _CUDA_KINDS
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def refuse_cuda(name: str, given: Iterable[Any]) -> None:
+    """NotImplementedError if one of these arrays is on a CUDA device."""
+    if any(says_cuda(x) for x in given):
+        raise NotImplementedError(f"{name} works in host memory; copy its arrays there first")
 
 
 def first_infinite(x: Any) -> int:

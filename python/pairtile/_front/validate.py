@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends import choose
-from pairtile._backends.refusals import Finite, first_infinite, refuse_rows, require_finite
+from pairtile._backends.refusals import (
+    Finite,
+    first_infinite,
+    refuse_rows,
+    require_finite,
+    says_cuda,
+)
 from pairtile._backends.rows import Rows, is_csr, is_rows
 from pairtile._front import frames, scalars
 from pairtile._front.frames import Table
@@ -34,7 +40,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_CUDA_KINDS = (2, 13)  # DLPack's numbers of device memory and of managed memory
 _ENGINE_DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32", "float64")
 
 
@@ -47,13 +52,6 @@ def _is_torch(x: object) -> bool:
 def _is_cupy(x: object) -> bool:
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(x, cupy.ndarray)
-
-
-def _is_adopted(x: object) -> bool:
-    """Whether an array of some other library says that it is in the memory of a CUDA device."""
-    if hasattr(x, "__dlpack_device__"):
-        return x.__dlpack_device__()[0] in _CUDA_KINDS
-    return hasattr(x, "__cuda_array_interface__")
 
 
 def _adopted(name: str, x: Any) -> Any:
@@ -173,7 +171,7 @@ def array(name: str, x: Any) -> NDArray[Any]:
         x = _from_torch(name, x)
     elif _is_cupy(x):
         choose.require_cuda(name)
-    elif _is_adopted(x):
+    elif says_cuda(x):
         x = _adopted(name, x)
     elif isinstance(x, np.ma.MaskedArray):
         masked = np.count_nonzero(np.ma.getmaskarray(x))
@@ -400,7 +398,7 @@ def narrowed(values: Any, dtype: Any) -> Any:
 
 def _sets_kind(x: object) -> bool:
     """Whether results are of the kind of this input."""
-    return _is_torch(x) or _is_cupy(x) or _is_adopted(x)
+    return _is_torch(x) or _is_cupy(x) or says_cuda(x)
 
 
 def like(*inputs: Any) -> Callable[[Any], Any]:
@@ -454,7 +452,7 @@ def host(x: Any, name: str = "argument") -> NDArray[Any]:
         x = _from_torch(name, _detached(name, x).cpu())
     elif _is_cupy(x):
         x = x.get()
-    elif type(x) is not np.ndarray and _is_adopted(x):
+    elif type(x) is not np.ndarray and says_cuda(x):
         x = _adopted(name, x).get()
     a: NDArray[Any] = np.asarray(x)
     if a.dtype.kind == "O" and frames.is_series(x):  # of nullable numbers, or of strings

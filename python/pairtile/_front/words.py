@@ -11,6 +11,9 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pairtile._backends import places
+from pairtile._backends.places import Where
+from pairtile._backends.refusals import refuse_cuda
 from pairtile._front import streams
 
 if TYPE_CHECKING:
@@ -116,14 +119,16 @@ def keyword_hint(word: str, ours: Sequence[str]) -> str:
     return f"it takes {', '.join(ours) or 'none'}"
 
 
-def hinted(function: Public, name: str) -> Public:
+def hinted(function: Public, name: str, where: Where = Where.THERE) -> Public:
     """The function itself, but that a wrong keyword is an error which names the right one.
 
-    With torch tensors it works on torch's stream.
+    With torch tensors it works on torch's stream; arrays on a GPU are refused if it is not of them.
     """
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if where is Where.REFUSED:
+            refuse_cuda(name, (*args, *kwargs.values()))
         try:
             with streams.of_tensors((*args, *kwargs.values())):
                 return function(*args, **kwargs)
@@ -143,15 +148,16 @@ def hinted(function: Public, name: str) -> Public:
 
 
 def hint(public: Any, module: str) -> Any:
-    """A public function as `hinted`; a class with its constructor and its methods so."""
+    """A public function as `hinted`, by its place; a class with its constructor and methods so."""
     if inspect.isfunction(public):
-        call = hinted(public, public.__name__)
+        call = hinted(public, public.__name__, places.of(public.__name__).where)
         call.__module__ = module  # where it is found again when unpickled
         return call
     if inspect.isclass(public):
+        where = places.of_class(public.__name__).where
         for name, method in list(vars(public).items()):
             shown = public.__name__ if name == "__init__" else f"{public.__name__}.{name}"
             if not inspect.isfunction(method) or (name.startswith("_") and name != "__init__"):
                 continue
-            setattr(public, name, hinted(method, shown))
+            setattr(public, name, hinted(method, shown, where))
     return public
