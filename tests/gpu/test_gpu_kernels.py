@@ -71,6 +71,8 @@ def test_estimates_grow_with_rows_and_pairs(kernels: Any) -> None:
     )
     assert found == pytest.approx(seconds(70, 360))
     squares = [3 * n + 0.5 * n * n for n in (10, 20, 140)]
+    assert kernels.by_rows(3 + 2, 3 + 4, 7) == 3 + 4 * 7
+    assert kernels.by_rows(5.0, 5.0, 7) == kernels.by_rows(6.0, 5.0, 7) == 5  # does not fall
     assert kernels.by_rows_and_pairs(*squares[:2], 7) == pytest.approx(squares[2])
     assert kernels.by_rows_and_pairs(1.0, 2.0, 7) == 14  # by rows alone
     assert kernels.by_rows_and_pairs(0.0, 4.0, 7) == 4 * 49
