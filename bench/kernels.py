@@ -35,6 +35,33 @@ HEADS = (
     "kernel", "file", "architecture", "variants", "registers", "shared", "stack", "spilled",
 )  # fmt: skip
 
+# Bytes of registers that a kernel may spill on some architecture, by file and kernel; others none.
+SPILLS = {
+    # a choice of metrics at run time, unrolled over 4 x 4 pairs; on 10.0 alone
+    ("neighbors/fidelity", "products_sweep"): 192,
+    ("neighbors/fidelity", "ratios_sweep"): 204,
+    ("neighbors/knn", "knn_sweep"): 184,
+    ("neighbors/pairwise", "pairwise_sweep"): 104,
+    ("neighbors/quantile", "count_distances_sweep"): 112,
+    ("neighbors/radius", "radius_counts_sweep"): 164,
+    ("neighbors/radius", "radius_neighbors_sweep"): 128,
+    # tiles of two kernels at once, two blocks a multiprocessor
+    ("kernels/paired", "paired_sweep"): 80,
+    # accumulators of a strip fill the registers that a warp group has
+    ("losses/contrastive", "mma_sweep"): 184,  # on 10.0 alone
+    ("losses/sigmoid_sweep", "wgmma_sweep"): 16,
+    ("neighbors/screened_radius", "wgmma_sweep"): 136,
+    # outside of loops over pairs
+    ("engine/pack_transposed", "pack_columns"): 12,
+    ("kernels/gradient", "gradient_through_normalization_of"): 4,
+    ("losses/softmax", "end_losses"): 12,
+    ("losses/softmax", "weigh_pairs"): 8,
+    ("neighbors/quantile", "sample_distances_of"): 40,
+    ("slices/frame", "centre_of"): 20,
+    ("slices/plans", "pay_powers"): 8,
+    ("slices/project", "turn_lines"): 8,
+}
+
 
 @dataclass
 class Usage:
@@ -53,6 +80,11 @@ class Key(NamedTuple):
     file: str
     kernel: str
     architecture: str
+
+    @property
+    def may_spill(self) -> int:
+        file = self.file.removeprefix("cuda/").removesuffix(".cu")
+        return SPILLS.get((file, self.kernel), 0)
 
 
 def sources() -> list[Path]:
@@ -151,8 +183,8 @@ def table(heads: Iterable[str], body: Iterable[Iterable[str]]) -> str:
 # --- What a simulator counts ----------------------------------------------------------------------
 
 COUNTED = (
-    "case", "kernel", "launches", "instructions", "tensor", "shared", "memory", "at least",
-    "bound by",
+    "case", "kernel", "file", "launches", "instructions", "float64", "tensor", "shared", "each",
+    "memory", "at least", "bound by",
 )  # fmt: skip
 DESIGNED = "cell", "designed for", "at least", "most of it", "share", "bound by"
 
@@ -220,6 +252,82 @@ def design_case(name: str, halved: str) -> Any:
     return replace(cell_called(name), n=n >> ("x" in halved), m=m >> ("y" in halved))
 
 
+class Limit(NamedTuple):
+    """What a kernel may take of the cases; None where its statistic asks for as much as it asks.
+
+    A warp's access to shared memory is one wavefront of 128 bytes, and four of 16 bytes a lane.
+    """
+
+    float64: float | None  # instructions for each pair (key), over all lanes
+    each: float = 1.0  # wavefronts for each access
+
+
+# By file and kernel. Screens, scores and digits have no float64 at all, sums one addition for each
+# row and tile; where it is None float64 is what the kernel is for, or it is of rows and not pairs.
+LIMITS = {
+    ("screened_knn", "wgmma_sweep"): Limit(0, 1.1),
+    ("screened_knn", "mma_sweep"): Limit(0, 3),  # ldmatrix: 16 bytes a lane
+    ("tensor_sums", "wgmma_sweep"): Limit(0.4, 1.1),
+    ("tensor_sums", "mma_sweep"): Limit(0.4, 4),
+    ("contrastive", "wgmma_sweep"): Limit(0.3),
+    ("contrastive", "mma_sweep"): Limit(0.3, 4),
+    ("sigmoid_sweep", "wgmma_sweep"): Limit(0.35),
+    ("sigmoid_sweep", "mma_sweep"): Limit(0.35, 4),
+    ("digit_products", "digit_products_of"): Limit(0),
+    ("pack_transposed", "pack_columns"): Limit(0, 1.5),
+    ("contrastive", "levels_of"): Limit(0),
+    ("project", "project"): Limit(0, 1.7),
+    ("project", "pick_columns"): Limit(0),
+    ("sort", "DeviceSegmentedRadixSortKernel"): Limit(0, 1.3),
+    # decided by canonical values
+    ("screened_knn", "rescore"): Limit(None, 1.2),
+    # of rows
+    ("survey", "survey_elements"): Limit(None),
+    ("pack", "centre_of"): Limit(None, 2),
+    ("pack", "pack_rows"): Limit(None),
+    ("frame", "centre_of"): Limit(None),
+    ("wide", "along"): Limit(None),
+    ("contrastive", "add_products"): Limit(None),
+    # of states and values, which are float64
+    ("tensor_sums", "merge_row_sums"): Limit(None),
+    ("sums", "total_of"): Limit(None, 2),
+    ("contrastive", "merge_rows"): Limit(None),
+    ("contrastive", "merge_columns"): Limit(None, 4),
+    ("sigmoid_sweep", "add_sigmoid_rows"): Limit(None),
+    ("softmax_end", "end_of_softmax"): Limit(None),
+    ("relabelled_sums", "value_sizes_of"): Limit(None, 1.3),
+    ("relabelled_sums", "value_digits_of"): Limit(None, 1.3),
+    ("relabelled_sums", "merge_value_sizes"): Limit(None),
+    ("transport", "equal_costs"): Limit(None),
+    ("levels", "add_shares"): Limit(None),
+    ("columns", "walk_columns"): Limit(None, 2.7),  # merges by searches, lane by lane
+    ("columns", "square_columns"): Limit(None),
+    ("columns", "finish_columns"): Limit(None),
+}
+
+
+class Count(NamedTuple):
+    """What a simulator counted of a kernel in a case."""
+
+    case: str
+    kernel: str
+    file: str
+    float64: float
+    each: float
+
+    def excess(self) -> str | None:
+        """What is beyond its limit, in words."""
+        key = self.file, self.kernel.partition("<")[0]
+        if key not in LIMITS:
+            return f"bench.kernels.LIMITS says nothing of {self.kernel} of {self.file}"
+        limit = LIMITS[key]
+        if limit.float64 is not None and self.float64 > limit.float64:
+            return f"{self}: more float64 for each pair than {limit.float64}"
+        if self.each > limit.each:
+            return f"{self}: more wavefronts for each access than {limit.each}"
+        return None
+
+
 def case_called(name: str) -> Any:
     if name in cases():
         return cases()[name]
@@ -274,25 +382,56 @@ def profile_of(name: str) -> list[dict[str, Any]] | None:
     return entries
 
 
+def pairs_of(case: Any) -> float:
+    """Return how many pairs a case has, or keys to be sorted."""
+    if case.task in ("sliced", "columns"):
+        return float((case.n + case.m) * getattr(case, "directions", case.d))
+    return float(case.n * (case.m or case.n))
+
+
+def count_of(case: Any, entry: dict[str, Any]) -> Count:
+    """Return what is limited of a kernel in a case."""
+    return Count(
+        case.title,
+        _short(entry["kernel"]),
+        _file_of(entry["name"]),
+        32 * entry["instructions"].get("fp64", 0) / pairs_of(case),
+        entry["shared_wavefronts"] / max(1, entry["shared_requests"]),
+    )
+
+
+def counts_stated(text: str) -> list[Count]:
+    """Read a document back: what was counted."""
+    found = []
+    for line in text.splitlines():
+        row = dict(zip(COUNTED, (c.strip() for c in line.strip("|").split("|")), strict=False))
+        if len(row) == len(COUNTED) and row["kernel"].startswith("`"):
+            numbers = float(row["float64"]), float(row["each"])
+            found.append(Count(row["case"], row["kernel"].strip("`"), row["file"], *numbers))
+    return found
+
+
 def counted(name: str) -> Iterator[tuple[str, ...]]:
     """Run a case; return a row per kernel."""
     case = cases()[name]
-    number = float(case.n * (case.m or case.n))
-    if case.task in ("sliced", "columns"):
-        number = float((case.n + case.m) * getattr(case, "directions", case.d))
+    number = pairs_of(case)
     entries = profile_of(name)
     if entries is None:
         yield case.title, "not there yet", *[""] * (len(COUNTED) - 2)
         return
     for entry in sorted(entries, key=lambda e: -e["bound_seconds"]):
         warps = sum(entry["instructions"].values())
+        limited = count_of(case, entry)
         yield (
             case.title,
-            f"`{_short(entry['kernel'])}`",
+            f"`{limited.kernel}`",
+            limited.file,
             str(entry["launches"]),
             f"{32 * warps / number:.4g}",
+            f"{limited.float64:.3g}",
             f"{sum(entry['mma_multiply_adds'].values()) / number:.4g}",
             f"{entry['shared_wavefronts'] / number:.3g}",
+            f"{limited.each:.3g}",
             f"{entry['global_bytes_moved'] / number:.3g}",
             f"{entry['bound_seconds'] * 1e6:.3g} µs",
             entry["bound_by"],
@@ -364,6 +503,12 @@ def _short(kernel: str) -> str:
     return re.sub(r"(?:\(anonymous namespace\)|\w+)::", "", kernel.split("(")[0]) or kernel
 
 
+def _file_of(mangled: str) -> str:
+    """Return the file that a kernel was compiled in, by its anonymous namespace."""
+    found = re.search(r"_GLOBAL__N__[0-9a-f]+_\d+_(\w+?)_cu_", mangled)
+    return found[1] if found else ""
+
+
 # --- The document ---------------------------------------------------------------------------------
 
 INTRODUCTION = """# GPU kernels as compiled
@@ -374,16 +519,20 @@ Written by `python -m bench.kernels`; not by hand. Nothing here was measured on 
 
 What ptxas {version} gives to each kernel; of its instantiations (variants) the fewest and the most
 registers per thread, and the most of the rest, in bytes: static shared memory per block, stack
-frame and spilled registers per thread.
+frame and spilled registers per thread. Kernels spill none but those of `SPILLS` of bench/kernels.py,
+as many as it says, which is tested.
 """
 COUNTS = """## Counts and estimates of a simulator
 
 Small fixed cases of float32 rows, run in a simulator of the CUDA runtime that counts instructions
 of PTX. Per pair of rows, n·m of them (per key for sliced and columns): instructions are warp
-instructions times 32 lanes, idle ones included; tensor, multiply-adds of tensor cores; shared,
-wavefronts of shared memory; memory, bytes moved in sectors. The last two columns are an ESTIMATE
-by the simulator: work divided by the peak rate of an H200 for that resource alone, a lower bound on
-its time, never a measurement. Sizes are far too small to fill a GPU.
+instructions times 32 lanes, idle ones included, and float64 those of double precision; tensor,
+multiply-adds of tensor cores; shared, wavefronts of shared memory; memory, bytes moved in sectors.
+Each is how many wavefronts one access of a warp takes: one of up to 128 bytes where no two lanes
+meet in a bank, four of 16 bytes a lane. What float64 and each may come to is stated for every
+kernel in `LIMITS` of bench/kernels.py, and tested. The last two columns are an ESTIMATE by the
+simulator: work divided by the peak rate of an H200 for that resource alone, a lower bound on its
+time, never a measurement. Sizes are far too small to fill a GPU.
 """
 DESIGNS = """## Design speed
 
