@@ -519,8 +519,8 @@ Written by `python -m bench.kernels`; not by hand. Nothing here was measured on 
 
 What ptxas {version} gives to each kernel; of its instantiations (variants) the fewest and the most
 registers per thread, and the most of the rest, in bytes: static shared memory per block, stack
-frame and spilled registers per thread. Kernels spill none but those of `SPILLS` of bench/kernels.py,
-as many as it says, which is tested.
+frame and spilled registers per thread. None may spill but those of `SPILLS` of bench/kernels.py, as
+much as it says, which is tested.
 """
 COUNTS = """## Counts and estimates of a simulator
 
