@@ -406,8 +406,8 @@ def counts_stated(text: str) -> list[Count]:
     for line in text.splitlines():
         row = dict(zip(COUNTED, (c.strip() for c in line.strip("|").split("|")), strict=False))
         if len(row) == len(COUNTED) and row["kernel"].startswith("`"):
-            numbers = float(row["float64"]), float(row["each"])
-            found.append(Count(row["case"], row["kernel"].strip("`"), row["file"], *numbers))
+            name, float64, each = row["kernel"].strip("`"), float(row["float64"]), float(row["each"])
+            found.append(Count(row["case"], name, row["file"], float64, each))
     return found
 
 
