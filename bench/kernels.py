@@ -406,8 +406,8 @@ def counts_stated(text: str) -> list[Count]:
     for line in text.splitlines():
         row = dict(zip(COUNTED, (c.strip() for c in line.strip("|").split("|")), strict=False))
         if len(row) == len(COUNTED) and row["kernel"].startswith("`"):
-            name, float64, each = row["kernel"].strip("`"), float(row["float64"]), float(row["each"])
-            found.append(Count(row["case"], name, row["file"], float64, each))
+            where = row["case"], row["kernel"].strip("`"), row["file"]
+            found.append(Count(*where, float(row["float64"]), float(row["each"])))
     return found
 
 
@@ -479,8 +479,9 @@ def estimated(name: str) -> tuple[str, ...]:
             both, x, y, every = seconds
             times[kernel] = by_both_sets(both, x, y, every, *growth)
         else:
+            half, every = seconds
             estimate = by_rows if alone else by_rows_and_pairs
-            times[kernel] = estimate(*seconds, growth[0])
+            times[kernel] = estimate(half, every, growth[0])
     total = sum(times.values())
     most = max(times, key=lambda kernel: times[kernel])
     entry = found[-1][most]
