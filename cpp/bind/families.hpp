@@ -9,6 +9,7 @@ void register_index(pybind11::module_& m);
 void register_neighbors(pybind11::module_& m);
 void register_kernels(pybind11::module_& m);
 void register_dependence(pybind11::module_& m);
+void register_shuffles(pybind11::module_& m);
 void register_slices(pybind11::module_& m);
 void register_losses(pybind11::module_& m);
 void register_embeddings(pybind11::module_& m);

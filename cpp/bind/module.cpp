@@ -58,6 +58,7 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
     register_neighbors(m);
     register_kernels(m);
     register_dependence(m);
+    register_shuffles(m);
     register_slices(m);
     register_losses(m);
     register_embeddings(m);

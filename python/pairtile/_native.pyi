@@ -376,6 +376,20 @@ def kernel_label_sums(
     workers: int,
     progress: _Progress = None,
 ) -> tuple[_Floats, _Floats, _Floats]: ...
+def random_labels(
+    rng: np.random.Generator,
+    members: NDArray[np.uint32],
+    sizes: NDArray[np.uint32],
+    chosen: NDArray[np.uint32],
+    unit: NDArray[np.uint32] | None,
+    count: int,
+) -> NDArray[np.uint64]: ...
+def random_orders(
+    rng: np.random.Generator,
+    members: NDArray[np.uint32],
+    sizes: NDArray[np.uint32],
+    count: int,
+) -> NDArray[np.int64]: ...
 def joint_kernel_sums(
     x: _Array,
     y: _Array,

@@ -239,6 +239,11 @@ def designs(draw: st.DrawFn) -> tuple[list[int], list[int]]:
     return groups, [of_group[g] for g in groups]
 
 
+def every_one(batches: Any) -> NDArray[np.int64]:
+    """An order in each line."""
+    return np.concatenate(list(batches))
+
+
 @given(design=designs(), seed=SEEDS)
 def test_orders_are_those_of_the_definition(design, seed):
     groups, strata = design
@@ -253,10 +258,10 @@ def test_orders_are_those_of_the_definition(design, seed):
     orders = Orders(n, groups, strata)
     assert orders.count() == orders.count(len(every)) == len(every)
     assert orders.count(len(every) - 1) >= len(every)
-    found = [tuple(order.tolist()) for order in orders.all_columns()]
+    found = [tuple(order.tolist()) for order in every_one(orders.every())]
     assert found[0] == tuple(range(n))
     assert sorted(found) == sorted(every)
-    first, *drawn = orders.columns(20, np.random.default_rng(seed))
+    first, *drawn = every_one(orders.at_random(20, np.random.default_rng(seed)))
     assert tuple(first.tolist()) == tuple(range(n))
     assert {tuple(order.tolist()) for order in drawn} <= set(every)
 
@@ -276,7 +281,7 @@ def test_orders_are_drawn_evenly(groups, strata):
     n = 6 if groups or strata else 4
     orders = Orders(n, groups, strata)
     draws = 100 * orders.count()
-    _, *drawn = orders.columns(draws, np.random.default_rng(0))
+    _, *drawn = every_one(orders.at_random(draws, np.random.default_rng(0)))
     _, counts = np.unique(np.array(drawn), axis=0, return_counts=True)
     assert len(counts) == orders.count()
     assert stats.chisquare(counts).pvalue > 1e-3
@@ -286,10 +291,10 @@ def test_one_permutation_after_the_other():
     """Of all rows, and of each stratum of a size of its own."""
     rng = np.random.default_rng(5)
     expected = [rng.permutation(8) for _ in range(4)]
-    _, *drawn = Orders(8).columns(4, np.random.default_rng(5))
+    _, *drawn = every_one(Orders(8).at_random(4, np.random.default_rng(5)))
     np.testing.assert_array_equal(drawn, expected)
     strata = np.array([*"abbabbab"])
-    _, drawn = Orders(8, strata=strata).columns(1, np.random.default_rng(5))
+    _, drawn = every_one(Orders(8, strata=strata).at_random(1, np.random.default_rng(5)))
     rng = np.random.default_rng(5)
     for name in "ab":
         rows = np.flatnonzero(strata == name)
@@ -299,7 +304,7 @@ def test_one_permutation_after_the_other():
 def test_rows_of_many_groups_keep_their_order():
     groups = np.random.default_rng(0).permutation(np.repeat(np.arange(30), 3))
     rows = [np.flatnonzero(groups == g).tolist() for g in range(30)]
-    for order in Orders(90, groups).columns(5, np.random.default_rng(1)):
+    for order in every_one(Orders(90, groups).at_random(5, np.random.default_rng(1))):
         assert sorted(order[of_group].tolist() for of_group in rows) == sorted(rows)
 
 

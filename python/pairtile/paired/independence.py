@@ -61,8 +61,9 @@ def _kernel(statistic: str, name: str, given: Kernel | str | None) -> Kernel:
     return kernel
 
 
-def _batches(orders: Iterator[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.int64]]:
-    """The orders, up to `size` of them at a time."""
+def _batches(drawn: Iterator[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.int64]]:
+    """The orders, `size` of them at a time."""
+    orders = itertools.chain.from_iterable(drawn)
     while some := list(itertools.islice(orders, size)):
         yield np.stack(some)
 
@@ -231,7 +232,7 @@ def independence_test(
     with reporting(progress, *medians[0], *medians[1], *sweeps) as reports:
         first, last = len(medians[0]), len(medians[0]) + len(medians[1])
         lengths = products.resolve(reports[:first], reports[first:last])
-        batches = zip(_batches(planned.columns, size), reports[last:], strict=True)
+        batches = zip(_batches(planned.batches, size), reports[last:], strict=True)
         values = np.concatenate([products.centred(orders, report) for orders, report in batches])
     texts = map(text_of, given, lengths, (side.unit for side in sides))
     return concluded(

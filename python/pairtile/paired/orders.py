@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._front import validate
-from pairtile.two_sample.relabelling import by_appearance, shuffled
+from pairtile.two_sample import shuffles
+from pairtile.two_sample.relabelling import by_appearance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    Order = NDArray[np.int64]
+    Moves = NDArray[np.int64]  # an order in each line
 
 
 class Orders:
@@ -63,25 +64,25 @@ class Orders:
                     return total
         return total
 
-    def columns(self, count: int, rng: Any) -> Iterator[Order]:
+    def at_random(self, count: int, rng: Any) -> Iterator[Moves]:
         """The order as it is, then `count` at random: `rng.permutation` of each cell in turn."""
-        moved = np.arange(len(self._starts))
-        yield self._order(moved)
-        runs = [np.stack(list(run)) for _, run in itertools.groupby(self._cells, key=len)]
-        for _ in range(count):
-            for cells in runs:
-                moved[cells] = shuffled(cells, rng)
-            yield self._order(moved)
+        yield self._orders(np.arange(len(self._starts))[None])
+        for moved in shuffles.orders(rng, shuffles.Cells.of(self._cells), count):
+            yield self._orders(moved)
 
-    def all_columns(self) -> Iterator[Order]:
+    def every(self) -> Iterator[Moves]:
         """Every order that `count` counts, each once; that as it is comes first."""
-        for chosen in itertools.product(*map(itertools.permutations, self._cells)):
-            moved = np.empty(len(self._starts), dtype=np.int64)
-            for cell, some in zip(self._cells, chosen, strict=True):
-                moved[cell] = some
-            yield self._order(moved)
+        ways = itertools.product(*map(itertools.permutations, self._cells))
+        while some := list(itertools.islice(ways, 64)):
+            moved = np.empty((len(some), len(self._starts)), dtype=np.int64)
+            for order, chosen in zip(moved, some, strict=True):
+                for cell, these in zip(self._cells, chosen, strict=True):
+                    order[cell] = these
+            yield self._orders(moved)
 
-    def _order(self, moved: Order) -> Order:
+    def _orders(self, moved: Moves) -> Moves:
         """Of rows, where unit `moved[u]` takes the place of unit u."""
-        order: Order = self._rows[self._starts[moved][self._unit] + self._place]
-        return order
+        if len(self._starts) == len(self._rows):
+            return moved  # units are rows
+        orders: Moves = self._rows[self._starts[moved][:, self._unit] + self._place]
+        return orders

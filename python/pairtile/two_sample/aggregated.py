@@ -260,7 +260,7 @@ def mmd_aggregated_test(
         words = pack(signs(n, 2 * count, draws), n, 2 * count + 1)
     else:
         exchange = Exchange(n, m)
-        words, sizes = exchange.words(exchange.columns(2 * count, draws), 2 * count + 1)
+        words, sizes = exchange.words(exchange.at_random(2 * count, draws))
     samples = [Samples(a, b, of_kernel, "unbiased", threads) for of_kernel in terms]
     rounding_steps = [s.rounding_step() for s in samples] if paired else ()
     with reporting(progress, (n + m) ** 2 // 2) as (report,):

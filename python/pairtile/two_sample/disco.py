@@ -19,7 +19,8 @@ from pairtile._front.progress import reporting
 from pairtile._front.results import Result
 from pairtile._front.threads import resolve_workers
 from pairtile.kernels.kernel import Energy
-from pairtile.two_sample.relabelling import binomial, pack, plan
+from pairtile.two_sample import shuffles
+from pairtile.two_sample.relabelling import binomial, packed, plan
 from pairtile.two_sample.results import TestResult, concluded, holm
 
 if TYPE_CHECKING:
@@ -72,20 +73,21 @@ class _Assignments:
                 break
         return total
 
-    def columns(self, count: int, rng: Any) -> Iterator[NDArray[np.int64]]:
+    def at_random(self, count: int, rng: Any) -> Iterator[NDArray[np.int64]]:
         """As observed, then `count` at random."""
-        yield self.observed
-        for _ in range(count):
-            sample = np.empty_like(self.observed)
-            sample[rng.permutation(len(sample))] = self.observed
-            yield sample
+        yield self.observed[None]
+        cells = shuffles.Cells.of([np.arange(len(self.observed))])
+        for orders in shuffles.orders(rng, cells, count):
+            samples = np.empty_like(orders)
+            np.put_along_axis(samples, orders, self.observed[None], axis=1)
+            yield samples
 
-    def all_columns(self) -> Iterator[NDArray[np.int64]]:
+    def every(self) -> Iterator[NDArray[np.int64]]:
         """As observed, then in all other ways."""
-        yield self.observed
+        yield self.observed[None]
         for sample in self._from(0, np.zeros_like(self.observed), np.arange(len(self.observed))):
             if (sample != self.observed).any():
-                yield sample
+                yield sample[None]
 
     def _from(
         self, first: int, sample: NDArray[np.int64], rows: NDArray[np.int64]
@@ -120,10 +122,16 @@ def _one_test(sets: Sequence[Any], options: _Options, report: Report | None) -> 
         rest = np.concatenate([s.astype(validate.working_dtype(*host)) for s in host])
     (first, rest), _ = validate.near_one(first, rest)  # F has no unit
     planned = plan(_Assignments(sizes), options.n_permutations, options.method, options.rng)
-    planes = (sample == j for sample in planned.columns for j in range(k))
-    words = pack(planes, n, k * planned.total)
+    planes = (some[:, None] == np.arange(k)[:, None] for some in planned.batches)
+    words = np.concatenate([packed(some.reshape(-1, n)) for some in planes]).T
     (within,), _, (total,) = choose.module(first, rest).kernel_label_sums(
-        first, rest, words, [terms], paired=False, workers=options.workers, progress=report
+        first,
+        rest,
+        np.ascontiguousarray(words),
+        [terms],
+        paired=False,
+        workers=options.workers,
+        progress=report,
     )
     # the kernel is −d^α
     inner = (-within.reshape(planned.total, k) / (2 * np.array(sizes))).sum(axis=1)

@@ -158,7 +158,7 @@ def permutation(
     s: Samples | DistanceSamples, exchange: Exchange, planned: Plan, report: Report | None
 ) -> tuple[Floats, float]:
     """Statistics of the planned labellings, the observed one first, and the tie tolerance."""
-    words, sizes = exchange.words(planned.columns, planned.total)
+    words, sizes = exchange.words(planned.batches)
     least = min(sizes.min(), exchange.rows - sizes.max())
     if least < (2 if s.estimator == "unbiased" else 1):
         raise ValueError(

@@ -3,7 +3,7 @@
 A relabelling is a 0/1 column V_b over the rows (or over the pairs of a wild bootstrap), packed 64
 rows to a word; what the engine gives back for it are V_b'KV_b and V_b'K1.
 
-    labels -> pack -> kernel_label_sums -> Sums -> statistics, tie tolerance -> p-value
+    labels, all or drawn -> words -> kernel_label_sums -> Sums -> statistics, ties -> p-value
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from pairtile._front import validate
 from pairtile._front.warned import warn
+from pairtile.two_sample import shuffles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]
+
+
+_BITS_OF_BYTES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 
 class Sums(NamedTuple):
@@ -67,6 +71,15 @@ def statistics(sums: Sums, estimator: str) -> tuple[Floats, Floats]:
 def at_least(values: Floats, tolerance: float) -> int:
     """#{b ≥ 0: T_b ≥ T_0 − τ}: the observed value, which comes first, is one of them."""
     return len(values) - int(np.count_nonzero(values < values[0] - tolerance))
+
+
+def packed(labels: NDArray[np.bool_]) -> Words:
+    """Labellings of rows, one in each line: bit i % 64 of word i // 64 is row i."""
+    count, rows = labels.shape
+    padded = np.zeros((count, 8 * ((rows + 63) // 64)), dtype=np.uint8)
+    padded[:, : (rows + 7) // 8] = np.packbits(labels, axis=1, bitorder="little")
+    words: Words = padded.view("<u8").astype(np.uint64, copy=False)
+    return words
 
 
 def pack(columns: Iterator[NDArray[np.bool_]], rows: int, count: int) -> Words:
@@ -121,12 +134,12 @@ class Relabellings(Protocol):
         """How many there are, the observed one included; above `limit`, any number above it."""
         ...
 
-    def columns(self, count: int, rng: Any) -> Iterator[NDArray[Any]]:
-        """The observed one, then `count` at random."""
+    def at_random(self, count: int, rng: Any) -> Iterator[NDArray[Any]]:
+        """Batches of them: the observed one, then `count` at random."""
         ...
 
-    def all_columns(self) -> Iterator[NDArray[Any]]:
-        """The observed one, then all others, each once."""
+    def every(self) -> Iterator[NDArray[Any]]:
+        """Batches of them: the observed one, then all others, each once."""
         ...
 
 
@@ -134,7 +147,7 @@ class Plan(NamedTuple):
     """The relabellings that a test looks at; the first is the observed one."""
 
     null: str  # "exact" where they are all there are, else "permutation"
-    columns: Iterator[NDArray[Any]]
+    batches: Iterator[NDArray[Any]]
     total: int
 
 
@@ -146,9 +159,8 @@ def plan(relabellings: Relabellings, n_permutations: int, method: str, rng: Any)
     if method == "permutation":
         every = relabellings.count(n_permutations)
         if every <= n_permutations:
-            return Plan("exact", relabellings.all_columns(), every)
-    columns = relabellings.columns(n_permutations, rng)
-    return Plan("permutation", columns, 1 + n_permutations)
+            return Plan("exact", relabellings.every(), every)
+    return Plan("permutation", relabellings.at_random(n_permutations, rng), 1 + n_permutations)
 
 
 def binomial(n: int, k: int, limit: int | None = None) -> int:
@@ -288,59 +300,46 @@ class Exchange:
                 break
         return total
 
-    def columns(self, count: int, rng: Any) -> Iterator[NDArray[np.bool_]]:
-        """Whether each row is called x: first as observed, then in `count` random relabellings."""
-        yield self.is_x[self.unit]
-        runs = list(self._runs())
-        for _ in range(count):
-            is_x = np.zeros(len(self.is_x), dtype=np.bool_)
-            for units, of_x in runs:
-                if len(units) == 1:
-                    is_x[units[0, rng.permutation(units.shape[1])[: of_x[0]]]] = True
-                else:
-                    first = np.arange(units.shape[1]) < of_x[:, None]
-                    is_x[shuffled(units, rng)[first]] = True
-            yield is_x[self.unit]
+    def at_random(self, count: int, rng: Any) -> Iterator[Words]:
+        """Labels 1 of the rows called x, 64 to a word: as observed, then `count` times at random.
 
-    def _runs(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Consecutive strata of one number of units, (strata, units), and how many are x's."""
-        for _, run in itertools.groupby(self.strata, key=len):
-            units = np.stack(list(run))
-            yield units, self.is_x[units].sum(axis=1)
+        As `rng.permutation` of the units of each stratum in turn leaves them, of which the first
+        are x's.
+        """
+        yield packed(self.is_x[self.unit][None])
+        chosen = [self.is_x[units].sum() for units in self.strata]
+        unit = None if len(self.is_x) == self.rows else self.unit
+        yield from shuffles.labels(rng, shuffles.Cells.of(self.strata), chosen, unit, count)
 
-    def all_columns(self) -> Iterator[NDArray[np.bool_]]:
-        """As `columns`, of every relabelling that `count` counts, each once.
+    def every(self) -> Iterator[Words]:
+        """As `at_random`, every relabelling that `count` counts, each once.
 
         In lexicographic order, in which the observed one is first: units of x precede those of y.
         """
         choices = [_choices(self.sizes[units], self.is_x[units]) for units in self.strata]
-        for chosen in itertools.product(*choices):
-            is_x = np.zeros(len(self.is_x), dtype=np.bool_)
-            for units, some in zip(self.strata, chosen, strict=True):
-                is_x[units[list(some)]] = True
-            yield is_x[self.unit]
+        ways = itertools.product(*choices)
+        while some := list(itertools.islice(ways, 64)):
+            is_x = np.zeros((len(some), len(self.is_x)), dtype=np.bool_)
+            for of_units, chosen in zip(is_x, some, strict=True):
+                for units, these in zip(self.strata, chosen, strict=True):
+                    of_units[units[list(these)]] = True
+            yield packed(is_x[:, self.unit])
 
-    def words(
-        self, columns: Iterator[NDArray[np.bool_]], count: int
-    ) -> tuple[Words, NDArray[np.int64]]:
-        """`count` columns, packed with the smaller sample labelled 1, and its size in each.
+    def words(self, batches: Iterator[Words]) -> tuple[Words, NDArray[np.int64]]:
+        """Labellings as the engine reads them, the smaller sample labelled 1, and its sizes.
 
         What is not labelled comes out as a difference, which would cancel for a small sample.
         """
-        sizes = np.empty(count, dtype=np.int64)
-
-        def labelled() -> Iterator[NDArray[np.bool_]]:
-            for b, is_x in enumerate(columns):
-                column = ~is_x if self.few_are_y else is_x
-                sizes[b] = column.sum()
-                yield column
-
-        return pack(labelled(), self.rows, count), sizes
+        labels = np.concatenate(list(batches))
+        sizes = _ones(labels)
+        if self.few_are_y:
+            labels = ~labels
+            labels[:, -1] &= np.uint64((1 << (self.rows - 1) % 64 + 1) - 1)
+            sizes = self.rows - sizes
+        return np.ascontiguousarray(labels.T), sizes
 
 
-def shuffled(units: NDArray[np.int64], rng: Any) -> NDArray[np.int64]:
-    """Each row of units in the order that `rng.permutation` gives, row after row."""
-    if len(units) == 1:
-        return units[:, rng.permutation(units.shape[1])]
-    order = np.tile(np.arange(units.shape[1]), (len(units), 1))
-    return np.take_along_axis(units, rng.permuted(order, axis=1), axis=1)
+def _ones(labels: Words) -> NDArray[np.int64]:
+    """How many rows each labelling labels 1."""
+    counts: NDArray[np.int64] = _BITS_OF_BYTES[labels.view(np.uint8)].sum(axis=1, dtype=np.int64)
+    return counts

@@ -12,7 +12,6 @@ their order.
 from __future__ import annotations
 
 import math
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from pairtile._front.words import DirectionMethod, Enumerable
 
     Floats = NDArray[np.float64]
+    Words = NDArray[np.uint64]
 
 STATISTICS = ("energy", "wasserstein", "max")
 RELABELLED = ("permutation", "random")  # methods that say nothing of directions
@@ -45,13 +45,15 @@ _CENTRE_ROWS = 256  # of each sample, whose median is moved to 0
 class _Labels:
     """Relabellings of N rows, packed along the relabellings: a gathered row brings all of them."""
 
-    def __init__(self, columns: Iterator[NDArray[np.bool_]], rows: int, count: int) -> None:
-        self.count = count
-        self.sizes = np.empty(count, dtype=np.int64)  # rows called x
-        self.bits = np.empty((rows, -(-count // 8)), dtype=np.uint8)
+    def __init__(self, batches: Iterator[Words], rows: int) -> None:
+        labels = np.concatenate(list(batches)).astype("<u8", copy=False).view(np.uint8)
+        self.count = len(labels)
+        self.sizes = np.empty(self.count, dtype=np.int64)  # rows called x
+        self.bits = np.empty((rows, -(-self.count // 8)), dtype=np.uint8)
         for byte in range(self.bits.shape[1]):
-            some = np.array(list(islice(columns, 8)))
-            self.sizes[8 * byte : 8 * byte + len(some)] = some.sum(axis=1)
+            these = slice(8 * byte, 8 * byte + 8)
+            some = np.unpackbits(labels[these], axis=1, count=rows, bitorder="little")
+            self.sizes[these] = some.sum(axis=1)
             self.bits[:, byte] = np.packbits(some, axis=0, bitorder="little")[0]
 
 
@@ -214,7 +216,7 @@ def sliced_test(
         drawn, relabelled = "gaussian", drawn
     directions = sphere_directions(a.shape[1], n_projections, rng=draws, method=drawn)
     planned = plan(exchange, count, relabelled, draws)
-    labels = _Labels(planned.columns, exchange.rows, planned.total)
+    labels = _Labels(planned.batches, exchange.rows)
     if min(labels.sizes.min(), exchange.rows - labels.sizes.max()) == 0:
         raise ValueError("exchanging whole groups leaves a sample without rows")
     (a, b), unit = validate.near_one(a, b)

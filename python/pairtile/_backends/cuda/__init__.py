@@ -63,6 +63,7 @@ from pairtile._backends.cuda.neighbors import (
 from pairtile._backends.cuda.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.cuda.quantile import distance_quantile
 from pairtile._backends.cuda.relabelled_sums import kernel_label_sums
+from pairtile._backends.cuda.shuffles import random_labels, random_orders
 from pairtile._backends.cuda.slices import (
     centre_rows,
     column_moments,
@@ -129,6 +130,8 @@ __all__ = [
     "project_rows",
     "radius_counts",
     "radius_neighbors",
+    "random_labels",
+    "random_orders",
     "relabelled_line_costs",
     "row_pulls",
     "sigmoid_losses",

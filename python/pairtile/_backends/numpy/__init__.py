@@ -57,6 +57,7 @@ from pairtile._backends.numpy.partial import partial_masses
 from pairtile._backends.numpy.plans import sliced_plan, sliced_plan_distances
 from pairtile._backends.numpy.radius import radius_counts, radius_neighbors
 from pairtile._backends.numpy.relabelled import relabelled_line_costs
+from pairtile._backends.numpy.shuffles import random_labels, random_orders
 from pairtile._backends.numpy.slices import (
     centre_rows,
     column_moments,
@@ -113,6 +114,8 @@ __all__ = [
     "project_rows",
     "radius_counts",
     "radius_neighbors",
+    "random_labels",
+    "random_orders",
     "relabelled_line_costs",
     "row_pulls",
     "sigmoid_losses",
