@@ -283,8 +283,10 @@ LIMITS = {
     ("screened_knn", "rescore"): Limit(None, 1.2),
     # of rows
     ("survey", "survey_elements"): Limit(None),
+    ("survey", "survey_together"): Limit(None),
     ("pack", "centre_of"): Limit(None, 2),
     ("pack", "pack_rows"): Limit(None),
+    ("pack", "pack_together"): Limit(None),
     ("frame", "centre_of"): Limit(None),
     ("wide", "along"): Limit(None),
     ("contrastive", "add_products"): Limit(None),

@@ -204,6 +204,34 @@ def test_rows_beyond_the_screen_are_left_to_canonical_values(
     assert screened == [False, False]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_references_are_looked_at_as_they_are_packed(
+    gpu: Any, screened: list[bool], metric: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ml_dtypes
+
+    from pairtile._backends.cuda import panels
+    from pairtile._backends.cuda.memory import Rows
+
+    surveys: list[int] = []
+    survey = Rows.survey
+    monkeypatch.setattr(Rows, "survey", lambda rows: surveys.append(rows.n) or survey(rows))
+    monkeypatch.setattr(panels, "_PANELS", 1 << 15)  # 256 references
+    rng = np.random.default_rng(9)
+    kind = getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype
+    x, y = (rng.normal(size=(rows, 8)).astype(kind) for rows in (40, 700))
+    options = {"dtype": "float64" if dtype == "float64" else "float32", "check_finite": True}
+    check(gpu, x, y, 5, metric, **options)
+    assert screened == [True]
+    assert not surveys
+    y[[699, 650], [7, 0]] = np.nan, np.inf  # in the last batch
+    with pytest.raises(ValueError, match="reference contains NaN or Inf; the first bad row is 650"):
+        gpu.knn(x, y, 5, metric, **SEARCH | options)
+    assert screened == [True, False]
+    assert surveys == [700]
+
+
 def test_numbers_that_vanish_beside_their_centre(gpu: Any, screened: list[bool]) -> None:
     """About a centre of -1 all are whole, as far as float64 tells; their differences are not
     whole numbers."""

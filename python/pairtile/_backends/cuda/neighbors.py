@@ -210,8 +210,6 @@ def knn(
     with device_of(queries, reference, _memory_of(index), limited=True):
         join = PairOfSets(queries, reference, metric, metric_params, index)
         q, r = join.q, join.r
-        if check_finite:
-            require_finite("reference", r.survey()[0])
         groups = upload(query_groups), upload(reference_groups)
         times = upload(query_times), upload(reference_times)
         mask = upload(reference_mask)
@@ -239,6 +237,8 @@ def knn(
             if ordered:
                 distances = cupy.where(indices < 0, np.nan, distances)
             return to_input_namespace(queries, distances, indices)
+        if check_finite:  # which a search that is screened to its end has found out by packing
+            require_finite("reference", r.survey()[0])
         batches = join.batches("knn", k, limit)
         lists = workspace("knn", batches, r.n, k=k, limit=limit)
         for batch in in_launches(batches, progress):

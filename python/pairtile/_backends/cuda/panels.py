@@ -21,7 +21,7 @@ path = "wgmma"
 least_work = 1 << 28
 _PANELS = 1 << 29  # bytes of one batch of packed rows
 BESIDE = 8  # bytes of a packed row's norm and residual
-SMALLEST = 2.0**-40  # data all smaller than this are left to float64
+SMALLEST = 2.0**-30  # data all smaller than this are left to float64
 
 
 def tensor_path() -> str:
