@@ -156,12 +156,14 @@ void bind_radius_counts(const Sets& sets, const Measure& measure, const Range& r
                   cuda_stream(stream));
 }
 
-void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const PackedSets& packed,
-                                 bool exact, const Pair& findings, bool exclude_self, bool closed,
-                                 bool wide_distances, const Counts& by_query_radii,
-                                 const Counts& by_reference_radii, const Pair& limits,
-                                 Address decided, uint64_t most_decided, const std::string& path,
-                                 const DeviceStream& stream) {
+// Pairs put aside, how many there is room for, how many were found.
+using Aside = std::tuple<Address, uint64_t, Address>;
+
+ScreenedRadius screened_radius_of(const Sets& sets, const Measure& measure,
+                                  const PackedSets& packed, bool exact, const Pair& findings,
+                                  bool exclude_self, bool closed, bool wide_distances,
+                                  const Counts& by_query_radii, const Counts& by_reference_radii,
+                                  const Pair& limits, const Aside& aside) {
     const auto& [queries, references, scales] = sets;
     const auto& [rows, cols, firsts] = packed;
     ScreenedRadius search{};
@@ -183,24 +185,75 @@ void bind_screened_radius_counts(const Sets& sets, const Measure& measure, const
     search.by_reference_radii = counts_of(by_reference_radii);
     search.row_limits = at<RadiusLimits>(limits.first);
     search.col_limits = at<RadiusLimits>(limits.second);
-    search.decided = at<unsigned long long>(decided);
-    search.most_decided = most_decided;
-    screened_radius_counts(search, path_of(path), cuda_stream(stream));
+    search.pairs = at<uint32_t>(std::get<0>(aside));
+    search.room = std::get<1>(aside);
+    search.found = at<unsigned long long>(std::get<2>(aside));
+    return search;
+}
+
+void bind_screened_radius_sweep(const Sets& sets, const Measure& measure, const PackedSets& packed,
+                                bool exact, const Pair& findings, bool exclude_self, bool closed,
+                                bool wide_distances, const Counts& by_query_radii,
+                                const Counts& by_reference_radii, const Pair& limits,
+                                const Aside& aside, bool listed, const std::string& path,
+                                const DeviceStream& stream) {
+    const ScreenedRadius search =
+        screened_radius_of(sets, measure, packed, exact, findings, exclude_self, closed,
+                           wide_distances, by_query_radii, by_reference_radii, limits, aside);
+    screened_radius_sweep(search, listed, path_of(path), cuda_stream(stream));
+}
+
+void bind_screened_radius_decision(const Sets& sets, const Measure& measure,
+                                   const PackedSets& packed, bool exact, const Pair& findings,
+                                   bool exclude_self, bool closed, bool wide_distances,
+                                   const Counts& by_query_radii, const Counts& by_reference_radii,
+                                   const Pair& limits, const Aside& aside, Address values,
+                                   const DeviceStream& stream) {
+    const ScreenedRadius search =
+        screened_radius_of(sets, measure, packed, exact, findings, exclude_self, closed,
+                           wide_distances, by_query_radii, by_reference_radii, limits, aside);
+    screened_radius_decision(search, at<double>(values), cuda_stream(stream));
+}
+
+// Where the rows begin, where they are filled next, indices and ordered values.
+using Filled = std::tuple<Address, Address, Address, Address>;
+
+RadiusRows rows_of(const Filled& filled) {
+    const auto& [indptr, next, indices, values] = filled;
+    return {at<const int64_t>(indptr), at<int64_t>(next), at<int64_t>(indices), at<double>(values)};
+}
+
+// The pairs of a launch: where its rows and columns begin, how many columns there are.
+using Listed = std::tuple<Address, Address, int64_t, int64_t, int64_t, int64_t>;
+
+void bind_screened_radius_placement(const Listed& listed, const Filled& filled,
+                                    const DeviceStream& stream) {
+    const auto& [pairs, values, count, first_query, first_reference, references] = listed;
+    const ListedPairs list = {
+        at<const uint32_t>(pairs), at<const double>(values),         count, first_query,
+        first_reference,           static_cast<uint32_t>(references)};
+    screened_radius_placement(list, rows_of(filled), cuda_stream(stream));
 }
 
 void bind_radius_neighbors(const Sets& sets, const Measure& measure, const Range& rows,
                            bool exclude_self, bool closed, bool wide_distances, bool negated,
-                           Address radii, Address indptr, Address next, Address indices,
-                           Address values, Address distances, const DeviceStream& stream) {
+                           Address radii, const Filled& filled, const DeviceStream& stream) {
     const Within within =
         within_of(sets, measure, rows, exclude_self, closed, wide_distances, negated);
-    const RadiusRows found = {at<const int64_t>(indptr), at<int64_t>(next), at<int64_t>(indices),
-                              at<double>(values)};
-    const cudaStream_t queue = cuda_stream(stream);
+    radius_neighbors(within, at<const double>(radii), rows_of(filled), cuda_stream(stream));
+}
+
+void bind_sort_radius_rows(const Sets& sets, const Measure& measure, const Range& rows,
+                           const Filled& filled, bool wide_distances, Address distances,
+                           const DeviceStream& stream) {
+    const auto sort = [&](auto* out) {
+        sort_radius_rows(metric_of(measure, sets), rows.first, rows.second - rows.first,
+                         rows_of(filled), out, cuda_stream(stream));
+    };
     if (wide_distances) {
-        radius_neighbors(within, at<const double>(radii), found, at<double>(distances), queue);
+        sort(at<double>(distances));
     } else {
-        radius_neighbors(within, at<const double>(radii), found, at<float>(distances), queue);
+        sort(at<float>(distances));
     }
 }
 
@@ -330,15 +383,22 @@ void bind_neighbors(py::module_& m) {
           arg("negated") = false, arg("by_query_radii"), arg("by_reference_radii"), arg("stream"),
           Released());
     m.attr("radius_limits_bytes") = sizeof(RadiusLimits);
-    m.def("screened_radius_counts", bind_screened_radius_counts, py::kw_only(), arg("sets"),
+    m.def("screened_radius_sweep", bind_screened_radius_sweep, py::kw_only(), arg("sets"),
           arg("measure"), arg("packed"), arg("exact"), arg("findings"), arg("exclude_self"),
           arg("closed"), arg("wide_distances"), arg("by_query_radii"), arg("by_reference_radii"),
-          arg("limits"), arg("decided"), arg("most_decided"), arg("path"), arg("stream"),
-          Released());
+          arg("limits"), arg("aside"), arg("listed"), arg("path"), arg("stream"), Released());
+    m.def("screened_radius_decision", bind_screened_radius_decision, py::kw_only(), arg("sets"),
+          arg("measure"), arg("packed"), arg("exact"), arg("findings"), arg("exclude_self"),
+          arg("closed"), arg("wide_distances"), arg("by_query_radii"), arg("by_reference_radii"),
+          arg("limits"), arg("aside"), arg("values") = 0, arg("stream"), Released());
+    m.def("screened_radius_placement", bind_screened_radius_placement, py::kw_only(), arg("listed"),
+          arg("filled"), arg("stream"), Released());
     m.def("radius_neighbors", bind_radius_neighbors, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("closed"), arg("wide_distances"),
-          arg("negated") = false, arg("radii"), arg("indptr"), arg("next"), arg("indices"),
-          arg("values"), arg("distances"), arg("stream"), Released());
+          arg("negated") = false, arg("radii"), arg("filled"), arg("stream"), Released());
+    m.def("sort_radius_rows", bind_sort_radius_rows, py::kw_only(), arg("sets"), arg("measure"),
+          arg("rows"), arg("filled"), arg("wide_distances"), arg("distances"), arg("stream"),
+          Released());
     m.def("pairwise_distances", bind_pairwise_distances, py::kw_only(), arg("sets"), arg("measure"),
           arg("rows"), arg("exclude_self"), arg("wide_distances"), arg("distances"), arg("stream"),
           Released());

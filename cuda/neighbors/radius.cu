@@ -107,9 +107,9 @@ __global__ void __launch_bounds__(block_threads, 2)
 // first: what would lie beyond the end of the row, where later ones belong, never moves.
 template <class D>
 __global__ void __launch_bounds__(block_threads)
-    radius_neighbors_sort(const __grid_constant__ Within within,
+    radius_neighbors_sort(const __grid_constant__ Metric metric, int64_t first,
                           const __grid_constant__ RadiusRows rows, D* distances) {
-    const int64_t row = within.sweep.first_row + blockIdx.x;
+    const int64_t row = first + blockIdx.x;
     const int64_t begin = rows.indptr[row], length = rows.indptr[row + 1] - begin;
     double* values = rows.values + begin;
     int64_t* indices = rows.indices + begin;
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(block_threads)
         for (int64_t half = sorted / 2; half > 0; half /= 2) exchange(half, half);
     }
     for (int64_t c = threadIdx.x; c < length; c += block_threads) {
-        distances[begin + c] = static_cast<D>(distance_of(within.metric, values[c]));
+        distances[begin + c] = static_cast<D>(distance_of(metric, values[c]));
     }
 }
 
@@ -146,21 +146,24 @@ void radius_counts(const Within& within, const RadiusCounts& by_query_radii,
     });
 }
 
-template <class D>
 void radius_neighbors(const Within& within, const double* radii, const RadiusRows& rows,
-                      D* distances, cudaStream_t stream) {
+                      cudaStream_t stream) {
     with_pairs(within.metric.id, [&]<class Pairs>() {
         launch("radius neighbors sweep", radius_neighbors_sweep<Pairs>, grid_of(within.sweep),
                block_threads, stream, within, radii, rows);
     });
-    launch("radius neighbors sort", radius_neighbors_sort<D>,
-           static_cast<unsigned>(within.sweep.rows), block_threads, stream, within, rows,
-           distances);
 }
 
-template void radius_neighbors(const Within&, const double*, const RadiusRows&, float*,
+template <class D>
+void sort_radius_rows(const Metric& metric, int64_t first, int64_t count, const RadiusRows& rows,
+                      D* distances, cudaStream_t stream) {
+    launch("radius neighbors sort", radius_neighbors_sort<D>, static_cast<unsigned>(count),
+           block_threads, stream, metric, first, rows, distances);
+}
+
+template void sort_radius_rows(const Metric&, int64_t, int64_t, const RadiusRows&, float*,
                                cudaStream_t);
-template void radius_neighbors(const Within&, const double*, const RadiusRows&, double*,
+template void sort_radius_rows(const Metric&, int64_t, int64_t, const RadiusRows&, double*,
                                cudaStream_t);
 
 }  // namespace pairtile::gpu

@@ -51,10 +51,13 @@ constexpr int64_t radius_least_width = 256;
 void radius_counts(const Within& within, const RadiusCounts& by_query_radii,
                    const RadiusCounts& by_reference_radii, cudaStream_t stream);
 
-// Fills the rows of the sweep with what lies within the radii of the queries, in the order of
-// (value, index), and writes the distances as D.
-template <class D>
+// Fills the rows of the sweep with what lies within the radii of the queries, in any order.
 void radius_neighbors(const Within& within, const double* radii, const RadiusRows& rows,
+                      cudaStream_t stream);
+
+// Puts `count` filled rows into the order of (value, index), and writes the distances as D.
+template <class D>
+void sort_radius_rows(const Metric& metric, int64_t first, int64_t count, const RadiusRows& rows,
                       D* distances, cudaStream_t stream);
 
 }  // namespace pairtile::gpu

@@ -1,5 +1,7 @@
 #include "neighbors/screened_radius.hpp"
 
+#include <cuda_bf16.h>
+
 #include "engine/tensor_sweep.cuh"
 #include "neighbors/canonical_pair.cuh"
 #include "neighbors/screen_bound.cuh"
@@ -63,20 +65,23 @@ __global__ void __launch_bounds__(block_threads)
 
 // --- The sweep -----------------------------------------------------------------------------------
 
-__device__ void add(int64_t* counts, int64_t i, int64_t more) {
-    atomicAdd(reinterpret_cast<unsigned long long*>(counts + i),
-              static_cast<unsigned long long>(more));
+// Returns what was counted before.
+__device__ int64_t add(int64_t* counts, int64_t i, int64_t more) {
+    return static_cast<int64_t>(atomicAdd(reinterpret_cast<unsigned long long*>(counts + i),
+                                          static_cast<unsigned long long>(more)));
 }
 
-enum class Radii { of_queries, of_references, of_both };
+// Whose radii, and whether pairs are listed in place of being counted.
+enum class Balls { of_queries, of_references, of_both, of_queries_listed };
 
 // For the radii of queries a row compares x̂·ŷ − ½‖ŷ‖² with its limits, for those of references a
 // column compares x̂·ŷ − ½‖x̂‖².
-template <Radii radii>
+template <Balls balls>
 struct InsideBalls {
     using Params = ScreenedRadius;
-    static constexpr bool of_queries = radii != Radii::of_references;
-    static constexpr bool of_references = radii != Radii::of_queries;
+    static constexpr bool listed = balls == Balls::of_queries_listed;
+    static constexpr bool of_queries = balls != Balls::of_references;
+    static constexpr bool of_references = balls == Balls::of_references || balls == Balls::of_both;
     static constexpr int groups = tile_columns / 8;
     static constexpr int column_pairs = tile_columns / 2;
 
@@ -123,8 +128,8 @@ struct InsideBalls {
           own(memory.columns[threadIdx.x / 32 % warps_of_rows]),
           row_a(row_a),
           row_b(row_b),
-          counts_columns((of_queries && search.by_query_radii.of_references) ||
-                         (of_references && search.by_reference_radii.of_references)) {
+          counts_columns(!listed && ((of_queries && search.by_query_radii.of_references) ||
+                                     (of_references && search.by_reference_radii.of_references))) {
         const int lane = lane_of_thread();
         const int row = lane < strip_rows ? row_a + lane : row_b + lane - strip_rows;
         if constexpr (of_queries) {
@@ -166,7 +171,7 @@ struct InsideBalls {
         const int itself_upper = meets ? static_cast<int>(before) : -16;
         const int itself_lower = itself_upper + 8;
         Counts counts;
-        uint64_t undecided = 0;
+        uint64_t aside = 0;
         constexpr int together = 4;
 #pragma unroll
         for (int first = 0; first < groups; first += together) {
@@ -219,8 +224,8 @@ struct InsideBalls {
                         of_references && in_column > (right ? compared.w : compared.z);
                     if (8 * g + e % 2 == (is_lower ? itself_lower : itself_upper)) continue;
                     // inside implies maybe
-                    if (in_own != maybe_own || in_others != maybe_others) {
-                        undecided |= uint64_t{1} << (4 * g + e);
+                    if (listed ? maybe_own : in_own != maybe_own || in_others != maybe_others) {
+                        aside |= uint64_t{1} << (4 * g + e);
                         continue;
                     }
                     counts.add(is_lower, in_own, in_others);
@@ -235,7 +240,8 @@ struct InsideBalls {
                 }
             }
         }
-        if (__any_sync(every_lane, undecided != 0)) decide(undecided, row, tile, counts);
+        if (__any_sync(every_lane, aside != 0)) set_aside(aside, row, tile);
+        if constexpr (listed) return;
         if (row == row_a) {
             of_a.add(counts);
         } else {
@@ -246,8 +252,10 @@ struct InsideBalls {
     __device__ void finish() {
         __syncwarp();
         if (counts_columns && tile_before >= 0) add_columns(tile_before);
-        add_rows(of_a, row_a);
-        add_rows(of_b, row_b);
+        if constexpr (!listed) {
+            add_rows(of_a, row_a);
+            add_rows(of_b, row_b);
+        }
     }
 
   private:
@@ -314,65 +322,100 @@ struct InsideBalls {
         }
     }
 
-    // Pairs the screen cannot tell, four at a time, each from another lane: by eight lanes each.
-    __device__ __forceinline__ void decide(uint64_t undecided, int row, int tile, Counts& counts) {
-        const int lane = lane_of_thread(), quarter = lane / 8;
-        const auto more = static_cast<unsigned>(__popcll(static_cast<int64_t>(undecided)));
-        const unsigned all = __reduce_add_sync(every_lane, more);
-        unsigned long long before = 0;
-        if (lane == 0) before = atomicAdd(search.decided, static_cast<unsigned long long>(all));
-        before = __shfl_sync(every_lane, before, 0);
-        if (before + all > search.most_decided) return;
-        __syncwarp();  // the counts of columns so far are written
-        for (unsigned who = __ballot_sync(every_lane, undecided != 0); who != 0;
-             who = __ballot_sync(every_lane, undecided != 0)) {
-            unsigned left = who;
-            for (int skipped = 0; skipped < quarter; ++skipped) left &= left - 1;
-            // with fewer than four, some are computed twice
-            const int owner = __ffs(static_cast<int>(left != 0 ? left : who)) - 1;
-            const int first = __ffsll(static_cast<int64_t>(undecided)) - 1;
-            const int bit = __shfl_sync(every_lane, first, owner);
-            const int g = bit / 4, e = bit % 4;
-            const int64_t i = search.first_query + packed_row(row + owner / 4 + (e < 2 ? 0 : 8));
-            const int64_t j = first_column(tile) + 8 * g + 2 * (owner % 4) + e % 2;
-            const double distance = reported_of(search.metric, canonical(i, j));
-            unsigned found = 0;
-            if constexpr (of_queries) {
-                found |= search.ball.holds(distance, search.by_query_radii.radii[i]) ? 1u : 0u;
-            }
-            if constexpr (of_references) {
-                found |= search.ball.holds(distance, search.by_reference_radii.radii[j]) ? 2u : 0u;
-            }
-            const int turn = __popc(who & ((1u << lane) - 1));
-            found = __shfl_sync(every_lane, found, min(turn, 3) * 8);
-            if (undecided == 0 || turn > 3) continue;
-            undecided &= undecided - 1;
-            const bool in_own = (found & 1) != 0, in_others = (found & 2) != 0;
-            counts.add(first % 4 >= 2, in_own, in_others);
-            if (counts_columns && found != 0) {
-                atomicAdd(&own.counts[4 * (first / 4) + lane % 4],
-                          in_columns(first % 2 != 0, in_own, in_others));
+    // Numbers the pairs of these bits, and puts them where the lanes count that they come.
+    __device__ __forceinline__ void set_aside(uint64_t pairs, int row, int tile) {
+        const int lane = lane_of_thread();
+        const int own_pairs = __popcll(static_cast<int64_t>(pairs));
+        int up_to = own_pairs;
+#pragma unroll
+        for (int from = 1; from < 32; from *= 2) {
+            const int more = __shfl_up_sync(every_lane, up_to, from);
+            if (lane >= from) up_to += more;
+        }
+        unsigned long long place = 0;
+        if (lane == 31) place = atomicAdd(search.found, static_cast<unsigned long long>(up_to));
+        place = __shfl_sync(every_lane, place, 31) + up_to - own_pairs;
+        const auto width = static_cast<uint32_t>(search.sweep.cols.rows);
+        const uint32_t first = static_cast<uint32_t>(packed_row(row + lane / 4)) * width +
+                               tile * tile_columns + 2 * (lane % 4);
+        for (; pairs != 0; pairs &= pairs - 1, ++place) {
+            const int bit = __ffsll(static_cast<int64_t>(pairs)) - 1, g = bit / 4, e = bit % 4;
+            if (place < search.room) {
+                search.pairs[place] = first + 8 * g + e % 2 + (e < 2 ? 0 : 8 * width);
             }
         }
-        __syncwarp();
-    }
-
-    __device__ __forceinline__ double canonical(int64_t i, int64_t j) const {
-        const Array &x = search.queries, &y = search.references;
-        const auto value = [&](const auto& of_query, const auto& of_reference) {
-            return canonical_by_eight<4>(search.metric, x.cols, of_query, of_reference);
-        };
-        if (search.metric == MetricId::cosine) {
-            return value(NormalisedRow(x, search.query_scales, i),
-                         NormalisedRow(y, search.reference_scales, j));
-        }
-        const auto dense = [](const Array& array) {
-            return array.dtype == Dtype::float32 && array.col_stride == 4;
-        };
-        if (dense(x) && dense(y)) return value(DenseRow<float>(x, i), DenseRow<float>(y, j));
-        return value(AnyRow(x, i), AnyRow(y, j));
     }
 };
+
+// --- The decision --------------------------------------------------------------------------------
+
+__device__ double canonical(const ScreenedRadius& search, int64_t i, int64_t j) {
+    const Array &x = search.queries, &y = search.references;
+    if (search.metric == MetricId::cosine) {
+        return canonical_by_eight<1>(search.metric, x.cols,
+                                     NormalisedRow(x, search.query_scales, i),
+                                     NormalisedRow(y, search.reference_scales, j));
+    }
+    const auto dense = [&](const auto& of_query, const auto& of_reference) {
+        return canonical_by_eight<4>(search.metric, x.cols, of_query, of_reference);
+    };
+    const auto both_dense = [&](Dtype dtype, int64_t bytes) {
+        return x.dtype == dtype && y.dtype == dtype && x.col_stride == bytes &&
+               y.col_stride == bytes;
+    };
+    if (both_dense(Dtype::float32, 4)) return dense(DenseRow<float>(x, i), DenseRow<float>(y, j));
+    if (both_dense(Dtype::float64, 8)) return dense(DenseRow<double>(x, i), DenseRow<double>(y, j));
+    if (both_dense(Dtype::bfloat16, 2)) {
+        return dense(DenseRow<__nv_bfloat16>(x, i), DenseRow<__nv_bfloat16>(y, j));
+    }
+    return canonical_by_eight<1>(search.metric, x.cols, AnyRow(x, i), AnyRow(y, j));
+}
+
+// Eight lanes per pair. Counted by query, and by reference, or, with `values`, listed: the value of
+// what is outside becomes NaN.
+__global__ void __launch_bounds__(block_threads, 2)
+    radius_decision(const __grid_constant__ ScreenedRadius search, double* values) {
+    if (*search.found > search.room) return;
+    const auto pairs = static_cast<int64_t>(*search.found);
+    const auto columns = static_cast<uint32_t>(search.sweep.cols.rows);
+    const int64_t warps = int64_t{gridDim.x} * (block_threads / 32);
+    const int64_t warp = int64_t{blockIdx.x} * (block_threads / 32) + threadIdx.x / 32;
+    for (int64_t first = 4 * warp; first < pairs; first += 4 * warps) {
+        const int64_t mine = first + lane_of_thread() / 8, at = mine < pairs ? mine : pairs - 1;
+        const uint32_t pair = search.pairs[at];
+        const int64_t i = search.first_query + pair / columns;
+        const int64_t j = search.first_reference + pair % columns;
+        const double value = canonical(search, i, j);
+        if (lane_of_thread() % 8 != 0 || mine >= pairs) continue;
+        const double distance = reported_of(search.metric, value);
+        const auto count = [&](const RadiusCounts& counts, bool inside) {
+            if (inside && counts.of_queries) add(counts.of_queries, i, 1);
+            if (inside && counts.of_references) add(counts.of_references, j, 1);
+            return inside;
+        };
+        if (const double* radii = search.by_query_radii.radii) {
+            const bool inside = count(search.by_query_radii, search.ball.holds(distance, radii[i]));
+            if (values) values[at] = inside ? value : NAN;
+        }
+        if (const double* radii = search.by_reference_radii.radii) {
+            count(search.by_reference_radii, search.ball.holds(distance, radii[j]));
+        }
+    }
+}
+
+// A thread per listed pair.
+__global__ void __launch_bounds__(block_threads)
+    radius_placement(const __grid_constant__ ListedPairs listed,
+                     const __grid_constant__ RadiusRows rows) {
+    const int64_t at = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+    if (at >= listed.count) return;
+    const double value = listed.values[at];
+    if (value != value) return;
+    const uint32_t pair = listed.pairs[at];
+    const int64_t place = add(rows.next, listed.first_query + pair / listed.columns, 1);
+    rows.indices[place] = listed.first_reference + pair % listed.columns;
+    rows.values[place] = value;
+}
 
 }  // namespace
 
@@ -383,7 +426,8 @@ int64_t screened_radius_segments(int64_t rows, int64_t references) {
     return std::max<int64_t>(1, std::min(wanted, tiles / 8));
 }
 
-void screened_radius_counts(const ScreenedRadius& search, TensorPath path, cudaStream_t stream) {
+void screened_radius_sweep(const ScreenedRadius& search, bool listed, TensorPath path,
+                           cudaStream_t stream) {
     const char* name = "screened radius sweep";
     const auto limits = [&](const Panels& panels, const double* radii,
                             const PackFindings* of_others, RadiusLimits* out) {
@@ -401,13 +445,30 @@ void screened_radius_counts(const ScreenedRadius& search, TensorPath path, cudaS
         limits(search.sweep.cols, of_references + search.first_reference, search.of_rows,
                search.col_limits);
     }
-    if (of_queries && of_references) {
-        run_tensor<InsideBalls<Radii::of_both>>(name, path, search.sweep, search, stream);
+    const auto run = [&]<Balls balls>() {
+        run_tensor<InsideBalls<balls>>(name, path, search.sweep, search, stream);
+    };
+    if (listed) {
+        run.template operator()<Balls::of_queries_listed>();
+    } else if (of_queries && of_references) {
+        run.template operator()<Balls::of_both>();
     } else if (of_queries) {
-        run_tensor<InsideBalls<Radii::of_queries>>(name, path, search.sweep, search, stream);
-    } else if (of_references) {
-        run_tensor<InsideBalls<Radii::of_references>>(name, path, search.sweep, search, stream);
+        run.template operator()<Balls::of_queries>();
+    } else {
+        run.template operator()<Balls::of_references>();
     }
+}
+
+void screened_radius_decision(const ScreenedRadius& search, double* values, cudaStream_t stream) {
+    const int64_t wanted = divided_up(static_cast<int64_t>(search.room), block_threads / 8);
+    const auto blocks = static_cast<unsigned>(std::min<int64_t>(wanted, 8 * multiprocessors()));
+    launch("radius decision", radius_decision, blocks, block_threads, stream, search, values);
+}
+
+void screened_radius_placement(const ListedPairs& listed, const RadiusRows& rows,
+                               cudaStream_t stream) {
+    const auto blocks = static_cast<unsigned>(divided_up(listed.count, block_threads));
+    launch("radius placement", radius_placement, blocks, block_threads, stream, listed, rows);
 }
 
 }  // namespace pairtile::gpu

@@ -24,6 +24,8 @@ _Sets = tuple[_View, _View, _Pair]
 _Measure = tuple[str, float, int, int, int, int]
 _Kernel = tuple[float, str, Sequence[float]]
 _Counts = tuple[int, int, int]  # radii, counts per query, counts per reference
+_Aside = tuple[int, int, int]  # pairs, how many there is room for, how many were found
+_Filled = tuple[int, int, int, int]  # indptr, where rows are filled next, indices, values
 _Table = tuple[int, bool, int, int]
 # rows of both sets, features, slices; float64, rows beside the keys, weights, gradients; bytes of
 # each row along each line, and of all
@@ -141,10 +143,16 @@ def radius_neighbors(
     wide_distances: bool,
     negated: bool = False,
     radii: int,
-    indptr: int,
-    next: int,
-    indices: int,
-    values: int,
+    filled: _Filled,
+    stream: _DeviceStream,
+) -> None: ...
+def sort_radius_rows(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    rows: _Range,
+    filled: _Filled,
+    wide_distances: bool,
     distances: int,
     stream: _DeviceStream,
 ) -> None: ...
@@ -815,7 +823,7 @@ def screened_decision(
     indices: int,
     stream: _DeviceStream,
 ) -> None: ...
-def screened_radius_counts(
+def screened_radius_sweep(
     *,
     sets: _Sets,
     measure: _Measure,
@@ -828,10 +836,30 @@ def screened_radius_counts(
     by_query_radii: _Counts,
     by_reference_radii: _Counts,
     limits: _Pair,
-    decided: int,
-    most_decided: int,
+    aside: _Aside,
+    listed: bool,
     path: str,
     stream: _DeviceStream,
+) -> None: ...
+def screened_radius_decision(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    packed: tuple[_Packed, _Packed, _Range],
+    exact: bool,
+    findings: _Pair,
+    exclude_self: bool,
+    closed: bool,
+    wide_distances: bool,
+    by_query_radii: _Counts,
+    by_reference_radii: _Counts,
+    limits: _Pair,
+    aside: _Aside,
+    values: int = 0,
+    stream: _DeviceStream,
+) -> None: ...
+def screened_radius_placement(
+    *, listed: tuple[int, int, int, int, int, int], filled: _Filled, stream: _DeviceStream
 ) -> None: ...
 def tensor_serves(kernels: Sequence[_Kernel]) -> bool: ...
 def near_distance(

@@ -1,4 +1,4 @@
-"""Counts within radii by tensor cores, bit for bit those of the canonical distances.
+"""Counts and lists within radii by tensor cores, bit for bit those of the canonical distances.
 
 Both paths run where the device has them, as in test_gpu_tensor.py.
 """
@@ -40,17 +40,21 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 def screened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Of each count, whether it was screened to its end."""
+    """Of each search, whether it was screened to its end."""
     from pairtile._backends.cuda import screened_radius
 
     served: list[bool] = []
-    counts = screened_radius.counts
 
-    def counted(*args: Any, **options: Any) -> bool:
-        served.append(counts(*args, **options))
-        return served[-1]
+    def told(search: Any) -> Any:
+        def searched(*args: Any) -> Any:
+            found = search(*args)
+            served.append(found not in (False, None))
+            return found
 
-    monkeypatch.setattr(screened_radius, "counts", counted)
+        return searched
+
+    for name in ("counts", "lists"):
+        monkeypatch.setattr(screened_radius, name, told(getattr(screened_radius, name)))
     return served
 
 
@@ -83,6 +87,20 @@ def check(gpu: Any, x: Any, y: Any, metric: str, *radii: Any, **options: Any) ->
     return found
 
 
+def check_lists(
+    gpu: Any, x: Any, y: Any, metric: str, radii: Any, own: Any = None, **options: Any
+) -> Any:
+    """`own` are options of the GPU alone."""
+    named = {"queries": x} if y is None else {"queries": x, "reference": y}
+    params = metrics.resolve(metric, None, **named).params
+    options = {"dtype": "float32", "closed": True, "metric_params": params, "workers": 1} | options
+    found = gpu.radius_neighbors(x, y, metric, radii, **options, **(own or {}))
+    same(found, twin.radius_neighbors(x, y, metric, radii, **options))
+    for some, kind in zip(found, (np.int64, np.int64, options["dtype"]), strict=True):
+        assert some.dtype == kind
+    return found
+
+
 def check_all(gpu: Any, rng: Any, x: Any, y: Any, metric: str, dtype: str = "float32") -> None:
     between = distances(x, y, metric, dtype)
     of_x, of_y = radii_at(rng, between), radii_at(rng, between.T)
@@ -109,6 +127,22 @@ def test_counts(gpu: Any, screened: list[bool], metric: str, n: int, m: int, d: 
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("n", "m", "d"), SHAPES)
+def test_lists(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, metric: str, n: int, m: int,
+    d: int,
+) -> None:  # fmt: skip
+    few_undecided(monkeypatch, False)
+    rng = np.random.default_rng([n, m, d])
+    x, y = (rng.normal(size=(rows, d)).astype(np.float32) for rows in (n, m))
+    radii = radii_at(rng, distances(x, y, metric))
+    radii[::7], radii[3::7] = 0, np.inf
+    for closed in (True, False):
+        check_lists(gpu, x, y, metric, radii, closed=closed)
+    assert screened == [True] * 2
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_of_a_set_with_itself(gpu: Any, screened: list[bool], metric: str) -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(300, 33)).astype(np.float32)
@@ -118,7 +152,10 @@ def test_of_a_set_with_itself(gpu: Any, screened: list[bool], metric: str) -> No
         check(gpu, x, None, metric, radii, radii, closed=closed)
         found = check(gpu, x, None, metric, np.zeros(300), None, closed=closed)
         assert found[0].sum() == 40 * closed
-    assert screened == [True] * 4
+        check_lists(gpu, x, None, metric, radii / 2, closed=closed)
+        listed = check_lists(gpu, x, None, metric, np.zeros(300), closed=closed)
+        assert len(listed[1]) == 40 * closed
+    assert screened == [True] * 8
 
 
 def lattice(rng: Any, n: int, d: int) -> Any:
@@ -163,11 +200,13 @@ def test_hostile_data(
     x, y = draw(rng, 40, 20), draw(rng, 500, 20)
     few_undecided(monkeypatch, False)
     check_all(gpu, rng, x, y, metric)
-    assert screened == [True] * 3
+    check_lists(gpu, x, y, metric, radii_at(rng, distances(x, y, metric)))
+    assert screened == [True] * 4
     few_undecided(monkeypatch, True)
     between = distances(y, None, metric)
     radii = radii_at(rng, between)
-    check(gpu, y, None, metric, radii, radii, closed=False)  # whether or not ordinary cores do it
+    check_lists(gpu, y, None, metric, radii, closed=False)  # whether or not ordinary cores do it
+    check(gpu, y, None, metric, radii, radii, closed=False)
     if draw is lattice and metric == "euclidean":
         assert screened[-1]
     if draw is clusters:
@@ -175,7 +214,10 @@ def test_hostile_data(
 
 
 @pytest.mark.parametrize("draw", [lattice, halves])
-def test_ties_at_the_radius(gpu: Any, screened: list[bool], draw: Any) -> None:
+def test_ties_at_the_radius(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, draw: Any
+) -> None:
+    few_undecided(monkeypatch, False)
     rng = np.random.default_rng(2)
     x, y = draw(rng, 70, 6), draw(rng, 300, 6)
     tied = distances(x, y, "euclidean", "float64")[0, 0]
@@ -183,6 +225,7 @@ def test_ties_at_the_radius(gpu: Any, screened: list[bool], draw: Any) -> None:
         for radius in (tied, np.nextafter(tied, 0), np.nextafter(tied, 9)):
             of_x, of_y = np.full(70, radius), np.full(300, radius)
             check(gpu, x, y, "euclidean", of_x, of_y, closed=closed, dtype="float64")
+            check_lists(gpu, x, y, "euclidean", of_x, closed=closed, dtype="float64")
     assert all(screened)
 
 
@@ -199,10 +242,12 @@ def test_every_dtype(gpu: Any, screened: list[bool], metric: str, dtype: str) ->
     for x, y in ((z[:40], z[40:]), (z[:40, ::-2], z[40:, ::-2])):  # any strides
         between = distances(x, y, metric, wide)
         check(gpu, x, y, metric, radii_at(rng, between), radii_at(rng, between.T), dtype=wide)
-    assert screened == [True, True]
+        check_lists(gpu, x, y, metric, radii_at(rng, between) / 2, dtype=wide)
+    assert screened == [True] * 4
 
 
-def test_odd_radii(gpu: Any, screened: list[bool]) -> None:
+def test_odd_radii(gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    few_undecided(monkeypatch, False)
     rng = np.random.default_rng(8)
     x, y = (rng.normal(size=(rows, 12)).astype(np.float32) for rows in (70, 300))
     odd = np.array([-1.0, 0.0, -0.0, np.inf, np.nan, 1e-40, 1e30, 1e300, 5.0, 4.0])
@@ -210,6 +255,7 @@ def test_odd_radii(gpu: Any, screened: list[bool]) -> None:
         check(gpu, x, y, "euclidean", np.tile(odd, 7), np.tile(odd, 30), closed=closed)
         check(gpu, x, y, "sqeuclidean", np.tile(odd, 7), np.tile(odd, 30), closed=closed)
         check(gpu, np.round(x), np.round(y), "euclidean", np.tile(odd, 7), np.tile(odd, 30))
+        check_lists(gpu, x, y, "sqeuclidean", np.tile(odd, 7), closed=closed)
     assert all(screened)
 
 
@@ -226,6 +272,8 @@ def test_rows_beyond_the_screen_are_left_to_canonical_values(
     y[17] = 0
     check(gpu, x, y, "cosine", of_x / 4, of_y / 4)
     assert screened == [False] * 3
+    check_lists(gpu, x, y, "cosine", of_x / 4)
+    assert screened == [False] * 5  # neither lists nor counts
 
 
 def test_numbers_that_vanish_beside_their_centre(
@@ -240,7 +288,8 @@ def test_numbers_that_vanish_beside_their_centre(
     radii = np.full(100, 2e-19)
     found = check(gpu, x, None, "euclidean", radii, None, dtype="float64")
     assert 0 < found[0][::2].sum() < 50 * 49
-    assert screened == [True]
+    check_lists(gpu, x, None, "euclidean", radii, dtype="float64")
+    assert screened == [True, True]
 
 
 @pytest.mark.parametrize("step", [1e-170, 1e-150, 1e-20, 1e-9])
@@ -286,6 +335,56 @@ def test_where_most_are_undecided_ordinary_cores_count(
     found = check(gpu, x, None, "euclidean", np.full(300, 6.0), np.full(300, 6.5))
     assert found[0].sum() > 0
     assert screened == [False]
+    check_lists(gpu, x, None, "euclidean", np.full(300, 6.0))
+    assert screened == [False] * 3
+
+
+def test_lists_longer_than_a_block(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of thousands of neighbours beside empty ones, many of equal distance."""
+    few_undecided(monkeypatch, False)
+    rng = np.random.default_rng(6)
+    y = np.round(rng.normal(size=(10_500, 3)), 1).astype(np.float32)
+    radii = np.array([2.5, -1.0, 0.1, 9.0])
+    indptr, *_ = check_lists(gpu, y[:4] / 2, y, "euclidean", radii)
+    assert indptr[-1] - indptr[-2] == 10_500
+    assert screened == [True]
+
+
+def test_lists_in_batches_of_both_sets(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairtile._backends.cuda import neighbors, panels, screened_radius
+
+    monkeypatch.setattr(panels, "_PANELS", 1 << 16)  # 512 rows
+    monkeypatch.setattr(screened_radius, "_PAIRS", 1)  # 256 queries
+    monkeypatch.setattr(neighbors, "_SORTED", 1)
+    rng = np.random.default_rng(4)
+    x, y = (rng.normal(size=(rows, 9)).astype(np.float32) for rows in (600, 1100))
+    radii = rng.uniform(1, 2.5, size=1100)
+    reports: list[tuple[int, int]] = []
+    told = {"progress": lambda *done: reports.append(done)}
+    check_lists(gpu, x, y, "euclidean", radii[:600], told)
+    check_lists(gpu, y, None, "cosine", radii / 10)
+    assert screened == [True, True]
+    assert len(reports) > 6
+    assert reports == sorted(reports)
+    assert reports[-1] == (1200, 1200)
+
+
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize(("kib", "served"), [(130, False), (200, True), (4000, True)])
+def test_lists_within_a_limit(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, itself: bool, kib: int,
+    served: bool,
+) -> None:  # fmt: skip
+    few_undecided(monkeypatch, False)
+    rng = np.random.default_rng(kib)
+    x, y = (rng.normal(size=(rows, 40)).astype(np.float32) for rows in (600, 900))
+    limit = {"memory_limit": kib << 10}
+    check_lists(gpu, x, None if itself else y, "euclidean", np.full(600, 6.0), limit)
+    assert screened[0] == served
 
 
 def test_public_functions(gpu: Any, screened: list[bool]) -> None:
@@ -303,7 +402,7 @@ def test_public_functions(gpu: Any, screened: list[bool]) -> None:
     between = distances(x, y, "euclidean", "float64")
     assert scores.precision == (between < of_x[:, None]).any(axis=0).mean()
     assert scores.recall == (between < of_y).any(axis=1).mean()
-    assert screened == [True, True]
+    assert len(screened) == 3
 
 
 @given(
@@ -313,3 +412,4 @@ def test_counts_of_any_shape(gpu: Any, seed: int, n: int, m: int, d: int, metric
     rng = np.random.default_rng(seed)
     x, y = (np.round(rng.normal(size=(rows, d)), 1).astype(np.float32) for rows in (n, m))
     check_all(gpu, rng, x, y, metric)
+    check_lists(gpu, x, y, metric, radii_at(rng, distances(x, y, metric)))

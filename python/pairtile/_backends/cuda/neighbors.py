@@ -10,7 +10,7 @@ import numpy as np
 
 from pairtile import _cuda
 from pairtile._backends import choose
-from pairtile._backends.cuda import screened, screened_radius
+from pairtile._backends.cuda import panels, screened, screened_radius
 from pairtile._backends.cuda.memory import (
     Rows,
     address,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Report
 
     Params = dict[str, Any] | None
+
+_SORTED = 1 << 16  # rows that one launch puts in order
 
 
 def first_nonfinite(x: Any, *, workers: int) -> int:
@@ -324,31 +326,47 @@ def inside(
 ) -> tuple[Any, Any, Any, Any]:
     """CSR of the references inside each query's radius: ordered values, and distances."""
     n = join.q.n
-    options = {
+    options: dict[str, Any] = {
         **join.arguments,
         "exclude_self": join.itself,
         "closed": closed,
-        "negated": negated,
         "wide_distances": dtype == "float64",
     }
     indptr = _zeros(n + 1)
-    sides = [(indptr[1:], None), (None, None)]
-    _count(join, [radii, None], sides, closed, dtype, limit, progress, 2 * n, negated=negated)
+    listed = None
+    if screened_radius.serves(join.arguments["measure"][0], join.q, join.r):
+        by_query_radii = address(radii), address(indptr[1:]), 0
+        radii_of_both = {"by_query_radii": by_query_radii, "by_reference_radii": (0, 0, 0)}
+        listed = screened_radius.lists(join, options | radii_of_both, limit, progress, 2 * n)
+    if listed is None:
+        indptr.fill(0)
+        sides = [(indptr[1:], None), (None, None)]
+        _count(join, [radii, None], sides, closed, dtype, limit, progress, 2 * n, negated=negated)
     indptr = cupy.cumsum(indptr)
     total = int(indptr[-1])
     indices = cupy.empty(total, dtype=cupy.int64)
     values = cupy.empty(total, dtype=cupy.float64)
-    distances = cupy.empty(total, dtype=dtype)
     following = indptr.copy()
-    for batch in in_launches(join.batches("radius"), progress, n, 2 * n):
-        _cuda.radius_neighbors(
-            **options,
+    filled = address(indptr), address(following), address(indices), address(values)
+    while listed:
+        listed.pop().place(filled)
+    distances = cupy.empty(total, dtype=dtype)
+    batches = join.batches("radius") if listed is None else list(panels.batches(n, _SORTED))
+    for batch in in_launches(batches, progress, n, 2 * n):
+        if listed is None:
+            _cuda.radius_neighbors(
+                **options,
+                negated=negated,
+                rows=batch,
+                radii=address(radii),
+                filled=filled,
+                stream=current_stream(),
+            )
+        _cuda.sort_radius_rows(
+            **join.arguments,
             rows=batch,
-            radii=address(radii),
-            indptr=address(indptr),
-            next=address(following),
-            indices=address(indices),
-            values=address(values),
+            filled=filled,
+            wide_distances=dtype == "float64",
             distances=address(distances),
             stream=current_stream(),
         )

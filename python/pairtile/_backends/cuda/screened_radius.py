@@ -1,11 +1,12 @@
-"""Counts within radii by tensor cores: screened in bfloat16, decided by canonical values.
+"""Who lies within a radius by tensor cores: screened in bfloat16, decided by canonical values.
 
-Most pairs are on one side of a radius whatever the screen is off by. The others are decided at
-once, from their inputs; where they are many, ordinary cores do all of them sooner.
+Most pairs are on one side of a radius whatever the screen is off by. The others are put aside, and
+decided from their inputs; where they are many, ordinary cores do all of them sooner.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cupy
@@ -16,18 +17,23 @@ from pairtile._backends.cuda.memory import address, current_stream
 from pairtile._backends.cuda.panels import Findings, Packed, batches, padded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pairtile._backends.cuda.memory import Rows
     from pairtile._front.progress import Report
 
 METRICS = ("euclidean", "sqeuclidean", "cosine")
 _WORK = 1 << 41  # pairs times features of one launch
+_PAIRS = 1 << 30  # pairs of one launch
 # The most pairs that are decided by canonical values: one of so many, and a few in any case.
 _SHARE = 16
 _FEW = 4096
+_MOST = _PAIRS // _SHARE  # of one launch
+_PACKED = 1 << 29  # bytes of packed rows of either set within a limit
 
 
 def serves(metric: str, q: Rows, r: Rows) -> bool:
-    """Whether counts are screened at all, as far as shapes tell."""
+    """Whether radii are screened at all, as far as shapes tell."""
     return (
         metric in METRICS
         and r.n < 2**31
@@ -36,29 +42,65 @@ def serves(metric: str, q: Rows, r: Rows) -> bool:
     )
 
 
-def counts(
-    join: Any, arguments: dict[str, Any], limit: int, progress: Report | None, total: int | None
-) -> bool:
-    """Add to the counts; False if a screen does not pay, and then the counts are worthless.
+@dataclass
+class _Launch:
+    """One sweep."""
+
+    arguments: dict[str, Any]
+    origin: tuple[int, int, int]  # its first query, its first reference, how many of those
+    pairs: int
+    done: int  # with those of the launches before
+    left: int | None  # bytes that a limit leaves for what is put aside
+    pairs_aside: Any = None
+    found: Any = None
+
+    def sweep(self, decided: int, bytes_of_pair: int, *, listed: bool) -> int | None:
+        """Put pairs aside, and return how many; None if they are too many.
+
+        `decided` have been in the launches before; one takes so many bytes.
+        """
+        room = min(self.pairs, _MOST, self.done // _SHARE + _FEW - decided)
+        if self.left is not None:
+            room = min(room, self.left // bytes_of_pair)
+        if room <= 0:
+            return None
+        self.pairs_aside = cupy.empty(room, dtype=cupy.uint32)
+        self.found = cupy.zeros(1, dtype=cupy.uint64)
+        self.arguments |= {
+            "aside": (address(self.pairs_aside), room, address(self.found)),
+            "stream": current_stream(),
+        }
+        _cuda.screened_radius_sweep(**self.arguments, listed=listed, path=panels.tensor_path())
+        if not listed:
+            _cuda.screened_radius_decision(**self.arguments)
+        number = int(self.found[0])  # waits, which paces the launches
+        return number if number <= room else None
+
+
+def _launches(join: Any, arguments: dict[str, Any], limit: int) -> Iterator[_Launch | None]:
+    """All sweeps of a call; None at the end where this is none for a screen.
 
     `join` has the two sets and their scales; `arguments` is what launches take besides. Workspace
     is at most `limit` bytes, 0 for what is usual.
     """
     q, r = join.q, join.r
     beside = panels.BESIDE + _cuda.radius_limits_bytes
-    if 0 < limit // 2 < _cuda.rows_together * (panels.row_bytes(q.d, 1) + beside):
-        return False
-    metric = arguments["measure"][0]
-    best = panels.tensor_path()
-    of_queries, of_references = join.scales
+    row = panels.row_bytes(q.d, 1) + beside
+    most = min((limit - limit // 64) // 2, _PACKED)
+    if limit and most < _cuda.rows_together * row:
+        yield None
+        return
+    of_q, of_r = (panels.packable(rows, 1, most, beside) for rows in (q, r))
+    shared = join.itself and len(of_r) == 1
+    left = None
+    if limit:
+        left = limit - row * sum(padded(parts[0][1]) for parts in (of_q, of_r)[shared:])
     centre = None
-    if metric != "cosine":
+    if arguments["measure"][0] != "cosine":
         centre = cupy.empty(q.d, dtype=cupy.float64)
         _cuda.sample_centre(q.view, r.view, address(centre), current_stream())
-    of_q, of_r = (panels.packable(rows, 1, limit // 2, beside) for rows in (q, r))
-    shared = join.itself and len(of_r) == 1
-    decided = cupy.zeros(1, dtype=cupy.uint64)
-    pairs = 0
+    of_queries, of_references = join.scales
+    done = 0
     # set to None before they are made anew, or two would be held at a time
     mine: Any = None
     packed: Any = None
@@ -78,32 +120,85 @@ def counts(
                 x, mine = y, packed
             found = [findings.read() for findings in (x, y)]
             if any(norm < panels.SMALLEST or beyond for norm, _, beyond, _ in found):
-                return False
+                yield None
+                return
             whole = not any(residual or fractions for _, residual, _, fractions in found)
             largest = max(norm for norm, *_ in found)
-            exact = whole and metric != "cosine" and largest**2 <= 2.0**21
+            exact = whole and centre is not None and largest**2 <= 2.0**21
             of_cols = None
             of_cols = cupy.empty(_cuda.radius_limits_bytes * padded(stop - first), cupy.uint8)
-            most = _WORK // ((stop - first) * q.d)
-            for a, b in batches(rows[1] - rows[0], most):
+            m = stop - first
+            for a, b in batches(rows[1] - rows[0], min(_WORK // q.d, _PAIRS) // m):
                 part = rows[0] + a, rows[0] + b
                 of_rows = None
                 of_rows = cupy.empty(_cuda.radius_limits_bytes * padded(b - a), cupy.uint8)
-                pairs += (b - a) * (stop - first)
-                most_decided = pairs // _SHARE + _FEW
-                _cuda.screened_radius_counts(
+                done += (b - a) * m
+                of_launch = {
                     **arguments,
-                    packed=(mine.part(*part), packed.arguments, (part[0], first)),
-                    exact=exact,
-                    findings=(address(x.memory), address(y.memory)),
-                    limits=(address(of_rows), address(of_cols)),
-                    decided=address(decided),
-                    most_decided=most_decided,
-                    path=best,
-                    stream=current_stream(),
-                )
-                if int(decided[0]) > most_decided:  # waits, which paces the launches
-                    return False
-                if progress is not None:
-                    progress(pairs // r.n, total or q.n)
+                    "packed": (mine.part(*part), packed.arguments, (part[0], first)),
+                    "exact": exact,
+                    "findings": (address(x.memory), address(y.memory)),
+                    "limits": (address(of_rows), address(of_cols)),
+                }
+                yield _Launch(of_launch, (part[0], first, m), (b - a) * m, done, left)
+
+
+def counts(
+    join: Any, arguments: dict[str, Any], limit: int, progress: Report | None, total: int | None
+) -> bool:
+    """Add to the counts; False if a screen does not pay, and then the counts are worthless."""
+    decided = 0
+    for launch in _launches(join, arguments, limit):
+        if launch is None:
+            return False
+        aside = launch.sweep(decided, 4, listed=False)
+        if aside is None:
+            return False
+        decided += aside
+        if progress is not None:
+            progress(launch.done // join.r.n, total or join.q.n)
     return True
+
+
+class Listed:
+    """Pairs of one launch with their values, NaN for what is outside after all."""
+
+    def __init__(self, launch: _Launch, number: int) -> None:
+        self._pairs, self._origin = launch.pairs_aside[:number].copy(), launch.origin
+        self._values = cupy.empty(number, dtype=cupy.float64)
+        _cuda.screened_radius_decision(**launch.arguments, values=address(self._values))
+
+    def place(self, filled: tuple[int, int, int, int]) -> None:
+        """Put those inside into their rows."""
+        if len(self._pairs) > 0:
+            _cuda.screened_radius_placement(
+                listed=(
+                    address(self._pairs), address(self._values), len(self._pairs), *self._origin
+                ),
+                filled=filled,
+                stream=current_stream(),
+            )  # fmt: skip
+
+
+def lists(
+    join: Any, arguments: dict[str, Any], limit: int, progress: Report | None, total: int
+) -> list[Listed] | None:
+    """What lies within the radii of queries, which is counted by query.
+
+    None if a screen does not pay, and then the counts are worthless.
+    """
+    found: list[Listed] = []
+    kept = 0
+    for launch in _launches(join, arguments, limit):
+        if launch is None:
+            return None
+        if launch.left is not None:
+            launch.left -= 12 * kept
+        aside = launch.sweep(kept, 16, listed=True)  # numbers, these once more, values
+        if aside is None:
+            return None
+        found.append(Listed(launch, aside))
+        kept += aside
+        if progress is not None:
+            progress(launch.done // join.r.n, total)
+    return found
