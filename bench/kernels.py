@@ -287,6 +287,7 @@ LIMITS = {
     ("pack", "centre_of"): Limit(None, 2),
     ("pack", "pack_rows"): Limit(None),
     ("pack", "pack_together"): Limit(None),
+    ("pack_on_grid", "pack_rows_on_grid"): Limit(None),
     ("frame", "centre_of"): Limit(None),
     ("wide", "along"): Limit(None),
     ("contrastive", "add_products"): Limit(None),

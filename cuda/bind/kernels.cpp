@@ -1,4 +1,7 @@
 // Sums, products and logarithms of kernels.
+#include <array>
+#include <bit>
+
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
 #include "bind/terms.hpp"
@@ -29,21 +32,39 @@ bool bind_tensor_serves(const std::vector<Kernel>& kernels) {
     return tensor_terms(terms.data(), static_cast<int>(terms.size()), &found);
 }
 
-double bind_near_distance(const std::vector<Kernel>& kernels, double x, double y, int64_t d,
-                          int parts, double tolerance) {
+void bind_pack_on_grid(const View& x, int64_t first, Address centre, const Packed& packed,
+                       Address findings, const DeviceStream& stream) {
+    pack_on_grid(array_of(x), first, at<const double>(centre), panels_of(packed),
+                 at<GridFindings>(findings), cuda_stream(stream));
+}
+
+// The numbers of LargestRows in their order.
+using Largest = std::array<double, 2 + 2 * max_parts>;
+static_assert(sizeof(Largest) == sizeof(LargestRows));
+
+LargestRows largest_of(const Largest& numbers) { return std::bit_cast<LargestRows>(numbers); }
+
+double bind_squared_distance_error(const Largest& x, const Largest& y, int64_t d, int products) {
+    return squared_distance_error(largest_of(x), largest_of(y), d, products);
+}
+
+double bind_near_distance(const std::vector<Kernel>& kernels, const Largest& x, const Largest& y,
+                          int64_t d, int products, double tolerance) {
     const std::vector<KernelTerm> terms = terms_of(kernels);
-    return near_distance(terms.data(), static_cast<int>(terms.size()), x, y, d, parts, tolerance);
+    return near_distance(terms.data(), static_cast<int>(terms.size()), largest_of(x), largest_of(y),
+                         d, products, tolerance);
 }
 
 void bind_tensor_row_sums(const std::pair<View, View>& sets, const PackedSets& packed,
-                          const std::vector<Kernel>& kernels, double near, bool triangle,
-                          Address weights, Address states, Address computed_again, Address sums,
-                          const std::string& path, const DeviceStream& stream) {
+                          const std::vector<Kernel>& kernels, int products, double near,
+                          bool triangle, Address weights, Address states, Address computed_again,
+                          Address sums, const std::string& path, const DeviceStream& stream) {
     const auto& [rows, cols, firsts] = packed;
     const std::vector<KernelTerm> terms = terms_of(kernels);
     TensorSummation summation{};
     summation.sweep = tensor_sweep(panels_of(rows), panels_of(cols),
                                    tensor_sums_segments(std::get<3>(rows), std::get<3>(cols)));
+    if (products == 8) summation.sweep.products = eight_products();
     // one set and itself: a tile that lies before its rows has nothing to add
     summation.sweep.triangle = triangle;
     summation.sweep.diagonal = static_cast<int>((firsts.first - firsts.second) / tile_columns);
@@ -233,12 +254,17 @@ void bind_kernels(py::module_& m) {
           arg("wide"), arg("triangle"), arg("reference_weights"), arg("workspace"), arg("sums"),
           arg("stream"), Released());
     m.def("tensor_serves", bind_tensor_serves, arg("kernels"));
+    m.attr("grid_findings_bytes") = sizeof(GridFindings);
+    m.def("pack_on_grid", bind_pack_on_grid, Released());
+    m.def("squared_distance_error", bind_squared_distance_error, arg("x"), arg("y"), arg("d"),
+          arg("products"));
     m.def("near_distance", bind_near_distance, arg("kernels"), arg("x"), arg("y"), arg("d"),
-          arg("parts"), arg("tolerance"));
+          arg("products"), arg("tolerance"));
     m.def("tensor_sums_segments", tensor_sums_segments, arg("rows"), arg("columns"));
     m.def("tensor_row_sums", bind_tensor_row_sums, py::kw_only(), arg("sets"), arg("packed"),
-          arg("kernels"), arg("near"), arg("triangle"), arg("weights"), arg("states"),
-          arg("computed_again"), arg("sums"), arg("path"), arg("stream"), Released());
+          arg("kernels"), arg("products"), arg("near"), arg("triangle"), arg("weights"),
+          arg("states"), arg("computed_again"), arg("sums"), arg("path"), arg("stream"),
+          Released());
     m.def("weighted_total", bind_weighted_total, Released());
     m.def("kernel_log_sums", bind_log_sums, py::kw_only(), arg("sets"), arg("kernel"), arg("rows"),
           arg("exclude_self"), arg("log_weights"), arg("rates"), arg("is_first"), arg("workspace"),

@@ -65,6 +65,23 @@ void sample_centre(const Array& x, const Array& y, double* centre, cudaStream_t 
 void pack(const Array& array, int64_t first, const RowScale* scales, const double* centre,
           const Panels& panels, PackFindings* findings, cudaStream_t stream);
 
+// Each part on a grid of its own, whose steps are this much smaller from part to part: products of
+// two parts are whole numbers of one step, of which a sum loses next to nothing.
+constexpr double grid_of_part = 0x1p-9;
+
+// What packing on a grid learns of all rows, the largest each; bits of floats as above.
+struct GridFindings {
+    uint32_t norm, residual;    // ‖x̂‖ and ‖x − x̂‖
+    uint32_t part[max_parts];   // ‖x_p‖
+    uint32_t steps[max_parts];  // the same in steps of the row's leading part
+    uint32_t beyond;            // 1: some row is not finite or too large
+};
+
+// Two or three parts, the leading one in steps of a power of two: at most 256 for a number and
+// 3,900 for a row. Else as `pack`.
+void pack_on_grid(const Array& array, int64_t first, const double* centre, const Panels& panels,
+                  GridFindings* findings, cudaStream_t stream);
+
 // The transpose of rows [first, stop): the features are the rows of the panels, the rows are their
 // features, zeros from `stop` on. In float32, and without norms, residuals and findings.
 void pack_transposed(const Array& array, int64_t first, int64_t stop, const RowScale* scales,

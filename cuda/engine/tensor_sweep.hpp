@@ -17,12 +17,16 @@ enum class TensorPath : int { none, mma, wgmma };
 // beside large ones.
 struct PartProducts {
     int count;
-    int8_t row_part[6], col_part[6];
+    int8_t row_part[8], col_part[8];
 };
 inline PartProducts products_of(int parts) {
     if (parts == 1) return {1, {0}, {0}};
     if (parts == 2) return {3, {1, 0, 0}, {0, 1, 0}};
     return {6, {2, 1, 0, 1, 0, 0}, {0, 1, 2, 0, 1, 0}};
+}
+// Of three parts, all but the smallest one.
+inline PartProducts eight_products() {
+    return {8, {2, 1, 2, 1, 0, 1, 0, 0}, {1, 2, 0, 1, 2, 0, 1, 0}};
 }
 // Rows of one or two parts, columns of up to three.
 inline PartProducts products_of(int row_parts, int col_parts) {

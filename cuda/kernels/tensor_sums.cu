@@ -247,20 +247,60 @@ bool tensor_terms(const KernelTerm* terms, int count, TensorTerms* out) {
     return count > 0;
 }
 
-// Of norms, and of the sum of two, half a unit each; of products, chains of eight whose sum so far
-// loses half a unit each time, while what the terms lose has either sign and adds up like a random
-// walk; of the parts that are left out, twice 2^-26 with three and 2^-16 with two.
-double squared_distance_error(double x, double y, int64_t d, int parts) {
-    const double chains = std::ceil(static_cast<double>(d) / 8.0) + 1.0;
-    const double products = 0.5 * chains + std::sqrt(3.0 * chains);
-    const double left_out = parts == 3 ? 0x1p-25 : 0x1p-15;
-    return 0x1p-24 * (2.0 * (x * x + y * y) + 2.0 * (products + 1.0) * x * y) +
-           2.0 * left_out * x * y;
+namespace {
+
+constexpr double unit = 0x1p-24;
+
+// What products leave out of x̂·ŷ: those of two smaller parts.
+double left_out(const LargestRows& x, const LargestRows& y, int products) {
+    const double smallest = x.part[2] * y.part[2];
+    return products == 6 ? x.part[1] * y.part[2] + x.part[2] * y.part[1] + smallest : smallest;
 }
 
-double near_distance(const KernelTerm* terms, int count, double x, double y, int64_t d, int parts,
-                     double tolerance) {
-    const double error = squared_distance_error(x, y, d, parts), reach = (x + y) * (x + y);
+// What is lost of a sum that is added up to at most `size`, of products that are whole numbers of
+// one step. While the sum has fewer than 24 bits of those, no product loses any, and what the sum
+// had before is cut off only where it grows to a larger exponent: units that double from one to the
+// next, the last at most 2^-23 of the size. Else tensor_core_error says how much each addition of
+// eight may lose, 11 units of 2^-24 of the largest.
+double lost_of(double size, double steps, double most_steps, double additions) {
+    return unit * size * (1.001 * steps < most_steps ? 4.0 : 11.0 * (additions + 1.0));
+}
+
+}  // namespace
+
+// docs/numerics.md derives it.
+double squared_distance_error(const LargestRows& x, const LargestRows& y, int64_t d, int products) {
+    // of the three orders of products, the smallest first: what they add up to at most, in steps of
+    // the leading parts too
+    const auto order = [](const double* a, const double* b, int of) {
+        double sum = 0.0;
+        for (int p = 0; p <= of; ++p) sum += a[p] * b[of - p];
+        return sum;
+    };
+    const auto additions = std::ceil(static_cast<double>(d) / 8.0);
+    double size = products == 6 ? 0.0 : x.part[1] * y.part[2] + x.part[2] * y.part[1];
+    double steps = products == 6 ? 0.0 : x.steps[1] * y.steps[2] + x.steps[2] * y.steps[1];
+    double most = 0x1p24 * grid_of_part * grid_of_part * grid_of_part, lost = 0.0;
+    if (products > 6) lost += lost_of(size, steps, most, 2.0 * additions);
+    for (int of = 2; of >= 0; --of) {
+        most /= grid_of_part;
+        size += order(x.part, y.part, of);
+        steps += order(x.steps, y.steps, of);
+        lost += lost_of(size, steps, most, (of + 1) * additions);
+    }
+    const double off = x.residual + y.residual, reach = x.norm + y.norm;
+    // of norms half a unit each when they are rounded, multiplied by a rate, and added
+    const double norms = 3.0 * unit * (x.norm * x.norm + y.norm * y.norm);
+    const double error =
+        norms + 2.0 * (lost + left_out(x, y, products)) + (2.0 * reach + off) * off;
+    return error * (1.0 + 0x1p-20);  // and what is left of smaller order
+}
+
+double near_distance(const KernelTerm* terms, int count, const LargestRows& x, const LargestRows& y,
+                     int64_t d, int products, double tolerance) {
+    const double error = squared_distance_error(x, y, d, products);
+    const double reach = (x.norm + y.norm) * (x.norm + y.norm);
+    tolerance -= 0x1p-24;  // a distance and a rate are rounded, which moves values by less
     double near = -1.0;
     for (int t = 0; t < count; ++t) {
         const KernelTerm& term = terms[t];

@@ -1,7 +1,7 @@
-// Sums of kernel values over pairs by tensor cores: rows in three parts of bfloat16, whose six
-// larger products hold what float32 does, squared distances from norms, values in float32, sums in
-// float64. Pairs so near that the error of their squared distance could be seen are computed again
-// in float64.
+// Sums of kernel values over pairs by tensor cores: rows in three parts of bfloat16 on a grid,
+// whose six or eight larger products hold what float32 does, squared distances from norms, values
+// in float32, sums in float64. Pairs so near that the error of their squared distance could be seen
+// are computed again in float64.
 #pragma once
 
 #include "engine/similarity.hpp"
@@ -22,13 +22,18 @@ struct TensorTerms {
 // Whether all terms are such, and then what they are.
 bool tensor_terms(const KernelTerm* terms, int count, TensorTerms* out);
 
-// What a squared distance may be off by where ‖x‖ ≤ x and ‖y‖ ≤ y, for rows of d features in
-// `parts`.
-double squared_distance_error(double x, double y, int64_t d, int parts);
+// The largest of the rows of a set, as packing on a grid found them (GridFindings), as numbers.
+struct LargestRows {
+    double norm, residual, part[max_parts], steps[max_parts];
+};
+
+// What a squared distance of rows in three parts may be off by, of two such sets with d features.
+// `products`: six, or all but the smallest one.
+double squared_distance_error(const LargestRows& x, const LargestRows& y, int64_t d, int products);
 
 // The squared distance below which a pair is computed again; negative: none is.
-double near_distance(const KernelTerm* terms, int count, double x, double y, int64_t d, int parts,
-                     double tolerance);
+double near_distance(const KernelTerm* terms, int count, const LargestRows& x, const LargestRows& y,
+                     int64_t d, int products, double tolerance);
 
 struct TensorSummation {
     TensorSweep sweep;

@@ -83,6 +83,7 @@ screened_most_k: int
 screened_short_k: int
 farthest_bytes: int
 findings_bytes: int
+grid_findings_bytes: int
 candidate_bytes: int
 radius_limits_bytes: int
 rows_together: int
@@ -862,8 +863,25 @@ def screened_radius_placement(
     *, listed: tuple[int, int, int, int, int, int], filled: _Filled, stream: _DeviceStream
 ) -> None: ...
 def tensor_serves(kernels: Sequence[_Kernel]) -> bool: ...
+def pack_on_grid(
+    x: _View,
+    first: int,
+    centre: int,
+    packed: _Packed,
+    findings: int,
+    stream: _DeviceStream,
+    /,
+) -> None: ...
+def squared_distance_error(
+    x: Sequence[float], y: Sequence[float], d: int, products: int
+) -> float: ...
 def near_distance(
-    kernels: Sequence[_Kernel], x: float, y: float, d: int, parts: int, tolerance: float
+    kernels: Sequence[_Kernel],
+    x: Sequence[float],
+    y: Sequence[float],
+    d: int,
+    products: int,
+    tolerance: float,
 ) -> float: ...
 def tensor_sums_segments(rows: int, columns: int) -> int: ...
 def tensor_row_sums(
@@ -871,6 +889,7 @@ def tensor_row_sums(
     sets: tuple[_View, _View],
     packed: tuple[_Packed, _Packed, _Range],
     kernels: Sequence[_Kernel],
+    products: int,
     near: float,
     triangle: bool,
     weights: int,

@@ -37,13 +37,16 @@ _SCREENED = (
     "as on the CPU, all metrics and predicates"
 )
 _COUNTED = (
-    "counts by euclidean, sqeuclidean and cosine, work enough: screened by tensor cores; pairs "
-    "within the bound of a radius, and all others, by canonical values, compared with the radii as "
-    "the distances that would be returned. The same counts and neighbours as on the CPU"
+    "by euclidean, sqeuclidean and cosine, work enough: screened by tensor cores; pairs within the "
+    "bound of a radius, pairs that are listed, and all others, by canonical values, compared with "
+    "the radii as the distances that would be returned. Lists take one sweep, but for those that "
+    "hold more than a sixteenth of the pairs, which ordinary cores compute. The same counts and "
+    "neighbours as on the CPU"
 )
 _SUMS = (
     "sums of Gaussians and of the root (the energy kernel of exponent 1): tensor cores, rows in "
-    "three parts of bfloat16, near pairs again in float64 ([numerics](numerics.md)); other "
+    "three parts of bfloat16, near pairs again in float64 by a proven bound "
+    "([numerics](numerics.md)); other "
     "kernels, and rows too long for the bound: direct differences and values in float32 (float64 "
     'as soon as one input is, with `precision="float64"`, or near float32\'s range); sums in '
     "float64"

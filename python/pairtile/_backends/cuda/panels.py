@@ -77,9 +77,12 @@ class Packed:
         self.arguments = (
             address(self.memory), address(self.norms), address(self.residuals), n, rows.d, parts
         )  # fmt: skip
+        self._pack(rows, scales, centre, findings)
+
+    def _pack(self, rows: Rows, scales: Any, centre: Any, findings: Any) -> None:
         _cuda.pack(
             rows.view,
-            first,
+            self.first,
             address(scales),
             address(centre),
             self.arguments,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import cupy
+import numpy as np
 
 from pairtile import _cuda
 from pairtile._backends.cuda import panels
 from pairtile._backends.cuda.memory import Rows, address, current_stream
-from pairtile._backends.cuda.panels import Findings, Packed
+from pairtile._backends.cuda.panels import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,39 @@ _TOLERANCE = 2e-6  # of the largest kernel value, for what a squared distance ma
 # Of a batch: two blocks for each multiprocessor of a large device, in well below a second.
 _ROWS = 2 * 132 * 256
 _LARGEST_NEAR = 0.25  # share of the largest squared norm below which pairs may be computed again
+_NEAR_OF_SIX = 1 / 16  # likewise where six products are added, and not eight
 _OFTEN = 1e-3  # share of pairs computed again beyond which the other path is faster
+
+
+class _OnGrid(Packed):
+    """Rows whose parts are whole numbers of a step, so that sums of their products lose little."""
+
+    def __init__(self, rows: Rows, first: int, stop: int, centre: Any, parts: int) -> None:
+        self._findings = cupy.zeros(_cuda.grid_findings_bytes // 4, dtype=cupy.uint32)
+        super().__init__(rows, first, stop, None, centre, self._findings, parts)
+
+    def _pack(self, rows: Rows, scales: Any, centre: Any, findings: Any) -> None:
+        del scales
+        _cuda.pack_on_grid(
+            rows.view, self.first, address(centre), self.arguments, address(findings),
+            current_stream(),
+        )  # fmt: skip
+
+    def largest(self) -> tuple[list[float], bool]:
+        """Lengths of the largest rows and of their parts, and whether a row is beyond them."""
+        found = self._findings.get()
+        return found[:-1].view(np.float32).astype(float).tolist(), bool(found[-1])
+
+
+def _near_pairs(
+    terms: Sequence[Term], x: Sequence[float], y: Sequence[float], d: int
+) -> tuple[int, float]:
+    """How many products are added, and below which squared distance pairs are computed again."""
+    for products in (6, 8):
+        near = _cuda.near_distance(terms, x, y, d, products, _TOLERANCE)
+        if near <= _NEAR_OF_SIX * max(x[0], y[0]) ** 2:
+            break
+    return products, near
 
 
 def row_sums(
@@ -60,9 +93,8 @@ def row_sums(
     packed: Any = None
     for first, stop in others:
         packed = None  # or two would be held at a time
-        learnt = Findings()
-        packed = Packed(y, first, stop, None, centre, learnt.memory, parts)
-        largest, _, beyond, _ = learnt.read()
+        packed = _OnGrid(y, first, stop, centre, parts)
+        largest, beyond = packed.largest()
         factors = None
         if weights is not None:
             factors = cupy.zeros(panels.padded(stop - first), dtype=cupy.float32)
@@ -76,22 +108,23 @@ def row_sums(
             if shared:
                 of_rows = packed.part(*batch)
             else:
-                found = Findings()
                 mine = None
-                mine = Packed(x, *batch, None, centre, found.memory, parts)
-                x_largest, _, x_beyond, _ = found.read()
+                mine = _OnGrid(x, *batch, centre, parts)
+                x_largest, x_beyond = mine.largest()
                 of_rows = mine.arguments
-            if beyond or x_beyond or max(largest, x_largest) < panels.SMALLEST:
+            reach = max(largest[0], x_largest[0])
+            if beyond or x_beyond or reach < panels.SMALLEST:
                 return None
-            near = -1.0
+            products, near = 3, -1.0
             if precision != "fast":
-                near = _cuda.near_distance(terms, x_largest, largest, x.d, parts, _TOLERANCE)
-                if near > _LARGEST_NEAR * max(x_largest, largest) ** 2:
+                products, near = _near_pairs(terms, x_largest, largest, x.d)
+                if near > _LARGEST_NEAR * reach**2:
                     return None
 
             sets = {
                 "sets": (x.view, y.view),
                 "kernels": terms,
+                "products": products,
                 "near": near,
                 "triangle": triangle,
                 "weights": address(factors),
