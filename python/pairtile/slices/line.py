@@ -201,7 +201,7 @@ def _gradients(
             factors = np.where(lost, 0.0, distances ** (1 - p) / p)
             for gradient in gradients[:2]:
                 if gradient is not None:
-                    gradient *= validate.like(gradient)(factors)
+                    np.multiply(gradient, validate.like(gradient)(factors), out=gradient)
             for gradient in gradients[2:] if by_mass else []:
                 gradient *= factors[:, None]
     if lost.any():
