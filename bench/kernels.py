@@ -37,7 +37,7 @@ HEADS = (
 
 # Bytes of registers that a kernel may spill on some architecture, by file and kernel; others none.
 SPILLS = {
-    # a choice of metrics at run time, unrolled over 4 x 4 pairs; on 10.0 alone
+    # of chebyshev, whose maximum asks for NaN of either number; on 10.0 alone
     ("neighbors/fidelity", "products_sweep"): 192,
     ("neighbors/fidelity", "ratios_sweep"): 204,
     ("neighbors/knn", "knn_sweep"): 184,
@@ -45,13 +45,13 @@ SPILLS = {
     ("neighbors/quantile", "count_distances_sweep"): 112,
     ("neighbors/radius", "radius_counts_sweep"): 164,
     ("neighbors/radius", "radius_neighbors_sweep"): 128,
-    # tiles of two kernels at once, two blocks a multiprocessor
+    # around the calls that evaluate kernels, once for a tile
     ("kernels/paired", "paired_sweep"): 80,
     # accumulators of a strip fill the registers that a warp group has
     ("losses/contrastive", "mma_sweep"): 184,  # on 10.0 alone
     ("losses/sigmoid_sweep", "wgmma_sweep"): 16,
     ("neighbors/screened_radius", "wgmma_sweep"): 136,
-    # outside of loops over pairs
+    # around calls (division, powers, a metric), outside of loops over features
     ("engine/pack_transposed", "pack_columns"): 12,
     ("kernels/gradient", "gradient_through_normalization_of"): 4,
     ("losses/softmax", "end_losses"): 12,
