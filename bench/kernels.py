@@ -46,7 +46,7 @@ SPILLS = {
     ("neighbors/radius", "radius_counts_sweep"): 164,
     ("neighbors/radius", "radius_neighbors_sweep"): 128,
     # around the calls that evaluate kernels, once for a tile
-    ("kernels/paired", "paired_sweep"): 80,
+    ("kernels/paired", "paired_sweep"): 60,
     # accumulators of a strip fill the registers that a warp group has
     ("losses/contrastive", "mma_sweep"): 184,  # on 10.0 alone
     ("losses/sigmoid_sweep", "wgmma_sweep"): 16,

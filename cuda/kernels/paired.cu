@@ -21,21 +21,21 @@ struct MultiplyPaired {
         double values[pairs_per_thread];
         pairs.values(mixture, 0, mixture.count, values);
         __syncthreads();  // nothing waits any more
+        const auto left = static_cast<int>(min(place.end - first, int64_t{tile_cols}));
+        const int64_t ahead = place.query - first;
 #pragma unroll
         for (int p = 0; p < pairs_per_thread; ++p) {
-            const int64_t j = first + place.column(p);
+            const int column = place.column(p);
             const double h = values[p];
-            factors.tile[place.column(p)][place.row] = j >= place.end || j == place.query ? 0.0
-                                                       : rounding_step > 0.0
-                                                           ? rint(h / rounding_step)
-                                                           : h;
+            factors.tile[column][place.row] = column >= left || column == ahead ? 0.0
+                                              : rounding_step > 0.0 ? rint(h / rounding_step)
+                                                                    : h;
         }
         for (int e = static_cast<int>(threadIdx.x); e < tile_cols * contraction_width;
              e += block_threads) {
             const int j = e / contraction_width, c = e % contraction_width;
             const int64_t column = contraction.first_column + c;
-            factors.columns[j][c] =
-                first + j < place.end ? contraction.columns.element(first + j, column) : 0.0;
+            factors.columns[j][c] = j < left ? contraction.columns.element(first + j, column) : 0.0;
         }
         __syncthreads();
         multiply_add(factors, place, sums, [](double column, int) { return column; });
