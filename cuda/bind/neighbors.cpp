@@ -69,8 +69,9 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
 
 // Of the references: the first segment of a sweep, how many all sweeps have, how many this one has.
 using Segments = std::tuple<int64_t, int64_t, int64_t>;
-// Candidates, how many there are, what a sweep sorts in and what the decision does.
-using CandidatesArguments = std::tuple<Address, Address, Address, Address>;
+// Candidates, how many there are and have room, what a sweep sorts in, and the limits it begins
+// with.
+using CandidatesArguments = std::tuple<Address, Address, int64_t, Address, Address>;
 
 ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const PackedSets& packed,
                            int64_t k, bool exact, const Segments& segments, Address of_references,
@@ -78,7 +79,7 @@ ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const Packe
     const auto& [queries, references, scales] = sets;
     const auto& [rows, cols, firsts] = packed;
     const auto& [first_segment, all_segments, own_segments] = segments;
-    const auto& [candidates, counts, scratch, lists] = workspace;
+    const auto& [candidates, counts, room, scratch, guesses] = workspace;
     ScreenedSearch search{};
     search.sweep = tensor_sweep(panels_of(rows), panels_of(cols), own_segments);
     search.queries = array_of(queries);
@@ -87,7 +88,7 @@ ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const Packe
     search.reference_scales = at<const RowScale>(scales.second);
     search.metric = metric_of(measure, sets);
     search.k = k;
-    search.room = candidate_room(k);
+    search.room = room;
     search.first_query = firsts.first;
     search.first_reference = firsts.second;
     search.of_cols = at<const PackFindings>(of_references);
@@ -97,18 +98,19 @@ ScreenedSearch screened_of(const Sets& sets, const Measure& measure, const Packe
     search.candidates = at<Candidate>(candidates);
     search.counts = at<int>(counts);
     search.scratch = at<double>(scratch);
-    search.lists = at<Neighbor>(lists);
+    search.guesses = at<const float>(guesses);
     return search;
 }
 
 void bind_screened_sweep(const Sets& sets, const Measure& measure, const PackedSets& packed,
                          int64_t k, bool exact, const Segments& segments, Address of_references,
-                         const CandidatesArguments& workspace, bool exclude_self, bool same_group,
-                         const Pair& groups, const Pair& times, const Pair& ticks,
+                         const CandidatesArguments& workspace, Address numbers, bool exclude_self,
+                         bool same_group, const Pair& groups, const Pair& times, const Pair& ticks,
                          Address reference_mask, const std::string& path,
                          const DeviceStream& stream) {
     ScreenedSearch search =
         screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
+    search.numbers = at<const int64_t>(numbers);
     search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
     screened_sweep(search, path_of(path), cuda_stream(stream));
 }
@@ -128,6 +130,41 @@ void bind_screened_decision(const Sets& sets, const Measure& measure, const Pack
     } else {
         screened_decision(search, at<float>(distances), at<int64_t>(indices), queue);
     }
+}
+
+// Two lists for each block: where, how much fits one, how many blocks.
+using ListsArguments = std::tuple<Address, int64_t, int64_t>;
+
+void bind_screened_lists(const Sets& sets, const Measure& measure, const PackedSets& packed,
+                         int64_t k, bool exact, const Segments& segments, Address of_references,
+                         const CandidatesArguments& workspace, const ListsArguments& lists,
+                         bool exclude_self, bool same_group, const Pair& groups, const Pair& times,
+                         const Pair& ticks, Address reference_mask, bool wide_distances,
+                         Address distances, Address indices, const DeviceStream& stream) {
+    ScreenedSearch search =
+        screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
+    search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
+    const auto& [memory, room, blocks] = lists;
+    const ListSpace space = {at<Neighbor>(memory), room, static_cast<int>(blocks)};
+    const cudaStream_t queue = cuda_stream(stream);
+    if (wide_distances) {
+        screened_lists(search, space, at<double>(distances), at<int64_t>(indices), queue);
+    } else {
+        screened_lists(search, space, at<float>(distances), at<int64_t>(indices), queue);
+    }
+}
+
+void bind_guess_limits(const Sets& sets, const Measure& measure, const PackedSets& packed,
+                       int64_t k, bool exact, const Segments& segments, Address of_references,
+                       const CandidatesArguments& workspace, Address numbers, bool exclude_self,
+                       bool same_group, const Pair& groups, const Pair& times, const Pair& ticks,
+                       Address reference_mask, int rank, Address limits,
+                       const DeviceStream& stream) {
+    ScreenedSearch search =
+        screened_of(sets, measure, packed, k, exact, segments, of_references, workspace);
+    search.numbers = at<const int64_t>(numbers);
+    search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
+    guess_limits(search, rank, at<float>(limits), cuda_stream(stream));
 }
 
 Within within_of(const Sets& sets, const Measure& measure, const Range& rows, bool exclude_self,
@@ -363,16 +400,28 @@ void bind_neighbors(py::module_& m) {
           arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"), arg("ticks"),
           arg("reference_mask"), arg("workspace"), arg("limit"), arg("wide_distances"),
           arg("ordered") = false, arg("distances"), arg("indices"), arg("stream"), Released());
-    m.attr("screened_most_k") = screened_most_k;
     m.attr("screened_short_k") = screened_short_k;
     m.attr("candidate_bytes") = sizeof(Candidate);
     m.def("screened_segments", screened_segments, arg("rows"), arg("references"),
           arg("most") = INT64_MAX);
-    m.def("candidate_room", candidate_room, arg("k"));
+    m.def("candidate_room", candidate_room, arg("k"), arg("references"));
+    m.def("list_room", list_room, arg("k"), arg("references"));
+    m.def("multiprocessors", multiprocessors);
     m.def("screened_sweep", bind_screened_sweep, py::kw_only(), arg("sets"), arg("measure"),
           arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
-          arg("workspace"), arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"),
-          arg("ticks"), arg("reference_mask"), arg("path"), arg("stream"), Released());
+          arg("workspace"), arg("numbers"), arg("exclude_self"), arg("same_group"), arg("groups"),
+          arg("times"), arg("ticks"), arg("reference_mask"), arg("path"), arg("stream"),
+          Released());
+    m.def("guess_limits", bind_guess_limits, py::kw_only(), arg("sets"), arg("measure"),
+          arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
+          arg("workspace"), arg("numbers"), arg("exclude_self"), arg("same_group"), arg("groups"),
+          arg("times"), arg("ticks"), arg("reference_mask"), arg("rank"), arg("limits"),
+          arg("stream"), Released());
+    m.def("screened_lists", bind_screened_lists, py::kw_only(), arg("sets"), arg("measure"),
+          arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
+          arg("workspace"), arg("lists"), arg("exclude_self"), arg("same_group"), arg("groups"),
+          arg("times"), arg("ticks"), arg("reference_mask"), arg("wide_distances"),
+          arg("distances"), arg("indices"), arg("stream"), Released());
     m.def("screened_decision", bind_screened_decision, py::kw_only(), arg("sets"), arg("measure"),
           arg("packed"), arg("k"), arg("exact"), arg("segments"), arg("of_references"),
           arg("workspace"), arg("exclude_self"), arg("same_group"), arg("groups"), arg("times"),

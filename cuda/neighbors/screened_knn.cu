@@ -1,48 +1,10 @@
-#include "neighbors/screened_knn.hpp"
-
-#include <cuda_bf16.h>
-
 #include "engine/tensor_sweep.cuh"
-#include "neighbors/canonical_pair.cuh"
-#include "neighbors/screen_bound.cuh"
+#include "neighbors/candidates.cuh"
 
 namespace pairtile::gpu {
 namespace {
 
-// Floats as integers in the same order.
-__device__ uint32_t ordinal(float value) {
-    const uint32_t bits = __float_as_uint(value);
-    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-__device__ float from_ordinal(uint32_t ordinal) {
-    return __uint_as_float(ordinal & 0x80000000u ? ordinal & 0x7fffffffu : ~ordinal);
-}
-
-__device__ RowBound bound_of(const ScreenedSearch& search, int64_t row) {
-    return {search.sweep.rows, row, *search.of_cols, search.metric.id == MetricId::inner_product,
-            search.exact};
-}
-
 // --- Choosing among candidates -------------------------------------------------------------------
-
-// The largest ordinal that at least k keys reach, or one that differs from it below the `digits`
-// first bits in which keys differ; reached(o) is how many reach o, 0 < least <= most those of all
-// keys.
-template <class Reached>
-__device__ uint32_t kth_largest(int k, uint32_t most, uint32_t least, int digits,
-                                const Reached& reached) {
-    most = __reduce_max_sync(every_lane, most);
-    least = __reduce_min_sync(every_lane, least);
-    if (most == least) return most;
-    const int top = 31 - __clz(static_cast<int>(most ^ least));
-    uint32_t found = most >> top >> 1 << top << 1;  // what all have in common
-    for (int bit = top; bit > max(-1, top - digits); --bit) {
-        const uint32_t wanted = found | 1u << bit;
-        if (reached(wanted) >= k) found = wanted;
-    }
-    return max(found, least);
-}
-constexpr int all_digits = 32, rough_digits = 12;
 
 // Candidates in registers, 32 to each of `held`; a key of 0 is none.
 template <int held>
@@ -110,21 +72,6 @@ __device__ int compact(Candidate* candidates, int n, const Passes& passes) {
     return kept;
 }
 
-// --- Canonical values ----------------------------------------------------------------------------
-
-// values[c] = that of candidate c < n; row(j) reads reference j.
-template <int unrolled, class X, class Row>
-__device__ void canonical_values(const ScreenedSearch& search, const X& x, const Row& row,
-                                 const Candidate* candidates, int n, double* values) {
-    for (int first = 0; first < n; first += 4) {
-        const int mine = first + lane_of_thread() / 8, c = min(mine, n - 1);
-        const double value = canonical_by_eight<unrolled>(search.metric.id, search.queries.cols, x,
-                                                          row(int64_t{candidates[c].column}));
-        if (lane_of_thread() % 8 == 0 && mine < n) values[c] = value;
-    }
-    __syncwarp();
-}
-
 // The largest whole number that has fewer than k below it, bit by bit.
 template <class Whole, class Below>
 __device__ Whole kth_least(int k, int bits, const Below& below) {
@@ -178,7 +125,7 @@ struct Screen {
     const int row_a, row_b;
     const int first_tile;
     Candidate* candidates;  // of the first row of the block
-    int stride;             // from row to row
+    int64_t stride;         // from row to row
     float* half_norms;
     float4 coming;  // norms of the next tile, on their way
 
@@ -190,9 +137,13 @@ struct Screen {
           row_b(row_b),
           first_tile(static_cast<int>(blockIdx.y) * sweep.tiles_per_segment),
           candidates(search.candidates + state_of(search, 0) * search.room),
-          stride(search.segments * static_cast<int>(search.room)) {
+          stride(search.segments * search.room) {
         const int row = own_row();
-        memory.limits[row] = packed_row(row) < sweep.rows.rows ? -INFINITY : INFINITY;
+        const bool there = packed_row(row) < sweep.rows.rows;
+        const bool guessed = there && search.guesses != nullptr;
+        memory.limits[row] = guessed ? search.guesses[packed_row(row)]
+                             : there ? -INFINITY
+                                     : INFINITY;
         memory.counts[row] = 0;
         half_norms = memory.half_norms[threadIdx.x / 32 % warps_of_rows];
         fetch(first_tile);
@@ -310,8 +261,8 @@ struct Screen {
         __syncwarp();
     }
 
-    __device__ bool admits(int row, const Candidate& one) const {
-        return search.predicate.admits(search.first_query + packed_row(row), int64_t{one.column});
+    __device__ bool may_be(int row, const Candidate& one) const {
+        return admits(search, packed_row(row), one);
     }
 
     // Raises the limit to what the k-th best allows and drops what lies below; returns what is
@@ -320,7 +271,7 @@ struct Screen {
     __device__ __forceinline__ int tightened(Candidate* list, int row, int count,
                                              const RowBound& bound, float& limit) {
         const HeldCandidates<held> mine(list, count,
-                                        [&](const Candidate& one) { return admits(row, one); });
+                                        [&](const Candidate& one) { return may_be(row, one); });
         const auto k = static_cast<int>(search.k);
         if (mine.reached(1) <= k) return mine.write(list, 1);
         const float kth = mine.kth(k, search.exact ? all_digits : rough_digits);
@@ -330,7 +281,7 @@ struct Screen {
     __device__ int tightened_in_memory(Candidate* list, int row, int count, const RowBound& bound,
                                        float& limit) {
         const auto k = static_cast<int>(search.k);
-        count = compact(list, count, [&](const Candidate& one, int) { return admits(row, one); });
+        count = compact(list, count, [&](const Candidate& one, int) { return may_be(row, one); });
         if (count <= k) return count;
         uint32_t most = 0, least = ~0u;
         for (int i = lane_of_thread(); i < count; i += 32) {
@@ -362,19 +313,18 @@ struct Screen {
         double* values = search.scratch + (block * warps_of_rows + warp) * search.room;
         const int64_t query = search.first_query + packed_row(row);
         const bool normalised = search.metric.id == MetricId::cosine;
+        const auto compute = [&](const auto& x, const auto& row_of) {
+            canonical_values<1>(
+                search, x, row_of, count, [&](int c) { return candidates[c].column; },
+                [&](int c, double value) { values[c] = value; });
+        };
         if (normalised) {
-            const NormalisedRow x(search.queries, search.query_scales, query);
-            canonical_values<1>(
-                search, x,
-                [&](int64_t j) {
-                    return NormalisedRow(search.references, search.reference_scales, j);
-                },
-                candidates, count, values);
+            compute(NormalisedRow(search.queries, search.query_scales, query), [&](int64_t j) {
+                return NormalisedRow(search.references, search.reference_scales, j);
+            });
         } else {
-            const AnyRow x(search.queries, query);
-            canonical_values<1>(
-                search, x, [&](int64_t j) { return AnyRow(search.references, j); }, candidates,
-                count, values);
+            compute(AnyRow(search.queries, query),
+                    [&](int64_t j) { return AnyRow(search.references, j); });
         }
         const Neighbor last = kth_nearest(values, candidates, count, static_cast<int>(search.k));
         count = compact(candidates, count, [&](const Candidate& one, int i) {
@@ -383,204 +333,6 @@ struct Screen {
         return bound.limit_of_canonical(last.value, normalised);
     }
 };
-
-// --- The decision --------------------------------------------------------------------------------
-
-constexpr int rescore_warps = 4;
-constexpr int rescore_chunk = 64;       // candidates confirmed at a time
-constexpr int rescore_features = 1024;  // of a query that waits in shared memory, in float64
-constexpr int rescore_sorted = static_cast<int>(screened_short_k);
-constexpr int rescore_held = rescore_sorted + rescore_chunk;
-
-// Of two that lanes hold the earlier one for the lower lane, the later one for the other.
-__device__ Neighbor one_of_two(const Neighbor& mine, int apart) {
-    const Neighbor other = {__shfl_xor_sync(every_lane, mine.value, apart),
-                            __shfl_xor_sync(every_lane, mine.index, apart)};
-    const bool is_lower = lane_of_thread() < (lane_of_thread() ^ apart);
-    return other.before(mine) == is_lower ? other : mine;
-}
-
-// Puts a list in order by a warp: a network of comparisons in which the first of two never is the
-// later one, so that what is missing to a power of two need not be there. What is less than 32
-// apart is compared in registers.
-__device__ void sort_by_warp(Neighbor* list, int n) {
-    const auto by_lanes = [&](const auto& network) {
-        for (int first = 0; first < n; first += 32) {
-            const int i = first + lane_of_thread();
-            const Neighbor last = {INFINITY, INT64_MAX};
-            const Neighbor one = network(i < n ? list[i] : last);
-            if (i < n) list[i] = one;
-        }
-        __syncwarp();
-    };
-    const auto within = [](Neighbor one, int step) {
-        for (; step > 0; step /= 2) one = one_of_two(one, step);
-        return one;
-    };
-    by_lanes([&](Neighbor one) {
-        for (int run = 2; run <= 32; run *= 2) {
-            one = one_of_two(one, run - 1);  // the mirror image of the other half
-            one = within(one, run / 4);
-        }
-        return one;
-    });
-    for (int run = 64; run / 2 < n; run *= 2) {
-        for (int step = run / 2; step >= 32; step /= 2) {
-            for (int i = lane_of_thread(); i < n; i += 32) {
-                const int at = i & (2 * step - 1);
-                if (at >= step) continue;
-                const int other = step == run / 2 ? i + 2 * (step - at) - 1 : i + step;
-                if (other >= n) continue;
-                const Neighbor first = list[i], second = list[other];
-                if (second.before(first)) list[i] = second, list[other] = first;
-            }
-            __syncwarp();
-        }
-        by_lanes([&](const Neighbor& one) { return within(one, 16); });
-    }
-}
-
-// One warp per query: of the candidates of all segments those that may be among the k nearest,
-// their canonical values, and the k first in the order of (value, index).
-template <class D, bool is_long>
-__global__ void __launch_bounds__(32 * rescore_warps, 4)
-    rescore(const __grid_constant__ ScreenedSearch search, D* distances, int64_t* indices) {
-    __shared__ Neighbor held[rescore_warps][is_long ? 1 : rescore_held];
-    __shared__ Neighbor sorted[rescore_warps][is_long ? 1 : rescore_sorted];
-    __shared__ Candidate chunk[rescore_warps][rescore_chunk];
-    __shared__ double values[rescore_warps][rescore_chunk];
-    const int lane = lane_of_thread(), warp = static_cast<int>(threadIdx.x) / 32;
-    const int64_t row = int64_t{blockIdx.x} * rescore_warps + warp;
-    if (row >= search.sweep.rows.rows) return;
-    const int64_t segments = search.segments;
-    const auto k = static_cast<int>(search.k);
-    Candidate* all = search.candidates + row * segments * search.room;
-    const int* counts = search.counts + row * segments;
-    const int64_t query = search.first_query + row;
-    extern __shared__ double queries[];
-    const int64_t d = search.queries.cols;
-    const bool waits = d <= rescore_features, normalised = search.metric.id == MetricId::cosine;
-    double* x = queries + warp * d;
-    if (waits) {
-        for (int64_t j = lane; j < d; j += 32) {
-            x[j] = normalised ? normalised_element<double>(search.queries,
-                                                           search.query_scales[query], query, j)
-                              : element<double>(search.queries, query, j);
-        }
-        __syncwarp();
-    }
-
-    float limit = -INFINITY;
-    const RowBound bound = bound_of(search, row);
-    // only those that are admitted count
-    int total = 0;
-    uint32_t most = 0, least = ~0u;
-    for (int64_t s = 0; s < segments; ++s) {
-        for (int i = lane; i < counts[s]; i += 32) {
-            Candidate& one = all[s * search.room + i];
-            if (search.predicate.admits(query, int64_t{one.column})) {
-                most = max(most, ordinal(one.value));
-                least = min(least, ordinal(one.value));
-                ++total;
-            } else {
-                one.value = -INFINITY;
-            }
-        }
-    }
-    total = __reduce_add_sync(every_lane, total);
-    if (total > k) {
-        const auto reached = [&](uint32_t wanted) {
-            int mine = 0;
-            for (int64_t s = 0; s < segments; ++s) {
-                for (int i = lane; i < counts[s]; i += 32) {
-                    mine += ordinal(all[s * search.room + i].value) >= wanted;
-                }
-            }
-            return static_cast<int>(__reduce_add_sync(every_lane, mine));
-        };
-        limit =
-            bound.limit_of_screened(from_ordinal(kth_largest(k, most, least, all_digits, reached)));
-    }
-
-    int length = 0, pending = 0;
-    Neighbor* best = is_long ? search.lists + row * search.room : held[warp];
-    const auto merge = [&] {
-        __syncwarp();
-        const auto values_of = [&](const auto& of_query) {
-            const auto with = [&](const auto& read) {
-                canonical_values<8>(search, of_query, read, chunk[warp], pending, values[warp]);
-            };
-            const Array& y = search.references;
-            const int64_t step = y.col_stride;
-            if (normalised) {
-                with([&](int64_t j) { return NormalisedRow(y, search.reference_scales, j); });
-            } else if (y.dtype == Dtype::float32 && step == 4) {
-                with([&](int64_t j) { return DenseRow<float>(y, j); });
-            } else if (y.dtype == Dtype::float64 && step == 8) {
-                with([&](int64_t j) { return DenseRow<double>(y, j); });
-            } else if (y.dtype == Dtype::bfloat16 && step == 2) {
-                with([&](int64_t j) { return DenseRow<__nv_bfloat16>(y, j); });
-            } else {
-                with([&](int64_t j) { return AnyRow(y, j); });
-            }
-        };
-        if (waits) {
-            values_of(x);
-        } else if (normalised) {
-            values_of(NormalisedRow(search.queries, search.query_scales, query));
-        } else {
-            values_of(AnyRow(search.queries, query));
-        }
-        for (int i = lane; i < pending; i += 32) {
-            best[length + i] = {values[warp][i], chunk[warp][i].column};
-        }
-        __syncwarp();
-        const int n = length + pending;
-        if constexpr (is_long) {
-            length = n;
-            if (n > static_cast<int>(search.room) - rescore_chunk) {
-                sort_by_warp(best, n);
-                length = min(n, k);
-            }
-        } else {
-            for (int i = lane; i < n; i += 32) {
-                const Neighbor mine = best[i];
-                int before = 0;
-                for (int other = 0; other < n; ++other) before += best[other].before(mine);
-                if (before < k) sorted[warp][before] = mine;
-            }
-            __syncwarp();
-            length = min(n, k);
-            for (int i = lane; i < length; i += 32) best[i] = sorted[warp][i];
-            __syncwarp();
-        }
-        pending = 0;
-    };
-    for (int64_t s = 0; s < segments; ++s) {
-        const Candidate* mine = all + s * search.room;
-        for (int first = 0; first < counts[s]; first += 32) {
-            const int i = first + lane;
-            const Candidate one = i < counts[s] ? mine[i] : Candidate{};
-            const bool passes = i < counts[s] && one.value > -INFINITY &&
-                                (search.exact ? one.value >= limit : one.value > limit);
-            const unsigned who = __ballot_sync(every_lane, passes);
-            if (pending + __popc(who) > rescore_chunk) merge();
-            if (passes) chunk[warp][pending + __popc(who & ((1u << lane) - 1))] = one;
-            pending += __popc(who);
-        }
-    }
-    if (pending > 0) merge();
-    if constexpr (is_long) {
-        sort_by_warp(best, length);
-        length = min(length, k);
-    }
-    for (int c = lane; c < k; c += 32) {
-        const Neighbor one = c < length ? best[c] : Neighbor{INFINITY, -1};
-        const int64_t at = (search.first_query + row) * k + c;
-        distances[at] = static_cast<D>(reported_of(search.metric.id, one.value));
-        indices[at] = one.index;
-    }
-}
 
 }  // namespace
 
@@ -603,22 +355,5 @@ int64_t screened_segments(int64_t rows, int64_t references, int64_t most) {
 void screened_sweep(const ScreenedSearch& search, TensorPath path, cudaStream_t stream) {
     run_tensor<Screen>("screened knn sweep", path, search.sweep, search, stream);
 }
-
-template <class D>
-void screened_decision(const ScreenedSearch& search, D* distances, int64_t* indices,
-                       cudaStream_t stream) {
-    const auto blocks = static_cast<unsigned>(divided_up(search.sweep.rows.rows, rescore_warps));
-    const int64_t d = search.queries.cols;
-    const size_t shared = d <= rescore_features ? sizeof(double) * rescore_warps * d : 0;
-    const auto decide = search.k > screened_short_k ? rescore<D, true> : rescore<D, false>;
-    check(cudaFuncSetAttribute(decide, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared)),
-          "knn rescore");
-    decide<<<blocks, 32 * rescore_warps, shared, stream>>>(search, distances, indices);
-    check(cudaGetLastError(), "knn rescore");
-}
-
-template void screened_decision(const ScreenedSearch&, float*, int64_t*, cudaStream_t);
-template void screened_decision(const ScreenedSearch&, double*, int64_t*, cudaStream_t);
 
 }  // namespace pairtile::gpu

@@ -79,7 +79,6 @@ pair_extremes_bytes: int
 sigmoid_sums: int
 pair_state_bytes: int
 pair_terms_bytes: int
-screened_most_k: int
 screened_short_k: int
 farthest_bytes: int
 findings_bytes: int
@@ -782,7 +781,9 @@ def pack(
     stream: _DeviceStream,
     /,
 ) -> None: ...
-def candidate_room(k: int) -> int: ...
+def candidate_room(k: int, references: int) -> int: ...
+def list_room(k: int, references: int) -> int: ...
+def multiprocessors() -> int: ...
 def screened_segments(rows: int, references: int, most: int = 2**63 - 1) -> int: ...
 def screened_sweep(
     *,
@@ -793,7 +794,8 @@ def screened_sweep(
     exact: bool,
     segments: _Segments,
     of_references: int,
-    workspace: tuple[int, int, int, int],
+    workspace: tuple[int, int, int, int, int],
+    numbers: int,
     exclude_self: bool,
     same_group: bool,
     groups: _Pair,
@@ -801,6 +803,49 @@ def screened_sweep(
     ticks: _Pair,
     reference_mask: int,
     path: str,
+    stream: _DeviceStream,
+) -> None: ...
+def guess_limits(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    packed: tuple[_Packed, _Packed, _Range],
+    k: int,
+    exact: bool,
+    segments: _Segments,
+    of_references: int,
+    workspace: tuple[int, int, int, int, int],
+    numbers: int,
+    exclude_self: bool,
+    same_group: bool,
+    groups: _Pair,
+    times: _Pair,
+    ticks: _Pair,
+    reference_mask: int,
+    rank: int,
+    limits: int,
+    stream: _DeviceStream,
+) -> None: ...
+def screened_lists(
+    *,
+    sets: _Sets,
+    measure: _Measure,
+    packed: tuple[_Packed, _Packed, _Range],
+    k: int,
+    exact: bool,
+    segments: _Segments,
+    of_references: int,
+    workspace: tuple[int, int, int, int, int],
+    lists: tuple[int, int, int],
+    exclude_self: bool,
+    same_group: bool,
+    groups: _Pair,
+    times: _Pair,
+    ticks: _Pair,
+    reference_mask: int,
+    wide_distances: bool,
+    distances: int,
+    indices: int,
     stream: _DeviceStream,
 ) -> None: ...
 def screened_decision(
@@ -812,7 +857,7 @@ def screened_decision(
     exact: bool,
     segments: _Segments,
     of_references: int,
-    workspace: tuple[int, int, int, int],
+    workspace: tuple[int, int, int, int, int],
     exclude_self: bool,
     same_group: bool,
     groups: _Pair,

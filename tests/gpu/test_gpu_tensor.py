@@ -89,21 +89,6 @@ def test_of_a_set_with_itself(gpu: Any, screened: list[bool], metric: str) -> No
     assert screened == [True]
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("k", [129, 257, 600])
-def test_long_lists(
-    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, metric: str, k: int
-) -> None:
-    from pairtile._backends.cuda import screened as search
-
-    monkeypatch.setattr(search, "_LEAST_ROWS", 1)
-    rng = np.random.default_rng(k)
-    x, y = (rng.normal(size=(rows, 17)).astype(np.float32) for rows in (40, 2500))
-    check(gpu, x, y, k, metric)
-    check(gpu, y[:700], None, k, metric, reference_mask=rng.random(700) < 0.5)
-    assert all(screened)
-
-
 def lattice(rng: Any, n: int, d: int) -> Any:
     """Whole numbers: exact in the screen, with ties everywhere."""
     return rng.integers(-2, 3, size=(n, d)).astype(np.float32)
@@ -127,6 +112,89 @@ def shifted(rng: Any, n: int, d: int) -> Any:
 def graded(rng: Any, n: int, d: int) -> Any:
     """Features of very different scales."""
     return (rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-6, 6, size=d)).astype(np.float32)
+
+
+def copies(rng: Any, n: int, d: int) -> Any:
+    """All of one distance."""
+    return np.ones((n, d), dtype=np.float32)
+
+
+def normal(rng: Any, n: int, d: int) -> Any:
+    return rng.normal(size=(n, d)).astype(np.float32)
+
+
+def falling(rng: Any, n: int, d: int) -> Any:
+    """Nearer and nearer to the first queries: each comes before all that have come."""
+    y = rng.normal(size=(n, d))
+    y *= np.linspace(9, 1, n)[:, None] / np.linalg.norm(y, axis=1, keepdims=True)
+    return y.astype(np.float32)
+
+
+def outliers(rng: Any, n: int, d: int) -> Any:
+    """A few so far away that all others look alike beside them."""
+    return (rng.normal(size=(n, d)) * 10.0 ** (9 * (rng.random(n) > 0.999))[:, None]).astype("f4")
+
+
+@pytest.fixture
+def guessed(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ranks by which limits were guessed from a sample."""
+    ranks: list[int] = []
+    guess = gpu._cuda.guess_limits
+    monkeypatch.setattr(
+        gpu._cuda, "guess_limits", lambda **told: ranks.append(told["rank"]) or guess(**told)
+    )
+    return ranks
+
+
+# Lists of a few more than are decided in shared memory, in whole blocks and beyond, up to all.
+LONG = [129, 300, 2048, 2049, 5000, 6000]
+
+
+@pytest.mark.parametrize("make", [normal, lattice, repeated, clusters, copies, falling, outliers])
+@pytest.mark.parametrize("k", LONG)
+def test_long_lists(gpu: Any, screened: list[bool], guessed: list[int], k: int, make: Any) -> None:
+    rng = np.random.default_rng(k)
+    y = make(rng, 6000, 17)
+    x = np.concatenate([np.zeros((1, 17), dtype=np.float32), make(rng, 3, 17), y[4321:4323]])
+    check(gpu, x, y, k, METRICS[k % 4] if make not in (copies, falling) else "euclidean")
+    assert screened == [True]
+    assert len(guessed) == (k < 5000)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_long_lists_of_pairs_that_are_admitted(
+    gpu: Any, screened: list[bool], guessed: list[int], metric: str
+) -> None:
+    rng = np.random.default_rng(41)
+    x = rng.normal(size=(5000, 9)).astype(np.float32)
+    y, few = x[:700], np.arange(40)
+    check(gpu, y, None, 150, metric, reference_mask=rng.random(700) < 0.5)
+    check(gpu, y[few], x, 150, metric, reference_mask=rng.random(5000) < 0.01)  # fewer than k
+    groups = rng.integers(0, 3, size=40), rng.integers(0, 3, size=5000)
+    for rule in ("same", "different"):
+        told = dict(zip(("query_groups", "reference_groups"), groups, strict=True))
+        check(gpu, y[few], x, 300, metric, group_rule=rule, **told)
+    times = rng.random(40), rng.random(5000)
+    check(gpu, y[few], x, 300, metric, query_times=times[0], reference_times=times[1])
+    assert all(screened)
+    assert len(guessed) == 5
+
+
+@pytest.mark.parametrize("make", [normal, lattice, repeated, falling])
+@pytest.mark.parametrize("rank", [1, 10])
+def test_limits_that_are_guessed_too_tight(
+    gpu: Any, screened: list[bool], monkeypatch: pytest.MonkeyPatch, rank: int, make: Any
+) -> None:
+    """Rows whose guess is not proven are decided by all references."""
+    guess = gpu._cuda.guess_limits
+    monkeypatch.setattr(gpu._cuda, "guess_limits", lambda **told: guess(**told | {"rank": rank}))
+    rng = np.random.default_rng(rank)
+    x, y = make(rng, 5, 17), make(rng, 4000, 17)
+    mask = rng.random(4000) < 0.9
+    for k in (300, 1000):
+        check(gpu, x, y, k, "euclidean", reference_mask=mask)
+    check(gpu, y[:1500], None, 300, "sqeuclidean")
+    assert all(screened)
 
 
 @pytest.mark.parametrize("batch", [256, 3072])

@@ -31,10 +31,9 @@ class Place(NamedTuple):
 
 
 _SCREENED = (
-    "by euclidean, sqeuclidean, cosine and inner_product, for k up to 2,048, beyond 128 with eight "
-    "references for each of them, and work enough: screened by tensor cores under a proven bound, "
-    "decided by canonical values; otherwise canonical float64 values of all pairs. The same bits "
-    "as on the CPU, all metrics and predicates"
+    "by euclidean, sqeuclidean, cosine and inner_product, whatever k, work enough: screened by "
+    "tensor cores under a proven bound, decided by canonical values; otherwise canonical float64 "
+    "values of all pairs. The same bits as on the CPU, all metrics and predicates"
 )
 _COUNTED = (
     "by euclidean, sqeuclidean and cosine, work enough: screened by tensor cores; pairs within the "
