@@ -186,6 +186,7 @@ COUNTED = (
     "case", "kernel", "file", "launches", "instructions", "float64", "tensor", "shared", "each",
     "memory", "at least", "bound by",
 )  # fmt: skip
+LOSSES = ("clip", "siglip")
 DESIGNED = "cell", "designed for", "at least", "most of it", "share", "bound by"
 
 
@@ -233,9 +234,9 @@ def designs() -> dict[str, Design]:
         "energy-100k": Design(45e-3, 2048, 2048),
         "permutation-10k": Design(60e-3, 1024, 1024),
         "sliced-1m": Design(120e-3, 32768, 32768),
-        "clip-32k": Design(9e-3, 1024, 1024),
-        "siglip-64k": Design(45e-3, 1024, 1024),
-        "clip-1m": Design(12.0, 1024, 1024),
+        "clip-32k": Design(9e-3, 1536, 1536),
+        "siglip-64k": Design(45e-3, 1536, 1536),
+        "clip-1m": Design(12.0, 1536, 1536),
     }
 
 
@@ -273,6 +274,8 @@ LIMITS = {
     ("contrastive", "mma_sweep"): Limit(0.3, 4),
     ("sigmoid_sweep", "wgmma_sweep"): Limit(0.35),
     ("sigmoid_sweep", "mma_sweep"): Limit(0.35, 4),
+    ("panel_product", "wgmma_panel_product"): Limit(0.05),
+    ("panel_product", "mma_panel_product"): Limit(0.05, 4),
     ("digit_products", "digit_products_of"): Limit(0),
     ("pack_transposed", "pack_columns"): Limit(0, 1.5),
     ("contrastive", "levels_of"): Limit(0),
@@ -290,7 +293,7 @@ LIMITS = {
     ("pack_on_grid", "pack_rows_on_grid"): Limit(None),
     ("frame", "centre_of"): Limit(None),
     ("wide", "along"): Limit(None),
-    ("contrastive", "add_products"): Limit(None),
+    ("panel_product", "add_pieces"): Limit(None),
     # of states and values, which are float64
     ("tensor_sums", "merge_row_sums"): Limit(None),
     ("sums", "total_of"): Limit(None, 2),
@@ -347,10 +350,13 @@ def run_case(name: str) -> int:
     case = case_called(name)
     inputs = case.make(Cupy())
     if "@" in name:
-        whole = cell_called(name.partition("@")[0])
-        _as_in_segments_of(whole.n, whole.m or whole.n)
-        if case.task in ("clip", "siglip"):  # 16 bits, as the cells have of torch
-            inputs = {key: array.astype("float16") for key, array in inputs.items()}
+        cell, _, how = name.partition("@")
+        whole = cell_called(cell)
+        if case.task in LOSSES:
+            _as_in_blocks_of(whole, case, cut=how == "blocks")
+            inputs = _in_bfloat16(inputs)
+        else:
+            _as_in_segments_of(whole.n, whole.m or whole.n)
     try:
         case.prepare(inputs)()
     except (NotImplementedError, AttributeError) as error:
@@ -365,6 +371,39 @@ def _as_in_segments_of(rows: int, references: int) -> None:
 
     segments = _cuda.screened_segments(rows, references)
     _cuda.screened_segments = lambda *_: segments
+
+
+def _in_bfloat16(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return what the cells have of torch; on the host, for CuPy lacks the type."""
+    import ml_dtypes
+
+    import pairtile
+
+    pairtile.set_backend("cuda")
+    return {key: array.get().astype(ml_dtypes.bfloat16) for key, array in inputs.items()}
+
+
+def _blocks_of(cell: Any) -> tuple[int, int]:
+    """Return rows and columns of its blocks of weights."""
+    from pairtile._backends.cuda import contrastive
+
+    shape: tuple[int, int] = contrastive.block_of(cell.n, cell.m, cell.d, *contrastive.COARSE)
+    return shape
+
+
+def _as_in_blocks_of(cell: Any, case: Any, *, cut: bool) -> None:
+    """Pack rows and multiply weights as a whole cell does; in one block, or in four where cut."""
+    from pairtile import _cuda
+    from pairtile._backends.cuda import contrastive
+
+    height, width = _blocks_of(cell)
+    splits = _cuda.panel_splits(
+        rows_out=height, features=cell.d, summands=width, most=contrastive.COARSE[1], path="wgmma"
+    )
+    _cuda.panel_splits = lambda **_: splits
+    contrastive.block_of = lambda *_: (case.n >> cut, case.m >> cut)
+    if 2 * _cuda.panels_bytes(cell.n, cell.d, 1) > contrastive.most_bytes:  # packed chunk by chunk
+        contrastive.most_bytes = _cuda.panels_bytes(case.n, case.d, 1)
 
 
 def profile_of(name: str) -> list[dict[str, Any]] | None:
@@ -463,38 +502,57 @@ def by_both_sets(
     return rest + of_x * x_growth + of_y * y_growth + pairs * x_growth * y_growth
 
 
+def by_blocks(cut: float, half: float, whole: float, growth: float, blocks: float) -> float:
+    """Return a n + b n² + c n times the blocks of a row; `cut` is all rows in twice the blocks."""
+    visits = min(max(cut - whole, 0.0), max(4 * half - whole, 0.0), whole)
+    return by_rows_and_pairs(half - visits / 2, whole - visits, growth) + visits * growth * blocks
+
+
 def estimated(name: str) -> tuple[str, ...]:
     """Run a cell of bench.gpu at small sizes; return what its own size takes at least."""
     cell, whole = cell_called(name), design_case(name, "")
     growth = cell.n / whole.n, (cell.m or cell.n) / whole.m
     alone = cell.task == "knn" and growth[1] == 1  # all references are there
     sizes = ("x", "") if alone else ("xy", "x", "y", "") if cell.task == "knn" else ("xy", "")
-    profiles = [profile_of(f"{name}@{halved}") for halved in sizes]
+    if cell.task in LOSSES:
+        sizes = ("blocks", *sizes)
+    profiles = [profile_of(f"{name}@{how}") for how in sizes]
     found = [{entry["name"]: entry for entry in entries or ()} for entries in profiles]
     if None in profiles:
         return cell.title, "", "not there yet", "", "", ""
-    times = {}
-    for kernel in found[-1]:
-        seconds = [
-            entries.get(kernel, {"bound_seconds": 0.0})["bound_seconds"] for entries in found
-        ]
-        if len(seconds) == 4:
-            both, x, y, every = seconds
-            times[kernel] = by_both_sets(both, x, y, every, *growth)
-        else:
+
+    def grown(seconds: list[float]) -> float:
+        if alone:
             half, every = seconds
-            estimate = by_rows if alone else by_rows_and_pairs
-            times[kernel] = estimate(half, every, growth[0])
-    total = sum(times.values())
-    most = max(times, key=lambda kernel: times[kernel])
-    entry = found[-1][most]
+            return by_rows(half, every, growth[0])
+        if cell.task == "knn":
+            both, x, y, every = seconds
+            return by_both_sets(both, x, y, every, *growth)
+        if cell.task in LOSSES:
+            cut, half, every = seconds
+            return by_blocks(cut, half, every, growth[0], cell.n / _blocks_of(cell)[0])
+        half, every = seconds
+        return by_rows_and_pairs(half, every, growth[0])
+
+    times: dict[str, tuple[float, str]] = {}
+    for kernel, entry in found[-1].items():
+        of_kernel = [
+            entries[kernel]["estimate_seconds"] if kernel in entries else {} for entries in found
+        ]
+        times[kernel] = max(
+            (grown([seconds.get(resource, 0.0) for seconds in of_kernel]), resource)
+            for resource in entry["estimate_seconds"]
+        )
+    total = sum(seconds for seconds, _ in times.values())
+    most = max(times, key=lambda kernel: times[kernel][0])
+    seconds, bound_by = times[most]
     return (
         cell.title,
         _milliseconds(designs()[name].seconds),
         _milliseconds(total),
-        f"`{_short(entry['kernel'])}`",
-        f"{100 * times[most] / total:.0f} %",
-        entry["bound_by"],
+        f"`{_short(found[-1][most]['kernel'])}`",
+        f"{100 * seconds / total:.0f} %",
+        bound_by,
     )
 
 
@@ -544,9 +602,10 @@ Cells of `python -m bench.gpu`, what each is designed to take on one H200, and a
 cell is run in the simulator at a small size, and with half the rows; of each kernel that says what
 grows with the rows and what with the pairs, and the times of its own size are added up. The cell of
 k=2048 is run with all of its references and few queries: of fewer references every one would be
-among the nearest, or near them. A lower
+among the nearest, or near them. Losses are of bfloat16, and run in twice as many blocks of weights
+too, for what grows with these. A lower
 bound again, never a measurement; but what the second-level cache (L2) binds may take less, for all
-sectors are taken to miss the first. Losses are of float16. The kernel that takes most of it
+sectors are taken to miss the first, which copies in bulk do. The kernel that takes most of it
 follows, with its share and what binds it.
 """
 

@@ -89,12 +89,12 @@ SoftmaxOptions options_of(const OptionsArguments& arguments) {
 
 void bind_dot_block(const Packed& rows, const Packed& cols, Address dots, const std::string& path,
                     const DeviceStream& stream) {
-    WeightProduct product = {tensor_sweep(panels_of(rows), panels_of(cols), 1), at<float>(dots)};
+    DotSweep product = {tensor_sweep(panels_of(rows), panels_of(cols), 1), at<float>(dots)};
     product.sweep.segments = product.sweep.col_tiles;
     product.sweep.tiles_per_segment = 1;
     // two parts hold a number exactly here, and so must all of their products
     if (product.sweep.rows.parts == 2) product.sweep.products = products_of(2, 2);
-    product_block(product, path_of(path), cuda_stream(stream));
+    dot_sweep(product, path_of(path), cuda_stream(stream));
 }
 
 void bind_wide_block(const Sets& sets, const Range& rows, Address dots, int64_t pitch,

@@ -2,6 +2,7 @@
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
 #include "losses/contrastive.hpp"
+#include "losses/panel_product.hpp"
 #include "losses/sigmoid_sweep.hpp"
 #include "losses/wide.hpp"
 
@@ -30,16 +31,6 @@ TensorSweep logit_sweep(const Packed& rows, const Packed& cols) {
     // two parts hold a number exactly here, and so must all of their products
     if (sweep.rows.parts == 2) sweep.products = products_of(2, 2);
     return sweep;
-}
-
-WeightPanels panels_told(const Pair& panels, int parts) {
-    return {at<char>(panels.first), at<char>(panels.second), parts};
-}
-
-// The padding of the columns too: it becomes features.
-void whole_panels(TensorSweep& sweep) {
-    sweep.col_tiles = static_cast<int>(padded_rows(sweep.cols.rows) / tile_columns);
-    sweep.segments = static_cast<int>(divided_up(sweep.col_tiles, sweep.tiles_per_segment));
 }
 
 void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
@@ -80,16 +71,15 @@ void bind_softmax_levels(Address sides, int64_t rows, double offset, Address lev
 }
 
 void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
-                          const Pair& sides, const Pair& levels, const Pair& panels, int parts,
+                          const Pair& sides, const Pair& levels, const Packed& weights_out,
                           const std::string& path, const DeviceStream& stream) {
-    SoftmaxWeights weights = {logit_sweep(rows, cols),
-                              logits_of(logits),
-                              at<const SoftmaxSide>(sides.first),
-                              at<const SoftmaxSide>(sides.second),
-                              at<const float>(levels.first),
-                              at<const float>(levels.second),
-                              panels_told(panels, parts)};
-    whole_panels(weights.sweep);
+    const SoftmaxWeights weights = {logit_sweep(rows, cols),
+                                    logits_of(logits),
+                                    at<const SoftmaxSide>(sides.first),
+                                    at<const SoftmaxSide>(sides.second),
+                                    at<const float>(levels.first),
+                                    at<const float>(levels.second),
+                                    panels_of(weights_out)};
     softmax_weights(weights, path_of(path), cuda_stream(stream));
 }
 
@@ -97,28 +87,36 @@ void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsAr
 using SigmoidArguments = std::tuple<double, double, Address, std::tuple<Address, Address, Address>>;
 
 void bind_sigmoid_sweep(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
-                        const SigmoidArguments& arguments, Address workspace, const Pair& panels,
-                        int parts, const std::string& path, const DeviceStream& stream) {
+                        const SigmoidArguments& arguments, Address workspace, const Packed& weights,
+                        const std::string& path, const DeviceStream& stream) {
     const auto& [bias, scale, shares, out] = arguments;
-    SigmoidSweep sigmoid = {logit_sweep(rows, cols),  logits_of(logits),
-                            static_cast<float>(bias), at<const double>(shares),
-                            at<double>(workspace),    panels_told(panels, parts)};
-    if (shares) whole_panels(sigmoid.sweep);
+    const SigmoidSweep sigmoid = {logit_sweep(rows, cols),  logits_of(logits),
+                                  static_cast<float>(bias), at<const double>(shares),
+                                  at<double>(workspace),    panels_of(weights)};
     const auto& [losses, by_scale, by_bias] = out;
     sigmoid_sweep(sigmoid, {at<double>(losses), at<double>(by_scale), at<double>(by_bias)}, scale,
                   path_of(path), cuda_stream(stream));
 }
 
-void bind_weight_product(const Packed& weights, const Packed& cols, int64_t splits, Address partial,
-                         double factor, Address out, const std::string& path,
-                         const DeviceStream& stream) {
-    WeightProduct product = {tensor_sweep(panels_of(weights), panels_of(cols), 1),
-                             at<float>(partial)};
-    product.sweep.segments = product.sweep.col_tiles;
-    product.sweep.tiles_per_segment = 1;
-    product.sweep.split(static_cast<int>(splits));
-    product.sweep.products = products_of(std::get<5>(weights), std::get<5>(cols));
-    weight_product(product, factor, at<float>(out), path_of(path), cuda_stream(stream));
+int64_t panel_splits_of(int64_t rows_out, int64_t features, int64_t summands, int64_t most,
+                        const std::string& path) {
+    return panel_splits(rows_out, features, summands, most, path_of(path));
+}
+
+void bind_panel_product(const Packed& weights, const Packed& others, bool by_column, int splits,
+                        Address partial, double factor, Address divisors, Address out,
+                        const std::string& path, const DeviceStream& stream) {
+    const PanelProduct product = {
+        .weights = panels_of(weights),
+        .others = panels_of(others),
+        .by_column = by_column,
+        .products = products_of(std::get<5>(weights), std::get<5>(others)),
+        .splits = splits,
+        .partial = at<float>(partial),
+        .factor = factor,
+        .divisors = at<const float>(divisors),
+        .out = at<float>(out)};
+    panel_product(product, path_of(path), cuda_stream(stream));
 }
 
 void bind_pack_transposed(const View& x, const Range& rows, Address scales, const Packed& packed,
@@ -189,7 +187,8 @@ void bind_losses(py::module_& m) {
     m.attr("softmax_column_bytes") = softmax_column_bytes;
     m.attr("softmax_side_bytes") = sizeof(SoftmaxSide);
     m.def("logit_segments", logit_segments, arg("rows"), arg("cols"));
-    m.def("product_splits", product_splits, arg("rows"), arg("cols"), arg("features"), arg("most"));
+    m.def("panel_splits", panel_splits_of, py::kw_only(), arg("rows_out"), arg("features"),
+          arg("summands"), arg("most"), arg("path"));
     m.def("pack_transposed", bind_pack_transposed, Released());
     m.def("softmax_sums", bind_softmax_sums, py::kw_only(), arg("rows"), arg("cols"), arg("logits"),
           arg("workspace"), arg("positives"), arg("of_rows"), arg("of_cols"), arg("path"),
@@ -199,15 +198,15 @@ void bind_losses(py::module_& m) {
           Released());
     m.def("softmax_levels", bind_softmax_levels, Released());
     m.def("softmax_weights", bind_softmax_weights, py::kw_only(), arg("rows"), arg("cols"),
-          arg("logits"), arg("sides"), arg("levels"), arg("panels"), arg("parts"), arg("path"),
-          arg("stream"), Released());
+          arg("logits"), arg("sides"), arg("levels"), arg("weights"), arg("path"), arg("stream"),
+          Released());
     m.attr("sigmoid_sums") = sigmoid_sums;
     m.def("sigmoid_sweep", bind_sigmoid_sweep, py::kw_only(), arg("rows"), arg("cols"),
-          arg("logits"), arg("arguments"), arg("workspace"), arg("panels"), arg("parts"),
-          arg("path"), arg("stream"), Released());
-    m.def("weight_product", bind_weight_product, py::kw_only(), arg("weights"), arg("cols"),
-          arg("splits"), arg("partial"), arg("factor"), arg("out"), arg("path"), arg("stream"),
-          Released());
+          arg("logits"), arg("arguments"), arg("workspace"), arg("weights"), arg("path"),
+          arg("stream"), Released());
+    m.def("panel_product", bind_panel_product, py::kw_only(), arg("weights"), arg("others"),
+          arg("by_column"), arg("splits"), arg("partial"), arg("factor"), arg("divisors"),
+          arg("out"), arg("path"), arg("stream"), Released());
     m.def("wide_softmax_sums", bind_wide_sums, py::kw_only(), arg("sets"), arg("scale"),
           arg("targets"), arg("transposed"), arg("rows"), arg("workspace"), arg("positives"),
           arg("sums"), arg("stream"), Released());

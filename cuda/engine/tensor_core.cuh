@@ -28,6 +28,14 @@ __device__ inline void load_matrices(uint32_t (&out)[4], uint32_t from) {
                  : "memory");
 }
 
+// The same, each of the four transposed.
+__device__ inline void load_matrices_transposed(uint32_t (&out)[4], uint32_t from) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(from)
+                 : "memory");
+}
+
 // c += a bᵀ: 16 × 16 of bfloat16 times 8 × 16.
 __device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     asm volatile(
@@ -127,6 +135,38 @@ __device__ inline void multiply_group(float (&c)[16][4], uint64_t a, uint64_t b,
         : "l"(a), "l"(b), "r"(adds));
 #undef PT_FOUR
 }
+
+// Of slices whose rows are the summands, or of their halves: 64 rows or features, `next` bytes to
+// the 64 after them, 1024 from eight summands to the next eight. Later summands are two kilobytes
+// further for each step of mma_depth.
+__device__ inline uint64_t summands_descriptor(uint32_t at, int next) {
+    return (slice_descriptor(at) & ~(uint64_t{0x3fff} << 16)) | uint64_t(next >> 4) << 16;
+}
+constexpr uint64_t summands_step = 128;
+
+#define PT_FOUR(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
+// c += a b for 64 rows and 128 columns, 16 summands, which are the rows of b, and of a if
+// `transposed`.
+template <bool transposed>
+__device__ void multiply_summands(float (&c)[16][4], uint64_t a, uint64_t b) {
+    asm volatile(
+        "{\n"
+        ".reg .pred adds;\n"
+        "setp.eq.b32 adds, 0, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
+        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
+        "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
+        "%62, %63}, "
+        "%64, %65, adds, 1, 1, %66, 1;\n"
+        "}\n"
+        : PT_FOUR(0), PT_FOUR(1), PT_FOUR(2), PT_FOUR(3), PT_FOUR(4), PT_FOUR(5), PT_FOUR(6),
+          PT_FOUR(7), PT_FOUR(8), PT_FOUR(9), PT_FOUR(10), PT_FOUR(11), PT_FOUR(12), PT_FOUR(13),
+          PT_FOUR(14), PT_FOUR(15)
+        : "l"(a), "l"(b), "n"(transposed ? 1 : 0));
+}
+#undef PT_FOUR
 
 template <int count>
 __device__ void registers_give() {

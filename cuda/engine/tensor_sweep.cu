@@ -1,5 +1,8 @@
 #include "engine/tensor_sweep.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "engine/launch.hpp"
 
 namespace pairtile::gpu {
@@ -36,5 +39,17 @@ TensorPath tensor_path(TensorPath most) {
 
 int multiprocessors() { return attribute(cudaDevAttrMultiProcessorCount); }
 int shared_bytes_per_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
+
+int64_t best_pieces(int64_t blocks, int64_t length, int64_t most, double extra) {
+    const int64_t machine = multiprocessors();
+    int64_t best = 1;
+    double least = INFINITY;
+    for (int64_t s = 1; s <= std::min(most, length); ++s) {
+        const double cost = static_cast<double>(divided_up(blocks * s, machine)) *
+                            (static_cast<double>(divided_up(length, s)) + extra);
+        if (cost < least) least = cost, best = s;
+    }
+    return divided_up(length, divided_up(length, best));  // as many as there will be
+}
 
 }  // namespace pairtile::gpu

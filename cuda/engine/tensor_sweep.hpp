@@ -96,4 +96,8 @@ TensorPath tensor_path(TensorPath most = TensorPath::wgmma);
 int multiprocessors();
 int shared_bytes_per_block();
 
+// The number of pieces, up to `most`, of `length` for which waves of blocks take least; `extra` is
+// what a piece costs besides its length.
+int64_t best_pieces(int64_t blocks, int64_t length, int64_t most, double extra);
+
 }  // namespace pairtile::gpu

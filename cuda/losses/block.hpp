@@ -1,5 +1,5 @@
 // Losses of pairs, block by block of the matrix of dot products C = x·y. A block is computed by
-// tensor cores (`product_block`, contrastive.hpp) or in float64 (`wide_block`), folds of a loss
+// tensor cores (`dot_sweep`, contrastive.hpp) or in float64 (`wide_block`), folds of a loss
 // read it, and backward it is turned into weights W = ∂loss/∂C in place, which are multiplied with
 // the rows of either side. What no sweep folds by itself (contrastive.hpp, sigmoid_sweep.hpp) goes
 // this way.

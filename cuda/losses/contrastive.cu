@@ -366,9 +366,7 @@ struct WriteWeights {
                           [&](float& value) { value = weights.of_rows[upper + 8].positive; });
         mask_columns(values, weights.sweep.cols.rows, tile, 0.0f);
         mask_rows(values, weights.sweep, row, 0.0f);
-        for (int part = 0; part < weights.panels.parts; ++part) {
-            write_panels<scaled>(values, weights.sweep, logits, weights.panels, row, tile, part);
-        }
+        write_panels<scaled>(values, logits, weights.panels, row, tile);
     }
 
   private:
@@ -418,24 +416,21 @@ struct WriteWeights {
     }
 };
 
-struct WriteProducts {
-    using Params = WeightProduct;
+struct WriteDots {
+    using Params = DotSweep;
     struct Memory {};
 
-    const WeightProduct& product;
+    const DotSweep& dots;
 
-    __device__ WriteProducts(const WeightProduct& product, const TensorSweep&, Memory&, int, int)
-        : product(product) {}
+    __device__ WriteDots(const DotSweep& dots, const TensorSweep&, Memory&, int, int)
+        : dots(dots) {}
     __device__ void columns(int) {}
     __device__ void finish() {}
 
     __device__ __forceinline__ void strip(const Strip& values, int row, int tile) {
-        const int64_t width = int64_t{product.sweep.col_tiles} * tile_columns;
-        const int64_t rows = int64_t{product.sweep.row_blocks} * block_rows;
-        const int64_t upper = int64_t{blockIdx.z} * rows + int64_t{blockIdx.x} * block_rows + row +
-                              lane_of_thread() / 4;
+        const int64_t width = int64_t{dots.sweep.col_tiles} * tile_columns;
         float* out =
-            product.partial + upper * width + int64_t{tile} * tile_columns + 2 * quad_lane();
+            dots.out + packed_row(row) * width + int64_t{tile} * tile_columns + 2 * quad_lane();
 #pragma unroll
         for (int g = 0; g < groups; ++g) {
 #pragma unroll
@@ -446,19 +441,6 @@ struct WriteProducts {
         }
     }
 };
-
-__global__ void __launch_bounds__(block_threads)
-    add_products(const __grid_constant__ WeightProduct product, double factor, float* out) {
-    const int64_t rows = product.sweep.rows.rows, d = product.sweep.cols.rows;
-    const int64_t width = int64_t{product.sweep.col_tiles} * tile_columns;
-    const int64_t stride = int64_t{product.sweep.row_blocks} * block_rows * width;
-    const int64_t entry = int64_t{blockIdx.x} * block_threads + threadIdx.x;
-    if (entry >= rows * d) return;
-    const float* from = product.partial + entry / d * width + entry % d;
-    double sum = 0.0;
-    for (int s = 0; s < product.sweep.splits; ++s) sum += static_cast<double>(from[s * stride]);
-    out[entry] = static_cast<float>(static_cast<double>(out[entry]) + factor * sum);
-}
 
 __global__ void __launch_bounds__(block_threads)
     levels_of(const SoftmaxSide* sides, int64_t rows, float offset, float* levels) {
@@ -489,34 +471,11 @@ unsigned blocks_for(int64_t threads) {
     return static_cast<unsigned>(divided_up(threads, block_threads));
 }
 
-// The number of pieces, up to `most`, of `length` for which waves of blocks take least; `extra` is
-// what a piece costs besides its length.
-int64_t best_pieces(int64_t blocks, int64_t length, int64_t most, double extra) {
-    const int64_t machine = multiprocessors();
-    int64_t best = 1;
-    double least = INFINITY;
-    for (int64_t s = 1; s <= std::min(most, length); ++s) {
-        const double cost = static_cast<double>(divided_up(blocks * s, machine)) *
-                            (static_cast<double>(divided_up(length, s)) + extra);
-        if (cost < least) least = cost, best = s;
-    }
-    return divided_up(length, divided_up(length, best));  // as many as there will be
-}
-
 }  // namespace
 
 int64_t logit_segments(int64_t rows, int64_t cols) {
     return best_pieces(padded_rows(rows) / block_rows, divided_up(cols, tile_columns),
                        divided_up(2 * multiprocessors(), padded_rows(rows) / block_rows), 1.0);
-}
-
-int64_t product_splits(int64_t rows, int64_t cols, int64_t features, int64_t most) {
-    const int64_t slices = divided_up(features, slice_features);
-    const int64_t longest = std::max<int64_t>(1, most / slice_features);
-    const int64_t blocks = padded_rows(rows) / block_rows * divided_up(cols, tile_columns);
-    const int64_t least = divided_up(slices, longest);
-    const int64_t best = best_pieces(blocks * least, divided_up(slices, least), 8, 8.0);
-    return divided_up(slices, divided_up(slices, least * best));  // none of them empty
 }
 
 void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, TensorPath path,
@@ -557,16 +516,8 @@ void softmax_weights(const SoftmaxWeights& weights, TensorPath path, cudaStream_
     });
 }
 
-void product_block(const WeightProduct& product, TensorPath path, cudaStream_t stream) {
-    run_tensor<WriteProducts>("weight product", path, product.sweep, product, stream);
-}
-
-void weight_product(const WeightProduct& product, double factor, float* out, TensorPath path,
-                    cudaStream_t stream) {
-    product_block(product, path, stream);
-    launch("weight sums", add_products,
-           blocks_for(product.sweep.rows.rows * product.sweep.cols.rows), block_threads, stream,
-           product, factor, out);
+void dot_sweep(const DotSweep& dots, TensorPath path, cudaStream_t stream) {
+    run_tensor<WriteDots>("dot products", path, dots.sweep, dots, stream);
 }
 
 }  // namespace pairtile::gpu

@@ -3,8 +3,8 @@
 //
 // Forward: one sweep folds (maximum, sum) over all logits of a row but its positive, which is kept
 // apart, so that a loss near zero has all its digits; the same of columns. Backward, block by block
-// of the matrix: a sweep turns logits into the weights W = ∂loss/∂logit and writes W and Wᵀ as
-// panels, and two more multiply them with yᵀ and xᵀ.
+// of the matrix: a sweep turns logits into the weights W = ∂loss/∂logit and writes them as panels,
+// which are multiplied with the rows of either side (panel_product.hpp).
 #pragma once
 
 #include "engine/tensor_sweep.hpp"
@@ -42,13 +42,8 @@ constexpr int64_t softmax_column_bytes = warps_of_rows * sizeof(float2);
 void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, TensorPath path,
                   cudaStream_t stream);
 
-// Weights of a block of logits as panels: of its rows, whose features are its (padded) columns, and
-// of its columns, whose features are its rows. In `parts` each.
-struct WeightPanels {
-    char* by_row;
-    char* by_col;
-    int parts;
-};
+// `panels`: of the weights of a block, as rows whose features are its columns. Where rows and
+// columns have factors, each weight is times both of them.
 struct SoftmaxWeights {
     TensorSweep sweep;
     Logits logits;
@@ -56,26 +51,19 @@ struct SoftmaxWeights {
     const SoftmaxSide* of_cols;  // null: columns do not count
     const float* row_levels;     // bounded: what 2^(t − offset) counts
     const float* col_levels;
-    WeightPanels panels;
+    Panels panels;
 };
 void softmax_levels(const SoftmaxSide* sides, int64_t rows, float offset, float* levels,
                     cudaStream_t stream);
 void softmax_weights(const SoftmaxWeights& weights, TensorPath path, cudaStream_t stream);
 
-// out[i, f] += factor · Σ_j W_ij y_jf, with panels of W as rows and of yᵀ as columns of the sweep.
-struct WeightProduct {
+// Dot products, in float32: (padded rows, padded columns).
+struct DotSweep {
     TensorSweep sweep;
-    float* partial;  // (splits, padded rows, padded columns)
+    float* out;
 };
-void weight_product(const WeightProduct& product, double factor, float* out, TensorPath path,
-                    cudaStream_t stream);
+void dot_sweep(const DotSweep& dots, TensorPath path, cudaStream_t stream);
 
-// The products alone, into `partial`.
-void product_block(const WeightProduct& product, TensorPath path, cudaStream_t stream);
-
-// How many pieces the features of such a sweep are cut into: enough for every multiprocessor, and
-// none longer than `most` features.
-int64_t product_splits(int64_t rows, int64_t cols, int64_t features, int64_t most);
 // How many segments of columns a sweep over logits is cut into.
 int64_t logit_segments(int64_t rows, int64_t cols);
 

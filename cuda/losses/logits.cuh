@@ -111,97 +111,48 @@ __device__ __forceinline__ uint32_t packed_pair(float a, float b) {
     const __nv_bfloat162 both(__float2bfloat16_rn(a), __float2bfloat16_rn(b));
     return *reinterpret_cast<const uint32_t*>(&both);
 }
-__device__ __forceinline__ float lost(float x) {
-    return x - __bfloat162float(__float2bfloat16_rn(x));
-}
 
-// 8 × 8 of 16 bits, two of a row in each lane.
-__device__ __forceinline__ uint32_t transposed(uint32_t x) {
-    uint32_t y;
-    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
-    return y;
-}
-
-// Lane q of four has word q of each of four chunks; it gets the four words of chunk q.
-__device__ __forceinline__ uint4 chunk_of_quad(const uint32_t (&words)[4]) {
-    const bool odd = lane_of_thread() & 1, high = lane_of_thread() & 2;
-    uint32_t r[4];
-#pragma unroll
-    for (int pair = 0; pair < 4; pair += 2) {
-        const uint32_t got = __shfl_xor_sync(every_lane, odd ? words[pair] : words[pair + 1], 1);
-        r[pair] = odd ? got : words[pair];
-        r[pair + 1] = odd ? words[pair + 1] : got;
-    }
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const uint32_t got = __shfl_xor_sync(every_lane, high ? r[i] : r[i + 2], 2);
-        if (high) {
-            r[i] = got;
-        } else {
-            r[i + 2] = got;
-        }
-    }
-    return make_uint4(r[0], r[1], r[2], r[3]);
-}
-
-// Part `part` of two numbers.
-__device__ __forceinline__ uint32_t rounded(float x, float y, int part) {
-    return part == 0 ? packed_pair(x, y) : packed_pair(lost(x), lost(y));
-}
-
-// Four groups at a time, so that few words are held. In panels of rows the columns are the
-// features, and a tile has two slices of them; in those of columns a strip has two chunks of
-// features, and a tile is a panel.
+// Weights of a strip, times the factors of rows and columns, as numbers of the panels of its rows.
+// Two lanes next to each other share two groups of columns: each writes eight bytes of one, so that
+// four lanes fill 32 bytes of a row.
 template <bool scaled>
-__device__ __forceinline__ void write_panels(const Strip& values, const TensorSweep& sweep,
-                                             const Logits& logits, const WeightPanels& panels,
-                                             int row, int tile, int part) {
+__device__ __forceinline__ void write_panels(Strip& values, const Logits& logits,
+                                             const Panels& panels, int row, int tile) {
     const int64_t upper = packed_row(row);
-    const int64_t row_slices = int64_t{sweep.col_tiles} * 2;
-    const int64_t col_slices = int64_t{sweep.row_blocks} * (block_rows / slice_features);
-    const int64_t first_feature = int64_t{blockIdx.x} * block_rows + row;
-    char* of_rows =
-        panels.by_row +
-        ((upper / panel_rows * panels.parts + part) * row_slices + int64_t{tile} * 2) * slice_bytes;
-    char* of_cols = panels.by_col + ((int64_t{tile} * panels.parts + part) * col_slices +
-                                     first_feature / slice_features) *
-                                        slice_bytes;
-    const int within = static_cast<int>(upper % panel_rows);
-    const int chunk = static_cast<int>(first_feature % slice_features) / 8 + quad_lane() % 2;
-    const int column = 8 * (quad_lane() / 2) + lane_of_thread() / 4;
-    of_cols += swizzled(column, chunk);
-    const float* factors =
-        scaled ? logits.col_factors + int64_t{tile} * tile_columns + 2 * quad_lane() : nullptr;
-    const float a = scaled ? logits.row_factors[upper] : 1.0f;
-    const float b = scaled ? logits.row_factors[upper + 8] : 1.0f;
+    if constexpr (scaled) {
+        scale_columns(values, logits, tile);
+        const float a = logits.row_factors[upper], b = logits.row_factors[upper + 8];
 #pragma unroll
-    for (int first = 0; first < groups; first += 4) {
-        uint32_t upper_words[4], lower_words[4];
+        for (auto& of : values) of[0] *= a, of[1] *= a, of[2] *= b, of[3] *= b;
+    }
+    constexpr int of_slice = slice_features / 8;  // groups
+    const int slices = panels.slices_per_row(), first_slice = tile * (groups / of_slice);
+    const bool odd = lane_of_thread() & 1;
+    char* out = panels.slices +
+                (upper / panel_rows * panels.parts * slices + first_slice) * slice_bytes +
+                quad_lane() / 2 * 8;
+    for (int part = 0; part < panels.parts; ++part, out += int64_t{slices} * slice_bytes) {
+        if (part > 0) {
 #pragma unroll
-        for (int k = 0; k < 4; ++k) {
-            const auto& of = values[first + k];
-            float2 y = make_float2(1.0f, 1.0f);
-            if (scaled) y = *reinterpret_cast<const float2*>(factors + 8 * (first + k));
-            upper_words[k] = rounded(of[0] * y.x, of[1] * y.y, part);
-            lower_words[k] = rounded(of[2] * y.x, of[3] * y.y, part);
-        }
-        char* slice = of_rows + first / 8 * slice_bytes;
-        const int at = swizzled(within, first % 8 + quad_lane());
-        *reinterpret_cast<uint4*>(slice + at) = chunk_of_quad(upper_words);
-        *reinterpret_cast<uint4*>(slice + at + 8 * slice_row_bytes) = chunk_of_quad(lower_words);
+            for (auto& of : values) {
 #pragma unroll
-        for (int pair = 0; pair < 4; pair += 2) {
-            uint32_t words[4];
-#pragma unroll
-            for (int k = 0; k < 2; ++k) {
-                const auto& of = values[first + pair + k];
-                words[2 * k] = transposed(scaled ? rounded(of[0] * a, of[1] * a, part)
-                                                 : upper_words[pair + k]);
-                words[2 * k + 1] = transposed(scaled ? rounded(of[2] * b, of[3] * b, part)
-                                                     : lower_words[pair + k]);
+                for (float& value : of) value -= __bfloat162float(__float2bfloat16_rn(value));
             }
-            *reinterpret_cast<uint4*>(of_cols + 8 * (first + pair) * slice_row_bytes) =
-                chunk_of_quad(words);
+        }
+#pragma unroll
+        for (int g = 0; g < groups; g += 2) {
+            if (g == of_slice && first_slice + 1 == slices) break;
+            const int at = g / of_slice * slice_bytes +
+                           swizzled(static_cast<int>(upper % panel_rows), g % of_slice + odd);
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                const auto &low = values[g], &high = values[g + 1];
+                const uint32_t first = packed_pair(low[2 * half], low[2 * half + 1]);
+                const uint32_t second = packed_pair(high[2 * half], high[2 * half + 1]);
+                const uint32_t other = __shfl_xor_sync(every_lane, odd ? first : second, 1);
+                *reinterpret_cast<uint2*>(out + at + 8 * half * slice_row_bytes) =
+                    odd ? make_uint2(other, second) : make_uint2(first, other);
+            }
         }
     }
 }

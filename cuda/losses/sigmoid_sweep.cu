@@ -93,9 +93,7 @@ struct FoldSigmoid {
                                [&](float& value) { value = own[0]; });
             at_positive<true>(values, logits, upper + 8, rows, tile,
                               [&](float& value) { value = own[1]; });
-            for (int part = 0; part < params.panels.parts; ++part) {
-                write_panels<scaled>(values, sweep, logits, params.panels, row, tile, part);
-            }
+            write_panels<scaled>(values, logits, params.panels, row, tile);
         }
     }
 

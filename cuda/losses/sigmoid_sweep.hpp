@@ -18,7 +18,7 @@ struct SigmoidSweep {
     float bias;
     const double* shares;  // of the rows in the gradients; null: none are wanted
     double* partial;       // (sigmoid_sums, segments, padded rows)
-    WeightPanels panels;   // of ∂loss/∂logit; none without shares
+    Panels panels;         // of ∂loss/∂logit, as of SoftmaxWeights; none without shares
 };
 
 struct SigmoidRows {

@@ -585,7 +585,7 @@ def stein_products(
     stream: _DeviceStream,
 ) -> None: ...
 def logit_segments(rows: int, cols: int) -> int: ...
-def product_splits(rows: int, cols: int, features: int, most: int) -> int: ...
+def panel_splits(*, rows_out: int, features: int, summands: int, most: int, path: str) -> int: ...
 def pack_transposed(
     x: _View, rows: _Range, scales: int, packed: _Packed, stream: _DeviceStream, /
 ) -> None: ...
@@ -623,8 +623,7 @@ def softmax_weights(
     logits: _Logits,
     sides: _Pair,
     levels: _Pair,
-    panels: _Pair,
-    parts: int,
+    weights: _Packed,
     path: str,
     stream: _DeviceStream,
 ) -> None: ...
@@ -635,18 +634,19 @@ def sigmoid_sweep(
     logits: _Logits,
     arguments: tuple[float, float, int, tuple[int, int, int]],
     workspace: int,
-    panels: _Pair,
-    parts: int,
+    weights: _Packed,
     path: str,
     stream: _DeviceStream,
 ) -> None: ...
-def weight_product(
+def panel_product(
     *,
     weights: _Packed,
-    cols: _Packed,
+    others: _Packed,
+    by_column: bool,
     splits: int,
     partial: int,
     factor: float,
+    divisors: int,
     out: int,
     path: str,
     stream: _DeviceStream,

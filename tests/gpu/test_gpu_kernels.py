@@ -79,6 +79,12 @@ def test_estimates_grow_with_rows_and_pairs(kernels: Any) -> None:
     assert kernels.by_rows_and_pairs(0.0, 4.0, 7) == 4 * 49
     assert kernels.by_rows_and_pairs(5.0, 5.0, 7) == 35  # what does not grow is not taken to fall
 
+    def in_blocks(n: float, blocks: float) -> float:
+        return 3 * n + 2 * n * blocks + 0.5 * n * n
+
+    three = in_blocks(20, 2), in_blocks(10, 1), in_blocks(20, 1)
+    assert kernels.by_blocks(*three, 7, 11) == pytest.approx(in_blocks(140, 11))
+
 
 def test_every_design_is_a_cell(kernels: Any) -> None:
     text = kernels.DOCUMENT.read_text()

@@ -290,7 +290,7 @@ def test_siglip_is_folded_in_the_sweep(
     from pairtile._backends.cuda import contrastive
 
     blocks(path)
-    monkeypatch.setattr(contrastive, "most_bytes", 1 << 20)
+    monkeypatch.setattr(contrastive, "most_bytes", 1 << 17)
     monkeypatch.delattr(_cuda, "dot_block")  # of blocks that are written and read again
     folded: list[int] = []
     sweep = _cuda.sigmoid_sweep

@@ -63,9 +63,10 @@ _SORTED = (
     "(`p=inf`), distances whose p-th powers leave float64, and gradients by weights"
 )
 _SOFTMAX = (
-    "tensor cores: bfloat16 and float16 as they are, float32 in parts; weights of a strip of rows "
-    "at a time, gradients as two products; float64 in float64. With `targets`, `weights` and "
-    "`grad_rows` a sweep of their own; with any other option as the line of `supcon_loss`"
+    "tensor cores: bfloat16 and float16 as they are, float32 in parts; weights of a block of the "
+    "matrix at a time, written once, gradients as two products of them; float64 in float64. With "
+    "`targets`, `weights` and `grad_rows` a sweep of their own; with any other option as the line "
+    "of `supcon_loss`"
 )
 _BLOCKS = (
     "blocks of products by tensor cores, or in float64, which stay in the second-level cache; the "
@@ -167,7 +168,7 @@ PLACES = (
     Place(
         ("siglip_loss",), Where.THERE,
         "tensor cores likewise: one sweep folds each logit while it is in registers and writes its "
-        "weight as a part of a panel; with groups, or a scale for each row, as the next line",
+        "weight to a panel; with groups, or a scale for each row, as the next line",
     ),
     Place(
         ("supcon_loss", "nt_xent_loss", "gist_loss", "circle_loss", "multi_similarity_loss"),

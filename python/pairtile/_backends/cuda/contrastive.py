@@ -47,6 +47,9 @@ _SMALL, _LARGE = 2.0**-40, 2.0**90  # norms and logits between which float32 is 
 # sums of them are trusted down to 2^-_LOW. A weight is 2^(t - offset) times 2^(offset - lse), both
 # at most 2^_HALF.
 _BOUNDED, _HIGH, _LOW, _HALF = 200.0, 100.0, 56.0, 75.0
+# Parts of the weights where both sets are halves and elsewhere, and the most rows that are summed
+# in float32, whose sums tensor cores cut off, not round: few where that would show.
+COARSE, _FINE = (1, 1 << 14), (2, 1 << 10)
 _WORK = 1 << 43  # multiplications of one launch
 _LARGEST_BIAS = 2.0**60  # beside logits that stand for none
 
@@ -208,7 +211,7 @@ class Side:
             inverse = 1.0 / cupy.where(norms > 0, norms, 1.0)  # of a zero row any will do
             self.factors[: rows.n] = inverse.astype(cupy.float32)
             norms[...] = 1.0
-        self._kept: dict[Any, Any] = {}
+        self._kept: Packed | None = None
         self.parts = 1
         findings = Findings()
         for first, stop in batches(rows.n, max(1, most_bytes // self.row_bytes)):
@@ -219,7 +222,7 @@ class Side:
 
     @property
     def small(self) -> bool:
-        """Whether all rows are packed at once, and kept."""
+        """Whether all rows are packed at once, and kept, whatever the parts."""
         row_bytes = 3 * self.row_bytes // self.parts
         return _padded(self.rows.n) * row_bytes <= most_bytes // 2
 
@@ -231,43 +234,23 @@ class Side:
     def split(self, parts: int) -> None:
         """Have this many parts from here on."""
         if parts != self.parts:
-            self._kept.clear()
+            self._kept = None
             self.parts = parts
 
     def _pack(self, first: int, stop: int, findings: Findings) -> Packed:
+        self._kept = None  # before there are others
         packed = Packed(self.rows, first, stop, self.powers, None, findings.memory, self.parts)
-        self._kept = {"rows": packed}
+        self._kept = packed
         return packed
 
     def packed(self, first: int, stop: int) -> tuple[Any, ...]:
         """The rows as panels: what is told of them. Good until others are asked for."""
-        kept = self._kept.get("rows")
+        kept = self._kept
         if kept is None or not (kept.first <= first and stop <= kept.stop):
-            begin, end = (0, self.rows.n) if self.small else (first, stop)
+            whole = _padded(self.rows.n) * self.row_bytes <= most_bytes // 2
+            begin, end = (0, self.rows.n) if whole else (first, stop)
             kept = self._pack(begin, end, Findings())
         return kept.part(first, stop)
-
-    def transposed(self, first: int, stop: int) -> tuple[Any, ...]:
-        """Panels of the features, whose features are the rows."""
-        kept = self._kept.get((first, stop))
-        if kept is None:
-            length = _padded(stop - first)
-            memory = cupy.empty(
-                _cuda.panels_bytes(self.rows.d, length, self.parts), dtype=cupy.uint8
-            )
-            kept = memory, (address(memory), 0, 0, self.rows.d, length, self.parts)
-            if not self.small:
-                self._kept = {k: v for k, v in self._kept.items() if k == "rows"}
-            self._kept[first, stop] = kept
-            _cuda.pack_transposed(
-                self.rows.view,
-                (first, stop),
-                address(self.powers),
-                kept[1],
-                current_stream(),
-            )
-        arguments: tuple[Any, ...] = kept[1]
-        return arguments
 
     @property
     def length(self) -> float:
@@ -355,23 +338,6 @@ class _Tensor:
                 _pace(progress, done, total)
         return of_rows, of_cols, positives
 
-    def _block(self, parts: int, longest: int) -> tuple[int, int]:
-        """Rows and columns of a block of weights."""
-        height = min(_padded(self.x.rows.n), 8192 // parts)
-        width = min(_padded(self.y.rows.n), 4096)
-        d = _padded(self.x.rows.d)
-
-        def needed() -> int:
-            splits = max(height, width) // longest + 2
-            return 4 * parts * height * width + 4 * splits * max(height, width) * d
-
-        while needed() > most_bytes and max(height, width) > _cuda.rows_together:
-            if height >= width:
-                height = _padded(height // 2)
-            else:
-                width = _padded(width // 2)
-        return height, width
-
     def backward(
         self, sides: tuple[Any, Any], progress: Report | None, total: int
     ) -> tuple[Any, Any]:
@@ -390,15 +356,14 @@ class _Tensor:
                     )
         done = self.x.rows.n * self.y.rows.n
 
-        def write(rows: Range, cols: Range, panels: tuple[int, int], parts: int) -> None:
+        def write(rows: Range, cols: Range, weights: Any) -> None:
             _cuda.softmax_weights(
                 rows=self.x.packed(*rows),
                 cols=self.y.packed(*cols),
                 logits=self.logits(rows, cols),
                 sides=_from(sides, _cuda.softmax_side_bytes, rows, cols),
                 levels=_from(levels, 4, rows, cols),
-                panels=panels,
-                parts=parts,
+                weights=weights,
                 path=self.path,
                 stream=current_stream(),
             )
@@ -412,7 +377,7 @@ class _Tensor:
 
     def multiplied(
         self,
-        write: Callable[[Range, Range, tuple[int, int], int], None],
+        write: Callable[[Range, Range, Any], None],
         wanted: tuple[bool, bool],
         tell: Callable[[int], None],
     ) -> tuple[Any, Any]:
@@ -424,37 +389,67 @@ class _Tensor:
             for rows, want in zip((n, m), wanted, strict=True)
         ]
         coarse = x.rows.dtype in _HALVES and y.rows.dtype in _HALVES
-        # sums in float32 that are cut off, not rounded: short ones where that would show
-        parts, longest = (1, 8192) if coarse else (2, 1024)
-        height, width = self._block(parts, longest)
-        by_row, by_col = (
-            cupy.empty(_cuda.panels_bytes(*shape, parts), dtype=cupy.uint8)
-            for shape in ((height, width), (width, height))
-        )
+        parts, longest = COARSE if coarse else _FINE
+        height, width = block_of(n, m, d, parts, longest)
+        memory = cupy.empty(_cuda.panels_bytes(height, width, parts), dtype=cupy.uint8)
         for rows in batches(n, height):
             for cols in batches(m, width):
-                write(rows, cols, (address(by_row), address(by_col)), parts)
-                for weights, others, own, shared, out in (
-                    (by_row, y, rows, cols, grads[0]),
-                    (by_col, x, cols, rows, grads[1]),
-                ):
-                    if out is None:
-                        continue
-                    count, length = own[1] - own[0], _padded(shared[1] - shared[0])
-                    splits = _cuda.product_splits(count, d, length, longest)
-                    partial = cupy.empty(splits * _padded(count) * _padded(d), dtype=cupy.float32)
-                    _cuda.weight_product(
-                        weights=(address(weights), 0, 0, count, length, parts),
-                        cols=others.transposed(*shared),
-                        splits=splits,
-                        partial=address(partial),
-                        factor=self.loss.scale * self.loss.unit,
-                        out=address(out) + 4 * d * own[0],
-                        path=self.path,
-                        stream=current_stream(),
-                    )
+                weights = address(memory), 0, 0, rows[1] - rows[0], cols[1] - cols[0], parts
+                write(rows, cols, weights)
+                for by_column, others, own, shared in (
+                    (False, y, rows, cols), (True, x, cols, rows)
+                ):  # fmt: skip
+                    out = grads[by_column]
+                    if out is not None:
+                        divisors = address(self._factors[by_column])
+                        panel_product(
+                            weights, others.packed(*shared), by_column=by_column, longest=longest,
+                            factor=self.loss.scale * self.loss.unit,
+                            divisors=divisors and divisors + 4 * own[0],
+                            out=address(out) + 4 * d * own[0], path=self.path,
+                        )  # fmt: skip
                 tell((rows[1] - rows[0]) * (cols[1] - cols[0]))
         return grads[0], grads[1]
+
+
+def panel_product(
+    weights: Any,
+    others: Any,
+    *,
+    by_column: bool,
+    longest: int,
+    factor: float,
+    divisors: int,
+    out: int,
+    path: str,
+) -> None:
+    """Add weights times rows to `out`, sums over at most so many rows being in float32."""
+    rows, d = weights[3 + by_column], others[4]
+    splits = _cuda.panel_splits(
+        rows_out=rows, features=d, summands=others[3], most=longest, path=path
+    )
+    partial = cupy.empty(splits * rows * d if splits > 1 else 0, dtype=cupy.float32)
+    _cuda.panel_product(
+        weights=weights, others=others, by_column=by_column, splits=splits,
+        partial=address(partial), factor=factor, divisors=divisors, out=out, path=path,
+        stream=current_stream(),
+    )  # fmt: skip
+
+
+def block_of(n: int, m: int, d: int, parts: int, longest: int) -> tuple[int, int]:
+    """Rows and columns of a block of weights: nearly square ones, none much smaller."""
+    # the weights, and the sums of both sides over `longest` of the others
+    room = min(most_bytes // (2 * parts), most_bytes * longest // (4 * _padded(d)))
+    most = max(_cuda.rows_together**2, room)
+    height = _even(n, max(math.isqrt(most), most // _padded(m)))
+    return height, _even(m, most // height)
+
+
+def _even(n: int, most: int) -> int:
+    """Rows of as few blocks of at most so many as there can be, all of about as many."""
+    together = _cuda.rows_together
+    blocks = -(-n // max(together, most // together * together))
+    return _padded(-(-n // blocks))
 
 
 def _from(pair: Any, row_bytes: int, rows: Range, cols: Range) -> tuple[int, int]:
@@ -566,10 +561,9 @@ def sigmoid_losses(
     ]
     done = 0
 
-    def fold(rows: Range, cols: Range, panels: tuple[int, int], parts: int) -> None:
+    def fold(rows: Range, cols: Range, weights: Any) -> None:
         count = rows[1] - rows[0]
-        # one more than there are without the padding
-        segments = 1 + _cuda.logit_segments(count, cols[1] - cols[0])
+        segments = _cuda.logit_segments(count, cols[1] - cols[0])
         partial = cupy.empty(_cuda.sigmoid_sums * segments * _padded(count), dtype=cupy.float64)
         shares, *out = (
             0 if numbers is None else address(numbers) + 8 * rows[0]
@@ -581,8 +575,7 @@ def sigmoid_losses(
             logits=tensor.logits(rows, cols),
             arguments=(bias, scale, shares, (out[0], out[1], out[2])),
             workspace=address(partial),
-            panels=panels,
-            parts=parts,
+            weights=weights,
             path=tensor.path,
             stream=current_stream(),
         )
@@ -596,7 +589,7 @@ def sigmoid_losses(
         height, width = tensor.launch()
         for cols in batches(m, width):
             for rows in batches(n, height):
-                fold(rows, cols, (0, 0), 0)
+                fold(rows, cols, (0, 0, 0, 0, 0, 0))
                 tell((rows[1] - rows[0]) * (cols[1] - cols[0]))
         return Sigmoid(per_row, None, None, None, None)
     grads = tensor.multiplied(fold, wanted, tell)

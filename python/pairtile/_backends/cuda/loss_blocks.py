@@ -180,32 +180,25 @@ class Products:
         coarse = self.x.dtype in _HALVES and self.y.dtype in _HALVES
         parts, longest = (1, 8192) if coarse else (2, 1024)
         shape = rows[1] - rows[0], cols[1] - cols[0]
-        # the transpose of what is packed are weights as rows, whose features are the other side
-        for at, turned, others, own, shared, out in (
-            (arguments[1], True, right, rows, cols, self._sums[0]),
-            (by_col, False, left, cols, rows, self._sums[1]),
-        ):
+        memory = cupy.empty(_cuda.panels_bytes(*shape, parts), dtype=cupy.uint8)
+        weights = address(memory), 0, 0, *shape, parts
+        packed = 0
+        for at, by_column, others, own, shared in (
+            (arguments[1], False, right, rows, cols), (by_col, True, left, cols, rows)
+        ):  # fmt: skip
+            out = self._sums[by_column]
             if out is None:
                 continue
-            count, length = own[1] - own[0], _padded(shared[1] - shared[0])
-            view = (at, *shape, 4 * pitch, 4, "float32")
-            if turned:
+            if at != packed:
+                packed = at
+                # of the transpose, whose transpose are the weights as rows
                 view = (at, *shape[::-1], 4, 4 * pitch, "float32")
-            memory = cupy.empty(_cuda.panels_bytes(count, length, parts), dtype=cupy.uint8)
-            weights = (address(memory), 0, 0, count, length, parts)
-            _cuda.pack_transposed(view, (0, shared[1] - shared[0]), 0, weights, current_stream())
-            splits = _cuda.product_splits(count, self.x.d, length, longest)
-            partial = cupy.empty(splits * _padded(count) * _padded(self.x.d), dtype=cupy.float32)
-            _cuda.weight_product(
-                weights=weights,
-                cols=others.transposed(*shared),
-                splits=splits,
-                partial=address(partial),
-                factor=factor,
-                out=address(out) + 4 * self.x.d * own[0],
+                _cuda.pack_transposed(view, (0, shape[1]), 0, weights, current_stream())
+            contrastive.panel_product(
+                weights, others.packed(*shared), by_column=by_column, longest=longest,
+                factor=factor, divisors=0, out=address(out) + 4 * self.x.d * own[0],
                 path=self._path,
-                stream=current_stream(),
-            )
+            )  # fmt: skip
 
     def gradients(self) -> tuple[Any, Any]:
         """What was added, by the rows as they are; None of a side that is not wanted."""
