@@ -282,8 +282,10 @@ LIMITS = {
     ("project", "project"): Limit(0, 1.7),
     ("project", "pick_columns"): Limit(0),
     ("sort", "DeviceSegmentedRadixSortKernel"): Limit(0, 1.3),
+    ("screened_lists", "guess_limits_of"): Limit(0, 2),
     # decided by canonical values
-    ("screened_knn", "rescore"): Limit(None, 1.2),
+    ("screened_decision", "rescore"): Limit(None, 1.2),
+    ("screened_lists", "decide_lists"): Limit(None, 1.5),
     # of rows
     ("survey", "survey_elements"): Limit(None),
     ("survey", "survey_together"): Limit(None),
