@@ -89,7 +89,7 @@ struct List {
         }
     }
     // Computes the values that are missing of n.
-    __device__ void compute(int n) {
+    __device__ __noinline__ void compute(int n) {
         const int warp = static_cast<int>(threadIdx.x) / 32;
         Neighbor* rest = all + valued;
         with_readers(search, query, x, [&](const auto& of_query, const auto& row_of) {
@@ -105,7 +105,7 @@ struct List {
         valued = n;
     }
     // Leaves the k first, or all that there are, in order; returns their number.
-    __device__ int cut(int n) {
+    __device__ __noinline__ int cut(int n) {
         compute(n);
         order_by_block(memory, all, other, n, k, range);
         valued = min(n, k);
@@ -116,7 +116,7 @@ struct List {
 };
 
 template <class D>
-__global__ void __launch_bounds__(list_threads, 3)
+__global__ void __launch_bounds__(list_threads, 2)
     decide_lists(const __grid_constant__ ScreenedSearch search,
                  const __grid_constant__ ListSpace space, bool is_shared, D* distances,
                  int64_t* indices) {

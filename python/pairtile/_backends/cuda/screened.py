@@ -26,7 +26,7 @@ _CANDIDATES = 1 << 28  # bytes of candidates of one batch of queries
 _LONG = 1 << 30  # of all that a batch of queries takes where lists of neighbours are long
 _SAMPLE_BYTES = 1 << 25  # of a sample's rows
 _LEAST_ROWS = 32  # of a batch
-_BLOCKS = 3  # of a multiprocessor that decide about long lists
+_BLOCKS = 2  # of a multiprocessor that decide about long lists
 
 
 def serves(metric: str, q: Rows, r: Rows) -> bool:
