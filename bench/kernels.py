@@ -402,7 +402,9 @@ def _as_in_blocks_of(cell: Any, case: Any, *, cut: bool) -> None:
     splits = _cuda.panel_splits(
         rows_out=height, features=cell.d, summands=width, most=contrastive.COARSE[1], path="wgmma"
     )
+    segments = _cuda.logit_segments(height, width)
     _cuda.panel_splits = lambda **_: splits
+    _cuda.logit_segments = lambda *_: segments
     contrastive.block_of = lambda *_: (case.n >> cut, case.m >> cut)
     if 2 * _cuda.panels_bytes(cell.n, cell.d, 1) > contrastive.most_bytes:  # packed chunk by chunk
         contrastive.most_bytes = _cuda.panels_bytes(case.n, case.d, 1)

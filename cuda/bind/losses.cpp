@@ -25,19 +25,20 @@ Logits logits_of(const LogitsArguments& arguments) {
             first.second};
 }
 
-TensorSweep logit_sweep(const Packed& rows, const Packed& cols) {
-    TensorSweep sweep = tensor_sweep(panels_of(rows), panels_of(cols),
-                                     logit_segments(std::get<3>(rows), std::get<3>(cols)));
+TensorSweep logit_sweep(const Packed& rows, const Packed& cols, int64_t segments) {
+    TensorSweep sweep = tensor_sweep(panels_of(rows), panels_of(cols), segments);
     // two parts hold a number exactly here, and so must all of their products
     if (sweep.rows.parts == 2) sweep.products = products_of(2, 2);
     return sweep;
 }
 
-void bind_softmax_sums(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
-                       const Pair& workspace, Address positives, Address of_rows, Address of_cols,
-                       const std::string& path, const DeviceStream& stream) {
-    const SoftmaxSums sums = {logit_sweep(rows, cols), logits_of(logits), at<float>(positives),
-                              at<LogSumExp>(workspace.first), at<void>(workspace.second)};
+void bind_softmax_sums(const Packed& rows, const Packed& cols, int64_t segments,
+                       const LogitsArguments& logits, const Pair& workspace, Address positives,
+                       Address of_rows, Address of_cols, const std::string& path,
+                       const DeviceStream& stream) {
+    const SoftmaxSums sums = {logit_sweep(rows, cols, segments), logits_of(logits),
+                              at<float>(positives), at<LogSumExp>(workspace.first),
+                              at<void>(workspace.second)};
     softmax_sums(sums, at<LogSumExp>(of_rows), at<LogSumExp>(of_cols), path_of(path),
                  cuda_stream(stream));
 }
@@ -70,10 +71,11 @@ void bind_softmax_levels(Address sides, int64_t rows, double offset, Address lev
                    at<float>(levels), cuda_stream(stream));
 }
 
-void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
-                          const Pair& sides, const Pair& levels, const Packed& weights_out,
-                          const std::string& path, const DeviceStream& stream) {
-    const SoftmaxWeights weights = {logit_sweep(rows, cols),
+void bind_softmax_weights(const Packed& rows, const Packed& cols, int64_t segments,
+                          const LogitsArguments& logits, const Pair& sides, const Pair& levels,
+                          const Packed& weights_out, const std::string& path,
+                          const DeviceStream& stream) {
+    const SoftmaxWeights weights = {logit_sweep(rows, cols, segments),
                                     logits_of(logits),
                                     at<const SoftmaxSide>(sides.first),
                                     at<const SoftmaxSide>(sides.second),
@@ -86,13 +88,14 @@ void bind_softmax_weights(const Packed& rows, const Packed& cols, const LogitsAr
 // bias and scale; shares of the rows; losses and sums by scale and by bias of the rows
 using SigmoidArguments = std::tuple<double, double, Address, std::tuple<Address, Address, Address>>;
 
-void bind_sigmoid_sweep(const Packed& rows, const Packed& cols, const LogitsArguments& logits,
-                        const SigmoidArguments& arguments, Address workspace, const Packed& weights,
-                        const std::string& path, const DeviceStream& stream) {
+void bind_sigmoid_sweep(const Packed& rows, const Packed& cols, int64_t segments,
+                        const LogitsArguments& logits, const SigmoidArguments& arguments,
+                        Address workspace, const Packed& weights, const std::string& path,
+                        const DeviceStream& stream) {
     const auto& [bias, scale, shares, out] = arguments;
-    const SigmoidSweep sigmoid = {logit_sweep(rows, cols),  logits_of(logits),
-                                  static_cast<float>(bias), at<const double>(shares),
-                                  at<double>(workspace),    panels_of(weights)};
+    const SigmoidSweep sigmoid = {
+        logit_sweep(rows, cols, segments), logits_of(logits),     static_cast<float>(bias),
+        at<const double>(shares),          at<double>(workspace), panels_of(weights)};
     const auto& [losses, by_scale, by_bias] = out;
     sigmoid_sweep(sigmoid, {at<double>(losses), at<double>(by_scale), at<double>(by_bias)}, scale,
                   path_of(path), cuda_stream(stream));
@@ -190,20 +193,20 @@ void bind_losses(py::module_& m) {
     m.def("panel_splits", panel_splits_of, py::kw_only(), arg("rows_out"), arg("features"),
           arg("summands"), arg("most"), arg("path"));
     m.def("pack_transposed", bind_pack_transposed, Released());
-    m.def("softmax_sums", bind_softmax_sums, py::kw_only(), arg("rows"), arg("cols"), arg("logits"),
-          arg("workspace"), arg("positives"), arg("of_rows"), arg("of_cols"), arg("path"),
-          arg("stream"), Released());
+    m.def("softmax_sums", bind_softmax_sums, py::kw_only(), arg("rows"), arg("cols"),
+          arg("segments"), arg("logits"), arg("workspace"), arg("positives"), arg("of_rows"),
+          arg("of_cols"), arg("path"), arg("stream"), Released());
     m.def("softmax_end", bind_softmax_end, py::kw_only(), arg("rows"), arg("wide"), arg("of_rows"),
           arg("of_cols"), arg("positives"), arg("shares"), arg("out"), arg("sides"), arg("stream"),
           Released());
     m.def("softmax_levels", bind_softmax_levels, Released());
     m.def("softmax_weights", bind_softmax_weights, py::kw_only(), arg("rows"), arg("cols"),
-          arg("logits"), arg("sides"), arg("levels"), arg("weights"), arg("path"), arg("stream"),
-          Released());
+          arg("segments"), arg("logits"), arg("sides"), arg("levels"), arg("weights"), arg("path"),
+          arg("stream"), Released());
     m.attr("sigmoid_sums") = sigmoid_sums;
     m.def("sigmoid_sweep", bind_sigmoid_sweep, py::kw_only(), arg("rows"), arg("cols"),
-          arg("logits"), arg("arguments"), arg("workspace"), arg("weights"), arg("path"),
-          arg("stream"), Released());
+          arg("segments"), arg("logits"), arg("arguments"), arg("workspace"), arg("weights"),
+          arg("path"), arg("stream"), Released());
     m.def("panel_product", bind_panel_product, py::kw_only(), arg("weights"), arg("others"),
           arg("by_column"), arg("splits"), arg("partial"), arg("factor"), arg("divisors"),
           arg("out"), arg("path"), arg("stream"), Released());

@@ -9,7 +9,8 @@
 //                            those columns: lane l holds of row l / 4 (values[g][0], [1]) and of
 //                            row l / 4 + 8 ([2], [3]) the columns 8 g + 2 (l % 4) and the one after
 //     finish()               at the end of the segment.
-// Fold::Memory is what its warps share.
+// Fold::Memory is what its warps share. A fold that names a type RowsByPanel may get long
+// rows panel by panel: all tiles of the segment for its first strip, and again for its second.
 #pragma once
 
 #include <algorithm>
@@ -36,20 +37,12 @@ struct Segment {
 };
 
 // The steps of a tile, one after the other and from the beginning again: where each finds its
-// slices, and how deep they are. A block has a piece of the slices of a row.
+// slices, and how deep they are.
 struct Steps {
-    int slice, product = 0;
+    int slice = 0, product = 0;
 
-    __device__ explicit Steps(const TensorSweep& sweep) : slice(first(sweep)) {}
-
-    static __device__ int first(const TensorSweep& sweep) {
-        return static_cast<int>(blockIdx.z) * sweep.piece;
-    }
-    static __device__ int end(const TensorSweep& sweep) {
-        return min(sweep.slices(), first(sweep) + sweep.piece);
-    }
-    __device__ int of_tile(const TensorSweep& sweep) const {
-        return sweep.products.count * max(0, end(sweep) - first(sweep));
+    static __device__ int of_tile(const TensorSweep& sweep) {
+        return sweep.products.count * sweep.slices();
     }
     __device__ int row_slice(const TensorSweep& sweep) const {
         return sweep.products.row_part[product] * sweep.slices() + slice;
@@ -61,8 +54,8 @@ struct Steps {
         return slice + 1 < sweep.slices() ? slice_features / mma_depth : sweep.last_depth;
     }
     __device__ void next(const TensorSweep& sweep) {
-        if (++slice < end(sweep)) return;
-        slice = first(sweep);
+        if (++slice < sweep.slices()) return;
+        slice = 0;
         if (++product == sweep.products.count) product = 0;
     }
 };
@@ -81,9 +74,8 @@ __global__ void __launch_bounds__(mma_threads, 1)
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int row = warp * 2 * strip_rows;
     const Segment segment(sweep);
-    Steps step(sweep), coming(sweep);
-    const int steps = step.of_tile(sweep);
-    const int end = steps > 0 ? segment.end : segment.first;
+    Steps step, coming;
+    const int steps = Steps::of_tile(sweep), end = segment.end;
     const char* rows = sweep.rows.slices + int64_t{blockIdx.x} * 2 * sweep.row_panel_bytes();
     const uint32_t base = shared_address(slices);
     Fold fold(params, sweep, memory, row, row + strip_rows);
@@ -168,6 +160,7 @@ __global__ void __launch_bounds__(mma_threads, 1)
 
 constexpr int wgmma_threads = 3 * 128;  // a warp group that copies, two that multiply
 constexpr int wgmma_most_stages = 10;
+constexpr int least_stages = 4;  // beside one panel of rows
 // Registers of a thread: a launch gives all alike, then the copying group gives up what the others
 // take. Their sum must be what the launch gave, or the taking never ends.
 constexpr int registers_at_launch = 65536 / wgmma_threads / 8 * 8;
@@ -175,12 +168,20 @@ constexpr int registers_to_copy = 24, registers_to_multiply = 240;
 static_assert(registers_to_copy + 2 * registers_to_multiply <= 3 * registers_at_launch);
 
 struct WgmmaBarriers {
-    uint64_t full[wgmma_most_stages], empty[wgmma_most_stages], rows;
+    uint64_t full[wgmma_most_stages], empty[wgmma_most_stages], rows, rows_done;
 };
 
-// `resident`: all slices of 256 rows stay in shared memory; stages then hold columns alone, each
-// slice of a tile once.
-template <class Fold, bool resident>
+template <class Fold>
+concept TakesPanels = requires {
+    typename Fold::RowsByPanel;
+};
+
+// Where the rows are: streamed with the columns; all 256 in shared memory, where stages hold
+// columns alone, each slice of a tile once; or one panel of them there, which both warp groups
+// share, and then the other, where a stage holds the columns of a step.
+enum class RowsIn { stages, memory, memory_by_panel };
+
+template <class Fold, RowsIn rows_in>
 __global__ void __launch_bounds__(wgmma_threads, 1)
     wgmma_sweep(const __grid_constant__ TensorSweep sweep,
                 const __grid_constant__ typename Fold::Params params, int stages) {
@@ -189,20 +190,23 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     __shared__ WgmmaBarriers barriers;
     __shared__ typename Fold::Memory memory;
     const int thread = static_cast<int>(threadIdx.x), group = thread / 128;
-    Steps step(sweep);
-    const int steps = step.of_tile(sweep);
+    Steps step;
+    const int steps = Steps::of_tile(sweep);
     const int row_slices = sweep.rows.parts * sweep.slices();
     const int col_slices = sweep.cols.parts * sweep.slices();
     const Segment segment(sweep);
     const uint32_t base = (shared_address(dynamic) + 1023) & ~1023u;
-    constexpr int stage_bytes = (resident ? 1 : 3) * slice_bytes;
-    const uint32_t first_stage = base + (resident ? 2 * row_slices * slice_bytes : 0);
+    constexpr bool streamed = rows_in == RowsIn::stages;
+    constexpr int panels_there = streamed ? 0 : rows_in == RowsIn::memory ? 2 : 1;
+    constexpr int stage_bytes = (streamed ? 3 : 1) * slice_bytes;
+    const uint32_t first_stage = base + panels_there * row_slices * slice_bytes;
     if (thread == 0) {
         for (int s = 0; s < stages; ++s) {
             barrier_init(&barriers.full[s], 1);
             barrier_init(&barriers.empty[s], warps_of_rows);
         }
         barrier_init(&barriers.rows, 1);
+        barrier_init(&barriers.rows_done, warps_of_rows);
         barriers_are_ready();
     }
     __syncthreads();
@@ -211,33 +215,41 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         registers_give<registers_to_copy>();
         if (thread != 0) return;
         const char* rows = sweep.rows.slices + int64_t{blockIdx.x} * 2 * sweep.row_panel_bytes();
-        if constexpr (resident) {
-            const int bytes = row_slices * slice_bytes;
-            barrier_expect(&barriers.rows, 2 * bytes);
-            copy_bulk(base, rows, bytes, &barriers.rows);
-            copy_bulk(base + bytes, rows + bytes, bytes, &barriers.rows);
-        }
+        const int panel_bytes = row_slices * slice_bytes;
         int stage = 0;
         uint32_t phase = 0;
-        for (int tile = segment.first; tile < segment.end; ++tile) {
-            const char* cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes();
-            for (int q = 0; q < (resident ? col_slices : steps); ++q) {
-                const uint32_t at = first_stage + stage * stage_bytes;
-                uint64_t* full = &barriers.full[stage];
-                barrier_wait(&barriers.empty[stage], phase ^ 1);
-                barrier_expect(full, stage_bytes);
-                if constexpr (resident) {
-                    copy_bulk(at, cols + int64_t{q} * slice_bytes, slice_bytes, full);
-                } else {
-                    const char* from = rows + int64_t{step.row_slice(sweep)} * slice_bytes;
-                    copy_bulk(at, cols + int64_t{step.col_slice(sweep)} * slice_bytes, slice_bytes,
-                              full);
-                    copy_bulk(at + slice_bytes, from, slice_bytes, full);
-                    copy_bulk(at + 2 * slice_bytes, from + sweep.row_panel_bytes(), slice_bytes,
-                              full);
-                    step.next(sweep);
+        const auto fill_stages = [&] {
+            for (int tile = segment.first; tile < segment.end; ++tile) {
+                const char* cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes();
+                for (int q = 0; q < (rows_in == RowsIn::memory ? col_slices : steps); ++q) {
+                    const uint32_t at = first_stage + stage * stage_bytes;
+                    uint64_t* full = &barriers.full[stage];
+                    barrier_wait(&barriers.empty[stage], phase ^ 1);
+                    barrier_expect(full, stage_bytes);
+                    const int slice = rows_in == RowsIn::memory ? q : step.col_slice(sweep);
+                    copy_bulk(at, cols + int64_t{slice} * slice_bytes, slice_bytes, full);
+                    if constexpr (streamed) {
+                        const char* from = rows + int64_t{step.row_slice(sweep)} * slice_bytes;
+                        copy_bulk(at + slice_bytes, from, slice_bytes, full);
+                        copy_bulk(at + 2 * slice_bytes, from + sweep.row_panel_bytes(), slice_bytes,
+                                  full);
+                    }
+                    if constexpr (rows_in != RowsIn::memory) step.next(sweep);
+                    if (++stage == stages) stage = 0, phase ^= 1;
                 }
-                if (++stage == stages) stage = 0, phase ^= 1;
+            }
+        };
+        if constexpr (streamed) {
+            fill_stages();
+        } else {
+            for (int panel = 0; panel < 2; panel += panels_there) {
+                if (panel > 0) barrier_wait(&barriers.rows_done, 0);
+                barrier_expect(&barriers.rows, panels_there * panel_bytes);
+                for (int p = 0; p < panels_there; ++p) {
+                    copy_bulk(base + p * panel_bytes, rows + (panel + p) * int64_t{panel_bytes},
+                              panel_bytes, &barriers.rows);
+                }
+                fill_stages();
             }
         }
         return;
@@ -245,11 +257,13 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
 
     registers_take<registers_to_multiply>();
     const int warp = thread % 128 / 32, lane = thread % 32;
-    const int half = group - 1;  // the panel of this warp group
-    const int row_a = half * panel_rows + warp * strip_rows, row_b = row_a + 64;
+    // a panel of this warp group alone, or half of each
+    const int half = group - 1;
+    constexpr bool shares = rows_in == RowsIn::memory_by_panel;
+    const int row_a = half * (shares ? panel_rows / 2 : panel_rows) + warp * strip_rows;
+    const int row_b = row_a + (shares ? panel_rows : panel_rows / 2);
     constexpr int half_panel = 64 * slice_row_bytes;
     Fold fold(params, sweep, memory, row_a, row_b);
-    Strip a, b;
     int stage = 0;
     uint32_t phase = 0;
     const auto multiply_slice = [&](Strip& values, uint32_t rows, uint32_t cols, int depth,
@@ -269,7 +283,10 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         __syncwarp();  // the lanes of a warp multiply together
     };
 
-    if constexpr (resident) {
+    const auto release_last = [&] { release(stage == 0 ? stages - 1 : stage - 1); };
+
+    if constexpr (rows_in == RowsIn::memory) {
+        Strip a, b;
         // The products of one strip run while the fold has the other: at any time one is in flight.
         const uint32_t rows = base + half * row_slices * slice_bytes;
         int released = 0;
@@ -317,28 +334,50 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         products_wait<0>();
         if (segment.first < segment.end) second_strip(segment.end - 1);
     } else {
-        for (int tile = segment.first; tile < segment.end; ++tile) {
+        Strip a, b;
+        // one strip, or two beside each other
+        const auto multiply_tile = [&](const auto& rows_of_step) {
             for (int q = 0; q < steps; ++q) {
-                const int depth = step.depth(sweep);
+                const int row_slice = step.row_slice(sweep), depth = step.depth(sweep);
                 step.next(sweep);
                 wait_for(barriers.full[stage], phase);
                 const uint32_t cols = first_stage + stage * stage_bytes;
-                const uint32_t rows = cols + (1 + half) * slice_bytes;
+                const uint32_t rows = rows_of_step(cols, row_slice);
                 products_fence();
                 multiply_slice(a, rows, cols, depth, q > 0);
-                multiply_slice(b, rows + half_panel, cols, depth, q > 0);
+                if constexpr (streamed) multiply_slice(b, rows + half_panel, cols, depth, q > 0);
                 products_commit();
                 if (q > 0) {
                     products_wait<1>();
-                    release(stage == 0 ? stages - 1 : stage - 1);
+                    release_last();
                 }
                 if (++stage == stages) stage = 0, phase ^= 1;
             }
-            fold.columns(tile);
-            products_wait<0>();
-            release(stage == 0 ? stages - 1 : stage - 1);
-            fold.strip(a, row_a, tile);
-            fold.strip(b, row_b, tile);
+        };
+        if constexpr (streamed) {
+            for (int tile = segment.first; tile < segment.end; ++tile) {
+                multiply_tile([&](uint32_t cols, int) { return cols + (1 + half) * slice_bytes; });
+                fold.columns(tile);
+                products_wait<0>();
+                release_last();
+                fold.strip(a, row_a, tile);
+                fold.strip(b, row_b, tile);
+            }
+        } else {
+            for (int panel = 0; panel < 2; ++panel) {
+                wait_for(barriers.rows, panel);
+                for (int tile = segment.first; tile < segment.end; ++tile) {
+                    multiply_tile([&](uint32_t, int row_slice) {
+                        return base + row_slice * slice_bytes + half * half_panel;
+                    });
+                    fold.columns(tile);
+                    products_wait<0>();
+                    release_last();
+                    fold.strip(a, panel == 0 ? row_a : row_b, tile);
+                }
+                if (lane == 0) barrier_arrive(&barriers.rows_done);
+                __syncwarp();
+            }
         }
     }
     fold.finish();
@@ -353,8 +392,7 @@ template <class Kernel, class Params>
 void launch_tensor(const char* name, Kernel kernel, const TensorSweep& sweep, int threads,
                    int shared, cudaStream_t stream, const Params& params, int stages) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), name);
-    const dim3 grid(static_cast<unsigned>(sweep.row_blocks), static_cast<unsigned>(sweep.segments),
-                    static_cast<unsigned>(sweep.splits));
+    const dim3 grid(static_cast<unsigned>(sweep.row_blocks), static_cast<unsigned>(sweep.segments));
     kernel<<<grid, threads, shared, stream>>>(sweep, params, stages);
     check(cudaGetLastError(), name);
 }
@@ -370,15 +408,22 @@ void run_tensor(const char* name, TensorPath path, const TensorSweep& sweep,
         return launch_tensor(name, mma_sweep<Fold>, sweep, mma_threads, stages * mma_stage_bytes,
                              stream, params, stages);
     }
-    const int rows = 2 * sweep.rows.parts * sweep.slices() * slice_bytes;
-    const int resident = std::min(wgmma_most_stages, (room - rows) / slice_bytes);
-    if (sweep.splits == 1 && resident >= 2 * sweep.cols.parts * sweep.slices()) {  // two tiles
-        return launch_tensor(name, wgmma_sweep<Fold, true>, sweep, wgmma_threads,
-                             1024 + rows + resident * slice_bytes, stream, params, resident);
+    const int panel = sweep.rows.parts * sweep.slices() * slice_bytes;
+    const auto run = [&](auto kernel, int there, int stage_bytes) {
+        const int stages = std::min(wgmma_most_stages, (room - there) / stage_bytes);
+        launch_tensor(name, kernel, sweep, wgmma_threads, 1024 + there + stages * stage_bytes,
+                      stream, params, stages);
+    };
+    const int beside_all = std::min(wgmma_most_stages, (room - 2 * panel) / slice_bytes);
+    if (beside_all >= 2 * sweep.cols.parts * sweep.slices()) {  // two tiles
+        return run(wgmma_sweep<Fold, RowsIn::memory>, 2 * panel, slice_bytes);
     }
-    const int stages = std::min(wgmma_most_stages, room / (3 * slice_bytes));
-    launch_tensor(name, wgmma_sweep<Fold, false>, sweep, wgmma_threads,
-                  1024 + stages * 3 * slice_bytes, stream, params, stages);
+    if constexpr (TakesPanels<Fold>) {
+        if (room - panel >= least_stages * slice_bytes) {
+            return run(wgmma_sweep<Fold, RowsIn::memory_by_panel>, panel, slice_bytes);
+        }
+    }
+    run(wgmma_sweep<Fold, RowsIn::stages>, 0, 3 * slice_bytes);
 }
 
 }  // namespace pairtile::gpu

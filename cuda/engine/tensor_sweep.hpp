@@ -45,17 +45,9 @@ struct TensorSweep {
     int row_blocks, col_tiles;
     int segments, tiles_per_segment;
     int slices_of_row, last_depth;  // of the last slice of a row, in steps of mma_depth
-    int piece;                      // slices that a block multiplies
     bool triangle = false;          // only tiles that reach beyond the diagonal,
     int diagonal = 0;               // which begins at this tile of the first row
-    // Long rows are multiplied in pieces, for more blocks and shorter sums: blockIdx.z has one
-    // each.
-    int splits = 1;
 
-    void split(int pieces) {
-        splits = pieces;
-        piece = (slices_of_row + pieces - 1) / pieces;
-    }
     PAIRTILE_HD int slices() const { return slices_of_row; }
     PAIRTILE_HD int64_t row_panel_bytes() const {
         return int64_t{slice_bytes} * slices() * rows.parts;
@@ -76,8 +68,7 @@ inline TensorSweep tensor_sweep(const Panels& rows, const Panels& cols, int64_t 
             small(divided_up(tiles, width)),
             small(width),
             rows.slices_per_row(),
-            rows.last_steps(),
-            rows.slices_per_row()};
+            rows.last_steps()};
 }
 
 // What x̂·ŷ of d features may be off by as tensor cores add it up, where ‖x̂‖ ≤ x and ‖ŷ‖ ≤ y.

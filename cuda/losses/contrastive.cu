@@ -67,11 +67,12 @@ __device__ int first_group() {
     return lane / 16 * 8 + lane / 8 % 2 * 4 + lane / 4 % 2 * 2;
 }
 
-// What a warp writes for the columns of a tile: of its two groups, with `pitch` floats for each.
+// What a warp writes of a strip for the columns of a tile: of its two groups, with `pitch` floats
+// for each.
 template <int pitch>
-__device__ float* columns_of_warp(const SoftmaxSums& sums, int tile) {
+__device__ float* columns_of_strip(const SoftmaxSums& sums, int row, int tile) {
     const int64_t padded = int64_t{sums.sweep.col_tiles} * tile_columns;
-    const int64_t part = int64_t{blockIdx.x} * warps_of_rows + threadIdx.x / 32 % warps_of_rows;
+    const int64_t part = int64_t{blockIdx.x} * strips_of_block + row / strip_rows;
     return static_cast<float*>(sums.of_cols) +
            (part * padded + int64_t{tile} * tile_columns + 8 * first_group() + 2 * quad_lane()) *
                pitch;
@@ -120,13 +121,13 @@ template <bool of_columns>
 struct SumLogits {
     using Params = SoftmaxSums;
     struct Memory {};
+    using RowsByPanel = void;
 
     const SoftmaxSums& sums;
     const RowStates states;
     // of the upper and lower row of both strips, over the columns of this lane
     float maxima[2][2];
     double totals[2][2];
-    MaxSum held[4];  // columns of the first strip
 
     __device__ SumLogits(const SoftmaxSums& sums, const TensorSweep&, Memory&, int row_a, int row_b)
         : sums(sums), states{row_a, row_b} {
@@ -171,20 +172,11 @@ struct SumLogits {
                 }
             }
             reduce_columns(all);
-#pragma unroll
-            for (int c = 0; c < 4; ++c) {
-                if (which == 0) {
-                    held[c] = all[c];
-                } else {
-                    held[c].merge(all[c]);
-                }
-            }
-            if (which == 0) return;
-            float* out = columns_of_warp<2>(sums, tile);
+            float* out = columns_of_strip<2>(sums, row, tile);
 #pragma unroll
             for (int g = 0; g < 2; ++g) {
                 *reinterpret_cast<float4*>(out + 16 * g) = make_float4(
-                    held[2 * g].max, held[2 * g].sum, held[2 * g + 1].max, held[2 * g + 1].sum);
+                    all[2 * g].max, all[2 * g].sum, all[2 * g + 1].max, all[2 * g + 1].sum);
             }
         }
     }
@@ -213,11 +205,11 @@ template <bool of_columns, bool scaled>
 struct SumBounded {
     using Params = SoftmaxSums;
     struct Memory {};
+    using RowsByPanel = void;
 
     const SoftmaxSums& sums;
     const RowStates states;
     double totals[2][2];
-    float held[2 * groups];  // columns, over the rows of this lane in both strips
 
     __device__ SumBounded(const SoftmaxSums& sums, const TensorSweep&, Memory&, int row_a,
                           int row_b)
@@ -247,6 +239,7 @@ struct SumBounded {
         if (of_columns) mask_rows(values, sums.sweep, row, -INFINITY);
         const float offset = sums.logits.offset;
         float upper = 0.0f, lower = 0.0f;
+        [[maybe_unused]] float of_cols[2 * groups];  // over both rows of this lane
 #pragma unroll
         for (int g = 0; g < groups; ++g) {
             float powers[4];
@@ -256,22 +249,18 @@ struct SumBounded {
             }
             upper += powers[0] + powers[1];
             lower += powers[2] + powers[3];
-            if constexpr (of_columns) {
-#pragma unroll
-                for (int e = 0; e < 2; ++e) {
-                    const float both = powers[e] + powers[e + 2];
-                    held[2 * g + e] = which == 0 ? both : held[2 * g + e] + both;
-                }
-            }
+            of_cols[2 * g] = powers[0] + powers[2];
+            of_cols[2 * g + 1] = powers[1] + powers[3];
         }
         totals[which][0] += static_cast<double>(upper);
         totals[which][1] += static_cast<double>(lower);
-        if constexpr (of_columns && which == 1) {
-            reduce_columns(held);
-            float* out = columns_of_warp<1>(sums, tile);
+        if constexpr (of_columns) {
+            reduce_columns(of_cols);
+            float* out = columns_of_strip<1>(sums, row, tile);
 #pragma unroll
             for (int g = 0; g < 2; ++g) {
-                *reinterpret_cast<float2*>(out + 8 * g) = make_float2(held[2 * g], held[2 * g + 1]);
+                *reinterpret_cast<float2*>(out + 8 * g) =
+                    make_float2(of_cols[2 * g], of_cols[2 * g + 1]);
             }
         }
     }
@@ -343,6 +332,7 @@ template <bool of_columns, bool scaled, bool bounded>
 struct WriteWeights {
     using Params = SoftmaxWeights;
     struct Memory {};
+    using RowsByPanel = void;
 
     const SoftmaxWeights& weights;
 
@@ -419,6 +409,7 @@ struct WriteWeights {
 struct WriteDots {
     using Params = DotSweep;
     struct Memory {};
+    using RowsByPanel = void;
 
     const DotSweep& dots;
 
@@ -494,7 +485,7 @@ void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, Ten
     const auto merge = [&](auto states) {
         launch("softmax columns", merge_columns<decltype(states)>,
                static_cast<unsigned>(padded / 32), block_threads, stream, states,
-               int64_t{sweep.row_blocks} * warps_of_rows, padded, sweep.cols.rows, cols);
+               int64_t{sweep.row_blocks} * strips_of_block, padded, sweep.cols.rows, cols);
     };
     if (sums.logits.bounded) {
         merge(OffsetSums{static_cast<const float*>(sums.of_cols), sums.logits.offset});

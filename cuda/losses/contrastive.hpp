@@ -31,12 +31,14 @@ struct SoftmaxSums {
     Logits logits;
     float* positives;    // (rows), logits
     LogSumExp* of_rows;  // (segments, padded rows), natural logarithms from here on
-    // (row blocks × warps, padded columns): maximum and sum, bounded: sums; null: not wanted
+    // (row blocks × strips, padded columns): maximum and sum, bounded: sums; null: not wanted
     void* of_cols;
 };
 
+constexpr int strips_of_block = block_rows / strip_rows;
+
 // Column states of one row block and column, in bytes; half of them where logits are bounded.
-constexpr int64_t softmax_column_bytes = warps_of_rows * sizeof(float2);
+constexpr int64_t softmax_column_bytes = strips_of_block * sizeof(float2);
 
 // Folds into the rows and columns from there on, whose first states are empty.
 void softmax_sums(const SoftmaxSums& sums, LogSumExp* rows, LogSumExp* cols, TensorPath path,

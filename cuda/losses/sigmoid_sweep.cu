@@ -24,6 +24,7 @@ template <bool gradient, bool scaled>
 struct FoldSigmoid {
     using Params = SigmoidSweep;
     struct Memory {};
+    using RowsByPanel = void;
 
     static constexpr int numbers = gradient ? sigmoid_sums : 1;
 

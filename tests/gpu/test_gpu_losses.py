@@ -353,6 +353,20 @@ def test_long_rows_are_multiplied_in_pieces(losses: Any, cupy: Any) -> None:
     compare(losses, cupy, x, y, 0.3, targets=np.arange(30) * 80)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(("dtype", "d"), [("bfloat16", 260), ("bfloat16", 700), ("float32", 200)])
+def test_rows_too_long_for_shared_memory(
+    losses: Any, cupy: Any, dtype: str, d: int, normalize: bool
+) -> None:
+    """A panel of 128 rows at a time stays there, or none: more than one tile of columns each."""
+    x, y = sets(300, 300, d, dtype)
+    scale = 6.0 if normalize else 2 / np.sqrt(d)
+    found = compare(losses, cupy, x, y, scale, symmetric=True, normalize=normalize)
+    again = compare(losses, cupy, x, y, scale, symmetric=True, normalize=normalize)
+    for name in ("per_row", "lse_col", "grad_x", "grad_y", "grad_scale"):
+        np.testing.assert_array_equal(again[name], found[name])
+
+
 def test_float64_formula(losses: Any, cupy: Any) -> None:
     # not the twin's: the whole matrix
     x, y = sets(90, 90, 30)

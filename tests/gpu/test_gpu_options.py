@@ -281,9 +281,9 @@ def test_rows_with_scales_of_their_own_take_every_block(blocks: Any, monkeypatch
 
 @pytest.mark.parametrize("path", ["wgmma", "mma"])
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize(("dtype", "d"), [("float16", 20), ("float32", 20), ("float16", 260)])
 def test_siglip_is_folded_in_the_sweep(
-    blocks: Any, dtype: str, normalize: bool, path: str, monkeypatch: Any
+    blocks: Any, dtype: str, d: int, normalize: bool, path: str, monkeypatch: Any
 ) -> None:
     """Several blocks of weights, losses near 0 and large, columns before and after positives."""
     from pairtile import _cuda
@@ -297,10 +297,10 @@ def test_siglip_is_folded_in_the_sweep(
     monkeypatch.setattr(_cuda, "sigmoid_sweep", lambda **told: folded.append(1) or sweep(**told))
     rng = np.random.default_rng(2)
     n, m = 270, 400
-    y = rng.normal(size=(m, 20)).astype(dtype)
-    x = (y[7 : 7 + n] + 0.3 * rng.normal(size=(n, 20))).astype(dtype)
+    y = rng.normal(size=(m, d)).astype(dtype)
+    x = (y[7 : 7 + n] + 0.3 * rng.normal(size=(n, d))).astype(dtype)
     options: dict[str, Any] = {
-        "logit_scale": 9.0 if normalize else 0.6, "bias": -5.0, "normalize": normalize,
+        "logit_scale": 9.0 if normalize else 12 / d, "bias": -5.0, "normalize": normalize,
         "target_offset": 7,
     }  # fmt: skip
     upstream = rng.normal(size=n)

@@ -326,6 +326,7 @@ class _Tensor:
                 _cuda.softmax_sums(
                     rows=self.x.packed(*rows),
                     cols=self.y.packed(*cols),
+                    segments=segments,
                     logits=self.logits(rows, cols),
                     workspace=(address(states), address(across) if symmetric else 0),
                     positives=address(positives) + 4 * rows[0],
@@ -360,6 +361,7 @@ class _Tensor:
             _cuda.softmax_weights(
                 rows=self.x.packed(*rows),
                 cols=self.y.packed(*cols),
+                segments=_cuda.logit_segments(rows[1] - rows[0], cols[1] - cols[0]),
                 logits=self.logits(rows, cols),
                 sides=_from(sides, _cuda.softmax_side_bytes, rows, cols),
                 levels=_from(levels, 4, rows, cols),
@@ -572,6 +574,7 @@ def sigmoid_losses(
         _cuda.sigmoid_sweep(
             rows=tensor.x.packed(*rows),
             cols=tensor.y.packed(*cols),
+            segments=segments,
             logits=tensor.logits(rows, cols),
             arguments=(bias, scale, shares, (out[0], out[1], out[2])),
             workspace=address(partial),
