@@ -233,7 +233,7 @@ def knn(
         if (
             precision != "float64"
             and not (ordered and metric == "inner_product")
-            and screened.serves(metric, q, r)
+            and screened.serves(join.arguments["measure"][0], q, r)
             and screened.knn(join, k, predicate, wide, distances, indices, limit, progress)
         ):
             if ordered:
