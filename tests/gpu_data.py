@@ -8,6 +8,7 @@ import pytest
 
 from pairtile._backends.numpy import neighbors, radius
 from pairtile._definitions.metrics import METRICS, ordered
+from pairtile._front import metrics
 
 TERMS: dict[str, tuple[float, ...]] = {
     "gaussian": (0.05,),
@@ -31,6 +32,18 @@ def data(n: int, d: int, dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
     x[n // 2] = x[0]  # a repeated row
     x[n // 3] = 0  # a zero row
     return x.astype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
+
+
+def params_of(metric: str, **sets: Any) -> Any:
+    """What a metric is given beside rows: weights from 0 on, a matrix that mixes all features."""
+    d = next(iter(sets.values())).shape[1]
+    rng = np.random.default_rng(d)
+    mixed = rng.normal(size=(d, 2 * d))
+    given: dict[str, Any] = {
+        "weuclidean": {"w": np.where(np.arange(d) % 5 == 4, 0, 10.0 ** rng.uniform(-2, 2, size=d))},
+        "mahalanobis": {"VI": mixed @ mixed.T},
+    }
+    return metrics.resolve(metric, given.get(metric), **sets).params
 
 
 def twin_searches_infinite_rows(monkeypatch: pytest.MonkeyPatch) -> None:

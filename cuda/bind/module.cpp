@@ -6,6 +6,7 @@
 #include "bind/families.hpp"
 #include "bind/packed.hpp"
 #include "engine/contraction.hpp"
+#include "engine/row_map.hpp"
 #include "engine/survey.hpp"
 #include "kernels/log_sum_exp.hpp"
 #include "kernels/moments.hpp"
@@ -95,6 +96,25 @@ void bind_pack(const View& x, int64_t first, Address scales, Address centre, con
          panels_of(packed), at<PackFindings>(findings), cuda_stream(stream));
 }
 
+// Centre, lengths of the columns, transform.
+using MapArguments = std::tuple<Address, Address, Address>;
+
+RowMap map_of(const MapArguments& map) {
+    const auto& [centre, lengths, transform] = map;
+    return {at<const double>(centre), at<const double>(lengths), at<const double>(transform)};
+}
+
+void bind_map_rows(const View& x, const MapArguments& map, Address out,
+                   const DeviceStream& stream) {
+    map_rows(array_of(x), map_of(map), at<double>(out), cuda_stream(stream));
+}
+
+void bind_widen_residuals(const View& x, const MapArguments& map, Address residuals,
+                          Address findings, const DeviceStream& stream) {
+    widen_residuals(array_of(x), map_of(map), at<float>(residuals), at<PackFindings>(findings),
+                    cuda_stream(stream));
+}
+
 std::string bind_tensor_path(int device, const std::string& most) {
     check(cudaSetDevice(device), "cudaSetDevice");
     static constexpr const char* names[] = {"none", "mma", "wgmma"};
@@ -141,6 +161,8 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("panels_bytes", panels_bytes, arg("rows"), arg("d"), arg("parts"));
     m.def("sample_centre", bind_sample_centre, Released());
     m.def("pack", bind_pack, Released());
+    m.def("map_rows", bind_map_rows, Released());
+    m.def("widen_residuals", bind_widen_residuals, Released());
     bind_neighbors(m);
     bind_kernels(m);
     bind_slices(m);

@@ -210,7 +210,7 @@ ScreenedRadius screened_radius_of(const Sets& sets, const Measure& measure,
     search.references = array_of(references);
     search.query_scales = at<const RowScale>(scales.first);
     search.reference_scales = at<const RowScale>(scales.second);
-    search.metric = id_of(std::get<0>(measure));
+    search.metric = metric_of(measure, sets);
     search.first_query = firsts.first;
     search.first_reference = firsts.second;
     search.exclude_self = exclude_self;

@@ -58,7 +58,7 @@ __device__ void canonical_values(const ScreenedSearch& search, const X& x, const
                                  int warps = 1) {
     for (int first = 4 * warp; first < n; first += 4 * warps) {
         const int mine = first + lane_of_thread() / 8, c = min(mine, n - 1);
-        const double value = canonical_by_eight<unrolled>(search.metric.id, search.queries.cols, x,
+        const double value = canonical_by_eight<unrolled>(search.metric, search.queries.cols, x,
                                                           row(int64_t{column(c)}));
         if (lane_of_thread() % 8 == 0 && mine < n) store(c, value);
     }
@@ -95,6 +95,8 @@ __device__ void with_readers(const ScreenedSearch& search, int64_t query, const 
         const int64_t step = y.col_stride;
         if (normalised) {
             use(of_query, [&](int64_t j) { return NormalisedRow(y, search.reference_scales, j); });
+        } else if (is_mapped(search.metric.id)) {
+            use(of_query, [&](int64_t j) { return AnyRow(y, j); });
         } else if (y.dtype == Dtype::float32 && step == 4) {
             use(of_query, [&](int64_t j) { return DenseRow<float>(y, j); });
         } else if (y.dtype == Dtype::float64 && step == 8) {

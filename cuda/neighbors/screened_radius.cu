@@ -14,8 +14,8 @@ namespace {
 // Of whole numbers: the squared distances up to some number are inside, found by asking.
 __device__ float limit_of_whole(const ScreenedRadius& search, double square, double radius) {
     const auto holds = [&](int squared) {
-        const double ordered = search.metric == MetricId::cosine ? 0.5 * squared : squared;
-        return search.ball.holds(reported_of(search.metric, ordered), radius);
+        const double ordered = search.metric.id == MetricId::cosine ? 0.5 * squared : squared;
+        return search.ball.holds(reported_of(search.metric.id, ordered), radius);
     };
     if (!holds(0)) return INFINITY;
     int last = 0, beyond = (1 << 23) + 1;  // no squared distance of an exact screen is larger
@@ -50,10 +50,12 @@ __global__ void __launch_bounds__(block_threads)
     // canonical values are off by is far less.
     const auto squared = [&](double distance) {
         const double least = fmax(0.0, distance), largest = 0x1p100;  // no pair is that far
-        switch (search.metric) {
+        switch (search.metric.id) {
             case MetricId::cosine:
                 return fmin(2.0 * least, largest);
             case MetricId::euclidean:
+            case MetricId::weuclidean:
+            case MetricId::mahalanobis:
                 return fmin(least * least, largest);
             default:
                 return fmin(least, largest);
@@ -351,7 +353,7 @@ struct InsideBalls {
 
 __device__ double canonical(const ScreenedRadius& search, int64_t i, int64_t j) {
     const Array &x = search.queries, &y = search.references;
-    if (search.metric == MetricId::cosine) {
+    if (search.metric.id == MetricId::cosine) {
         return canonical_by_eight<1>(search.metric, x.cols,
                                      NormalisedRow(x, search.query_scales, i),
                                      NormalisedRow(y, search.reference_scales, j));
@@ -360,15 +362,15 @@ __device__ double canonical(const ScreenedRadius& search, int64_t i, int64_t j) 
         return canonical_by_eight<4>(search.metric, x.cols, of_query, of_reference);
     };
     const auto both_dense = [&](Dtype dtype, int64_t bytes) {
-        return x.dtype == dtype && y.dtype == dtype && x.col_stride == bytes &&
-               y.col_stride == bytes;
+        return !is_mapped(search.metric.id) && x.dtype == dtype && y.dtype == dtype &&
+               x.col_stride == bytes && y.col_stride == bytes;
     };
     if (both_dense(Dtype::float32, 4)) return dense(DenseRow<float>(x, i), DenseRow<float>(y, j));
     if (both_dense(Dtype::float64, 8)) return dense(DenseRow<double>(x, i), DenseRow<double>(y, j));
     if (both_dense(Dtype::bfloat16, 2)) {
         return dense(DenseRow<__nv_bfloat16>(x, i), DenseRow<__nv_bfloat16>(y, j));
     }
-    return canonical_by_eight<1>(search.metric, x.cols, AnyRow(x, i), AnyRow(y, j));
+    return canonical_by_eight<2>(search.metric, x.cols, AnyRow(x, i), AnyRow(y, j));
 }
 
 // Eight lanes per pair. Counted by query, and by reference, or, with `values`, listed: the value of
@@ -387,7 +389,7 @@ __global__ void __launch_bounds__(block_threads, 2)
         const int64_t j = search.first_reference + pair % columns;
         const double value = canonical(search, i, j);
         if (lane_of_thread() % 8 != 0 || mine >= pairs) continue;
-        const double distance = reported_of(search.metric, value);
+        const double distance = reported_of(search.metric.id, value);
         const auto count = [&](const RadiusCounts& counts, bool inside) {
             if (inside && counts.of_queries) add(counts.of_queries, i, 1);
             if (inside && counts.of_references) add(counts.of_references, j, 1);

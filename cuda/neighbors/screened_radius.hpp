@@ -18,7 +18,7 @@ struct ScreenedRadius {
     Array queries, references;  // for canonical values
     const RowScale* query_scales;
     const RowScale* reference_scales;
-    MetricId metric;
+    Metric metric;
     int64_t first_query, first_reference;  // of the packed rows and columns
     bool exclude_self;
     Ball ball;

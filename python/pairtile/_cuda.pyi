@@ -40,6 +40,7 @@ _KernelPart = tuple[int, float, int]  # terms up to here, step, digits
 _Space = tuple[_Sets, Sequence[_Kernel], float]
 
 _Segments = tuple[int, int, int]  # of the references: first of a sweep, of all sweeps, of this one
+_RowMap = tuple[int, int, int]  # centre, lengths of the columns, transform
 _Packed = tuple[int, int, int, int, int, int]  # slices, norms, residuals, rows, features, parts
 # factor, factors of both, targets, first of both; whether bounded, and the offset
 _Logits = tuple[float, int, int, int, _Range, bool, float]
@@ -783,6 +784,10 @@ def pack(
     findings: int,
     stream: _DeviceStream,
     /,
+) -> None: ...
+def map_rows(x: _View, map: _RowMap, out: int, stream: _DeviceStream, /) -> None: ...
+def widen_residuals(
+    x: _View, map: _RowMap, residuals: int, findings: int, stream: _DeviceStream, /
 ) -> None: ...
 def candidate_room(k: int, references: int) -> int: ...
 def list_room(k: int, references: int) -> int: ...

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pairtile as pt
+from gpu_data import params_of
 from pairtile._backends import numpy as twin
-from pairtile._front import metrics
 from strategies import SEEDS
 
 pytestmark = pytest.mark.gpu
-METRICS = ("euclidean", "sqeuclidean", "cosine", "correlation")
+MAPPED = ("weuclidean", "mahalanobis")
+METRICS = ("euclidean", "sqeuclidean", "cosine", "correlation", *MAPPED)
 # around the panels of 128 rows, the blocks of 256 and the slices of 64 features
 SHAPES = [(1, 40, 1), (130, 257, 16), (257, 129, 65), (20, 1100, 130)]
 
@@ -67,7 +68,7 @@ def same(found: Any, wanted: Any) -> None:
 
 
 def distances(x: Any, y: Any, metric: str, dtype: str = "float32") -> Any:
-    params = metrics.resolve(metric, None, x=x, y=x if y is None else y).params
+    params = params_of(metric, x=x, y=x if y is None else y)
     options: dict[str, Any] = {"dtype": dtype, "metric_params": params, "workers": 1}
     return twin.pairwise_distances(x, y, metric, **options)
 
@@ -80,7 +81,7 @@ def radii_at(rng: Any, between: Any) -> Any:
 
 def check(gpu: Any, x: Any, y: Any, metric: str, *radii: Any, **options: Any) -> Any:
     named = {"queries": x} if y is None else {"queries": x, "reference": y}
-    params = metrics.resolve(metric, None, **named).params
+    params = params_of(metric, **named)
     options = {"dtype": "float32", "closed": True, "metric_params": params, "workers": 1} | options
     found = gpu.radius_counts(x, y, metric, *radii, **options)
     same(found, twin.radius_counts(x, y, metric, *radii, **options))
@@ -92,7 +93,7 @@ def check_lists(
 ) -> Any:
     """`own` are options of the GPU alone."""
     named = {"queries": x} if y is None else {"queries": x, "reference": y}
-    params = metrics.resolve(metric, None, **named).params
+    params = params_of(metric, **named)
     options = {"dtype": "float32", "closed": True, "metric_params": params, "workers": 1} | options
     found = gpu.radius_neighbors(x, y, metric, radii, **options, **(own or {}))
     same(found, twin.radius_neighbors(x, y, metric, radii, **options))
@@ -189,7 +190,7 @@ def graded(rng: Any, n: int, d: int) -> Any:
 
 
 @pytest.mark.parametrize("draw", [lattice, halves, repeated, clusters, shifted, graded])
-@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation", *MAPPED])
 def test_hostile_data(
     gpu: Any,
     screened: list[bool],

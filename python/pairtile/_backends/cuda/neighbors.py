@@ -98,7 +98,7 @@ class PairOfSets:
         self.q = self.r if self.itself else Rows(queries)
         of_queries = of_references if self.itself else _scales(metric, self.q)
         self.scales = of_queries, of_references
-        given = params or {}
+        given = self._given = params or {}
         self._params = [upload(given.get(name)) for name in ("w", "transform", "ranges")]
         self._measure = (
             "cosine" if METRICS[metric].unit_rows else metric,  # of rows as the scales make them
@@ -115,6 +115,25 @@ class PairOfSets:
             "sets": (self.q.view, self.r.view, addresses(self.scales)),
             "measure": self._measure,
         }
+
+    def centre(self) -> Any:
+        """Where rows are packed about, None for metrics that depend on the origin."""
+        if self._measure[0] not in panels.TRANSLATED:
+            return None
+        centre = cupy.empty(self.q.d, dtype=cupy.float64)
+        _cuda.sample_centre(self.q.view, self.r.view, address(centre), current_stream())
+        return centre
+
+    def row_map(self, centre: Any, limit: int) -> panels.RowMap | None:
+        """What the metric reads rows through, if anything."""
+        w, transform = (self._given.get(name) for name in ("w", "transform"))
+        with np.errstate(over="ignore"):
+            if w is not None:
+                return panels.RowMap(float64(np.sqrt(w)), None, centre, limit)
+            if transform is not None:
+                lengths = np.sqrt((transform**2).sum(axis=0))
+                return panels.RowMap(float64(lengths), self._params[1], centre, limit)
+        return None
 
     def turned(self) -> PairOfSets:
         """The same, queries and references changing places."""
@@ -232,7 +251,7 @@ def knn(
         # as whose distances the ordered values are returned, but for where there is none
         if (
             precision != "float64"
-            and not (ordered and metric == "inner_product")
+            and not (ordered and (metric == "inner_product" or metric in panels.MAPPED))
             and screened.serves(join.arguments["measure"][0], q, r)
             and screened.knn(join, k, predicate, wide, distances, indices, limit, progress)
         ):

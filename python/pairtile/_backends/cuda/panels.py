@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 # which packing pays. Tests set both.
 path = "wgmma"
 least_work = 1 << 28
+MAPPED = ("weuclidean", "mahalanobis")  # Euclidean distances of rows read through a linear map
+TRANSLATED = ("euclidean", "sqeuclidean", *MAPPED)  # the same wherever the origin is
 _PANELS = 1 << 29  # bytes of one batch of packed rows
+_MAPPED = 1 << 26  # bytes of rows that are mapped at a time
 BESIDE = 8  # bytes of a packed row's norm and residual
 SMALLEST = 2.0**-30  # data all smaller than this are left to float64
 
@@ -57,6 +60,37 @@ def batches(n: int, most: int) -> Iterator[tuple[int, int]]:
         yield first, min(n, first + step)
 
 
+class RowMap:
+    """The linear map x → A(x − c) that a metric reads rows through, in float64.
+
+    `lengths` are those of the columns of A, which has those as its diagonal where it is None. Of a
+    limit it takes an eighth at most, if that is enough for a block.
+    """
+
+    def __init__(self, lengths: Any, transform: Any, centre: Any, limit: int) -> None:
+        self._lengths, self._transform, self._centre = lengths, transform, centre
+        together = _cuda.rows_together
+        of_row = 8 * len(lengths)
+        most = min(_MAPPED, limit // 8) if limit else _MAPPED
+        self._rows = max(together, most // of_row // together * together)
+        self.bytes = of_row * self._rows
+
+    def pack(self, rows: Rows, packed: Packed, findings: Any) -> None:
+        """Pack rows as they leave the map, and add to their residuals what it is off by."""
+        arguments = address(self._centre), address(self._lengths), address(self._transform)
+        d, start = rows.d, packed.first
+        for first, stop in batches(packed.stop - start, self._rows):
+            taken = rows.part(start + first, start + stop)
+            panel = packed.part(start + first, start + stop)
+            mapped = cupy.empty((stop - first) * d, dtype=cupy.float64)
+            view = address(mapped), stop - first, d, 8 * d, 8, "float64"
+            stream = current_stream()
+            _cuda.map_rows(taken, arguments, address(mapped), stream)
+            _cuda.pack(view, 0, 0, 0, panel, address(findings), stream)
+            _cuda.widen_residuals(taken, arguments, panel[2], address(findings), stream)
+            del mapped  # none is held while the next one is made
+
+
 class Packed:
     """Rows [first, stop) as the tensor cores read them."""
 
@@ -69,6 +103,7 @@ class Packed:
         centre: Any,
         findings: Any,
         parts: int = 1,
+        row_map: RowMap | None = None,
     ) -> None:
         n = stop - first
         self.memory = cupy.empty(_cuda.panels_bytes(n, rows.d, parts), dtype=cupy.uint8)
@@ -77,7 +112,10 @@ class Packed:
         self.arguments = (
             address(self.memory), address(self.norms), address(self.residuals), n, rows.d, parts
         )  # fmt: skip
-        self._pack(rows, scales, centre, findings)
+        if row_map is not None:
+            row_map.pack(rows, self, findings)
+        else:
+            self._pack(rows, scales, centre, findings)
 
     def _pack(self, rows: Rows, scales: Any, centre: Any, findings: Any) -> None:
         _cuda.pack(

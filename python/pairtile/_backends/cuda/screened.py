@@ -21,7 +21,7 @@ from pairtile._backends.cuda.panels import Findings, Packed, padded
 if TYPE_CHECKING:
     from pairtile._front.progress import Report
 
-METRICS = ("euclidean", "sqeuclidean", "cosine", "inner_product")
+METRICS = (*panels.TRANSLATED, "cosine", "inner_product")
 _CANDIDATES = 1 << 28  # bytes of candidates of one batch of queries
 _LONG = 1 << 30  # of all that a batch of queries takes where lists of neighbours are long
 _SAMPLE_BYTES = 1 << 25  # of a sample's rows
@@ -154,14 +154,14 @@ def _rank(expected: float) -> int:
 class _Sample:
     """Some references, one drawn from each of as many equal parts: which limit to begin with."""
 
-    def __init__(self, join: Any, size: int, k: int, centre: Any) -> None:
+    def __init__(self, join: Any, size: int, k: int, centre: Any, row_map: Any) -> None:
         n = join.r.n
         draw = np.random.default_rng(size).random(size)
         numbers = ((np.arange(size) + draw) * (n / size)).astype(np.int64)
         self.numbers = cupy.asarray(np.minimum(numbers, n - 1))
         self._join = join.taken(None, self.numbers)
         self._packed = Packed(
-            self._join.r, 0, size, self._join.scales[1], centre, Findings().memory
+            self._join.r, 0, size, self._join.scales[1], centre, Findings().memory, row_map=row_map
         )
         self._rank = _rank(k * size / n)
         self._size = size
@@ -212,14 +212,16 @@ def knn(
     q, r = join.q, join.r
     metric = join.arguments["measure"][0]
     best = panels.tensor_path()
+    centre = join.centre()
+    row_map = join.row_map(centre, limit)
+    if limit and row_map is not None:
+        limit -= row_map.bytes
+        if limit <= 0:
+            return False
     cut = _Cut(q, r, k, join.itself, limit)
     if not cut.fits:
         return False
     of_queries, of_references = join.scales
-    centre = None
-    if metric in ("euclidean", "sqeuclidean"):
-        centre = cupy.empty(q.d, dtype=cupy.float64)
-        _cuda.sample_centre(q.view, r.view, address(centre), current_stream())
     packed = sample = None
     # of all references: the decision is about candidates from every batch of them
     learnt = Findings()
@@ -232,7 +234,7 @@ def knn(
         batch = (first_rows, first_rows + rows)
         findings = Findings()
         if not cut.shared:
-            mine = Packed(q, *batch, of_queries, centre, findings.memory)
+            mine = Packed(q, *batch, of_queries, centre, findings.memory, row_map=row_map)
         height = padded(rows)
         total = sum(segments)
         room = cut.room(segments)
@@ -245,7 +247,9 @@ def knn(
         for (first, stop), here in zip(cut.of_r, segments, strict=True):
             if packed is None or len(cut.of_r) > 1:
                 packed = None
-                packed = Packed(r, first, stop, of_references, centre, learnt.memory)
+                packed = Packed(
+                    r, first, stop, of_references, centre, learnt.memory, row_map=row_map
+                )
                 norm, residual, beyond, fractions = learnt.read()
                 if beyond or norm < panels.SMALLEST:
                     return False
@@ -256,7 +260,12 @@ def knn(
             if x_beyond:
                 return False
             whole = not (fractions or x_fractions or residual or x_residual)
-            exact = whole and metric != "cosine" and max(norm, x_norm) ** 2 <= 2.0**21
+            exact = (
+                whole
+                and metric != "cosine"
+                and row_map is None
+                and max(norm, x_norm) ** 2 <= 2.0**21
+            )
             of_rows = packed.part(*batch) if mine is None else mine.arguments
             arguments: dict[str, Any] = {
                 "exact": exact,
@@ -265,7 +274,7 @@ def knn(
                 "stream": current_stream(),
             }
             if cut.sample:
-                sample = sample or _Sample(join, cut.sample, k, centre)
+                sample = sample or _Sample(join, cut.sample, k, centre, row_map)
                 limits = cupy.empty(rows, dtype=cupy.float32)
                 sample.guess(
                     (of_rows, batch[0]), (candidates, counts, scratch), limits, arguments, best

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pairtile._backends.cuda.memory import Rows
     from pairtile._front.progress import Report
 
-METRICS = ("euclidean", "sqeuclidean", "cosine")
+METRICS = (*panels.TRANSLATED, "cosine")
 _WORK = 1 << 41  # pairs times features of one launch
 _PAIRS = 1 << 30  # pairs of one launch
 # The most pairs that are decided by canonical values: one of so many, and a few in any case.
@@ -84,6 +84,13 @@ def _launches(join: Any, arguments: dict[str, Any], limit: int) -> Iterator[_Lau
     is at most `limit` bytes, 0 for what is usual.
     """
     q, r = join.q, join.r
+    centre = join.centre()
+    row_map = join.row_map(centre, limit)
+    if limit and row_map is not None:
+        limit -= row_map.bytes
+        if limit <= 0:
+            yield None
+            return
     beside = panels.BESIDE + _cuda.radius_limits_bytes
     row = panels.row_bytes(q.d, 1) + beside
     most = min((limit - limit // 64) // 2, _PACKED)
@@ -95,10 +102,6 @@ def _launches(join: Any, arguments: dict[str, Any], limit: int) -> Iterator[_Lau
     left = None
     if limit:
         left = limit - row * sum(padded(parts[0][1]) for parts in (of_q, of_r)[shared:])
-    centre = None
-    if arguments["measure"][0] != "cosine":
-        centre = cupy.empty(q.d, dtype=cupy.float64)
-        _cuda.sample_centre(q.view, r.view, address(centre), current_stream())
     of_queries, of_references = join.scales
     done = 0
     # set to None before they are made anew, or two would be held at a time
@@ -110,12 +113,12 @@ def _launches(join: Any, arguments: dict[str, Any], limit: int) -> Iterator[_Lau
         if not shared:
             mine = None
             x = Findings()
-            mine = Packed(q, *rows, of_queries, centre, x.memory)
+            mine = Packed(q, *rows, of_queries, centre, x.memory, row_map=row_map)
         for first, stop in of_r:
             if packed is None or len(of_r) > 1:
                 packed = None
                 y = Findings()
-                packed = Packed(r, first, stop, of_references, centre, y.memory)
+                packed = Packed(r, first, stop, of_references, centre, y.memory, row_map=row_map)
             if shared:
                 x, mine = y, packed
             found = [findings.read() for findings in (x, y)]
@@ -124,7 +127,7 @@ def _launches(join: Any, arguments: dict[str, Any], limit: int) -> Iterator[_Lau
                 return
             whole = not any(residual or fractions for _, residual, _, fractions in found)
             largest = max(norm for norm, *_ in found)
-            exact = whole and centre is not None and largest**2 <= 2.0**21
+            exact = whole and centre is not None and row_map is None and largest**2 <= 2.0**21
             of_cols = None
             of_cols = cupy.empty(_cuda.radius_limits_bytes * padded(stop - first), cupy.uint8)
             m = stop - first
