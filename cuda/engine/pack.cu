@@ -143,8 +143,9 @@ __global__ void __launch_bounds__(block_threads)
                 }
             }
             if (centre) {
+                const auto read_from = *reinterpret_cast<const Four<double>*>(centre + j);
 #pragma unroll
-                for (int k = 0; k < together; ++k) from[k] = static_cast<Wide>(centre[j + k]);
+                for (int k = 0; k < together; ++k) from[k] = static_cast<Wide>(read_from.of[k]);
             }
         }
 #pragma unroll

@@ -154,6 +154,24 @@ def test_a_simulator_counts_within_the_limits(kernels: Any, name: str) -> None:
     }
 
 
+@pytest.mark.gpu
+def test_references_are_read_once_before_the_sweep(kernels: Any) -> None:
+    """To be packed; of the survey the queries alone."""
+    if not os.environ.get("GPUSIM_LIBRARY"):
+        pytest.skip("counts are those of a simulator")
+    case = kernels.cases()["knn, few queries"]
+    moved: dict[str, float] = {}
+    for entry in kernels.profile_of("knn, few queries"):
+        kernel = kernels._short(entry["kernel"])
+        moved[kernel] = moved.get(kernel, 0.0) + entry["global_bytes_moved"]
+    rows = 4 * case.d * case.n
+    assert moved["survey_together<float>"] < 2 * rows  # the queries
+    # in float32, and out in bfloat16, queries in whole panels; of the centre 64 features for every
+    # sixteen rows
+    read, written = case.n + case.m, 256 + case.m
+    assert moved["pack_together<float>"] < 1.1 * 4 * case.d * (1.25 * read + 0.5 * written)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["neighbors/knn.cu", "kernels/sums.cu"])
 def test_kernels_spill_no_more_than_is_stated(kernels: Any, name: str) -> None:

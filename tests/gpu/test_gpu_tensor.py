@@ -5,6 +5,7 @@ are sent through them too, which otherwise ordinary cores serve.
 """
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -363,6 +364,16 @@ def test_batches_of_both_sets(
     assert all(screened)
     assert len(reports) > 1
     assert reports[-1] == (300, 300)
+
+
+def test_few_queries_meet_many_references_in_one_batch(gpu: Any) -> None:
+    """Or batches of references would be packed for each batch of queries."""
+    from pairtile._backends.cuda import screened as search
+
+    queries, references = SimpleNamespace(n=1000, d=128), SimpleNamespace(n=10**7, d=128)
+    cut = search._Cut(queries, references, 10, False, 0)
+    assert len(cut.of_r) > 1
+    assert cut.next(1000)[0] == 1000
 
 
 @pytest.mark.parametrize("metric", METRICS[:4])  # constant rows have no correlation

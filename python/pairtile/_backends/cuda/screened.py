@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pairtile._front.progress import Report
 
 METRICS = (*panels.TRANSLATED, "cosine", "inner_product")
-_CANDIDATES = 1 << 28  # bytes of candidates of one batch of queries
+_CANDIDATES = 1 << 29  # bytes of candidates of one batch of queries
 _LONG = 1 << 30  # of all that a batch of queries takes where lists of neighbours are long
 _SAMPLE_BYTES = 1 << 25  # of a sample's rows
 _LEAST_ROWS = 32  # of a batch
