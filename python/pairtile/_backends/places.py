@@ -31,16 +31,17 @@ class Place(NamedTuple):
 
 
 _SCREENED = (
-    "by euclidean, sqeuclidean, cosine and inner_product, whatever k, work enough: screened by "
-    "tensor cores under a proven bound, decided by canonical values; otherwise canonical float64 "
-    "values of all pairs. The same bits as on the CPU, all metrics and predicates"
+    "by euclidean, sqeuclidean, cosine, correlation, weuclidean, mahalanobis and inner_product, "
+    "whatever k, work enough: screened by tensor cores under a proven bound, decided by canonical "
+    "values; otherwise canonical float64 values of all pairs. The same bits as on the CPU, all "
+    "metrics and predicates"
 )
 _COUNTED = (
-    "by euclidean, sqeuclidean and cosine, work enough: screened by tensor cores; pairs within the "
-    "bound of a radius, pairs that are listed, and all others, by canonical values, compared with "
-    "the radii as the distances that would be returned. Lists take one sweep, but for those that "
-    "hold more than a sixteenth of the pairs, which ordinary cores compute. The same counts and "
-    "neighbours as on the CPU"
+    "by euclidean, sqeuclidean, cosine, correlation, weuclidean and mahalanobis, work enough: "
+    "screened by tensor cores; pairs within the bound of a radius, pairs that are listed, and all "
+    "others, by canonical values, compared with the radii as the distances that would be returned. "
+    "Lists take one sweep, but for those that hold more than a sixteenth of the pairs, which "
+    "ordinary cores compute. The same counts and neighbours as on the CPU"
 )
 _SUMS = (
     "sums of Gaussians and of the root (the energy kernel of exponent 1): tensor cores, rows in "
@@ -80,8 +81,9 @@ _BLOCKS = (
 )
 _TRIPLETS = (
     "farthest positives (a pair is computed once for both of its rows) and nearest negatives (by "
-    '`knn`, which computes every pair both ways) of `mining="batch_hard"`, canonical values as on '
-    "the CPU; semi-hard triplets, losses and gradients on the host"
+    "`knn` with groups, which screens every pair both ways by tensor cores, for less than what half "
+    'of them take in float64; small batches in float64) of `mining="batch_hard"`, canonical values '
+    "as on the CPU; semi-hard triplets, losses and gradients on the host"
 )
 _STEIN = (
     "float64, direct differences; gradients too, which are put together on the host; scores are "
