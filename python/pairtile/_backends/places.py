@@ -81,9 +81,9 @@ _BLOCKS = (
 )
 _TRIPLETS = (
     "farthest positives (a pair is computed once for both of its rows) and nearest negatives (by "
-    "`knn` with groups, which screens every pair both ways by tensor cores, for less than what half "
-    'of them take in float64; small batches in float64) of `mining="batch_hard"`, canonical values '
-    "as on the CPU; semi-hard triplets, losses and gradients on the host"
+    "`knn` with groups, which screens every pair both ways by tensor cores, for less than what "
+    'half of them take in float64; small batches in float64) of `mining="batch_hard"`, canonical '
+    "values as on the CPU; semi-hard triplets, losses and gradients on the host"
 )
 _STEIN = (
     "float64, direct differences; gradients too, which are put together on the host; scores are "
