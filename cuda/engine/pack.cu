@@ -110,9 +110,9 @@ bool lies_together(const Array& array, int64_t size) {
            reinterpret_cast<uintptr_t>(array.data) % load == 0;
 }
 
-// A panel for each block.
+// A panel for each block; of float64, whose loads fill more registers, one on a multiprocessor.
 template <class T>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(block_threads, sizeof(T) == 8 ? 1 : 0)
     pack_together(const __grid_constant__ Array array, int64_t first, const double* centre,
                   const __grid_constant__ Panels panels, PackFindings* findings) {
     using Wide = decltype(widened(T{}));
