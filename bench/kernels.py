@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "gpu_kernels.md"
 ARCHITECTURES = ("sm_80", "sm_90a", "sm_100")
+WGMMA = "sm_90a"  # which alone has wgmma
 FLAGS = ["-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", "--diag-suppress=1675"]
 # What stands between `__global__ void` and a kernel's name, if anything.
 BOUNDS = r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
@@ -33,7 +34,9 @@ USED = re.compile(r"Used (\d+) registers")
 SHARED = re.compile(r"(\d+)(?:\+0)? bytes smem")
 HEADS = (
     "kernel", "file", "architecture", "variants", "registers", "shared", "stack", "spilled",
+    "waits",
 )  # fmt: skip
+WAITS = re.compile(r"wgmma\.mma_async instructions are serialized .* in the function '(\w+)'")
 
 # Bytes of registers that a kernel may spill on some architecture, by file and kernel; others none.
 SPILLS = {
@@ -65,6 +68,15 @@ SPILLS = {
 }
 
 
+# In how many variants each wgmma waits for the one before, which ptxas says of a fold that votes or
+# shuffles under a condition, and of accumulators that other instructions write; others in none.
+MAY_WAIT = {
+    ("losses/contrastive", "wgmma_sweep"): 12,
+    ("losses/sigmoid_sweep", "wgmma_sweep"): 4,
+    ("neighbors/screened_knn", "wgmma_sweep"): 2,
+}
+
+
 @dataclass
 class Usage:
     """What ptxas gave to a kernel on one architecture, over its instantiations."""
@@ -74,6 +86,7 @@ class Usage:
     shared: int = 0
     stack: int = 0
     spilled: int = 0  # bytes stored, or loaded where that is more
+    waits: int = 0  # variants whose wgmma wait for one another
 
 
 class Key(NamedTuple):
@@ -84,9 +97,17 @@ class Key(NamedTuple):
     architecture: str
 
     @property
+    def place(self) -> tuple[str, str]:
+        """As `SPILLS` and `MAY_WAIT` have it."""
+        return self.file.removeprefix("cuda/").removesuffix(".cu"), self.kernel
+
+    @property
     def may_spill(self) -> int:
-        file = self.file.removeprefix("cuda/").removesuffix(".cu")
-        return SPILLS.get((file, self.kernel), 0)
+        return SPILLS.get(self.place, 0)
+
+    @property
+    def may_wait(self) -> int:
+        return MAY_WAIT.get(self.place, 0)
 
 
 def sources() -> list[Path]:
@@ -142,6 +163,8 @@ def usages(file: Path, said: str) -> dict[Key, Usage]:
                 if shared := SHARED.search(line):
                     usage.shared = max(usage.shared, int(shared[1]))
                 usage = None
+    for name in {waits[1] for waits in WAITS.finditer(said)}:
+        found[Key(file.relative_to(ROOT).as_posix(), _name(name), WGMMA)].waits += 1
     return found
 
 
@@ -162,17 +185,17 @@ def rows(found: dict[Key, Usage]) -> Iterator[tuple[str, ...]]:
         usage = found[key]
         low, high = min(usage.registers), max(usage.registers)
         registers = str(low) if low == high else f"{low}–{high}"
-        numbers = usage.variants, registers, usage.shared, usage.stack, usage.spilled
+        numbers = usage.variants, registers, usage.shared, usage.stack, usage.spilled, usage.waits
         yield f"`{key.kernel}`", key.file, key.architecture, *map(str, numbers)
 
 
-def stated(text: str) -> dict[Key, int]:
-    """Read a document back: spilled bytes by kernel."""
+def stated(text: str, head: str = "spilled") -> dict[Key, int]:
+    """Read a document back: a column of numbers by kernel."""
     found = {}
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == len(HEADS) and cells[0].startswith("`"):
-            found[Key(cells[1], cells[0].strip("`"), cells[2])] = int(cells[-1])
+            found[Key(cells[1], cells[0].strip("`"), cells[2])] = int(cells[HEADS.index(head)])
     return found
 
 
@@ -587,8 +610,9 @@ Written by `python -m bench.kernels`; not by hand. Nothing here was measured on 
 
 What ptxas {version} gives to each kernel; of its instantiations (variants) the fewest and the most
 registers per thread, and the most of the rest, in bytes: static shared memory per block, stack
-frame and spilled registers per thread. None may spill but those of `SPILLS` of bench/kernels.py, as
-much as it says, which is tested.
+frame and spilled registers per thread; and in how many variants each wgmma waits for the one
+before, which costs time and nothing else. None may spill but those of `SPILLS` of bench/kernels.py,
+and none wait but those of `MAY_WAIT`, as much as these say, which is tested.
 """
 COUNTS = """## Counts and estimates of a simulator
 

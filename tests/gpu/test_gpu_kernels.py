@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,22 @@ def test_reports_of_ptxas_are_read(kernels: Any) -> None:
     key = kernels.Key("cuda/neighbors/knn.cu", "knn_sweep", "sm_80")
     assert found == {key: kernels.Usage(2, [92, 64], shared=41984, stack=600, spilled=12)}
     (row,) = kernels.rows(found)
-    assert row[3:] == ("2", "64–92", "41984", "600", "12")
+    assert row[3:] == ("2", "64–92", "41984", "600", "12", "0")
     assert kernels.stated(kernels.table(kernels.HEADS, [row])) == {key: 12}
+
+
+def test_wgmma_that_wait_are_counted(kernels: Any) -> None:
+    """As many as variants, however often ptxas says it of one."""
+    said = SAID.replace("sm_80", "sm_90a")
+    names = re.findall(r"entry function '(\w+)'", said)
+    loss = "ptxas info    : (C7520) Potential Performance Loss: wgmma.mma_async instructions are "
+    said += "".join(
+        f"{loss}serialized due to something in the function '{name}'\n" for name in names * 2
+    )
+    ((key, usage),) = kernels.usages(ROOT / "cuda" / "neighbors" / "knn.cu", said).items()
+    assert usage.waits == 2
+    (row,) = kernels.rows({key: usage})
+    assert kernels.stated(kernels.table(kernels.HEADS, [row]), "waits") == {key: 2}
 
 
 def test_kernels_are_found_in_sources(kernels: Any, tmp_path: Path) -> None:
@@ -114,8 +129,14 @@ def test_kernels_spill_what_they_may(kernels: Any) -> None:
     stated = kernels.stated(kernels.DOCUMENT.read_text())
     beyond = {key: spilled for key, spilled in stated.items() if spilled > key.may_spill}
     assert beyond == {}, "see SPILLS of bench/kernels.py"
-    there = {(key.file.removeprefix("cuda/").removesuffix(".cu"), key.kernel) for key in stated}
-    assert set(kernels.SPILLS) <= there
+    assert set(kernels.SPILLS) <= {key.place for key in stated}
+
+
+def test_wgmma_wait_where_they_may(kernels: Any) -> None:
+    stated = kernels.stated(kernels.DOCUMENT.read_text(), "waits")
+    beyond = {key: waits for key, waits in stated.items() if waits > key.may_wait}
+    assert beyond == {}, "see MAY_WAIT of bench/kernels.py"
+    assert set(kernels.MAY_WAIT) <= {key.place for key, waits in stated.items() if waits > 0}
 
 
 def test_counts_are_within_their_limits(kernels: Any) -> None:
@@ -173,7 +194,7 @@ def test_references_are_read_once_before_the_sweep(kernels: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["neighbors/knn.cu", "kernels/sums.cu"])
+@pytest.mark.parametrize("name", ["neighbors/knn.cu", "kernels/sums.cu", "kernels/tensor_sums.cu"])
 def test_kernels_spill_no_more_than_is_stated(kernels: Any, name: str) -> None:
     if shutil.which("nvcc") is None:
         pytest.skip("there is no nvcc")
@@ -186,3 +207,4 @@ def test_kernels_spill_no_more_than_is_stated(kernels: Any, name: str) -> None:
     for key, usage in found.items():
         assert key in stated, f"{key} is not listed; {RENEW}"
         assert usage.spilled <= min(stated[key], key.may_spill), key
+        assert usage.waits <= key.may_wait, key
