@@ -73,7 +73,7 @@ void bind_tensor_row_sums(const std::pair<View, View>& sets, const PackedSets& p
     summation.first_row = firsts.first;
     summation.first_col = firsts.second;
     tensor_terms(terms.data(), static_cast<int>(terms.size()), &summation.terms);
-    summation.near = static_cast<float>(near);
+    summation.near = near > 0.0 ? static_cast<float>(near) : -INFINITY;
     summation.weights = at<const float>(weights);
     summation.triangle = triangle;
     summation.states = at<double>(states);

@@ -32,7 +32,40 @@ __device__ double squared_distance_again(const TensorSummation& summation, int64
     return sum;
 }
 
-// One Gaussian, the common case, needs no loop over terms.
+// A kernel's value at a squared distance, in the way that costs least.
+template <class Kernel>
+struct FastValue {
+    static __device__ __forceinline__ float of(float s, const float* params) {
+        return Kernel::value(s, params);
+    }
+};
+template <>
+struct FastValue<Gaussian> {
+    static __device__ __forceinline__ float of(float s, const float* params) {
+        return exp2_of(params[0] * s);
+    }
+};
+
+// evaluate.operator()<Kernel>() of the kernel that this is; nothing of those of other arguments.
+template <class Evaluate>
+__device__ __forceinline__ void of_distance_kernel(KernelId kernel, Evaluate evaluate) {
+    switch (kernel) {
+#define PT_EVALUATE(name, type)                                       \
+    case KernelId::name:                                              \
+        if constexpr (type::argument == Argument::squared_distance) { \
+            evaluate.template operator()<type>();                     \
+        }                                                             \
+        break;
+        PAIRTILE_KERNELS(PT_EVALUATE)
+#undef PT_EVALUATE
+        case KernelId::count:
+            break;
+    }
+}
+
+constexpr int pairs_of_lane = 4 * tile_columns / 8;  // of a strip
+
+// The common ones, a Gaussian and the distance itself, need no loop over terms.
 enum class Kind { gaussian, root, several };
 
 template <Kind kind>
@@ -66,7 +99,7 @@ struct RowSums {
         const auto known = [](float norm) { return norm == INFINITY ? 0.0f : norm; };
         float4 scaled = {known(norms.x), known(norms.y), known(norms.z), known(norms.w)};
         if constexpr (kind == Kind::gaussian) {
-            const float rate = summation.terms.rate[0];
+            const float rate = summation.terms.params[0][0];
             scaled = {rate * scaled.x, rate * scaled.y, rate * scaled.z, rate * scaled.w};
         }
         reinterpret_cast<float4*>(own.norms)[lane] = scaled;
@@ -79,8 +112,14 @@ struct RowSums {
         const int64_t last = summation.first_row + int64_t{blockIdx.x} * block_rows + row + 15;
         const int64_t first = summation.first_col + int64_t{tile} * tile_columns;
         const bool masked = summation.triangle && first <= last;
-        const float2 added =
-            masked ? added_by<true>(values, row, tile) : added_by<false>(values, row, tile);
+        uint64_t again = 0;
+        float2 added = masked ? added_by<true>(values, row, tile, again)
+                              : added_by<false>(values, row, tile, again);
+        if constexpr (kind != Kind::gaussian) {
+            if (__any_sync(~0u, again != 0)) {
+                added = add_again(summation, own, again, row, tile, added);
+            }
+        }
         if (row == row_a) {
             sums[0] += static_cast<double>(added.x);
             sums[1] += static_cast<double>(added.y);
@@ -121,73 +160,113 @@ struct RowSums {
         }
     }
 
-    __device__ float value_of(float s) const {
+    static __device__ float value_of(const TensorSummation& summation, float s) {
+        const float distance = fmaxf(s, 0.0f);
+        if constexpr (kind == Kind::root) return root_of(distance);
+        const TensorTerms& terms = summation.terms;
         float value = 0.0f;
-        if constexpr (kind == Kind::root) {
-            value = root_of(fmaxf(s, 0.0f));
-        } else {
-            const TensorTerms& terms = summation.terms;
-            const float distance = fmaxf(s, 0.0f);
-            for (int t = 0; t < terms.count; ++t) {
-                value = fmaf(terms.weight[t], exp2_of(terms.rate[t] * distance), value);
-            }
-            if (terms.root_weight != 0.0f) {
-                value = fmaf(terms.root_weight, root_of(distance), value);
-            }
+        for (int t = 0; t < terms.count; ++t) {
+            of_distance_kernel(terms.kernel[t], [&]<class Kernel>() {
+                value =
+                    fmaf(terms.weight[t], FastValue<Kernel>::of(distance, terms.params[t]), value);
+            });
         }
         return value;
     }
 
-    // What a strip adds to its upper and lower row in this lane.
-    template <bool masked>
-    __device__ __forceinline__ float2 added_by(const Strip& values, int row, int tile) {
-        const int lane = static_cast<int>(threadIdx.x) % 32;
-        const int64_t packed = int64_t{blockIdx.x} * block_rows + row + lane / 4;
-        float of_upper = summation.sweep.rows.norms[packed];
-        float of_lower = summation.sweep.rows.norms[packed + 8];
-        const float rate = summation.terms.rate[0];
-        if constexpr (kind == Kind::gaussian) of_upper *= rate, of_lower *= rate;
-        const float2* columns = reinterpret_cast<const float2*>(own.norms) + lane % 4;
-        const float2* factors = reinterpret_cast<const float2*>(own.weights) + lane % 4;
-        // of the first column of the lane, how far behind the upper row; in a mask, only what is
-        // behind
-        const auto behind =
-            static_cast<int>(summation.first_col - summation.first_row +
-                             int64_t{tile} * tile_columns + 2 * (lane % 4) - packed);
-        const float near = summation.near;
-        uint64_t again = 0;
-        float2 added = {0.0f, 0.0f};
+    // What a lane knows of the pairs of a strip.
+    struct Lane {
+        float of_upper, of_lower;  // squared norms
+        const float2 *norms, *weights;
+        // Of its first column, how far behind the upper row; in a mask, only what is behind counts.
+        int behind;
+    };
+
+    // For every pair of a lane: what it has, from norms and `factor` times the product; its weight;
+    // and which of the lane it is.
+    template <bool masked, class Visit>
+    __device__ __forceinline__ void visit(const Strip& values, const Lane& lane, float factor,
+                                          Visit visit) {
 #pragma unroll
         for (int g = 0; g < tile_columns / 8; ++g) {
-            const float2 norm = columns[4 * g], weight = factors[4 * g];
+            const float2 norm = lane.norms[4 * g], weight = lane.weights[4 * g];
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-                const float together = (e < 2 ? of_upper : of_lower) + (e % 2 ? norm.y : norm.x);
-                float factor = e % 2 ? weight.y : weight.x;
-                if (masked && behind + 8 * g + e % 2 <= (e < 2 ? 0 : 8)) factor = 0.0f;
-                float value;
-                if constexpr (kind == Kind::gaussian) {
-                    value = exp2_of(fmaf(-2.0f * rate, values[g][e], together));
-                } else {
-                    const float s = fmaf(-2.0f, values[g][e], together);
-                    value = value_of(s);
-                    if (s < near && factor != 0.0f) {
-                        again |= uint64_t{1} << (4 * g + e);
-                        value = 0.0f;
-                    }
-                }
-                float& sum = e < 2 ? added.x : added.y;
-                sum = fmaf(factor, value, sum);
+                const float together =
+                    (e < 2 ? lane.of_upper : lane.of_lower) + (e % 2 ? norm.y : norm.x);
+                float counted = e % 2 ? weight.y : weight.x;
+                if (masked && lane.behind + 8 * g + e % 2 <= (e < 2 ? 0 : 8)) counted = 0.0f;
+                visit(fmaf(factor, values[g][e], together), counted, 4 * g + e);
             }
         }
-        if constexpr (kind != Kind::gaussian) {
-            if (__any_sync(~0u, again != 0)) add_again(again, row, tile, added);
+    }
+
+    // What a strip adds to its upper and lower row in this lane, but for near pairs, whose bits
+    // come out in `again`.
+    template <bool masked>
+    __device__ __forceinline__ float2 added_by(const Strip& values, int row, int tile,
+                                               uint64_t& again) {
+        const int thread = static_cast<int>(threadIdx.x) % 32;
+        const int64_t packed = int64_t{blockIdx.x} * block_rows + row + thread / 4;
+        Lane lane = {summation.sweep.rows.norms[packed], summation.sweep.rows.norms[packed + 8],
+                     reinterpret_cast<const float2*>(own.norms) + thread % 4,
+                     reinterpret_cast<const float2*>(own.weights) + thread % 4,
+                     static_cast<int>(summation.first_col - summation.first_row +
+                                      int64_t{tile} * tile_columns + 2 * (thread % 4) - packed)};
+        float2 added = {0.0f, 0.0f};
+        const auto add = [](float2& sums, int place, float weight, float value) {
+            float& sum = place % 4 < 2 ? sums.x : sums.y;
+            sum = fmaf(weight, value, sum);
+        };
+        if constexpr (kind == Kind::gaussian) {
+            const float rate = summation.terms.params[0][0];
+            lane.of_upper *= rate, lane.of_lower *= rate;
+            visit<masked>(values, lane, -2.0f * rate, [&](float s, float weight, int place) {
+                add(added, place, weight, exp2_of(s));
+            });
+            return added;
+        }
+        const float near = summation.near;
+        const auto is_near = [&](float s, float weight, int place) {
+            const bool found = s < near && weight != 0.0f;
+            if (found) again |= uint64_t{1} << place;
+            return found;
+        };
+        if constexpr (kind == Kind::root) {
+            visit<masked>(values, lane, -2.0f, [&](float s, float weight, int place) {
+                const bool found = is_near(s, weight, place);
+                add(added, place, weight, found ? 0.0f : root_of(fmaxf(s, 0.0f)));
+            });
+        } else {
+            // in local memory, over which each kernel has a loop of its own
+            float distances[pairs_of_lane], weights[pairs_of_lane];
+            visit<masked>(values, lane, -2.0f, [&](float s, float weight, int place) {
+                distances[place] = fmaxf(s, 0.0f);
+                weights[place] = is_near(s, weight, place) ? 0.0f : weight;
+            });
+            const TensorTerms& terms = summation.terms;
+            for (int t = 0; t < terms.count; ++t) {
+                float2 of_term = {0.0f, 0.0f};
+                of_distance_kernel(terms.kernel[t], [&]<class Kernel>() {
+#pragma unroll 4
+                    for (int place = 0; place < pairs_of_lane; ++place) {
+                        add(of_term, place, weights[place],
+                            FastValue<Kernel>::of(distances[place], terms.params[t]));
+                    }
+                });
+                added.x = fmaf(terms.weight[t], of_term.x, added.x);
+                added.y = fmaf(terms.weight[t], of_term.y, added.y);
+            }
         }
         return added;
     }
 
-    // Near pairs from the inputs: lane by lane, each by the whole warp.
-    __device__ __forceinline__ void add_again(uint64_t again, int row, int tile, float2& added) {
+    // Near pairs from the inputs: lane by lane, each by the whole warp. Not inlined, and nowhere
+    // else than after a strip: beside votes under a condition the compiler lets every wgmma wait
+    // for the one before.
+    static __device__ __noinline__ float2 add_again(const TensorSummation& summation,
+                                                    const Columns& own, uint64_t again, int row,
+                                                    int tile, float2 added) {
         const int lane = static_cast<int>(threadIdx.x) % 32;
         const int64_t packed = int64_t{blockIdx.x} * block_rows + row;
         const int64_t cols = summation.sweep.cols.rows, rows = summation.sweep.rows.rows;
@@ -210,10 +289,12 @@ struct RowSums {
             again &= again - 1;
             float& sum = lower ? added.y : added.x;
             if (counts) {
-                sum = fmaf(own.weights[within], value_of(static_cast<float>(distance)), sum);
+                const float value = value_of(summation, static_cast<float>(distance));
+                sum = fmaf(own.weights[within], value, sum);
             }
         }
         if (lane == 0) atomicAdd(summation.computed_again, static_cast<unsigned long long>(count));
+        return added;
     }
 };
 
@@ -233,18 +314,21 @@ __global__ void __launch_bounds__(block_threads)
 
 bool tensor_terms(const KernelTerm* terms, int count, TensorTerms* out) {
     *out = {};
+    if (count < 1 || count > most_tensor_terms) return false;
+    out->count = count;
     for (int t = 0; t < count; ++t) {
         const KernelTerm& term = terms[t];
-        if (term.kernel == KernelId::energy && term.params[0] == 1.0) {
-            out->root_weight -= static_cast<float>(term.weight);
-        } else if (term.kernel == KernelId::gaussian && out->count < most_gaussians) {
-            out->rate[out->count] = static_cast<float>(-term.params[0] * 1.4426950408889634);
-            out->weight[out->count++] = static_cast<float>(term.weight);
-        } else {
-            return false;
+        if (argument_of(term.kernel) != Argument::squared_distance) return false;
+        out->kernel[t] = term.kernel;
+        out->weight[t] = static_cast<float>(term.weight);
+        for (int p = 0; p < kernel_params; ++p) {
+            out->params[t][p] = static_cast<float>(term.params[p]);
+        }
+        if (term.kernel == KernelId::gaussian) {
+            out->params[t][0] = static_cast<float>(-term.params[0] * 1.4426950408889634);
         }
     }
-    return count > 0;
+    return true;
 }
 
 namespace {
@@ -303,10 +387,10 @@ double near_distance(const KernelTerm* terms, int count, const LargestRows& x, c
     tolerance -= 0x1p-24;  // a distance and a rate are rounded, which moves values by less
     double near = -1.0;
     for (int t = 0; t < count; ++t) {
-        const KernelTerm& term = terms[t];
-        near = std::max(near, term.kernel == KernelId::gaussian
-                                  ? Gaussian::recompute_below(term.params, error, tolerance, reach)
-                                  : Energy::recompute_below(term.params, error, tolerance, reach));
+        near =
+            std::max(near, of_kernel(terms[t].kernel, [&]<class Kernel>() {
+                         return Kernel::recompute_below(terms[t].params, error, tolerance, reach);
+                     }));
     }
     return near;
 }
@@ -325,16 +409,14 @@ int64_t tensor_sums_segments(int64_t rows, int64_t columns) {
 void tensor_row_sums(const TensorSummation& summation, TensorPath path, double* sums,
                      cudaStream_t stream) {
     const TensorTerms& terms = summation.terms;
-    const bool lone_root = terms.count == 0;
-    const bool lone_gaussian =
-        terms.count == 1 && terms.root_weight == 0.0f && !(summation.near > 0.0f);
+    const KernelId lone = terms.count == 1 ? terms.kernel[0] : KernelId::count;
     const char* name = "tensor kernel sums";
     double weight = 1.0;
-    if (lone_gaussian) {
+    if (lone == KernelId::gaussian && !(summation.near > 0.0f)) {
         weight = terms.weight[0];
         run_tensor<RowSums<Kind::gaussian>>(name, path, summation.sweep, summation, stream);
-    } else if (lone_root) {
-        weight = terms.root_weight;
+    } else if (lone == KernelId::energy && terms.params[0][0] == 1.0f) {
+        weight = -terms.weight[0];
         run_tensor<RowSums<Kind::root>>(name, path, summation.sweep, summation, stream);
     } else {
         run_tensor<RowSums<Kind::several>>(name, path, summation.sweep, summation, stream);

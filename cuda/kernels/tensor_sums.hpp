@@ -9,14 +9,15 @@
 
 namespace pairtile::gpu {
 
-constexpr int most_gaussians = 8;
+constexpr int most_tensor_terms = 8;
 
-// Gaussians, or energy kernels of exponent 1, or their sum.
+// Kernels of squared distances, a weighted sum of them. Of a Gaussian the first parameter is taken
+// times −log₂ e.
 struct TensorTerms {
     int count;
-    float rate[most_gaussians];  // −γ log₂ e; nothing for the root
-    float weight[most_gaussians];
-    float root_weight;  // of √s, the weight of an energy kernel taken negative
+    KernelId kernel[most_tensor_terms];
+    float params[most_tensor_terms][kernel_params];
+    float weight[most_tensor_terms];
 };
 
 // Whether all terms are such, and then what they are.
@@ -40,7 +41,7 @@ struct TensorSummation {
     Array rows, cols;  // for pairs that are computed again
     int64_t first_row, first_col;
     TensorTerms terms;
-    float near;                          // squared distance
+    float near;                          // squared distance; -INFINITY: no pair is
     const float* weights;                // of columns, zero beyond the last; null: 1
     bool triangle;                       // only columns after the row
     double* states;                      // (segments, padded rows)

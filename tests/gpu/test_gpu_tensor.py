@@ -4,7 +4,7 @@ Both paths run where the device has them: mma.sync, and wgmma on compute capabil
 are sent through them too, which otherwise ordinary cores serve.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -412,7 +412,34 @@ ROOT = (1.0, "energy", (1.0,))
 SUMS = {
     "gaussian": [GAUSSIAN],
     "energy": [ROOT],
+    "energy 0.5": [(1.0, "energy", (0.5,))],
+    "energy 1.5": [(-2.0, "energy", (1.5,))],
+    "energy 2": [(1.0, "energy", (2.0,))],
+    "laplace": [(1.0, "laplace", (1 / 12,))],
+    "matern32": [(1.0, "matern32", (1 / 6,))],
+    "matern52": [(1.0, "matern52", (1 / 5,))],
+    "cauchy": [(1.0, "cauchy", (1 / 128,))],
+    "rational_quadratic": [(1.0, "rational_quadratic", (1 / 256, 1.7))],
     "several": [GAUSSIAN, (0.5, "gaussian", (1 / 512,)), (2.0, "energy", (1.0,))],
+    "one of each": [
+        (0.3, "laplace", (1 / 12,)),
+        (-0.5, "cauchy", (1 / 128,)),
+        (0.7, "rational_quadratic", (1 / 256, 1.7)),
+        GAUSSIAN,
+        (1.1, "matern52", (1 / 5,)),
+        (0.2, "matern32", (1 / 6,)),
+    ],
+}
+VALUES: dict[str, Callable[..., Any]] = {
+    "gaussian": lambda s, rate: np.exp(-rate * s),
+    "energy": lambda s, exponent: -(s ** (exponent / 2)),
+    "laplace": lambda s, rate: np.exp(-rate * np.sqrt(s)),
+    "matern32": lambda s, rate: (1 + rate * np.sqrt(s)) * np.exp(-rate * np.sqrt(s)),
+    "matern52": lambda s, rate: (
+        (1 + rate * np.sqrt(s) + rate**2 * s / 3) * np.exp(-rate * np.sqrt(s))
+    ),
+    "cauchy": lambda s, q: 1 / (1 + q * s),
+    "rational_quadratic": lambda s, q, alpha: (1 + q * s) ** -alpha,
 }
 
 
@@ -440,10 +467,7 @@ def mean_error(
     found = gpu.kernel_total(x, y, terms, wx, wy, precision=precision, **options)
     z = x if y is None else y
     squares = ((x[:, None].astype(float) - z[None].astype(float)) ** 2).sum(-1)
-    values = sum(
-        a * (np.exp(-p[0] * squares) if name == "gaussian" else -np.sqrt(squares))
-        for a, name, p in terms
-    )
+    values = sum(a * VALUES[name](squares, *p) for a, name, p in terms)
     if y is None:
         np.fill_diagonal(values, 0)
     vx = np.ones(len(x)) if wx is None else wx
@@ -463,7 +487,7 @@ def test_sums(
     assert mean_error(gpu, x, y, SUMS[name], wx, wy) < 1e-7
     assert mean_error(gpu, y, None, SUMS[name], wy, None) < 1e-7
     assert mean_error(gpu, x, y, SUMS[name], wx, wy, precision="fast") < 1e-5
-    assert by_tensor_cores[0] or name != "gaussian"
+    assert by_tensor_cores[0] or (d < 64 and name != "gaussian")
 
 
 def test_sums_in_batches(
@@ -495,6 +519,16 @@ def test_near_pairs_are_computed_again(gpu: Any, by_tensor_cores: list[bool]) ->
     squares = ((x[:, None].astype(float) - y[None].astype(float)) ** 2).sum(-1)
     np.testing.assert_allclose(sums, -np.sqrt(squares).sum(1), rtol=1e-6)
     np.testing.assert_allclose(near, -np.sqrt(squares[300, 100]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cauchy", "rational_quadratic", "laplace"])
+def test_kernels_beyond_float32_are_left_to_float64(
+    gpu: Any, by_tensor_cores: list[bool], name: str
+) -> None:
+    x = np.random.default_rng(3).normal(size=(300, 16)).astype(np.float32)
+    params = (1e-30, 1e30) if name == "rational_quadratic" else (1e-30,)
+    assert mean_error(gpu, x, None, [(1.0, name, params)], None, None) < 1e-12
+    assert by_tensor_cores == [False]
 
 
 def test_kernels_too_narrow_are_left_to_differences(gpu: Any, by_tensor_cores: list[bool]) -> None:

@@ -44,11 +44,11 @@ _COUNTED = (
     "ordinary cores compute. The same counts and neighbours as on the CPU"
 )
 _SUMS = (
-    "sums of Gaussians and of the root (the energy kernel of exponent 1): tensor cores, rows in "
-    "three parts of bfloat16, near pairs again in float64 by a proven bound "
-    "([numerics](numerics.md)); other "
-    "kernels, and rows too long for the bound: direct differences and values in float32 (float64 "
-    'as soon as one input is, with `precision="float64"`, or near float32\'s range); sums in '
+    "kernels of squared distances, and sums of up to eight: tensor cores, rows in three parts of "
+    "bfloat16, near pairs again in float64 by a proven bound ([numerics](numerics.md)); kernels of "
+    "products and of the L1 norm, and rows too long for the bound: direct differences and values "
+    'in float32 (float64 as soon as one input is, with `precision="float64"`, or near float32\'s '
+    "range); sums in "
     "float64"
 )
 _RELABELLED = (

@@ -1,4 +1,4 @@
-"""Kernel sums by tensor cores: Gaussians, energy kernels of exponent 1, and their sums."""
+"""Kernel sums by tensor cores: kernels of squared distances, and their sums."""
 
 from __future__ import annotations
 
@@ -114,6 +114,8 @@ def row_sums(
                 of_rows = mine.arguments
             reach = max(largest[0], x_largest[0])
             if beyond or x_beyond or reach < panels.SMALLEST:
+                return None
+            if not all(_cuda.float32_will_do(term, 4 * reach**2, 0.0, 0.0) for term in terms):
                 return None
             products, near = 3, -1.0
             if precision != "fast":
