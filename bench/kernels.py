@@ -55,7 +55,6 @@ SPILLS = {
     ("losses/panel_product", "wgmma_panel_product"): 28,  # where sums are added to a gradient
     # without gradients alone, around the division of a softplus
     ("losses/sigmoid_sweep", "wgmma_sweep"): 584,
-    ("neighbors/screened_radius", "wgmma_sweep"): 136,
     # around calls (division, powers, a metric), outside of loops over features
     ("engine/pack_transposed", "pack_columns"): 12,
     ("kernels/gradient", "gradient_through_normalization_of"): 4,
@@ -68,12 +67,11 @@ SPILLS = {
 }
 
 
-# In how many variants each wgmma waits for the one before, which ptxas says of a fold that votes or
-# shuffles under a condition, and of accumulators that other instructions write; others in none.
+# In how many variants each wgmma waits for the one before, which ptxas says of a fold whose lanes may
+# vote at different times, and of accumulators that other instructions write; others in none.
 MAY_WAIT = {
     ("losses/contrastive", "wgmma_sweep"): 12,
     ("losses/sigmoid_sweep", "wgmma_sweep"): 4,
-    ("neighbors/screened_knn", "wgmma_sweep"): 2,
 }
 
 

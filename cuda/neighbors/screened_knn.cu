@@ -238,7 +238,9 @@ struct Screen {
     __device__ __forceinline__ void tighten(int row) {
         Candidate* list = candidates + row * stride;
         float limit = memory.limits[row];
-        int count = memory.counts[row];
+        // the same of all lanes, and so that the compiler knows: it lets every wgmma wait for the
+        // one before where lanes might leave a loop that votes at different times
+        int count = __reduce_max_sync(every_lane, memory.counts[row]);
         const RowBound bound = bound_of(search, packed_row(row));
         if (count <= 64) {
             count = tightened<2>(list, row, count, bound, limit);
