@@ -44,7 +44,7 @@ SPILLS = {
     ("neighbors/fidelity", "products_sweep"): 192,
     ("neighbors/fidelity", "ratios_sweep"): 204,
     ("neighbors/knn", "knn_sweep"): 184,
-    ("neighbors/pairwise", "pairwise_sweep"): 104,
+    ("neighbors/pairwise", "pairwise_sweep"): 128,
     ("neighbors/quantile", "count_distances_sweep"): 112,
     ("neighbors/radius", "radius_counts_sweep"): 164,
     ("neighbors/radius", "radius_neighbors_sweep"): 128,
@@ -52,6 +52,7 @@ SPILLS = {
     ("kernels/paired", "paired_sweep"): 60,
     # accumulators of a strip fill the registers that a warp group has
     ("losses/contrastive", "mma_sweep"): 196,  # on 10.0 alone
+    ("neighbors/screened_knn", "mma_sweep"): 32,  # likewise
     ("losses/panel_product", "wgmma_panel_product"): 28,  # where sums are added to a gradient
     # without gradients alone, around the division of a softplus
     ("losses/sigmoid_sweep", "wgmma_sweep"): 584,
@@ -67,8 +68,8 @@ SPILLS = {
 }
 
 
-# In how many variants each wgmma waits for the one before, which ptxas says of a fold whose lanes may
-# vote at different times, and of accumulators that other instructions write; others in none.
+# In how many variants each wgmma waits for the one before, which ptxas says of a fold whose lanes
+# may vote at different times, and of accumulators that other instructions write; others in none.
 MAY_WAIT = {
     ("losses/contrastive", "wgmma_sweep"): 12,
     ("losses/sigmoid_sweep", "wgmma_sweep"): 4,
@@ -162,7 +163,9 @@ def usages(file: Path, said: str) -> dict[Key, Usage]:
                     usage.shared = max(usage.shared, int(shared[1]))
                 usage = None
     for name in {waits[1] for waits in WAITS.finditer(said)}:
-        found[Key(file.relative_to(ROOT).as_posix(), _name(name), WGMMA)].waits += 1
+        key = Key(file.relative_to(ROOT).as_posix(), _name(name), WGMMA)
+        if key in found:
+            found[key].waits += 1
     return found
 
 
