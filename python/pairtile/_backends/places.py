@@ -48,8 +48,7 @@ _SUMS = (
     "bfloat16, near pairs again in float64 by a proven bound ([numerics](numerics.md)); kernels of "
     "products and of the L1 norm, and rows too long for the bound: direct differences and values "
     'in float32 (float64 as soon as one input is, with `precision="float64"`, or near float32\'s '
-    "range); sums in "
-    "float64"
+    "range); sums in float64"
 )
 _RELABELLED = (
     "kernel values in float64, of each pair once and of all kernels of one distance from its tile, "

@@ -123,15 +123,10 @@ def _one_test(sets: Sequence[Any], options: _Options, report: Report | None) -> 
     (first, rest), _ = validate.near_one(first, rest)  # F has no unit
     planned = plan(_Assignments(sizes), options.n_permutations, options.method, options.rng)
     planes = (some[:, None] == np.arange(k)[:, None] for some in planned.batches)
-    words = np.concatenate([packed(some.reshape(-1, n)) for some in planes]).T
+    labels = np.concatenate([packed(some.reshape(-1, n)) for some in planes])
+    words = np.ascontiguousarray(labels.T)
     (within,), _, (total,) = choose.module(first, rest).kernel_label_sums(
-        first,
-        rest,
-        np.ascontiguousarray(words),
-        [terms],
-        paired=False,
-        workers=options.workers,
-        progress=report,
+        first, rest, words, [terms], paired=False, workers=options.workers, progress=report
     )
     # the kernel is −d^α
     inner = (-within.reshape(planned.total, k) / (2 * np.array(sizes))).sum(axis=1)
