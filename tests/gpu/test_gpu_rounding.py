@@ -275,6 +275,7 @@ def test_the_bound_holds_for_what_is_summed(
         assert abs(square - exact) <= bound + 2.0**-21 * exact  # and a root
 
 
+@pytest.mark.gpu
 @pytest.mark.oracle("mmasim")
 @pytest.mark.parametrize(
     ("arch", "instruction", "shape"),
