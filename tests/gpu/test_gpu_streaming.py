@@ -1,5 +1,6 @@
 """Sets that the device need not hold: the results of whole sets, and how blocks get there."""
 
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -184,6 +185,81 @@ def test_host_arrays_beyond_the_device(
             found = call(x, y, **more)
         assert 0 < held.most - before < most < y.nbytes
         assert_same_bits(found, wanted)
+
+
+def searches_of_index(index: Any, queries: Any, metric: str) -> Iterator[Any]:
+    """What every search of an index finds."""
+    rows = index.shape[0] if queries is None else len(queries)
+    groups = {"query_groups": np.arange(rows) % 3, "group_rule": "different"}
+    if queries is not None:
+        groups["reference_groups"] = np.arange(index.shape[0]) % 3
+    yield index.knn(queries, k=5)
+    yield index.knn(queries, k=5, **groups)
+    yield index.kth_distance(queries, k=(4, 2))
+    if metric != "inner_product":
+        radius = np.median(index.kth_distance(queries, k=6))
+        yield index.radius_count(queries, radius)
+        yield index.radius_count(queries, radius, radius_of="reference", closed=False)
+        yield index.radius_neighbors(queries, radius)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product", "braycurtis"])
+def test_an_index_of_references_beyond_the_device(
+    held: Held, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, metric: Any
+) -> None:
+    """They stay on the host, whatever is done with the index."""
+    from pairtile._backends import cuda as backend
+
+    most = 200_000
+    monkeypatch.setattr(backend, "host_room", lambda limit: most)
+    monkeypatch.setattr(backend, "block_memory", lambda: (most, most))
+    x, y = data(20, 600, "float32"), data(100, 600, "float32", 1)
+    before = pt.NeighborIndex(y, metric=metric)
+    wanted = [list(searches_of_index(before, queries, metric)) for queries in (x, None)]
+    held.most = held.pool.used_bytes()
+    start = held.most
+    with on_backend("cuda"):
+        index = pt.NeighborIndex(y, metric=metric)
+        assert held.most == start
+        index.save(tmp_path / "index")
+        loaded = pt.NeighborIndex.load(tmp_path / "index")
+        indices = [loaded, *(pickle.loads(pickle.dumps(one)) for one in (index, loaded))]
+        indices.append(pt.NeighborIndex(np.load(_saved(tmp_path, y), mmap_mode="r"), metric=metric))
+        found = [list(searches_of_index(index, queries, metric)) for queries in (x, None)]
+        same = [one.knn(x, k=5) for one in indices]
+        assert index.plan(x, 5).expected_pairs == len(x) * len(y)
+    assert start < held.most < start + most < start + y.nbytes
+    same.append(index.knn(x, k=5))  # on another backend by now
+    for one in same:
+        assert_same_bits(one, wanted[0][0])
+    for results, expected in zip(found, wanted, strict=True):
+        for one, other in zip(results, expected, strict=True):
+            assert_same_bits(one, other)
+
+
+def _saved(folder: Any, y: Any) -> Any:
+    np.save(folder / "y.npy", y)
+    return folder / "y.npy"
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "braycurtis"])
+def test_queries_beyond_the_device_of_an_index_that_it_holds(
+    held: Held, monkeypatch: pytest.MonkeyPatch, metric: Any
+) -> None:
+    from pairtile._backends import cuda as backend
+
+    most = 200_000
+    x, y = data(100, 600, "float32"), data(20, 600, "float32", 1)
+    wanted = list(searches_of_index(pt.NeighborIndex(y, metric=metric), x, metric))
+    with on_backend("cuda"):
+        index = pt.NeighborIndex(y, metric=metric)
+        monkeypatch.setattr(backend, "host_room", lambda limit: most)
+        monkeypatch.setattr(backend, "block_memory", lambda: (most, most))
+        start = held.most
+        found = list(searches_of_index(index, x, metric))
+        assert start < held.most < start + most < start + x.nbytes
+    for one, other in zip(found, wanted, strict=True):
+        assert_same_bits(one, other)
 
 
 def test_references_are_looked_at_when_they_are_read(on_cuda: None) -> None:

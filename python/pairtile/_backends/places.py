@@ -103,8 +103,8 @@ PLACES = (
     ),
     Place(
         ("NeighborIndex",), Where.THERE,
-        "references and norms stay on the device; `save` and pickle go through the host, and "
-        "`load` gives an index there",
+        "references and norms stay on the device, if they take at most half of what it has free; "
+        "`save` and pickle go through the host, and `load` gives an index there",
         ", all searches",
     ),
     Place(

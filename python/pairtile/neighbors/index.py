@@ -78,7 +78,9 @@ class NeighborIndex:
     Metrics whose rows are packed as they are gain from it: euclidean, sqeuclidean, cosine,
     inner_product, manhattan and chebyshev. For all others an index holds the references and the
     validated parameters alone. References on a CUDA device stay there, as they are, and serve
-    queries on it; from a file they come back in host memory.
+    queries on it; from a file they come back in host memory. With ``set_backend("cuda")`` those in
+    host memory are copied there once; more than half of what the device has free stay where they
+    are, and go there block by block in each search.
 
     Memory: 1 (bytes), 2 (bfloat16), 4 or 8 bytes per packed number, beside the references
     themselves. What was packed never changes, so calls need no lock. Two things come later, made
@@ -152,9 +154,10 @@ class NeighborIndex:
         self._given = given  # the rows as the kind of array that came in
         self._file: tuple[str, str] | None = None
         self._measure = metrics.resolve(metric, metric_params, reference=rows)
-        self._backend = choose.module(rows)
+        # blocks of rows where a device does not hold them all
+        self._backend = choose.module(validate.streamed("reference", rows, "", None, 0)[0])
         self._index = None
-        if METRICS[self._measure.name].plain:
+        if METRICS[self._measure.name].plain and hasattr(self._backend, "Index"):
             self._index = self._backend.Index(
                 rows,
                 self._measure.name,
@@ -274,14 +277,15 @@ class NeighborIndex:
         threads = resolve_workers(workers)
         q, r = self._sets("queries", queries, check_finite=False, workers=threads)
         enough_references(k, len(q), len(self), itself=r is None)
-        strategy, pairs, reasons = self._backend.knn_plan(
+        backend, index = self._server("queries", q, r)
+        strategy, pairs, reasons = backend.knn_plan(
             q,
             r,
             k,
             self._measure.name,
             precision=self.precision,
             metric_params=self._measure.params,
-            index=self._index,
+            index=index,
             workers=threads,
         )
         mapped.check(*self._mapped)
@@ -385,14 +389,14 @@ class NeighborIndex:
         """
         needs_radius("radius_count", queries, radius)
         scalars.choice("radius_of", radius_of, ("query", "reference"))
-        rows, reference, options = self._counting(
+        backend, rows, reference, options = self._counting(
             queries, distance_dtype=distance_dtype, workers=workers, check_finite=check_finite
         )
         of_query = radius_of == "query"
         of, size = ("queries", len(rows)) if of_query else ("reference", len(self))
         radii = radii_of(radius, of, size, options["dtype"])
         with reporting(progress, len(rows) * len(self)) as (report,):
-            by_query_radii, _, by_reference_radii, _ = self._backend.radius_counts(
+            by_query_radii, _, by_reference_radii, _ = backend.radius_counts(
                 rows,
                 reference,
                 self._measure.name,
@@ -443,12 +447,12 @@ class NeighborIndex:
             As in `pairtile.radius_neighbors`.
         """
         needs_radius("radius_neighbors", queries, radius)
-        rows, reference, options = self._counting(
+        backend, rows, reference, options = self._counting(
             queries, distance_dtype=distance_dtype, workers=workers, check_finite=check_finite
         )
         radii = radii_of(radius, "queries", len(rows), options["dtype"])
         with reporting(progress, len(rows) * len(self)) as (report,):
-            found = self._backend.radius_neighbors(
+            found = backend.radius_neighbors(
                 rows,
                 reference,
                 self._measure.name,
@@ -477,6 +481,18 @@ class NeighborIndex:
             metrics.resolve(self.metric, self._measure.params, **{name: q})
         return q, self._rows
 
+    def _server(self, name: str, q: NDArray[Any], r: NDArray[Any] | None) -> tuple[Any, Any]:
+        """The module that searches these sets, and the index that it is given.
+
+        Blocks of rows, if a device does not hold the queries beside its references.
+        """
+        if r is not None and self._backend is choose.module():
+            beside = r if self._index is None else None
+            given, _ = validate.streamed(name, q, "reference", beside, 0)
+            if given is not q:
+                return choose.module(given), None
+        return self._backend, self._index
+
     def _search(
         self,
         name: str,
@@ -495,8 +511,9 @@ class NeighborIndex:
         enough_references(k, n, m, itself=r is None)
         predicates = admissible(name, n, m, itself=r is None, **predicates)
         dtype = scalars.float_dtype("distance_dtype", distance_dtype)
+        backend, index = self._server(name, q, r)
         with reporting(progress, n * m) as (report,):
-            found: tuple[NDArray[Any], NDArray[Any]] = self._backend.knn(
+            found: tuple[NDArray[Any], NDArray[Any]] = backend.knn(
                 q,
                 r,
                 k,
@@ -504,7 +521,7 @@ class NeighborIndex:
                 dtype=dtype or validate.working_dtype(q, self._rows).name,
                 precision=self.precision,
                 metric_params=self._measure.params,
-                index=self._index,
+                index=index,
                 workers=threads,
                 progress=report,
                 **predicates,
@@ -519,20 +536,22 @@ class NeighborIndex:
         distance_dtype: str | None,
         workers: int | None,
         check_finite: bool,
-    ) -> tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
-        """Both sets and the options that the two radius functions of a backend share."""
+    ) -> tuple[Any, NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
+        """A backend, both sets and the options that its two radius functions share."""
         metrics.check_distance(self.metric, self.metric_params)
         threads = resolve_workers(workers)
         q, r = self._sets("queries", queries, check_finite=check_finite, workers=threads)
         dtype = scalars.float_dtype("distance_dtype", distance_dtype)
         dtype = dtype or validate.working_dtype(q, self._rows).name
+        backend, index = self._server("queries", q, r)
         return (
+            backend,
             q,
             r,
             {
                 "dtype": dtype,
                 "metric_params": self._measure.params,
-                "index": self._index,
+                "index": index,
                 "workers": threads,
             },
         )

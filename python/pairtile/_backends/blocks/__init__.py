@@ -10,6 +10,7 @@ top of the backend that serves arrays in host memory:
 from pairtile._backends.blocks.neighbors import (
     group_medoids,
     knn,
+    knn_plan,
     nearest_pairs,
     pairs_within,
     radius_counts,
@@ -21,6 +22,7 @@ __all__ = [
     "column_statistics",
     "group_medoids",
     "knn",
+    "knn_plan",
     "nearest_pairs",
     "pairs_within",
     "radius_counts",

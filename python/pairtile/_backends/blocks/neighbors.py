@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "group_medoids",
     "knn",
+    "knn_plan",
     "nearest_pairs",
     "pairs_within",
     "radius_counts",
@@ -169,6 +170,15 @@ def _merge(
         values[rows] = np.take_along_axis(both, order, axis=1)
         numbers = np.concatenate([indices[rows], new_indices[rows]], axis=1)
         indices[rows] = np.take_along_axis(numbers, order, axis=1)
+
+
+def knn_plan(
+    queries: Set, reference: Set | None, k: int, metric: str, **options: Any
+) -> tuple[str, int, list[str]]:
+    """What `knn` does, at most."""
+    del k, metric, options
+    pairs = len(queries) * len(queries if reference is None else reference)
+    return "all pairs", pairs, ["rows are read block by block, and every two blocks meet"]
 
 
 def knn(
