@@ -285,20 +285,43 @@ def test_a_limit_too_small_says_what_is_needed(on_cuda: None) -> None:
 # --- Kernel sums ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def small_device(streaming: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[slice]]:
+    """A device with room for blocks of so many bytes together, and the rows that went there."""
+    from pairtile._backends import cuda as backend
+
+    def shrink(blocks: int) -> list[slice]:
+        served: list[slice] = []
+        copied = streaming.uploaded
+        monkeypatch.setattr(
+            streaming, "uploaded", lambda *told: served.extend(told[1]) or copied(*told)
+        )
+        for module in (streaming, backend):
+            monkeypatch.setattr(module, "host_room", lambda limit: 2_000)
+        monkeypatch.setattr(streaming, "block_memory", lambda: (blocks, 0))
+        monkeypatch.setattr(streaming, "PINNED", 1000)
+        return served
+
+    return shrink
+
+
+def in_blocks(call: Callable[[Any, Any], Any], served: list[slice], x: Any, y: Any) -> Any:
+    """What a call finds on the device, where no set was whole; of rows in files the same."""
+    served.clear()
+    with on_backend("cuda"):
+        found = call(x, y)
+        assert len(served) > 3
+        assert max(rows.stop - rows.start for rows in served) < len(x)
+        assert_same_bits(call(Stored(x), Stored(y)), found)
+    return found
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_kernel_sums_beyond_the_device(
-    streaming: Any, dtype: str, monkeypatch: pytest.MonkeyPatch
+    small_device: Callable[[int], list[slice]], dtype: str
 ) -> None:
-    served: list[slice] = []
-    copied = streaming.uploaded
-    monkeypatch.setattr(
-        streaming, "uploaded", lambda *told: served.extend(told[1]) or copied(*told)
-    )
-    monkeypatch.setattr(streaming, "host_room", lambda limit: 9_000)
     # an eighth is for a block
-    blocks = 80_000 if dtype == "float64" else 40_000
-    monkeypatch.setattr(streaming, "block_memory", lambda: (blocks, 0))
-    monkeypatch.setattr(streaming, "PINNED", 1000)
+    served = small_device(80_000 if dtype == "float64" else 40_000)
     x, y = data(300, 16, dtype), data(400, 16, dtype, 1)
     rng = np.random.default_rng(0)
     v, w = rng.random(300), rng.random(400)
@@ -309,20 +332,83 @@ def test_kernel_sums_beyond_the_device(
         lambda a, b: pt.energy_distance(a, b, y_weights=w),
         lambda a, b: pt.kernel_sum(a, b, kernel="linear", x_weights=v, y_weights=w),
         lambda a, _: pt.kernel_sum(a, kernel=kernel, x_weights=v, exclude_diagonal=True),
+        lambda a, _: pt.kernel_sum(a, kernel="linear"),
         lambda a, b: pt.witness(b, a, b, kernel=kernel),
         lambda a, b: pt.kernel_matvec(a, b, np.stack([w, w**2], axis=1), kernel=kernel),
         lambda a, b: pt.kernel_logsumexp(a, b, kernel=pt.Gaussian(3.0), log_weights=w),
         lambda a, _: pt.kernel_logsumexp(a, kernel=pt.Gaussian(3.0)),
     ]
+    rtol, atol = (1e-11, 1e-13) if dtype == "float64" else (2e-5, 1e-7)
     for call in calls:
-        wanted = call(x, y)
-        served.clear()
-        with on_backend("cuda"):
-            found = call(x, y)
-        assert len(served) > 3
+        wanted, found = call(x, y), in_blocks(call, served, x, y)
         assert type(found) is type(wanted)
-        rtol, atol = (1e-11, 1e-13) if dtype == "float64" else (2e-5, 1e-7)
         np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("estimator", ["unbiased", "biased"])
+def test_gradients_beyond_the_device(
+    small_device: Callable[[int], list[slice]], dtype: str, estimator: Any
+) -> None:
+    x, y = data(150, 8, dtype), data(200, 8, dtype, 1)
+    w = np.random.default_rng(0).random(200)
+    more: dict[str, Any] = {"estimator": estimator, "y_weights": w, "return_gradient": True}
+    calls: list[Callable[[Any, Any], Any]] = [
+        lambda a, b: pt.mmd(a, b, kernel=pt.Gaussian(3.0) + 0.5 * pt.Cosine(), **more),
+        lambda a, b: pt.mmd(a, b, kernel="polynomial", squared=False, **more),
+        lambda a, b: pt.energy_distance(a, b, **more),
+    ]
+    with on_backend("cuda"):
+        wanted = [call(x, y) for call in calls]
+    served = small_device(100_000)
+    rtol = 1e-12 if dtype == "float64" else 2e-7
+    for call, whole in zip(calls, wanted, strict=True):
+        found = in_blocks(call, served, x, y)
+        for one, other in zip(found, whole, strict=True):
+            assert type(one) is type(other)
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-13 * np.abs(other).max())
+
+
+def test_rules_of_bandwidths_read_files(small_device: Callable[[int], list[slice]]) -> None:
+    served = small_device(40_000)
+    x, y = data(300, 16, "float64"), data(400, 16, "float64", 1)
+    for unit in (1.0, 2.0**300):
+        for rule in ("median", "mean:alibi", "scale:sklearn"):
+            call = lambda a, b: pt.witness(a[:30], a, b, kernel=pt.Gaussian(rule))  # noqa: B023, E731
+            found = in_blocks(call, served, unit * x, unit * y)
+            np.testing.assert_allclose(found, call(unit * x, unit * y), rtol=1e-10)
+        with on_backend("cuda"):
+            found = pt.median_distance(Stored(unit * x), Stored(unit * y))
+            few = pt.median_distance(Stored(unit * x), exact=False, rng=0)
+        assert found == pt.median_distance(unit * x, unit * y)
+        assert few == pt.median_distance(unit * x)
+
+
+def test_rows_of_files_are_looked_at_first(small_device: Callable[[int], list[slice]]) -> None:
+    served = small_device(40_000)
+    x, y = data(300, 16, "float32"), data(400, 16, "float32", 1)
+    y[257, 3] = np.nan
+    with on_backend("cuda"):
+        for call in (pt.mmd, pt.energy_distance, lambda a, b: pt.median_distance(a, b)):
+            with pytest.raises(ValueError, match="y contains NaN or Inf; the first bad row is 257"):
+                call(Stored(x), Stored(y))
+        assert not served
+        assert np.isnan(pt.mmd(Stored(x), Stored(y), kernel=pt.Gaussian(1.0), check_finite=False))
+
+
+class Readable(Stored):
+    """The same of what NumPy can read whole."""
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        return np.array(self._a)
+
+
+def test_columns_of_files_are_sorted(small_device: Callable[[int], list[slice]]) -> None:
+    small_device(40_000)
+    x, y = data(3000, 1, "float32"), data(4000, 1, "float32", 1)
+    with on_backend("cuda"):
+        found = pt.energy_distance(Readable(x), Readable(y))
+    assert found == pt.energy_distance(x, y)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan"])

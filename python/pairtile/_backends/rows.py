@@ -145,10 +145,26 @@ class Rows:
             self.listener(slice(start, rows.stop), block[start - rows.start :])
         return block
 
+    def parts(self) -> Iterator[slice]:
+        """All rows, as many at a time as are worth while."""
+        return spans(len(self), max(self.chunk_rows, _BLOCK // self.row_bytes))
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        return self.read(slice(*rows.indices(len(self))[:2]))
+
+    def taken(self, which: NDArray[np.int64]) -> NDArray[Any]:
+        """These rows, in ascending order, in memory."""
+        found = np.empty((len(which), self.shape[1]), self.dtype)
+        for rows in self.parts():
+            first, last = np.searchsorted(which, [rows.start, rows.stop])
+            if first < last:
+                found[first:last] = self.read(rows)[which[first:last] - rows.start]
+        return found
+
     def columns(self, which: NDArray[np.int64]) -> NDArray[Any]:
         """These columns of all rows in memory, of the engine dtype."""
         found = np.empty((len(self), len(which)), self.dtype)
-        for rows in spans(len(self), max(self.chunk_rows, _BLOCK // self.row_bytes)):
+        for rows in self.parts():
             found[rows] = self.read(rows)[:, which]
         return found
 

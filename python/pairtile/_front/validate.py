@@ -18,11 +18,12 @@ from __future__ import annotations
 import math
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pairtile._backends import choose
+from pairtile._backends.blocks.reading import load
 from pairtile._backends.refusals import (
     Finite,
     first_infinite,
@@ -223,7 +224,7 @@ def matrix(
     *,
     check_finite: Finite = True,
     workers: int = 1,
-    blocks: bool = False,
+    blocks: bool | Literal["device"] = False,
     sparse: bool = True,
     now: bool = True,
     sample: bool = False,
@@ -231,16 +232,23 @@ def matrix(
     """`array`, and a ValueError unless it is 2-D with rows, columns and only finite values.
 
     With `blocks`, a set that is not in memory, or `sparse`, stays so, as `Rows` that are checked
-    when read. `metrics.resolve` refuses sparse ones of other metrics. With `now=False`, what is in
-    memory is left to the backend's knn to check. Of a `sample`, 1-D is one feature.
+    when read. `metrics.resolve` refuses sparse ones of other metrics. With "device" only what a GPU
+    that is chosen does not hold stays so, and is read once here to be checked. With `now=False`,
+    what is in memory is left to the backend's knn to check. Of a `sample`, 1-D is one feature.
     """
     x = table_of(name, x)
     in_memory = type(x) is np.ndarray
+    device = blocks == "device"
+    if device:
+        blocks, sparse = not in_memory and _beyond_the_device(x), False
     outside = blocks and not in_memory and _stays_outside(x, sparse)
     if outside:
         shape = tuple(x.shape)
         _check_shape(name, (*shape, 1) if sample and len(shape) == 1 else shape)
-        return Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
+        rows = Rows(name, x, _engine_dtype(name, np.dtype(x.dtype)), check_finite=check_finite)
+        if device:
+            _look_at(rows, workers)
+        return rows
     if blocks and sparse and not in_memory and hasattr(x, "tocsr") and not is_csr(x):
         raise TypeError(
             f"{name} is a sparse {type(x).__name__}; pass {name}.toarray(), or {name}.tocsr() to "
@@ -259,6 +267,26 @@ def matrix(
             what, bad = "NaN or Inf", choose.module(a).first_nonfinite(a, workers=workers)
         require_finite(name, bad, what=what, where=_where(x, a, bad, what))
     return a
+
+
+def _beyond_the_device(x: Any) -> bool:
+    """Whether x is rows in files of which a GPU that is chosen should hold no copy.
+
+    Those of a memory map are read as an array is.
+    """
+    if choose.backend() != "cuda" or isinstance(x, np.ndarray) or not is_rows(x):
+        return False
+    if len(x.shape) < 2 or x.shape[1] == 1:  # a column, which is sorted
+        return False
+    held: int = math.prod(x.shape) * np.dtype(x.dtype).itemsize
+    return held > int(choose.module().host_room(0))
+
+
+def _look_at(rows: Rows, workers: int) -> None:
+    """ValueError for the first row that holds NaN or Inf, if they are to be checked."""
+    if rows.checked < len(rows):
+        for some in rows.parts():
+            load(rows, some, workers)
 
 
 def _stays_outside(x: Any, sparse: bool) -> bool:
@@ -343,8 +371,13 @@ def _place(a: Any) -> str:
 
 
 def extremes(*arrays: Any) -> list[float]:
-    """The largest and the smallest number of each validated array, read from a device at once."""
-    found = [extreme for a in arrays for extreme in (a.max(), a.min())]
+    """The largest and the smallest numbers of validated arrays, read from a device at once."""
+    found = [
+        extreme
+        for a in arrays
+        for some in (map(a.read, a.parts()) if isinstance(a, Rows) else [a])
+        for extreme in (some.max(), some.min())
+    ]
     if in_host_memory(*arrays):
         return [float(extreme) for extreme in found]
     cupy = sys.modules["cupy"]
@@ -364,7 +397,7 @@ def near_one(*arrays: Any) -> tuple[list[Any], float]:
         return list(arrays), 1.0
     # of which the reciprocal is a number, too
     unit = 2.0 ** min(max(math.frexp(largest)[1], -1021), 1023)
-    return [None if a is None else a.astype(np.float64) * (1 / unit) for a in arrays], unit
+    return [None if a is None else a[:].astype(np.float64) * (1 / unit) for a in arrays], unit
 
 
 def in_host_memory(*arrays: Any) -> bool:
@@ -374,6 +407,8 @@ def in_host_memory(*arrays: Any) -> bool:
 
 def taken(a: Any, rows: NDArray[np.int64]) -> Any:
     """A copy of these rows of a validated array, where it is."""
+    if isinstance(a, Rows):
+        return a.taken(rows)
     return a[_to_cupy(rows, a.device)] if _is_cupy(a) else a[rows]
 
 

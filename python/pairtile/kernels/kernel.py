@@ -817,11 +817,13 @@ def median_distance(
     q = scalars.real("quantile", quantile, least=0, most=1)
     workers = resolve_workers(workers)
     if y is None:
-        a = validate.matrix("x", x, check_finite=check_finite, workers=workers, sample=True)
+        a = validate.matrix(
+            "x", x, check_finite=check_finite, workers=workers, blocks="device", sample=True
+        )
         b = None
     else:
         a, b = validate.pair(
-            "x", x, "y", y, check_finite=check_finite, workers=workers, sample=True
+            "x", x, "y", y, check_finite=check_finite, workers=workers, blocks="device", sample=True
         )
     rows = len(a) + (0 if b is None else len(b))
     if rows < 2:
@@ -903,12 +905,14 @@ def kernel_sum(
     scalars.choice("precision", precision, scalars.PRECISIONS)
     workers = resolve_workers(workers)
     if y is None:
-        a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
+        a = validate.matrix("x", x, check_finite=check_finite, workers=workers, blocks="device")
         b = None
         if y_weights is not None:
             raise ValueError("y_weights needs y; when y is None both sides carry x_weights")
     else:
-        a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+        a, b = validate.pair(
+            "x", x, "y", y, check_finite=check_finite, workers=workers, blocks="device"
+        )
         if exclude_diagonal:
             raise ValueError("exclude_diagonal=True needs y=None; x and y have no diagonal")
     over = validate.devices(devices, x=a, y=b)
@@ -980,7 +984,11 @@ def witness(
     x, z = validate.aligned("x", x, "z", z)
     y = validate.in_order("x", validate.names_of(x), "y", y)
     c, a, b = validate.sets(
-        {"z": z, "x": x, "y": y}, check_finite=check_finite, workers=workers, sample=True
+        {"z": z, "x": x, "y": y},
+        check_finite=check_finite,
+        workers=workers,
+        blocks="device",
+        sample=True,
     )
     r, n, m = len(c), len(a), len(b)
     module = choose.module(c, a, b)

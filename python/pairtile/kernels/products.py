@@ -95,7 +95,9 @@ def kernel_matvec(
     chosen = as_kernel(kernel)
     scalars.choice("precision", precision, scalars.PRECISIONS)
     workers = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+    a, b = validate.pair(
+        "x", x, "y", y, check_finite=check_finite, workers=workers, blocks="device"
+    )
     n, m = len(a), len(b)
     vectors = _columns(v, m)
     with reporting(progress, *median_sizes(chosen, n + m), n * m) as (*medians, report):
@@ -230,12 +232,14 @@ def kernel_logsumexp(
     scalars.choice("precision", precision, scalars.PRECISIONS)
     workers = resolve_workers(workers)
     if y is None or y is x:
-        a = validate.matrix("x", x, check_finite=check_finite, workers=workers)
+        a = validate.matrix("x", x, check_finite=check_finite, workers=workers, blocks="device")
         b = None
         if exclude_diagonal and len(a) < 2:
             raise ValueError("exclude_diagonal=True leaves nothing of a single row")
     else:
-        a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=workers)
+        a, b = validate.pair(
+            "x", x, "y", y, check_finite=check_finite, workers=workers, blocks="device"
+        )
         if exclude_diagonal:
             raise ValueError("exclude_diagonal=True needs y=None; x and y have no diagonal")
     references = a if b is None else b

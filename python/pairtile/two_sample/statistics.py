@@ -108,7 +108,9 @@ def _statistic(
         raise ValueError("devices is for the statistic alone, not for return_gradient=True")
     scalars.choice("precision", precision, scalars.PRECISIONS)
     threads = resolve_workers(workers)
-    a, b = validate.pair("x", x, "y", y, check_finite=check_finite, workers=threads, sample=True)
+    a, b = validate.pair(
+        "x", x, "y", y, check_finite=check_finite, workers=threads, sample=True, blocks="device"
+    )
     over = validate.devices(devices, x=a, y=b)
     n, m = len(a), len(b)
     check_sizes(estimator, n, m)

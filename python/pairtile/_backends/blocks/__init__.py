@@ -7,6 +7,14 @@ top of the backend that serves arrays in host memory:
     Rows -> blocks of rows -> projections of a batch of directions -> backend -> costs
 """
 
+from pairtile._backends.blocks.kernels import (
+    distance_quantile,
+    kernel_gradient,
+    kernel_logsumexp,
+    kernel_matvec,
+    kernel_row_sums,
+    kernel_total,
+)
 from pairtile._backends.blocks.neighbors import (
     group_medoids,
     knn,
@@ -20,7 +28,13 @@ from pairtile._backends.blocks.slices import column_statistics, sliced_costs, sl
 
 __all__ = [
     "column_statistics",
+    "distance_quantile",
     "group_medoids",
+    "kernel_gradient",
+    "kernel_logsumexp",
+    "kernel_matvec",
+    "kernel_row_sums",
+    "kernel_total",
     "knn",
     "knn_plan",
     "nearest_pairs",

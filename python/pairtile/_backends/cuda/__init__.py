@@ -33,8 +33,8 @@ from pairtile._backends.cuda.embeddings import (
     pair_ranks,
 )
 from pairtile._backends.cuda.fidelity import distance_products, largest_radius_ratios
-from pairtile._backends.cuda.gradient import kernel_gradient
 from pairtile._backends.cuda.kernel_blocks import (
+    kernel_gradient,
     kernel_logsumexp,
     kernel_matvec,
     kernel_row_sums,

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Term = tuple[float, str, tuple[float, ...]]
 
+BESIDE = 16  # bytes for a number of a row: its gradient, and that by its direction
+
 
 def kernel_gradient(
     x: Any,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.blocks.reading import within
-from pairtile._backends.cuda import kernels
+from pairtile._backends.cuda import gradient, kernels
 from pairtile._backends.cuda.memory import device_of
 from pairtile._backends.cuda.streaming import meetings, too_large
 
@@ -90,6 +90,47 @@ def kernel_matvec(
     return out
 
 
+def kernel_gradient(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    x_weights: Floats,
+    y_weights: Floats | None,
+    *,
+    grad_x: bool = True,
+    grad_y: bool = True,
+    progress: Report | None = None,
+    **options: Any,
+) -> tuple[Any, ...]:
+    """Row and column sums of k(x_i, y_j), weighted, and the gradients of the weighted sum.
+
+    Of sets that the device does not hold they are in host memory; None where not wanted.
+    """
+    if not too_large(x, y):
+        return gradient.kernel_gradient(
+            x, y, terms, x_weights, y_weights, progress=progress, **options
+        )
+    of_x, by_x = np.zeros(len(x)), np.zeros(x.shape) if grad_x else None
+    of_y, by_y = of_x, by_x
+    if y is not None:
+        of_y, by_y = np.zeros(len(y)), np.zeros(y.shape) if grad_y else None
+    weights = x_weights if y_weights is None else y_weights
+    for rows, cols, mine, theirs, report in _met(
+        x, y, progress, ordered=False, beside=gradient.BESIDE
+    ):
+        found = gradient.kernel_gradient(
+            mine, theirs, terms, x_weights[rows], None if theirs is None else weights[cols],
+            progress=report, **options,
+        )  # fmt: skip
+        parts = [(of_x, rows, found[0]), (by_x, rows, found[2])]
+        if theirs is not None:
+            parts += [(of_y, cols, found[1]), (by_y, cols, found[3])]
+        for total, part, some in parts:
+            if total is not None:
+                total[part] += some.get()
+    return of_x, None if y is None else of_y, by_x, None if y is None else by_y
+
+
 def kernel_logsumexp(
     x: Any,
     y: Any,
@@ -120,14 +161,14 @@ def _of(numbers: Floats | None, rows: slice) -> Floats | None:
 
 
 def _met(
-    x: Any, y: Any, progress: Report | None, *, ordered: bool = True
+    x: Any, y: Any, progress: Report | None, *, ordered: bool = True, beside: int = 0
 ) -> Iterator[tuple[slice, slice, Any, Any, Report | None]]:
     """Blocks that meet, their rows, and where each reports; progress in pairs."""
     with device_of(x, y):
         n, m = len(x), len(x if y is None else y)
         whole = n * m if y is not None or ordered else n * (n + 1) // 2
         done = 0
-        for rows, cols, mine, theirs in meetings(x, y, ordered=ordered):
+        for rows, cols, mine, theirs in meetings(x, y, ordered=ordered, beside=beside):
             pairs = len(mine) * (cols.stop - cols.start)
             yield rows, cols, mine, theirs, within(progress, done, pairs, whole)
             done += pairs

@@ -29,7 +29,7 @@ def device_of(*arrays: Any, limited: bool = False) -> Iterator[None]:
     Where that is out of memory, or none that the module has code for, the error says what helps.
     `limited` is a call that takes a memory limit.
     """
-    found = {a.device.id for a in arrays if a is not None and not isinstance(a, np.ndarray)}
+    found = {a.device.id for a in arrays if hasattr(a, "device") and not isinstance(a, np.ndarray)}
     if len(found) > 1:
         raise TypeError(f"arrays are on CUDA devices {sorted(found)}; they must be on one")
     device = cupy.cuda.Device(found.pop() if found else None)

@@ -19,6 +19,7 @@ from pairtile import _cuda
 from pairtile._backends.cuda.memory import address, current_stream, device_of, in_launches
 from pairtile._backends.cuda.neighbors import PairOfSets
 from pairtile._backends.cuda.streaming import meetings, too_large
+from pairtile._backends.rows import Rows as RowsOfFile
 from pairtile._definitions import metrics
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class _PairsOfBlocks(_Pairs):
     def sample(self) -> NDArray[np.uint64]:
         """Keys of pairs of some rows; no more of them than rows, which is what was drawn."""
         step = -(-self.rows // _SAMPLED_ROWS)
-        x, y = (None if one is None else one[::step] for one in self._sets)
+        x, y = (None if one is None else _every(one, step) for one in self._sets)
         keys = _Pairs(x, y, self._metric, None).sample()
         return keys[:: -(-len(keys) // _SAMPLED_ROWS)] if len(keys) else keys
 
@@ -188,6 +189,12 @@ class _PairsOfBlocks(_Pairs):
             self._done += visited
 
         return _count(launch, low, high, expected, _KEPT)
+
+
+def _every(rows: Any, step: int) -> Any:
+    if isinstance(rows, RowsOfFile):
+        return rows.taken(np.arange(0, len(rows), step))
+    return rows[::step]
 
 
 class _Range(NamedTuple):

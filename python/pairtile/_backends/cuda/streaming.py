@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
+from numpy.typing import NDArray
 
 from pairtile._backends.cuda.memory import host_room
-from pairtile._backends.rows import spans
+from pairtile._backends.rows import Rows, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
-
-    from numpy.typing import NDArray
 
 PINNED = 1 << 25  # bytes of either buffer: enough for the full rate of the bus
 _BLOCKS = 1 << 33  # of blocks and workspace together
@@ -38,7 +37,9 @@ def block_memory() -> tuple[int, int]:
 
 
 def too_large(*sets: Any) -> bool:
-    """Whether the device should not hold copies of the host arrays among these sets."""
+    """Whether the device should not hold copies of the host arrays among these sets, or of rows."""
+    if any(isinstance(a, Rows) for a in sets):
+        return True
     on_host = [a.nbytes for a in sets if isinstance(a, np.ndarray)]
     return bool(on_host) and sum(on_host) > host_room(0)
 
@@ -140,18 +141,21 @@ def uploaded(
         copies.wait()
 
 
+Set = NDArray[Any] | Rows
 Pair = tuple[slice, slice, Any, Any]
 
 
-def meetings(x: NDArray[Any], y: NDArray[Any] | None, *, ordered: bool) -> Iterator[Pair]:
+def meetings(x: Set, y: Set | None, *, ordered: bool, beside: int = 0) -> Iterator[Pair]:
     """Blocks of x and of y on the device, each of the one with each of the other; and their rows.
 
     With y None, x with itself: None in place of the second block where a block meets itself, and
-    not those before it unless the pairs are `ordered`.
+    not those before it unless the pairs are `ordered`. `beside` is what results take per number.
     """
     others = x if y is None else y
     room = block_memory()[0] // 8  # one block of x, two of y, and as much again for the work
-    heights = [max(1, room // (a.shape[1] * held_as(a.dtype).itemsize)) for a in (x, others)]
+    heights = [
+        max(1, room // (a.shape[1] * (held_as(a.dtype).itemsize + beside))) for a in (x, others)
+    ]
     if y is None:
         heights[1] = heights[0]
     for rows in spans(len(x), heights[0]):
@@ -168,5 +172,6 @@ def meetings(x: NDArray[Any], y: NDArray[Any] | None, *, ordered: bool) -> Itera
                 yield rows, cols, mine, next(loaded)
 
 
-def _of(a: NDArray[Any], parts: Sequence[slice]) -> Generator[Any]:
-    return uploaded(lambda rows: a[rows], parts, a.shape[1], a.dtype)
+def _of(a: Set, parts: Sequence[slice]) -> Generator[Any]:
+    chunk = a.chunk_rows if isinstance(a, Rows) else 1
+    return uploaded(lambda rows: a[rows], parts, a.shape[1], a.dtype, chunk)
