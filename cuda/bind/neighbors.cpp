@@ -57,8 +57,8 @@ void bind_knn(const Sets& sets, const Measure& measure, const Range& rows, int64
     search.predicate = predicate_of(exclude_self, same_group, groups, times, ticks, reference_mask);
     search.ordered = ordered;
     search.lists = at<Neighbor>(workspace);
-    search.lengths = reinterpret_cast<int64_t*>(search.lists +
-                                                search.sweep.rows * search.sweep.cut.segments * k);
+    const int64_t states = search.sweep.rows * search.sweep.cut.segments;
+    search.lengths = reinterpret_cast<int64_t*>(search.lists + states * places_of_list(k));
     const cudaStream_t queue = cuda_stream(stream);
     if (wide_distances) {
         knn(search, at<double>(distances), at<int64_t>(indices), queue);

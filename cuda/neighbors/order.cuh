@@ -299,4 +299,28 @@ inline __device__ void order_by_block(ListMemory& memory, Neighbor* list, Neighb
     }
 }
 
+// Leaves the k first, or all that there are, in order.
+inline __device__ __noinline__ void keep_first(ListMemory& memory, Neighbor* list, Neighbor* other,
+                                               int n, int k) {
+    KeyRange range;
+    for (int i = static_cast<int>(threadIdx.x); i < n; i += list_threads) {
+        range.add(key_of(list[i].value));
+    }
+    order_by_block(memory, list, other, n, k, range.gathered(memory));
+}
+
+// Adds one of each thread of the block that has one; the length is in shared memory, and what it
+// is then is returned to all.
+inline __device__ int add_to_list(Neighbor* list, int& length, bool has_one, const Neighbor& one) {
+    const unsigned who = __ballot_sync(every_lane, has_one);
+    int place = 0;
+    if (lane_of_thread() == 0 && who != 0) place = atomicAdd(&length, __popc(who));
+    place = __shfl_sync(every_lane, place, 0);
+    if (has_one) list[place + __popc(who & ((1u << lane_of_thread()) - 1))] = one;
+    __syncthreads();
+    const int now = length;
+    __syncthreads();  // nobody adds before all have seen it
+    return now;
+}
+
 }  // namespace pairtile::gpu

@@ -63,16 +63,7 @@ struct List {
 
     // Adds a reference of each thread of the block that has one.
     __device__ void add(bool has_one, int64_t reference) {
-        const unsigned who = __ballot_sync(every_lane, has_one);
-        int place = 0;
-        if (lane_of_thread() == 0 && who != 0) place = atomicAdd(&length, __popc(who));
-        place = __shfl_sync(every_lane, place, 0);
-        if (has_one) {
-            all[place + __popc(who & ((1u << lane_of_thread()) - 1))] = {0.0, reference};
-        }
-        __syncthreads();
-        const int now = length;
-        __syncthreads();  // nobody adds before all have seen it
+        const int now = add_to_list(all, length, has_one, {0.0, reference});
         if (now > room - list_threads) cut(now);
     }
     // Adds of the candidates of a row those that pass.

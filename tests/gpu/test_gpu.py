@@ -61,6 +61,12 @@ STATES = {
 }
 
 
+def list_bytes(k: int) -> int:
+    """Of up to 32 neighbours 128, of more k and half as many, and room to put them in order."""
+    places = 128 if k <= 32 else 2 * (k + min(max(256, k // 2), 65_536))
+    return 16 * places + 8
+
+
 @pytest.mark.parametrize("d", [1, 100, 10**5])
 @pytest.mark.parametrize("m", SIZES)
 def test_every_pair_is_visited_once(cuda: Any, m: int, d: int) -> None:
@@ -72,7 +78,7 @@ def test_every_pair_is_visited_once(cuda: Any, m: int, d: int) -> None:
             segments = cuda.segments("knn", rows, m, k)
             assert covers(segments, m)
             # a list and its length for each row and segment
-            assert cuda.workspace("knn", rows, m, k) == rows * len(segments) * (16 * k + 8)
+            assert cuda.workspace("knn", rows, m, k) == rows * len(segments) * list_bytes(k)
         for statistic, state in STATES.items():
             batches = cuda.batches(statistic, n, m, d)
             assert covers(batches, n)
@@ -399,6 +405,32 @@ def test_ties_come_in_order_of_index(gpu: Any) -> None:
         found = gpu.knn(lattice, None, k, "sqeuclidean", dtype="float32", **SEARCH)
         wanted = twin.knn(lattice, None, k, "sqeuclidean", dtype="float32", **SEARCH)
         same_neighbors(found, wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("k", [1, 31, 32, 33, 400, 4000])
+@pytest.mark.parametrize("order", ["falling", "rising", "tied", "random", "last", "infinite"])
+def test_lists_that_are_cut_back(cuda: Any, gpu: Any, k: int, order: str) -> None:
+    m = 4000
+    segments = cuda.segments("knn", 35, m, k)
+    width = segments[0][1] - segments[0][0]
+    assert width > (list_bytes(k) // (32 if k > 32 else 16)) or k in (33, 4000)
+    mask = np.arange(m) % 5 != 2
+    is_small = np.cumsum(mask) < k
+    values = {
+        "falling": np.arange(m)[::-1],
+        "rising": np.arange(m),
+        "tied": np.arange(m) % 3,
+        "random": np.random.default_rng(k).permutation(m),
+        # all but one are found before the first cut, and that one in the end of a segment
+        "last": np.where(is_small, 0.0, np.where(np.arange(m) < 0.75 * width, 1000.0, 500.0)),
+        "infinite": np.where(np.arange(m) % 7 == 0, 1.0, 1.7e308),
+    }[order]
+    y = values[:, None].astype(np.float64)
+    x = np.linspace(-5e307 if order == "infinite" else 0.0, 1, 35)[:, None]
+    options: dict[str, Any] = {"dtype": "float64", "reference_mask": mask}
+    found = gpu.knn(x, y, k, "manhattan", **options, **SEARCH)
+    same_neighbors(found, twin.knn(x, y, k, "manhattan", **options, **SEARCH))
 
 
 @pytest.mark.gpu

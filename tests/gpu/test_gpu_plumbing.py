@@ -174,7 +174,7 @@ def test_screened_knn_within_a_limit(
 @pytest.mark.gpu
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("limited", [True, False])
-@pytest.mark.parametrize(("kib", "served"), [(170, False), (2000, True), (100_000, True)])
+@pytest.mark.parametrize(("kib", "served"), [(540, False), (2000, True), (100_000, True)])
 def test_long_lists_within_a_limit(
     cupy: Any,
     gpu: Any,

@@ -267,7 +267,7 @@ def test_references_are_looked_at_when_they_are_read(on_cuda: None) -> None:
     y[57, 2] = np.nan
     for given in (y, Stored(y)):
         with blocks_of(10, 20), pytest.raises(ValueError, match="first bad row is 57"):
-            pt.knn(x, given, 3, memory_limit=100_000)
+            pt.knn(x, given, 3, memory_limit=200_000)
     with blocks_of(10, 20):  # and what comes after is served
         assert len(pt.knn(x, Stored(y[:50]), 3).indices) == 30
 

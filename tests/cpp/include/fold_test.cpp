@@ -372,78 +372,11 @@ TEST(ranks_obey_the_monoid_laws) {
 
 // --- the k best ---
 
-using List = std::vector<Neighbor>;
-
 bool same(const Neighbor& a, const Neighbor& b) { return a.value == b.value && a.index == b.index; }
-bool same(const List& a, const List& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](const Neighbor& x, const Neighbor& y) { return same(x, y); });
-}
-
-// A heap of the k best.
-List best(const List& some, int64_t k) {
-    List list(static_cast<size_t>(k));
-    int64_t length = 0;
-    for (const Neighbor& one : some) length = pairtile::top_k_push(list.data(), length, k, one);
-    list.resize(static_cast<size_t>(length));
-    return list;
-}
-
-List merged_lists(const List& a, const List& b, int64_t k) {
-    List list(static_cast<size_t>(k));
-    std::copy(a.begin(), a.end(), list.begin());
-    const int64_t length = pairtile::top_k_merge(list.data(), static_cast<int64_t>(a.size()), k,
-                                                 b.data(), static_cast<int64_t>(b.size()));
-    list.resize(static_cast<size_t>(length));
-    return list;
-}
-
-List in_order(List heap) {
-    pairtile::top_k_sort(heap.data(), static_cast<int64_t>(heap.size()));
-    return heap;
-}
-
-TEST(the_k_best_obey_the_monoid_laws) {
-    Random random(5);
-    for (int round = 0; round < 20'000; ++round) {
-        // few distinct values, so that the index decides often; infinities are values like others
-        List all(static_cast<size_t>(integer(random, 0, 40)));
-        for (size_t i = 0; i < all.size(); ++i) {
-            all[i] = {static_cast<double>(integer(random, -3, 3)), static_cast<int64_t>(i)};
-            if (integer(random, 0, 15) == 0) all[i].value = infinity;
-            if (integer(random, 0, 15) == 0) all[i].value = -infinity;
-        }
-        std::shuffle(all.begin(), all.end(), random);
-        const int64_t k = integer(random, 1, 12);
-        const size_t i = static_cast<size_t>(integer(random, 0, static_cast<int64_t>(all.size())));
-        const size_t j = static_cast<size_t>(
-            integer(random, static_cast<int64_t>(i), static_cast<int64_t>(all.size())));
-        const List a = best({all.begin(), all.begin() + static_cast<int64_t>(i)}, k),
-                   b = best({all.begin() + static_cast<int64_t>(i),
-                             all.begin() + static_cast<int64_t>(j)},
-                            k),
-                   c = best({all.begin() + static_cast<int64_t>(j), all.end()}, k);
-        List sorted = all;
-        std::sort(sorted.begin(), sorted.end(), [](const Neighbor& x, const Neighbor& y) {
-            return x.value < y.value || (x.value == y.value && x.index < y.index);
-        });
-        sorted.resize(std::min(sorted.size(), static_cast<size_t>(k)));
-        CHECK(same(in_order(best(all, k)), sorted), "pushed one by one, k =", k);
-        CHECK(same(in_order(merged_lists(merged_lists(a, b, k), c, k)), sorted));
-        CHECK(same(in_order(merged_lists(a, merged_lists(b, c, k), k)), sorted));
-        CHECK(same(in_order(merged_lists(merged_lists(c, b, k), a, k)), sorted));
-        CHECK(same(in_order(merged_lists(best(all, k), {}, k)), sorted));
-        CHECK(same(in_order(merged_lists({}, sorted, k)), sorted));
-        // the answer for k is a prefix of the one for k + 1
-        List longer = in_order(best(all, k + 1));
-        longer.resize(std::min(longer.size(), static_cast<size_t>(k)));
-        CHECK(same(longer, sorted));
-    }
-}
 
 TEST(the_order_of_neighbours_is_total) {
-    const List some = {{-infinity, 4}, {-1.0, 2}, {-0.0, 1},    {0.0, 1},
-                       {0.0, 3},       {2.0, 0},  {infinity, 5}};
+    const std::vector<Neighbor> some = {{-infinity, 4}, {-1.0, 2}, {-0.0, 1},    {0.0, 1},
+                                        {0.0, 3},       {2.0, 0},  {infinity, 5}};
     for (const Neighbor& a : some) {
         for (const Neighbor& b : some) {
             CHECK(!(a.before(b) && b.before(a)));
