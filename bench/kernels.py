@@ -54,8 +54,6 @@ SPILLS = {
     ("losses/contrastive", "mma_sweep"): 196,  # on 10.0 alone
     ("neighbors/screened_knn", "mma_sweep"): 32,  # likewise
     ("losses/panel_product", "wgmma_panel_product"): 28,  # where sums are added to a gradient
-    # without gradients alone, around the division of a softplus
-    ("losses/sigmoid_sweep", "wgmma_sweep"): 584,
     # around calls (division, powers, a metric), outside of loops over features
     ("engine/pack_transposed", "pack_columns"): 12,
     ("kernels/gradient", "gradient_through_normalization_of"): 4,
@@ -70,10 +68,7 @@ SPILLS = {
 
 # In how many variants each wgmma waits for the one before, which ptxas says of a fold whose lanes
 # may vote at different times, and of accumulators that other instructions write; others in none.
-MAY_WAIT = {
-    ("losses/contrastive", "wgmma_sweep"): 12,
-    ("losses/sigmoid_sweep", "wgmma_sweep"): 4,
-}
+MAY_WAIT: dict[tuple[str, str], int] = {}
 
 
 @dataclass

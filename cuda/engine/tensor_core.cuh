@@ -115,25 +115,35 @@ __device__ void products_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
-// c (+)= a bᵀ for 64 rows and 128 columns, 16 features; starts from nothing unless `adds`.
-__device__ inline void multiply_group(float (&c)[16][4], uint64_t a, uint64_t b, int adds) {
-#define PT_FOUR(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
-    asm volatile(
-        "{\n"
-        ".reg .pred adds;\n"
-        "setp.ne.b32 adds, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "%64, %65, adds, 1, 1, 0, 0;\n"
-        "}\n"
-        : PT_FOUR(0), PT_FOUR(1), PT_FOUR(2), PT_FOUR(3), PT_FOUR(4), PT_FOUR(5), PT_FOUR(6),
-          PT_FOUR(7), PT_FOUR(8), PT_FOUR(9), PT_FOUR(10), PT_FOUR(11), PT_FOUR(12), PT_FOUR(13),
-          PT_FOUR(14), PT_FOUR(15)
-        : "l"(a), "l"(b), "r"(adds));
-#undef PT_FOUR
+// 64 rows and 128 columns of products in the registers of a warp group.
+#define PT_SUMS(kind)                                                                             \
+    PT_FOUR(kind, 0), PT_FOUR(kind, 1), PT_FOUR(kind, 2), PT_FOUR(kind, 3), PT_FOUR(kind, 4),     \
+        PT_FOUR(kind, 5), PT_FOUR(kind, 6), PT_FOUR(kind, 7), PT_FOUR(kind, 8), PT_FOUR(kind, 9), \
+        PT_FOUR(kind, 10), PT_FOUR(kind, 11), PT_FOUR(kind, 12), PT_FOUR(kind, 13),               \
+        PT_FOUR(kind, 14), PT_FOUR(kind, 15)
+#define PT_FOUR(kind, i) kind(c[i][0]), kind(c[i][1]), kind(c[i][2]), kind(c[i][3])
+// Adds to what is there unless `adds` is 0; either side has summands in its rows if transposed.
+#define PT_PRODUCTS(adds, a_transposed, b_transposed)                                             \
+    "{\n"                                                                                         \
+    ".reg .pred adds;\n"                                                                          \
+    "setp.ne.b32 adds, " adds                                                                     \
+    ", 0;\n"                                                                                      \
+    "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "                                      \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, " \
+    "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, "  \
+    "%38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, "  \
+    "%56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, adds, 1, 1, " a_transposed                \
+    ", " b_transposed                                                                             \
+    ";\n"                                                                                         \
+    "}\n"
+
+// c = a bᵀ, 16 features. What c held is not read.
+__device__ inline void start_group(float (&c)[16][4], uint64_t a, uint64_t b) {
+    asm volatile(PT_PRODUCTS("0", "0", "0") : PT_SUMS("=f") : "l"(a), "l"(b));
+}
+// c += a bᵀ.
+__device__ inline void multiply_group(float (&c)[16][4], uint64_t a, uint64_t b) {
+    asm volatile(PT_PRODUCTS("1", "0", "0") : PT_SUMS("+f") : "l"(a), "l"(b));
 }
 
 // Of slices whose rows are the summands, or of their halves: 64 rows or features, `next` bytes to
@@ -144,29 +154,17 @@ __device__ inline uint64_t summands_descriptor(uint32_t at, int next) {
 }
 constexpr uint64_t summands_step = 128;
 
-#define PT_FOUR(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
 // c += a b for 64 rows and 128 columns, 16 summands, which are the rows of b, and of a if
 // `transposed`.
 template <bool transposed>
 __device__ void multiply_summands(float (&c)[16][4], uint64_t a, uint64_t b) {
-    asm volatile(
-        "{\n"
-        ".reg .pred adds;\n"
-        "setp.eq.b32 adds, 0, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-        "%62, %63}, "
-        "%64, %65, adds, 1, 1, %66, 1;\n"
-        "}\n"
-        : PT_FOUR(0), PT_FOUR(1), PT_FOUR(2), PT_FOUR(3), PT_FOUR(4), PT_FOUR(5), PT_FOUR(6),
-          PT_FOUR(7), PT_FOUR(8), PT_FOUR(9), PT_FOUR(10), PT_FOUR(11), PT_FOUR(12), PT_FOUR(13),
-          PT_FOUR(14), PT_FOUR(15)
-        : "l"(a), "l"(b), "n"(transposed ? 1 : 0));
+    asm volatile(PT_PRODUCTS("1", "%66", "1")
+                 : PT_SUMS("+f")
+                 : "l"(a), "l"(b), "n"(transposed ? 1 : 0));
 }
+#undef PT_SUMS
 #undef PT_FOUR
+#undef PT_PRODUCTS
 
 template <int count>
 __device__ void registers_give() {

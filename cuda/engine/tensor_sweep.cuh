@@ -14,6 +14,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "engine/launch.hpp"
 #include "engine/tensor_core.cuh"
@@ -141,11 +142,12 @@ __global__ void __launch_bounds__(mma_threads, 1)
         }
         if (++q < steps) continue;
         fold.columns(tile);
+        fold.strip(values[0], row, tile);
+        fold.strip(values[1], row + strip_rows, tile);
 #pragma unroll
-        for (int s = 0; s < 2; ++s) {
-            fold.strip(values[s], row + s * strip_rows, tile);
+        for (auto& strip : values) {
 #pragma unroll
-            for (auto& group : values[s]) {
+            for (auto& group : strip) {
 #pragma unroll
                 for (float& value : group) value = 0.0f;
             }
@@ -266,12 +268,18 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     Fold fold(params, sweep, memory, row_a, row_b);
     int stage = 0;
     uint32_t phase = 0;
-    const auto multiply_slice = [&](Strip& values, uint32_t rows, uint32_t cols, int depth,
-                                    bool adds) {
+    // The first products of a tile add to nothing, not to registers that the fold has changed: for
+    // these ptxas would let each product wait for the one before.
+    const auto multiply_slice = [&](auto first, Strip& values, uint32_t rows, uint32_t cols,
+                                    int depth) {
         const uint64_t of_rows = slice_descriptor(rows), of_cols = slice_descriptor(cols);
-        for (int k = 0; k < depth; ++k) {
-            multiply_group(values, of_rows + k * descriptor_step, of_cols + k * descriptor_step,
-                           adds || k > 0);
+        if constexpr (first) {
+            start_group(values, of_rows, of_cols);
+        } else {
+            multiply_group(values, of_rows, of_cols);
+        }
+        for (int k = 1; k < depth; ++k) {
+            multiply_group(values, of_rows + k * descriptor_step, of_cols + k * descriptor_step);
         }
     };
     const auto release = [&](int which) {
@@ -302,33 +310,37 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             const int at = from + slice;
             return first_stage + (at < stages ? at : at - stages) * stage_bytes;
         };
+        int from = 0, arrived = 0;
+        const auto multiply_a = [&](auto first) {
+            const int col_slice = step.col_slice(sweep);
+            for (; arrived <= col_slice; ++arrived) {
+                wait_for(barriers.full[stage], phase);
+                if (++stage == stages) stage = 0, phase ^= 1;
+            }
+            multiply_slice(first, a, rows + step.row_slice(sweep) * slice_bytes,
+                           slice_at(from, col_slice), step.depth(sweep));
+            step.next(sweep);
+        };
+        const auto multiply_b = [&](auto first) {
+            multiply_slice(first, b, rows + step.row_slice(sweep) * slice_bytes + half_panel,
+                           slice_at(from, step.col_slice(sweep)), step.depth(sweep));
+            step.next(sweep);
+        };
+        const auto multiply = [&](const auto& multiply_step) {
+            products_fence();
+            multiply_step(std::true_type{});
+            for (int q = 1; q < steps; ++q) multiply_step(std::false_type{});
+            products_commit();
+            products_wait<1>();
+        };
         wait_for(barriers.rows, 0);
         for (int tile = segment.first; tile < segment.end; ++tile) {
-            const int from = stage;
-            int arrived = 0;
-            products_fence();
-            for (int q = 0; q < steps; ++q) {
-                const int col_slice = step.col_slice(sweep);
-                for (; arrived <= col_slice; ++arrived) {
-                    wait_for(barriers.full[stage], phase);
-                    if (++stage == stages) stage = 0, phase ^= 1;
-                }
-                multiply_slice(a, rows + step.row_slice(sweep) * slice_bytes,
-                               slice_at(from, col_slice), step.depth(sweep), q > 0);
-                step.next(sweep);
-            }
-            products_commit();
-            products_wait<1>();
+            from = stage;
+            arrived = 0;
+            multiply(multiply_a);
             if (tile > segment.first) second_strip(tile - 1);
             fold.columns(tile);
-            products_fence();
-            for (int q = 0; q < steps; ++q) {
-                multiply_slice(b, rows + step.row_slice(sweep) * slice_bytes + half_panel,
-                               slice_at(from, step.col_slice(sweep)), step.depth(sweep), q > 0);
-                step.next(sweep);
-            }
-            products_commit();
-            products_wait<1>();
+            multiply(multiply_b);
             fold.strip(a, row_a, tile);
         }
         products_wait<0>();
@@ -336,23 +348,25 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     } else {
         Strip a, b;
         // one strip, or two beside each other
-        const auto multiply_tile = [&](const auto& rows_of_step) {
-            for (int q = 0; q < steps; ++q) {
-                const int row_slice = step.row_slice(sweep), depth = step.depth(sweep);
-                step.next(sweep);
-                wait_for(barriers.full[stage], phase);
-                const uint32_t cols = first_stage + stage * stage_bytes;
-                const uint32_t rows = rows_of_step(cols, row_slice);
-                products_fence();
-                multiply_slice(a, rows, cols, depth, q > 0);
-                if constexpr (streamed) multiply_slice(b, rows + half_panel, cols, depth, q > 0);
-                products_commit();
-                if (q > 0) {
-                    products_wait<1>();
-                    release_last();
-                }
-                if (++stage == stages) stage = 0, phase ^= 1;
+        const auto multiply_step = [&](auto first, const auto& rows_of_step) {
+            const int row_slice = step.row_slice(sweep), depth = step.depth(sweep);
+            step.next(sweep);
+            wait_for(barriers.full[stage], phase);
+            const uint32_t cols = first_stage + stage * stage_bytes;
+            const uint32_t rows = rows_of_step(cols, row_slice);
+            products_fence();
+            multiply_slice(first, a, rows, cols, depth);
+            if constexpr (streamed) multiply_slice(first, b, rows + half_panel, cols, depth);
+            products_commit();
+            if constexpr (!first) {
+                products_wait<1>();
+                release_last();
             }
+            if (++stage == stages) stage = 0, phase ^= 1;
+        };
+        const auto multiply_tile = [&](const auto& rows_of_step) {
+            multiply_step(std::true_type{}, rows_of_step);
+            for (int q = 1; q < steps; ++q) multiply_step(std::false_type{}, rows_of_step);
         };
         if constexpr (streamed) {
             for (int tile = segment.first; tile < segment.end; ++tile) {
