@@ -143,10 +143,14 @@ def test_fidelity_measures_have_the_bits_of_those_in_memory(stored, cut):
         pt.precision_recall_density_coverage,
         pt.authenticity,
         pt.distance_to_closest_record,
+        pt.realism,
     ):
         with blocks_of(*cut):
             found = call(*sets)
         assert_same_bits(found, call(A, B))
+    with blocks_of(*cut):
+        found = pt.probabilistic_precision_recall(*sets)
+    assert found == pytest.approx(pt.probabilistic_precision_recall(A, B), rel=1e-11)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -336,6 +340,8 @@ def test_nan_in_a_later_block(bad):
             pt.radius_neighbors(Stored(broken), A, 1.0)
         with pytest.raises(ValueError, match=f"fake {message}"):
             pt.precision_recall_density_coverage(A, Stored(broken))
+        with pytest.raises(ValueError, match=f"fake {message}"):
+            pt.realism(A, Stored(broken))
         found = pt.knn(A, Stored(broken), 3, check_finite=False)
     assert_same_bits(found, pt.knn(A, broken, 3, check_finite=False))
 

@@ -218,7 +218,8 @@ def test_the_cut_does_not_matter(
 def test_blocks_hold_each_pair_once(gpu: Any, relabelled: Any) -> None:
     x, y = (relabelled.Rows(data(n, 2, "float32")) for n in (300, 170))
     for rows, others, triangle in ((x, x, True), (x, y, False), (y, x, False)):
-        meeting = relabelled._Meeting(rows, others, triangle, 0, 0)
+        similarity = relabelled._Similarity([], rows, others)
+        meeting = relabelled._Meeting(similarity, rows, others, triangle)
         for pairs in (1, 5000, 1 << 23):
             seen = np.zeros((rows.n, others.n), dtype=int)
             for (first, stop), (column, end) in meeting.blocks(pairs):

@@ -150,6 +150,7 @@ def test_near_duplicates_and_generated_sets(on_cuda: None) -> None:
         lambda a, b: pt.max_similarity(a, b),
         lambda a, b: pt.precision_recall_density_coverage(a, b),
         lambda a, b: pt.authenticity(a, b),
+        lambda a, b: pt.realism(a, b),
         lambda a, b: pt.distance_to_closest_record(a, b),
     ]
     for call in calls:
@@ -157,6 +158,9 @@ def test_near_duplicates_and_generated_sets(on_cuda: None) -> None:
             found = call(Stored(x), Stored(y))
         with on_backend("auto"):
             assert_same_bits(found, call(x, y))
+    with blocks_of(25, 30):
+        found = pt.probabilistic_precision_recall(Stored(x), Stored(y))
+    assert found == pytest.approx(pt.probabilistic_precision_recall(x, y), rel=1e-11)
 
 
 @pytest.mark.parametrize("limited", [True, False])
@@ -170,6 +174,7 @@ def test_host_arrays_beyond_the_device(
     if not limited:
         monkeypatch.setattr(backend, "host_room", lambda limit: most)
         monkeypatch.setattr(backend, "block_memory", lambda: (most, most))
+    unlimited = [] if limited else [pt.realism]
     more: dict[str, Any] = {"memory_limit": most} if limited else {}
     x, y = data(60, 600, "float32"), data(400, 600, "float32", 1)
     for call in (
@@ -177,6 +182,7 @@ def test_host_arrays_beyond_the_device(
         lambda _, b, **m: pt.knn(b, k=3, **m),
         lambda a, b, **m: pt.radius_count(a, b, 34.0, **m),
         lambda a, b, **m: pt.radius_neighbors(a, b, 33.5, **m),
+        *unlimited,
     ):
         wanted = call(x, y)
         held.most = held.pool.used_bytes()
@@ -437,6 +443,93 @@ def test_quantiles_beyond_the_device(
         found = pt.mmd(x, y, kernel="gaussian", progress=lambda *now: reports.append(now))
     assert found == pytest.approx(pt.mmd(x, y, kernel="gaussian"), abs=1e-6)
     assert reports == sorted(reports)
+
+
+# --- Tests and other sums -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relabellings_beyond_the_device(
+    small_device: Callable[[int], list[slice]], dtype: str
+) -> None:
+    """Sums of whole numbers: the bits of the whole."""
+    x, y, z = data(150, 8, dtype), data(200, 8, dtype, 1), data(60, 8, dtype, 2)
+    more: dict[str, Any] = {"n_permutations": 70, "rng": 0}
+    of_groups = {**more, "groups": np.arange(350) // 5}
+    several = pt.Gaussian(3.0) + 0.5 * pt.Laplace(2.0) + 0.25 * pt.Cosine()
+    calls: list[Callable[[], Any]] = [
+        lambda: pt.mmd_test(x, y, kernel=several, **more),
+        lambda: pt.mmd_test(x, y, **of_groups),
+        lambda: pt.mmd_test(x, y, kernel=pt.Gaussian(3.0), method="gamma"),
+        lambda: pt.mmd_test(x, y, kernel=pt.Gaussian(3.0), method="spectrum", **more),
+        lambda: pt.energy_test(x, y, **more),
+        lambda: pt.disco_test([x, y, z], **more),
+        lambda: pt.mmd_aggregated_test(x, y, n_permutations=30, rng=0),
+    ]
+    with on_backend("cuda"):
+        wanted = [call() for call in calls]
+        served = small_device(5_000 * x.itemsize)
+        for call, whole in zip(calls, wanted, strict=True):
+            served.clear()
+            found = call()
+            assert len(served) > 3
+            assert max(rows.stop - rows.start for rows in served) < len(x)
+            if getattr(found, "null", "") == "gamma":
+                assert found.statistic == pytest.approx(whole.statistic, rel=1e-9)
+                assert found.pvalue == pytest.approx(whole.pvalue, rel=1e-9)
+                continue
+            assert repr(found) == repr(whole)
+            if hasattr(found, "null_distribution"):
+                assert_same_bits(found.null_distribution, whole.null_distribution)
+
+
+def test_relabellings_report_what_is_done(small_device: Callable[[int], list[slice]]) -> None:
+    x, y = data(150, 8, "float32"), data(200, 8, "float32", 1)
+    reports: list[tuple[int, int]] = []
+    small_device(80_000)
+    with on_backend("cuda"):
+        pt.mmd_test(
+            x, y, kernel=pt.Gaussian(3.0), n_permutations=20, rng=0,
+            progress=lambda *now: reports.append(now),
+        )  # fmt: skip
+    assert len(reports) > 3
+    assert reports == sorted(reports)
+    assert reports[-1][0] == reports[-1][1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_moments_and_subsets_beyond_the_device(
+    small_device: Callable[[int], list[slice]], dtype: str
+) -> None:
+    x, y = data(200, 8, dtype), data(200, 8, dtype, 1)
+    several = pt.Gaussian(3.0) + 0.25 * pt.Laplace(1.0)
+    calls: list[Callable[[], Any]] = [
+        lambda: pt.mmd_power(x, y, kernel=pt.Gaussian(3.0)),
+        lambda: pt.mmd_power(x, y, kernel=several),
+        lambda: pt.mmd(x, y, estimator="block", kernel=pt.Gaussian(3.0)),
+        lambda: pt.kid(x, y, subsets=7, subset_size=40, rng=0),
+    ]
+    with on_backend("cuda"):
+        wanted = [call() for call in calls]
+        small_device(10_000 * x.itemsize)
+        for call, whole in zip(calls, wanted, strict=True):
+            np.testing.assert_allclose(call(), whole, rtol=1e-5, atol=1e-7)
+
+
+def test_subsets_go_to_the_device_alone(
+    small_device: Callable[[int], list[slice]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairtile._backends.cuda import moments
+
+    x, y = data(2000, 8, "float32"), data(2000, 8, "float32", 1)
+    sent: list[int] = []
+    rows = moments.Rows
+    monkeypatch.setattr(moments, "Rows", lambda a: sent.append(len(a)) or rows(a))
+    small_device(12_000)
+    with on_backend("cuda"):
+        found = pt.kid(x, y, subsets=7, subset_size=40, rng=0)
+    assert sent == [80, 80] * 3 + [40, 40]
+    assert found == pytest.approx(pt.kid(x, y, subsets=7, subset_size=40, rng=0), rel=1e-5)
 
 
 # --- Blocks ---------------------------------------------------------------------------------------

@@ -275,7 +275,10 @@ def realism(
     k = scalars.count("k", k)
     prune = scalars.real("prune", prune, least=0.0, most=1.0)
     workers = resolve_workers(workers)
-    x, y = validate.pair("real", real, "fake", fake, check_finite=finite, workers=workers)
+    x, y = validate.pair(
+        "real", real, "fake", fake, check_finite=finite, workers=workers, blocks=True, sparse=False
+    )
+    x, y = validate.streamed("real", x, "fake", y, 0)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     measure = metrics.resolve(metric, metric_params, itself=("real",), real=x, fake=y)
@@ -379,7 +382,10 @@ def probabilistic_precision_recall(
     k = scalars.count("k", k)
     scale = scalars.real("scale", scale, above=0.0)
     workers = resolve_workers(workers)
-    x, y = validate.pair("real", real, "fake", fake, check_finite=finite, workers=workers)
+    x, y = validate.pair(
+        "real", real, "fake", fake, check_finite=finite, workers=workers, blocks=True, sparse=False
+    )
+    x, y = validate.streamed("real", x, "fake", y, 0)
     n, m = len(x), len(y)
     enough_others(k, n, " of real")
     enough_others(k, m, " of fake")

@@ -16,9 +16,11 @@ from pairtile._backends.blocks.kernels import (
     kernel_total,
 )
 from pairtile._backends.blocks.neighbors import (
+    distance_products,
     group_medoids,
     knn,
     knn_plan,
+    largest_radius_ratios,
     nearest_pairs,
     pairs_within,
     radius_counts,
@@ -28,6 +30,7 @@ from pairtile._backends.blocks.slices import column_statistics, sliced_costs, sl
 
 __all__ = [
     "column_statistics",
+    "distance_products",
     "distance_quantile",
     "group_medoids",
     "kernel_gradient",
@@ -37,6 +40,7 @@ __all__ = [
     "kernel_total",
     "knn",
     "knn_plan",
+    "largest_radius_ratios",
     "nearest_pairs",
     "pairs_within",
     "radius_counts",

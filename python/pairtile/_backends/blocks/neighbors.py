@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     Visit = Callable[[slice, slice, NDArray[Any], NDArray[Any] | None, Report | None], None]
 
 __all__ = [
+    "distance_products",
     "group_medoids",
     "knn",
     "knn_plan",
+    "largest_radius_ratios",
     "nearest_pairs",
     "pairs_within",
     "radius_counts",
@@ -380,6 +382,57 @@ def radius_neighbors(
         with np.errstate(over="ignore", under="ignore"):
             distances[at] = finish(metric, values[at][order], metric_params)
     return indptr, indices, distances
+
+
+def largest_radius_ratios(
+    queries: Set,
+    reference: Set,
+    metric: str,
+    radii: NDArray[np.float64],
+    *,
+    workers: int,
+    progress: Report | None = None,
+    **options: Any,
+) -> NDArray[np.float64]:
+    """For each query the largest radius / distance over the references, inf at distance 0."""
+    cut = _cut(queries, reference, 0, merged=0)
+    find = choose.module().largest_radius_ratios
+    largest = np.zeros(len(queries))
+
+    def visit(
+        rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
+    ) -> None:
+        ratios = find(q, r, metric, radii[cols], workers=workers, progress=report, **options)
+        largest[rows] = np.maximum(largest[rows], *in_host_memory([ratios]))
+
+    _sweep(queries, reference, cut, workers, progress, visit)
+    return largest
+
+
+def distance_products(
+    queries: Set,
+    reference: Set,
+    metric: str,
+    *radii: float,
+    workers: int,
+    progress: Report | None = None,
+    **options: Any,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Products of min(1, distance / radius) over all pairs of a query, and of a reference."""
+    cut = _cut(queries, reference, 0, merged=0)
+    find = choose.module().distance_products
+    of_queries, of_references = np.ones(len(queries)), np.ones(len(reference))
+
+    def visit(
+        rows: slice, cols: slice, q: NDArray[Any], r: NDArray[Any] | None, report: Report | None
+    ) -> None:
+        found = find(q, r, metric, *radii, workers=workers, progress=report, **options)
+        of_rows, of_cols = in_host_memory(found)
+        of_queries[rows] *= of_rows
+        of_references[cols] *= of_cols
+
+    _sweep(queries, reference, cut, workers, progress, visit)
+    return of_queries, of_references
 
 
 def pairs_within(

@@ -37,7 +37,9 @@ from pairtile._backends.cuda.kernel_blocks import (
     kernel_gradient,
     kernel_logsumexp,
     kernel_matvec,
+    kernel_moments,
     kernel_row_sums,
+    kernel_subset_sums,
     kernel_total,
 )
 from pairtile._backends.cuda.loss_states import softmax_gradients, softmax_states
@@ -50,7 +52,6 @@ from pairtile._backends.cuda.losses import (
 )
 from pairtile._backends.cuda.maximum import sliced_climbs, sliced_direction_slopes
 from pairtile._backends.cuda.memory import device_count, host_room, least_memory
-from pairtile._backends.cuda.moments import kernel_moments, kernel_subset_sums
 from pairtile._backends.cuda.neighbors import (
     Index,
     first_nonfinite,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.blocks.reading import within
-from pairtile._backends.cuda import gradient, kernels
+from pairtile._backends.cuda import gradient, kernels, moments
 from pairtile._backends.cuda.memory import device_of
-from pairtile._backends.cuda.streaming import meetings, too_large
+from pairtile._backends.cuda.streaming import fitting, meetings, too_large
+from pairtile._backends.rows import spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -154,6 +155,64 @@ def kernel_logsumexp(
         )  # fmt: skip
         sums[rows] = np.logaddexp(sums[rows], found.get())
     return sums
+
+
+def kernel_moments(
+    x: Any,
+    y: Any,
+    terms: Sequence[Term],
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> tuple[Floats, Floats, float]:
+    """Sums of k(x_i, y_j) by row and by column, and the sum of squares; y None: i != j of x."""
+    if not too_large(x, y):
+        return moments.kernel_moments(x, y, terms, progress=progress, **options)
+    by_row = np.zeros(len(x))
+    by_column = by_row if y is None else np.zeros(len(y))
+    squares = 0.0
+    for rows, cols, mine, theirs, report in _met(x, y, progress, ordered=False):
+        of_rows, of_cols, found = moments.kernel_moments(
+            mine, theirs, terms, progress=report, **options
+        )
+        by_row[rows] += of_rows
+        squares += found
+        if theirs is not None:
+            by_column[cols] += of_cols
+            squares += found if y is None else 0.0
+    return by_row, by_column, squares
+
+
+def kernel_subset_sums(
+    x: Any,
+    y: Any,
+    x_rows: NDArray[np.int64],
+    y_rows: NDArray[np.int64],
+    terms: Sequence[Term],
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> Floats:
+    """Sums over each subset of rows: k(x, x') and k(y, y') off the diagonal, and k(x, y).
+
+    Of sets that the device does not hold, the rows of as many subsets as have room go there.
+    """
+    if not too_large(x, y):
+        return moments.kernel_subset_sums(x, y, x_rows, y_rows, terms, progress=progress, **options)
+    subsets, size = x_rows.shape
+    row = sum(a.shape[1] * a.dtype.itemsize for a in (x, y))
+    found = []
+    for some in spans(subsets, fitting(size * row)):
+        count = some.stop - some.start
+        numbers = np.arange(count * size).reshape(count, size)
+        mine, theirs = x[x_rows[some].ravel()], y[y_rows[some].ravel()]
+        report = within(progress, some.start, count, subsets)
+        found.append(
+            moments.kernel_subset_sums(
+                mine, theirs, numbers, numbers, terms, progress=report, **options
+            )
+        )
+    return np.concatenate(found)
 
 
 def _of(numbers: Floats | None, rows: slice) -> Floats | None:

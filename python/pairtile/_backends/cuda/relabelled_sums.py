@@ -9,12 +9,14 @@ Where tensor cores do not serve, values and sums are in float64.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cupy
 import numpy as np
 
 from pairtile import _cuda
+from pairtile._backends.blocks import reading
 from pairtile._backends.cuda import panels
 from pairtile._backends.cuda.kernels import (
     _Product,
@@ -31,9 +33,10 @@ from pairtile._backends.cuda.memory import (
     upload,
     workspace,
 )
+from pairtile._backends.cuda.streaming import meetings, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,11 +78,18 @@ def kernel_label_sums(
     n_labels = labels.shape[1]
     found: dict[int, tuple[Floats, Floats, float]] = {}
     with device_of(x, y):
-        sets = Rows(x), Rows(y)
+        sets = None if too_large(x, y) and not paired else (Rows(x), Rows(y))
         steps = list(rounding_steps) or [0.0] * len(kernels)
         whole = None
         if panels.tensor_path() != "none":
-            whole = _WholeSums(sets, kernels, steps, _share(progress, 0, 2), paired=paired)
+            terms = [term for of_kernel in kernels for term in of_kernel]
+            meet = partial(_of_blocks, x, y, terms)
+            if sets is not None:
+                meet = partial(iter, _of_whole(*sets, terms, paired=paired))
+            whole = _WholeSums(
+                (len(x), 0 if paired else len(y)), x.shape[1], meet, kernels, steps,
+                _share(progress, 0, 2), paired=paired,
+            )  # fmt: skip
             progress = _share(progress, 1, 2)
         served = set() if whole is None else whole.served
         left = [q for q in range(len(kernels)) if q not in served]
@@ -87,17 +97,17 @@ def kernel_label_sums(
         if whole is not None and served:
             found |= whole.sums(labels, _share(progress, 0, jobs))
         if left:
-            labelled = sets[0].n + (0 if paired else sets[1].n)
-            packed = _rows_of_bits(labels, labelled)
+            held = sets or (Rows(x), Rows(y))
+            packed = _rows_of_bits(labels, held[0].n + (0 if paired else held[1].n))
             bits = upload(packed)
-        for job, q in enumerate(left, start=jobs - len(left)):
-            report = _share(progress, job, jobs)
-            if steps[q] > 0 and not in_one_sweep(kernels[q]):
-                found[q] = _rounded_sums(sets, packed, kernels[q], steps[q], n_labels, report)
-            elif paired:
-                found[q] = _paired_sums(sets, bits, kernels[q], steps[q], n_labels, report)
-            else:
-                found[q] = _label_sums(sets, bits, kernels[q], n_labels, report)
+            for job, q in enumerate(left, start=jobs - len(left)):
+                report = _share(progress, job, jobs)
+                if steps[q] > 0 and not in_one_sweep(kernels[q]):
+                    found[q] = _rounded_sums(held, packed, kernels[q], steps[q], n_labels, report)
+                elif paired:
+                    found[q] = _paired_sums(held, bits, kernels[q], steps[q], n_labels, report)
+                else:
+                    found[q] = _label_sums(held, bits, kernels[q], n_labels, report)
     within, row, total = zip(*(found[q] for q in range(len(kernels))), strict=True)
     return np.stack(within), np.stack(row), np.array(total)
 
@@ -118,6 +128,7 @@ _BLOCK_PAIRS = 1 << 23  # at a time: some milliseconds, and 64 MB of digits
 _BLOCK_ROWS = 2048
 _PLANES = 1 << 28  # bytes of the digits of a block
 _WORK = 1 << 36  # pairs times features, well below a second
+_LABEL_ROWS = 32  # whose labels are a word
 
 
 class _Part(NamedTuple):
@@ -133,11 +144,12 @@ class _Part(NamedTuple):
 class _Meeting(NamedTuple):
     """Two sets whose pairs are wanted; in a triangle those behind a row itself."""
 
+    similarity: _Similarity
     rows: Rows
     others: Rows
     triangle: bool
-    row_labels: int
-    other_labels: int
+    row_labels: tuple[int, int] = (0, 0)  # of which sample, and of its rows from which on
+    other_labels: tuple[int, int] = (0, 0)
 
     @property
     def pairs(self) -> int:
@@ -156,6 +168,29 @@ class _Meeting(NamedTuple):
                 )
 
 
+def _of_whole(x: Rows, y: Rows, terms: Sequence[Term], *, paired: bool) -> list[_Meeting]:
+    """The samples, which the device holds."""
+    similarity = _Similarity(terms, x, y)
+    if paired:
+        return [_Meeting(similarity, x, y, True)]
+    return [
+        _Meeting(similarity, x, x, True),
+        _Meeting(similarity, x, y, False, (0, 0), (1, 0)),
+        _Meeting(similarity, y, y, True, (1, 0), (1, 0)),
+    ]
+
+
+def _of_blocks(x: NDArray[Any], y: NDArray[Any], terms: Sequence[Term]) -> Iterator[_Meeting]:
+    """Blocks of samples which the device does not hold, each while it is there."""
+    for a, b, of_a, of_b in ((x, None, 0, 0), (x, y, 0, 1), (y, None, 1, 1)):
+        for rows, cols, mine, theirs in meetings(a, b, ordered=False, together=_LABEL_ROWS):
+            one = Rows(mine)
+            other = one if theirs is None else Rows(theirs)
+            similarity = _Similarity(terms, one, other)
+            labels = (of_a, rows.start), (of_b, cols.start)
+            yield _Meeting(similarity, one, other, theirs is None, *labels)
+
+
 class _WholeSums:
     """Sums of the kernels whose values fit whole numbers of a step.
 
@@ -166,23 +201,17 @@ class _WholeSums:
 
     def __init__(
         self,
-        sets: tuple[Rows, Rows],
+        sizes: tuple[int, int],
+        d: int,
+        meet: Callable[[], Iterator[_Meeting]],
         kernels: Sequence[Sequence[Term]],
         rounding_steps: Sequence[float],
         progress: Report | None,
         *,
         paired: bool,
     ) -> None:
-        x, y = sets
-        self._sets, self._paired = sets, paired
-        self._similarity = _Similarity([term for terms in kernels for term in terms], x, y)
-        self._meetings = [_Meeting(x, y, True, 0, 0)]
-        if not paired:
-            self._meetings = [
-                _Meeting(x, x, True, 0, 0),
-                _Meeting(x, y, False, 0, 1),
-                _Meeting(y, y, True, 1, 1),
-            ]
+        self._sizes, self._d, self._meet, self._paired = sizes, d, meet, paired
+        self._pairs = sum(sizes) * (sum(sizes) - 1) // 2
         groups = _groups(kernels, rounding_steps)
         sized = [
             self._sized(parts, _share(progress, g, len(groups))) for g, parts in enumerate(groups)
@@ -197,10 +226,10 @@ class _WholeSums:
     ) -> dict[int, tuple[Floats, Floats, float]]:
         """V'KV, V'K1 and 1'K1 of each kernel that is served."""
         n_labels = labels.shape[1]
-        x, y = self._sets
-        words = [upload(_label_words(labels, 0, x.n))]
-        if not self._paired:
-            words.append(upload(_label_words(labels, x.n, y.n)))
+        n, m = self._sizes
+        words = [upload(_label_words(labels, 0, n))]
+        if m:
+            words.append(upload(_label_words(labels, n, m)))
         found = {q: (np.zeros(n_labels), np.zeros(n_labels), 0.0) for q in self.served}
         for g, parts in enumerate(self._groups):
             sums = self._digit_sums(parts, words, _share(progress, g, len(self._groups)))
@@ -223,13 +252,12 @@ class _WholeSums:
         terms = [term for part in parts for term in part.terms]
         ends = np.cumsum([len(part.terms) for part in parts]).tolist()
         arguments = [(end, part.step, part.digits) for part, end in zip(parts, ends, strict=True)]
-        for meeting in self._meetings:
-            sets = self._similarity.sets(meeting.rows, meeting.others, terms[0])
+        for meeting in self._meet():
+            sets = meeting.similarity.sets(meeting.rows, meeting.others, terms[0])
             yield meeting, {"sets": sets, "kernels": terms, "parts": arguments}
 
     def _pairs_at_once(self, parts: Sequence[_Part], planes: int) -> int:
-        d = self._sets[0].d
-        work = (4 if self._paired else 1) * (d + 8 * sum(len(part.terms) for part in parts))
+        work = (4 if self._paired else 1) * (self._d + 8 * sum(len(part.terms) for part in parts))
         most: int = min(_BLOCK_PAIRS, _PLANES // max(1, planes), _WORK // work)
         return most
 
@@ -238,18 +266,27 @@ class _WholeSums:
     ) -> Iterator[tuple[_Meeting, tuple[_Span, _Span], dict[str, Any]]]:
         """Blocks of pairs and their launches, each awaited before the next is launched."""
         most = self._pairs_at_once(parts, planes)
-        blocks = [
-            (meeting, block, arguments)
-            for meeting, arguments in self._arguments(parts)
-            for block in meeting.blocks(most)
-        ]
-        for done, (meeting, block, arguments) in enumerate(blocks, start=1):
-            launch = {**arguments, "block": (*block, meeting.triangle, self._paired)}
-            yield meeting, block, launch
-            if done < len(blocks) or progress is not None:
-                cupy.cuda.get_current_stream().synchronize()
-            if progress is not None:
-                progress(done, len(blocks))
+        stream = cupy.cuda.get_current_stream()
+        met, launched = 0, False
+        for meeting, arguments in self._arguments(parts):
+            blocks = list(meeting.blocks(most))
+            report = reading.within(progress, met, meeting.pairs, self._pairs)
+            for done, block in enumerate(blocks, start=1):
+                if launched:
+                    stream.synchronize()
+                yield (
+                    meeting,
+                    block,
+                    {
+                        **arguments,
+                        "block": (*block, meeting.triangle, self._paired),
+                    },
+                )
+                launched = True
+                if report is not None:
+                    stream.synchronize()
+                    report(done, len(blocks))
+            met += meeting.pairs
 
     def _sized(self, parts: Sequence[_Part], progress: Report | None) -> list[_Part]:
         """With step and digits, of which there are 0 where eight are too few."""
@@ -260,9 +297,8 @@ class _WholeSums:
             _cuda.value_sizes(
                 **arguments, states=address(states), sizes=address(sizes), stream=current_stream()
             )
-        pairs = max(1, sum(meeting.pairs for meeting in self._meetings))
         return [
-            _with_step(part, float(largest), float(total) / pairs)
+            _with_step(part, float(largest), float(total) / max(1, self._pairs))
             for part, (largest, total) in zip(parts, sizes.get(), strict=True)
         ]
 
@@ -278,10 +314,12 @@ class _WholeSums:
             needed = planes * _plane_bytes(rows, columns)
             if memory.size < needed:
                 memory = cupy.empty(needed, dtype=cupy.uint8)
-            row_labels, other_labels = words[meeting.row_labels], words[meeting.other_labels]
             _cuda.relabelled_sums(
                 **arguments,
-                labels=(_word_of(row_labels, rows[0]), _word_of(other_labels, columns[0])),
+                labels=(
+                    _word_of(words, meeting.row_labels, rows[0]),
+                    _word_of(words, meeting.other_labels, columns[0]),
+                ),
                 labellings=labellings,
                 planes=address(memory),
                 sums=address(sums),
@@ -353,10 +391,12 @@ def _label_words(labels: NDArray[np.uint64], first: int, rows: int) -> NDArray[n
     return words
 
 
-def _word_of(words: Any, row: int) -> int:
-    """Address of the labels of a row that is the first of 32."""
-    bytes_before: int = words.itemsize * words.shape[1] * (row // 32)
-    return address(words) + bytes_before
+def _word_of(words: Sequence[Any], of: tuple[int, int], row: int) -> int:
+    """Address of the labels of a row of a meeting that is the first of 32."""
+    sample, first = of
+    table = words[sample]
+    bytes_before: int = table.itemsize * table.shape[1] * ((first + row) // _LABEL_ROWS)
+    return address(table) + bytes_before
 
 
 def _plane_bytes(rows: _Span, columns: _Span) -> int:

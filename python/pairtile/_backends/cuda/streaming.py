@@ -44,6 +44,11 @@ def too_large(*sets: Any) -> bool:
     return bool(on_host) and sum(on_host) > host_room(0)
 
 
+def fitting(size: int) -> int:
+    """How many copies of so many bytes leave as much room for the work on them; at least one."""
+    return max(1, block_memory()[0] // 2 // size)
+
+
 def held_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of a block; CuPy may lack bfloat16, and widening it is exact."""
     return np.dtype(np.float32) if dtype.name == "bfloat16" else dtype.newbyteorder("=")
@@ -145,17 +150,21 @@ Set = NDArray[Any] | Rows
 Pair = tuple[slice, slice, Any, Any]
 
 
-def meetings(x: Set, y: Set | None, *, ordered: bool, beside: int = 0) -> Iterator[Pair]:
+def meetings(
+    x: Set, y: Set | None, *, ordered: bool, beside: int = 0, together: int = 1
+) -> Iterator[Pair]:
     """Blocks of x and of y on the device, each of the one with each of the other; and their rows.
 
     With y None, x with itself: None in place of the second block where a block meets itself, and
-    not those before it unless the pairs are `ordered`. `beside` is what results take per number.
+    not those before it unless the pairs are `ordered`. `beside` is what results take per number;
+    blocks begin at a multiple of so many rows `together`.
     """
     others = x if y is None else y
     room = block_memory()[0] // 8  # one block of x, two of y, and as much again for the work
     heights = [
         max(1, room // (a.shape[1] * (held_as(a.dtype).itemsize + beside))) for a in (x, others)
     ]
+    heights = [max(together, height - height % together) for height in heights]
     if y is None:
         heights[1] = heights[0]
     for rows in spans(len(x), heights[0]):
