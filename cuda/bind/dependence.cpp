@@ -79,15 +79,14 @@ KernelSpace space_of(const Weighed& weighed, const Range& rows) {
 
 // The sets of y hold the rows of all orders, of which one sweep sees the first.
 void bind_joint_sums(const Weighed& x, const Weighed& y, const Range& rows, int64_t orders,
-                     const Memory& memory, Address x_rows, Address y_rows, Address numbers,
-                     Address totals, const DeviceStream& stream) {
+                     bool itself, const Memory& memory, Address x_rows, Address y_rows,
+                     Address numbers, Address totals, const DeviceStream& stream) {
     const KernelSpace of_x = space_of(x, rows);
     KernelSpace of_y = space_of(y, rows);
-    for (Array* of_order : {&of_y.sweep.queries, &of_y.sweep.references}) {
-        of_order->rows = of_x.sweep.references.rows;
-    }
+    of_y.sweep.queries.rows = of_x.sweep.queries.rows;
+    of_y.sweep.references.rows = of_x.sweep.references.rows;
     const cudaStream_t queue = cuda_stream(stream);
-    joint_kernel_sums(of_x, of_y, orders, memory_of(memory),
+    joint_kernel_sums(of_x, of_y, orders, itself, memory_of(memory),
                       {at<double>(x_rows), at<double>(y_rows), at<double>(numbers)}, queue);
     row_totals(at<const double>(numbers), orders + 2, rows.second - rows.first, true,
                at<double>(totals), queue);
@@ -152,8 +151,8 @@ void bind_dependence(py::module_& m) {
           arg("sums"), arg("by_rows"), arg("by_directions"), arg("stream"), Released());
     m.def("gradient_through_normalization", bind_gradient_through_normalization, Released());
     m.def("joint_kernel_sums", bind_joint_sums, py::kw_only(), arg("x"), arg("y"), arg("rows"),
-          arg("orders"), arg("memory"), arg("x_rows"), arg("y_rows"), arg("numbers"), arg("totals"),
-          arg("stream"), Released());
+          arg("orders"), arg("itself"), arg("memory"), arg("x_rows"), arg("y_rows"), arg("numbers"),
+          arg("totals"), arg("stream"), Released());
     m.def("kernel_matrix", bind_kernel_matrix, arg("space"), py::kw_only(), arg("itself"),
           arg("after"), arg("matrix"), arg("stream"), Released());
     m.def("permuted_products", bind_permuted_products, py::kw_only(), arg("matrices"), arg("n"),

@@ -83,27 +83,28 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 // The sweep of another order of the same rows.
-Sweep in_order(Sweep sweep, int64_t order, int64_t n) {
-    sweep.queries.data += order * n * sweep.queries.row_stride;
-    sweep.references.data += order * n * sweep.references.row_stride;
+Sweep in_order(Sweep sweep, int64_t order) {
+    const int64_t queries = order * sweep.queries.rows, references = order * sweep.references.rows;
+    sweep.queries.data += queries * sweep.queries.row_stride;
+    sweep.references.data += references * sweep.references.row_stride;
     if (sweep.query_scales) {
-        sweep.query_scales += order * n;
-        sweep.reference_scales += order * n;
+        sweep.query_scales += queries;
+        sweep.reference_scales += references;
     }
     return sweep;
 }
 
 }  // namespace
 
-void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t orders,
+void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t orders, bool itself,
                        const HeldMemory& memory, const JointRows& out, cudaStream_t stream) {
     const int64_t n = x.sweep.references.rows;
     auto* states = reinterpret_cast<Joint*>(memory.block(2));
     for (int64_t first = 0; first < n; first += held_width(x.sweep.rows, memory.pairs)) {
-        const Held k = block_of(x.sweep, first, true, memory);
+        const Held k = block_of(x.sweep, first, itself, memory);
         hold_values(k, x.terms, x.shift, stream);
         for (int64_t order = 0; order < orders; ++order) {
-            const Held l = block_of(in_order(y.sweep, order, n), first, true, memory, 1);
+            const Held l = block_of(in_order(y.sweep, order), first, itself, memory, 1);
             hold_values(l, y.terms, y.shift, stream);
             launch("joint sweep", joint_sweep, grid_of(k.sweep), block_threads, stream, k, l.values,
                    states);

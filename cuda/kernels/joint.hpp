@@ -23,9 +23,10 @@ struct JointRows {
     double* numbers;
 };
 
-// For the rows of the sweeps. The rows of y are those of x, then more orders of them; the sweep of
-// y is that of the first. The memory has room for two blocks.
-void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t orders,
+// For the rows of the sweeps, of one set and `itself` or of two that share no row. The rows of y
+// are those of x, then more orders of them; the sweep of y is that of the first. The memory has
+// room for two blocks.
+void joint_kernel_sums(const KernelSpace& x, const KernelSpace& y, int64_t orders, bool itself,
                        const HeldMemory& memory, const JointRows& out, cudaStream_t stream);
 
 // The whole matrix of a space whose sweep is of all rows, as (references, rows). Of one set and

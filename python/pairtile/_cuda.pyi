@@ -553,6 +553,7 @@ def joint_kernel_sums(
     y: _Space,
     rows: _Range,
     orders: int,
+    itself: bool,
     memory: _Memory,
     x_rows: int,
     y_rows: int,

@@ -516,6 +516,46 @@ def test_moments_and_subsets_beyond_the_device(
             np.testing.assert_allclose(call(), whole, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_dependence_beyond_the_device(
+    small_device: Callable[[int], list[slice]], dtype: str
+) -> None:
+    x, y = data(150, 8, dtype), data(150, 5, "float32", 1)
+    x[:, :3] += y[:, :3].astype(x.dtype)
+    of_kernels: dict[str, Any] = {"x_kernel": pt.Gaussian(2.0), "y_kernel": pt.Laplace(2.0)}
+    calls: list[Callable[[], Any]] = [
+        lambda: pt.hsic(x, y, **of_kernels),
+        lambda: pt.cka(x, y, x_kernel=pt.Gaussian(2.0), y_kernel="cosine"),
+        lambda: pt.distance_covariance(x, y),
+        lambda: pt.distance_correlation(x, y, estimator="unbiased"),
+        lambda: pt.independence_test(x, y, n_permutations=5, rng=0).statistic,
+    ]
+    with on_backend("cuda"):
+        wanted = [call() for call in calls]
+        served = small_device(30_000)
+        for call, whole in zip(calls, wanted, strict=True):
+            served.clear()
+            found = call()
+            assert len(served) > 3
+            assert max(rows.stop - rows.start for rows in served) < len(x)
+            assert found == pytest.approx(whole, rel=1e-11)
+
+
+def test_orders_beyond_the_device(small_device: Callable[[int], list[slice]]) -> None:
+    from pairtile._backends import cuda as backend
+
+    x, y = data(90, 8, "float32"), data(90, 5, "float32", 1)
+    rng = np.random.default_rng(0)
+    orders = np.concatenate([y, y[rng.permutation(90)], y[rng.permutation(90)]])
+    terms: list[Any] = [(1.0, "gaussian", (0.2,))], [(1.0, "cosine", ())]
+    more = {"x_shift": 0.25, "y_shift": -0.5, "workers": 1}
+    wanted = twin.joint_kernel_sums(x, orders, *terms, **more)
+    small_device(20_000)
+    found = backend.joint_kernel_sums(x, orders, *terms, **more)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+
+
 def test_subsets_go_to_the_device_alone(
     small_device: Callable[[int], list[slice]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,6 @@ import pairtile._cuda as _cuda  # `from pairtile import _cuda` would not tell mi
 from pairtile._backends.cuda.columns import column_statistics
 from pairtile._backends.cuda.dependence import (
     joint_kernel_gradient,
-    joint_kernel_sums,
     line_products,
     permuted_kernel_products,
 )
@@ -34,6 +33,7 @@ from pairtile._backends.cuda.embeddings import (
 )
 from pairtile._backends.cuda.fidelity import distance_products, largest_radius_ratios
 from pairtile._backends.cuda.kernel_blocks import (
+    joint_kernel_sums,
     kernel_gradient,
     kernel_logsumexp,
     kernel_matvec,

@@ -36,14 +36,16 @@ _WORK = 1 << 33  # products of pairs in one launch: well below a second
 
 
 class _Space:
-    """Rows with a kernel less its shift, as `_cuda` is given them."""
+    """Rows and others, or themselves, with a kernel less its shift, as `_cuda` is given them."""
 
-    def __init__(self, x: Any, terms: Sequence[Term], shift: float) -> None:
+    def __init__(self, x: Any, terms: Sequence[Term], shift: float, others: Any = None) -> None:
         self.rows, self.terms = Rows(x), terms
+        self.others = self.rows if others is None else Rows(others)
         normalised = any(_cuda.reads_normalised_rows(name) for _, name, _ in terms)
-        self._scales = self.rows.scales() if normalised else None
-        view = self.rows.view
-        self.arguments = (view, view, addresses((self._scales, self._scales))), terms, shift
+        sides = (self.rows, self.others)
+        self._scales = {one: one.scales() if normalised else None for one in sides}
+        scales = addresses((self._scales[self.rows], self._scales[self.others]))
+        self.arguments = (self.rows.view, self.others.view, scales), terms, shift
 
     @property
     def work(self) -> int:
@@ -59,24 +61,27 @@ def joint_kernel_sums(
     *,
     x_shift: float,
     y_shift: float,
+    others: tuple[Any, Any] = (None, None),
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats, Floats, float, float]:
     """Sums over i != j of K_ij L_ij for each order of y, of K and of L by rows, of K² and of L².
 
     `y` holds n rows that are paired with those of x, then more orders of them; all but the
-    products are of the first. K and L are less their shifts. Everything in float64.
+    products are of the first. K and L are less their shifts. Everything in float64. j may be of
+    `others`, rows of x and of y that share none with these.
     """
     del workers
     with device_of(x, y):
-        of_x, of_y = _Space(x, x_terms, x_shift), _Space(y, y_terms, y_shift)
-        n = of_x.rows.n
+        of_x = _Space(x, x_terms, x_shift, others[0])
+        of_y = _Space(y, y_terms, y_shift, others[1])
+        n, m = of_x.rows.n, of_x.others.n
         orders = of_y.rows.n // n
         x_rows, y_rows, totals = (
             cupy.zeros(size, dtype=cupy.float64) for size in (n, n, orders + 2)
         )
-        batches = _cuda.held_batches(n, n, of_x.work + orders * of_y.work)
-        _held, memory = held_memory(batches, n, blocks=2)
+        batches = _cuda.held_batches(n, m, of_x.work + orders * of_y.work)
+        _held, memory = held_memory(batches, m, blocks=2)
         for batch in in_launches(batches, progress):
             numbers = cupy.zeros((orders + 2, batch[1] - batch[0]), dtype=cupy.float64)
             _cuda.joint_kernel_sums(
@@ -84,6 +89,7 @@ def joint_kernel_sums(
                 y=of_y.arguments,
                 rows=batch,
                 orders=orders,
+                itself=of_x.others is of_x.rows,
                 memory=memory,
                 x_rows=address(x_rows),
                 y_rows=address(y_rows),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.blocks.reading import within
-from pairtile._backends.cuda import gradient, kernels, moments
+from pairtile._backends.cuda import dependence, gradient, kernels, moments
 from pairtile._backends.cuda.memory import device_of
-from pairtile._backends.cuda.streaming import fitting, meetings, too_large
+from pairtile._backends.cuda.streaming import fitting, meetings, rows_of, too_large
 from pairtile._backends.rows import spans
 
 if TYPE_CHECKING:
@@ -215,6 +215,56 @@ def kernel_subset_sums(
     return np.concatenate(found)
 
 
+class _Orders:
+    """Several orders of some rows, the numbers that a row has in all of them side by side."""
+
+    def __init__(self, y: NDArray[Any], n: int) -> None:
+        self._y, self.dtype = y.reshape(-1, n, y.shape[1]), y.dtype
+        self.shape = n, len(self._y) * y.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        some = self._y[:, rows].transpose(1, 0, 2)
+        return some.reshape(len(some), -1)
+
+    def apart(self, block: Any) -> Any:
+        """A block of rows as it is on the device, one order after the other."""
+        d = self._y.shape[2]
+        return block.reshape(len(block), -1, d).transpose(1, 0, 2).reshape(-1, d)
+
+
+def joint_kernel_sums(
+    x: Any,
+    y: Any,
+    x_terms: Sequence[Term],
+    y_terms: Sequence[Term],
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> tuple[Floats, Floats, Floats, float, float]:
+    """Sums over i != j of K_ij L_ij for each order of y, of K and of L by rows, of K² and of L²."""
+    if not too_large(x, y):
+        return dependence.joint_kernel_sums(x, y, x_terms, y_terms, progress=progress, **options)
+    n = len(x)
+    orders = _Orders(y, n)
+    products, of_x, of_y, squares = np.zeros(len(y) // n), np.zeros(n), np.zeros(n), np.zeros(2)
+    for rows, _, mine, theirs, report in _met((x, orders), None, progress):
+        others = None, None
+        if theirs is not None:
+            others = theirs[0], orders.apart(theirs[1])
+        found = dependence.joint_kernel_sums(
+            mine[0], orders.apart(mine[1]), x_terms, y_terms, others=others, progress=report,
+            **options,
+        )  # fmt: skip
+        products += found[0]
+        of_x[rows] += found[1]
+        of_y[rows] += found[2]
+        squares += found[3:]
+    return products, of_x, of_y, float(squares[0]), float(squares[1])
+
+
 def _of(numbers: Floats | None, rows: slice) -> Floats | None:
     return None if numbers is None else numbers[rows]
 
@@ -224,11 +274,11 @@ def _met(
 ) -> Iterator[tuple[slice, slice, Any, Any, Report | None]]:
     """Blocks that meet, their rows, and where each reports; progress in pairs."""
     with device_of(x, y):
-        n, m = len(x), len(x if y is None else y)
+        n, m = rows_of(x), rows_of(x if y is None else y)
         whole = n * m if y is not None or ordered else n * (n + 1) // 2
         done = 0
         for rows, cols, mine, theirs in meetings(x, y, ordered=ordered, beside=beside):
-            pairs = len(mine) * (cols.stop - cols.start)
+            pairs = (rows.stop - rows.start) * (cols.stop - cols.start)
             yield rows, cols, mine, theirs, within(progress, done, pairs, whole)
             done += pairs
             if progress is not None:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
-from numpy.typing import NDArray
 
 from pairtile._backends.cuda.memory import host_room
 from pairtile._backends.rows import Rows, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 PINNED = 1 << 25  # bytes of either buffer: enough for the full rate of the bus
 _BLOCKS = 1 << 33  # of blocks and workspace together
@@ -146,7 +147,7 @@ def uploaded(
         copies.wait()
 
 
-Set = NDArray[Any] | Rows
+Set = Any  # an array, `Rows`, or a tuple of such whose rows go together
 Pair = tuple[slice, slice, Any, Any]
 
 
@@ -160,17 +161,16 @@ def meetings(
     blocks begin at a multiple of so many rows `together`.
     """
     others = x if y is None else y
+    n, m = rows_of(x), rows_of(others)
     room = block_memory()[0] // 8  # one block of x, two of y, and as much again for the work
-    heights = [
-        max(1, room // (a.shape[1] * (held_as(a.dtype).itemsize + beside))) for a in (x, others)
-    ]
+    heights = [max(1, room // _row_bytes(a, beside)) for a in (x, others)]
     heights = [max(together, height - height % together) for height in heights]
     if y is None:
         heights[1] = heights[0]
-    for rows in spans(len(x), heights[0]):
+    for rows in spans(n, heights[0]):
         with closing(_of(x, [rows])) as loaded:
             mine = next(loaded)
-        parts = list(spans(len(others), heights[1]))
+        parts = list(spans(m, heights[1]))
         if y is None:
             yield rows, rows, mine, None
             parts = [
@@ -181,6 +181,26 @@ def meetings(
                 yield rows, cols, mine, next(loaded)
 
 
+def rows_of(a: Set) -> int:
+    """How many rows there are."""
+    return len(a[0] if isinstance(a, tuple) else a)
+
+
+def _row_bytes(a: Set, beside: int) -> int:
+    if isinstance(a, tuple):
+        return sum(_row_bytes(one, beside) for one in a)
+    return int(a.shape[1]) * (held_as(a.dtype).itemsize + beside)
+
+
 def _of(a: Set, parts: Sequence[slice]) -> Generator[Any]:
+    if isinstance(a, tuple):
+        return _side_by_side(a, parts)
     chunk = a.chunk_rows if isinstance(a, Rows) else 1
     return uploaded(lambda rows: a[rows], parts, a.shape[1], a.dtype, chunk)
+
+
+def _side_by_side(sets: tuple[Set, ...], parts: Sequence[slice]) -> Generator[Any]:
+    with ExitStack() as opened:
+        loaded = [opened.enter_context(closing(_of(a, parts))) for a in sets]
+        for _ in parts:
+            yield tuple(map(next, loaded))
