@@ -157,6 +157,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.attr("findings_bytes") = sizeof(PackFindings);
     m.attr("rows_together") = rows_together;
     m.def("tensor_path", bind_tensor_path, arg("device"), arg("most") = "wgmma");
+    m.def("limit_shared_bytes", limit_shared_bytes, arg("most"));
     m.def("tensor_core_error", tensor_core_error, arg("d"), arg("x"), arg("y"));
     m.def("panels_bytes", panels_bytes, arg("rows"), arg("d"), arg("parts"));
     m.def("sample_centre", bind_sample_centre, Released());

@@ -1,6 +1,7 @@
 #include "engine/tensor_sweep.hpp"
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 
 #include "engine/launch.hpp"
@@ -20,6 +21,8 @@ __global__ void which_code(int* out) {
 #endif
 }
 
+int most_shared_bytes = INT_MAX;
+
 int attribute(cudaDeviceAttr which) {
     int device = 0, value = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
@@ -38,7 +41,10 @@ TensorPath tensor_path(TensorPath most) {
 }
 
 int multiprocessors() { return attribute(cudaDevAttrMultiProcessorCount); }
-int shared_bytes_per_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
+int shared_bytes_per_block() {
+    return std::min(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin), most_shared_bytes);
+}
+void limit_shared_bytes(int most) { most_shared_bytes = most; }
 
 int64_t best_pieces(int64_t blocks, int64_t length, int64_t most, double extra) {
     const int64_t machine = multiprocessors();

@@ -107,14 +107,18 @@ __global__ void __launch_bounds__(mma_threads, 1)
     Strip values[2] = {};
     int q = 0, stage = 0;
     for (int tile = segment.first; tile < end;) {
+        if (stages == 1) {  // nothing is on its way yet, and all have read what is there
+            __syncthreads();
+            fetch();
+        }
         // the group of this step is complete when at most the later stages − 2 are pending
-        if (stages == 2) {
+        if (stages <= 2) {
             copies_wait<0>();
         } else {
             copies_wait<1>();
         }
         __syncthreads();
-        fetch();
+        if (stages > 1) fetch();
         const uint32_t at = base + stage * mma_stage_bytes;
         if (++stage == stages) stage = 0;
         const int depth = step.depth(sweep);

@@ -86,6 +86,8 @@ PAIRTILE_HD float tensor_core_error(int64_t d, float x, float y) {
 TensorPath tensor_path(TensorPath most = TensorPath::wgmma);
 int multiprocessors();
 int shared_bytes_per_block();
+// Takes a device for one whose blocks have no more than this, as those of most kinds: for tests.
+void limit_shared_bytes(int most);
 
 // The number of pieces, up to `most`, of `length` for which waves of blocks take least; `extra` is
 // what a piece costs besides its length.

@@ -536,3 +536,35 @@ def test_kernels_too_narrow_are_left_to_differences(gpu: Any, by_tensor_cores: l
     x[0] = 0  # far from all others, so that their distances from norms have no digits left
     assert mean_error(gpu, x, None, [(1.0, "gaussian", (10.0,))], None, None) < 2e-6
     assert by_tensor_cores == [False]
+
+
+def test_blocks_with_little_shared_memory(
+    gpu: Any, screened: list[bool], by_tensor_cores: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of compute capability 8.6, 8.9 and 12.0, where there is room for one stage of a sweep."""
+    from pairtile import _cuda
+    from pairtile._backends.cuda import panels
+
+    monkeypatch.setattr(panels, "path", "mma")  # devices with wgmma have more
+    rng = np.random.default_rng(8)
+    x, y = (rng.normal(size=(rows, 70)).astype(np.float32) for rows in (300, 700))
+    radii = np.full(300, 11.0)
+
+    def results() -> list[Any]:
+        return [
+            *gpu.knn(x, y, 5, "euclidean", **SEARCH, metric_params={}),
+            *gpu.radius_counts(
+                x, y, "euclidean", radii, None, closed=True, dtype="float32", workers=1
+            )[:2],
+            gpu.kernel_row_sums(x, y, [GAUSSIAN], None, precision="default", workers=1),
+            gpu.kernel_row_sums(x, y, [ROOT], None, precision="default", workers=1),
+        ]
+
+    wanted = results()
+    _cuda.limit_shared_bytes(99 << 10)
+    try:
+        same(results(), wanted)
+    finally:
+        _cuda.limit_shared_bytes(227 << 10)
+    assert screened == [True] * 2
+    assert by_tensor_cores == [True] * 4
