@@ -9,10 +9,13 @@
 namespace pairtile::gpu {
 namespace {
 
-// Tells which code the device runs: the body for sm_90a has shared memory of its own.
+// Tells which code the device runs: the body for sm_90a has more shared memory of its own than a
+// device may reserve in every kernel.
+constexpr int mark_bytes = 4096;
+
 __global__ void which_code(int* out) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    __shared__ int mark[4];
+    __shared__ int mark[mark_bytes / sizeof(int)];
     mark[threadIdx.x % 4] = 1;
     __syncwarp();
     out[threadIdx.x] = mark[0];
@@ -36,7 +39,8 @@ TensorPath tensor_path(TensorPath most) {
     if (attribute(cudaDevAttrComputeCapabilityMajor) < 8) return TensorPath::none;
     cudaFuncAttributes code{};
     check(cudaFuncGetAttributes(&code, which_code), "cudaFuncGetAttributes");
-    const TensorPath best = code.sharedSizeBytes > 0 ? TensorPath::wgmma : TensorPath::mma;
+    const TensorPath best =
+        code.sharedSizeBytes >= mark_bytes ? TensorPath::wgmma : TensorPath::mma;
     return std::min(best, most);
 }
 
