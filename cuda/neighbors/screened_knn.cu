@@ -44,6 +44,7 @@ struct HeldCandidates {
     }
     // Those from this key on, in their order; returns their number.
     __device__ int write(Candidate* to, uint32_t from_key) const {
+        __syncwarp();  // all lanes have read theirs
         int kept = 0;
 #pragma unroll
         for (int h = 0; h < held; ++h) {
@@ -65,6 +66,7 @@ __device__ int compact(Candidate* candidates, int n, const Passes& passes) {
         const Candidate one = i < n ? candidates[i] : Candidate{};
         const bool stays = i < n && passes(one, i);
         const unsigned all = __ballot_sync(every_lane, stays);
+        __syncwarp();  // all lanes have read theirs
         if (stays) candidates[kept + __popc(all & ((1u << lane_of_thread()) - 1))] = one;
         kept += __popc(all);
         __syncwarp();
