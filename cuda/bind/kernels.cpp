@@ -258,6 +258,7 @@ void bind_kernels(py::module_& m) {
     m.def("pack_on_grid", bind_pack_on_grid, Released());
     m.def("squared_distance_error", bind_squared_distance_error, arg("x"), arg("y"), arg("d"),
           arg("products"));
+    m.def("sums_error", sums_error, arg("weighted"));
     m.def("near_distance", bind_near_distance, arg("kernels"), arg("x"), arg("y"), arg("d"),
           arg("products"), arg("tolerance"));
     m.def("tensor_sums_segments", tensor_sums_segments, arg("rows"), arg("columns"));

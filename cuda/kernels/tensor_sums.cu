@@ -64,6 +64,7 @@ __device__ __forceinline__ void of_distance_kernel(KernelId kernel, Evaluate eva
 }
 
 constexpr int pairs_of_lane = 4 * tile_columns / 8;  // of a strip
+constexpr int tree = 5;                              // how often the 32 of a row are halved
 
 // The common ones, a Gaussian and the distance itself, need no loop over terms.
 enum class Kind { gaussian, root, several };
@@ -113,19 +114,19 @@ struct RowSums {
         const int64_t first = summation.first_col + int64_t{tile} * tile_columns;
         const bool masked = summation.triangle && first <= last;
         uint64_t again = 0;
-        float2 added = masked ? added_by<true>(values, row, tile, again)
-                              : added_by<false>(values, row, tile, again);
+        double2 added = masked ? added_by<true>(values, row, tile, again)
+                               : added_by<false>(values, row, tile, again);
         if constexpr (kind != Kind::gaussian) {
             if (__any_sync(~0u, again != 0)) {
                 added = add_again(summation, own, again, row, tile, added);
             }
         }
         if (row == row_a) {
-            sums[0] += static_cast<double>(added.x);
-            sums[1] += static_cast<double>(added.y);
+            sums[0] += added.x;
+            sums[1] += added.y;
         } else {
-            sums[2] += static_cast<double>(added.x);
-            sums[3] += static_cast<double>(added.y);
+            sums[2] += added.x;
+            sums[3] += added.y;
         }
     }
 
@@ -201,11 +202,39 @@ struct RowSums {
         }
     }
 
+    // Sums over the pairs of a lane in its upper and lower row, in float32: of two each, of two of
+    // those, and so on. Pairs come in the order of their places.
+    struct LaneSums {
+        float first[2];          // what the next one is added to
+        float waiting[2][tree];  // sums of 2, 4, 8, ... pairs, until there are as many more
+
+        __device__ __forceinline__ void add(int place, float weight, float value) {
+            const bool lower = place % 4 >= 2;
+            if (place % 2 == 0) {
+                first[lower] = weight * value;
+                return;
+            }
+            float sum = fmaf(weight, value, first[lower]);
+#pragma unroll
+            for (int level = 0; level < tree; ++level) {
+                if ((place / 4 >> level & 1) == 0) {
+                    waiting[lower][level] = sum;
+                    break;
+                }
+                sum += waiting[lower][level];
+            }
+        }
+        __device__ __forceinline__ double2 total() const {
+            return {static_cast<double>(waiting[0][tree - 1]),
+                    static_cast<double>(waiting[1][tree - 1])};
+        }
+    };
+
     // What a strip adds to its upper and lower row in this lane, but for near pairs, whose bits
     // come out in `again`.
     template <bool masked>
-    __device__ __forceinline__ float2 added_by(const Strip& values, int row, int tile,
-                                               uint64_t& again) {
+    __device__ __forceinline__ double2 added_by(const Strip& values, int row, int tile,
+                                                uint64_t& again) {
         const int thread = static_cast<int>(threadIdx.x) % 32;
         const int64_t packed = int64_t{blockIdx.x} * block_rows + row + thread / 4;
         Lane lane = {summation.sweep.rows.norms[packed], summation.sweep.rows.norms[packed + 8],
@@ -213,18 +242,14 @@ struct RowSums {
                      reinterpret_cast<const float2*>(own.weights) + thread % 4,
                      static_cast<int>(summation.first_col - summation.first_row +
                                       int64_t{tile} * tile_columns + 2 * (thread % 4) - packed)};
-        float2 added = {0.0f, 0.0f};
-        const auto add = [](float2& sums, int place, float weight, float value) {
-            float& sum = place % 4 < 2 ? sums.x : sums.y;
-            sum = fmaf(weight, value, sum);
-        };
         if constexpr (kind == Kind::gaussian) {
+            LaneSums sums;
             const float rate = summation.terms.params[0][0];
             lane.of_upper *= rate, lane.of_lower *= rate;
             visit<masked>(values, lane, -2.0f * rate, [&](float s, float weight, int place) {
-                add(added, place, weight, exp2_of(s));
+                sums.add(place, weight, exp2_of(s));
             });
-            return added;
+            return sums.total();
         }
         const float near = summation.near;
         const auto is_near = [&](float s, float weight, int place) {
@@ -233,11 +258,14 @@ struct RowSums {
             return found;
         };
         if constexpr (kind == Kind::root) {
+            LaneSums sums;
             visit<masked>(values, lane, -2.0f, [&](float s, float weight, int place) {
                 const bool found = is_near(s, weight, place);
-                add(added, place, weight, found ? 0.0f : root_of(fmaxf(s, 0.0f)));
+                sums.add(place, weight, found ? 0.0f : root_of(fmaxf(s, 0.0f)));
             });
+            return sums.total();
         } else {
+            double2 added = {0.0, 0.0};
             // in local memory, over which each kernel has a loop of its own
             float distances[pairs_of_lane], weights[pairs_of_lane];
             visit<masked>(values, lane, -2.0f, [&](float s, float weight, int place) {
@@ -246,27 +274,29 @@ struct RowSums {
             });
             const TensorTerms& terms = summation.terms;
             for (int t = 0; t < terms.count; ++t) {
-                float2 of_term = {0.0f, 0.0f};
+                LaneSums sums;
                 of_distance_kernel(terms.kernel[t], [&]<class Kernel>() {
 #pragma unroll 4
                     for (int place = 0; place < pairs_of_lane; ++place) {
-                        add(of_term, place, weights[place],
-                            FastValue<Kernel>::of(distances[place], terms.params[t]));
+                        sums.add(place, weights[place],
+                                 FastValue<Kernel>::of(distances[place], terms.params[t]));
                     }
                 });
-                added.x = fmaf(terms.weight[t], of_term.x, added.x);
-                added.y = fmaf(terms.weight[t], of_term.y, added.y);
+                const auto weight = static_cast<double>(terms.weight[t]);
+                const double2 of_term = sums.total();
+                added.x += weight * of_term.x;
+                added.y += weight * of_term.y;
             }
+            return added;
         }
-        return added;
     }
 
     // Near pairs from the inputs: lane by lane, each by the whole warp. Not inlined, and nowhere
     // else than after a strip: beside votes under a condition the compiler lets every wgmma wait
     // for the one before.
-    static __device__ __noinline__ float2 add_again(const TensorSummation& summation,
-                                                    const Columns& own, uint64_t again, int row,
-                                                    int tile, float2 added) {
+    static __device__ __noinline__ double2 add_again(const TensorSummation& summation,
+                                                     const Columns& own, uint64_t again, int row,
+                                                     int tile, double2 added) {
         const int lane = static_cast<int>(threadIdx.x) % 32;
         const int64_t packed = int64_t{blockIdx.x} * block_rows + row;
         const int64_t cols = summation.sweep.cols.rows, rows = summation.sweep.rows.rows;
@@ -287,10 +317,10 @@ struct RowSums {
             count += counts;
             if (lane != owner) continue;
             again &= again - 1;
-            float& sum = lower ? added.y : added.x;
+            double& sum = lower ? added.y : added.x;
             if (counts) {
                 const float value = value_of(summation, static_cast<float>(distance));
-                sum = fmaf(own.weights[within], value, sum);
+                sum += static_cast<double>(own.weights[within]) * static_cast<double>(value);
             }
         }
         if (lane == 0) atomicAdd(summation.computed_again, static_cast<unsigned long long>(count));
@@ -380,11 +410,15 @@ double squared_distance_error(const LargestRows& x, const LargestRows& y, int64_
     return error * (1.0 + 0x1p-20);  // and what is left of smaller order
 }
 
+double sums_error(bool weighted) {
+    // a value; a distance and a rate; each halving; products with weights, which are rounded too
+    return unit * (5.0 + 1.0 + tree + (weighted ? 2.0 : 0.0));
+}
+
 double near_distance(const KernelTerm* terms, int count, const LargestRows& x, const LargestRows& y,
                      int64_t d, int products, double tolerance) {
     const double error = squared_distance_error(x, y, d, products);
     const double reach = (x.norm + y.norm) * (x.norm + y.norm);
-    tolerance -= 0x1p-24;  // a distance and a rate are rounded, which moves values by less
     double near = -1.0;
     for (int t = 0; t < count; ++t) {
         near =

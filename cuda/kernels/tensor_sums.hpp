@@ -32,7 +32,12 @@ struct LargestRows {
 // `products`: six, or all but the smallest one.
 double squared_distance_error(const LargestRows& x, const LargestRows& y, int64_t d, int products);
 
-// The squared distance below which a pair is computed again; negative: none is.
+// What float32 takes of a sum, for each pair or, `weighted`, each unit of weight: in shares of the
+// largest value.
+double sums_error(bool weighted);
+
+// The squared distance below which a pair is computed again; negative: none is. `tolerance`: what a
+// value may be off by for the error of its squared distance, in shares of the largest.
 double near_distance(const KernelTerm* terms, int count, const LargestRows& x, const LargestRows& y,
                      int64_t d, int products, double tolerance);
 

@@ -930,6 +930,7 @@ def pack_on_grid(
 def squared_distance_error(
     x: Sequence[float], y: Sequence[float], d: int, products: int
 ) -> float: ...
+def sums_error(weighted: bool) -> float: ...
 def near_distance(
     kernels: Sequence[_Kernel],
     x: Sequence[float],

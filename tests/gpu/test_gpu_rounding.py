@@ -203,9 +203,10 @@ def test_eight_products_are_added_where_six_leave_much_near() -> None:
         x, y = (on_grid(row).largest() for row in rows_of_sums("any", 0, 64))
         if expected == 8:  # second and third parts are large
             x[3:5] = y[3:5] = [2.0**-6 * x[0], 2.0**-14 * x[0]]
-        products, near = tensor_sums._near_pairs(terms, x, y, 64)
+        products, near = tensor_sums._near_pairs(terms, x, y, 64, weighted=False)
         assert products == expected
-        assert near == cuda.near_distance(terms, x, y, 64, products, 2e-6)
+        left = 2e-6 - cuda.sums_error(weighted=False)
+        assert near == cuda.near_distance(terms, x, y, 64, products, left)
         six, eight = (cuda.squared_distance_error(x, y, 64, count) for count in PRODUCTS)
         assert eight < six
 
@@ -256,7 +257,7 @@ def test_the_bound_holds_for_what_is_summed(
     from pairtile._backends.cuda import memory, panels, tensor_sums
 
     monkeypatch.setattr(panels, "least_work", 0)
-    monkeypatch.setattr(tensor_sums, "_near_pairs", lambda *_: (products, -1.0))
+    monkeypatch.setattr(tensor_sums, "_near_pairs", lambda *_, **__: (products, -1.0))
     monkeypatch.setattr(_cuda, "sample_centre", lambda x, y, centre, stream: None)
     monkeypatch.setattr(cupy, "empty", cupy.zeros)  # a centre that is none
     d = 96

@@ -499,7 +499,7 @@ def test_sums_in_batches(
     monkeypatch.setattr(tensor_sums, "_ROWS", 256)
     rng = np.random.default_rng(4)
     x, y = (rng.normal(size=(rows, 9)).astype(np.float32) for rows in (600, 700))
-    terms = [(1.0, "gaussian", (0.05,))]
+    terms = [(1.0, "gaussian", (0.03,))]
     assert mean_error(gpu, x, y, terms, None, rng.random(700)) < 1e-7
     assert mean_error(gpu, y, None, terms, rng.random(700), None) < 1e-7
     assert by_tensor_cores == [True, True]
@@ -568,3 +568,33 @@ def test_blocks_with_little_shared_memory(
         _cuda.limit_shared_bytes(227 << 10)
     assert screened == [True] * 2
     assert by_tensor_cores == [True] * 4
+
+
+@pytest.mark.parametrize("name", ["gaussian", "energy", "several"])
+def test_additions_within_a_strip(
+    gpu: Any, by_tensor_cores: list[bool], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Equal values whose sums in float32 are all rounded down, by nearly half a unit."""
+    import cupy
+
+    from pairtile import _cuda
+
+    monkeypatch.setattr(_cuda, "sample_centre", lambda x, y, centre, stream: None)
+    monkeypatch.setattr(cupy, "empty", cupy.zeros)  # a centre that is none
+    unit = 2.0**-24
+    for steps in range(15, 20):  # below 1, whatever an approximation is off by
+        value = 1 - steps * unit
+        terms = {
+            "gaussian": [(1.0, "gaussian", (steps * unit,))],
+            "energy": [(-1.0, "energy", (1.0,))],
+            "several": [(0.5, "gaussian", (steps * unit,))] * 2,
+        }[name]
+        x = np.zeros((1, 1), dtype=np.float32)
+        y = np.full((256, 1), value if name == "energy" else 1.0, dtype=np.float32)
+        (one,), (all_,) = (
+            gpu.kernel_row_sums(x, rows, terms, None, precision="default", workers=1)
+            for rows in (y[:1], y)
+        )
+        assert one == pytest.approx(value, abs=4 * unit)
+        assert abs(all_ - 256 * one) <= 5 * unit * 256 * one
+    assert by_tensor_cores == [True] * 10

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Term = tuple[float, str, tuple[float, ...]]
 
-_TOLERANCE = 2e-6  # of the largest kernel value, for what a squared distance may be off by
+_TOLERANCE = 2e-6  # of the largest kernel value
 # Of a batch: two blocks for each multiprocessor of a large device, in well below a second.
 _ROWS = 2 * 132 * 256
 _LARGEST_NEAR = 0.25  # share of the largest squared norm below which pairs may be computed again
@@ -48,11 +48,12 @@ class _OnGrid(Packed):
 
 
 def _near_pairs(
-    terms: Sequence[Term], x: Sequence[float], y: Sequence[float], d: int
+    terms: Sequence[Term], x: Sequence[float], y: Sequence[float], d: int, *, weighted: bool
 ) -> tuple[int, float]:
     """How many products are added, and below which squared distance pairs are computed again."""
+    left = _TOLERANCE - _cuda.sums_error(weighted)
     for products in (6, 8):
-        near = _cuda.near_distance(terms, x, y, d, products, _TOLERANCE)
+        near = _cuda.near_distance(terms, x, y, d, products, left)
         if near <= _NEAR_OF_SIX * max(x[0], y[0]) ** 2:
             break
     return products, near
@@ -119,7 +120,9 @@ def row_sums(
                 return None
             products, near = 3, -1.0
             if precision != "fast":
-                products, near = _near_pairs(terms, x_largest, largest, x.d)
+                products, near = _near_pairs(
+                    terms, x_largest, largest, x.d, weighted=weights is not None
+                )
                 if near > _LARGEST_NEAR * reach**2:
                     return None
 
