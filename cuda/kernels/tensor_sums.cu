@@ -118,7 +118,8 @@ struct RowSums {
                                : added_by<false>(values, row, tile, again);
         if constexpr (kind != Kind::gaussian) {
             if (__any_sync(~0u, again != 0)) {
-                added = add_again(summation, own, again, row, tile, added);
+                const double2 near = near_sums(summation, own, again, row, tile);
+                added.x += near.x, added.y += near.y;
             }
         }
         if (row == row_a) {
@@ -294,13 +295,14 @@ struct RowSums {
     // Near pairs from the inputs: lane by lane, each by the whole warp. Not inlined, and nowhere
     // else than after a strip: beside votes under a condition the compiler lets every wgmma wait
     // for the one before.
-    static __device__ __noinline__ double2 add_again(const TensorSummation& summation,
+    static __device__ __noinline__ double2 near_sums(const TensorSummation& summation,
                                                      const Columns& own, uint64_t again, int row,
-                                                     int tile, double2 added) {
+                                                     int tile) {
         const int lane = static_cast<int>(threadIdx.x) % 32;
         const int64_t packed = int64_t{blockIdx.x} * block_rows + row;
         const int64_t cols = summation.sweep.cols.rows, rows = summation.sweep.rows.rows;
         int64_t count = 0;
+        double2 added = {0.0, 0.0};
         for (unsigned who = __ballot_sync(~0u, again != 0); who != 0;
              who = __ballot_sync(~0u, again != 0)) {
             const int owner = __ffs(static_cast<int>(who)) - 1;
