@@ -109,21 +109,23 @@ void bind_permuted_products(const Pair& matrices, int64_t n, Address orders, int
 
 // products[s] += the rows of the Stein kernel times the strip s of the table's columns, for strips
 // from `columns.first` on.
-void bind_stein_products(const Sets& sets, const View& scores, const Kernels& kernels,
-                         const Range& rows, const Table& table, const Range& columns,
-                         const Memory& memory, Address products, const DeviceStream& stream) {
+void bind_stein_products(const Sets& sets, const std::pair<View, View>& scores,
+                         const Kernels& kernels, const Range& rows, bool itself, const Table& table,
+                         const Range& columns, const Memory& memory, Address products,
+                         const DeviceStream& stream) {
     const auto terms = terms_of(kernels);
     for (const KernelTerm& term : terms) {
         if (!has_stein(term.kernel)) throw py::value_error("a Stein kernel must be smooth");
     }
     const Sweep sweep = sweep_of(sets, rows, no_states);
+    const Scores beside = {array_of(scores.first), array_of(scores.second)};
     const cudaStream_t queue = cuda_stream(stream);
     const HeldMemory held_memory = memory_of(memory);
     double* partial = held_memory.block(1);
     for (int64_t first = 0; first < sweep.references.rows;
          first += held_width(sweep.rows, held_memory.pairs)) {
-        const Held held = block_of(sweep, first, true, held_memory);
-        hold_stein(held, array_of(scores), terms, queue);
+        const Held held = block_of(sweep, first, itself, held_memory);
+        hold_stein(held, beside, terms, queue);
         double* out = at<double>(products);
         for (int64_t c = columns.first; c < columns.second; c += contraction_width) {
             const auto width =
@@ -158,8 +160,8 @@ void bind_dependence(py::module_& m) {
     m.def("permuted_products", bind_permuted_products, py::kw_only(), arg("matrices"), arg("n"),
           arg("orders"), arg("count"), arg("parts"), arg("products"), arg("stream"), Released());
     m.def("stein_products", bind_stein_products, py::kw_only(), arg("sets"), arg("scores"),
-          arg("kernels"), arg("rows"), arg("table"), arg("columns"), arg("memory"), arg("products"),
-          arg("stream"), Released());
+          arg("kernels"), arg("rows"), arg("itself"), arg("table"), arg("columns"), arg("memory"),
+          arg("products"), arg("stream"), Released());
 }
 
 }  // namespace pairtile::gpu

@@ -12,10 +12,6 @@ constexpr bool is_smooth = requires(double s, const double* p) {
     Kernel::stein(s, p);
 };
 
-struct Scores {
-    Array of_queries, of_references;
-};
-
 struct SteinPairs {
     using Value = double;
     const Scores& scores;
@@ -114,9 +110,9 @@ __global__ void __launch_bounds__(block_threads, 2)
 
 }  // namespace
 
-void hold_stein(const Held& held, const Array& scores, const Terms& terms, cudaStream_t stream) {
-    Scores of = {scores, scores};
-    of.of_references.data += held.first_reference * scores.row_stride;
+void hold_stein(const Held& held, const Scores& scores, const Terms& terms, cudaStream_t stream) {
+    Scores of = scores;
+    of.of_references.data += held.first_reference * of.of_references.row_stride;
     of.of_references.rows = held.sweep.references.rows;
     for (const KernelTerm& term : terms) {
         launch("hold Stein pairs", stein_sweep, grid_of(held.sweep), block_threads, stream, held,

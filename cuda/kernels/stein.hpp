@@ -8,7 +8,12 @@
 
 namespace pairtile::gpu {
 
-// The Stein kernel of the pairs of the block; `scores` has a row for each row of the one set.
-void hold_stein(const Held& held, const Array& scores, const Terms& terms, cudaStream_t stream);
+// A row for each row of either set.
+struct Scores {
+    Array of_queries, of_references;
+};
+
+// The Stein kernel of the pairs of the block; the scores are those of whole sets.
+void hold_stein(const Held& held, const Scores& scores, const Terms& terms, cudaStream_t stream);
 
 }  // namespace pairtile::gpu

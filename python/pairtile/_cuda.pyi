@@ -577,9 +577,10 @@ def permuted_products(
 def stein_products(
     *,
     sets: _Sets,
-    scores: _View,
+    scores: tuple[_View, _View],
     kernels: Sequence[_Kernel],
     rows: _Range,
+    itself: bool,
     table: _Table,
     columns: _Range,
     memory: _Memory,

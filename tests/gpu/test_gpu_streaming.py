@@ -556,6 +556,33 @@ def test_orders_beyond_the_device(small_device: Callable[[int], list[slice]]) ->
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_stein_kernels_beyond_the_device(
+    small_device: Callable[[int], list[slice]], dtype: str
+) -> None:
+    x = data(290, 6, dtype)
+    scores = -1.1 * x
+    of_kernel: dict[str, Any] = {"kernel": pt.InverseMultiquadric(2.0) + 0.5 * pt.Gaussian(1.5)}
+    calls: list[Callable[[], Any]] = [
+        lambda: pt.kernel_stein_discrepancy(x, scores, **of_kernel),
+        lambda: pt.kernel_stein_discrepancy(x, scores, estimator="unbiased"),
+        lambda: pt.stein_test(x, scores, n_bootstrap=70, rng=0, **of_kernel),
+    ]
+    with on_backend("cuda"):
+        wanted = [call() for call in calls]
+        served = small_device(1_500 * 12 * x.itemsize // 2)
+        for call, whole in zip(calls, wanted, strict=True):
+            served.clear()
+            found = call()
+            assert len(served) > 3
+            assert max(rows.stop - rows.start for rows in served) < len(x)
+            if isinstance(found, float):
+                assert found == pytest.approx(whole, rel=1e-11)
+                continue
+            assert (found.statistic, found.pvalue) == pytest.approx(whole[:2], rel=1e-11)
+            np.testing.assert_allclose(found.null_distribution, whole.null_distribution, rtol=1e-10)
+
+
 def test_subsets_go_to_the_device_alone(
     small_device: Callable[[int], list[slice]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

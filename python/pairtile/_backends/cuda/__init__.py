@@ -41,6 +41,7 @@ from pairtile._backends.cuda.kernel_blocks import (
     kernel_row_sums,
     kernel_subset_sums,
     kernel_total,
+    stein_label_sums,
 )
 from pairtile._backends.cuda.loss_states import softmax_gradients, softmax_states
 from pairtile._backends.cuda.losses import (
@@ -78,7 +79,6 @@ from pairtile._backends.cuda.slices import (
     sliced_energy_costs,
 )
 from pairtile._backends.cuda.sphere import circle_distances
-from pairtile._backends.cuda.stein import stein_label_sums
 from pairtile._backends.cuda.streaming import block_memory, held_as, uploaded
 from pairtile._cuda import architectures
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pairtile._backends.blocks.reading import within
-from pairtile._backends.cuda import dependence, gradient, kernels, moments
+from pairtile._backends.cuda import dependence, gradient, kernels, moments, stein
 from pairtile._backends.cuda.memory import device_of
 from pairtile._backends.cuda.streaming import fitting, meetings, rows_of, too_large
 from pairtile._backends.rows import spans
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Term = tuple[float, str, tuple[float, ...]]
+
+_WORD = 64  # rows whose labels lie together
 
 
 def kernel_total(
@@ -265,19 +267,47 @@ def joint_kernel_sums(
     return products, of_x, of_y, float(squares[0]), float(squares[1])
 
 
+def stein_label_sums(
+    x: Any,
+    scores: Any,
+    labels: NDArray[np.uint64],
+    terms: Sequence[Term],
+    *,
+    progress: Report | None = None,
+    **options: Any,
+) -> tuple[Floats, Floats, float]:
+    """For the Stein kernel K of rows and their scores: V_b'KV_b, V_b'K1; and 1'K1."""
+    if not too_large(x, scores):
+        return stein.stein_label_sums(x, scores, labels, terms, progress=progress, **options)
+    within_labels, of_labels, total = np.zeros(labels.shape[1]), np.zeros(labels.shape[1]), 0.0
+
+    def words(rows: slice) -> NDArray[np.uint64]:
+        return labels[rows.start // _WORD : -(-rows.stop // _WORD)]
+
+    for rows, cols, mine, theirs, report in _met((x, scores), None, progress, together=_WORD):
+        others = None if theirs is None else (*theirs, words(cols))
+        found = stein.stein_label_sums(
+            mine[0], mine[1], words(rows), terms, others=others, progress=report, **options
+        )
+        within_labels += found[0]
+        of_labels += found[1]
+        total += found[2]
+    return within_labels, of_labels, total
+
+
 def _of(numbers: Floats | None, rows: slice) -> Floats | None:
     return None if numbers is None else numbers[rows]
 
 
 def _met(
-    x: Any, y: Any, progress: Report | None, *, ordered: bool = True, beside: int = 0
+    x: Any, y: Any, progress: Report | None, *, ordered: bool = True, **cut: int
 ) -> Iterator[tuple[slice, slice, Any, Any, Report | None]]:
     """Blocks that meet, their rows, and where each reports; progress in pairs."""
     with device_of(x, y):
         n, m = rows_of(x), rows_of(x if y is None else y)
         whole = n * m if y is not None or ordered else n * (n + 1) // 2
         done = 0
-        for rows, cols, mine, theirs in meetings(x, y, ordered=ordered, beside=beside):
+        for rows, cols, mine, theirs in meetings(x, y, ordered=ordered, **cut):
             pairs = (rows.stop - rows.start) * (cols.stop - cols.start)
             yield rows, cols, mine, theirs, within(progress, done, pairs, whole)
             done += pairs

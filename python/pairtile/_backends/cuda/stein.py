@@ -32,30 +32,40 @@ if TYPE_CHECKING:
 _STRIPS = 64  # of columns, whose products with the rows of a batch are kept at once
 
 
+def _labelled(
+    x: Any, scores: Any, labels: NDArray[np.uint64]
+) -> tuple[Rows, Rows, Any, tuple[int, bool, int, int]]:
+    """Rows, their scores, their labels as bits, and how `_cuda` is given these."""
+    rows = Rows(x)
+    bits = upload(_rows_of_bits(labels, rows.n))
+    return rows, Rows(scores), bits, (address(bits), True, bits.shape[1], labels.shape[1])
+
+
 def stein_label_sums(
     x: Any,
     scores: Any,
     labels: NDArray[np.uint64],
     terms: Sequence[Term],
     *,
+    others: tuple[Any, Any, NDArray[np.uint64]] | None = None,
     workers: int,
     progress: Report | None = None,
 ) -> tuple[Floats, Floats, float]:
     """`kernel_label_sums` of one sample, for the Stein kernel of rows and their scores.
 
     With a column of ones behind the labels, the columns of the product sum up to what a label
-    takes of all rows, and to all. Everything in float64.
+    takes of all rows, and to all. Everything in float64. With `others`, which share no row with
+    these, the pairs of one of these rows and one of those, whose labels are multiplied.
     """
     del workers
     n_labels = labels.shape[1]
     columns, width = n_labels + 1, _cuda.contraction_width
     with device_of(x, scores):
-        rows, beside = Rows(x), Rows(scores)
-        bits = upload(_rows_of_bits(labels, rows.n))
-        table = (address(bits), True, bits.shape[1], n_labels)
+        rows, beside, _bits, table = mine = _labelled(x, scores, labels)
+        theirs, beside_theirs, _more, their_table = mine if others is None else _labelled(*others)
         within, every = (cupy.zeros(columns, dtype=cupy.float64) for _ in range(2))
-        batches = _cuda.held_batches(rows.n, rows.n, 3 * rows.d * len(terms) + columns)
-        _held, memory = held_memory(batches, rows.n)
+        batches = _cuda.held_batches(rows.n, theirs.n, 3 * rows.d * len(terms) + columns)
+        _held, memory = held_memory(batches, theirs.n)
         for batch in in_launches(batches, progress):
             for start in range(0, columns, width * _STRIPS):
                 stop = min(start + width * _STRIPS, columns)
@@ -63,11 +73,12 @@ def stein_label_sums(
                 shape = len(strips), batch[1] - batch[0], width
                 products = cupy.zeros(shape, dtype=cupy.float64)
                 _cuda.stein_products(
-                    sets=(rows.view, rows.view, (0, 0)),
-                    scores=beside.view,
+                    sets=(rows.view, theirs.view, (0, 0)),
+                    scores=(beside.view, beside_theirs.view),
                     kernels=terms,
                     rows=batch,
-                    table=table,
+                    itself=theirs is rows,
+                    table=their_table,
                     columns=(start, stop),
                     memory=memory,
                     products=address(products),
