@@ -53,7 +53,7 @@ SPILLS = {
     # accumulators of a strip fill the registers that a warp group has
     ("losses/contrastive", "mma_sweep"): 196,  # on 10.0 alone
     ("neighbors/screened_knn", "mma_sweep"): 32,  # likewise
-    ("kernels/tensor_sums", "mma_sweep"): 28,  # likewise
+    ("kernels/tensor_sums", "mma_sweep"): 24,  # likewise
     ("losses/panel_product", "wgmma_panel_product"): 28,  # where sums are added to a gradient
     # around calls (division, powers, a metric), outside of loops over features
     ("engine/pack_transposed", "pack_columns"): 12,

@@ -64,7 +64,8 @@ __device__ __forceinline__ void of_distance_kernel(KernelId kernel, Evaluate eva
 }
 
 constexpr int pairs_of_lane = 4 * tile_columns / 8;  // of a strip
-constexpr int tree = 5;                              // how often the 32 of a row are halved
+constexpr int chain = 4;                             // of a row, added one after the other
+constexpr int tree = 3;                              // how often those sums are halved
 
 // The common ones, a Gaussian and the distance itself, need no loop over terms.
 enum class Kind { gaussian, root, several };
@@ -203,31 +204,30 @@ struct RowSums {
         }
     }
 
-    // Sums over the pairs of a lane in its upper and lower row, in float32: of two each, of two of
+    // Sums over the pairs of a lane in its upper and lower row, in float32: of chains, of two of
     // those, and so on. Pairs come in the order of their places.
     struct LaneSums {
-        float first[2];          // what the next one is added to
-        float waiting[2][tree];  // sums of 2, 4, 8, ... pairs, until there are as many more
+        float of_chain[2];
+        float waiting[2][tree + 1];  // sums of 1, 2, 4, ... chains, until there are as many more
 
         __device__ __forceinline__ void add(int place, float weight, float value) {
             const bool lower = place % 4 >= 2;
-            if (place % 2 == 0) {
-                first[lower] = weight * value;
-                return;
-            }
-            float sum = fmaf(weight, value, first[lower]);
+            const int in_row = place / 4 * 2 + place % 2;
+            float& sum = of_chain[lower];
+            sum = in_row % chain == 0 ? weight * value : fmaf(weight, value, sum);
+            if (in_row % chain < chain - 1) return;
+            float all = sum;
 #pragma unroll
-            for (int level = 0; level < tree; ++level) {
-                if ((place / 4 >> level & 1) == 0) {
-                    waiting[lower][level] = sum;
+            for (int level = 0; level <= tree; ++level) {
+                if ((in_row / chain >> level & 1) == 0) {
+                    waiting[lower][level] = all;
                     break;
                 }
-                sum += waiting[lower][level];
+                all += waiting[lower][level];
             }
         }
         __device__ __forceinline__ double2 total() const {
-            return {static_cast<double>(waiting[0][tree - 1]),
-                    static_cast<double>(waiting[1][tree - 1])};
+            return {static_cast<double>(waiting[0][tree]), static_cast<double>(waiting[1][tree])};
         }
     };
 
@@ -277,7 +277,7 @@ struct RowSums {
             for (int t = 0; t < terms.count; ++t) {
                 LaneSums sums;
                 of_distance_kernel(terms.kernel[t], [&]<class Kernel>() {
-#pragma unroll 4
+#pragma unroll 8
                     for (int place = 0; place < pairs_of_lane; ++place) {
                         sums.add(place, weights[place],
                                  FastValue<Kernel>::of(distances[place], terms.params[t]));
@@ -413,8 +413,10 @@ double squared_distance_error(const LargestRows& x, const LargestRows& y, int64_
 }
 
 double sums_error(bool weighted) {
-    // a value; a distance and a rate; each halving; products with weights, which are rounded too
-    return unit * (5.0 + 1.0 + tree + (weighted ? 2.0 : 0.0));
+    // a value; a distance and a rate
+    const double of_values = 5.0 + 1.0;
+    // (1 + … + 4)/4 in a chain, 4 and the weight at most where weights differ; each halving
+    return unit * (of_values + (weighted ? chain + 1.0 : 0.5 * (chain + 1.0)) + tree);
 }
 
 double near_distance(const KernelTerm* terms, int count, const LargestRows& x, const LargestRows& y,

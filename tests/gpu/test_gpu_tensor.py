@@ -596,5 +596,5 @@ def test_additions_within_a_strip(
             for rows in (y[:1], y)
         )
         assert one == pytest.approx(value, abs=4 * unit)
-        assert abs(all_ - 256 * one) <= 5 * unit * 256 * one
+        assert abs(all_ - 256 * one) <= 5.5 * unit * 256 * one
     assert by_tensor_cores == [True] * 10
