@@ -250,7 +250,7 @@ def designs() -> dict[str, Design]:
         # a fifth of the pairs; of fewer references all would be among the nearest 2,048
         "knn-k2048": Design(6 * k10 / 5, 512, 100_000),
         "knn-1m": Design(0.8, 512, 65536),
-        "knn-1k-10m": Design(1.5e-3, 512, 131072),  # 1.4 times one read of the references
+        "knn-1k-10m": Design(1.5e-3, 512, 1 << 18),  # 1.4 times one read of the references
         "mmd-100k": Design(30e-3, 2048, 2048),
         "mmd-100k-fast": Design(15e-3, 2048, 2048),
         "energy-100k": Design(45e-3, 2048, 2048),
@@ -380,7 +380,7 @@ def run_case(name: str) -> int:
             _as_in_blocks_of(whole, case, cut=how == "blocks")
             inputs = _in_bfloat16(inputs)
         else:
-            _as_in_segments_of(whole.n, whole.m or whole.n)
+            _as_in_segments_of(whole, case)
     try:
         case.prepare(inputs)()
     except (NotImplementedError, AttributeError) as error:
@@ -389,12 +389,14 @@ def run_case(name: str) -> int:
     return 0
 
 
-def _as_in_segments_of(rows: int, references: int) -> None:
-    """Cut references as a search of this size does: each segment learns what is near."""
+def _as_in_segments_of(cell: Any, case: Any) -> None:
+    """Cut references as a whole cell does, about as wide: each segment learns what is near."""
     from pairtile import _cuda
 
-    segments = _cuda.screened_segments(rows, references)
-    _cuda.screened_segments = lambda *_: segments
+    references = cell.m or cell.n
+    segments = _cuda.screened_segments(cell.n, references)
+    few = max(1, round(segments * (case.m or case.n) / references))
+    _cuda.screened_segments = lambda *_: few
 
 
 def _in_bfloat16(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -26,11 +26,10 @@ struct HeldCandidates {
         }
     }
     __device__ int reached(uint32_t wanted) const {
-        int count = 0;
+        int mine = 0;
 #pragma unroll
-        for (int h = 0; h < held; ++h)
-            count += __popc(__ballot_sync(every_lane, keys[h] >= wanted));
-        return count;
+        for (int h = 0; h < held; ++h) mine += keys[h] >= wanted;
+        return static_cast<int>(__reduce_add_sync(every_lane, mine));
     }
     __device__ float kth(int k, int digits) const {
         uint32_t most = 0, least = ~0u;
@@ -111,21 +110,21 @@ __device__ Neighbor kth_nearest(const double* values, const Candidate* candidate
 
 // --- The sweep -----------------------------------------------------------------------------------
 
-// Candidates of the rows of a warp, as the tiles come. Whenever the tiles seen are a power of four,
-// and whenever a row runs out of room, the k-th best so far tightens the limit.
+// Candidates of the rows of a warp, as the tiles come. Whenever a row has half as many again, or
+// runs out of room, the k-th best so far tightens the limit.
 struct Screen {
     using Params = ScreenedSearch;
     struct Memory {
+        alignas(16) float half_norms[warps_of_rows][tile_columns];  // of the columns of a tile
         float limits[block_rows];
         int counts[block_rows];
-        alignas(16) float half_norms[warps_of_rows][tile_columns];  // of the columns of a tile
+        int most[block_rows];  // candidates until the limit is tightened
     };
     static constexpr int groups = tile_columns / 8;
 
     const ScreenedSearch& search;
     Memory& memory;
     const int row_a, row_b;
-    const int first_tile;
     Candidate* candidates;  // of the first row of the block
     int64_t stride;         // from row to row
     float* half_norms;
@@ -137,7 +136,6 @@ struct Screen {
           memory(memory),
           row_a(row_a),
           row_b(row_b),
-          first_tile(static_cast<int>(blockIdx.y) * sweep.tiles_per_segment),
           candidates(search.candidates + state_of(search, 0) * search.room),
           stride(search.segments * search.room) {
         const int row = own_row();
@@ -147,8 +145,9 @@ struct Screen {
                              : there ? -INFINITY
                                      : INFINITY;
         memory.counts[row] = 0;
+        memory.most[row] = most_after(0);
         half_norms = memory.half_norms[threadIdx.x / 32 % warps_of_rows];
-        fetch(first_tile);
+        fetch(static_cast<int>(blockIdx.y) * sweep.tiles_per_segment);
         __syncwarp();
     }
 
@@ -205,11 +204,9 @@ struct Screen {
             }
         }
         __syncwarp();
-        const int seen = tile - first_tile + 1;
-        const bool is_time = (seen & (seen - 1)) == 0 && (seen & 0x55555555) != 0;
-        const int count = lane_of_thread() < strip_rows ? memory.counts[row + lane_of_thread()] : 0;
-        const bool full = count > search.room - tile_columns;
-        unsigned rows = __ballot_sync(every_lane, full || (is_time && count > search.k));
+        const int mine = row + lane_of_thread() % strip_rows;
+        unsigned rows = __ballot_sync(every_lane, memory.counts[mine] > memory.most[mine]);
+        rows &= (1u << strip_rows) - 1;
         for (; rows != 0; rows &= rows - 1) {
             tighten(row + __ffs(static_cast<int>(rows)) - 1);
         }
@@ -237,6 +234,12 @@ struct Screen {
         return packed_row(row) * search.segments + search.first_segment + blockIdx.y;
     }
 
+    // Candidates at which a row that is left with so many is due again.
+    __device__ int most_after(int count) const {
+        const int left = max(count, static_cast<int>(search.k));
+        return min(left + max(left / 2, 32), static_cast<int>(search.room) - tile_columns);
+    }
+
     __device__ __forceinline__ void tighten(int row) {
         Candidate* list = candidates + row * stride;
         float limit = memory.limits[row];
@@ -261,6 +264,7 @@ struct Screen {
         if (lane_of_thread() == 0) {
             memory.limits[row] = limit;
             memory.counts[row] = count;
+            memory.most[row] = most_after(count);
         }
         __syncwarp();
     }

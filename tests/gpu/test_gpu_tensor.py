@@ -83,6 +83,18 @@ def test_neighbors(gpu: Any, screened: list[bool], metric: str, n: int, m: int, 
     assert screened == [metric != "correlation" or d > 1] * 2  # a row of one feature is constant
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("d", [192, 193, 256, 257, 331, 770])
+def test_rows_around_what_shared_memory_holds(
+    gpu: Any, screened: list[bool], metric: str, d: int
+) -> None:
+    """Of 256 rows up to 192 features are there with two tiles of columns."""
+    rng = np.random.default_rng(d)
+    x, y = (rng.normal(size=(rows, d)).astype(np.float32) for rows in (260, 700))
+    check(gpu, x, y, 10, metric)
+    assert screened == [True]
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_of_a_set_with_itself(gpu: Any, screened: list[bool], metric: str) -> None:
     x = np.random.default_rng(3).normal(size=(300, 33)).astype(np.float32)
@@ -477,7 +489,9 @@ def mean_error(
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", SUMS)
-@pytest.mark.parametrize(("n", "m", "d"), [(130, 257, 64), (257, 300, 65), (300, 140, 7)])
+@pytest.mark.parametrize(
+    ("n", "m", "d"), [(130, 257, 64), (257, 300, 65), (300, 140, 7), (40, 260, 150)]
+)
 def test_sums(
     gpu: Any, by_tensor_cores: list[bool], name: str, n: int, m: int, d: int, weighted: bool
 ) -> None:
