@@ -165,8 +165,10 @@ __global__ void __launch_bounds__(mma_threads, 1)
 // --- wgmma: compute capability 9.0 ---------------------------------------------------------------
 
 constexpr int wgmma_threads = 3 * 128;  // a warp group that copies, two that multiply
-constexpr int wgmma_most_stages = 10;
+constexpr int wgmma_most_stages = 12;
 constexpr int least_stages = 4;  // beside one panel of rows
+// Beside rows of which some stay: a step that streams them reads three, and two are on their way.
+constexpr int stages_to_stream = 5;
 // Registers of a thread: a launch gives all alike, then the copying group gives up what the others
 // take. Their sum must be what the launch gave, or the taking never ends.
 constexpr int registers_at_launch = 65536 / wgmma_threads / 8 * 8;
@@ -182,9 +184,10 @@ concept TakesPanels = requires {
     typename Fold::RowsByPanel;
 };
 
-// Where the rows are: streamed with the columns; all 256 in shared memory, where stages hold
-// columns alone, each slice of a tile once; or one panel of them there, which both warp groups
-// share, and then the other, where a stage holds the columns of a step.
+// A stage holds a slice. Where the rows are: in stages, but for the first slices of all 256, which
+// stay, a step having one stage of columns and two of rows that do not stay; all 256 in shared
+// memory, where stages hold columns alone, each slice of a tile once; or one panel of them there,
+// which both warp groups share, and then the other, where a stage holds the columns of a step.
 enum class RowsIn { stages, memory, memory_by_panel };
 
 template <class Fold, RowsIn rows_in>
@@ -203,9 +206,10 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     const Segment segment(sweep);
     const uint32_t base = (shared_address(dynamic) + 1023) & ~1023u;
     constexpr bool streamed = rows_in == RowsIn::stages;
-    constexpr int panels_there = streamed ? 0 : rows_in == RowsIn::memory ? 2 : 1;
-    constexpr int stage_bytes = (streamed ? 3 : 1) * slice_bytes;
-    const uint32_t first_stage = base + panels_there * row_slices * slice_bytes;
+    constexpr int panels_there = rows_in == RowsIn::memory_by_panel ? 1 : 2;
+    const int staying = streamed ? sweep.staying : row_slices;
+    const int staying_bytes = staying * slice_bytes;  // of a panel
+    const uint32_t first_stage = base + panels_there * staying_bytes;
     if (thread == 0) {
         for (int s = 0; s < stages; ++s) {
             barrier_init(&barriers.full[s], 1);
@@ -221,42 +225,41 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         registers_give<registers_to_copy>();
         if (thread != 0) return;
         const char* rows = sweep.rows.slices + int64_t{blockIdx.x} * 2 * sweep.row_panel_bytes();
-        const int panel_bytes = row_slices * slice_bytes;
         int stage = 0;
         uint32_t phase = 0;
         const auto fill_stages = [&] {
             for (int tile = segment.first; tile < segment.end; ++tile) {
                 const char* cols = sweep.cols.slices + int64_t{tile} * sweep.col_panel_bytes();
-                for (int q = 0; q < (rows_in == RowsIn::memory ? col_slices : steps); ++q) {
-                    const uint32_t at = first_stage + stage * stage_bytes;
+                const auto fill = [&](const char* from) {
                     uint64_t* full = &barriers.full[stage];
                     barrier_wait(&barriers.empty[stage], phase ^ 1);
-                    barrier_expect(full, stage_bytes);
+                    barrier_expect(full, slice_bytes);
+                    copy_bulk(first_stage + stage * slice_bytes, from, slice_bytes, full);
+                    if (++stage == stages) stage = 0, phase ^= 1;
+                };
+                for (int q = 0; q < (rows_in == RowsIn::memory ? col_slices : steps); ++q) {
                     const int slice = rows_in == RowsIn::memory ? q : step.col_slice(sweep);
-                    copy_bulk(at, cols + int64_t{slice} * slice_bytes, slice_bytes, full);
+                    fill(cols + int64_t{slice} * slice_bytes);
                     if constexpr (streamed) {
-                        const char* from = rows + int64_t{step.row_slice(sweep)} * slice_bytes;
-                        copy_bulk(at + slice_bytes, from, slice_bytes, full);
-                        copy_bulk(at + 2 * slice_bytes, from + sweep.row_panel_bytes(), slice_bytes,
-                                  full);
+                        const int row_slice = step.row_slice(sweep);
+                        if (row_slice >= staying) {
+                            const char* from = rows + int64_t{row_slice} * slice_bytes;
+                            fill(from);
+                            fill(from + sweep.row_panel_bytes());
+                        }
                     }
                     if constexpr (rows_in != RowsIn::memory) step.next(sweep);
-                    if (++stage == stages) stage = 0, phase ^= 1;
                 }
             }
         };
-        if constexpr (streamed) {
-            fill_stages();
-        } else {
-            for (int panel = 0; panel < 2; panel += panels_there) {
-                if (panel > 0) barrier_wait(&barriers.rows_done, 0);
-                barrier_expect(&barriers.rows, panels_there * panel_bytes);
-                for (int p = 0; p < panels_there; ++p) {
-                    copy_bulk(base + p * panel_bytes, rows + (panel + p) * int64_t{panel_bytes},
-                              panel_bytes, &barriers.rows);
-                }
-                fill_stages();
+        for (int panel = 0; panel < 2; panel += panels_there) {
+            if (panel > 0) barrier_wait(&barriers.rows_done, 0);
+            barrier_expect(&barriers.rows, panels_there * staying_bytes);
+            for (int p = 0; p < panels_there; ++p) {
+                copy_bulk(base + p * staying_bytes, rows + (panel + p) * sweep.row_panel_bytes(),
+                          staying_bytes, &barriers.rows);
             }
+            fill_stages();
         }
         return;
     }
@@ -295,12 +298,10 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         __syncwarp();  // the lanes of a warp multiply together
     };
 
-    const auto release_last = [&] { release(stage == 0 ? stages - 1 : stage - 1); };
-
     if constexpr (rows_in == RowsIn::memory) {
         Strip a, b;
         // The products of one strip run while the fold has the other: at any time one is in flight.
-        const uint32_t rows = base + half * row_slices * slice_bytes;
+        const uint32_t rows = base + half * staying_bytes;
         int released = 0;
         const auto second_strip = [&](int tile) {
             for (int q = 0; q < col_slices; ++q) {
@@ -312,7 +313,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         // a tile's slices of columns lie in the stages from this one on
         const auto slice_at = [&](int from, int slice) {
             const int at = from + slice;
-            return first_stage + (at < stages ? at : at - stages) * stage_bytes;
+            return first_stage + (at < stages ? at : at - stages) * slice_bytes;
         };
         int from = 0, arrived = 0;
         const auto multiply_a = [&](auto first) {
@@ -349,18 +350,16 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
         }
         products_wait<0>();
         if (segment.first < segment.end) second_strip(segment.end - 1);
-    } else {
-        Strip a, b;
-        // one strip, or two beside each other
-        const auto multiply_step = [&](auto first, const auto& rows_of_step) {
+    } else if constexpr (rows_in == RowsIn::memory_by_panel) {
+        Strip values;
+        const auto release_last = [&] { release(stage == 0 ? stages - 1 : stage - 1); };
+        const auto multiply_step = [&](auto first) {
             const int row_slice = step.row_slice(sweep), depth = step.depth(sweep);
             step.next(sweep);
             wait_for(barriers.full[stage], phase);
-            const uint32_t cols = first_stage + stage * stage_bytes;
-            const uint32_t rows = rows_of_step(cols, row_slice);
             products_fence();
-            multiply_slice(first, a, rows, cols, depth);
-            if constexpr (streamed) multiply_slice(first, b, rows + half_panel, cols, depth);
+            multiply_slice(first, values, base + row_slice * slice_bytes + half * half_panel,
+                           first_stage + stage * slice_bytes, depth);
             products_commit();
             if constexpr (!first) {
                 products_wait<1>();
@@ -368,34 +367,58 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
             }
             if (++stage == stages) stage = 0, phase ^= 1;
         };
-        const auto multiply_tile = [&](const auto& rows_of_step) {
-            multiply_step(std::true_type{}, rows_of_step);
-            for (int q = 1; q < steps; ++q) multiply_step(std::false_type{}, rows_of_step);
-        };
-        if constexpr (streamed) {
+        for (int panel = 0; panel < 2; ++panel) {
+            wait_for(barriers.rows, panel);
             for (int tile = segment.first; tile < segment.end; ++tile) {
-                multiply_tile([&](uint32_t cols, int) { return cols + (1 + half) * slice_bytes; });
+                multiply_step(std::true_type{});
+                for (int q = 1; q < steps; ++q) multiply_step(std::false_type{});
                 fold.columns(tile);
                 products_wait<0>();
                 release_last();
-                fold.strip(a, row_a, tile);
-                fold.strip(b, row_b, tile);
+                fold.strip(values, panel == 0 ? row_a : row_b, tile);
             }
-        } else {
-            for (int panel = 0; panel < 2; ++panel) {
-                wait_for(barriers.rows, panel);
-                for (int tile = segment.first; tile < segment.end; ++tile) {
-                    multiply_tile([&](uint32_t, int row_slice) {
-                        return base + row_slice * slice_bytes + half * half_panel;
-                    });
-                    fold.columns(tile);
-                    products_wait<0>();
-                    release_last();
-                    fold.strip(a, panel == 0 ? row_a : row_b, tile);
-                }
-                if (lane == 0) barrier_arrive(&barriers.rows_done);
-                __syncwarp();
+            if (lane == 0) barrier_arrive(&barriers.rows_done);
+            __syncwarp();
+        }
+    } else {
+        Strip a, b;
+        const auto arrived = [&] {
+            wait_for(barriers.full[stage], phase);
+            const uint32_t at = first_stage + stage * slice_bytes;
+            if (++stage == stages) stage = 0, phase ^= 1;
+            return at;
+        };
+        int released = 0;
+        const auto release_next = [&] {
+            release(released);
+            if (++released == stages) released = 0;
+        };
+        const auto multiply_step = [&](auto first) {
+            const int row_slice = step.row_slice(sweep), depth = step.depth(sweep);
+            step.next(sweep);
+            const bool stays = row_slice < staying;
+            const uint32_t cols = arrived();
+            uint32_t rows = base + half * staying_bytes + row_slice * slice_bytes;
+            if (!stays) {
+                const uint32_t upper = arrived(), lower = arrived();
+                rows = half == 0 ? upper : lower;
             }
+            products_fence();
+            multiply_slice(first, a, rows, cols, depth);
+            multiply_slice(first, b, rows + half_panel, cols, depth);
+            products_commit();
+            products_wait<0>();
+            release_next();
+            if (!stays) release_next(), release_next();
+        };
+        wait_for(barriers.rows, 0);
+        for (int tile = segment.first; tile < segment.end; ++tile) {
+            multiply_step(std::true_type{});
+            for (int q = 1; q < steps; ++q) multiply_step(std::false_type{});
+            fold.columns(tile);
+            products_wait<0>();  // again: the compiler must see that none is under way
+            fold.strip(a, row_a, tile);
+            fold.strip(b, row_b, tile);
         }
     }
     fold.finish();
@@ -426,22 +449,24 @@ void run_tensor(const char* name, TensorPath path, const TensorSweep& sweep,
         return launch_tensor(name, mma_sweep<Fold>, sweep, mma_threads, stages * mma_stage_bytes,
                              stream, params, stages);
     }
-    const int panel = sweep.rows.parts * sweep.slices() * slice_bytes;
-    const auto run = [&](auto kernel, int there, int stage_bytes) {
-        const int stages = std::min(wgmma_most_stages, (room - there) / stage_bytes);
-        launch_tensor(name, kernel, sweep, wgmma_threads, 1024 + there + stages * stage_bytes,
+    const int slots = room / slice_bytes, row_slices = sweep.rows.parts * sweep.slices();
+    TensorSweep told = sweep;
+    const auto run = [&](auto kernel, int there) {
+        const int stages = std::min(wgmma_most_stages, slots - there);
+        launch_tensor(name, kernel, told, wgmma_threads, 1024 + (there + stages) * slice_bytes,
                       stream, params, stages);
     };
-    const int beside_all = std::min(wgmma_most_stages, (room - 2 * panel) / slice_bytes);
-    if (beside_all >= 2 * sweep.cols.parts * sweep.slices()) {  // two tiles
-        return run(wgmma_sweep<Fold, RowsIn::memory>, 2 * panel, slice_bytes);
+    const int two_tiles = 2 * sweep.cols.parts * sweep.slices();
+    if (slots - 2 * row_slices >= two_tiles) {
+        return run(wgmma_sweep<Fold, RowsIn::memory>, 2 * row_slices);
     }
     if constexpr (TakesPanels<Fold>) {
-        if (room - panel >= least_stages * slice_bytes) {
-            return run(wgmma_sweep<Fold, RowsIn::memory_by_panel>, panel, slice_bytes);
+        if (slots - row_slices >= least_stages) {
+            return run(wgmma_sweep<Fold, RowsIn::memory_by_panel>, row_slices);
         }
     }
-    run(wgmma_sweep<Fold, RowsIn::stages>, 0, 3 * slice_bytes);
+    told.staying = std::min(row_slices, (slots - stages_to_stream) / 2);
+    run(wgmma_sweep<Fold, RowsIn::stages>, 2 * told.staying);
 }
 
 }  // namespace pairtile::gpu

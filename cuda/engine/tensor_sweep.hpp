@@ -47,6 +47,7 @@ struct TensorSweep {
     int slices_of_row, last_depth;  // of the last slice of a row, in steps of mma_depth
     bool triangle = false;          // only tiles that reach beyond the diagonal,
     int diagonal = 0;               // which begins at this tile of the first row
+    int staying = 0;                // slices of a row that stay in shared memory, where not all do
 
     PAIRTILE_HD int slices() const { return slices_of_row; }
     PAIRTILE_HD int64_t row_panel_bytes() const {

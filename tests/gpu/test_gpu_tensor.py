@@ -88,7 +88,7 @@ def test_neighbors(gpu: Any, screened: list[bool], metric: str, n: int, m: int, 
 def test_rows_around_what_shared_memory_holds(
     gpu: Any, screened: list[bool], metric: str, d: int
 ) -> None:
-    """Of 256 rows up to 192 features are there with two tiles of columns."""
+    """Of 256 rows up to 192 features stay there with two tiles of columns, up to 256 with one."""
     rng = np.random.default_rng(d)
     x, y = (rng.normal(size=(rows, d)).astype(np.float32) for rows in (260, 700))
     check(gpu, x, y, 10, metric)
@@ -489,9 +489,7 @@ def mean_error(
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", SUMS)
-@pytest.mark.parametrize(
-    ("n", "m", "d"), [(130, 257, 64), (257, 300, 65), (300, 140, 7), (40, 260, 150)]
-)
+@pytest.mark.parametrize(("n", "m", "d"), [(130, 257, 64), (257, 300, 65), (300, 140, 7)])
 def test_sums(
     gpu: Any, by_tensor_cores: list[bool], name: str, n: int, m: int, d: int, weighted: bool
 ) -> None:
