@@ -59,3 +59,9 @@ def twin_searches_infinite_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (neighbors, radius):
         monkeypatch.setattr(module, "ordered_of_finite", of_numbers)
+
+
+def list_bytes(k: int) -> int:
+    """Of a list of neighbours: for up to 32 of them 128 places, else half as many more, twice."""
+    places = 128 if k <= 32 else 2 * (k + min(max(256, k // 2), 65_536))
+    return 16 * places + 8

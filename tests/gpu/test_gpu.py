@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pairtile as pt
-from gpu_data import TERMS, data, twin_searches_infinite_rows
+from gpu_data import TERMS, data, list_bytes, twin_searches_infinite_rows
 from metrics import BIT_METRICS, DISTANCES, METRICS, narrowed, parameters
 from pairtile._backends import numpy as twin
 from pairtile._definitions.kernels import KERNELS, evaluate
@@ -59,12 +59,6 @@ STATES = {
     "moments": 128,
     "quantile": 0,
 }
-
-
-def list_bytes(k: int) -> int:
-    """Of up to 32 neighbours 128, of more k and half as many, and room to put them in order."""
-    places = 128 if k <= 32 else 2 * (k + min(max(256, k // 2), 65_536))
-    return 16 * places + 8
 
 
 @pytest.mark.parametrize("d", [1, 100, 10**5])

@@ -10,7 +10,7 @@ import pytest
 
 import pairtile as pt
 from backends import on_backend
-from gpu_data import data
+from gpu_data import data, list_bytes
 from pairtile._backends import numpy as twin
 
 SEARCH: dict[str, Any] = {"dtype": "float32", "precision": "default", "workers": 1}
@@ -80,9 +80,8 @@ def test_plan_stays_within_a_limit() -> None:
                 assert cuda.workspace("knn", rows, m, k, limit) <= min(limit, 1 << 28)
                 segments = cuda.segments("knn", rows, m, k, limit)
                 assert segments[-1][1] == m
-                assert cuda.workspace("knn", rows, m, k, limit) == rows * len(segments) * (
-                    16 * k + 8
-                )
+                lists = rows * len(segments)
+                assert cuda.workspace("knn", rows, m, k, limit) == lists * list_bytes(k)
 
 
 GRID = 65_535  # blocks of a launch in any but its first dimension
