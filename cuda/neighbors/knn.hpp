@@ -20,8 +20,8 @@ struct Search {
     bool ordered = false;  // ordered values in place of distances, NaN where there is no neighbour
 };
 
-// A list holds more than k before it is cut back to the k first. Lists of few are put in order by a
-// warp, where they lie; longer ones by a block, which needs as much again.
+// A list holds more than k before it is cut back to the k first. Those of few are cut by a warp,
+// where they lie; longer ones are put in order by a block, which needs as much again.
 constexpr int64_t short_list = 32;
 
 PAIRTILE_HD int64_t room_of_list(int64_t k) {

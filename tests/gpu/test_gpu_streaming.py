@@ -380,7 +380,10 @@ def test_rules_of_bandwidths_read_files(small_device: Callable[[int], list[slice
     x, y = data(300, 16, "float64"), data(400, 16, "float64", 1)
     for unit in (1.0, 2.0**300):
         for rule in ("median", "mean:alibi", "scale:sklearn"):
-            call = lambda a, b: pt.witness(a[:30], a, b, kernel=pt.Gaussian(rule))  # noqa: B023, E731
+
+            def call(a: Any, b: Any, rule: str = rule) -> Any:
+                return pt.witness(a[:30], a, b, kernel=pt.Gaussian(rule))
+
             found = in_blocks(call, served, unit * x, unit * y)
             np.testing.assert_allclose(found, call(unit * x, unit * y), rtol=1e-10)
         with on_backend("cuda"):
