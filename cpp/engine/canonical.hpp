@@ -69,6 +69,16 @@ class Canonical {
         return ops_.f64[id](row_.data(), col_.data(), rows_.d(), params);
     }
 
+    // The same of both rows times a factor, where they themselves lead beyond float64's range.
+    double of_scaled(int64_t j, double factor) {
+        const auto d = static_cast<size_t>(rows_.d());
+        std::vector<double> row(row_.data(), row_.data() + d), col(d);
+        cols_.read(j, col.data());
+        for (size_t k = 0; k < d; ++k) row[k] *= factor, col[k] *= factor;
+        return ops_.f64[static_cast<int>(metric_.id)](row.data(), col.data(), rows_.d(),
+                                                      metric_.params);
+    }
+
   private:
     // The padding of the last word stays zero.
     static void read_bits(const Source& source, int64_t i, std::vector<uint64_t>& words) {

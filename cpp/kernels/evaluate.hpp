@@ -259,9 +259,10 @@ class KernelEvaluator {
             if (found > 0) canonical.set_row(tile.row + i);
             for (int h = 0; h < found; ++h) {
                 const int32_t j = hits[static_cast<size_t>(h)];
-                const double exact = from_.unit * canonical(tile.col + j);
+                double exact = from_.unit * canonical(tile.col + j);
                 // beyond float64's range, which that of packed rows is within
-                if (exact < INFINITY) row[j] = static_cast<T>(exact);
+                if (exact == INFINITY) exact = canonical.of_scaled(tile.col + j, from_.frame.scale);
+                row[j] = static_cast<T>(exact);
                 recomputed(tile, i, j, worker);
             }
         }

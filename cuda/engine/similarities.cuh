@@ -88,7 +88,8 @@ struct Logarithm {
     };
     template <class Kernel, class T>
     static __device__ T of(T t, const T* params) {
-        return Kernel::log_value(t, params);
+        // of rows infinitely far apart: kernels that have logarithms fall with the distance
+        return t == T(INFINITY) ? -T(INFINITY) : Kernel::log_value(t, params);
     }
 };
 

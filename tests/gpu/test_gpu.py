@@ -599,6 +599,19 @@ def test_kernel_logarithms(cupy: Any, gpu: Any, name: str) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("name", [name for name in TERMS if name not in NOT_POSITIVE])
+def test_kernel_logarithms_of_rows_whose_distance_is_infinite(
+    cupy: Any, gpu: Any, name: str
+) -> None:
+    x = cupy.asarray(np.array([[0.0, 1.0], [1e200, 0.0]]))
+    terms, l1 = [(1.0, name, TERMS[name])], name == "laplace_l1"
+    alone = gpu.kernel_logsumexp(x, x, terms, None, None, **SUMS)
+    np.testing.assert_array_equal(alone.get(), [0.0, 0.0])
+    far = gpu.kernel_logsumexp(x[:1], x[1:], terms, None, None, **SUMS)
+    assert far[0] < -1e198 if l1 else far[0] == -np.inf
+
+
+@pytest.mark.gpu
 def test_public_products_and_logarithms(cupy: Any) -> None:
     x, y = data(50, 7, "float32"), data(60, 7, "float32", 1)
     a, b = cupy.asarray(x), cupy.asarray(y)

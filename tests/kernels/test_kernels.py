@@ -610,6 +610,36 @@ def test_rows_whose_squares_leave_float64(kernel, size, backend):
 
 
 @native
+@pytest.mark.parametrize("d", [1, 3, 9])
+@pytest.mark.parametrize("kernel", OF_ONE_LENGTH, ids=repr)
+def test_rows_of_all_sizes_are_apart(kernel, d):
+    """Also those whose difference is nothing beside the largest row, or has no square."""
+    sizes = 10.0 ** np.arange(20, 301, 20)
+    directions = np.random.default_rng(17).uniform(0.5, 1, size=(2, len(sizes), d))
+    x, y = directions * sizes[:, None]
+    y[3] = x[4]
+    expected = np.zeros((len(x), len(y)))
+    expected[4, 3] = 1
+    assert pt.kernel_sum(x, y, kernel=kernel) == pytest.approx(1, rel=1e-12)
+    np.testing.assert_allclose(kernel(x, y), expected, atol=1e-12)
+
+    logs = pt.kernel_logsumexp(x, y, kernel=kernel)
+    near = np.arange(len(x)) == 4
+    assert logs[near] == pytest.approx(0, abs=1e-12)
+    power = {"RationalQuadratic": 2, "Cauchy": 2, "InverseMultiquadric": 1}.get(
+        type(kernel).__name__
+    )
+    if power is None:  # kernels that fall faster than any power
+        assert (logs[~near] < -1e19).all()
+        return
+    difference = (x[:, None] - y)[~near]
+    largest = np.abs(difference).max(axis=2)  # norms in units of it, squares leave float64
+    distances = largest * np.linalg.norm(difference / largest[..., None], axis=2)
+    terms = math.log(2) * isinstance(kernel, pt.RationalQuadratic) - power * np.log(distances)
+    np.testing.assert_allclose(logs[~near], np.logaddexp.reduce(terms, axis=1), rtol=1e-12)
+
+
+@native
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 @pytest.mark.parametrize("size", [1e-290, 1e-200, 1e-155, 1e-30])
 def test_gradients_of_a_cusp_do_not_depend_on_the_size_of_the_rows(norm, size):

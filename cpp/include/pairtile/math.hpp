@@ -130,6 +130,18 @@ PAIRTILE_HD T logarithm_of_one_plus(T x) {
     return rounded > T(0) ? logarithm(sum) * (x / rounded) : x;
 }
 
+// Calls loop(f), f(x) = log(1 + p x) for p, x >= 0, whose product may be beyond float64 if p is as
+// large as rates beside packed rows are when these were very large.
+template <class T, class Loop>
+PAIRTILE_HD void logarithm_of_one_plus_products(T p, Loop loop) {
+    if (sizeof(T) == 8 && p > T(0x1p100)) {
+        const T one = T(1) / p, log_of_p = logarithm(p);
+        loop([=](T x) { return logarithm(one + x) + log_of_p; });
+    } else {
+        loop([=](T x) { return logarithm_of_one_plus(p * x); });
+    }
+}
+
 // x^a for x >= 0: 0^a is 0 for a > 0 and +inf for a < 0.
 template <class T>
 PAIRTILE_HD T power(T x, T a) {

@@ -91,16 +91,23 @@ template <class Kernel, class T>
 void log_kernel_tile(const T* tile, int64_t ld, int rows, int cols, const T* params, const T* rates,
                      const T* offsets, T* out, int64_t out_ld) {
     const T p[kernel_params] = {params[0], params[1], params[2]};
-    for (int i = 0; i < rows; ++i) {
-        const T* __restrict from = tile + i * ld;
-        T* __restrict to = out + i * out_ld;
-        for (int j = 0; j < cols; ++j) to[j] = Kernel::log_value(from[j], p);
-        if (rates) {
-            for (int j = 0; j < cols; ++j) to[j] *= rates[j];
+    const auto loop = [=](auto log_value) {
+        for (int i = 0; i < rows; ++i) {
+            const T* __restrict from = tile + i * ld;
+            T* __restrict to = out + i * out_ld;
+            for (int j = 0; j < cols; ++j) to[j] = log_value(from[j]);
+            if (rates) {
+                for (int j = 0; j < cols; ++j) to[j] *= rates[j];
+            }
+            if (offsets) {
+                for (int j = 0; j < cols; ++j) to[j] += offsets[j];
+            }
         }
-        if (offsets) {
-            for (int j = 0; j < cols; ++j) to[j] += offsets[j];
-        }
+    };
+    if constexpr (requires { Kernel::specialise_log_value(p, loop); }) {
+        Kernel::specialise_log_value(p, loop);
+    } else {
+        loop([&p](T argument) { return Kernel::log_value(argument, p); });
     }
 }
 

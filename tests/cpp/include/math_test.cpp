@@ -10,6 +10,7 @@ using pairtile::exponential_of_at_most_88;
 using pairtile::logarithm;
 using pairtile::logarithm_of_one_plus;
 using pairtile::logarithm_of_one_plus_part;
+using pairtile::logarithm_of_one_plus_products;
 using pairtile::power;
 using pairtile::root;
 
@@ -46,6 +47,28 @@ void logarithms_of_one_plus() {
 
 TEST(logarithms_of_one_plus_floats) { logarithms_of_one_plus<float>(); }
 TEST(logarithms_of_one_plus_doubles) { logarithms_of_one_plus<double>(); }
+
+// Of factors whose product may be no float64 number.
+TEST(logarithms_of_one_plus_products) {
+    check::Random random(7);
+    for (int i = 0; i < 20'000; ++i) {
+        const double log_p = check::uniform(random, -700.0, 700.0), p = std::exp(log_p);
+        const bool large = p > 0x1p100;
+        logarithm_of_one_plus_products(p, [&](auto logarithm_of) {
+            for (int k = 0; k < 10; ++k) {
+                const double most = large ? 700.0 : std::min(700.0, 705.0 - log_p);
+                const double x = std::exp(check::uniform(random, -60.0 - log_p, most));
+                const long double exact = std::log1p(static_cast<long double>(p) * x);
+                const long double off = std::fabs(logarithm_of(x) - exact);
+                // log p and what it is added to may cancel
+                const long double size = exact + (large ? log_p : 0.0);
+                CHECK(off <= 6.0L * 0x1p-53L * size, "log(1 +", p, x, ")");
+            }
+        });
+    }
+    logarithm_of_one_plus_products(
+        3.0f, [](auto logarithm_of) { CHECK(logarithm_of(0.5f) == logarithm_of_one_plus(1.5f)); });
+}
 
 // As a softplus has them, of floats alone by a way of their own.
 TEST(logarithms_of_one_plus_parts) {

@@ -17,6 +17,10 @@ struct Cauchy {
     static PAIRTILE_HD T log_value(T s, const T* p) {
         return -logarithm_of_one_plus(p[0] * s);
     }
+    template <class T, class Loop>
+    static PAIRTILE_HD void specialise_log_value(const T* p, Loop loop) {
+        logarithm_of_one_plus_products(p[0], [=](auto log) { loop([=](T s) { return -log(s); }); });
+    }
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T k = value(s, p), slope = -p[0] * k * k;

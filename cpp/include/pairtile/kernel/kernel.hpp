@@ -14,6 +14,7 @@
 //   stein_recompute_below(p, e, tol)  recompute_below() of stein(), where an error moves that
 //   further specialise(p, loop)         value() with what does not depend on the pair decided once
 //   specialise_slope(p, loop)   the same of slope()
+//   specialise_log_value(p, loop)  the same of log_value()
 //   largest_value(p, r)         of |value| on arguments up to r, where that is far beyond 1 and r
 //   share_of_error(p, e, t)     what an argument error e moves, as a share of the value at t; of
 //                               kernels of products, of which no pair is computed again

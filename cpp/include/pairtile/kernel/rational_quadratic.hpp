@@ -17,6 +17,12 @@ struct RationalQuadratic {
     static PAIRTILE_HD T log_value(T s, const T* p) {
         return -p[1] * logarithm_of_one_plus(p[0] * s);
     }
+    template <class T, class Loop>
+    static PAIRTILE_HD void specialise_log_value(const T* p, Loop loop) {
+        const T power = p[1];
+        logarithm_of_one_plus_products(
+            p[0], [=](auto log) { loop([=](T s) { return -power * log(s); }); });
+    }
     template <class T>
     static PAIRTILE_HD SteinTerms<T> stein(T s, const T* p) {
         const T base = mul_add(p[0], s, T(1));
