@@ -396,8 +396,16 @@ def test_a_second_derivative_is_refused(name, torch):
     plain = torch.autograd.grad(function(*tensors), tensors)
     for a, b in zip(first, plain, strict=True):
         assert torch.equal(a, b)
-    with pytest.raises(RuntimeError, match=f"gradient of {name} was to be differentiated again"):
+    again = f"gradient of {name} was to be differentiated again"
+    with pytest.raises(RuntimeError, match=again):
         first[0].sum().backward()
+    # a penalty on the gradient, of which the value alone must not be what is differentiated
+    value = function(*tensors)
+    gradient, *_ = torch.autograd.grad(value, tensors, create_graph=True)
+    with pytest.raises(RuntimeError, match=again):
+        torch.autograd.grad(value + gradient.pow(2).sum(), tensors)
+    with pytest.raises(RuntimeError, match=again):
+        torch.autograd.functional.hessian(lambda x: function(x, *tensors[1:]), tensors[0])
 
 
 @pytest.mark.parametrize("name", CASES)

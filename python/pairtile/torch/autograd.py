@@ -160,12 +160,29 @@ def unrecorded() -> AbstractContextManager[None]:
     return torch.no_grad() if torch.is_grad_enabled() else _NOTHING
 
 
-def once(name: str, gradients: list[Tensor | None]) -> list[Tensor | None]:
-    """The gradients; while a graph of them is made, such that differentiating them is an error."""
+class _Once(torch.autograd.Function):
+    """A gradient as it is, a function of the tensors that it came from."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, gradient: Tensor, *tensors: Tensor) -> Tensor:
+        ctx.name = name
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        raise RuntimeError(TWICE.format(name=ctx.name))
+
+
+def once(
+    name: str, gradients: list[Tensor | None], tensors: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """The gradients; while a graph of them is made, such that differentiating them is an error.
+
+    By tensors that they depend on, or what leads to one of them would be left out in silence.
+    """
     if not torch.is_grad_enabled():
         return gradients
-    error = torch._C._functions.DelayedError(TWICE.format(name=name), 1)
-    return [None if g is None else error(g.detach().requires_grad_()) for g in gradients]
+    return [None if g is None else _Once.apply(name, g.detach(), *tensors) for g in gradients]
 
 
 def times(upstream: Tensor, gradients: Sequence[Tensor]) -> list[Tensor]:
@@ -189,6 +206,11 @@ def _pulled(
     ]
 
 
+def chosen(tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+    """Those that are wanted."""
+    return [tensor for tensor, want in zip(tensors, wanted, strict=True) if want]
+
+
 def spread(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
     """One gradient or None for each tensor, from those of the wanted ones."""
     each = iter(gradients)
@@ -200,7 +222,7 @@ class _Value(torch.autograd.Function):
     def forward(ctx: Any, call: Call, wanted: tuple[bool, ...], *tensors: Tensor) -> Tensor:
         found, *gradients = value(call, tensors, wanted)
         ctx.save_for_backward(*gradients)
-        ctx.call, ctx.wanted = call, wanted
+        ctx.call, ctx.wanted, ctx.tensors = call, wanted, chosen(tensors, wanted)
         return found
 
     @staticmethod
@@ -210,7 +232,8 @@ class _Value(torch.autograd.Function):
                 scaled = _pulled(ctx.call, upstream, ctx.saved_tensors, ctx.wanted)
             else:
                 scaled = times(upstream, ctx.saved_tensors)
-        return None, None, *once(ctx.call.function.name, spread(scaled, ctx.wanted))
+        found = spread(scaled, ctx.wanted)
+        return None, None, *once(ctx.call.function.name, found, (upstream, *ctx.tensors))
 
 
 class _Rows(torch.autograd.Function):
@@ -224,7 +247,8 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         with unrecorded():
             found = row_gradients(ctx.call, upstream, ctx.saved_tensors, ctx.wanted)
-        return None, None, *once(ctx.call.function.name, spread(found, ctx.wanted))
+        from_these = upstream, *ctx.saved_tensors
+        return None, None, *once(ctx.call.function.name, spread(found, ctx.wanted), from_these)
 
 
 # --- compiled ------------------------------------------------------------------------------------
@@ -293,7 +317,8 @@ def _empty_like(call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool]) -
 
 
 def _keep_value(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
-    text, _, ctx.wanted = inputs
+    text, tensors, ctx.wanted = inputs
+    ctx.tensors = chosen(tensors, ctx.wanted)
     ctx.call = _decode(text)
     ctx.save_for_backward(*output[1:])
     ctx.mark_non_differentiable(*output[1:])
@@ -302,7 +327,8 @@ def _keep_value(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
 
 def _value_backward(ctx: Any, upstream: list[Tensor]) -> Any:
     scaled = _pulled(ctx.call, upstream[0], ctx.saved_tensors, ctx.wanted)
-    return None, once(ctx.call.function.name, spread(scaled, ctx.wanted)), None
+    found = spread(scaled, ctx.wanted)
+    return None, once(ctx.call.function.name, found, (upstream[0], *ctx.tensors)), None
 
 
 def _rows_op(call: str, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Tensor:
@@ -322,7 +348,9 @@ def _keep_rows(ctx: Any, inputs: Any, output: Tensor) -> None:
 
 def _rows_backward(ctx: Any, upstream: Tensor) -> Any:
     found = _row_gradients(ctx.text, upstream, list(ctx.saved_tensors), ctx.wanted)
-    return None, once(_decode(ctx.text).function.name, spread(found, ctx.wanted)), None
+    from_these = upstream, *ctx.saved_tensors
+    name = _decode(ctx.text).function.name
+    return None, once(name, spread(found, ctx.wanted), from_these), None
 
 
 def _row_gradients_op(

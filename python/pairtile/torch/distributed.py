@@ -18,7 +18,7 @@ from pairtile._front.threads import resolve_workers
 from pairtile.losses import positives, softmax
 from pairtile.losses.guide import Guide, one_for_each
 from pairtile.losses.logits import not_together, scale_of
-from pairtile.torch.autograd import once, times, unrecorded
+from pairtile.torch.autograd import chosen, once, times, unrecorded
 from pairtile.torch.ring import Ring
 from pairtile.torch.ring_losses import Gradients, Options, SigLip, Softmax, SoftmaxOnGpu, checked
 
@@ -132,6 +132,7 @@ class _Mean(torch.autograd.Function):
             )
         mean = _weighted_mean(name, ring, x, y, scale, bias, options, weights, to)
         ctx.name, ctx.names = f"distributed.{name}", names
+        ctx.tensors = chosen(tensors, wanted)
         by_name = {"x": to and to.x, "y": to and to.y}
         if to is not None:
             for one, number in (("scale", to.scale), ("bias", to.bias)):
@@ -151,7 +152,7 @@ class _Mean(torch.autograd.Function):
             kept = ctx.saved_tensors
             scaled = iter(times(upstream, [t for t in kept if t is not None]))
             found = [None if t is None else next(scaled) for t in kept]
-        return (None,) * 7 + (*once(ctx.name, found),)
+        return (None,) * 7 + (*once(ctx.name, found, (upstream, *ctx.tensors)),)
 
 
 class _Found:
