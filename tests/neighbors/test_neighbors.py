@@ -822,6 +822,24 @@ def test_nanosecond_times_stay_apart():
     np.testing.assert_array_equal(found.indices, [[-1], [0]])
 
 
+@pytest.mark.parametrize("first", [0, 1 << 53, (1 << 63) - 2, (1 << 64) - 4])
+@pytest.mark.parametrize(
+    "dtypes", [("u8", "u8"), ("i8", "u8"), ("u8", "i8"), ("i8", "f8"), ("f8", "u8"), ("f4", "i8")]
+)
+def test_times_of_any_two_types_stay_apart(dtypes, first):
+    def times(dtype):
+        if dtype == "i8":
+            return np.array([-5, *(min(first + k, (1 << 63) - 1) for k in (2, 0, 3, 1))], np.int64)
+        return np.array([first + k for k in (0, 2, 0, 3, 1)], np.uint64).astype(dtype)
+
+    of_queries, of_references = map(times, dtypes)
+    x = np.zeros((5, 1))
+    found = pt.knn(x, x, 5, query_times=of_queries, reference_times=of_references)
+    for i, now in enumerate(of_queries.tolist()):
+        admitted = [j for j, time in enumerate(of_references.tolist()) if time <= now]
+        np.testing.assert_array_equal(found.indices[i], admitted + [-1] * (5 - len(admitted)))
+
+
 def test_an_all_equal_set_lists_by_index():
     x = np.full((50, 3), 0.1, np.float32)
     found = pt.knn(x, k=3)

@@ -123,10 +123,17 @@ def _times(
             raise TypeError(f"{argument} must be integers or floats, got dtype {a.dtype}")
         refuse_rows(argument, np.isnan(a), "NaN")
         found.append(a)
-    # int64 keeps nanosecond stamps apart that float64 would merge.
-    whole = all(a.dtype.kind in "iu" and a.dtype != np.uint64 for a in found)
-    dtype = np.int64 if whole else np.float64
-    query, reference = (np.ascontiguousarray(a, dtype=dtype) for a in found)
+    query: NDArray[Any]
+    reference: NDArray[Any]
+    if all(a.dtype.kind == "f" for a in found):
+        query, reference = (np.ascontiguousarray(a, dtype=np.float64) for a in found)
+    elif all(a.dtype.kind in "iu" and a.dtype != np.uint64 for a in found):
+        query, reference = (np.ascontiguousarray(a, dtype=np.int64) for a in found)
+    else:  # numbers that no one type holds, such as nanosecond stamps in uint64: their ranks
+        alike = found[0].dtype == found[1].dtype
+        both = np.concatenate([a if alike else a.astype(object) for a in found])
+        ranks = np.unique(both, return_inverse=True)[1].astype(np.int64, copy=False)
+        query, reference = ranks[:n], ranks[n:]
     return query, reference
 
 
