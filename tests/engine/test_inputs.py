@@ -454,6 +454,11 @@ BAD_CALLS = {
         TypeError,
         ["query_groups must be integers or strings", "float64"],
     ),
+    "groups whose names NumPy would make alike": (
+        lambda: pt.knn(A, k=1, query_groups=["a", "a\0"] * 6, group_rule="same"),
+        ValueError,
+        ["query_groups", "null character"],
+    ),
     "groups of two kinds": (
         lambda: pt.knn(
             A, B, 1, query_groups=LABELS, reference_groups=LABELS.astype(str), group_rule="same"

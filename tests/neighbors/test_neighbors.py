@@ -757,7 +757,11 @@ def predicate_cases(n, m, rng):
     mask = rng.random(m) < 0.4
     grouped = {"query_groups": groups[0], "reference_groups": groups[1]}
     timed = {"query_times": times[0], "reference_times": times[1]}
-    named = {"query_groups": names[groups[0]], "reference_groups": names[groups[1]].tolist()}
+    strings = getattr(np.dtypes, "StringDType", lambda: object)()  # NumPy 2 has it
+    named = {
+        "query_groups": names[groups[0]].astype(strings),
+        "reference_groups": names[groups[1]].tolist(),
+    }
     return {
         "same": ({**grouped, "group_rule": "same"}, same),
         "different": ({**grouped, "group_rule": "different"}, ~same),

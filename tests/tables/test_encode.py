@@ -110,6 +110,14 @@ def test_whatever_comes_in_numbers_come_out(tables, standardize):
                                               [v is None for v in values])  # fmt: skip
 
 
+@pytest.mark.oracle("pandas")
+def test_a_number_beyond_float64_is_a_value_error():
+    pandas = importlib.import_module("pandas")
+    beyond = pandas.DataFrame({"a": pandas.Series([10**400, 1], dtype=object)})
+    with pytest.raises(ValueError, match="column 'a' of reference: int too large"):
+        pt.encode(beyond, beyond)
+
+
 @pytest.mark.oracle("pandas", "polars")
 @given(pairs_of_tables())
 def test_every_package_gives_the_same_matrices(tables):

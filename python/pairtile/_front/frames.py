@@ -165,7 +165,8 @@ def read(name: str, x: Any, columns: Sequence[str] | None = None) -> Frame:
         try:
             found.append(column_of(known.index(label))._replace(name=label))
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise type(error)(f"column {label!r} of {name}: {error}") from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"column {label!r} of {name}: {error}") from error
     return Frame(tuple(found), index, rows)
 
 

@@ -505,10 +505,12 @@ def labels(name: str, values: Any, rows: str, n: int) -> NDArray[Any]:
         if a.dtype.kind == "u" and a.max() > np.iinfo(np.int64).max:
             raise ValueError(f"{name} holds {a.max()}, which does not fit int64")
         return np.ascontiguousarray(a, dtype=np.int64)
-    if a.dtype.kind == "T" or (a.dtype.kind == "O" and all(isinstance(v, str) for v in a)):
-        return a.astype(np.str_)
+    if a.dtype.kind in "OT" and all(isinstance(v, str) for v in a):
+        values, a = a, np.array(a.tolist(), dtype=np.str_)
     if a.dtype.kind != "U":
         raise TypeError(f"{name} must be integers or strings, got dtype {a.dtype}")
+    if values is not a and any(isinstance(v, str) and v[-1:] == "\0" for v in values):
+        raise ValueError(f"{name} holds a string that ends in a null character, which NumPy drops")
     return a
 
 
