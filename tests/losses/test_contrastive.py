@@ -516,3 +516,47 @@ def test_scores_beyond_float32(loss, backend):
         assert np.isfinite(swapped.grad_x).all()
         units = np.eye(3, dtype=np.float32)
         assert loss(units, units, logit_scale=1e100, normalize=True).loss == 0
+
+
+LABELS = [0, 0, 1, 1, 2, 2]
+FACTORS: dict[str, Any] = {
+    "info_nce": lambda x, y, s: pt.info_nce(x, y, logit_scale=s, grad=True),
+    "info_nce by row": lambda x, y, s: pt.info_nce(x, y, logit_scale=[s] * 6, grad=True),
+    "clip_loss": lambda x, y, s: pt.clip_loss(x, y, logit_scale=s, grad=True),
+    "siglip_loss": lambda x, y, s: pt.siglip_loss(x, y, logit_scale=s, grad=True),
+    "supcon_loss": lambda x, _, s: pt.supcon_loss(x, LABELS, logit_scale=s, grad=True),
+    "nt_xent_loss": lambda x, y, s: pt.nt_xent_loss(x, y, logit_scale=s, grad=True),
+    "gist_loss": lambda x, y, s: pt.gist_loss(
+        x, y, x_guide=np.eye(6), y_guide=np.eye(6), logit_scale=s, grad=True
+    ),
+    "alpha": lambda x, _, s: pt.multi_similarity_loss(x, LABELS, alpha=s, grad=True),
+    "beta": lambda x, _, s: pt.multi_similarity_loss(x, LABELS, beta=s, grad=True),
+    "circle_loss": lambda x, _, s: pt.circle_loss(x, LABELS, gamma=s, grad=True),
+}
+
+
+TO_THRESHOLDS = ("alpha", "beta", "circle_loss")  # of about 1: exponents are as large as factors
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *itertools.product(FACTORS, (1e-100, 1e-46, 1e-40)),
+        *((name, 1e40) for name in FACTORS if name not in TO_THRESHOLDS),
+    ],
+)
+def test_factors_beyond_float32(name, size):
+    """Of rows in float32: what is made of both may be well within it."""
+    x, y = (rows.astype(np.float32) for rows in sets(6, 6, 4, 21))
+    if size > 1:
+        x, y = (rows * np.float32(1e-20) for rows in (x, y))
+    got = FACTORS[name](x, y, size)
+    right = FACTORS[name](x.astype(np.float64), y.astype(np.float64), size)
+    assert got.loss == pytest.approx(right.loss, rel=1e-6)
+    np.testing.assert_allclose(got.per_row, right.per_row, rtol=1e-6)
+    for field in ("grad_x", "grad_y", "grad_scale"):
+        mine, expected = getattr(got, field, None), getattr(right, field, None)
+        if expected is not None:  # rounded to float32 at the end
+            least = 1e-44 if field != "grad_scale" else 0
+            np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=least, err_msg=field)

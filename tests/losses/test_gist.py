@@ -251,6 +251,18 @@ def test_the_kind_of_the_guides_rows_does_not_matter():
     same(pt.gist_loss(x, y, x_guide=of_x.tolist(), y_guide=of_y[::1], **options), right)
 
 
+@pytest.mark.parametrize("narrow", ["x", "y"])
+def test_rows_of_two_types_work_as_the_wider(narrow):
+    """Also where rows of x meet rows of x, and of y those of y."""
+    x, y = sets(20, 30, 5, 20)
+    guides: dict[str, Any] = {"x_guide": x[:, :3], "y_guide": y[:, :3]}
+    given = {"x": x, "y": y}
+    given[narrow] = given[narrow].astype(np.float32)
+    wide = {name: rows.astype(np.float64) for name, rows in given.items()}
+    options: dict[str, Any] = {"temperature": 1.0, "grad": True, **guides}
+    same(pt.gist_loss(**given, **options), pt.gist_loss(**wide, **options))
+
+
 def test_a_guide_is_a_mask_by_hand():
     """The same pairs taken out by giving each row its own candidates."""
     x, y = sets(15, 25, 4, 18)

@@ -15,6 +15,7 @@ import numpy as np
 
 from pairtile._backends import choose
 from pairtile._definitions.softmax import SoftmaxOptions, SoftmaxSides
+from pairtile._front import validate
 from pairtile._front.progress import reporting
 from pairtile.losses import positives, states
 from pairtile.losses.guide import Guide
@@ -125,7 +126,13 @@ def gist_loss(
         {"x": x, "y": y}, beyond=scale.beyond_float32(), weights=weights, normalize=normalize,
         grad=grad, grad_rows=grad_rows, workers=workers, check_finite=check_finite,
     )  # fmt: skip
-    n, m = (len(rows) for rows in given.sets)
+    # rows of x meet others of x, in the type that both sets work in
+    dtype = validate.working_dtype(*given.sets)
+    sets = tuple(
+        rows if validate.working_dtype(rows) == dtype else validate.narrowed(rows, dtype)
+        for rows in given.sets
+    )
+    n, m = (len(rows) for rows in sets)
     scale.fits(n, "x")
     found = positives.paired(n, m)
     guide = guide.read(n, m, check_finite=check_finite, workers=given.workers)
@@ -135,7 +142,7 @@ def gist_loss(
         next_report = iter(reports).__next__
         blocks = list(
             _blocks(
-                given.sets, guide, found.targets, next_report,
+                sets, guide, found.targets, next_report,
                 anchors=contrast_anchors, positives=contrast_positives,
             )
         )  # fmt: skip

@@ -228,6 +228,11 @@ def _largest_product(arrays: tuple[Any, ...]) -> float:
     return largest * largest * float(arrays[0].shape[1])
 
 
+def beyond_float32(*factors: float) -> bool:
+    """Whether float32 does not hold each of these positive numbers, its inverse and its digits."""
+    return not 1e-37 < min(factors) <= max(factors) < 1e37
+
+
 @dataclass(frozen=True)
 class Scale:
     """The multiplier s of the scores: one for all rows, or one for each."""
@@ -247,9 +252,11 @@ class Scale:
     def beyond_float32(self, more: float = 0.0) -> Callable[[float], bool]:
         """Whether scores, or sums of a few, can be so large that float32 would not hold them.
 
-        `more` is what products or scores grow by, at most.
+        Or the scale itself. `more` is what products or scores grow by, at most.
         """
-        return lambda largest: not max(self.value, 1.0) * (largest + more) + more < 1e37
+        least = self.value if self.by_row is None else float(self.by_row.min())
+        outside = beyond_float32(least, self.value)
+        return lambda largest: outside or not max(self.value, 1.0) * (largest + more) + more < 1e37
 
 
 def scale_of(temperature: Any, logit_scale: Any) -> Scale:

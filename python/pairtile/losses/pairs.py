@@ -10,7 +10,7 @@ from pairtile._backends import choose
 from pairtile._front import scalars
 from pairtile._front.progress import reporting
 from pairtile.losses import labels as names
-from pairtile.losses.logits import ContrastiveResult, asked
+from pairtile.losses.logits import ContrastiveResult, asked, beyond_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,9 @@ def circle_loss(
     gamma = scalars.real("gamma", gamma, above=0)
     return _pair_loss(
         x, labels, "circle", (margin, gamma), weights=weights,
-        beyond=lambda largest: not gamma * (largest + 1 + abs(margin)) ** 2 < 1e37,
+        beyond=lambda largest: (
+            beyond_float32(gamma) or not gamma * (largest + 1 + abs(margin)) ** 2 < 1e37
+        ),
         normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
@@ -172,8 +174,10 @@ def multi_similarity_loss(
         raise TypeError(f"mining must be True or False, got {mining!r}")
     return _pair_loss(
         x, labels, "multi_similarity", (alpha, beta, base, _EPSILON if mining else -1.0),
-        beyond=lambda largest: not max(alpha, beta) * (largest + abs(base)) < 1e37, weights=weights,
-        normalize=normalize, grad=grad, grad_rows=grad_rows,
+        beyond=lambda largest: (
+            beyond_float32(alpha, beta) or not max(alpha, beta) * (largest + abs(base)) < 1e37
+        ),
+        weights=weights, normalize=normalize, grad=grad, grad_rows=grad_rows,
         workers=workers, check_finite=check_finite, progress=progress,
     )  # fmt: skip
 

@@ -68,7 +68,8 @@ def siglip_loss(
     Notes
     -----
     2nmd flops for the loss and 6nmd more for the gradients; memory is inputs, gradients and a
-    few tiles. Losses and gradients keep their digits however small they are.
+    few tiles. Losses and gradients keep their digits down to the smallest normal number of the
+    type that scores are in.
 
     References
     ----------
